@@ -1,0 +1,49 @@
+"""fastcart: CAR-T cell therapy models for thousands to millions of virtual patients at once.
+
+The public names are loaded on first use, so that ``import fastcart`` compiles nothing and is quick.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from fastcart import models as models
+    from fastcart.batch import solve as solve
+    from fastcart.errors import InputError as InputError
+    from fastcart.model import Model as Model
+    from fastcart.model import Observable as Observable
+    from fastcart.model import Parameter as Parameter
+    from fastcart.model import PublishedScheme as PublishedScheme
+    from fastcart.model import State as State
+    from fastcart.result import BatchResult as BatchResult
+
+__version__ = "0.1.0"
+
+_PUBLIC = {
+    "BatchResult": "fastcart.result",
+    "InputError": "fastcart.errors",
+    "Model": "fastcart.model",
+    "Observable": "fastcart.model",
+    "Parameter": "fastcart.model",
+    "PublishedScheme": "fastcart.model",
+    "State": "fastcart.model",
+    "models": "fastcart.models",
+    "solve": "fastcart.batch",
+}
+
+__all__ = [*_PUBLIC, "__version__"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _PUBLIC:
+        raise AttributeError(f"module 'fastcart' has no attribute {name!r}")
+    module = import_module(_PUBLIC[name])
+    value = module if _PUBLIC[name] == f"fastcart.{name}" else getattr(module, name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

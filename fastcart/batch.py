@@ -1,0 +1,269 @@
+"""Solve a model for a batch of virtual patients: checks, chunks, engines, tables."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from importlib import import_module
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.errors import InputError, nearest
+from fastcart.model import Model
+from fastcart.patients import Patients, PatientTable, check_patients, check_times
+from fastcart.result import BatchResult, endpoints_frame, trajectories_frame
+from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.status import Status
+
+_MODULES = {
+    "lsoda": "fastcart.solvers.lsoda",
+    "published": "fastcart.solvers.published",
+    "scipy": "fastcart.solvers.scipy_ivp",
+}
+ENGINES = ("auto", *_MODULES)
+DEFAULT_MAX_STEPS = 100_000
+MAX_RTOL = 0.1
+
+# Patients per call of an engine: small enough that a keypress is noticed, large enough to fill threads.
+_CHUNK = {"lsoda": 2048, "published": 512, "scipy": 8}
+_SAVED_VALUES = 4_000_000  # saved numbers per chunk, at most
+
+
+def solve(
+    model: str | Model,
+    patients: Patients = 1,
+    *,
+    t_end: float | None = None,
+    save_at: Any = None,
+    engine: str = "auto",
+    method: str | None = None,
+    rtol: float = 1e-6,
+    atol: float | None = None,
+    max_steps: int = DEFAULT_MAX_STEPS,
+    keep: Sequence[str] = (),
+    threads: int | None = None,
+    seed: int | None = None,
+    progress: bool | None = None,
+) -> BatchResult:
+    """Solve a model for many virtual patients.
+
+    Parameters
+    ----------
+    model : str or Model
+        A name from `fastcart.models.names`, or a model of your own.
+    patients : DataFrame, mapping or int
+        Columns are names of parameters and of states (initial values) in the units of the model; what
+        is missing takes its default; an optional ``patient`` column is the id. A number stands for so
+        many default patients.
+    t_end : float, optional
+        Horizon in the model's unit of time; default the model's.
+    save_at : sequence of float, optional
+        Sorted times at which trajectories are kept.
+    engine : {'auto', 'lsoda', 'published', 'scipy'}
+        ``auto`` picks the fastest that fits; ``published`` repeats the scheme of the paper's authors;
+        ``scipy`` is a slow independent check.
+    method : str, optional
+        Variant of the engine, e.g. ``"Radau"`` for ``scipy``.
+    rtol : float
+        Relative tolerance, in (0, 0.1].
+    atol : float, optional
+        Absolute tolerance of the states that are not integrated in logarithm, in their units; default
+        ``rtol`` times each state's ``scale``.
+    max_steps : int
+        Budget of steps per patient.
+    keep : sequence of str
+        Columns of ``patients`` that are copied to the endpoints.
+    threads : int, optional
+        Default: all processors that this process may use.
+    seed : int, optional
+        Recorded with the result; the models here are deterministic and draw no random numbers.
+    progress : bool, optional
+        Show progress on stderr; default: only on a terminal.
+
+    Returns
+    -------
+    BatchResult
+
+    Raises
+    ------
+    InputError
+        For bad input, before anything is computed.
+
+    Examples
+    --------
+    >>> import fastcart
+    >>> result = fastcart.solve("li_lei", {"TE": [1e7, 5e7]}, rtol=1e-9)
+    >>> result.endpoints["pfs"].round(3).tolist()
+    [75.596, 71.855]
+    """
+    model = as_model(model)
+    problem = make_problem(
+        model, t_end=t_end, save_at=save_at, rtol=rtol, atol=atol, max_steps=max_steps, method=method
+    )
+    name = resolve_engine(engine, problem)
+    table = check_patients(model, patients, keep)
+    threads = check_threads(threads)
+    endpoints, trajectories = [], []
+    for part, path in iterate(problem, table, name, threads=threads, progress=progress):
+        endpoints.append(part)
+        if path is not None:
+            trajectories.append(path)
+    options = {
+        "engine": name, "method": method, "t_end": problem.t_end, "rtol": rtol, "atol": atol,
+        "max_steps": max_steps, "seed": seed,
+    }  # fmt: skip
+    return BatchResult(
+        endpoints=pd.concat(endpoints, ignore_index=True),
+        trajectories=pd.concat(trajectories, ignore_index=True) if trajectories else None,
+        model=model,
+        options=options,
+    )
+
+
+def as_model(model: str | Model) -> Model:
+    """Return the model itself, or the shipped model of that name."""
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, str):
+        from fastcart.models import get
+
+        return get(model)
+    raise InputError(f"The model must be a name or a fastcart.Model, not {type(model).__name__}.")
+
+
+def make_problem(
+    model: Model,
+    *,
+    t_end: float | None,
+    save_at: Any,
+    rtol: float,
+    atol: float | None,
+    max_steps: int = DEFAULT_MAX_STEPS,
+    method: str | None = None,
+) -> Problem:
+    """Check what is common to all patients."""
+    horizon = model.t_end if t_end is None else _positive(t_end, "The horizon t_end")
+    tolerance = _positive(rtol, "The relative tolerance rtol")
+    if tolerance > MAX_RTOL:
+        raise InputError(f"The relative tolerance rtol must lie in (0, {MAX_RTOL}], not {rtol!r}.")
+    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
+        raise InputError(f"The budget max_steps must be a whole number from 1 on, not {max_steps!r}.")
+    scale = np.array([state.scale for state in model.states])
+    if atol is not None:
+        scale[:] = _positive(atol, "The absolute tolerance atol") / tolerance
+    scale[[state.log for state in model.states]] = 1.0
+    times = check_times(save_at, horizon)
+    return Problem(model, horizon, times, tolerance, scale, int(max_steps), method)
+
+
+def _positive(value: Any, what: str) -> float:
+    if isinstance(value, bool | str | bytes):
+        raise InputError(f"{what} must be a positive number, not {value!r}.")
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} must be a positive number, not {value!r}.") from None
+    if not (np.isfinite(number) and number > 0):
+        raise InputError(f"{what} must be a positive, finite number, not {value!r}.")
+    return number
+
+
+def check_threads(threads: int | None) -> int:
+    """Return how many threads to use: as asked, at most what this process may use."""
+    available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    if threads is None:
+        return available or 1
+    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
+        raise InputError(f"The number of threads must be a whole number from 1 on, not {threads!r}.")
+    return min(int(threads), available or 1)
+
+
+def resolve_engine(engine: str, problem: Problem) -> str:
+    """Return the engine that will run, having checked that it and its method exist for this problem."""
+    if engine not in ENGINES:
+        raise InputError(f"There is no engine {engine!r}." + nearest(engine, ENGINES))
+    name = "lsoda" if engine == "auto" else engine
+    module = _engine(name)
+    if problem.method is not None and problem.method not in module.METHODS:
+        raise InputError(
+            f"Engine {name!r} has no method {problem.method!r}."
+            + nearest(problem.method, module.METHODS)
+        )
+    if name == "published":
+        module.grid_index(problem)
+    return name
+
+
+def _engine(name: str) -> ModuleType:
+    return import_module(_MODULES[name])
+
+
+def iterate(
+    problem: Problem,
+    table: PatientTable,
+    engine: str,
+    *,
+    threads: int,
+    progress: bool | None = None,
+) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
+    """Solve chunk by chunk; yield the endpoints and trajectories of each chunk, in order."""
+    from fastcart.solvers.compile import announcements
+
+    module = _engine(engine)
+    size = chunk_size(problem, engine)
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(table.size, progress))
+        stack.enter_context(announcements(announcer(progress)))
+        for start in range(0, table.size, size):
+            stop = min(start + size, table.size)
+            y0, p = table.arrays(start, stop)
+            result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
+            _check_finite(result)
+            endpoints = endpoints_frame(problem, table, start, stop, result, engine)
+            path = None
+            if len(problem.save_at):
+                path = trajectories_frame(problem, table, start, stop, result.saved, p)
+            bar.update(stop - start)
+            yield endpoints, path
+
+
+def chunk_size(problem: Problem, engine: str) -> int:
+    """Return how many patients go to the engine at once; results do not depend on it."""
+    per_patient = max(1, len(problem.save_at)) * len(problem.model.states)
+    return int(max(1, min(_CHUNK[engine], _SAVED_VALUES // per_patient)))
+
+
+def _check_finite(result: ChunkResult) -> None:
+    """A solution that is not finite at the horizon has failed, whatever the engine says."""
+    bad = (result.status == Status.ok) & ~np.isfinite(result.final).all(axis=1)
+    result.status[bad] = Status.non_finite
+    result.blank_failed()
+
+
+def wants_progress(progress: bool | None) -> bool:
+    """Return whether to write progress: as asked, by default only on a terminal."""
+    return sys.stderr.isatty() if progress is None else bool(progress)
+
+
+def progress_bar(total: int, progress: bool | None, unit: str = "patients") -> Any:
+    """Return a tqdm bar on stderr, silent where progress is not wanted."""
+    from tqdm import tqdm
+
+    return tqdm(
+        total=total, unit=f" {unit}", disable=not wants_progress(progress), file=sys.stderr,
+        unit_scale=total > 10_000, smoothing=0.1, leave=False,
+    )  # fmt: skip
+
+
+def announcer(progress: bool | None) -> Callable[[str], None] | None:
+    """Return what tells the user that a kernel is being compiled."""
+    if not wants_progress(progress):
+        return None
+    from tqdm import tqdm
+
+    return lambda text: tqdm.write(text, file=sys.stderr)

@@ -1,0 +1,335 @@
+"""What a model is: names, units, defaults, one right-hand side, and what can be observed.
+
+The right-hand side ``rhs(t, y, p)`` takes time, states and parameters in natural units and RETURNS the
+derivatives as a tuple. That one form serves every engine: LSODA, SciPy and the SIMD lanes.
+"""
+
+from __future__ import annotations
+
+import keyword
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from fastcart.errors import InputError, nearest
+
+# Names that tables of patients and results use themselves.
+RESERVED = frozenset(
+    "patient t time status pfs progression censored nadir t_nadir final engine steps rejected "
+    "rhs_calls t_reached cured".split()
+)
+
+
+@dataclass(frozen=True)
+class State:
+    """One state variable.
+
+    Parameters
+    ----------
+    name : str
+        Identifier, the column of initial values in a table of patients.
+    unit : str
+    default : float or callable
+        Initial value; a callable gets a mapping of all other columns (arrays) and returns an array.
+    log : bool
+        Integrate the logarithm. For states whose derivative is proportional to the state itself; it
+        keeps them positive over hundreds of orders of magnitude, and exact zeros stay zero.
+    scale : float
+        A small amount that still matters; the absolute tolerance of a state that is not in logarithm
+        is ``rtol * scale``.
+    description : str
+    """
+
+    name: str
+    unit: str = ""
+    default: float | Callable[[Mapping[str, Any]], Any] = 0.0
+    log: bool = False
+    scale: float = 1.0
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter.
+
+    Parameters
+    ----------
+    name : str
+        Identifier, the column in a table of patients.
+    default : float or callable
+        Value; a callable gets a mapping of the other columns (arrays) and returns an array.
+    unit : str
+    symbol : str
+        How the paper writes it.
+    range : (float, float)
+        Allowed values, both ends included; what lies outside is an input error.
+    source : str
+        Where the default comes from.
+    description : str
+    """
+
+    name: str
+    default: float | Callable[[Mapping[str, Any]], Any]
+    unit: str = ""
+    symbol: str = ""
+    range: tuple[float, float] = (0.0, math.inf)
+    source: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A quantity computed from time, states and parameters, e.g. a cytokine or a killing rate."""
+
+    name: str
+    unit: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class PublishedScheme:
+    """The numerical scheme that a paper's own results were made with, to reproduce them exactly.
+
+    Parameters
+    ----------
+    rhs : jitted function
+        Right-hand side with the authors' own inner iterations.
+    step : float
+        Fixed step of the classical Runge-Kutta method, in the model's unit of time.
+    """
+
+    rhs: Callable
+    step: float
+
+
+@dataclass(frozen=True)
+class Model:
+    """A system of ordinary differential equations for virtual patients.
+
+    Parameters
+    ----------
+    name : str
+    states : sequence of State, or mapping of name to default
+    parameters : sequence of Parameter, or mapping of name to default
+    rhs : jitted function
+        ``rhs(t, y, p)`` returns the derivatives as a tuple, in natural units; ``y`` and ``p`` can be
+        indexed and unpacked, in the order of ``states`` and ``parameters``.
+    t_end : float
+        Default horizon, in ``time_unit``.
+    observables : sequence of Observable, optional
+    observe : jitted function, optional
+        ``observe(t, y, p)`` returns the observables as a tuple.
+    burden : str, optional
+        The state whose growth above its initial value is progression (the tumor).
+    time_unit : str
+    doc : str
+        What the model is, with equations.
+    references : sequence of str
+    published : PublishedScheme, optional
+    options : mapping
+        The named options that this variant was built with, e.g. ``{"killing": "free"}``.
+
+    Raises
+    ------
+    InputError
+        For duplicate or invalid names, a wrong number of derivatives, a default outside its range.
+
+    Examples
+    --------
+    >>> from numba import njit
+    >>> from fastcart import Model
+    >>> @njit
+    ... def rhs(t, y, p):
+    ...     C, = y
+    ...     growth, capacity = p
+    ...     return (growth * C * (1 - C / capacity),)
+    >>> model = Model("logistic", {"C": 1e6}, {"growth": 0.3, "capacity": 1e9}, rhs, t_end=60)
+    """
+
+    name: str
+    states: Sequence[State] | Mapping[str, Any]
+    parameters: Sequence[Parameter] | Mapping[str, Any]
+    rhs: Callable
+    t_end: float = 100.0
+    observables: Sequence[Observable] = ()
+    observe: Callable | None = None
+    burden: str | None = None
+    time_unit: str = "day"
+    doc: str = ""
+    references: Sequence[str] = ()
+    published: PublishedScheme | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self):
+        if isinstance(self.states, Mapping):
+            states = [State(name, default=value) for name, value in self.states.items()]
+            object.__setattr__(self, "states", states)
+        if isinstance(self.parameters, Mapping):
+            parameters = [Parameter(name, value) for name, value in self.parameters.items()]
+            object.__setattr__(self, "parameters", parameters)
+        for attribute in ("states", "parameters", "observables", "references"):
+            object.__setattr__(self, attribute, tuple(getattr(self, attribute)))
+        _check(self)
+
+    @property
+    def state_names(self) -> list[str]:
+        """Names of the states, in order."""
+        return [s.name for s in self.states]
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of the parameters, in order."""
+        return [p.name for p in self.parameters]
+
+    @property
+    def observable_names(self) -> list[str]:
+        """Names of the observables, in order."""
+        return [o.name for o in self.observables]
+
+    @property
+    def burden_index(self) -> int:
+        """Index of the burden among the states, -1 where the model has none."""
+        return -1 if self.burden is None else self.state_names.index(self.burden)
+
+    def default_parameters(self) -> dict[str, float]:
+        """Return the default value of every parameter."""
+        values = self.defaults()
+        return {name: values[name] for name in self.parameter_names}
+
+    def default_states(self) -> dict[str, float]:
+        """Return the default initial value of every state."""
+        values = self.defaults()
+        return {name: values[name] for name in self.state_names}
+
+    def defaults(self) -> dict[str, float]:
+        """Return the defaults of parameters and states; computed ones follow the others."""
+        items = [*self.parameters, *self.states]
+        values = {i.name: float(i.default) for i in items if not callable(i.default)}
+        for item in items:
+            if callable(item.default):
+                values[item.name] = float(item.default(values))
+        return {item.name: values[item.name] for item in items}
+
+    def __repr__(self) -> str:
+        """Short form: name, numbers of states and parameters, options."""
+        options = "".join(f", {k}={v!r}" for k, v in self.options.items())
+        return (
+            f"Model({self.name!r}, {len(self.states)} states, "
+            f"{len(self.parameters)} parameters{options})"
+        )
+
+
+def _check(model: Model) -> None:
+    """Check names, ranges and the number of derivatives, before anything is computed."""
+    if not model.states:
+        raise InputError(f"Model {model.name!r} has no states; give at least one.")
+    _check_names(model)
+    _check_numbers(model)
+    _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
+    if (model.observe is None) != (not model.observables):
+        raise InputError(
+            f"Model {model.name!r} must give both 'observables' (names) and 'observe' (function), "
+            "or neither."
+        )
+    if model.observe is not None:
+        _check_function(
+            model, model.observe, "observe", len(model.observables), "values (one per observable)"
+        )
+
+
+def _check_names(model: Model) -> None:
+    seen: dict[str, str] = {}
+    for kind, items in (
+        ("state", model.states),
+        ("parameter", model.parameters),
+        ("observable", model.observables),
+    ):
+        for item in items:
+            name = item.name
+            if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+                raise InputError(
+                    f"Model {model.name!r}: {name!r} cannot be the name of a {kind}; use letters, "
+                    "digits and underscores, not starting with a digit."
+                )
+            if name in RESERVED:
+                raise InputError(
+                    f"Model {model.name!r}: the name {name!r} of a {kind} is used by the tables of "
+                    "results; choose another."
+                )
+            if name in seen:
+                raise InputError(
+                    f"Model {model.name!r}: the name {name!r} is given twice, as {seen[name]} and as "
+                    f"{kind}; each name must be unique."
+                )
+            seen[name] = kind
+    if model.burden is not None and model.burden not in model.state_names:
+        raise InputError(
+            f"Model {model.name!r}: the burden {model.burden!r} is not a state."
+            + nearest(model.burden, model.state_names)
+        )
+
+
+def _number(value: Any, what: str) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        raise InputError(f"{what} must be a number, not {value!r}.") from None
+    if not math.isfinite(number):
+        raise InputError(f"{what} must be finite, not {value!r}.")
+    return number
+
+
+def _check_numbers(model: Model) -> None:
+    where = f"Model {model.name!r}"
+    if _number(model.t_end, f"{where}: the horizon 't_end'") <= 0:
+        raise InputError(f"{where}: the horizon 't_end' must be positive, not {model.t_end!r}.")
+    for item in (*model.parameters, *model.states):
+        if not callable(item.default):
+            _number(item.default, f"{where}: the default of {item.name!r}")
+    values = model.defaults()
+    for parameter in model.parameters:
+        low, high = parameter.range
+        value = values[parameter.name]
+        if not low <= value <= high:
+            raise InputError(
+                f"{where}: the default {value:g} of parameter {parameter.name!r} is outside its "
+                f"range [{low:g}, {high:g}]; change one of them."
+            )
+    for state in model.states:
+        if state.log and values[state.name] < 0:
+            raise InputError(
+                f"{where}: state {state.name!r} is integrated in logarithm, so its default must not "
+                f"be negative; it is {values[state.name]:g}."
+            )
+        if not state.scale > 0:
+            raise InputError(
+                f"{where}: the scale of state {state.name!r} must be positive, not {state.scale!r}."
+            )
+
+
+def _check_function(model: Model, function: Any, role: str, length: int, what: str) -> None:
+    from fastcart.solvers.compile import plain
+
+    values = model.defaults()
+    y = tuple(values[n] for n in model.state_names)
+    p = tuple(values[n] for n in model.parameter_names)
+    try:
+        result = plain(function)(0.0, y, p)
+    except Exception as error:
+        if isinstance(error, ArithmeticError) or "math domain error" in str(error):
+            return  # division by zero and the like: the engines report it per patient
+        raise InputError(
+            f"Model {model.name!r}: {role}(t, y, p) fails at the default values with "
+            f"{type(error).__name__}: {error}."
+        ) from error
+    if not isinstance(result, tuple):
+        raise InputError(
+            f"Model {model.name!r}: {role}(t, y, p) must return a tuple of {length} {what}, not "
+            f"{type(result).__name__}; end it with 'return (a, b, ...)'."
+        )
+    if len(result) != length:
+        raise InputError(
+            f"Model {model.name!r}: {role}(t, y, p) returns {len(result)} values, but it must return "
+            f"{length} {what}."
+        )

@@ -1,0 +1,247 @@
+"""The full model of Li & Lei 2025: five CAR-T subtypes, tumor, macrophages and four cytokines.
+
+`li_lei` has the cytokines at quasi-equilibrium (7 states), `li_lei_cytokines` as four more equations
+(11 states). Equation numbers are the paper's.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from numba import njit
+
+from fastcart.errors import InputError, nearest
+from fastcart.model import Model, Observable, PublishedScheme, State
+from fastcart.models.binding import free_tumor_cells, free_tumor_cells_published
+from fastcart.models.li_lei_parameters import BY_NAME, PARAMETERS, REFERENCE
+
+# Positions in the flat array of parameters
+_INDEX = {parameter.name: index for index, parameter in enumerate(PARAMETERS)}
+_lambda_I2_T4 = _INDEX["lambda_I2_T4"]
+_lambda_Ig_TE = _INDEX["lambda_Ig_TE"]
+_lambda_Ig_T4 = _INDEX["lambda_Ig_T4"]
+_lambda_Tb_C = _INDEX["lambda_Tb_C"]
+_lambda_I6_M = _INDEX["lambda_I6_M"]
+_K_Tr = _INDEX["K_Tr"]
+_K_Tb = _INDEX["K_Tb"]
+_k_TE = _INDEX["k_TE"]
+_k_T4 = _INDEX["k_T4"]
+_K_1 = _INDEX["K_1"]
+_K_2 = _INDEX["K_2"]
+_K_3 = _INDEX["K_3"]
+_d_I2 = _INDEX["d_I2"]
+_d_Tb = _INDEX["d_Tb"]
+_d_Ig = _INDEX["d_Ig"]
+_d_I6 = _INDEX["d_I6"]
+
+KILLING = ("total", "free")
+
+CELLS = (
+    State("T4", "cells", 1e4, log=True, description="CD4+ CAR-T cells"),
+    State("TP", "cells", 1e7, log=True, description="pre-CD8+ CAR-T cells"),
+    State("TE", "cells", 1e7, description="effector CAR-T cells"),
+    State("TM", "cells", 1e3, description="memory CAR-T cells"),
+    State("Tr", "cells", 1e3, log=True, description="regulatory CAR-T cells"),
+    State("C", "cells", 1e6, log=True, description="tumor cells"),
+    State("M", "cells", 1e2, description="macrophages"),
+)
+
+_CYTOKINES = {
+    "I2": "IL-2",
+    "Ig": "IFN-γ",
+    "Tb": "TGF-β",
+    "I6": "IL-6",
+}
+
+_CELL_OBSERVABLES = (
+    Observable("C_free", "cells", "free tumor cells C*, eq. (2.4)"),
+    Observable("killing_TE", "1/day", "killing rate by effector CAR-T cells, eq. (3.4)"),
+    Observable("killing_T4", "1/day", "killing rate by CD4+ CAR-T cells, eq. (3.5)"),
+)
+
+_DOC = """Li & Lei 2025, full model, eqs. (2.1)-(2.13){cytokines}.
+C* is the number of free tumor cells, the root of eq. (2.4). Option killing='total' (default) counts all
+effector and CD4+ cells in the numerators of the killing rates, as in everything the authors published for
+this model; killing='free' counts unbound cells, as the printed formula (2.8) reads."""
+
+
+def cytokine_equilibrium(values: Any) -> dict[str, Any]:
+    """Return the cytokines at which eqs. (2.10)-(2.13) are at rest.
+
+    Parameters
+    ----------
+    values : mapping of str to float or array
+        Cell numbers ``T4, TE, Tr, C, M`` (cells) and the parameters of secretion and degradation.
+
+    Returns
+    -------
+    dict
+        ``I2, Ig, Tb, I6`` in ng/ml.
+    """
+    v = values
+    Tb = v["lambda_Tb_C"] * v["C"] / v["d_Tb"]
+    inhibition = 1 / (1 + v["Tr"] / v["K_Tr"]) + 1 / (1 + Tb / v["K_Tb"])
+    secretion = v["lambda_Ig_TE"] * v["TE"] + v["lambda_Ig_T4"] * v["T4"]
+    return {
+        "I2": v["lambda_I2_T4"] * v["T4"] / v["d_I2"],
+        "Ig": secretion * inhibition / v["d_Ig"],
+        "Tb": Tb,
+        "I6": v["lambda_I6_M"] * v["M"] / v["d_I6"],
+    }
+
+
+def _cytokine_states() -> tuple[State, ...]:
+    def state(name: str) -> State:
+        return State(
+            name,
+            "ng/ml",
+            lambda values: cytokine_equilibrium(values)[name],
+            # a hundredth of the half-saturation constant: less has no effect on any cell
+            scale=0.01 * float(BY_NAME[f"K_{name}"].default),  # type: ignore[arg-type]
+            description=f"{_CYTOKINES[name]} (starts at equilibrium with the cells)",
+        )
+
+    return tuple(state(name) for name in _CYTOKINES)
+
+
+def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
+    """Make the right-hand sides and observables for one way to compute C* and one killing numerator."""
+
+    @njit
+    def killing_rates(T4, TE, TM, Tr, C, x, p):
+        """Eqs. (3.4) and (3.5); their numerators count all cells or free cells."""
+        a = 1.0 / (1.0 + p[_K_1] * x)
+        d = 1.0 / (1.0 + p[_K_3] * x)
+        bound = p[_K_1] * TE * a + p[_K_2] * TM / (1.0 + p[_K_2] * x) + p[_K_3] * T4 * d
+        inhibited = 1.0 / ((1.0 + Tr / p[_K_Tr]) * (1.0 + bound + p[_K_1] * C))
+        if killing_free:
+            return p[_k_TE] * p[_K_1] * TE * a * inhibited, p[_k_T4] * p[_K_3] * T4 * d * inhibited
+        return p[_k_TE] * p[_K_1] * TE * inhibited, p[_k_T4] * p[_K_3] * T4 * inhibited
+
+    @njit
+    def quasi_equilibrium(T4, TE, Tr, C, M, p):
+        """Eqs. (2.10)-(2.13) at rest. Note the SUM of two inhibition factors in (2.11)."""
+        I2 = p[_lambda_I2_T4] * T4 / p[_d_I2]
+        Tb = p[_lambda_Tb_C] * C / p[_d_Tb]
+        Ig = (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4) * (1.0 / (1.0 + Tr / p[_K_Tr]) + 1.0 / (1.0 + Tb / p[_K_Tb])) / p[_d_Ig]
+        I6 = p[_lambda_I6_M] * M / p[_d_I6]
+        return I2, Ig, Tb, I6
+
+    @njit
+    def cells(T4, TP, TE, TM, Tr, C, M, I2, Ig, I6, p):
+        """Eqs. (2.1)-(2.9) for given cytokines."""
+        (lambda_T4_I2, lambda_TP_I2, lambda_Tr_I2, lambda_M_Ig, lambda_I2_T4, lambda_Ig_TE,
+         lambda_Ig_T4, lambda_Tb_C, lambda_I6_M, K_TP, K_T4, K_Tr, K_C, K_I2, K_I6, K_Ig, K_Tb,
+         lambda_C, k_TE, lambda_TM, lambda_TEM, lambda_TME, k_T4, K_TM0, K_TM1, K_1, K_2, K_3,
+         lambda_TPE, d_T4, d_TP, d_TE, d_TM, d_Tr, d_C, d_M, d_I2, d_Tb, d_Ig, d_I6, M_0) = p  # fmt: skip
+        x = free_cells(T4, TE, TM, C, K_1, K_2, K_3)
+        kill_TE, kill_T4 = killing_rates(T4, TE, TM, Tr, C, x, p)
+        h2 = I2 / (K_I2 + I2)
+        hg = Ig / (K_Ig + Ig)
+        s = I6 / (K_I6 + I6) + hg
+        inhibition = 1.0 / (1.0 + Tr / K_Tr)
+        q = K_2 * x / (1.0 + K_2 * x)
+        reactivation = lambda_TME * q * TM
+        K_TM = K_TM0 + K_TM1 * q
+        return (
+            (lambda_T4_I2 * h2 - d_T4) * T4,
+            (lambda_TP_I2 * h2 * inhibition - lambda_TPE * s - d_TP) * TP,
+            lambda_TPE * s * TP + reactivation - (lambda_TEM + d_TE) * TE,
+            lambda_TM * K_TM / (K_TM + TM) * TM + lambda_TEM * TE - reactivation - d_TM * TM,
+            (lambda_Tr_I2 * h2 - d_Tr) * Tr,
+            (lambda_C * K_C / (K_C + C) - d_C - kill_TE - kill_T4) * C,
+            lambda_M_Ig * M_0 * hg - d_M * M,
+        )
+
+    @njit
+    def rhs(t, y, p):
+        T4, TP, TE, TM, Tr, C, M = y
+        I2, Ig, Tb, I6 = quasi_equilibrium(T4, TE, Tr, C, M, p)
+        return cells(T4, TP, TE, TM, Tr, C, M, I2, Ig, I6, p)
+
+    @njit
+    def rhs_cytokines(t, y, p):
+        T4, TP, TE, TM, Tr, C, M, I2, Ig, Tb, I6 = y
+        f = cells(T4, TP, TE, TM, Tr, C, M, I2, Ig, I6, p)
+        inhibition = 1.0 / (1.0 + Tr / p[_K_Tr]) + 1.0 / (1.0 + Tb / p[_K_Tb])
+        return (
+            f[0], f[1], f[2], f[3], f[4], f[5], f[6],
+            p[_lambda_I2_T4] * T4 - p[_d_I2] * I2,
+            (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4) * inhibition - p[_d_Ig] * Ig,
+            p[_lambda_Tb_C] * C - p[_d_Tb] * Tb,
+            p[_lambda_I6_M] * M - p[_d_I6] * I6,
+        )  # fmt: skip
+
+    @njit
+    def observe(t, y, p):
+        T4, TP, TE, TM, Tr, C, M = y
+        x = free_cells(T4, TE, TM, C, p[_K_1], p[_K_2], p[_K_3])
+        kill_TE, kill_T4 = killing_rates(T4, TE, TM, Tr, C, x, p)
+        I2, Ig, Tb, I6 = quasi_equilibrium(T4, TE, Tr, C, M, p)
+        return I2, Ig, Tb, I6, x, kill_TE, kill_T4
+
+    @njit
+    def observe_cytokines(t, y, p):
+        T4, TP, TE, TM, Tr, C, M, I2, Ig, Tb, I6 = y
+        x = free_cells(T4, TE, TM, C, p[_K_1], p[_K_2], p[_K_3])
+        kill_TE, kill_T4 = killing_rates(T4, TE, TM, Tr, C, x, p)
+        return x, kill_TE, kill_T4
+
+    return {
+        "rhs": rhs,
+        "rhs_cytokines": rhs_cytokines,
+        "observe": observe,
+        "observe_cytokines": observe_cytokines,
+    }
+
+
+def check_killing(killing: str) -> str:
+    """Return the option `killing`, or say what is allowed."""
+    if killing not in KILLING:
+        raise InputError(
+            f"The option 'killing' must be 'total' or 'free', not {killing!r}." + nearest(killing, KILLING)
+        )
+    return killing
+
+
+def li_lei(killing: str = "total") -> Model:
+    """Build the full model with the cytokines at quasi-equilibrium (7 states)."""
+    free = check_killing(killing) == "free"
+    functions = _functions(free_tumor_cells, free)
+    published = _functions(free_tumor_cells_published, free)
+    cytokines = tuple(
+        Observable(name, "ng/ml", f"{long} at quasi-equilibrium")
+        for name, long in _CYTOKINES.items()
+    )
+    return Model(
+        name="li_lei",
+        states=CELLS,
+        parameters=PARAMETERS,
+        rhs=functions["rhs"],
+        t_end=200.0,
+        observables=(*cytokines, *_CELL_OBSERVABLES),
+        observe=functions["observe"],
+        burden="C",
+        doc=_DOC.format(cytokines=", cytokines at quasi-equilibrium"),
+        references=(REFERENCE,),
+        published=PublishedScheme(published["rhs"], step=1.0),
+        options={"killing": killing},
+    )
+
+
+def li_lei_cytokines(killing: str = "total") -> Model:
+    """Build the full model with the cytokines as differential equations (11 states)."""
+    functions = _functions(free_tumor_cells, check_killing(killing) == "free")
+    return Model(
+        name="li_lei_cytokines",
+        states=(*CELLS, *_cytokine_states()),
+        parameters=PARAMETERS,
+        rhs=functions["rhs_cytokines"],
+        t_end=200.0,
+        observables=_CELL_OBSERVABLES,
+        observe=functions["observe_cytokines"],
+        burden="C",
+        doc=_DOC.format(cytokines=", cytokines as differential equations"),
+        references=(REFERENCE,),
+        options={"killing": killing},
+    )

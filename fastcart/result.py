@@ -1,0 +1,131 @@
+"""Results of a batch: one row of endpoints per patient, a tidy table of trajectories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.errors import InputError
+from fastcart.model import Model
+from fastcart.patients import PatientTable
+from fastcart.solvers.arrays import observe
+from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.status import NAMES, Status
+
+
+@dataclass
+class BatchResult:
+    """What `fastcart.solve` returns.
+
+    Attributes
+    ----------
+    endpoints : DataFrame
+        One row per patient: ``patient``, ``status``, ``pfs`` (last time at which the burden is at or
+        below its start; the horizon when it still is, 0 when it never is), ``progression`` (first
+        upward crossing, NaN where there is none), ``censored``, ``nadir`` and ``t_nadir``, ``final``
+        (burden at the horizon), ``final_<state>`` for every state, ``engine``, counters of the solver,
+        and the columns asked to be kept. Patients that failed have NaN endpoints.
+    trajectories : DataFrame or None
+        ``patient``, ``t``, states and observables, when ``save_at`` was given.
+    model : Model
+    options : mapping
+        Engine, tolerances, horizon: what the results depend on.
+    """
+
+    endpoints: pd.DataFrame
+    trajectories: pd.DataFrame | None
+    model: Model
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def failed(self) -> pd.DataFrame:
+        """The endpoints of patients that were not solved."""
+        return self.endpoints[self.endpoints["status"] != "ok"]
+
+    def summary(self) -> dict[str, int]:
+        """Return how many patients ended with each status."""
+        counts = self.endpoints["status"].value_counts()
+        return {str(name): int(n) for name, n in counts.items() if n}
+
+    def explain(self, patient: Any) -> str:
+        """Say in words how the integration of one patient went.
+
+        Raises
+        ------
+        InputError
+            When there is no such patient.
+        """
+        rows = self.endpoints[self.endpoints["patient"] == patient]
+        if rows.empty:
+            raise InputError(f"There is no patient {patient!r} in this result.")
+        row = rows.iloc[0]
+        status = Status[str(row["status"])]
+        unit = self.model.time_unit
+        text = f"Patient {patient}: {status.sentence} (status {status.name!r}, engine {row['engine']!r}"
+        text += f", {row['steps']} steps, {row['rejected']} rejected, {row['rhs_calls']} calls)."
+        if status is not Status.ok:
+            reached = row["t_reached"]
+            if np.isfinite(reached):
+                text += f" It had reached t = {reached:g} {unit}."
+        elif self.model.burden is not None:
+            if row["censored"]:
+                text += f" No progression by {row['pfs']:g} {unit} (censored)."
+            else:
+                text += f" Progression-free survival {row['pfs']:g} {unit}."
+            text += f" Nadir {row['nadir']:.4g} at {row['t_nadir']:.4g} {unit}."
+        return text
+
+
+def endpoints_frame(
+    problem: Problem, table: PatientTable, start: int, stop: int, result: ChunkResult, engine: str
+) -> pd.DataFrame:
+    """Make the endpoints table of one chunk."""
+    model = problem.model
+    ok = result.status == Status.ok
+    has_burden = model.burden_index >= 0
+    burden = result.final[:, model.burden_index] if has_burden else np.full(len(ok), np.nan)
+    censored = ok & (result.pfs >= problem.t_end) if has_burden else np.zeros(len(ok), dtype=bool)
+    engines = result.engine if result.engine is not None else engine
+    columns: dict[str, Any] = {
+        "patient": table.ids[start:stop],
+        "status": pd.Categorical.from_codes(result.status, NAMES),
+        "pfs": result.pfs,
+        "progression": result.progression,
+        "censored": censored,
+        "nadir": result.nadir,
+        "t_nadir": result.t_nadir,
+        "final": burden,
+    }
+    for j, name in enumerate(model.state_names):
+        columns[f"final_{name}"] = result.final[:, j]
+    columns["engine"] = engines
+    columns["steps"] = result.steps
+    columns["rejected"] = result.rejected
+    columns["rhs_calls"] = result.rhs_calls
+    columns["t_reached"] = result.t_reached
+    frame = pd.DataFrame(columns, index=range(stop - start))
+    kept = table.kept.iloc[start:stop].reset_index(drop=True)
+    return pd.concat([frame, kept], axis=1) if len(kept.columns) else frame
+
+
+def trajectories_frame(
+    problem: Problem, table: PatientTable, start: int, stop: int, saved: np.ndarray, p: np.ndarray
+) -> pd.DataFrame:
+    """Make the tidy table of states and observables of one chunk."""
+    model = problem.model
+    times = problem.save_at
+    n = stop - start
+    observed = observe(model, times, saved, p)
+    columns: dict[str, Any] = {
+        "patient": np.repeat(table.ids[start:stop], len(times)),
+        "t": np.tile(times, n),
+    }
+    for j, name in enumerate(model.state_names):
+        columns[name] = saved[:, :, j].ravel()
+    for j, name in enumerate(model.observable_names):
+        columns[name] = observed[:, :, j].ravel()
+    return pd.DataFrame(columns)

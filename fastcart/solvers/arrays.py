@@ -1,0 +1,80 @@
+"""Array forms of a model's functions, for engines that keep states in arrays."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastcart.model import Model
+from fastcart.solvers.compile import EXACT, FAST, cached, from_source, prepared_function, rebuild
+from fastcart.solvers.transform import derivative_source
+
+
+def _call(function: str, states: int, parameters: int) -> str:
+    y = "".join(f"y[{i}], " for i in range(states))
+    p = "".join(f"p[{i}], " for i in range(parameters))
+    return f"    f = {function}(t, ({y}), ({p}))"
+
+
+def _into(model: Model, function: Any, outputs: int, options: dict[str, Any]) -> Any:
+    """Make ``into(t, y, p, out)`` from a function that returns a tuple."""
+    lines = ["def into(t, y, p, out):", _call("rhs", len(model.states), len(model.parameters))]
+    lines += [f"    out[{i}] = f[{i}]" for i in range(outputs)]
+    return rebuild(
+        from_source("\n".join(lines), "into", {"rhs": rebuild(function, options)}), options
+    )
+
+
+def natural_rhs(model: Model, function: Any, *, exact: bool = True) -> Any:
+    """Return ``into(t, y, p, out)``: derivatives in natural units, to be inlined into a kernel."""
+    return _into(model, function, len(model.states), EXACT if exact else FAST)
+
+
+def internal_rhs(model: Model) -> Any:
+    """Return a compiled ``f(t, u, p, scale) -> du`` in integrated variables, without fast math."""
+    log = tuple(state.log for state in model.states)
+    n = len(model.states)
+    lines = [
+        "def internal_rhs(t, u, p, scale):",
+        derivative_source(n, len(model.parameters), log),
+        f"    out = empty({n})",
+        *[f"    out[{i}] = du{i}" for i in range(n)],
+        "    return out",
+    ]
+    namespace = {
+        "rhs": rebuild(model.rhs, EXACT), "exp": math.exp, "nan": math.nan, "empty": np.empty,
+    }  # fmt: skip
+    function = from_source("\n".join(lines), "internal_rhs", namespace)
+    return cached(function, f"{model.name} for scipy", **EXACT)
+
+
+def _observe_rows(times, states, parameters, out):
+    for i in range(states.shape[0]):
+        for k in range(states.shape[1]):
+            into(times[k], states[i, k], parameters[i], out[i, k])  # type: ignore[name-defined] # noqa: F821
+
+
+def observe(model: Model, times: np.ndarray, states: np.ndarray, parameters: np.ndarray):
+    """Return the observables of saved states.
+
+    Parameters
+    ----------
+    times : ndarray, shape (times,)
+    states : ndarray, shape (patients, times, states)
+        Natural units; NaN rows give NaN observables.
+    parameters : ndarray, shape (patients, parameters)
+
+    Returns
+    -------
+    ndarray, shape (patients, times, observables)
+    """
+    out = np.full((*states.shape[:2], len(model.observables)), np.nan)
+    if model.observe is not None and states.size:
+        into = _into(model, model.observe, len(model.observables), EXACT)
+        kernel = cached(
+            prepared_function(_observe_rows, into=into), f"observables of {model.name}", **EXACT
+        )
+        kernel(times, states, parameters, out)
+    return out

@@ -1,0 +1,190 @@
+"""Compile kernels once: re-jit a user's functions for speed, keep machine code on disk by content.
+
+A kernel's functions are rebuilt with the options that let LLVM vectorise across patients (no division
+checks, helpers inlined), so that a plain ``@njit`` right-hand side runs at full speed in every engine.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import tempfile
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from numba import cfunc, njit
+from numba.extending import is_jitted
+
+from fastcart.solvers.fingerprint import fingerprint, python_function, referenced_names
+
+# 'nnan' and 'ninf' are left out on purpose: they delete the NaN checks, and a failed patient would spin
+# for ever. 'reassoc' and 'contract' are fixed at compile time, so results do not depend on neighbours.
+FAST = {
+    "fastmath": {"nsz", "arcp", "contract", "reassoc", "afn"},
+    "error_model": "numpy",
+    "boundscheck": False,
+}
+EXACT = {"fastmath": False, "error_model": "numpy", "boundscheck": False}
+
+_announce: Callable[[str], None] | None = None
+_memory: dict[str, Any] = {}
+
+
+@contextmanager
+def announcements(write: Callable[[str], None] | None) -> Iterator[None]:
+    """Within the context, tell ``write`` once about each kernel that must be compiled now."""
+    global _announce
+    previous, _announce = _announce, write
+    try:
+        yield
+    finally:
+        _announce = previous
+
+
+def cache_directory() -> Path:
+    """Return where compiled kernels are kept: ``FASTCART_CACHE_DIR``, else the user's cache folder."""
+    given = os.environ.get("FASTCART_CACHE_DIR")
+    if given:
+        return Path(given)
+    base = os.environ.get("XDG_CACHE_HOME")
+    return (Path(base) if base else Path.home() / ".cache") / "fastcart"
+
+
+def _is_helper(value: Any) -> bool:
+    return is_jitted(value) and python_function(value) is not None
+
+
+def rebuild(function: Any, options: dict[str, Any], substitutes: dict[str, Any] | None = None):
+    """Re-jit a function, and the jitted helpers that it names, with ``options`` and inlined.
+
+    Parameters
+    ----------
+    function : numba dispatcher or plain function
+        What the model's author wrote.
+    options : dict
+        Options of ``numba.njit``, normally `FAST` or `EXACT`.
+    substitutes : dict, optional
+        Replacements for global names, e.g. a ``math`` whose ``exp`` vectorises.
+    """
+    source = python_function(function)
+    if source is None:
+        raise TypeError(f"not a Python function or numba dispatcher: {function!r}")
+    names = referenced_names(source.__code__)
+    namespace = dict(source.__globals__)
+    for name in names & namespace.keys():
+        value = namespace[name]
+        if substitutes and value is math and "math" in substitutes:
+            namespace[name] = substitutes["math"]
+        elif _is_helper(value) and value is not function:
+            namespace[name] = rebuild(value, options, substitutes)
+    closure = tuple(
+        types.CellType(
+            rebuild(cell.cell_contents, options, substitutes)
+            if _is_helper(cell.cell_contents)
+            else cell.cell_contents
+        )
+        for cell in source.__closure__ or ()
+    )
+    copy = types.FunctionType(
+        source.__code__, namespace, source.__name__, source.__defaults__, closure
+    )
+    return njit(forceinline=True, **options)(copy)
+
+
+def plain(function: Any):
+    """Return the function and its jitted helpers as plain Python, to call it without compiling."""
+    source = python_function(function)
+    if source is None:
+        raise TypeError(f"not a Python function or numba dispatcher: {function!r}")
+    namespace = dict(source.__globals__)
+    for name in referenced_names(source.__code__) & namespace.keys():
+        if _is_helper(namespace[name]) and namespace[name] is not function:
+            namespace[name] = plain(namespace[name])
+    closure = tuple(
+        types.CellType(
+            plain(c.cell_contents) if _is_helper(c.cell_contents) else c.cell_contents
+        )
+        for c in source.__closure__ or ()
+    )
+    return types.FunctionType(
+        source.__code__, namespace, source.__name__, source.__defaults__, closure
+    )
+
+
+def from_source(text: str, name: str, namespace: dict[str, Any]) -> types.FunctionType:
+    """Make a Python function from generated text; the text is kept beside its machine code."""
+    scope = dict(namespace)
+    scope["__name__"] = __name__  # numba imports this module when it loads the kernel from disk
+    exec(compile(text, f"<{name}>", "exec"), scope)
+    function = scope[name]
+    function.__fastcart_source__ = text
+    return function
+
+
+def cached(
+    function: types.FunctionType, label: str, *, signature: Any = None, **options: Any
+) -> Any:
+    """Jit a kernel so that its machine code is kept on disk under a name that sees every edit.
+
+    Parameters
+    ----------
+    function : function
+        The kernel; what it names by its globals is part of the key.
+    label : str
+        What the user is told when it must be compiled, e.g. ``"li_lei for lsoda"``.
+    signature : numba signature, optional
+        With it a C callback (``numba.cfunc``) is made instead of a dispatcher.
+    **options
+        Options of ``numba.njit``.
+
+    Returns
+    -------
+    numba dispatcher or cfunc
+    """
+    key = fingerprint(function, options, str(signature))
+    if key in _memory:
+        return _memory[key]
+    file = _stub(function, key)
+    keep = file is not None
+    scope = dict(function.__globals__)
+    scope["__name__"] = __name__
+    code = function.__code__.replace(co_filename=str(file)) if keep else function.__code__
+    copy = types.FunctionType(code, scope, function.__name__, function.__defaults__)
+    copy.__module__ = __name__
+    known = keep and any((file.parent / "__pycache__").glob(f"{file.stem}.*.nbi"))
+    if not known and _announce is not None:
+        _announce(f"compiling {label}, once ...")
+    if signature is None:
+        kernel = njit(cache=keep, **options)(copy)
+    else:
+        kernel = cfunc(signature, cache=keep, **options)(copy)
+    _memory[key] = kernel
+    return kernel
+
+
+def _stub(function: types.FunctionType, key: str) -> Path | None:
+    """Write the file that numba's cache attaches the machine code to; None where that is impossible."""
+    folder = cache_directory()
+    path = folder / f"{function.__name__}-{key[:24]}.py"
+    text = getattr(function, "__fastcart_source__", "")
+    try:
+        if not path.exists():
+            (folder / "__pycache__").mkdir(parents=True, exist_ok=True)
+            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as temporary:
+                temporary.write(f"# fastcart kernel {key}\n{text}")
+            Path(temporary.name).replace(path)
+        with tempfile.TemporaryFile(dir=folder / "__pycache__"):
+            pass
+    except OSError:
+        return None
+    return path
+
+
+def prepared_function(function: Callable, **names: Any) -> types.FunctionType:
+    """Copy a template kernel with other globals, e.g. a model's right-hand side under ``rhs``."""
+    scope = dict(function.__globals__)
+    scope.update(names)
+    return types.FunctionType(function.__code__, scope, function.__name__, function.__defaults__)

@@ -1,0 +1,289 @@
+"""Engine ``lsoda``: numbalsoda's LSODA, one patient per turn of a ``prange`` loop.
+
+Marked states are integrated in logarithm. The right-hand side, a C callback, counts its calls and turns
+to zero once a patient has failed, so that LSODA ends quickly and quietly. Crossings and the nadir are
+found on a coarse grid of LSODA's own interpolated output and then located by integrating that one
+interval again with a fine output.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numba import carray, get_num_threads, njit, prange, set_num_threads
+
+from fastcart.model import Model
+from fastcart.solvers.compile import FAST, cached, from_source, rebuild
+from fastcart.solvers.hermite import minimum, upward_crossings
+from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper, rhs_signature
+from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.transform import derivative_source, to_internal, to_natural
+
+GRID = 200  # output intervals in which crossings are looked for
+FINE = 12  # outputs inside the one interval that holds a crossing or the nadir
+METHODS = ("lsoda",)
+DEFAULT_METHOD = "lsoda"
+
+# control words behind the parameters and scales in the data of the right-hand side
+CALLS, STEPS, LAST_T, FLAG, BUDGET, CONTROL = 0, 1, 2, 3, 4, 5
+FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW = 1.0, 2.0, 4.0
+
+
+def _callback(model: Model) -> Any:
+    """Compile the right-hand side in integrated variables as a C function."""
+    log = tuple(state.log for state in model.states)
+    n, m = len(model.states), len(model.parameters)
+    inflow = " or ".join(f"(y{i} == 0.0 and f[{i}] != 0.0)" for i in range(n) if log[i]) or "False"
+    finite = " + ".join(f"0.0 * du{i}" for i in range(n))
+    control = m + n
+    lines = [
+        "def lsoda_rhs(t, u_, du_, data_):",
+        f"    u = carray(u_, ({n},)); du = carray(du_, ({n},)); p = carray(data_, ({control + CONTROL},))",
+        f"    scale = p[{m}:{control}]; c = p[{control}:]",
+        f"    c[{CALLS}] += 1.0",
+        f"    if t != c[{LAST_T}]:",
+        f"        c[{STEPS}] += 1.0; c[{LAST_T}] = t",
+        f"    if c[{CALLS}] > c[{BUDGET}] and c[{FLAG}] == 0.0: c[{FLAG}] = {FLAG_BUDGET}",
+        f"    if c[{FLAG}] != 0.0:",
+        *[f"        du[{i}] = 0.0" for i in range(n)],
+        "        return",
+        derivative_source(n, m, log),
+        f"    if {inflow}: c[{FLAG}] = {FLAG_LOG_INFLOW}",
+        f"    elif not ({finite} == 0.0): c[{FLAG}] = {FLAG_NON_FINITE}",
+        f"    bad = c[{FLAG}] != 0.0",
+        *[f"    du[{i}] = 0.0 if bad else du{i}" for i in range(n)],
+    ]
+    namespace = {
+        "rhs": rebuild(model.rhs, FAST), "exp": math.exp, "nan": math.nan, "carray": carray,
+    }  # fmt: skip
+    function = from_source("\n".join(lines), "lsoda_rhs", namespace)
+    return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)
+
+
+@njit
+def integrate(address, start, data, times, out, rtol, atol, max_steps):
+    """Integrate from ``times[0]``; return whether LSODA reached the last time."""
+    success = np.zeros(1, np.int32)
+    lsoda_wrapper(
+        address, np.int32(start.size), start.ctypes.data, data.ctypes.data, np.int32(times.size),
+        times.ctypes.data, out.ctypes.data, rtol, atol, np.int32(max_steps), success.ctypes.data,
+    )  # fmt: skip
+    return success[0] == 1
+
+
+@njit
+def slope(address, t, u, du, data, burden):
+    """Time derivative of the burden in integrated variables."""
+    call_rhs(address, t, u.ctypes.data, du.ctypes.data, data.ctypes.data)
+    return du[burden]
+
+
+@njit
+def refine(address, start, data, t0, t1, rtol, atol, max_steps, burden, level):
+    """Integrate one interval again with fine output.
+
+    Returns times of the first and last upward crossing of ``level`` (-1 where none), and place and
+    value of the smallest burden.
+    """
+    times = np.empty(FINE + 1)
+    for k in range(FINE + 1):
+        times[k] = t0 + (t1 - t0) * k / FINE
+    out = np.empty((FINE + 1, start.size))
+    du = np.empty(start.size)
+    first, last, t_min, g_min = -1.0, -1.0, t0, start[burden]
+    if not integrate(address, start, data, times, out, rtol, atol, max_steps):
+        return first, last, t_min, g_min
+    h = (t1 - t0) / FINE
+    d1 = h * slope(address, t0, out[0], du, data, burden)
+    for k in range(FINE):
+        d0 = d1
+        d1 = h * slope(address, times[k + 1], out[k + 1], du, data, burden)
+        g0 = out[k, burden]
+        g1 = out[k + 1, burden]
+        a, b = upward_crossings(g0 - level, d0, g1 - level, d1)
+        if a >= 0.0:
+            last = times[k] + b * h
+            if first < 0.0:
+                first = times[k] + a * h
+        place, value = minimum(g0, d0, g1, d1)
+        if value < g_min:
+            g_min = value
+            t_min = times[k] + place * h
+    return first, last, t_min, g_min
+
+
+@njit
+def suspicious(k, g):
+    """Whether grid interval k may hold a crossing: a change of sign, or next to an extremum."""
+    if k == 0 or (g[k] <= 0.0) != (g[k + 1] <= 0.0):
+        return True
+    left = g[k] - g[k - 1]
+    middle = g[k + 1] - g[k]
+    right = g[k + 2] - g[k + 1] if k + 2 < g.size else middle
+    return left * middle < 0.0 or middle * right < 0.0
+
+
+@njit
+def progression_and_nadir(address, data, times, out, rtol, atol, max_steps, burden, row):
+    """Fill ``row`` with PFS, first progression, nadir (integrated variable) and its time."""
+    level = out[0, burden]
+    g = np.empty(times.size)
+    lowest = 0
+    for k in range(times.size):
+        g[k] = out[k, burden] - level
+        if g[k] < g[lowest]:
+            lowest = k
+    first, last = -1.0, -1.0
+    t_min, g_min = times[lowest], out[lowest, burden]
+    du = np.empty(out.shape[1])
+    for k in range(g.size - 1):
+        if not (suspicious(k, g) or k == lowest or k + 1 == lowest):
+            continue
+        h = times[k + 1] - times[k]
+        if h <= 0.0:
+            continue
+        d0 = h * slope(address, times[k], out[k], du, data, burden)
+        d1 = h * slope(address, times[k + 1], out[k + 1], du, data, burden)
+        a, b = upward_crossings(g[k], d0, g[k + 1], d1)
+        interior, value = minimum(out[k, burden], d0, out[k + 1, burden], d1)
+        holds_minimum = value <= g_min and 0.0 < interior < 1.0
+        if a < 0.0 and not holds_minimum:
+            continue
+        if a == 0.0 and b == 0.0 and not holds_minimum:  # growth from the start needs no search
+            first, last = times[k], times[k]
+            continue
+        r_first, r_last, r_t, r_g = refine(
+            address, out[k], data, times[k], times[k + 1], rtol, atol, max_steps, burden, level
+        )
+        if r_first >= 0.0:
+            last = r_last
+            if first < 0.0:
+                first = r_first
+        if r_g < g_min:
+            g_min = r_g
+            t_min = r_t
+    if g[-1] <= 0.0:
+        row[0] = times[-1]
+    else:
+        row[0] = max(last, 0.0)
+        first = max(first, 0.0)
+    row[1] = first if first >= 0.0 else np.nan
+    row[2] = g_min
+    row[3] = t_min
+
+
+@njit
+def solve_one(address, start, p, scale, times, save_index, rtol, max_steps, burden, row, final,
+              saved, counts):  # fmt: skip
+    """Solve one patient; return 0 or what went wrong."""
+    n, m = start.size, p.size
+    data = np.zeros(m + n + CONTROL)
+    for j in range(m):
+        data[j] = p[j]
+    for j in range(n):
+        data[m + j] = scale[j]
+    control = m + n
+    data[control + LAST_T] = -1.0
+    data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
+    out = np.empty((times.size, n))
+    done = integrate(address, start, data, times, out, rtol, rtol, max_steps)
+    flag = data[control + FLAG]
+    if done and flag == 0.0:
+        if burden >= 0:
+            progression_and_nadir(
+                address, data, times, out, rtol, rtol, max_steps, burden, row
+            )
+        for j in range(n):
+            final[j] = out[times.size - 1, j]
+            for k in range(save_index.size):
+                saved[k, j] = out[save_index[k], j]
+    elif flag == 0.0:
+        flag = -1.0
+    counts[0] = int(data[control + STEPS])
+    counts[1] = int(data[control + CALLS])
+    return flag
+
+
+def _lsoda_batch(address, u0, p, scale, times, save_index, rtol, max_steps, burden, rows, final,
+                 saved, flags, counts):  # fmt: skip
+    for i in prange(u0.shape[0]):
+        flags[i] = solve_one(
+            address, u0[i], p[i], scale, times, save_index, rtol, max_steps, burden, rows[i],
+            final[i], saved[i], counts[i],
+        )  # fmt: skip
+
+
+@contextmanager
+def quiet_stderr() -> Iterator[None]:
+    """Keep what C code writes to stderr away from the user while a kernel runs."""
+    try:
+        sys.stderr.flush()
+    except (AttributeError, ValueError):
+        pass
+    saved = os.dup(2)
+    null = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(null, 2)
+        yield
+    finally:
+        os.dup2(saved, 2)
+        os.close(null)
+        os.close(saved)
+
+
+def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -> ChunkResult:
+    """Solve one chunk of patients.
+
+    Parameters
+    ----------
+    problem : Problem
+    y0 : ndarray, shape (patients, states)
+        Initial values, natural units.
+    p : ndarray, shape (patients, parameters)
+    threads : int
+    """
+    from fastcart.solvers.status import Status
+
+    model = problem.model
+    callback = _callback(model)
+    kernel = cached(_lsoda_batch, "the LSODA loop", parallel=True, **FAST)
+    result = ChunkResult.empty(len(y0), problem)
+    grid = np.linspace(0.0, problem.t_end, GRID + 1)
+    times = np.union1d(grid, problem.save_at)
+    save_index = np.searchsorted(times, problem.save_at)
+    u0 = to_internal(y0, problem.log, problem.scale)
+    rows = np.full((len(y0), 4), np.nan)
+    flags = np.zeros(len(y0))
+    counts = np.zeros((len(y0), 2), dtype=np.int64)
+    final = np.full_like(result.final, np.nan)
+    previous = get_num_threads()
+    set_num_threads(threads)
+    try:
+        with quiet_stderr():
+            kernel(
+                callback.address, u0, p, problem.scale, times, save_index, problem.rtol,
+                problem.max_steps, model.burden_index, rows, final, result.saved, flags, counts,
+            )  # fmt: skip
+    finally:
+        set_num_threads(previous)
+    codes = {
+        0.0: Status.ok, FLAG_BUDGET: Status.max_steps, FLAG_NON_FINITE: Status.non_finite,
+        FLAG_LOG_INFLOW: Status.log_inflow, -1.0: Status.solver_error,
+    }  # fmt: skip
+    for flag, status in codes.items():
+        result.status[flags == flag] = status
+    result.pfs, result.progression, _, result.t_nadir = rows.T.copy()
+    if model.burden_index >= 0:
+        b = model.burden_index
+        result.nadir = to_natural(rows[:, 2], problem.log[b], problem.scale[b])
+    result.final = to_natural(final, problem.log, problem.scale)
+    result.saved = to_natural(result.saved, problem.log, problem.scale)
+    result.steps, result.rhs_calls = counts[:, 0].copy(), counts[:, 1].copy()
+    result.t_reached = np.where(result.status == Status.ok, problem.t_end, np.nan)
+    return result

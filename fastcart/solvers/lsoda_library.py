@@ -1,0 +1,54 @@
+"""numbalsoda's LSODA as symbols that cached kernels link to, and calls through function addresses."""
+
+from __future__ import annotations
+
+from ctypes import CDLL
+
+import llvmlite.binding
+import numbalsoda.driver
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+# Loaded for the whole process, so that a kernel from the disk cache finds the symbol by name; a ctypes
+# address would be a constant of this process and could not be cached.
+llvmlite.binding.load_library_permanently(numbalsoda.driver.liblsoda._name)
+_keep_loaded = CDLL(numbalsoda.driver.liblsoda._name)
+
+_pointer = types.CPointer(types.float64)
+
+lsoda_wrapper = types.ExternalFunction(
+    "lsoda_wrapper",
+    types.void(
+        types.intp,  # address of the right-hand side
+        types.int32,  # number of states
+        types.intp,  # initial values
+        types.intp,  # data passed to the right-hand side
+        types.int32,  # number of output times
+        types.intp,  # output times
+        types.intp,  # output, times x states
+        types.float64,  # rtol
+        types.float64,  # atol
+        types.int32,  # steps allowed between two output times
+        types.intp,  # success, int32
+    ),
+)
+
+rhs_signature = types.void(types.float64, _pointer, _pointer, _pointer)
+
+
+@intrinsic
+def call_rhs(typingctx, address, t, u, du, data):
+    """Call the C function at ``address`` with the addresses of its arrays."""
+    signature = types.void(types.intp, types.float64, types.intp, types.intp, types.intp)
+
+    def codegen(context, builder, signature, args):
+        double = ir.DoubleType()
+        pointer = double.as_pointer()
+        kind = ir.FunctionType(ir.VoidType(), [double, pointer, pointer, pointer])
+        function = builder.inttoptr(args[0], kind.as_pointer())
+        arrays = [builder.inttoptr(a, pointer) for a in args[2:]]
+        builder.call(function, [args[1], *arrays])
+        return context.get_dummy_value()
+
+    return signature, codegen

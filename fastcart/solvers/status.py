@@ -1,0 +1,45 @@
+"""How the solution of one patient ended: one code, one name, one sentence."""
+
+from __future__ import annotations
+
+from enum import IntEnum
+
+
+class Status(IntEnum):
+    """Outcome of one patient's integration; failed patients have NaN endpoints."""
+
+    ok = 0
+    max_steps = 1
+    non_finite = 2
+    step_too_small = 3
+    log_inflow = 4
+    solver_error = 5
+    not_run = 6
+
+    @property
+    def sentence(self) -> str:
+        """What happened, and what to do about it."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Status.ok: "solved to the horizon",
+    Status.max_steps: (
+        "the budget of steps ran out before the horizon; the patient may be stiff: raise max_steps, "
+        "loosen rtol, or use engine='lsoda'"
+    ),
+    Status.non_finite: (
+        "the right-hand side became NaN or infinite; check this patient's parameters and initial values"
+    ),
+    Status.step_too_small: (
+        "the step shrank below the resolution of time; the solution may blow up or be discontinuous"
+    ),
+    Status.log_inflow: (
+        "a state that is integrated in logarithm is zero but has an inflow; define that state with "
+        "log=False or start it above zero"
+    ),
+    Status.solver_error: "the solver gave up without a reason; try another engine or a looser rtol",
+    Status.not_run: "the computation was interrupted before this patient was solved",
+}
+
+NAMES = [status.name for status in Status]

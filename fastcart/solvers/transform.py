@@ -1,0 +1,62 @@
+"""From natural units to what is integrated: logarithm for marked states, a scale for the others.
+
+A state marked ``log`` is integrated as ``u = ln y`` with ``du/dt = f/y``. Below `LOG_FLOOR` the rate is
+taken at the floor, so nothing underflows; an exact zero is kept as the sentinel `LOG_ZERO`, has rate zero,
+and comes back as an exact zero.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+LOG_FLOOR = -690.0  # exp(-690) = 1e-300, still a normal number
+LOG_ZERO = -1e5  # stands for ln 0
+_LOG_CUT = -5e4  # what lies below is zero
+
+
+def to_internal(y: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return the integrated variables of natural states ``y`` (patients x states)."""
+    safe = np.where(y > 0, y, 1.0)
+    return np.where(log, np.where(y > 0, np.log(safe), LOG_ZERO), y / scale)
+
+
+def to_natural(u: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray:
+    """Return natural states of integrated variables ``u`` (last axis: states)."""
+    exponent = np.where(log, u, 0.0)
+    with np.errstate(under="ignore"):
+        natural = np.where(exponent > _LOG_CUT, np.exp(exponent), 0.0)
+    return np.where(log, natural, u * scale)
+
+
+@njit
+def natural_scalar(u, log, scale):
+    """Natural value of one integrated variable."""
+    if not log:
+        return u * scale
+    return np.exp(u) if u > _LOG_CUT else 0.0
+
+
+def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...]) -> str:
+    """Return the body lines that turn ``u``, ``p`` and ``scale`` (indexable) into ``du0, du1, ...``.
+
+    The lines call ``rhs``; they need the names ``t``, ``u``, ``p``, ``scale``, ``exp`` and ``nan``.
+    """
+    lines = []
+    for i in range(n_states):
+        if log[i]:
+            lines.append(
+                f"    y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] > {_LOG_CUT!r} else 0.0"
+            )
+        else:
+            lines.append(f"    y{i} = u[{i}] * scale[{i}]")
+    states = ", ".join(f"y{i}" for i in range(n_states))
+    parameters = ", ".join(f"p[{i}]" for i in range(n_parameters))
+    lines.append(f"    f = rhs(t, ({states},), ({parameters}{',' if n_parameters else ''}))")
+    for i in range(n_states):
+        if log[i]:
+            # an inflow into an exact zero has no logarithm: NaN, which the engines report as such
+            lines.append(f"    du{i} = f[{i}] / y{i} if y{i} > 0.0 else (0.0 if f[{i}] == 0.0 else nan)")
+        else:
+            lines.append(f"    du{i} = f[{i}] / scale[{i}]")
+    return "\n".join(lines)
