@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack
+from collections.abc import Iterator, Sequence
 from importlib import import_module
 from types import ModuleType
 from typing import Any
@@ -109,10 +108,13 @@ def solve(
     table = check_patients(model, patients, keep)
     threads = check_threads(threads)
     endpoints, trajectories = [], []
-    for part, path in iterate(problem, table, name, threads=threads, progress=progress):
-        endpoints.append(part)
-        if path is not None:
-            trajectories.append(path)
+    with progress_bar(table.size, progress) as bar:
+        for part, path in iterate(
+            problem, table, name, threads=threads, bar=bar, announce=wants_progress(progress)
+        ):
+            endpoints.append(part)
+            if path is not None:
+                trajectories.append(path)
     options = {
         "engine": name, "method": method, "t_end": problem.t_end, "rtol": rtol, "atol": atol,
         "max_steps": max_steps, "seed": seed,
@@ -191,8 +193,7 @@ def resolve_engine(engine: str, problem: Problem) -> str:
     module = _engine(name)
     if problem.method is not None and problem.method not in module.METHODS:
         raise InputError(
-            f"Engine {name!r} has no method {problem.method!r}."
-            + nearest(problem.method, module.METHODS)
+            f"Engine {name!r} has no method {problem.method!r}." + nearest(problem.method, module.METHODS)
         )
     if name == "published":
         module.grid_index(problem)
@@ -209,21 +210,23 @@ def iterate(
     engine: str,
     *,
     threads: int,
-    progress: bool | None = None,
+    bar: Any,
+    announce: bool,
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
-    """Solve chunk by chunk; yield the endpoints and trajectories of each chunk, in order."""
+    """Solve chunk by chunk; yield the endpoints and trajectories of each chunk, in order.
+
+    ``bar`` is told how many patients are done; ``announce`` says when kernels are compiled.
+    """
     from fastcart.solvers.compile import announcements
 
     module = _engine(engine)
     size = chunk_size(problem, engine)
-    with ExitStack() as stack:
-        bar = stack.enter_context(progress_bar(table.size, progress))
-        stack.enter_context(announcements(announcer(progress)))
+    with announcements(_announce if announce else None):
         for start in range(0, table.size, size):
             stop = min(start + size, table.size)
             y0, p = table.arrays(start, stop)
             result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
-            _check_finite(result)
+            _finish(problem, y0, result)
             endpoints = endpoints_frame(problem, table, start, stop, result, engine)
             path = None
             if len(problem.save_at):
@@ -238,8 +241,14 @@ def chunk_size(problem: Problem, engine: str) -> int:
     return int(max(1, min(_CHUNK[engine], _SAVED_VALUES // per_patient)))
 
 
-def _check_finite(result: ChunkResult) -> None:
-    """A solution that is not finite at the horizon has failed, whatever the engine says."""
+def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult) -> None:
+    """Give the start its exact values back, and mark what is not finite as failed."""
+    if len(problem.save_at) and problem.save_at[0] == 0.0:
+        result.saved[:, 0] = y0
+    if problem.model.burden_index >= 0:
+        at_start = result.t_nadir == 0.0
+        result.nadir[at_start] = y0[at_start, problem.model.burden_index]
+    # a solution that is not finite at the horizon has failed, whatever the engine says
     bad = (result.status == Status.ok) & ~np.isfinite(result.final).all(axis=1)
     result.status[bad] = Status.non_finite
     result.blank_failed()
@@ -260,10 +269,8 @@ def progress_bar(total: int, progress: bool | None, unit: str = "patients") -> A
     )  # fmt: skip
 
 
-def announcer(progress: bool | None) -> Callable[[str], None] | None:
-    """Return what tells the user that a kernel is being compiled."""
-    if not wants_progress(progress):
-        return None
+def _announce(text: str) -> None:
+    """Tell the user that a kernel is being compiled, above the bar of progress."""
     from tqdm import tqdm
 
-    return lambda text: tqdm.write(text, file=sys.stderr)
+    tqdm.write(text, file=sys.stderr)

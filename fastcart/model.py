@@ -9,16 +9,18 @@ from __future__ import annotations
 import keyword
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from fastcart.errors import InputError, nearest
 
 # Names that tables of patients and results use themselves.
 RESERVED = frozenset(
-    "patient t time status pfs progression censored nadir t_nadir final engine steps rejected "
-    "rhs_calls t_reached cured".split()
-)
+    {
+        "patient", "t", "time", "status", "pfs", "progression", "censored", "nadir", "t_nadir", "final",
+        "engine", "steps", "rejected", "rhs_calls", "t_reached", "cured",
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -103,7 +105,7 @@ class PublishedScheme:
     step: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, init=False, repr=False)
 class Model:
     """A system of ordinary differential equations for virtual patients.
 
@@ -148,28 +150,47 @@ class Model:
     """
 
     name: str
-    states: Sequence[State] | Mapping[str, Any]
-    parameters: Sequence[Parameter] | Mapping[str, Any]
+    states: tuple[State, ...]
+    parameters: tuple[Parameter, ...]
     rhs: Callable
-    t_end: float = 100.0
-    observables: Sequence[Observable] = ()
-    observe: Callable | None = None
-    burden: str | None = None
-    time_unit: str = "day"
-    doc: str = ""
-    references: Sequence[str] = ()
-    published: PublishedScheme | None = None
-    options: Mapping[str, Any] = field(default_factory=dict)
+    t_end: float
+    observables: tuple[Observable, ...]
+    observe: Callable | None
+    burden: str | None
+    time_unit: str
+    doc: str
+    references: tuple[str, ...]
+    published: PublishedScheme | None
+    options: Mapping[str, Any]
 
-    def __post_init__(self):
-        if isinstance(self.states, Mapping):
-            states = [State(name, default=value) for name, value in self.states.items()]
-            object.__setattr__(self, "states", states)
-        if isinstance(self.parameters, Mapping):
-            parameters = [Parameter(name, value) for name, value in self.parameters.items()]
-            object.__setattr__(self, "parameters", parameters)
-        for attribute in ("states", "parameters", "observables", "references"):
-            object.__setattr__(self, attribute, tuple(getattr(self, attribute)))
+    def __init__(
+        self,
+        name: str,
+        states: Sequence[State] | Mapping[str, Any],
+        parameters: Sequence[Parameter] | Mapping[str, Any],
+        rhs: Callable,
+        *,
+        t_end: float = 100.0,
+        observables: Sequence[Observable] = (),
+        observe: Callable | None = None,
+        burden: str | None = None,
+        time_unit: str = "day",
+        doc: str = "",
+        references: Sequence[str] = (),
+        published: PublishedScheme | None = None,
+        options: Mapping[str, Any] | None = None,
+    ):
+        if isinstance(states, Mapping):
+            states = [State(key, default=value) for key, value in states.items()]
+        if isinstance(parameters, Mapping):
+            parameters = [Parameter(key, value) for key, value in parameters.items()]
+        values = dict(
+            name=name, states=tuple(states), parameters=tuple(parameters), rhs=rhs, t_end=t_end,
+            observables=tuple(observables), observe=observe, burden=burden, time_unit=time_unit,
+            doc=doc, references=tuple(references), published=published, options=dict(options or {}),
+        )  # fmt: skip
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
         _check(self)
 
     @property
@@ -192,6 +213,11 @@ class Model:
         """Index of the burden among the states, -1 where the model has none."""
         return -1 if self.burden is None else self.state_names.index(self.burden)
 
+    @property
+    def items(self) -> list[Parameter | State]:
+        """All that a table of patients can give: parameters, then states."""
+        return [*self.parameters, *self.states]
+
     def default_parameters(self) -> dict[str, float]:
         """Return the default value of every parameter."""
         values = self.defaults()
@@ -204,7 +230,7 @@ class Model:
 
     def defaults(self) -> dict[str, float]:
         """Return the defaults of parameters and states; computed ones follow the others."""
-        items = [*self.parameters, *self.states]
+        items = self.items
         values = {i.name: float(i.default) for i in items if not callable(i.default)}
         for item in items:
             if callable(item.default):
@@ -214,10 +240,7 @@ class Model:
     def __repr__(self) -> str:
         """Short form: name, numbers of states and parameters, options."""
         options = "".join(f", {k}={v!r}" for k, v in self.options.items())
-        return (
-            f"Model({self.name!r}, {len(self.states)} states, "
-            f"{len(self.parameters)} parameters{options})"
-        )
+        return f"Model({self.name!r}, {len(self.states)} states, {len(self.parameters)} parameters{options})"
 
 
 def _check(model: Model) -> None:
@@ -229,8 +252,7 @@ def _check(model: Model) -> None:
     _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
     if (model.observe is None) != (not model.observables):
         raise InputError(
-            f"Model {model.name!r} must give both 'observables' (names) and 'observe' (function), "
-            "or neither."
+            f"Model {model.name!r} must give both 'observables' (names) and 'observe' (function), or neither."
         )
     if model.observe is not None:
         _check_function(
@@ -284,7 +306,7 @@ def _check_numbers(model: Model) -> None:
     where = f"Model {model.name!r}"
     if _number(model.t_end, f"{where}: the horizon 't_end'") <= 0:
         raise InputError(f"{where}: the horizon 't_end' must be positive, not {model.t_end!r}.")
-    for item in (*model.parameters, *model.states):
+    for item in model.items:
         if not callable(item.default):
             _number(item.default, f"{where}: the default of {item.name!r}")
     values = model.defaults()

@@ -45,14 +45,14 @@ class PatientTable:
         model = self.model
         n = stop - start
         values: dict[str, Any] = {}
-        for item in (*model.parameters, *model.states):
+        for item in model.items:
             if item.name in self.columns:
                 values[item.name] = self.columns[item.name][start:stop]
             elif not callable(item.default):
                 values[item.name] = float(item.default)
-        for item in (*model.parameters, *model.states):
-            if item.name not in values:
-                values[item.name] = item.default(values)  # type: ignore[operator]
+        for item in model.items:
+            if item.name not in values and callable(item.default):
+                values[item.name] = item.default(values)
         y0 = np.empty((n, len(model.states)))
         p = np.empty((n, len(model.parameters)))
         for j, name in enumerate(model.state_names):
@@ -88,8 +88,7 @@ def check_patients(
     _check_column_names(model, frame, keep)
     if len(frame) == 0:
         raise InputError("The table of patients is empty; give at least one row.")
-    items: dict[str, Parameter | State] = {p.name: p for p in model.parameters}
-    items.update({s.name: s for s in model.states})
+    items = {item.name: item for item in model.items}
     columns = {}
     for name in frame.columns:
         if name in items:
@@ -112,9 +111,7 @@ def _as_frame(patients: Patients) -> pd.DataFrame:
     if isinstance(patients, pd.Series):
         return patients.to_frame().T
     if isinstance(patients, Mapping):
-        lengths = {
-            str(k): len(v) for k, v in patients.items() if np.ndim(v) > 0 and not isinstance(v, str)
-        }
+        lengths = {str(k): len(v) for k, v in patients.items() if np.ndim(v) > 0 and not isinstance(v, str)}
         if len(set(lengths.values())) > 1:
             shown = ", ".join(f"{k}: {n}" for k, n in lengths.items())
             raise InputError(f"The columns of patients differ in length ({shown}); make them equal.")
@@ -134,8 +131,7 @@ def _check_column_names(model: Model, frame: pd.DataFrame, keep: Sequence[str]) 
     for name in keep:
         if name not in frame.columns:
             raise InputError(
-                f"The column {name!r} to keep is not in the table of patients."
-                + nearest(name, frame.columns)
+                f"The column {name!r} to keep is not in the table of patients." + nearest(name, frame.columns)
             )
     for name in frame.columns:
         if name not in known and name not in keep:
@@ -212,8 +208,7 @@ def check_times(times: Any, t_end: float, what: str = "save_at") -> np.ndarray:
         raise InputError(f"The times in {what!r} must not be negative; {array.min():g} is.")
     if (array > t_end).any():
         raise InputError(
-            f"The times in {what!r} must not exceed the horizon {t_end:g}; {array.max():g} does. "
-            "Raise t_end."
+            f"The times in {what!r} must not exceed the horizon {t_end:g}; {array.max():g} does. Raise t_end."
         )
     if (np.diff(array) <= 0).any():
         raise InputError(f"The times in {what!r} must be sorted and distinct.")

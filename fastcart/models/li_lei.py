@@ -123,7 +123,11 @@ def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
         """Eqs. (2.10)-(2.13) at rest. Note the SUM of two inhibition factors in (2.11)."""
         I2 = p[_lambda_I2_T4] * T4 / p[_d_I2]
         Tb = p[_lambda_Tb_C] * C / p[_d_Tb]
-        Ig = (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4) * (1.0 / (1.0 + Tr / p[_K_Tr]) + 1.0 / (1.0 + Tb / p[_K_Tb])) / p[_d_Ig]
+        Ig = (
+            (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4)
+            * (1.0 / (1.0 + Tr / p[_K_Tr]) + 1.0 / (1.0 + Tb / p[_K_Tb]))
+            / p[_d_Ig]
+        )
         I6 = p[_lambda_I6_M] * M / p[_d_I6]
         return I2, Ig, Tb, I6
 
@@ -210,8 +214,7 @@ def li_lei(killing: str = "total") -> Model:
     functions = _functions(free_tumor_cells, free)
     published = _functions(free_tumor_cells_published, free)
     cytokines = tuple(
-        Observable(name, "ng/ml", f"{long} at quasi-equilibrium")
-        for name, long in _CYTOKINES.items()
+        Observable(name, "ng/ml", f"{long} at quasi-equilibrium") for name, long in _CYTOKINES.items()
     )
     return Model(
         name="li_lei",

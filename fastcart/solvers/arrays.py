@@ -22,9 +22,7 @@ def _into(model: Model, function: Any, outputs: int, options: dict[str, Any]) ->
     """Make ``into(t, y, p, out)`` from a function that returns a tuple."""
     lines = ["def into(t, y, p, out):", _call("rhs", len(model.states), len(model.parameters))]
     lines += [f"    out[{i}] = f[{i}]" for i in range(outputs)]
-    return rebuild(
-        from_source("\n".join(lines), "into", {"rhs": rebuild(function, options)}), options
-    )
+    return rebuild(from_source("\n".join(lines), "into", {"rhs": rebuild(function, options)}), options)
 
 
 def natural_rhs(model: Model, function: Any, *, exact: bool = True) -> Any:
@@ -73,8 +71,6 @@ def observe(model: Model, times: np.ndarray, states: np.ndarray, parameters: np.
     out = np.full((*states.shape[:2], len(model.observables)), np.nan)
     if model.observe is not None and states.size:
         into = _into(model, model.observe, len(model.observables), EXACT)
-        kernel = cached(
-            prepared_function(_observe_rows, into=into), f"observables of {model.name}", **EXACT
-        )
+        kernel = cached(prepared_function(_observe_rows, into=into), f"observables of {model.name}", **EXACT)
         kernel(times, states, parameters, out)
     return out

@@ -88,9 +88,7 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[str, Any] 
         )
         for cell in source.__closure__ or ()
     )
-    copy = types.FunctionType(
-        source.__code__, namespace, source.__name__, source.__defaults__, closure
-    )
+    copy = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, closure)
     return njit(forceinline=True, **options)(copy)
 
 
@@ -104,14 +102,10 @@ def plain(function: Any):
         if _is_helper(namespace[name]) and namespace[name] is not function:
             namespace[name] = plain(namespace[name])
     closure = tuple(
-        types.CellType(
-            plain(c.cell_contents) if _is_helper(c.cell_contents) else c.cell_contents
-        )
+        types.CellType(plain(c.cell_contents) if _is_helper(c.cell_contents) else c.cell_contents)
         for c in source.__closure__ or ()
     )
-    return types.FunctionType(
-        source.__code__, namespace, source.__name__, source.__defaults__, closure
-    )
+    return types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, closure)
 
 
 def from_source(text: str, name: str, namespace: dict[str, Any]) -> types.FunctionType:
@@ -124,9 +118,7 @@ def from_source(text: str, name: str, namespace: dict[str, Any]) -> types.Functi
     return function
 
 
-def cached(
-    function: types.FunctionType, label: str, *, signature: Any = None, **options: Any
-) -> Any:
+def cached(function: types.FunctionType, label: str, *, signature: Any = None, **options: Any) -> Any:
     """Jit a kernel so that its machine code is kept on disk under a name that sees every edit.
 
     Parameters
@@ -148,19 +140,18 @@ def cached(
     if key in _memory:
         return _memory[key]
     file = _stub(function, key)
-    keep = file is not None
     scope = dict(function.__globals__)
     scope["__name__"] = __name__
-    code = function.__code__.replace(co_filename=str(file)) if keep else function.__code__
+    code = function.__code__ if file is None else function.__code__.replace(co_filename=str(file))
     copy = types.FunctionType(code, scope, function.__name__, function.__defaults__)
     copy.__module__ = __name__
-    known = keep and any((file.parent / "__pycache__").glob(f"{file.stem}.*.nbi"))
+    known = file is not None and any((file.parent / "__pycache__").glob(f"{file.stem}.*.nbi"))
     if not known and _announce is not None:
         _announce(f"compiling {label}, once ...")
     if signature is None:
-        kernel = njit(cache=keep, **options)(copy)
+        kernel = njit(cache=file is not None, **options)(copy)
     else:
-        kernel = cfunc(signature, cache=keep, **options)(copy)
+        kernel = cfunc(signature, cache=file is not None, **options)(copy)
     _memory[key] = kernel
     return kernel
 

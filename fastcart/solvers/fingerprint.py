@@ -95,9 +95,7 @@ def _feed_function(function: types.FunctionType, digest: Any, seen: set[int]) ->
                 _feed_module_attributes(value, names, digest, seen)
 
 
-def _feed_module_attributes(
-    module: types.ModuleType, names: set[str], digest: Any, seen: set[int]
-) -> None:
+def _feed_module_attributes(module: types.ModuleType, names: set[str], digest: Any, seen: set[int]) -> None:
     """Helpers and constants reached as ``module.name`` count too."""
     for name in sorted(names):
         value = module.__dict__.get(name)

@@ -12,7 +12,7 @@ import math
 import os
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 import numpy as np
@@ -196,9 +196,7 @@ def solve_one(address, start, p, scale, times, save_index, rtol, max_steps, burd
     flag = data[control + FLAG]
     if done and flag == 0.0:
         if burden >= 0:
-            progression_and_nadir(
-                address, data, times, out, rtol, rtol, max_steps, burden, row
-            )
+            progression_and_nadir(address, data, times, out, rtol, rtol, max_steps, burden, row)
         for j in range(n):
             final[j] = out[times.size - 1, j]
             for k in range(save_index.size):
@@ -222,10 +220,8 @@ def _lsoda_batch(address, u0, p, scale, times, save_index, rtol, max_steps, burd
 @contextmanager
 def quiet_stderr() -> Iterator[None]:
     """Keep what C code writes to stderr away from the user while a kernel runs."""
-    try:
+    with suppress(AttributeError, ValueError):  # no stderr, or one that is closed
         sys.stderr.flush()
-    except (AttributeError, ValueError):
-        pass
     saved = os.dup(2)
     null = os.open(os.devnull, os.O_WRONLY)
     try:

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from ctypes import CDLL
+import importlib.util
+import sys
+from pathlib import Path
 
 import llvmlite.binding
-import numbalsoda.driver
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+
+def library_path() -> Path:
+    """Return numbalsoda's shared library without importing numbalsoda, which compiles for seconds."""
+    spec = importlib.util.find_spec("numbalsoda")
+    if spec is None or not spec.submodule_search_locations:
+        raise ImportError("the package 'numbalsoda' is not installed; install fastcart with pip")
+    suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
+    return Path(spec.submodule_search_locations[0]) / f"liblsoda{suffix}"
+
+
 # Loaded for the whole process, so that a kernel from the disk cache finds the symbol by name; a ctypes
 # address would be a constant of this process and could not be cached.
-llvmlite.binding.load_library_permanently(numbalsoda.driver.liblsoda._name)
-_keep_loaded = CDLL(numbalsoda.driver.liblsoda._name)
+llvmlite.binding.load_library_permanently(str(library_path()))
 
 _pointer = types.CPointer(types.float64)
 

@@ -19,7 +19,7 @@ METHODS = ("rk4",)
 DEFAULT_METHOD = "rk4"
 
 
-def _published_batch(y0, p, h, steps, save_index, burden, rows, final, saved, status):
+def _published_batch(y0, p, h, steps, save_index, burden, rows, final, saved, status):  # noqa: C901
     n = y0.shape[1]
     y = np.empty(n)
     z = np.empty(n)

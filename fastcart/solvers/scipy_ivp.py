@@ -87,15 +87,19 @@ def _endpoints(problem: Problem, solution, u0, result: ChunkResult, i: int) -> N
     def g(t):
         return float(solution.sol(t)[b]) - level
 
-    pieces = [np.linspace(a, z, SAMPLES + 1)[:-1] for a, z in zip(solution.t[:-1], solution.t[1:], strict=True)]
+    pieces = [
+        np.linspace(a, z, SAMPLES + 1)[:-1] for a, z in zip(solution.t[:-1], solution.t[1:], strict=True)
+    ]
     times = np.append(np.concatenate(pieces), solution.t[-1])
     values = solution.sol(times)[b] - level
     values[0] = 0.0
     up = np.flatnonzero((values[:-1] <= 0) & (values[1:] > 0))
-    crossings = [
-        0.0 if k == 0 and g(times[1] * 1e-3) > 0 else brentq(g, times[k] or times[1] * 1e-9, times[k + 1], xtol=1e-12)
-        for k in up
-    ]  # fmt: skip
+    crossings = []
+    for k in up:
+        if k == 0 and g(times[1] * 1e-3) > 0:  # growth from the very start
+            crossings.append(0.0)
+        else:
+            crossings.append(brentq(g, times[k] or times[1] * 1e-9, times[k + 1], xtol=1e-12))
     result.progression[i] = crossings[0] if crossings else np.nan
     ended_above = values[-1] > 0
     result.pfs[i] = (crossings[-1] if crossings else 0.0) if ended_above else problem.t_end

@@ -45,9 +45,7 @@ def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...]) -
     lines = []
     for i in range(n_states):
         if log[i]:
-            lines.append(
-                f"    y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] > {_LOG_CUT!r} else 0.0"
-            )
+            lines.append(f"    y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] > {_LOG_CUT!r} else 0.0")
         else:
             lines.append(f"    y{i} = u[{i}] * scale[{i}]")
     states = ", ".join(f"y{i}" for i in range(n_states))

@@ -1,0 +1,35 @@
+# Everything needs only python3 >= 3.11, git and make; the set-up brings the rest into .venv.
+BIN := .venv/bin
+
+.PHONY: help setup demo test bench lint format clean
+
+help:
+	@echo "make setup   install everything into .venv"
+	@echo "make demo    reproduce Li & Lei 2025 into results/li-lei-2025"
+	@echo "make test    run the tests"
+	@echo "make bench   run the benchmarks"
+	@echo "make lint    linters and type checker"
+
+setup:
+	@sh .ci/setup.sh
+
+demo: setup
+	@$(BIN)/fastcart reproduce li-lei-2025 --out results/li-lei-2025 --force
+
+test: setup
+	@$(BIN)/python -m pytest
+
+bench: setup
+	@$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
+
+lint: setup
+	@$(BIN)/ruff check .
+	@$(BIN)/ruff format --check .
+	@$(BIN)/mypy
+
+format: setup
+	@$(BIN)/ruff check --fix .
+	@$(BIN)/ruff format .
+
+clean:
+	rm -rf .venv build results *.egg-info

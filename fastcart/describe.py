@@ -1,0 +1,128 @@
+"""Models in words: the listing and the description that ``fastcart models`` prints."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+from fastcart.model import Model, Parameter
+from fastcart.models import get, names, option_names
+
+
+def listing(*, as_json: bool = False) -> str:
+    """Return all models with one line each, or as JSON."""
+    models = [get(name) for name in names()]
+    if as_json:
+        return json.dumps([_summary(m) for m in models], indent=2)
+    width = max(len(m.name) for m in models)
+    lines = [
+        f"{m.name:<{width}}  {len(m.states):>2} states, {len(m.parameters):>2} parameters, "
+        f"{m.t_end:g} {m.time_unit}s: {m.doc.splitlines()[0]}"
+        for m in models
+    ]
+    return "\n".join([*lines, "", "'fastcart models NAME' shows states, parameters and sources."])
+
+
+def describe(model: Model, *, as_json: bool = False) -> str:
+    """Return states, parameters, observables, options and sources of one model."""
+    if as_json:
+        return json.dumps(_full(model), indent=2, ensure_ascii=False)
+    defaults = model.defaults()
+    parts = [f"{model.name}", "", model.doc, ""]
+    parts.append(f"Horizon: {model.t_end:g} {model.time_unit}s.")
+    if model.burden:
+        parts.append(f"Progression: {model.burden} above its initial value.")
+    for option, value in model.options.items():
+        parts.append(f"Option {option} = {value}")
+    parts += ["", "States (columns of initial values)"]
+    parts += _table(
+        [
+            (s.name, f"{defaults[s.name]:g}", s.unit, "logarithm" if s.log else "", s.description)
+            for s in model.states
+        ],
+        ("name", "default", "unit", "integrated in", "description"),
+    )
+    parts += ["", "Parameters"]
+    parts += _table(
+        [
+            (p.name, f"{defaults[p.name]:g}", p.unit, _range(p), p.source, p.description)
+            for p in model.parameters
+        ],
+        ("name", "default", "unit", "allowed", "source", "description"),
+    )
+    if model.observables:
+        parts += ["", "Observables (columns of trajectories)"]
+        parts += _table(
+            [(o.name, o.unit, o.description) for o in model.observables],
+            ("name", "unit", "description"),
+        )
+    if model.references:
+        parts += ["", "References", *[f"  {reference}" for reference in model.references]]
+    return "\n".join(parts)
+
+
+def _range(parameter: Parameter) -> str:
+    low, high = parameter.range
+    return f"{low:g} to {high:g}"
+
+
+def _table(rows: list[tuple[str, ...]], header: tuple[str, ...]) -> list[str]:
+    widths = [max(len(str(r[k])) for r in [header, *rows]) for k in range(len(header))]
+    return [
+        "  " + "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in [header, *rows]
+    ]
+
+
+def _summary(model: Model) -> dict[str, Any]:
+    return {
+        "name": model.name,
+        "states": len(model.states),
+        "parameters": len(model.parameters),
+        "t_end": model.t_end,
+        "time_unit": model.time_unit,
+        "doc": model.doc,
+    }
+
+
+def _full(model: Model) -> dict[str, Any]:
+    defaults = model.defaults()
+
+    def limit(value: float) -> float | None:
+        return value if abs(value) != float("inf") else None
+
+    return {
+        "name": model.name,
+        "doc": model.doc,
+        "t_end": model.t_end,
+        "time_unit": model.time_unit,
+        "burden": model.burden,
+        "options": dict(model.options),
+        "option_names": option_names(model.name),
+        "states": [
+            {
+                "name": s.name,
+                "unit": s.unit,
+                "default": defaults[s.name],
+                "log": s.log,
+                "description": s.description,
+            }
+            for s in model.states
+        ],
+        "parameters": [
+            {
+                "name": p.name,
+                "symbol": p.symbol,
+                "unit": p.unit,
+                "default": defaults[p.name],
+                "range": [limit(p.range[0]), limit(p.range[1])],
+                "source": p.source,
+                "description": p.description,
+            }
+            for p in model.parameters
+        ],
+        "observables": [
+            {"name": o.name, "unit": o.unit, "description": o.description} for o in model.observables
+        ],
+        "references": list(model.references),
+    }

@@ -1,0 +1,142 @@
+"""A table of patients in a file, tables of endpoints and trajectories in files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from contextlib import ExitStack
+from pathlib import Path
+
+import numpy as np
+
+from fastcart.batch import (
+    as_model,
+    check_threads,
+    iterate,
+    make_problem,
+    progress_bar,
+    resolve_engine,
+    wants_progress,
+)
+from fastcart.errors import InputError
+from fastcart.model import Model
+from fastcart.patients import check_patients
+from fastcart.solvers.status import Status
+from fastcart.storage import TableReader, TableWriter, check_output, check_unique
+
+_MAX_TIMES = 1_000_000
+
+
+def run_files(
+    model: str | Model,
+    patients: Path,
+    out: Path,
+    *,
+    engine: str = "auto",
+    method: str | None = None,
+    t_end: float | None = None,
+    rtol: float = 1e-6,
+    atol: float | None = None,
+    threads: int | None = None,
+    trajectories: Path | None = None,
+    save_every: float | None = None,
+    save_at: Sequence[float] | None = None,
+    keep: Sequence[str] = (),
+    force: bool = False,
+    progress: bool | None = None,
+) -> str:
+    """Solve the patients of a file and write their endpoints, batch by batch.
+
+    Parameters are those of `fastcart.solve`, and paths of ``.csv`` or ``.parquet`` files.
+
+    Returns
+    -------
+    str
+        How many patients ended how, and where the output went.
+
+    Raises
+    ------
+    InputError
+        For bad input, before anything is computed.
+    """
+    model = as_model(model)
+    times = save_times(model, t_end, trajectories, save_every, save_at)
+    problem = make_problem(model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method)
+    name = resolve_engine(engine, problem)
+    threads = check_threads(threads)
+    check_output(out, "The output file", force=force)
+    if trajectories is not None:
+        check_output(trajectories, "The trajectories file", force=force)
+        if trajectories.resolve() == out.resolve():
+            raise InputError("Endpoints and trajectories must go to different files.")
+    source = TableReader(patients, "The table of patients")
+    _check_all(model, source, keep)
+
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(source.rows, progress))
+        endpoints = stack.enter_context(TableWriter(out))
+        paths = stack.enter_context(TableWriter(trajectories)) if trajectories else None
+        done = 0
+        for batch in source:
+            table = check_patients(model, batch, keep, first_id=done)
+            for part, path in iterate(
+                problem, table, name, threads=threads, bar=bar, announce=wants_progress(progress)
+            ):
+                endpoints.write(part)
+                if paths is not None and path is not None:
+                    paths.write(path)
+                counts.update(part["status"].astype(str))
+            done += len(batch)
+    return _summary(counts, out, trajectories)
+
+
+def save_times(
+    model: Model,
+    t_end: float | None,
+    trajectories: Path | None,
+    save_every: float | None,
+    save_at: Sequence[float] | None,
+) -> np.ndarray | Sequence[float] | None:
+    """Return the times of the trajectories, checked against the other options."""
+    if trajectories is None:
+        if save_every is not None or save_at is not None:
+            raise InputError("Times to save were given, but no --trajectories file to save them to.")
+        return None
+    if save_at is not None:
+        return save_at
+    if save_every is None:
+        raise InputError("A --trajectories file needs times: give --save-every or --save-at.")
+    horizon = model.t_end if t_end is None else t_end
+    if not (np.isfinite(save_every) and save_every > 0):
+        raise InputError(f"The interval --save-every must be positive, not {save_every!r}.")
+    if horizon / save_every > _MAX_TIMES:
+        raise InputError(
+            f"The interval --save-every {save_every:g} gives more than {_MAX_TIMES} times up to "
+            f"{horizon:g}; make it larger."
+        )
+    count = int(np.floor(horizon / save_every * (1 + 1e-12)))
+    return np.minimum(np.arange(count + 1) * save_every, horizon)
+
+
+def _check_all(model: Model, source: TableReader, keep: Sequence[str]) -> None:
+    """Read the whole file once and check it, before anything is computed."""
+    ids = []
+    done = 0
+    for batch in source:
+        table = check_patients(model, batch, keep, first_id=done)
+        ids.append(table.ids)
+        done += len(batch)
+    check_unique(ids)
+
+
+def _summary(counts: Counter[str], out: Path, trajectories: Path | None) -> str:
+    total = sum(counts.values())
+    lines = [f"{total} patients: {counts['ok']} ok."]
+    for name, count in sorted(counts.items()):
+        if name != "ok":
+            lines.append(f"{count} {name}: {Status[name].sentence}.")
+    lines.append(f"Endpoints: {out}")
+    if trajectories is not None:
+        lines.append(f"Trajectories: {trajectories}")
+    return "\n".join(lines)
