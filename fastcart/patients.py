@@ -14,6 +14,8 @@ from fastcart.model import Model, Parameter, State
 
 Patients = pd.DataFrame | Mapping[str, Any] | int
 
+_CHECKED_ROWS = 65_536  # rows of computed defaults looked at together
+
 
 @dataclass(frozen=True)
 class PatientTable:
@@ -52,7 +54,8 @@ class PatientTable:
                 values[item.name] = float(item.default)
         for item in model.items:
             if item.name not in values and callable(item.default):
-                values[item.name] = item.default(values)
+                with np.errstate(all="ignore"):  # what cannot be computed is found by its NaN
+                    values[item.name] = item.default(values)
         y0 = np.empty((n, len(model.states)))
         p = np.empty((n, len(model.parameters)))
         for j, name in enumerate(model.state_names):
@@ -96,7 +99,25 @@ def check_patients(
             _check_range(columns[name], items[name])
     ids = _ids(frame, first_id)
     kept = frame[list(keep)].reset_index(drop=True)
-    return PatientTable(model, columns, ids, kept)
+    table = PatientTable(model, columns, ids, kept)
+    _check_computed_defaults(table)
+    return table
+
+
+def _check_computed_defaults(table: PatientTable) -> None:
+    """A default that follows from other columns must come out as a finite number."""
+    if not any(callable(item.default) and item.name not in table.columns for item in table.model.items):
+        return
+    for start in range(0, table.size, _CHECKED_ROWS):
+        y0, p = table.arrays(start, min(start + _CHECKED_ROWS, table.size))
+        bad = ~np.isfinite(np.hstack([p, y0]))
+        if bad.any():
+            row, column = (int(k) for k in np.argwhere(bad)[0])
+            name = table.model.items[column].name
+            raise InputError(
+                f"The default of {name!r} cannot be computed from the other columns in row "
+                f"{start + row + 1}; give the column {name!r}."
+            )
 
 
 def _as_frame(patients: Patients) -> pd.DataFrame:

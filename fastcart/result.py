@@ -92,7 +92,7 @@ def endpoints_frame(
     engines = result.engine if result.engine is not None else engine
     columns: dict[str, Any] = {
         "patient": table.ids[start:stop],
-        "status": pd.Categorical.from_codes(result.status.tolist(), NAMES),
+        "status": pd.Categorical.from_codes(result.status, NAMES),  # type: ignore[call-overload]
         "pfs": result.pfs,
         "progression": result.progression,
         "censored": censored,

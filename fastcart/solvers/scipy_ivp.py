@@ -103,9 +103,9 @@ def _endpoints(problem: Problem, solution, u0, result: ChunkResult, i: int) -> N
     result.progression[i] = crossings[0] if crossings else np.nan
     ended_above = values[-1] > 0
     result.pfs[i] = (crossings[-1] if crossings else 0.0) if ended_above else problem.t_end
-    k = int(np.argmin(values))
-    low, high = times[max(k - 1, 0)], times[min(k + 1, len(times) - 1)]
-    best_t, best_g = times[k], values[k]
+    lowest = int(np.argmin(values))
+    low, high = times[max(lowest - 1, 0)], times[min(lowest + 1, len(times) - 1)]
+    best_t, best_g = times[lowest], values[lowest]
     if high > low:
         polished = minimize_scalar(g, bounds=(low, high), method="bounded", options={"xatol": 1e-10})
         if polished.fun < best_g:

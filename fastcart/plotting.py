@@ -1,0 +1,144 @@
+"""Figures in one style: colour-blind safe colours, units on every axis, whole files only.
+
+matplotlib is optional. It is imported inside the functions, and figures are drawn on their own Agg canvas,
+so that the backend and the settings of the user stay as they are.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from fastcart.errors import optional_import
+
+DPI = 300
+
+# M. Okabe, K. Ito, Color Universal Design (2008), without yellow, which is too pale for lines on white
+BLACK = "#000000"
+ORANGE = "#E69F00"
+SKY = "#56B4E9"
+GREEN = "#009E73"
+BLUE = "#0072B2"
+RED = "#D55E00"
+PURPLE = "#CC79A7"
+GREY = "#6B6B6B"
+PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK)
+
+_STYLE: dict[str, Any] = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],
+    "font.size": 8.0,
+    "axes.titlesize": 8.5,
+    "axes.labelsize": 8.0,
+    "xtick.labelsize": 7.5,
+    "ytick.labelsize": 7.5,
+    "legend.fontsize": 7.0,
+    "legend.frameon": False,
+    "legend.handlelength": 1.6,
+    "legend.labelspacing": 0.3,
+    "axes.linewidth": 0.7,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.titlelocation": "left",
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "xtick.minor.width": 0.5,
+    "ytick.minor.width": 0.5,
+    "lines.linewidth": 1.3,
+    "lines.markersize": 3.5,
+    "mathtext.default": "regular",
+    "figure.facecolor": "white",
+    "savefig.facecolor": "white",
+    "axes.prop_cycle": None,  # filled in by `style`, which knows cycler
+}
+
+
+def require_matplotlib() -> Any:
+    """Return matplotlib, or say in one sentence how to install it.
+
+    Raises
+    ------
+    MissingDependencyError
+        When matplotlib is not installed.
+    """
+    return optional_import("matplotlib", extra="plot", purpose="Plotting")
+
+
+@contextmanager
+def style() -> Iterator[None]:
+    """Within the context, matplotlib draws in the style of fastcart; afterwards as before."""
+    matplotlib = require_matplotlib()
+    settings = dict(_STYLE)
+    settings["axes.prop_cycle"] = matplotlib.cycler(color=list(PALETTE))
+    with matplotlib.rc_context(settings):
+        yield
+
+
+def new_figure(width: float, height: float) -> Any:
+    """Return an empty figure on an Agg canvas, with a layout that keeps labels from overlapping.
+
+    Parameters
+    ----------
+    width, height : float
+        Size in inches; 7.2 inches is the width of a page with two columns.
+    """
+    require_matplotlib()
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(width, height), layout="constrained")
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def ordered_colors(n: int) -> list[Any]:
+    """Return n colours for ordered values, from dark (low) to light (high), safe for the colour-blind."""
+    matplotlib = require_matplotlib()
+    # the last fifth of viridis is too pale for lines on white
+    return [matplotlib.colormaps["viridis"](0.82 * i / max(1, n - 1)) for i in range(n)]
+
+
+def panel(axes: Any, letter: str, title: str, xlabel: str, ylabel: str) -> None:
+    """Name a panel and its axes; labels carry the units."""
+    axes.set_title(f"$\\bf{{({letter})}}$ {title}" if letter else title)
+    axes.set_xlabel(xlabel)
+    axes.set_ylabel(ylabel)
+
+
+def log_axis(axes: Any, low: float, high: float, *, step: int = 2) -> None:
+    """Make the y axis logarithmic from ``low`` to ``high``, with a label every ``step`` decades."""
+    from matplotlib.ticker import FixedLocator, NullFormatter
+
+    axes.set_yscale("log")
+    axes.set_ylim(low, high)
+    decades = range(-30, 31)
+    axes.yaxis.set_major_locator(FixedLocator([10.0**k for k in decades if k % step == 0]))
+    axes.yaxis.set_minor_locator(FixedLocator([10.0**k for k in decades if k % step]))
+    axes.yaxis.set_minor_formatter(NullFormatter())
+
+
+def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = DPI) -> Path:
+    """Write a figure as PNG, whole or not at all.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    path : path
+    dpi : int
+        Dots per inch.
+
+    Returns
+    -------
+    Path
+    """
+    target = Path(path)
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        figure.savefig(temporary, format="png", dpi=dpi)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+    return target

@@ -1,0 +1,36 @@
+"""Fixtures shared by all tests."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import fastcart
+
+# The published result files lie beside a checkout of the authors of fastcart; an outsider has none.
+PUBLISHED = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "li_lei_2025"
+
+
+@pytest.fixture
+def published_results() -> Path:
+    folder = Path(os.environ.get("FASTCART_PUBLISHED_RESULTS", PUBLISHED))
+    if not folder.is_dir():
+        pytest.skip(f"the published result files are not in {folder}")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def varied_patients() -> pd.DataFrame:
+    """Sixty patients with every parameter of the full model drawn within 10% of its default."""
+    return draw_patients(60, seed=1)
+
+
+def draw_patients(n: int, *, seed: int, model: str = "li_lei", spread: float = 0.1) -> pd.DataFrame:
+    rng = np.random.default_rng(seed)
+    defaults = fastcart.models.get(model).default_parameters()
+    factors = 1 + spread * (2 * rng.random((n, len(defaults))) - 1)
+    return pd.DataFrame(factors * np.array(list(defaults.values())), columns=list(defaults))
