@@ -1,0 +1,103 @@
+"""What one figure hands to the report: a picture, its data, and rows of compared numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import pandas as pd
+
+from fastcart.reproduce.li_lei_2025.published_values import Published
+
+
+@dataclass(frozen=True)
+class Row:
+    """One compared quantity, as text.
+
+    Parameters
+    ----------
+    quantity, unit : str
+    published, source : str
+        What the paper or its result files say, and where.
+    reproduced, accurate : str
+        The same with the published scheme, and solved accurately.
+    agrees : str
+        Whether the published scheme gives what was published, to the printed digits.
+    """
+
+    quantity: str
+    unit: str
+    published: str
+    source: str
+    reproduced: str
+    accurate: str
+    agrees: str
+
+
+@dataclass(frozen=True)
+class FigureResult:
+    """One reproduced figure.
+
+    Parameters
+    ----------
+    number : int
+    title, caption : str
+    picture : matplotlib.figure.Figure
+    tables : dict of str to DataFrame
+        Data by file name.
+    rows : list of Row
+    notes : list of str
+        Sentences for below the table.
+    """
+
+    number: int
+    title: str
+    caption: str
+    picture: Any
+    tables: dict[str, pd.DataFrame]
+    rows: list[Row]
+    notes: list[str] = field(default_factory=list)
+
+
+def format_number(value: float, digits: int = 5) -> str:
+    """Write a number with so many significant digits, e.g. ``62.775`` or ``2.0839e9``."""
+    text = f"{value:.{digits}g}"
+    if "e" in text or (value and not 1e-3 <= abs(value) < 1e6):
+        mantissa, exponent = f"{value:.{digits - 1}e}".split("e")
+        if "." in mantissa:
+            mantissa = mantissa.rstrip("0").rstrip(".")
+        text = f"{mantissa}e{int(exponent)}"
+    return text
+
+
+def number_row(
+    quantity: str,
+    unit: str,
+    published: Published | None,
+    reproduced: float,
+    accurate: float,
+    *,
+    digits: int = 5,
+) -> Row:
+    """Compare one number; both computed ones are written with ``digits`` significant digits."""
+    shown, source, agrees = "not stated", "", ""
+    if published is not None:
+        shown = format_number(published.value, published.digits)
+        source = published.source
+        agrees = verdict(published.agrees(reproduced), published.erratum)
+    return Row(
+        quantity,
+        unit,
+        shown,
+        source,
+        format_number(reproduced, digits),
+        format_number(accurate, digits),
+        agrees,
+    )
+
+
+def verdict(same: bool, erratum: int | None = None) -> str:
+    """Say in a word whether what was published is reproduced."""
+    if same:
+        return "yes"
+    return "no" if erratum is None else f"no, erratum {erratum}"

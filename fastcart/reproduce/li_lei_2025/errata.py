@@ -1,0 +1,99 @@
+"""Errata of Li & Lei 2025: what the paper prints, what its results used, and what follows here."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Erratum:
+    """One place where the printed paper and its published results, or its conclusions, differ.
+
+    Parameters
+    ----------
+    number : int
+    where : str
+        Place in the paper.
+    printed : str
+        What the paper prints.
+    used : str
+        What its published program and result files used.
+    consequence : str
+        What follows, and what fastcart does.
+    """
+
+    number: int
+    where: str
+    printed: str
+    used: str
+    consequence: str
+
+
+ERRATA = (
+    Erratum(
+        1,
+        "Table 2, d_TM",
+        "The death rate of memory CAR-T cells is printed with an additional power of ten.",
+        "d_TM = 0.0065 per day, as in the caption of Figure 4.",
+        "fastcart uses 0.0065 per day; the printed power of ten fits none of the published results.",
+    ),
+    Erratum(
+        2,
+        "Eq. (2.8), killing of tumor cells",
+        "The numerators of the killing terms read as free cells, TE* and T4*.",
+        "All results of the full model count total cells, TE and T4; the coarse-grained model counts "
+        "free cells.",
+        "A named option of the models: killing='total' (default of the full model) or killing='free' "
+        "(default of the coarse-grained model).",
+    ),
+    Erratum(
+        3,
+        "Figure 4(a) and its text",
+        "Without CAR-T cells the tumor settles at about 1.2e10 cells.",
+        "The published file of this panel also settles at 1.2e10, unlike every other run.",
+        "The printed λ_C, d_C and K_C settle at (λ_C/d_C - 1) K_C = 2.15e9 cells, which is what the "
+        "reproduced panel shows; the panel must have been made with other parameters.",
+    ),
+    Erratum(
+        4,
+        "Figure 4(f), caption and Section 3",
+        "The threshold of the effector dose is written as 0.85e6, 0.9e6 and 0.9e7 cells in three places.",
+        "The runs respond from a dose between 8e6 and 9e6 cells on.",
+        "Two of the three are a factor of ten too low; the report gives the threshold that the runs have.",
+    ),
+    Erratum(
+        5,
+        "Tables 1 and 3, K_TP and K_T4",
+        "Both are listed as half-saturation constants; Table 3 lists 42 names.",
+        "They appear in no equation; the sensitivity study varied 41 parameters.",
+        "fastcart keeps both as parameters without effect, so that published parameter files can be read; "
+        "a correlation with them is chance.",
+    ),
+    Erratum(
+        6,
+        "Section 3, particle swarm optimisation (Figures 7 and 8)",
+        "Doses are optimised by a particle swarm: 100 particles, 20 iterations.",
+        "The program clamps velocities to ±30 cells and applies the limits of position to a copy that is "
+        "not simulated, so the particles hardly move.",
+        "In effect a random draw of 100 doses for each burden, of which the best is kept; the published "
+        "doses are good draws, not optima.",
+    ),
+    Erratum(
+        7,
+        "Section 3, optimal doses (Figures 7 to 10)",
+        "The optimum lies inside the stated limits, 1e3 to 2e7 cells of each subtype.",
+        "Inside these limits T4 = 2e5 cells, with the control doses of the other subtypes, keeps the tumor "
+        "below its start for all 200 days (nadir about 1e-18 cells).",
+        "An optimum means something only with a limit on toxicity or on the total dose, which the paper "
+        "names as its own limitation.",
+    ),
+    Erratum(
+        8,
+        "All regrowth after remission",
+        "The continuous model lets a tumor regrow from far below one cell.",
+        "Down to 1e-16 to 1e-18 cells, depending on the draw, where parameters vary by ±10%; no result "
+        "applied a limit.",
+        "PFS of deep responders is regrowth from a fraction of a cell; count a nadir below one cell as "
+        "cure where that matters. No such extinction threshold is applied in this reproduction.",
+    ),
+)

@@ -1,0 +1,104 @@
+"""Numbers that Li & Lei 2025 state, in the text or in the published result files, to compare against.
+
+These are the only results in the reproduction that are not computed. The result files hold five digits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+TEXT = "text"
+CAPTION = "caption"
+FILE = "result file"
+
+
+@dataclass(frozen=True)
+class Published:
+    """One published number.
+
+    Parameters
+    ----------
+    value : float
+    digits : int
+        Significant digits that were printed.
+    source : str
+        Where it stands.
+    erratum : int, optional
+        The erratum that says why no solution agrees with it.
+    """
+
+    value: float
+    digits: int
+    source: str = FILE
+    erratum: int | None = None
+
+    def agrees(self, value: float) -> bool:
+        """Say whether a number is the same to the printed digits."""
+        return round_digits(value, self.digits) == round_digits(self.value, self.digits)
+
+
+def round_digits(value: float, digits: int) -> float:
+    """Round to significant digits."""
+    return float(f"{value:.{digits - 1}e}")
+
+
+# Figure 4(a): where the tumor settles without CAR-T cells (cells), and the file at day 1
+SETTLES = Published(1.2e10, 2, TEXT, erratum=3)
+UNTREATED_DAY_1 = Published(2.2704e7, 5, FILE, erratum=3)
+
+# Figure 4(b): cells at day 50 after TE = 1e7, TM = 1e3
+COARSE_DAY_50 = {"TE": Published(1232.5, 5), "TM": Published(1805.3, 5), "C": Published(62.775, 5)}
+
+# Figure 4(c): tumor cells at day 50, by dose of effector cells
+EFFECTOR_DAY_50 = {
+    2e6: Published(2.0839e9, 5),
+    5e6: Published(2.0777e9, 5),
+    7e6: Published(2.0664e9, 5),
+    9e6: Published(482.24, 5),
+}
+
+# Figure 4(d): tumor cells at day 50, by dose of memory cells
+MEMORY_DAY_50 = {2e3: Published(18487.0, 5), 6e3: Published(3.7829e8, 5)}
+
+# Figure 4(f): the threshold of the effector dose (cells)
+THRESHOLD_CAPTION = Published(0.85e6, 2, CAPTION, erratum=4)
+THRESHOLD_SECTION = Published(0.9e6, 1, "text on 4(f)", erratum=4)
+THRESHOLD_TUMOR = Published(0.9e7, 1, "text on 4(c)")
+
+# Figure 5: PFS (days, stated with Figure 8), and the file at day 50 (cells)
+CONTROL_PFS = Published(76, 2, "text on Figure 8")
+CONTROL_DAY_50 = {
+    "T4": Published(1.0193, 5),
+    "TP": Published(1.4069e5, 5),
+    "TE": Published(6.0319e5, 5),
+    "TM": Published(17969.0, 5),
+    "Tr": Published(56.299, 5),
+    "C": Published(11.141, 5),
+    "M": Published(1132.4, 5),
+}
+
+# Figure 6: PFS (days) of plans A, and tumor cells at day 50
+PFS_PLAN_A = {
+    "A1": Published(76, 2),
+    "A2": Published(104, 3),
+    "A3": Published(68, 2),
+    "A4": Published(73, 2),
+    "A5": Published(75, 2),
+    "A6": Published(1, 1),
+}
+TUMOR_DAY_50_PLAN_A = {
+    "A1": Published(11.141, 5),
+    "A2": Published(56.033, 5),
+    "A3": Published(24.930, 5),
+    "A4": Published(17.213, 5),
+    "A5": Published(12.288, 5),
+    "A6": Published(1.9064e9, 5),
+}
+
+# Figure 6, statements of the text on plans B and C
+PLAN_B_BEST_TOTAL = Published(10e6, 1, TEXT)
+PLAN_B_INEFFECTIVE_TOTAL = Published(5e6, 1, TEXT)
+PLAN_C_SUPERIOR = ("C5", "C6")
+
+# Figure 8: PFS of the optimised dose (days)
+OPTIMISED_PFS = Published(101, 3, TEXT)

@@ -1,0 +1,146 @@
+"""The report in Markdown: comparison tables, errata, and how everything was made."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pandas as pd
+
+import fastcart
+from fastcart.models import get
+from fastcart.models.li_lei_parameters import REFERENCE
+from fastcart.plotting import DPI
+from fastcart.reproduce.li_lei_2025.comparison import FigureResult, format_number
+from fastcart.reproduce.li_lei_2025.errata import ERRATA
+from fastcart.reproduce.li_lei_2025.runs import RTOL
+from fastcart.storage import write_text
+
+_COMPARED = (
+    "Quantity", "Unit", "Published", "Where", "Reproduced with the published scheme", "Accurate", "Agrees",
+)  # fmt: skip
+
+_INTRODUCTION = (
+    "Each table shows what the paper or its published result files say, what the authors' own numerical "
+    "scheme gives here, and what an accurate solution of the same equations gives. Only the published "
+    'numbers are constants; all others were computed for this report. "Agrees" compares the published '
+    "number with the published scheme, to the digits that were printed."
+)
+
+_COLUMNS = (
+    ("solution", "", "`published scheme` or `accurate`"),
+    ("panel, plan, group, change", "", "which panel or treatment plan"),
+    ("T4_0, TP_0, TE_0, TM_0, Tr_0, total", "cells", "doses"),
+    ("t", "days", "time after infusion"),
+    ("T4, TP, TE, TM, Tr, C, M", "cells",
+     "CD4+, pre-CD8+, effector, memory, regulatory CAR-T cells, tumor, macrophages"),
+    ("I2, Ig, Tb, I6", "ng/ml", "IL-2, IFN-γ, TGF-β, IL-6 at quasi-equilibrium"),
+    ("C_free", "cells", "tumor cells that no CAR-T cell has bound, C*"),
+    ("killing_TE, killing_T4", "1/day", "killing rates by effector and CD4+ cells"),
+    ("pfs, progression", "days",
+     "progression-free survival; first time above the start (empty: never)"),
+    ("censored", "", "whether the tumor is still at or below its start at the horizon"),
+    ("nadir, t_nadir, final", "cells, days, cells", "smallest tumor, its time; tumor at the horizon"),
+    ("status, steps", "", "how the integration went, and its steps"),
+)  # fmt: skip
+
+
+def write_table(table: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV with nine significant digits, whole or not at all."""
+    write_text(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+
+
+def write_report(results: Sequence[FigureResult], path: Path, *, threads: int, wall_time: float) -> None:
+    """Write the report, whole or not at all.
+
+    Parameters
+    ----------
+    results : sequence of FigureResult
+    path : Path
+    threads : int
+    wall_time : float
+        Seconds, from the start of the job to this report.
+    """
+    lines = ["# Li & Lei 2025, reproduced with fastcart", "", f"Paper: {REFERENCE}", "", _INTRODUCTION]
+    for result in results:
+        lines += _figure(result)
+    lines += ["", "## Errata of the paper", "", *_errata()]
+    lines += ["", "## Columns of the data files", "", *markdown(("Column", "Unit", "Meaning"), _COLUMNS)]
+    lines += ["", "## How this was made", "", *_provenance(results, threads, wall_time)]
+    lines += ["", "## Citation", "", f"Cite the paper: {REFERENCE}.", ""]
+    lines += [f"Computed with fastcart {fastcart.__version__}.", ""]
+    write_text(path, "\n".join(lines))
+
+
+def markdown(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """Return the lines of a Markdown table."""
+
+    def line(cells: Sequence[object]) -> str:
+        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
+
+    return [line(heads), line(["---"] * len(heads)), *(line(row) for row in rows)]
+
+
+def _figure(result: FigureResult) -> list[str]:
+    rows = [
+        (row.quantity, row.unit, row.published, row.source, row.reproduced, row.accurate, row.agrees)
+        for row in result.rows
+    ]
+    picture = f"figure{result.number}.png"
+    lines = ["", f"## Figure {result.number}: {result.title}", ""]
+    lines += [f"![Figure {result.number}]({picture})", "", result.caption, ""]
+    lines += ["Data: " + ", ".join(f"[{name}]({name})" for name in result.tables) + ".", ""]
+    lines += markdown(_COMPARED, rows)
+    if result.notes:
+        lines += ["", *(f"- {note}" for note in result.notes)]
+    return lines
+
+
+def _errata() -> list[str]:
+    heads = ("No.", "Where", "What the paper prints", "What its results used", "What follows")
+    return markdown(heads, [(e.number, e.where, e.printed, e.used, e.consequence) for e in ERRATA])
+
+
+def _provenance(results: Sequence[FigureResult], threads: int, wall_time: float) -> list[str]:
+    full, coarse = get("li_lei"), get("li_lei_coarse")
+    assert full.published is not None
+    assert coarse.published is not None
+    figures = ",".join(str(result.number) for result in results)
+    packages = ("numpy", "scipy", "numba", "numbalsoda", "pandas", "matplotlib")
+    rows = [
+        ("fastcart", fastcart.__version__),
+        ("Figures", figures.replace(",", ", ")),
+        ("Date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("Wall time", f"{wall_time:.1f} s with {threads} threads"),
+        (
+            "Published scheme",
+            f"engine `published`: classical RK4 with fixed step, {full.published.step:g} day (full model), "
+            f"{coarse.published.step:g} day (coarse-grained model), free "
+            "tumor cells by the authors' fixed-point iteration",
+        ),
+        (
+            "Accurate",
+            f"engine `lsoda`, rtol {format_number(RTOL)}, absolute tolerance rtol times the scale of each "
+            "state that is not integrated in logarithm",
+        ),
+        (
+            "Models",
+            f"`li_lei` (killing={full.options['killing']!r}, {full.t_end:g} days), "
+            f"`li_lei_coarse` (killing={coarse.options['killing']!r}, {coarse.t_end:g} days)",
+        ),
+        ("Pictures", f"PNG, {DPI} dpi"),
+        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
+        ("Packages", ", ".join(f"{name} {_version(name)}" for name in packages)),
+        ("Again", f"`fastcart reproduce li-lei-2025 --out results --figures {figures}`"),
+    ]
+    return markdown(("What", "How"), rows)
+
+
+def _version(package: str) -> str:
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return "(unknown version)"

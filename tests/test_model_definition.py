@@ -1,0 +1,413 @@
+"""Models are checked where they are defined, each mistake with one sentence that says what to do."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numba import njit
+
+import fastcart
+from fastcart import InputError, Model, Observable, Parameter, State
+
+
+def decay(t, y, p):
+    return (-p[0] * y[0],)
+
+
+def one_value(t, y, p):
+    return (y[0],)
+
+
+def define(**changes) -> Model:
+    """The model y' = -k y with some arguments replaced."""
+    arguments = dict(name="tiny", states={"y": 1.0}, parameters={"k": 0.1}, rhs=decay, t_end=5.0)
+    return Model(**(arguments | changes))
+
+
+def refusal(**changes) -> str:
+    """Return the message with which such a definition is refused."""
+    with pytest.raises(InputError) as caught:
+        define(**changes)
+    message = str(caught.value)
+    assert "\n" not in message
+    return message
+
+
+def assert_says(message: str, *words: str) -> None:
+    for word in words:
+        assert word in message
+
+
+# --- names ------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("changes", "name", "kinds"),
+    [
+        ({"states": [State("y"), State("y")]}, "y", ("state",)),
+        ({"parameters": [Parameter("k", 1.0), Parameter("k", 2.0)]}, "k", ("parameter",)),
+        ({"parameters": {"y": 1.0}}, "y", ("state", "parameter")),
+        ({"observables": [Observable("k")], "observe": one_value}, "k", ("parameter", "observable")),
+        (
+            {"observables": [Observable("o"), Observable("o")], "observe": lambda t, y, p: (1.0, 2.0)},
+            "o",
+            ("observable",),
+        ),
+    ],
+)
+def test_duplicate_names(changes, name, kinds):
+    assert_says(refusal(**changes), "'tiny'", repr(name), "twice", "unique", *kinds)
+
+
+@pytest.mark.parametrize("name", ["2x", "a b", "", "a-b", "lambda", "class", "a\nb", 5, None])
+@pytest.mark.parametrize("kind", ["state", "parameter", "observable"])
+def test_invalid_identifiers(kind, name):
+    changes = {
+        "state": {"states": [State(name)]},
+        "parameter": {"parameters": [Parameter(name, 1.0)]},
+        "observable": {"observables": [Observable(name)], "observe": one_value},
+    }[kind]
+    assert_says(refusal(**changes), repr(name), kind, "letters, digits and underscores")
+
+
+@pytest.mark.parametrize("name", ["t", "patient", "pfs", "status", "final", "engine", "t_reached"])
+@pytest.mark.parametrize("kind", ["state", "parameter", "observable"])
+def test_reserved_names(kind, name):
+    changes = {
+        "state": {"states": {name: 1.0}},
+        "parameter": {"parameters": {name: 1.0}},
+        "observable": {"observables": [Observable(name)], "observe": one_value},
+    }[kind]
+    assert_says(refusal(**changes), repr(name), kind, "choose another")
+
+
+def test_every_column_of_the_endpoints_is_reserved_or_made_from_a_state():
+    from fastcart.model import RESERVED
+
+    result = fastcart.solve("li_lei_coarse", t_end=1, engine="published")
+    own = {c for c in result.endpoints if not c.startswith("final_")}
+    assert own <= RESERVED
+
+
+# --- functions --------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("rhs", "words"),
+    [
+        (lambda t, y, p: (0.0, 0.0), ("returns 2", "must return 1", "derivatives")),
+        (lambda t, y, p: (), ("returns 0", "must return 1", "derivatives")),
+        (lambda t, y, p: [0.0], ("tuple", "not list", "return (a, b, ...)")),
+        (lambda t, y, p: 0.0, ("tuple", "not float", "return (a, b, ...)")),
+        (lambda t, y, p: None, ("tuple", "not NoneType", "return (a, b, ...)")),
+        (lambda t, y, p: np.zeros(1), ("tuple", "not ndarray", "return (a, b, ...)")),
+    ],
+)
+def test_right_hand_side_must_return_one_derivative_for_each_state(rhs, words):
+    assert_says(refusal(rhs=rhs), "'tiny'", "rhs(t, y, p)", *words)
+
+
+@pytest.mark.parametrize("value", ["a", 1j, None])
+def test_derivatives_must_be_numbers(value):
+    assert_says(refusal(rhs=lambda t, y, p: (value,)), "'tiny'", "rhs(t, y, p)", "number")
+
+
+@pytest.mark.parametrize(
+    ("rhs", "words"),
+    [
+        (lambda t, y: (0.0,), ("TypeError",)),
+        (lambda t, y, p: (y[3],), ("IndexError",)),
+        (lambda t, y, p: (p["k"],), ("TypeError",)),
+        (5, ("5",)),
+        (None, ("None",)),
+        (math.sin, ("sin",)),
+    ],
+)
+def test_right_hand_side_that_cannot_be_called(rhs, words):
+    assert_says(refusal(rhs=rhs), "'tiny'", "rhs(t, y, p)", *words)
+
+
+def test_division_by_zero_at_the_defaults_is_left_to_the_engines():
+    assert define(rhs=lambda t, y, p: (1.0 / (y[0] - y[0]),)).name == "tiny"
+
+
+def test_observables_without_observe():
+    assert_says(refusal(observables=[Observable("o")]), "'tiny'", "'observables'", "'observe'", "both")
+
+
+def test_observe_without_observables():
+    assert_says(refusal(observe=one_value), "'tiny'", "'observables'", "'observe'", "both")
+
+
+def test_wrong_number_of_observables():
+    message = refusal(observables=[Observable("o")], observe=lambda t, y, p: (1.0, 2.0))
+    assert_says(message, "observe(t, y, p)", "returns 2", "must return 1")
+
+
+def test_plain_python_function_gives_what_its_jitted_form_gives():
+    plain = fastcart.solve(define(), {"k": [0.1, 0.3]}, engine="lsoda").endpoints
+    jitted = fastcart.solve(define(rhs=njit(decay)), {"k": [0.1, 0.3]}, engine="lsoda").endpoints
+    assert plain["final_y"].tolist() == jitted["final_y"].tolist()
+    np.testing.assert_allclose(plain["final_y"], np.exp(-5.0 * np.array([0.1, 0.3])), rtol=1e-4)
+
+
+# --- numbers ----------------------------------------------------------------------------------------
+
+
+def test_no_states():
+    assert_says(refusal(states={}, rhs=lambda t, y, p: ()), "'tiny'", "no states", "at least one")
+
+
+def test_unknown_burden_with_the_nearest_state():
+    message = refusal(states={"tumor": 1.0}, burden="tumour")
+    assert_says(message, "'tumour'", "not a state", "Did you mean 'tumor'?")
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
+@pytest.mark.parametrize("kind", ["states", "parameters"])
+def test_default_must_be_finite(kind, value):
+    assert_says(refusal(**{kind: {"q": value}}), "'tiny'", "default of 'q'", "finite", repr(value))
+
+
+@pytest.mark.parametrize("value", ["x", None, [1.0], np.ones(2)])
+@pytest.mark.parametrize("kind", ["states", "parameters"])
+def test_default_must_be_a_number(kind, value):
+    assert_says(refusal(**{kind: {"q": value}}), "'tiny'", "default of 'q'", "number")
+
+
+@pytest.mark.parametrize("kind", ["states", "parameters"])
+def test_default_too_large_for_a_float(kind):
+    assert_says(refusal(**{kind: {"q": 10**400}}), "'tiny'", "default of 'q'")
+
+
+@pytest.mark.parametrize(("value", "limits"), [(-1.0, (0.0, math.inf)), (3.0, (0.0, 1.0)), (3.0, (5.0, 9.0))])
+def test_default_outside_its_range(value, limits):
+    message = refusal(parameters=[Parameter("k", value, range=limits)])
+    assert_says(message, "'k'", f"{value:g}", f"[{limits[0]:g}, {limits[1]:g}]", "outside", "change")
+
+
+@pytest.mark.parametrize("value", [0.0, 1.0])
+def test_both_ends_of_the_range_are_allowed(value):
+    model = define(parameters=[Parameter("k", value, range=(0.0, 1.0))])
+    assert model.default_parameters() == {"k": value}
+
+
+def test_negative_default_of_a_state_in_logarithm():
+    message = refusal(states=[State("y", default=-2.0, log=True)])
+    assert_says(message, "'y'", "logarithm", "negative", "-2")
+
+
+def test_negative_default_of_another_state_is_allowed():
+    assert define(states={"y": -2.0}).default_states() == {"y": -2.0}
+
+
+@pytest.mark.parametrize("scale", [0.0, -1.0, math.nan, "x", None])
+def test_scale_must_be_positive(scale):
+    assert_says(refusal(states=[State("y", scale=scale)]), "'y'", "scale", "positive")
+
+
+@pytest.mark.parametrize("t_end", [0, -1.0])
+def test_horizon_must_be_positive(t_end):
+    assert_says(refusal(t_end=t_end), "'tiny'", "'t_end'", "positive", repr(t_end))
+
+
+@pytest.mark.parametrize(
+    "t_end", [math.nan, math.inf, "x", "5", None, [1.0], pytest.param(10**400, id="huge")]
+)
+def test_horizon_must_be_a_finite_number(t_end):
+    assert_says(refusal(t_end=t_end), "'tiny'", "'t_end'")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"states": ["y"]},
+        {"states": 5},
+        {"states": [Parameter("y", 1.0)]},
+        {"parameters": ["k"]},
+        {"parameters": 5},
+        {"parameters": [State("k")]},
+        {"parameters": [Parameter("k", 1.0, range=5)]},
+        {"parameters": [Parameter("k", 1.0, range=("a", "b"))]},
+        {"observables": ["o"], "observe": one_value},
+    ],
+)
+def test_wrong_kinds_of_arguments_are_input_errors(changes):
+    assert_says(refusal(**changes), "'tiny'")
+
+
+# --- computed defaults ------------------------------------------------------------------------------
+
+
+def twice_k(values):
+    return 2.0 * values["k"]
+
+
+def computed(**changes) -> Model:
+    """A model whose state starts at twice the parameter k."""
+    return define(**({"states": [State("y", default=twice_k)], "parameters": {"k": 0.5}} | changes))
+
+
+def test_state_default_computed_from_parameters():
+    model = computed()
+    assert model.default_states() == {"y": 1.0}
+    assert model.default_parameters() == {"k": 0.5}
+
+
+def test_parameter_default_computed_from_another():
+    model = define(parameters=[Parameter("k", 0.5), Parameter("double", twice_k)])
+    assert model.default_parameters() == {"k": 0.5, "double": 1.0}
+
+
+def test_computed_default_follows_each_patient_and_a_given_column_wins():
+    model = computed()
+    patients = {"k": [0.1, 0.2, 0.4]}
+    start = fastcart.solve(model, patients, engine="lsoda", save_at=[0.0]).trajectories["y"]
+    assert start.tolist() == [0.2, 0.4, 0.8]
+    given = {**patients, "y": [7.0, 8.0, 9.0]}
+    start = fastcart.solve(model, given, engine="lsoda", save_at=[0.0]).trajectories["y"]
+    assert start.tolist() == [7.0, 8.0, 9.0]
+
+
+@pytest.mark.parametrize(
+    "default",
+    [
+        lambda values: values["missing"],
+        lambda values: "text",
+        lambda values: np.ones(3),
+        lambda values: math.nan,
+        lambda values: math.inf,
+        lambda values: 1 / 0,
+        lambda: 1.0,
+    ],
+    ids=["key", "text", "array", "nan", "infinity", "division", "signature"],
+)
+@pytest.mark.parametrize("kind", ["state", "parameter"])
+def test_computed_default_that_fails_names_its_item(kind, default):
+    changes = {
+        "state": {"states": [State("q", default=default)]},
+        "parameter": {"parameters": [Parameter("q", default)]},
+    }[kind]
+    assert_says(refusal(**changes), "'tiny'", "'q'", "default")
+
+
+def test_computed_parameter_outside_its_range():
+    assert_says(refusal(parameters=[Parameter("q", lambda values: -5.0)]), "'q'", "-5", "range")
+
+
+def statuses(model: Model, patients) -> list[str]:
+    """How each patient ends; refusing the whole table counts as solving nobody."""
+    try:
+        return fastcart.solve(model, patients, engine="lsoda").endpoints["status"].tolist()
+    except InputError:
+        return ["refused"] * len(patients["k"])
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, -1.0])
+def test_computed_default_that_is_bad_for_one_patient_is_never_reported_as_solved(bad):
+    def default(values):
+        return np.where(np.asarray(values["k"]) > 0.15, bad, 1.0)
+
+    model = define(states=[State("q", default=default, log=True)])
+    assert statuses(model, {"k": [0.1, 0.2]})[1] != "ok"
+
+
+def test_computed_parameter_outside_its_range_for_one_patient_is_never_reported_as_solved():
+    model = define(parameters=[Parameter("k", 0.1), Parameter("q", lambda values: 0.15 - values["k"])])
+    assert statuses(model, {"k": [0.1, 0.2]})[1] != "ok"
+
+
+@pytest.mark.parametrize("kind", ["length", "key"])
+def test_computed_default_that_fails_for_arrays_is_an_input_error(kind):
+    def default(values):
+        if np.ndim(values["k"]) == 0:
+            return 1.0
+        return np.ones(3) if kind == "length" else values["missing"]
+
+    model = define(states=[State("q", default=default)])
+    assert statuses(model, {"k": [0.1, 0.2]}) == ["refused", "refused"]
+
+
+# --- the model itself -------------------------------------------------------------------------------
+
+
+def test_mappings_and_sequences_define_the_same_model():
+    short = define(states={"y": 2.0}, parameters={"k": 0.3})
+    long = define(states=[State("y", default=2.0)], parameters=[Parameter("k", 0.3)])
+    assert short.states == long.states
+    assert short.parameters == long.parameters
+
+
+def test_defaults_follow_the_order_of_definition():
+    model = define(parameters={"k": 1.0, "b": 2.0, "a": 3.0})
+    assert list(model.default_parameters()) == model.parameter_names == ["k", "b", "a"]
+    assert list(model.defaults()) == ["k", "b", "a", "y"]
+
+
+def test_model_without_parameters():
+    model = define(parameters={}, rhs=lambda t, y, p: (-0.2 * y[0],))
+    assert model.default_parameters() == {}
+
+
+def test_repr_shows_name_sizes_and_options():
+    assert repr(define(options={"killing": "free"})) == (
+        "Model('tiny', 1 states, 1 parameters, killing='free')"
+    )
+
+
+def test_burden_index():
+    assert define().burden_index == -1
+    assert define(burden="y").burden_index == 0
+
+
+# --- the registry -----------------------------------------------------------------------------------
+
+
+def registry_refusal(*arguments, **options) -> str:
+    with pytest.raises(InputError) as caught:
+        fastcart.models.get(*arguments, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("name", fastcart.models.names())
+def test_every_shipped_model_can_be_built(name):
+    model = fastcart.models.get(name)
+    assert model.name == name
+    assert all(math.isfinite(v) for v in model.defaults().values())
+    assert len(model.doc) > 40
+    assert model.references
+
+
+def test_the_same_model_is_built_once():
+    assert fastcart.models.get("li_lei_coarse") is fastcart.models.get("li_lei_coarse")
+
+
+def test_option_makes_another_model():
+    assert fastcart.models.get("li_lei", killing="free").options == {"killing": "free"}
+    assert fastcart.models.get("li_lei").options == {"killing": "total"}
+
+
+def test_unknown_model_with_the_nearest_name():
+    assert_says(registry_refusal("li_lie"), "'li_lie'", "Did you mean 'li_lei'?")
+
+
+def test_unknown_model_with_all_names():
+    assert_says(registry_refusal("zzz"), "'zzz'", "Known:", *fastcart.models.names())
+
+
+def test_unknown_option_with_the_nearest_name():
+    message = registry_refusal("li_lei", kiling="free")
+    assert_says(message, "'li_lei'", "'kiling'", "Did you mean 'killing'?")
+
+
+@pytest.mark.parametrize("value", ["fre", "", None, 5, ["free"]])
+def test_unknown_value_of_an_option(value):
+    assert_says(registry_refusal("li_lei", killing=value), "'killing'", repr(value), "'total'", "'free'")
+
+
+@pytest.mark.parametrize("name", [None, 5, ["li_lei"]])
+def test_name_of_a_model_must_be_text(name):
+    registry_refusal(name)
