@@ -105,7 +105,7 @@ def check_patients(
 
 
 def _check_computed_defaults(table: PatientTable) -> None:
-    """A default that follows from other columns must come out as a finite number."""
+    """Check that every default that follows from other columns is a finite number."""
     if not any(callable(item.default) and item.name not in table.columns for item in table.model.items):
         return
     for start in range(0, table.size, _CHECKED_ROWS):

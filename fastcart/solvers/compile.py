@@ -6,7 +6,6 @@ checks, helpers inlined), so that a plain ``@njit`` right-hand side runs at full
 
 from __future__ import annotations
 
-import math
 import os
 import tempfile
 import types
@@ -53,11 +52,24 @@ def cache_directory() -> Path:
     return (Path(base) if base else Path.home() / ".cache") / "fastcart"
 
 
+def _is_own_math(value: Any) -> bool:
+    function = python_function(value)
+    return function is not None and function.__module__ == "fastcart.math"
+
+
 def _is_helper(value: Any) -> bool:
     return is_jitted(value) and python_function(value) is not None
 
 
-def rebuild(function: Any, options: dict[str, Any], substitutes: dict[str, Any] | None = None):
+def _substituted(value: Any, substitutes: dict[Any, Any]) -> Any:
+    """Return what stands in for a global value, compared by identity."""
+    for original, replacement in substitutes.items():
+        if value is original:
+            return replacement
+    return value
+
+
+def rebuild(function: Any, options: dict[str, Any], substitutes: dict[Any, Any] | None = None):
     """Re-jit a function, and the jitted helpers that it names, with ``options`` and inlined.
 
     Parameters
@@ -67,7 +79,7 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[str, Any] 
     options : dict
         Options of ``numba.njit``, normally `FAST` or `EXACT`.
     substitutes : dict, optional
-        Replacements for global names, e.g. a ``math`` whose ``exp`` vectorises.
+        Replacements for global values, e.g. for ``math`` one whose ``exp`` vectorises.
     """
     source = python_function(function)
     if source is None:
@@ -75,10 +87,11 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[str, Any] 
     names = referenced_names(source.__code__)
     namespace = dict(source.__globals__)
     for name in names & namespace.keys():
-        value = namespace[name]
-        if substitutes and value is math and "math" in substitutes:
-            namespace[name] = substitutes["math"]
-        elif _is_helper(value) and value is not function:
+        value = _substituted(namespace[name], substitutes or {})
+        namespace[name] = value
+        if _is_own_math(value):
+            continue  # already built to vectorise
+        if _is_helper(value) and value is not function:
             namespace[name] = rebuild(value, options, substitutes)
     closure = tuple(
         types.CellType(

@@ -72,8 +72,8 @@ def _statements(scheme: pd.Series, accurate: pd.Series, table: pd.DataFrame) -> 
     both = (scheme, accurate)
     total = table.loc[table["group"] == "B", "total"]
     least = [float(total[pfs[total.index] > RESPONSE_DAYS].min()) for pfs in both]
-    best = [float(total[pfs[total.index].idxmax()]) for pfs in both]
-    others = [plan for plan in table.index if plan[0] == "C" and table.loc[plan, "change"] != "control"]
+    best = [float(total.to_numpy()[pfs[total.index].to_numpy().argmax()]) for pfs in both]
+    others = [str(plan) for plan in table.index[(table["group"] == "C") & (table["change"] != "control")]]
     superior = [tuple(plan for plan in others if pfs[plan] > pfs["C7"]) for pfs in both]
     limit = paper.PLAN_B_INEFFECTIVE_TOTAL
     return [
@@ -101,9 +101,9 @@ def _statements(scheme: pd.Series, accurate: pd.Series, table: pd.DataFrame) -> 
 
 def _notes(runs: Runs) -> list[str]:
     paths = runs.paths(ACCURATE)
-    highest = paths.loc[paths["TE"].idxmax()]
-    below = runs.ends(ACCURATE)
-    below = below.loc[below["nadir"] < 1, "plan"]
+    highest = paths.iloc[int(paths["TE"].to_numpy().argmax())]
+    ends = runs.ends(ACCURATE)
+    below = [str(plan) for plan in ends.loc[ends["nadir"] < 1, "plan"]]
     return [
         "The published scheme gives the day after the last one with C <= C(0), so whole days and at least 1; "
         "the accurate PFS of a tumor that never falls below its start is 0.",

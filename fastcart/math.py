@@ -1,0 +1,164 @@
+"""Elementary functions that LLVM can vectorise across patients: ``exp``, ``log``, ``pow``, ``sqrt``.
+
+The C library's functions stop vectorisation; these are branch-free polynomials with bit operations on the
+exponent, accurate to a few units in the last place. A model may call them by name; in the lane engine they
+also stand in for ``math.exp``, ``math.log``, ``math.pow`` and their NumPy namesakes.
+
+References
+----------
+J.-M. Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed. (2018), ch. 10: argument reduction
+``x = k ln 2 + r`` with ln 2 in two parts (Cody & Waite), and ``log m = 2 artanh((m - 1)/(m + 1))``.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+
+_FAST: dict[str, Any] = {
+    "fastmath": {"nsz", "arcp", "contract", "reassoc", "afn"},
+    "error_model": "numpy",
+    "boundscheck": False,
+    "forceinline": True,
+}
+# The reductions below split constants in two parts; reassociation would merge them again.
+_STRICT: dict[str, Any] = {**_FAST, "fastmath": {"nsz", "contract"}}
+
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+_ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer in the low bits
+_TINY = 2.2250738585072014e-308
+_TWO_54 = 18014398509481984.0
+
+
+@intrinsic
+def _bits(typingctx, x):
+    """The 64 bits of a double as an integer."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.IntType(64))
+
+    return types.int64(types.float64), codegen
+
+
+@intrinsic
+def _double(typingctx, i):
+    """The double with these 64 bits."""
+
+    def codegen(context, builder, signature, args):
+        return builder.bitcast(args[0], ir.DoubleType())
+
+    return types.float64(types.int64), codegen
+
+
+@intrinsic
+def ratio(typingctx, a, b):
+    """``a / b`` with leave to cancel a factor ``b`` of ``a``; only for b not zero."""
+
+    def codegen(context, builder, signature, args):
+        return builder.fdiv(args[0], args[1], flags=("reassoc", "nnan", "nsz", "arcp", "contract"))
+
+    return types.float64(types.float64, types.float64), codegen
+
+
+@njit(**_STRICT)
+def exp(x):
+    """Exponential function; 0 below -708 (no subnormals), infinite above 709.78, NaN for NaN."""
+    bounded = min(max(x, -708.0), 709.79)
+    shifted = bounded * _LOG2_E + _ROUND
+    k = shifted - _ROUND
+    r = (bounded - k * _LN2_HIGH) - k * _LN2_LOW
+    q = 1.0 / 6227020800.0
+    q = q * r + 1.0 / 479001600.0
+    q = q * r + 1.0 / 39916800.0
+    q = q * r + 1.0 / 3628800.0
+    q = q * r + 1.0 / 362880.0
+    q = q * r + 1.0 / 40320.0
+    q = q * r + 1.0 / 5040.0
+    q = q * r + 1.0 / 720.0
+    q = q * r + 1.0 / 120.0
+    q = q * r + 1.0 / 24.0
+    q = q * r + 1.0 / 6.0
+    q = q * r + 0.5
+    q = q * r + 1.0
+    q = q * r + 1.0
+    y = q * _double((_bits(shifted) + 1022) << 52) * 2.0  # 2**1024 itself would overflow
+    y = 0.0 if x < -708.0 else y
+    y = math.inf if x > 709.782712893384 else y
+    return y if x == x else x
+
+
+@njit(**_STRICT)
+def log(x):
+    """Natural logarithm; -infinity at 0, NaN below."""
+    small = x < _TINY
+    scaled = x * _TWO_54 if small else x
+    i = _bits(scaled)
+    exponent = _double((i >> 52) | 0x4330000000000000) - 4503599627371519.0  # 2**52 + 1023
+    m = _double((i & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
+    high = m > 1.4142135623730951
+    m = 0.5 * m if high else m
+    k = exponent + (1.0 if high else 0.0) - (54.0 if small else 0.0)
+    s = (m - 1.0) / (m + 1.0)
+    z = s * s
+    q = 1.0 / 23.0
+    q = q * z + 1.0 / 21.0
+    q = q * z + 1.0 / 19.0
+    q = q * z + 1.0 / 17.0
+    q = q * z + 1.0 / 15.0
+    q = q * z + 1.0 / 13.0
+    q = q * z + 1.0 / 11.0
+    q = q * z + 1.0 / 9.0
+    q = q * z + 1.0 / 7.0
+    q = q * z + 1.0 / 5.0
+    q = q * z + 1.0 / 3.0
+    y = (2.0 * s + 2.0 * s * z * q + k * _LN2_LOW) + k * _LN2_HIGH
+    y = -math.inf if x == 0.0 else y
+    y = math.inf if x == math.inf else y
+    return y if x >= 0.0 else math.nan
+
+
+@njit(**_FAST)
+def sqrt(x):
+    """Square root; a single instruction, here for completeness."""
+    return math.sqrt(x)
+
+
+@njit(**_FAST)
+def pow(x, y):
+    """``x ** y`` for x >= 0, as ``exp(y log x)``; ``0 ** 0`` is 1, NaN for negative x.
+
+    The relative error grows with ``|y log x|``, a few units in the last place for moderate arguments.
+    """
+    product = y * log(x)
+    return 1.0 if y == 0.0 else exp(product)
+
+
+@njit(**_STRICT)
+def fast_power(x, y):
+    """``x ** y`` to about four digits for x in [1e-30, 1e30], enough for the control of steps."""
+    i = _bits(x)
+    m = _double((i & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
+    e = _double((i >> 52) | 0x4330000000000000) - 4503599627371519.0
+    log2 = e + (
+        -2.7868129538674
+        + m * (5.0469803 + m * (-3.4924937 + m * (1.5939013 + m * (-0.40486717 + m * 0.043428908))))
+    )
+    z = y * log2
+    shifted = z + _ROUND
+    r = (z - (shifted - _ROUND)) * 0.6931471805599453
+    q = 1.0 + r * (1.0 + r * (0.5 + r * (0.16666667 + r * (0.041666667 + r * 0.0083333333))))
+    return q * _double((_bits(shifted) + 1023) << 52)
+
+
+@njit(**_FAST)
+def reciprocals(a, b, c):
+    """Return ``1/a, 1/b, 1/c`` from a single division, the slowest vector instruction."""
+    ab = a * b
+    r = 1.0 / (ab * c)
+    return b * c * r, a * c * r, ab * r

@@ -1,0 +1,110 @@
+"""The vectorised right-hand side: derivatives of `LANES` patients from one buffer into the same buffer.
+
+One C function per model. The loop over lanes is the outer loop, one lane is straight-line code; all rows
+lie in one flat buffer at constant offsets, so LLVM needs no checks for overlap and vectorises.
+"""
+
+from __future__ import annotations
+
+import math
+import types as python_types
+from typing import Any
+
+import numpy as np
+from numba import carray, types
+
+import fastcart.math as vector_math
+from fastcart.model import Model
+from fastcart.solvers.compile import FAST, cached, from_source, rebuild
+from fastcart.solvers.transform import _LOG_CUT, LOG_FLOOR
+
+LANES = 32
+
+_signature = types.void(types.CPointer(types.float64))
+
+
+def _substitute(module: python_types.ModuleType) -> python_types.ModuleType:
+    """A stand-in for ``math`` or ``numpy`` whose exp, log, pow and sqrt vectorise."""
+    stand_in = python_types.ModuleType(module.__name__)
+    stand_in.__dict__.update(
+        {name: value for name, value in module.__dict__.items() if not name.startswith("__")}
+    )
+    for name in ("exp", "log", "pow", "sqrt", "power"):
+        if hasattr(module, name):
+            setattr(stand_in, name, getattr(vector_math, "pow" if name == "power" else name))
+    return stand_in
+
+
+SUBSTITUTES: dict[Any, Any] = {
+    math: _substitute(math),
+    np: _substitute(np),
+    math.exp: vector_math.exp,
+    math.log: vector_math.log,
+    math.pow: vector_math.pow,
+    np.exp: vector_math.exp,
+    np.log: vector_math.log,
+}
+
+
+def rows(states: int, parameters: int) -> int:
+    """Return the rows of the buffer: states, time, parameters, infusion rates, derivatives."""
+    return 3 * states + parameters + 1
+
+
+def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
+    """Compile the right-hand side for lanes.
+
+    Parameters
+    ----------
+    model : Model
+    log : tuple of bool
+        Which states are integrated in logarithm here.
+    infused : bool
+        Whether rates of infusion are added to the derivatives.
+
+    Returns
+    -------
+    numba cfunc
+        ``f(buffer)``; rows of `LANES` values: states, time, parameters, rates, derivatives (written).
+    """
+    function = from_source(
+        _source(len(model.states), len(model.parameters), log, infused),
+        "evaluate_lanes",
+        {
+            "rhs": rebuild(model.rhs, FAST, SUBSTITUTES),
+            "exp": vector_math.exp,
+            "ratio": vector_math.ratio,
+            "nan": math.nan,
+            "carray": carray,
+        },
+    )
+    return cached(function, f"{model.name} for lanes", signature=_signature, **FAST)
+
+
+def _source(n: int, m: int, log: tuple[bool, ...], infused: bool) -> str:
+    t, p, r, f = n, n + 1, n + 1 + m, 2 * n + 1 + m
+    L = LANES
+    lines = [
+        "def evaluate_lanes(w_):",
+        f"    w = carray(w_, ({rows(n, m) * L},))",
+        f"    for l in range({L}):",
+        f"        t = w[{t * L} + l]",
+    ]
+    for i in range(n):
+        lines.append(f"        u{i} = w[{i * L} + l]")
+        if log[i]:
+            lines.append(
+                f"        y{i} = exp(max(u{i}, {LOG_FLOOR!r})) if u{i} > {_LOG_CUT!r} else 0.0"
+            )
+        else:
+            lines.append(f"        y{i} = u{i}")
+    states = "".join(f"y{i}, " for i in range(n))
+    parameters = "".join(f"w[{(p + k) * L} + l], " for k in range(m))
+    lines.append(f"        f = rhs(t, ({states}), ({parameters}))")
+    for i in range(n):
+        value = f"f[{i}] + w[{(r + i) * L} + l]" if infused and not log[i] else f"f[{i}]"
+        if log[i]:
+            # an inflow into an exact zero has no logarithm: NaN, which is reported as such
+            value = f"ratio({value}, y{i}) if y{i} > 0.0 else (0.0 if f[{i}] == 0.0 else nan)"
+        lines.append(f"        w[{(f + i) * L} + l] = {value}")
+    return "\n".join(lines)
