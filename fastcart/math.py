@@ -67,9 +67,12 @@ def ratio(typingctx, a, b):
 
 
 @njit(**_STRICT)
-def exp(x):
-    """Exponential function; 0 below -708 (no subnormals), infinite above 709.78, NaN for NaN."""
-    bounded = min(max(x, -708.0), 709.79)
+def exp_bounded(x):
+    """Exponential function for x from -708 up; what the engine applies to logarithms of states.
+
+    Above 709.78 it is held there, at 1.8e308; NaN may come out as a number.
+    """
+    bounded = min(x, 709.78)
     shifted = bounded * _LOG2_E + _ROUND
     k = shifted - _ROUND
     r = (bounded - k * _LN2_HIGH) - k * _LN2_LOW
@@ -87,7 +90,13 @@ def exp(x):
     q = q * r + 0.5
     q = q * r + 1.0
     q = q * r + 1.0
-    y = q * _double((_bits(shifted) + 1022) << 52) * 2.0  # 2**1024 itself would overflow
+    return q * _double((_bits(shifted) + 1022) << 52) * 2.0  # 2**1024 itself would overflow
+
+
+@njit(**_STRICT)
+def exp(x):
+    """Exponential function; 0 below -708 (no subnormals), infinite above 709.78, NaN for NaN."""
+    y = exp_bounded(max(x, -708.0))
     y = 0.0 if x < -708.0 else y
     y = math.inf if x > 709.782712893384 else y
     return y if x == x else x

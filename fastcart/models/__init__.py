@@ -7,6 +7,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
 
+from fastcart.checks import shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 
@@ -38,13 +39,16 @@ def get(name: str, **options) -> Model:
     InputError
         For an unknown name, option, or value of an option.
     """
-    if name not in _REGISTRY:
-        raise InputError(f"There is no model {name!r}." + nearest(name, names()))
+    if not isinstance(name, str) or name not in _REGISTRY:
+        raise InputError(f"There is no model {shown(name)}." + nearest(name, names()))
     known = option_names(name)
     for option in options:
         if option not in known:
             raise InputError(f"Model {name!r} has no option {option!r}." + nearest(option, known))
-    return _build(name, tuple(sorted(options.items())))
+    try:
+        return _build(name, tuple(sorted(options.items())))
+    except TypeError:  # a value that cannot be hashed, e.g. a list; the builder says what is allowed
+        return _builder(name)(**options)
 
 
 def option_names(name: str) -> list[str]:

@@ -11,6 +11,7 @@ from typing import Any
 from numba import njit
 
 from fastcart.errors import InputError, nearest
+from fastcart.math import reciprocals
 from fastcart.model import Model, Observable, PublishedScheme, State
 from fastcart.models.binding import free_tumor_cells, free_tumor_cells_published
 from fastcart.models.li_lei_parameters import BY_NAME, PARAMETERS, REFERENCE
@@ -33,6 +34,10 @@ _d_I2 = _INDEX["d_I2"]
 _d_Tb = _INDEX["d_Tb"]
 _d_Ig = _INDEX["d_Ig"]
 _d_I6 = _INDEX["d_I6"]
+_K_C = _INDEX["K_C"]
+_K_I2 = _INDEX["K_I2"]
+_K_Ig = _INDEX["K_Ig"]
+_K_I6 = _INDEX["K_I6"]
 
 KILLING = ("total", "free")
 
@@ -107,89 +112,105 @@ def _cytokine_states() -> tuple[State, ...]:
 def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
     """Make the right-hand sides and observables for one way to compute C* and one killing numerator."""
 
+    # Hill terms are written as n/(h + n) with production over degradation folded into h, and several
+    # reciprocals come from one division: the slowest vector instruction.
+
     @njit
-    def killing_rates(T4, TE, TM, Tr, C, x, p):
+    def binding(T4, TE, TM, C, p):
+        """C*, the free fractions of TE, TM and T4, and the denominator D of eq. (2.8)."""
+        x = free_cells(T4, TE, TM, C, p[_K_1], p[_K_2], p[_K_3])
+        a, b, d = reciprocals(1.0 + p[_K_1] * x, 1.0 + p[_K_2] * x, 1.0 + p[_K_3] * x)
+        D = 1.0 + p[_K_1] * TE * a + p[_K_2] * TM * b + p[_K_3] * T4 * d + p[_K_1] * C
+        return x, a, b, d, D
+
+    @njit
+    def killing_rates(T4, TE, a, d, per_D, inhibition, p):
         """Eqs. (3.4) and (3.5); their numerators count all cells or free cells."""
-        a = 1.0 / (1.0 + p[_K_1] * x)
-        d = 1.0 / (1.0 + p[_K_3] * x)
-        bound = p[_K_1] * TE * a + p[_K_2] * TM / (1.0 + p[_K_2] * x) + p[_K_3] * T4 * d
-        inhibited = 1.0 / ((1.0 + Tr / p[_K_Tr]) * (1.0 + bound + p[_K_1] * C))
-        if killing_free:
-            return p[_k_TE] * p[_K_1] * TE * a * inhibited, p[_k_T4] * p[_K_3] * T4 * d * inhibited
-        return p[_k_TE] * p[_K_1] * TE * inhibited, p[_k_T4] * p[_K_3] * T4 * inhibited
+        per_D = per_D * inhibition
+        X_E = TE * a if killing_free else TE
+        X_4 = T4 * d if killing_free else T4
+        return p[_k_TE] * p[_K_1] * X_E * per_D, p[_k_T4] * p[_K_3] * X_4 * per_D
 
     @njit
-    def quasi_equilibrium(T4, TE, Tr, C, M, p):
-        """Eqs. (2.10)-(2.13) at rest. Note the SUM of two inhibition factors in (2.11)."""
-        I2 = p[_lambda_I2_T4] * T4 / p[_d_I2]
-        Tb = p[_lambda_Tb_C] * C / p[_d_Tb]
-        Ig = (
-            (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4)
-            * (1.0 / (1.0 + Tr / p[_K_Tr]) + 1.0 / (1.0 + Tb / p[_K_Tb]))
-            / p[_d_Ig]
-        )
-        I6 = p[_lambda_I6_M] * M / p[_d_I6]
-        return I2, Ig, Tb, I6
-
-    @njit
-    def cells(T4, TP, TE, TM, Tr, C, M, I2, Ig, I6, p):
-        """Eqs. (2.1)-(2.9) for given cytokines."""
-        (lambda_T4_I2, lambda_TP_I2, lambda_Tr_I2, lambda_M_Ig, lambda_I2_T4, lambda_Ig_TE,
-         lambda_Ig_T4, lambda_Tb_C, lambda_I6_M, K_TP, K_T4, K_Tr, K_C, K_I2, K_I6, K_Ig, K_Tb,
-         lambda_C, k_TE, lambda_TM, lambda_TEM, lambda_TME, k_T4, K_TM0, K_TM1, K_1, K_2, K_3,
-         lambda_TPE, d_T4, d_TP, d_TE, d_TM, d_Tr, d_C, d_M, d_I2, d_Tb, d_Ig, d_I6, M_0) = p  # fmt: skip
-        x = free_cells(T4, TE, TM, C, K_1, K_2, K_3)
-        kill_TE, kill_T4 = killing_rates(T4, TE, TM, Tr, C, x, p)
-        h2 = I2 / (K_I2 + I2)
-        hg = Ig / (K_Ig + Ig)
-        s = I6 / (K_I6 + I6) + hg
-        inhibition = 1.0 / (1.0 + Tr / K_Tr)
-        q = K_2 * x / (1.0 + K_2 * x)
-        reactivation = lambda_TME * q * TM
+    def cells(T4, TP, TE, TM, Tr, C, M, I2, K_I2, Ig, K_Ig, I6, K_I6, inhibition, per_C, p):
+        """Eqs. (2.1)-(2.9) for given cytokines, each with its half-saturation in the same unit."""
+        (lambda_T4_I2, lambda_TP_I2, lambda_Tr_I2, lambda_M_Ig, _, _, _, _, _, _, _, _, K_C, _, _, _, _,
+         lambda_C, _, lambda_TM, lambda_TEM, lambda_TME, _, K_TM0, K_TM1, _, K_2, _,
+         lambda_TPE, d_T4, d_TP, d_TE, d_TM, d_Tr, d_C, d_M, _, _, _, _, M_0) = p  # fmt: skip
+        x, a, b, d, D = binding(T4, TE, TM, C, p)
+        q = K_2 * x * b
         K_TM = K_TM0 + K_TM1 * q
+        per_D, per_TM, _ = reciprocals(D, K_TM + TM, 1.0)
+        kill_TE, kill_T4 = killing_rates(T4, TE, a, d, per_D, inhibition, p)
+        per_I2, per_Ig, per_I6 = reciprocals(K_I2 + I2, K_Ig + Ig, K_I6 + I6)
+        h2 = I2 * per_I2
+        hg = Ig * per_Ig
+        s = I6 * per_I6 + hg
+        reactivation = lambda_TME * q * TM
         return (
             (lambda_T4_I2 * h2 - d_T4) * T4,
             (lambda_TP_I2 * h2 * inhibition - lambda_TPE * s - d_TP) * TP,
             lambda_TPE * s * TP + reactivation - (lambda_TEM + d_TE) * TE,
-            lambda_TM * K_TM / (K_TM + TM) * TM + lambda_TEM * TE - reactivation - d_TM * TM,
+            lambda_TM * K_TM * per_TM * TM + lambda_TEM * TE - reactivation - d_TM * TM,
             (lambda_Tr_I2 * h2 - d_Tr) * Tr,
-            (lambda_C * K_C / (K_C + C) - d_C - kill_TE - kill_T4) * C,
+            (lambda_C * K_C * per_C - d_C - kill_TE - kill_T4) * C,
             lambda_M_Ig * M_0 * hg - d_M * M,
         )
 
     @njit
     def rhs(t, y, p):
         T4, TP, TE, TM, Tr, C, M = y
-        I2, Ig, Tb, I6 = quasi_equilibrium(T4, TE, Tr, C, M, p)
-        return cells(T4, TP, TE, TM, Tr, C, M, I2, Ig, I6, p)
+        # eqs. (2.10)-(2.13) at rest, each times its degradation rate
+        I2 = p[_lambda_I2_T4] * T4
+        Tb = p[_lambda_Tb_C] * C
+        I6 = p[_lambda_I6_M] * M
+        K_Tb = p[_K_Tb] * p[_d_Tb]
+        per_Tr, per_Tb, per_C = reciprocals(p[_K_Tr] + Tr, K_Tb + Tb, p[_K_C] + C)
+        inhibition = p[_K_Tr] * per_Tr
+        # note the SUM of two inhibition factors in (2.11)
+        Ig = (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4) * (inhibition + K_Tb * per_Tb)
+        return cells(
+            T4, TP, TE, TM, Tr, C, M, I2, p[_K_I2] * p[_d_I2], Ig, p[_K_Ig] * p[_d_Ig],
+            I6, p[_K_I6] * p[_d_I6], inhibition, per_C, p,
+        )  # fmt: skip
 
     @njit
     def rhs_cytokines(t, y, p):
         T4, TP, TE, TM, Tr, C, M, I2, Ig, Tb, I6 = y
-        f = cells(T4, TP, TE, TM, Tr, C, M, I2, Ig, I6, p)
-        inhibition = 1.0 / (1.0 + Tr / p[_K_Tr]) + 1.0 / (1.0 + Tb / p[_K_Tb])
+        per_Tr, per_Tb, per_C = reciprocals(p[_K_Tr] + Tr, p[_K_Tb] + Tb, p[_K_C] + C)
+        inhibition = p[_K_Tr] * per_Tr
+        f = cells(T4, TP, TE, TM, Tr, C, M, I2, p[_K_I2], Ig, p[_K_Ig], I6, p[_K_I6], inhibition, per_C, p)
+        secretion = p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4
         return (
             f[0], f[1], f[2], f[3], f[4], f[5], f[6],
             p[_lambda_I2_T4] * T4 - p[_d_I2] * I2,
-            (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4) * inhibition - p[_d_Ig] * Ig,
+            secretion * (inhibition + p[_K_Tb] * per_Tb) - p[_d_Ig] * Ig,
             p[_lambda_Tb_C] * C - p[_d_Tb] * Tb,
             p[_lambda_I6_M] * M - p[_d_I6] * I6,
         )  # fmt: skip
 
     @njit
+    def observe_cells(T4, TE, TM, Tr, C, p):
+        x, a, _, d, D = binding(T4, TE, TM, C, p)
+        inhibition = 1.0 / (1.0 + Tr / p[_K_Tr])
+        kill_TE, kill_T4 = killing_rates(T4, TE, a, d, 1.0 / D, inhibition, p)
+        return x, kill_TE, kill_T4
+
+    @njit
     def observe(t, y, p):
         T4, TP, TE, TM, Tr, C, M = y
-        x = free_cells(T4, TE, TM, C, p[_K_1], p[_K_2], p[_K_3])
-        kill_TE, kill_T4 = killing_rates(T4, TE, TM, Tr, C, x, p)
-        I2, Ig, Tb, I6 = quasi_equilibrium(T4, TE, Tr, C, M, p)
-        return I2, Ig, Tb, I6, x, kill_TE, kill_T4
+        x, kill_TE, kill_T4 = observe_cells(T4, TE, TM, Tr, C, p)
+        Tb = p[_lambda_Tb_C] * C / p[_d_Tb]
+        inhibition = 1.0 / (1.0 + Tr / p[_K_Tr]) + 1.0 / (1.0 + Tb / p[_K_Tb])
+        Ig = (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4) * inhibition / p[_d_Ig]
+        return (
+            p[_lambda_I2_T4] * T4 / p[_d_I2], Ig, Tb, p[_lambda_I6_M] * M / p[_d_I6], x, kill_TE, kill_T4
+        )  # fmt: skip
 
     @njit
     def observe_cytokines(t, y, p):
         T4, TP, TE, TM, Tr, C, M, I2, Ig, Tb, I6 = y
-        x = free_cells(T4, TE, TM, C, p[_K_1], p[_K_2], p[_K_3])
-        kill_TE, kill_T4 = killing_rates(T4, TE, TM, Tr, C, x, p)
-        return x, kill_TE, kill_T4
+        return observe_cells(T4, TE, TM, Tr, C, p)
 
     return {
         "rhs": rhs,

@@ -177,9 +177,12 @@ def _stub(function: types.FunctionType, key: str) -> Path | None:
     try:
         if not path.exists():
             (folder / "__pycache__").mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False) as temporary:
+            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as temporary:
                 temporary.write(f"# fastcart kernel {key}\n{text}")
-            Path(temporary.name).replace(path)
+            try:
+                Path(temporary.name).replace(path)
+            finally:
+                Path(temporary.name).unlink(missing_ok=True)
         with tempfile.TemporaryFile(dir=folder / "__pycache__"):
             pass
     except OSError:

@@ -6,23 +6,24 @@ A digest of everything reachable does.
 
 from __future__ import annotations
 
+import enum
 import hashlib
 import sys
 import types
 from typing import Any
 
+import numba
 import numpy as np
 
 
 def fingerprint(*items: Any) -> str:
     """Return a hexadecimal digest of functions, dispatchers, constants and containers of them."""
     import llvmlite
-    import numba
 
     digest = hashlib.sha256()
     versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])
     digest.update(repr(versions).encode())
-    seen: set[int] = set()
+    seen: dict[int, int] = {}
     for item in items:
         _feed(item, digest, seen)
     return digest.hexdigest()
@@ -38,7 +39,8 @@ def referenced_names(code: types.CodeType) -> set[str]:
 
 
 def python_function(item: Any) -> types.FunctionType | None:
-    """Return the Python function behind a dispatcher, an intrinsic or a plain function, else None."""
+    """Return the Python function behind a dispatcher, ufunc, intrinsic or plain function, else None."""
+    item = getattr(item, "_dispatcher", item)  # of numba.vectorize
     for attribute in ("py_func", "_defn", "_pyfunc"):
         inner = getattr(item, attribute, None)
         if isinstance(inner, types.FunctionType):
@@ -46,65 +48,92 @@ def python_function(item: Any) -> types.FunctionType | None:
     return item if isinstance(item, types.FunctionType) else None
 
 
-def _feed(item: Any, digest: Any, seen: set[int]) -> None:
+# constants that their representation tells apart
+_PLAIN = bool | int | float | complex | str | bytes | None | range | np.dtype | numba.types.Type
+
+
+def _feed(item: Any, digest: Any, seen: dict[int, int]) -> None:
+    """Feed one item; ``seen`` numbers the functions met so far, so that recursion ends."""
     function = python_function(item)
     if function is not None:
         _feed_function(function, digest, seen)
-        options = getattr(item, "targetoptions", None)
+        options = getattr(getattr(item, "_dispatcher", item), "targetoptions", None)
         if options:
             _feed(dict(options), digest, seen)
     elif isinstance(item, types.CodeType):
         _feed_code(item, digest, seen)
-    elif isinstance(item, np.ndarray):
-        digest.update(repr((item.shape, item.dtype.str)).encode() + item.tobytes())
     elif isinstance(item, dict):
         for key in sorted(item, key=str):
             digest.update(str(key).encode())
             _feed(item[key], digest, seen)
-    elif isinstance(item, tuple | list):
+    elif isinstance(item, tuple | list | enum.EnumMeta):
         digest.update(f"{type(item).__name__}{len(item)}".encode())
         for part in item:
             _feed(part, digest, seen)
-    elif isinstance(item, set | frozenset):
-        digest.update(repr(sorted(map(repr, item))).encode())
-    elif isinstance(item, types.ModuleType):
-        digest.update(f"module {item.__name__} {getattr(item, '__version__', '')}".encode())
-    elif isinstance(item, bool | int | float | complex | str | bytes | type(None)):
-        digest.update(f"{type(item).__name__} {item!r}".encode())
+    elif isinstance(item, enum.Enum):
+        _feed((type(item).__qualname__, item.name, item.value), digest, seen)
     else:
-        name = getattr(item, "__qualname__", type(item).__qualname__)
-        digest.update(f"{type(item).__module__}.{name}".encode())
+        digest.update(_described(item))
 
 
-def _feed_function(function: types.FunctionType, digest: Any, seen: set[int]) -> None:
+def _described(item: Any) -> bytes:
+    """Return what tells an item without parts from others of its kind."""
+    if isinstance(item, np.ndarray | np.generic):
+        return f"{type(item).__name__} {item.shape} {item.dtype!r}".encode() + item.tobytes()
+    if isinstance(item, _PLAIN):
+        return f"{type(item).__name__} {item!r}".encode()
+    if isinstance(item, set | frozenset):
+        return repr(sorted(map(repr, item))).encode()
+    if isinstance(item, types.ModuleType):
+        return f"module {item.__name__} {getattr(item, '__version__', '')}".encode()
+    # classes, built-in functions and the like have a name, other objects that of their class
+    named = item if hasattr(item, "__name__") else type(item)
+    return f"{type(item)} {getattr(named, '__module__', '')}.{named.__name__}".encode()
+
+
+def _feed_function(function: types.FunctionType, digest: Any, seen: dict[int, int]) -> None:
     digest.update(function.__name__.encode())
-    if id(function) in seen:  # recursion, or a helper used twice
+    if id(function) in seen:  # recursion, or a helper used twice: which one it was tells them apart
+        digest.update(str(seen[id(function)]).encode())
         return
-    seen.add(id(function))
+    seen[id(function)] = len(seen)
     _feed(function.__code__, digest, seen)
-    _feed(function.__defaults__, digest, seen)
-    for cell in function.__closure__ or ():
-        _feed(cell.cell_contents, digest, seen)
+    _feed((function.__defaults__, function.__kwdefaults__), digest, seen)
     names = referenced_names(function.__code__)
-    for name in sorted(names):
-        if name in function.__globals__:
-            value = function.__globals__[name]
-            digest.update(name.encode())
-            _feed(value, digest, seen)
-            if isinstance(value, types.ModuleType):
-                _feed_module_attributes(value, names, digest, seen)
-
-
-def _feed_module_attributes(module: types.ModuleType, names: set[str], digest: Any, seen: set[int]) -> None:
-    """Helpers and constants reached as ``module.name`` count too."""
-    for name in sorted(names):
-        value = module.__dict__.get(name)
-        if python_function(value) is not None or isinstance(value, int | float | np.ndarray):
-            digest.update(name.encode())
+    named = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    entered: list[types.ModuleType] = []
+    for name, value in (*named.items(), *((name, cell.cell_contents) for name, cell in cells)):
+        digest.update(name.encode())
+        if isinstance(value, types.ModuleType):
+            _feed_module(value, names, digest, seen, entered)
+        else:
             _feed(value, digest, seen)
 
 
-def _feed_code(code: types.CodeType, digest: Any, seen: set[int]) -> None:
+def _feed_module(
+    module: types.ModuleType,
+    names: set[str],
+    digest: Any,
+    seen: dict[int, int],
+    entered: list[types.ModuleType],
+) -> None:
+    """Feed what a function may reach as ``module.name`` or ``package.module.name``, each module once."""
+    digest.update(_described(module))
+    if module in entered:
+        digest.update(str(entered.index(module)).encode())
+        return
+    entered.append(module)
+    for name in sorted(names & module.__dict__.keys()):
+        value = module.__dict__[name]
+        digest.update(name.encode())
+        if isinstance(value, types.ModuleType):
+            _feed_module(value, names, digest, seen, entered)
+        else:
+            _feed(value, digest, seen)
+
+
+def _feed_code(code: types.CodeType, digest: Any, seen: dict[int, int]) -> None:
     digest.update(code.co_code)
     digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
     digest.update(str(code.co_argcount).encode())

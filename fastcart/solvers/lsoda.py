@@ -191,12 +191,14 @@ def solve_one(address, start, p, scale, times, save_index, rtol, max_steps, burd
     control = m + n
     data[control + LAST_T] = -1.0
     data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
+    max_steps = 2**31 - 1  # LSODA's own limit is per output time and would hide the budget's own status
     out = np.empty((times.size, n))
     done = integrate(address, start, data, times, out, rtol, rtol, max_steps)
     flag = data[control + FLAG]
     if done and flag == 0.0:
         if burden >= 0:
             progression_and_nadir(address, data, times, out, rtol, rtol, max_steps, burden, row)
+            flag = data[control + FLAG]  # a crossing located with derivatives turned to zero is none
         for j in range(n):
             final[j] = out[times.size - 1, j]
             for k in range(save_index.size):

@@ -17,6 +17,7 @@ from fastcart.solvers.status import Status
 
 METHODS = ("rk4",)
 DEFAULT_METHOD = "rk4"
+MAX_STEPS = 100_000_000  # about a minute for one patient
 
 
 def _published_batch(y0, p, h, steps, save_index, burden, rows, final, saved, status):  # noqa: C901
@@ -79,12 +80,17 @@ def grid_index(problem: Problem) -> tuple[int, np.ndarray]:
     Raises
     ------
     InputError
-        When the model has no published scheme, or a time is not on its grid.
+        When the model has no published scheme, a time is not on its grid, or the grid is too long.
     """
     scheme = problem.model.published
     if scheme is None:
         raise InputError(
             f"Model {problem.model.name!r} has no published scheme; use engine 'auto', 'lsoda' or 'scipy'."
+        )
+    if problem.t_end / scheme.step > MAX_STEPS:
+        raise InputError(
+            f"The horizon {problem.t_end:g} is more than {MAX_STEPS} steps of {scheme.step:g} "
+            f"{problem.model.time_unit} of the published scheme; lower t_end."
         )
     times = np.append(problem.save_at, problem.t_end)
     index = np.rint(times / scheme.step).astype(np.int64)

@@ -16,9 +16,8 @@ from numba import carray, types
 import fastcart.math as vector_math
 from fastcart.model import Model
 from fastcart.solvers.compile import FAST, cached, from_source, rebuild
+from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.transform import _LOG_CUT, LOG_FLOOR
-
-LANES = 32
 
 _signature = types.void(types.CPointer(types.float64))
 
@@ -46,11 +45,6 @@ SUBSTITUTES: dict[Any, Any] = {
 }
 
 
-def rows(states: int, parameters: int) -> int:
-    """Return the rows of the buffer: states, time, parameters, infusion rates, derivatives."""
-    return 3 * states + parameters + 1
-
-
 def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
     """Compile the right-hand side for lanes.
 
@@ -72,7 +66,7 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
         "evaluate_lanes",
         {
             "rhs": rebuild(model.rhs, FAST, SUBSTITUTES),
-            "exp": vector_math.exp,
+            "exp": vector_math.exp_bounded,
             "ratio": vector_math.ratio,
             "nan": math.nan,
             "carray": carray,
@@ -86,7 +80,7 @@ def _source(n: int, m: int, log: tuple[bool, ...], infused: bool) -> str:
     L = LANES
     lines = [
         "def evaluate_lanes(w_):",
-        f"    w = carray(w_, ({rows(n, m) * L},))",
+        f"    w = carray(w_, ({evaluation_rows(n, m) * L},))",
         f"    for l in range({L}):",
         f"        t = w[{t * L} + l]",
     ]

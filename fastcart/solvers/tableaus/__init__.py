@@ -16,7 +16,7 @@ from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
 
 __all__ = ["NAMES", "ExplicitTableau", "RosenbrockTableau", "get"]
 
-NAMES = ("tsit5", "dop853", "rodas5p")
+NAMES = ("tsit5", "vern7", "dop853", "rodas5p")
 
 
 def get(name: str) -> ExplicitTableau | RosenbrockTableau:

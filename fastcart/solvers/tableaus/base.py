@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -29,6 +29,28 @@ def lower_triangular(rows: Sequence[Sequence[float]]) -> np.ndarray:
         if len(row) != i:
             raise ValueError(f"row {i} of a strictly lower triangular matrix has {len(row)} entries")
         matrix[i, :i] = row
+    return matrix
+
+
+def sparse_rows(rows: Sequence[Mapping[int, float]], columns: int) -> np.ndarray:
+    """
+    Fill a matrix from its nonzero entries.
+
+    Parameters
+    ----------
+    rows
+        One mapping from column, counted from 0, to entry for each row.
+    columns
+        Number of columns.
+
+    Returns
+    -------
+    np.ndarray
+        Shape (len(rows), columns), zero where no entry is given.
+    """
+    matrix = np.zeros((len(rows), columns))
+    for i, row in enumerate(rows):
+        matrix[i, list(row)] = list(row.values())
     return matrix
 
 
@@ -116,6 +138,8 @@ class ExplicitTableau:
 
     def __post_init__(self) -> None:
         _freeze(self)
+        if (self.extra_c is None) != (self.extra_A is None):
+            raise ValueError(f"{self.name}: extra_c and extra_A come together")
         s, x = self.stages, self.extra_stages
         _require_shape(self, "A", (s, s))
         _require_shape(self, "error", (s,))
@@ -123,8 +147,6 @@ class ExplicitTableau:
         _require_strictly_lower(self, "A")
         if self.error_low is not None:
             _require_shape(self, "error_low", (s,))
-        if (self.extra_c is None) != (self.extra_A is None):
-            raise ValueError(f"{self.name}: extra_c and extra_A come together")
         if self.extra_A is not None:
             _require_shape(self, "extra_A", (x, s + x))
             if np.triu(self.extra_A, s).any():

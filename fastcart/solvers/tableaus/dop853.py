@@ -2,9 +2,8 @@
 DOP853: the explicit method of order 8 of Dormand and Prince with error estimates of order 5 and 3.
 
 E. Hairer, S. P. Norsett, G. Wanner, Solving Ordinary Differential Equations I: Nonstiff Problems, 2nd
-edition, Springer, Berlin 1993, section II.5 (the method, P. J. Prince and J. R. Dormand, High order embedded
-Runge-Kutta formulae, Journal of Computational and Applied Mathematics 7 (1981) 67-75) and section II.6 (the
-interpolant of order 7).
+edition, Springer, Berlin 1993, sections II.5 (the method and its error estimate) and II.6 (the interpolant of
+order 7).
 
 The digits are those of Hairer's Fortran code DOP853 as kept in scipy.integrate (its coefficient file). Twelve
 stages and the evaluation at the new point make thirteen; three more serve the interpolant. The interpolant is
@@ -17,7 +16,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcart.solvers.tableaus.base import ExplicitTableau
+from fastcart.solvers.tableaus.base import ExplicitTableau, sparse_rows
 
 _STAGES = 13
 _ALL_STAGES = 16
@@ -248,24 +247,17 @@ _BASIS = [
 ]
 
 
-def _matrix(rows: list[dict[int, float]], columns: int) -> np.ndarray:
-    matrix = np.zeros((len(rows), columns))
-    for i, row in enumerate(rows):
-        matrix[i, list(row)] = list(row.values())
-    return matrix
-
-
 def _dense(b: np.ndarray) -> np.ndarray:
     """Expand the interpolant: the first three basis polynomials are Hermite's, the rest published."""
     first, last, step = np.zeros(_ALL_STAGES), np.zeros(_ALL_STAGES), np.zeros(_ALL_STAGES)
     first[0], last[_STAGES - 1], step[:_STAGES] = 1.0, 1.0, b
     hermite = np.stack([step, first - step, 2.0 * step - first - last])
-    factors = np.concatenate([hermite, _matrix(_INTERPOLANT, _ALL_STAGES)])
+    factors = np.concatenate([hermite, sparse_rows(_INTERPOLANT, _ALL_STAGES)])
     return factors.T @ np.array(_BASIS, dtype=np.float64)
 
 
 def _build() -> ExplicitTableau:
-    A = _matrix(_A, _STAGES)
+    A = sparse_rows(_A, _STAGES)
     return ExplicitTableau(
         name="dop853",
         order=8,
@@ -274,11 +266,11 @@ def _build() -> ExplicitTableau:
         source="Hairer, Norsett & Wanner, Solving Ordinary Differential Equations I, Springer 1993",
         c=np.array(_C),
         A=A,
-        error=_matrix([_ERROR_5], _STAGES)[0],
-        error_low=A[-1] - _matrix([_B_3], _STAGES)[0],
+        error=sparse_rows([_ERROR_5], _STAGES)[0],
+        error_low=A[-1] - sparse_rows([_B_3], _STAGES)[0],
         dense=_dense(A[-1]),
         extra_c=np.array(_EXTRA_C),
-        extra_A=_matrix(_EXTRA_A, _ALL_STAGES),
+        extra_A=sparse_rows(_EXTRA_A, _ALL_STAGES),
     )
 
 

@@ -4,11 +4,11 @@ Rodas5P: the Rosenbrock-Wanner method of order 5(4) of Steinebach with an interp
 G. Steinebach, Construction of Rosenbrock-Wanner method Rodas5P and numerical benchmarks within the Julia
 Differential Equations package, BIT Numerical Mathematics 63 (2023) 27, doi:10.1007/s10543-023-00967-x.
 
-Eight stages, L-stable and stiffly accurate, its solution and its embedded solution alike, and fit for
-differential-algebraic problems of index 1. The digits are those of OrdinaryDiffEq.jl, whose table the author
-of the method contributed; diffrax has the same. The error estimate is the last stage. The interpolant is
-published as ``(1 - theta) u0 + theta (u1 + (1 - theta) (g1 + theta (g2 + theta g3)))`` with three linear
-combinations g of the stages; here it is expanded in powers of theta on import.
+Eight stages; L-stable; the solution and the embedded solution are both stiffly accurate. The digits are those
+of OrdinaryDiffEq.jl; those of diffrax are the same (it has no interpolant of its own for the method). The
+error estimate is the last stage. The interpolant is published as
+``(1 - theta) u0 + theta (u1 + (1 - theta) (g1 + theta (g2 + theta g3)))`` with three linear combinations g of
+the stages; here it is expanded in powers of theta on import.
 """
 
 from __future__ import annotations

@@ -1,0 +1,229 @@
+"""Keep all lanes busy: load patients, step, look after events, doses and saves, refill at once.
+
+Every lane has its own time and step, and takes the next patient the moment its own is done. What happens
+to a patient does not depend on the others: the vector code treats every lane alike.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fastcart.solvers.compile import FAST
+from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.evaluate import LANES
+from fastcart.solvers.lanes.interpolate import coefficients, find, rise
+from fastcart.solvers.lanes.pointer import evaluate
+from fastcart.solvers.lanes.watch import candidate, crossing, watch_burden
+from fastcart.solvers.transform import _LOG_CUT, LOG_ZERO
+
+_L = LANES
+
+OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN = range(7)
+JUMP, RATE = 0, 1  # kinds of dose entries: add to a state, set a rate of infusion
+
+
+@njit(**FAST)
+def first_step(f, u, h_limit, tolerance, n):
+    """A cautious first step: a hundredth of the time in which a state changes by itself.
+
+    Hairer, Norsett & Wanner II.4, steps a and b of the automatic choice; the controller does the rest.
+    """
+    d0 = 0.0
+    d1 = 0.0
+    for i in range(n):
+        scale = tolerance[0, i] + tolerance[1, i] * abs(u[i])
+        d0 += (u[i] / scale) ** 2
+        d1 += (f[i] / scale) ** 2
+    if d0 < 1e-10 or d1 < 1e-10 or not np.isfinite(d1):
+        h = 1e-6
+    else:
+        h = 0.01 * np.sqrt(d0 / d1)
+    return min(h, h_limit)
+
+
+@njit(**FAST)
+def start_block(ev, W, u0, p, first, f0, n, m):
+    """Derivatives at the start of up to `LANES` patients at once."""
+    count = min(_L, u0.shape[0] - first)
+    for l in range(_L):
+        j = first + min(l, count - 1)
+        for i in range(n):
+            W[i * _L + l] = u0[j, i]
+        W[n * _L + l] = 0.0
+        for k in range(m):
+            W[(n + 1 + k) * _L + l] = p[j, k]
+    evaluate(ev, W)
+    for l in range(count):
+        for i in range(n):
+            f0[first + l, i] = W[(2 * n + 1 + m + i) * _L + l]
+
+
+@njit(**FAST)
+def load(l, j, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance):
+    """Put patient ``j`` into lane ``l``."""
+    t_end, times, burden = problem[0], problem[1], problem[2]
+    start, stop, time = doses[0], doses[1], doses[2]
+    index[l] = j
+    for i in range(n):
+        U[i * _L + l] = u0[j, i]
+        K[i * _L + l] = f0[j, i]
+        W[(n + 1 + m + i) * _L + l] = 0.0
+    for k in range(m):
+        W[(n + 1 + k) * _L + l] = p[j, k]
+    for row in range(q.Q_ROWS):
+        Q[row * _L + l] = 0.0
+    position[l, 0] = start[j]
+    Q[q.STOP * _L + l] = time[start[j]] if start[j] < stop[j] else t_end
+    position[l, 1] = 0
+    if times.size > 0 and times[0] == 0.0:
+        for i in range(n):
+            saved[j, 0, i] = u0[j, i]
+        position[l, 1] = 1
+    Q[q.NEXT_SAVE * _L + l] = times[position[l, 1]] if position[l, 1] < times.size else np.inf
+    Q[q.ACCEPTED * _L + l] = q.FRESH
+    Q[q.H * _L + l] = first_step(f0[j], u0[j], t_end, tolerance, n)
+    Q[q.ERROR_OLD * _L + l] = 1.0
+    Q[q.FIRST * _L + l] = -1.0
+    Q[q.LAST * _L + l] = -1.0
+    if burden >= 0:
+        Q[q.LEVEL * _L + l] = u0[j, burden]
+        Q[q.LOWEST * _L + l] = u0[j, burden]
+        if f0[j, burden] > 0.0:
+            crossing(Q, l, 0.0)
+
+
+@njit(**FAST)
+def save_until(l, limit, inclusive, Q, U, U_old, K, position, saved, j, c, dense, h_stage, n, times):
+    """Save what is due up to time ``limit``, from the interpolant of the last step."""
+    t0, h = Q[q.T_OLD * _L + l], Q[q.H_USED * _L + l]
+    k = position[l, 1]
+    stop = k
+    while stop < times.size and (times[stop] < limit or (inclusive and times[stop] == limit)):
+        stop += 1
+    if stop > k:
+        degree = dense.shape[1]
+        for i in range(n):
+            coefficients(c, K, dense, h_stage, i, n, l)
+            for s in range(k, stop):
+                if times[s] == Q[q.T * _L + l]:
+                    saved[j, s, i] = U[i * _L + l]
+                else:
+                    saved[j, s, i] = U_old[i * _L + l] + rise(c, degree, (times[s] - t0) / h)
+        position[l, 1] = stop
+    Q[q.NEXT_SAVE * _L + l] = times[stop] if stop < times.size else np.inf
+
+
+@njit(**FAST)
+def save_now(l, Q, U, position, saved, j, n, times):
+    """Save the present state where a time to save is now (after a dose)."""
+    k = position[l, 1]
+    if k < times.size and times[k] == Q[q.T * _L + l]:
+        for i in range(n):
+            saved[j, k, i] = U[i * _L + l]
+        position[l, 1] = k + 1
+    k = position[l, 1]
+    Q[q.NEXT_SAVE * _L + l] = times[k] if k < times.size else np.inf
+
+
+@njit(**FAST)
+def give_doses(l, W, Q, U, position, j, n, m, problem, doses, log):
+    """Apply all dose entries of this time, and set the next stop."""
+    t_end, burden = problem[0], problem[2]
+    stop, time, state, kind, value = doses[1], doses[2], doses[3], doses[4], doses[5]
+    now = Q[q.T * _L + l]
+    before = U[burden * _L + l] - Q[q.LEVEL * _L + l] if burden >= 0 else 0.0
+    k = position[l, 0]
+    while k < stop[j] and time[k] <= now:
+        i = state[k]
+        if kind[k] == RATE:
+            W[(n + 1 + m + i) * _L + l] = value[k]
+        elif log[i]:
+            u = U[i * _L + l]
+            y = np.exp(u) if u > _LOG_CUT else 0.0
+            U[i * _L + l] = np.log(y + value[k]) if y + value[k] > 0.0 else LOG_ZERO
+        else:
+            U[i * _L + l] += value[k]
+        k += 1
+    position[l, 0] = k
+    Q[q.STOP * _L + l] = time[k] if k < stop[j] else t_end
+    if burden >= 0:
+        after = U[burden * _L + l] - Q[q.LEVEL * _L + l]
+        if before <= 0.0 and after > 0.0:
+            crossing(Q, l, now)
+
+
+@njit(**FAST)
+def finish(l, Q, U, W, j, status, n, problem, rows, final, codes, counts, reached):
+    """Write the results of a lane's patient."""
+    burden = problem[2]
+    codes[j] = status
+    counts[j, 0] = int(Q[q.STEPS * _L + l])
+    counts[j, 1] = int(Q[q.REJECTED * _L + l])
+    reached[j] = Q[q.T * _L + l]
+    if status != OK:
+        return
+    t = Q[q.T * _L + l]
+    for i in range(n):
+        final[j, i] = U[i * _L + l]
+    if burden >= 0:
+        candidate(Q, l, t, U[burden * _L + l])
+        first = Q[q.FIRST * _L + l]
+        if U[burden * _L + l] <= Q[q.LEVEL * _L + l]:
+            rows[j, 0] = t
+        else:
+            rows[j, 0] = max(Q[q.LAST * _L + l], 0.0)
+            first = max(first, 0.0)
+        rows[j, 1] = first if first >= 0.0 else np.nan
+        rows[j, 2] = Q[q.LOWEST * _L + l]
+        rows[j, 3] = Q[q.T_LOWEST * _L + l]
+
+
+@njit(**FAST)
+def diagnose(l, Q, W, K, U, n, m, log, limits):
+    """Tell why a lane is in trouble."""
+    for i in range(n):
+        if log[i] and U[i * _L + l] <= _LOG_CUT and not K[i * _L + l] == 0.0:
+            return LOG_INFLOW
+    if not np.isfinite(Q[q.ERROR * _L + l]):
+        for i in range(n):
+            if not np.isfinite(K[i * _L + l]):
+                return NON_FINITE
+        if Q[q.H_USED * _L + l] < limits[1]:
+            return NON_FINITE
+    if Q[q.STEPS * _L + l] + Q[q.REJECTED * _L + l] >= limits[0]:
+        return MAX_STEPS
+    if Q[q.H_USED * _L + l] < limits[1]:
+        return STEP_TOO_SMALL
+    return MAX_STEPS
+
+
+@njit(**FAST)
+def park(l, Q, U, index, n):
+    """Leave a lane idle: time stands still, no flags."""
+    index[l] = -1
+    Q[q.STOP * _L + l] = Q[q.T * _L + l]
+    Q[q.NEXT_SAVE * _L + l] = np.inf
+
+
+@njit(**FAST)
+def extinction_time(l, Q, U, U_old, K, c, dense, h_stage, n, extinct, log):
+    """Return theta at which the first watched state falls through its threshold, and that state."""
+    degree = dense.shape[1]
+    place, which = 2.0, -1
+    for i in range(n):
+        threshold = extinct[i]
+        zero = log[i] and U_old[i * _L + l] <= _LOG_CUT
+        if threshold == -np.inf or zero:
+            continue
+        u0, u1 = U_old[i * _L + l], U[i * _L + l]
+        if u0 > threshold and u1 <= threshold:
+            coefficients(c, K, dense, h_stage, i, n, l)
+            theta = find(c, degree, u0 - threshold, 0.0, 1.0, False, False)
+        elif u0 <= threshold and (log[i] or u0 != 0.0):
+            theta = 0.0
+        else:
+            continue
+        if theta < place:
+            place, which = theta, i
+    return place, which

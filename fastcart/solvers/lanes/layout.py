@@ -1,0 +1,86 @@
+"""Rows of the per-lane buffers. Row ``r`` of lane ``l`` is at ``r * LANES + l`` of a flat array.
+
+One flat buffer with constant offsets lets LLVM prove that rows do not overlap, and so vectorise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+LANES = 32
+
+# rows of the buffer Q: one number per lane each
+T = 0  # time
+T_OLD = 1  # start of the last step
+H = 2  # step to try next
+H_USED = 3  # the last step
+ERROR = 4  # sum of squares of the scaled error of the last step
+ERROR_OLD = 5  # the same of the step accepted before, for the PI controller
+STOP = 6  # time that must be hit exactly: a dose or the horizon
+ACCEPTED = 7  # how the last step went: REJECTED_STEP, ACCEPTED_STEP or FRESH
+FLAG = 8  # what needs attention after the step, bits below
+STEPS = 9
+REJECTED = 10
+LEVEL = 11  # burden at the start: progression is above it
+NEXT_SAVE = 12  # next time to save
+FIRST = 13  # first upward crossing of LEVEL, -1 for none
+LAST = 14  # last upward crossing
+LOWEST = 15  # smallest burden at a turning point so far
+T_LOWEST = 16
+HIT = 17  # 1 where the step ends at STOP
+SLOPE_OLD = 18  # slope of the burden at both ends of the step, and its height above LEVEL
+SLOPE_NEW = 19
+ABOVE_OLD = 20
+ABOVE_NEW = 21
+SECOND = 22  # second error sum, for methods with two estimates
+Q_ROWS = 23
+
+# values of ACCEPTED
+REJECTED_STEP = 0.0
+ACCEPTED_STEP = 1.0
+FRESH = 2.0  # no step yet since the start or a dose: the first stage is in place
+
+# bits of FLAG
+AT_STOP = 1
+TURN = 2  # the burden crosses its start or has a turning point
+SAVE = 4
+TROUBLE = 8
+EXTINCT = 16
+
+
+@dataclass(frozen=True)
+class Offsets:
+    """Where each part of the buffer of all lanes begins, in numbers."""
+
+    W: int
+    Q: int
+    U: int
+    U_old: int
+    K: int
+    tolerance: int
+    limits: int
+    control: int
+    total: int
+
+
+def evaluation_rows(states: int, parameters: int) -> int:
+    """Return the rows that the right-hand side uses: states, time, parameters, rates, derivatives."""
+    return 3 * states + parameters + 1
+
+
+def offsets(states: int, parameters: int, stages: int) -> Offsets:
+    """Return the parts of the buffer: evaluation first, then per-lane numbers, states, stages, constants."""
+    sizes = (
+        evaluation_rows(states, parameters) * LANES,
+        Q_ROWS * LANES,
+        states * LANES,
+        states * LANES,
+        stages * states * LANES,
+        2 * states,
+        5,
+        2,
+    )
+    places = [0]
+    for size in sizes:
+        places.append(places[-1] + size)
+    return Offsets(*places)

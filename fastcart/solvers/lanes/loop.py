@@ -1,0 +1,191 @@
+"""The loop of the lane engine, compiled once for each family of methods."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.driver import (
+    NON_FINITE,
+    OK,
+    diagnose,
+    extinction_time,
+    finish,
+    first_step,
+    give_doses,
+    load,
+    park,
+    save_now,
+    save_until,
+    start_block,
+)
+from fastcart.solvers.lanes.evaluate import LANES
+from fastcart.solvers.lanes.interpolate import coefficients, rise
+from fastcart.solvers.lanes.explicit import extra_stages
+from fastcart.solvers.lanes.pointer import evaluate, take_step
+from fastcart.solvers.lanes.watch import watch_burden
+from fastcart.solvers.transform import LOG_ZERO
+
+_L = LANES
+_POLL = 64  # steps between looks at the request to stop
+
+
+def run_lanes(
+    step, ev, B, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance, limits, extinct,
+    rows, final, saved, codes, counts, reached, cured, control,
+):  # fmt: skip
+    """Solve patients ``0 .. len(u0)``; see `fastcart.solvers.lanes.engine` for the arguments."""
+    patients, n = u0.shape
+    m = p.shape[1]
+    t_end, times, burden = problem[0], problem[1], problem[2]
+    size = n * _L
+    W = B[: places[1]]
+    Q = B[places[1] : places[2]]
+    U = B[places[2] : places[2] + size]
+    U_old = B[places[3] : places[3] + size]
+    K = B[places[4] : places[5]]
+    c = np.zeros(dense.shape[1])
+    f0 = np.zeros((patients, n))
+    index = np.full(_L, -1, np.int64)
+    position = np.zeros((_L, 2), np.int64)
+    restart = np.zeros(_L, np.bool_)
+    du = np.zeros(n)
+    u = np.zeros(n)
+    ends = np.ones(_L)
+    which = np.full(_L, -1, np.int64)
+    watch_extinction = False
+    for i in range(n):
+        watch_extinction = watch_extinction or extinct[i] > -np.inf
+    for first in range(0, patients, _L):
+        start_block(ev, W, u0, p, first, f0, n, m)
+    following = 0
+    active = 0
+    for l in range(_L):
+        if following < patients:
+            load(
+                l, following, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance
+            )
+            following += 1
+            active += 1
+        else:
+            # an idle lane carries a patient that is there, so that its numbers stay ordinary
+            load(l, 0, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance)
+            park(l, Q, U, index, n)
+    turns = 0
+    while active > 0:
+        take_step(step, ev, B, burden)
+        turns += 1
+        if turns % _POLL == 0 and control[0] != 0:
+            return
+        any_flag = 0.0
+        for l in range(_L):
+            any_flag += Q[q.FLAG * _L + l]
+        if any_flag == 0.0 and not watch_extinction:
+            continue
+        # --- which lanes need the interpolant, and its extra stages
+        interpolate = False
+        for l in range(_L):
+            ends[l] = 1.0
+            which[l] = -1
+            restart[l] = False
+            if index[l] >= 0 and Q[q.ACCEPTED * _L + l] > 0.5:
+                flag = int(Q[q.FLAG * _L + l])
+                if flag & (q.TURN | q.SAVE):
+                    interpolate = True
+                if watch_extinction:
+                    for i in range(n):
+                        if extinct[i] > -np.inf and U[i * _L + l] <= extinct[i]:
+                            interpolate = True
+        if interpolate and extra[0].size > 0:
+            extra_stages(ev, W, Q, U_old, K, n, m, stages, extra)
+        # --- look after each flagged lane
+        again = False
+        for l in range(_L):
+            j = index[l]
+            if j < 0:
+                continue
+            flag = int(Q[q.FLAG * _L + l])
+            accepted = Q[q.ACCEPTED * _L + l] > 0.5
+            h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
+            if watch_extinction and accepted:
+                place, state = extinction_time(l, Q, U, U_old, K, c, dense, h_stage, n, extinct, log)
+                if state >= 0:
+                    ends[l] = place
+                    which[l] = state
+            if flag == 0 and which[l] < 0:
+                continue
+            if burden >= 0 and (flag & q.TURN or which[l] >= 0):
+                watch_burden(Q, K, dense, h_stage, burden, n, l, c, ends[l])
+            if which[l] >= 0:
+                # cut the step where the state dies out, and go on from there without it
+                t_cut = Q[q.T_OLD * _L + l] + ends[l] * Q[q.H_USED * _L + l]
+                if flag & q.SAVE:
+                    save_until(
+                        l, t_cut, False, Q, U, U_old, K, position, saved, j, c, dense, h_stage, n, times
+                    )
+                for i in range(n):
+                    coefficients(c, K, dense, h_stage, i, n, l)
+                    U[i * _L + l] = U_old[i * _L + l] + rise(c, dense.shape[1], ends[l])
+                U[which[l] * _L + l] = LOG_ZERO if log[which[l]] else 0.0
+                Q[q.T * _L + l] = t_cut
+                if which[l] == burden:
+                    cured[j] = True
+                    Q[q.LOWEST * _L + l] = U[burden * _L + l]
+                    Q[q.T_LOWEST * _L + l] = t_cut
+                save_now(l, Q, U, position, saved, j, n, times)
+                restart[l] = True
+                again = True
+                continue
+            more = position[l, 0] < doses[1][j]
+            if flag & q.SAVE:
+                save_until(
+                    l, Q[q.T * _L + l], not (flag & q.AT_STOP and more), Q, U, U_old, K, position, saved, j,
+                    c, dense, h_stage, n, times,
+                )  # fmt: skip
+            done = -1
+            if flag & q.AT_STOP:
+                if more:
+                    give_doses(l, W, Q, U, position, j, n, m, problem, doses, log)
+                    save_now(l, Q, U, position, saved, j, n, times)
+                    restart[l] = True
+                    again = True
+                    if Q[q.T * _L + l] >= t_end:
+                        done = OK
+                else:
+                    done = OK
+            elif flag & q.TROUBLE:
+                done = diagnose(l, Q, W, K, U, n, m, log, limits)
+            if done >= 0:
+                if done == OK:
+                    for i in range(n):
+                        if not np.isfinite(U[i * _L + l]):
+                            done = NON_FINITE
+                finish(l, Q, U, W, j, done, n, problem, rows, final, codes, counts, reached)
+                control[1] += 1
+                restart[l] = False
+                if following < patients:
+                    load(
+                        l, following, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses,
+                        tolerance,
+                    )  # fmt: skip
+                    following += 1
+                else:
+                    park(l, Q, U, index, n)
+                    active -= 1
+        if again:
+            # one evaluation gives all restarted lanes their first stage
+            for l in range(_L):
+                for i in range(n):
+                    W[i * _L + l] = U[i * _L + l]
+                W[n * _L + l] = Q[q.T * _L + l]
+            evaluate(ev, W)
+            for l in range(_L):
+                if restart[l]:
+                    for i in range(n):
+                        f = W[(2 * n + 1 + m + i) * _L + l]
+                        K[i * _L + l] = f
+                        du[i] = f
+                        u[i] = U[i * _L + l]
+                    Q[q.ACCEPTED * _L + l] = q.FRESH
+                    Q[q.H * _L + l] = first_step(du, u, t_end, tolerance, n)
+                    Q[q.ERROR_OLD * _L + l] = 1.0
