@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 import os
+import re
 import sys
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from fastcart.checks import count, first_line, number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 from fastcart.patients import Patients, PatientTable, check_patients, check_times
@@ -27,6 +31,7 @@ _MODULES = {
 ENGINES = ("auto", *_MODULES)
 DEFAULT_MAX_STEPS = 100_000
 MAX_RTOL = 0.1
+_MAX_STEPS = 2**31 - 1  # what fits into the counters of every engine; no patient gets there
 
 # Patients per call of an engine: small enough that a keypress is noticed, large enough to fill threads.
 _CHUNK = {"lsoda": 2048, "published": 512, "scipy": 8}
@@ -149,30 +154,17 @@ def make_problem(
     method: str | None = None,
 ) -> Problem:
     """Check what is common to all patients."""
-    horizon = model.t_end if t_end is None else _positive(t_end, "The horizon t_end")
-    tolerance = _positive(rtol, "The relative tolerance rtol")
+    horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
+    tolerance = number(rtol, "The relative tolerance rtol", positive=True)
     if tolerance > MAX_RTOL:
-        raise InputError(f"The relative tolerance rtol must lie in (0, {MAX_RTOL}], not {rtol!r}.")
-    if isinstance(max_steps, bool) or not isinstance(max_steps, int | np.integer) or max_steps < 1:
-        raise InputError(f"The budget max_steps must be a whole number from 1 on, not {max_steps!r}.")
-    scale = np.array([state.scale for state in model.states])
+        raise InputError(f"The relative tolerance rtol must lie in (0, {MAX_RTOL}], not {tolerance:g}.")
+    budget = min(count(max_steps, "The budget max_steps"), _MAX_STEPS)
+    scale = np.array([state.scale for state in model.states], dtype=np.float64)
     if atol is not None:
-        scale[:] = _positive(atol, "The absolute tolerance atol") / tolerance
+        scale[:] = number(atol, "The absolute tolerance atol", positive=True) / tolerance
     scale[[state.log for state in model.states]] = 1.0
     times = check_times(save_at, horizon)
-    return Problem(model, horizon, times, tolerance, scale, int(max_steps), method)
-
-
-def _positive(value: Any, what: str) -> float:
-    if isinstance(value, bool | str | bytes):
-        raise InputError(f"{what} must be a positive number, not {value!r}.")
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{what} must be a positive number, not {value!r}.") from None
-    if not (np.isfinite(number) and number > 0):
-        raise InputError(f"{what} must be a positive, finite number, not {value!r}.")
-    return number
+    return Problem(model, horizon, times, tolerance, scale, budget, method)
 
 
 def check_threads(threads: int | None) -> int:
@@ -180,21 +172,18 @@ def check_threads(threads: int | None) -> int:
     available = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     if threads is None:
         return available or 1
-    if isinstance(threads, bool) or not isinstance(threads, int | np.integer) or threads < 1:
-        raise InputError(f"The number of threads must be a whole number from 1 on, not {threads!r}.")
-    return min(int(threads), available or 1)
+    return min(count(threads, "The number of threads"), available or 1)
 
 
 def resolve_engine(engine: str, problem: Problem) -> str:
     """Return the engine that will run, having checked that it and its method exist for this problem."""
-    if engine not in ENGINES:
-        raise InputError(f"There is no engine {engine!r}." + nearest(engine, ENGINES))
+    if not isinstance(engine, str) or engine not in ENGINES:
+        raise InputError(f"There is no engine {shown(engine)}." + nearest(engine, ENGINES))
     name = "lsoda" if engine == "auto" else engine
     module = _engine(name)
-    if problem.method is not None and problem.method not in module.METHODS:
-        raise InputError(
-            f"Engine {name!r} has no method {problem.method!r}." + nearest(problem.method, module.METHODS)
-        )
+    method = problem.method
+    if method is not None and not (isinstance(method, str) and method in module.METHODS):
+        raise InputError(f"Engine {name!r} has no method {shown(method)}." + nearest(method, module.METHODS))
     if name == "published":
         module.grid_index(problem)
     return name
@@ -216,6 +205,11 @@ def iterate(
     """Solve chunk by chunk; yield the endpoints and trajectories of each chunk, in order.
 
     ``bar`` is told how many patients are done; ``announce`` says when kernels are compiled.
+
+    Raises
+    ------
+    InputError
+        At the first chunk, when numba cannot compile the model.
     """
     from fastcart.solvers.compile import announcements
 
@@ -225,14 +219,34 @@ def iterate(
         for start in range(0, table.size, size):
             stop = min(start + size, table.size)
             y0, p = table.arrays(start, stop)
-            result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
+            with _compiling(problem.model):
+                result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
             _finish(problem, y0, result)
             endpoints = endpoints_frame(problem, table, start, stop, result, engine)
             path = None
             if len(problem.save_at):
-                path = trajectories_frame(problem, table, start, stop, result.saved, p)
+                with _compiling(problem.model):
+                    path = trajectories_frame(problem, table, start, stop, result.saved, p)
             bar.update(stop - start)
             yield endpoints, path
+
+
+@contextmanager
+def _compiling(model: Model) -> Iterator[None]:
+    """Say in one sentence what numba cannot compile, instead of a page."""
+    from numba.core.errors import NumbaError, UnsupportedBytecodeError
+
+    try:
+        yield
+    except (NumbaError, UnsupportedBytecodeError) as error:
+        # the first lines name numba's own steps, the first place is the innermost, in the user's file
+        text = re.sub(r"(?m)^Failed in .*$", "", str(error))
+        place = re.search(r'File "([^"]+)", line (\d+)', text)
+        where = f" (line {place[2]} of {Path(place[1]).name})" if place else ""
+        raise InputError(
+            f"Model {model.name!r} runs as Python, but numba cannot compile it: "
+            f"{first_line(text)}{where}; use what numba supports."
+        ) from None
 
 
 def chunk_size(problem: Problem, engine: str) -> int:

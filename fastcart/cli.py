@@ -34,7 +34,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         sys.stderr.close()
         return 1
     except OSError as error:
-        print(f"fastcart: {error.strerror or error}: {error.filename or ''}", file=sys.stderr)
+        from fastcart.checks import reason
+
+        file = f": {error.filename}" if error.filename else ""
+        print(f"fastcart: {reason(error)}{file}", file=sys.stderr)
         return 1
 
 

@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
+from fastcart.checks import number, real, reason, shown
 from fastcart.errors import InputError, nearest
 
 # Names that tables of patients and results use themselves.
@@ -184,10 +187,14 @@ class Model:
             states = [State(key, default=value) for key, value in states.items()]
         if isinstance(parameters, Mapping):
             parameters = [Parameter(key, value) for key, value in parameters.items()]
+        where = f"Model {shown(name)}"
         values = dict(
-            name=name, states=tuple(states), parameters=tuple(parameters), rhs=rhs, t_end=t_end,
-            observables=tuple(observables), observe=observe, burden=burden, time_unit=time_unit,
-            doc=doc, references=tuple(references), published=published, options=dict(options or {}),
+            name=name, states=_collected(State, states, f"{where}: the states"),
+            parameters=_collected(Parameter, parameters, f"{where}: the parameters"), rhs=rhs,
+            t_end=number(t_end, f"{where}: the horizon 't_end'", positive=True),
+            observables=_collected(Observable, observables, f"{where}: the observables"), observe=observe,
+            burden=burden, time_unit=time_unit, doc=doc, references=tuple(references),
+            published=published, options=dict(options or {}),
         )  # fmt: skip
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -234,13 +241,48 @@ class Model:
         values = {i.name: float(i.default) for i in items if not callable(i.default)}
         for item in items:
             if callable(item.default):
-                values[item.name] = float(item.default(values))
+                values[item.name] = float(computed_default(self, item, values, ()))
         return {item.name: values[item.name] for item in items}
 
     def __repr__(self) -> str:
         """Short form: name, numbers of states and parameters, options."""
         options = "".join(f", {k}={v!r}" for k, v in self.options.items())
         return f"Model({self.name!r}, {len(self.states)} states, {len(self.parameters)} parameters{options})"
+
+
+def computed_default(
+    model: Model, item: Parameter | State, values: Mapping[str, Any], shape: tuple[int, ...]
+) -> np.ndarray:
+    """Return a default that follows from other columns: numbers of the shape of those, or one number.
+
+    Raises
+    ------
+    InputError
+        When its function fails or returns something else.
+    """
+    assert callable(item.default)
+    where = f"Model {model.name!r}: the default of {item.name!r}"
+    try:
+        with np.errstate(all="ignore"):  # what cannot be computed is found by its NaN
+            result = np.asarray(item.default(values))
+    except Exception as error:
+        raise InputError(
+            f"{where} cannot be computed from the other columns, {type(error).__name__}: {reason(error)}."
+        ) from error
+    if result.dtype.kind not in "iuf" or result.shape not in ((), shape):
+        kind = f"one number for each of {shape[0]} patients" if shape else "a number"
+        raise InputError(f"{where} must be computed as {kind}, not {shown(result.tolist())}.")
+    return result
+
+
+def _collected(kind: type, values: Any, what: str) -> tuple:
+    """Return states, parameters or observables as a tuple, having checked that they are such."""
+    items = tuple(values) if isinstance(values, Iterable) else (None,)
+    for item in items:
+        if not isinstance(item, kind):
+            given = values if item is None else item
+            raise InputError(f"{what} must be a list of fastcart.{kind.__name__}, not {shown(given)}.")
+    return items
 
 
 def _check(model: Model) -> None:
@@ -292,26 +334,16 @@ def _check_names(model: Model) -> None:
         )
 
 
-def _number(value: Any, what: str) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        raise InputError(f"{what} must be a number, not {value!r}.") from None
-    if not math.isfinite(number):
-        raise InputError(f"{what} must be finite, not {value!r}.")
-    return number
-
-
 def _check_numbers(model: Model) -> None:
     where = f"Model {model.name!r}"
-    if _number(model.t_end, f"{where}: the horizon 't_end'") <= 0:
-        raise InputError(f"{where}: the horizon 't_end' must be positive, not {model.t_end!r}.")
     for item in model.items:
         if not callable(item.default):
-            _number(item.default, f"{where}: the default of {item.name!r}")
+            number(item.default, f"{where}: the default of {item.name!r}")
     values = model.defaults()
+    for name, value in values.items():  # computed ones now
+        number(value, f"{where}: the default of {name!r}")
     for parameter in model.parameters:
-        low, high = parameter.range
+        low, high = _limits(parameter, where)
         value = values[parameter.name]
         if not low <= value <= high:
             raise InputError(
@@ -324,10 +356,20 @@ def _check_numbers(model: Model) -> None:
                 f"{where}: state {state.name!r} is integrated in logarithm, so its default must not "
                 f"be negative; it is {values[state.name]:g}."
             )
-        if not state.scale > 0:
-            raise InputError(
-                f"{where}: the scale of state {state.name!r} must be positive, not {state.scale!r}."
-            )
+        number(state.scale, f"{where}: the scale of state {state.name!r}", positive=True)
+    if model.published is not None:
+        number(model.published.step, f"{where}: the step of the published scheme", positive=True)
+
+
+def _limits(parameter: Parameter, where: str) -> tuple[float, float]:
+    ends = parameter.range if isinstance(parameter.range, Sequence) else ()
+    limits = [real(end) for end in ends]
+    if len(limits) == 2 and limits[0] is not None and limits[1] is not None and limits[0] <= limits[1]:
+        return limits[0], limits[1]
+    raise InputError(
+        f"{where}: the range of parameter {parameter.name!r} must be two numbers (low, high), not "
+        f"{shown(parameter.range)}."
+    )
 
 
 def _check_function(model: Model, function: Any, role: str, length: int, what: str) -> None:
@@ -343,7 +385,7 @@ def _check_function(model: Model, function: Any, role: str, length: int, what: s
             return  # division by zero and the like: the engines report it per patient
         raise InputError(
             f"Model {model.name!r}: {role}(t, y, p) fails at the default values with "
-            f"{type(error).__name__}: {error}."
+            f"{type(error).__name__}: {reason(error)}."
         ) from error
     if not isinstance(result, tuple):
         raise InputError(
@@ -355,3 +397,9 @@ def _check_function(model: Model, function: Any, role: str, length: int, what: s
             f"Model {model.name!r}: {role}(t, y, p) returns {len(result)} values, but it must return "
             f"{length} {what}."
         )
+    for value in result:
+        if real(value) is None and not isinstance(value, bool | np.bool_):  # an indicator counts as 0 or 1
+            raise InputError(
+                f"Model {model.name!r}: {role}(t, y, p) must return {length} real numbers; at the default "
+                f"values it returns {shown(value)}."
+            )

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_complex_dtype, is_list_like, is_numeric_dtype, is_scalar
 
+from fastcart.checks import is_whole, names, real, shown
 from fastcart.errors import InputError, nearest
-from fastcart.model import Model, Parameter, State
+from fastcart.model import RESERVED, Model, Parameter, State, computed_default
 
 Patients = pd.DataFrame | Mapping[str, Any] | int
 
 _CHECKED_ROWS = 65_536  # rows of computed defaults looked at together
+_MAX_PATIENTS = 10**9
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,7 @@ class PatientTable:
                 values[item.name] = float(item.default)
         for item in model.items:
             if item.name not in values and callable(item.default):
-                with np.errstate(all="ignore"):  # what cannot be computed is found by its NaN
-                    values[item.name] = item.default(values)
+                values[item.name] = computed_default(model, item, values, (n,))
         y0 = np.empty((n, len(model.states)))
         p = np.empty((n, len(model.parameters)))
         for j, name in enumerate(model.state_names):
@@ -77,9 +79,10 @@ def check_patients(
         Columns are names of parameters and of states (initial values); a mapping may mix numbers and
         sequences; a number stands for so many default patients.
     keep : sequence of str
-        Columns that are copied to the endpoints; they may have any name and type.
+        Columns that are copied to the endpoints; they may have any type.
     first_id : int
-        The id of the first patient where no ``patient`` column is given.
+        How many rows come before these in the same file. The first patient has this id where no
+        ``patient`` column is given, and errors count rows from there.
 
     Raises
     ------
@@ -87,109 +90,166 @@ def check_patients(
         For an unknown column, a value that is not a finite number, a value outside its range, an
         empty table, a duplicated id.
     """
+    keep = check_keep(model, keep)
+    if isinstance(patients, pd.Series):  # one patient
+        patients = patients.to_frame().T
+    if isinstance(patients, pd.DataFrame | Mapping):
+        _check_column_names(model, list(patients), keep)
     frame = _as_frame(patients)
-    _check_column_names(model, frame, keep)
     if len(frame) == 0:
         raise InputError("The table of patients is empty; give at least one row.")
-    items = {item.name: item for item in model.items}
     columns = {}
-    for name in frame.columns:
-        if name in items:
-            columns[name] = _numbers(frame[name], name)
-            _check_range(columns[name], items[name])
+    for item in model.items:
+        if item.name in frame.columns:
+            what = f"The column {item.name!r} holds"
+            columns[item.name] = _numbers(frame[item.name], what, first_id)
+            _check_range(columns[item.name], item, what, first_id)
     ids = _ids(frame, first_id)
-    kept = frame[list(keep)].reset_index(drop=True)
+    kept = frame[keep].reset_index(drop=True)
     table = PatientTable(model, columns, ids, kept)
-    _check_computed_defaults(table)
+    _check_computed_defaults(table, first_id)
     return table
 
 
-def _check_computed_defaults(table: PatientTable) -> None:
-    """Check that every default that follows from other columns is a finite number."""
-    if not any(callable(item.default) and item.name not in table.columns for item in table.model.items):
+def check_keep(model: Model, keep: Sequence[str]) -> list[str]:
+    """Return the columns to keep as a list, having checked that the endpoints have no such columns yet."""
+    listed = names(keep, "The columns to keep")
+    for name in listed:
+        if name in RESERVED or name in {f"final_{state}" for state in model.state_names}:
+            raise InputError(
+                f"The column {shown(name)} to keep has a name that the tables of results use themselves; "
+                "rename it."
+            )
+    return listed
+
+
+def _check_computed_defaults(table: PatientTable, first_id: int) -> None:
+    """Check that every default that follows from other columns is a number within its range."""
+    items = table.model.items
+    computed = [j for j, i in enumerate(items) if callable(i.default) and i.name not in table.columns]
+    if not computed:
         return
     for start in range(0, table.size, _CHECKED_ROWS):
         y0, p = table.arrays(start, min(start + _CHECKED_ROWS, table.size))
-        bad = ~np.isfinite(np.hstack([p, y0]))
-        if bad.any():
-            row, column = (int(k) for k in np.argwhere(bad)[0])
-            name = table.model.items[column].name
-            raise InputError(
-                f"The default of {name!r} cannot be computed from the other columns in row "
-                f"{start + row + 1}; give the column {name!r}."
-            )
+        values = np.hstack([p, y0])
+        for j in computed:
+            name = items[j].name
+            bad = ~np.isfinite(values[:, j])
+            if bad.any():
+                row = first_id + start + int(np.argmax(bad)) + 1
+                raise InputError(
+                    f"The default of {name!r} cannot be computed from the other columns in row {row}; "
+                    f"give the column {name!r}."
+                )
+            _check_range(values[:, j], items[j], f"The computed default of {name!r} is", first_id + start)
 
 
-def _as_frame(patients: Patients) -> pd.DataFrame:
+def _as_frame(patients: Any) -> pd.DataFrame:
     if isinstance(patients, pd.DataFrame):
         return patients
     if isinstance(patients, bool | np.bool_):
-        raise InputError("The patients must be a table or a number of patients, not True or False.")
-    if isinstance(patients, int | np.integer):
-        if patients < 1:
-            raise InputError(f"The number of patients must be at least 1, not {patients}.")
+        raise InputError("The number of patients must be a whole number, not True or False.")
+    if is_whole(patients):
+        if not 1 <= patients <= _MAX_PATIENTS:
+            raise InputError(
+                f"The number of patients must be at least 1 and at most {_MAX_PATIENTS}, not "
+                f"{shown(patients)}."
+            )
         return pd.DataFrame(index=range(int(patients)))
-    if isinstance(patients, pd.Series):
-        return patients.to_frame().T
     if isinstance(patients, Mapping):
-        lengths = {str(k): len(v) for k, v in patients.items() if np.ndim(v) > 0 and not isinstance(v, str)}
+        columns = {name: _column(values, name) for name, values in patients.items()}
+        lengths = {name: len(c) for name, c in columns.items() if is_list_like(patients[name])}
         if len(set(lengths.values())) > 1:
-            shown = ", ".join(f"{k}: {n}" for k, n in lengths.items())
-            raise InputError(f"The columns of patients differ in length ({shown}); make them equal.")
+            listed = ", ".join(f"{k}: {n}" for k, n in lengths.items())
+            raise InputError(f"The columns of patients differ in length ({listed}); make them equal.")
         size = next(iter(lengths.values()), 1)
-        return pd.DataFrame(dict(patients), index=range(size))
+        for name in columns.keys() - lengths.keys():
+            columns[name] = columns[name].repeat(size).reset_index(drop=True)
+        return pd.DataFrame(columns, index=range(size))
     raise InputError(
         "The patients must be a DataFrame, a mapping of columns, or a number of patients, not "
         f"{type(patients).__name__}."
     )
 
 
-def _check_column_names(model: Model, frame: pd.DataFrame, keep: Sequence[str]) -> None:
-    known = [*model.parameter_names, *model.state_names, "patient"]
-    duplicated = frame.columns[frame.columns.duplicated()]
-    if len(duplicated):
-        raise InputError(f"The column {duplicated[0]!r} is given twice in the table of patients.")
+def _column(values: Any, name: str) -> pd.Series:
+    """Return one column of a mapping, in its own order whatever its index; a scalar as one row."""
+    if isinstance(values, set | Mapping) or getattr(values, "ndim", 1) > 1:
+        raise InputError(
+            f"The column {name!r} must be a number or one row of values, not {type(values).__name__} "
+            f"{shown(values)}."
+        )
+    if not is_list_like(values):
+        values = [values[()] if isinstance(values, np.ndarray) else values]
+    elif isinstance(values, pd.Series):
+        values = values.array
+    elif not hasattr(values, "dtype"):
+        values = list(values)
+    return pd.Series(values)
+
+
+def _check_column_names(model: Model, given: list, keep: list[str]) -> None:
     for name in keep:
-        if name not in frame.columns:
+        if name not in set(given):
             raise InputError(
-                f"The column {name!r} to keep is not in the table of patients." + nearest(name, frame.columns)
+                f"The column {shown(name)} to keep is not in the table of patients." + nearest(name, given)
             )
-    for name in frame.columns:
-        if name not in known and name not in keep:
+    known = [*model.parameter_names, *model.state_names, "patient"]
+    allowed = {*known, *keep}
+    seen = set()
+    for name in given:
+        if name not in allowed:
             raise InputError(
-                f"The column {name!r} is not a parameter or state of model {model.name!r}."
+                f"The column {shown(name)} is not a parameter or state of model {model.name!r}."
                 + nearest(name, known)
                 + " To carry a column along to the endpoints, keep it."
             )
+        if name in seen:
+            raise InputError(f"The column {name!r} is given twice in the table of patients.")
+        seen.add(name)
 
 
-def _numbers(column: pd.Series, name: str) -> np.ndarray:
-    values = pd.to_numeric(column, errors="coerce")
-    array = values.to_numpy(dtype=np.float64, na_value=np.nan)
-    if column.dtype == bool:
-        raise InputError(f"The column {name!r} holds True or False where a number belongs.")
+def _numbers(column: pd.Series, what: str, first_id: int) -> np.ndarray:
+    kind = column.dtype
+    if is_numeric_dtype(kind) and not is_bool_dtype(kind) and not is_complex_dtype(kind):
+        array = column.to_numpy(dtype=np.float64, na_value=np.nan)
+    else:
+        array = np.array([_cell(value) for value in column])
     bad = ~np.isfinite(array)
     if bad.any():
-        row = int(np.flatnonzero(bad)[0])
+        row = int(np.argmax(bad))
         given = column.iloc[row]
-        shown = "an empty cell or NaN" if pd.isna(given) else repr(given)
-        raise InputError(
-            f"The column {name!r} holds {shown} in row {row + 1}, where a finite number belongs."
-        )
+        text = shown(given)
+        if isinstance(given, bool | np.bool_):
+            text = "True or False"
+        elif is_scalar(given) and pd.isna(given):
+            text = "an empty cell or NaN"
+        raise InputError(f"{what} {text} in row {first_id + row + 1}, where a finite number belongs.")
     return array
 
 
-def _check_range(values: np.ndarray, item: Parameter | State) -> None:
+def _cell(value: Any) -> float:
+    """Return the number in a cell, also one that is written as text; else NaN."""
+    if isinstance(value, str):
+        try:
+            return float(value)
+        except ValueError:
+            return np.nan
+    result = real(value)
+    return np.nan if result is None else result
+
+
+def _check_range(values: np.ndarray, item: Parameter | State, what: str, first_id: int) -> None:
     if isinstance(item, Parameter):
         low, high = item.range
     else:
         low, high = (0.0 if item.log or item.unit == "cells" else -np.inf), np.inf
     bad = (values < low) | (values > high)
     if bad.any():
-        row = int(np.flatnonzero(bad)[0])
+        row = int(np.argmax(bad))
         allowed = f"at least {low:g}" if high == np.inf else f"from {low:g} to {high:g}"
         raise InputError(
-            f"The column {item.name!r} holds {values[row]:g} in row {row + 1}; allowed is {allowed}"
+            f"{what} {values[row]:g} in row {first_id + row + 1}; allowed is {allowed}"
             f"{' ' + item.unit if item.unit else ''}."
         )
 
@@ -199,13 +259,28 @@ def _ids(frame: pd.DataFrame, first_id: int) -> np.ndarray:
         return np.arange(first_id, first_id + len(frame))
     ids = frame["patient"]
     if ids.isna().any():
-        row = int(np.flatnonzero(ids.isna())[0])
-        raise InputError(f"The column 'patient' is empty in row {row + 1}; every row needs an id.")
-    duplicated = ids.duplicated()
-    if duplicated.any():
-        value = ids[duplicated].iloc[0]
-        raise InputError(f"The id {value!r} stands more than once in the column 'patient'.")
+        row = first_id + int(np.argmax(ids.isna())) + 1
+        raise InputError(f"The column 'patient' is empty in row {row}; every row needs an id.")
+    check_unique(ids)
     return ids.to_numpy()
+
+
+def check_unique(ids: pd.Series) -> None:
+    """Check that no id stands twice.
+
+    Raises
+    ------
+    InputError
+        Naming the first id that does.
+    """
+    try:
+        duplicated = ids.duplicated()
+    except TypeError:  # lists and the like
+        raise InputError("The ids in the column 'patient' must be numbers or text.") from None
+    if duplicated.any():
+        raise InputError(
+            f"The id {shown(ids[duplicated].iloc[0])} stands more than once in the column 'patient'."
+        )
 
 
 def check_times(times: Any, t_end: float, what: str = "save_at") -> np.ndarray:
@@ -218,13 +293,11 @@ def check_times(times: Any, t_end: float, what: str = "save_at") -> np.ndarray:
     """
     if times is None:
         return np.empty(0)
-    values: Iterable = times if np.ndim(times) else [times]
-    try:
-        array = np.asarray(list(values), dtype=np.float64)
-    except (TypeError, ValueError):
-        raise InputError(f"The times in {what!r} must be numbers, not {times!r}.") from None
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise InputError(f"The times in {what!r} must be finite numbers in one row.")
+    flat = getattr(times, "ndim", 1) < 2 and not isinstance(times, str | bytes | set | Mapping)
+    values = (times if is_list_like(times) else [times]) if flat else []
+    array = np.array([real(value) for value in values], dtype=np.float64)  # None becomes NaN
+    if not flat or not np.isfinite(array).all():
+        raise InputError(f"The times in {what!r} must be finite numbers in one row, not {shown(times)}.")
     if (array < 0).any():
         raise InputError(f"The times in {what!r} must not be negative; {array.min():g} is.")
     if (array > t_end).any():

@@ -8,6 +8,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 
 from fastcart.batch import (
     as_model,
@@ -18,11 +19,12 @@ from fastcart.batch import (
     resolve_engine,
     wants_progress,
 )
+from fastcart.checks import number
 from fastcart.errors import InputError
 from fastcart.model import Model
-from fastcart.patients import check_patients
+from fastcart.patients import check_keep, check_patients, check_unique
 from fastcart.solvers.status import Status
-from fastcart.storage import TableReader, TableWriter, check_output, check_unique
+from fastcart.storage import TableReader, TableWriter, check_output
 
 _MAX_TIMES = 1_000_000
 
@@ -64,9 +66,10 @@ def run_files(
     problem = make_problem(model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method)
     name = resolve_engine(engine, problem)
     threads = check_threads(threads)
-    check_output(out, "The output file", force=force)
+    keep = check_keep(model, keep)
+    check_output(out, "The output file", source=patients, force=force)
     if trajectories is not None:
-        check_output(trajectories, "The trajectories file", force=force)
+        check_output(trajectories, "The trajectories file", source=patients, force=force)
         if trajectories.resolve() == out.resolve():
             raise InputError("Endpoints and trajectories must go to different files.")
     source = TableReader(patients, "The table of patients")
@@ -107,9 +110,8 @@ def save_times(
         return save_at
     if save_every is None:
         raise InputError("A --trajectories file needs times: give --save-every or --save-at.")
-    horizon = model.t_end if t_end is None else t_end
-    if not (np.isfinite(save_every) and save_every > 0):
-        raise InputError(f"The interval --save-every must be positive, not {save_every!r}.")
+    horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
+    save_every = number(save_every, "The interval --save-every", positive=True)
     if horizon / save_every > _MAX_TIMES:
         raise InputError(
             f"The interval --save-every {save_every:g} gives more than {_MAX_TIMES} times up to "
@@ -127,7 +129,7 @@ def _check_all(model: Model, source: TableReader, keep: Sequence[str]) -> None:
         table = check_patients(model, batch, keep, first_id=done)
         ids.append(table.ids)
         done += len(batch)
-    check_unique(ids)
+    check_unique(pd.Series(np.concatenate(ids)))
 
 
 def _summary(counts: Counter[str], out: Path, trajectories: Path | None) -> str:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
+from fastcart.checks import reason
 from fastcart.errors import InputError, optional_import
 
 FORMATS = (".csv", ".parquet")
@@ -31,18 +33,21 @@ def check_format(path: Path, what: str) -> str:
     return suffix
 
 
-def check_output(path: Path, what: str, *, force: bool) -> None:
+def check_output(path: Path, what: str, *, force: bool, source: Path | None = None) -> None:
     """Check that an output file can be written, before anything is computed.
 
     Raises
     ------
     InputError
-        For a wrong ending, an existing file without ``force``, a folder that is missing or not writable.
+        For a wrong ending, an existing file without ``force``, the file ``source`` that the input comes
+        from, a folder that is missing or not writable.
     """
     check_format(path, what)
     folder = path.parent
     if path.is_dir():
         raise InputError(f"{what} {str(path)!r} is a folder; give the name of a file.")
+    if source is not None and path.exists() and source.exists() and path.samefile(source):
+        raise InputError(f"{what} {str(path)!r} is the table of patients itself; give another name.")
     if path.exists() and not force:
         raise InputError(f"{what} {str(path)!r} exists already; use --force to replace it.")
     if not folder.is_dir():
@@ -75,31 +80,62 @@ class TableReader:
             raise InputError(f"{what} {str(path)!r} is a folder; give the name of a file.")
         self._suffix = check_format(path, what)
         self._frame: pd.DataFrame | None = None
-        try:
+        with self._reading():
             if self._suffix == ".csv":
-                self._frame = pd.read_csv(path, skipinitialspace=True)
+                self._frame = self._read_csv()
                 self.rows = len(self._frame)
             else:
                 with _pyarrow("pyarrow.parquet").ParquetFile(path) as file:
                     self.rows = file.metadata.num_rows
-        except pd.errors.EmptyDataError:
-            raise InputError(f"{what} {str(path)!r} is empty; give a header and at least one row.") from None
-        except (OSError, ValueError, pd.errors.ParserError) as error:
-            reason = str(error).strip().splitlines()[0] if str(error).strip() else "unknown"
-            raise InputError(f"{what} {str(path)!r} cannot be read: {reason}.") from error
 
     def __iter__(self) -> Iterator[pd.DataFrame]:
-        """Yield the rows batch by batch."""
+        """Yield the rows batch by batch, in types that have room for empty cells.
+
+        The type of a column is then the same in every batch, and whole numbers stay whole and exact.
+        """
         if self._frame is not None:
             yield self._frame
             return
-        with _pyarrow("pyarrow.parquet").ParquetFile(self.path) as file:
+        with self._reading(), _pyarrow("pyarrow.parquet").ParquetFile(self.path) as file:
             empty = True
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 empty = False
-                yield batch.to_pandas()
+                yield _frame(batch)
             if empty:
-                yield file.schema_arrow.empty_table().to_pandas()
+                yield _frame(file.schema_arrow.empty_table())
+
+    def _read_csv(self) -> pd.DataFrame:
+        frame = pd.read_csv(
+            self.path, skipinitialspace=True, dtype_backend="numpy_nullable", low_memory=False
+        )
+        # where rows are longer than the header, pandas takes the first cells for an index
+        if not isinstance(frame.index, pd.RangeIndex):
+            raise ValueError("the rows have more cells than the header")
+        return frame
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        name = f"{self.what} {str(self.path)!r}"
+        try:
+            yield
+        except pd.errors.EmptyDataError:
+            raise InputError(f"{name} is empty; give a header and at least one row.") from None
+        except (OSError, ValueError, NotImplementedError) as error:
+            raise InputError(f"{name} cannot be read: {reason(error)}.") from error
+
+
+def _frame(rows: Any) -> pd.DataFrame:
+    """Return a table or batch of pyarrow as a DataFrame that keeps pyarrow's types."""
+    pa = _pyarrow("pyarrow")
+    columns, names = [], []
+    for name, values in zip(rows.schema.names, rows.columns, strict=True):
+        if re.fullmatch(r"__index_level_\d+__", name):  # what pandas keeps of a nameless index
+            continue
+        # categories as what they stand for: their codes may differ from batch to batch
+        dictionary = pa.types.is_dictionary(values.type)
+        columns.append(values.cast(values.type.value_type) if dictionary else values)
+        names.append(name)
+    return pa.Table.from_arrays(columns, names=names).to_pandas(types_mapper=pd.ArrowDtype)
 
 
 class TableWriter:
@@ -148,11 +184,12 @@ class TableWriter:
         trace: TracebackType | None,
     ) -> None:
         """Close; rename when all went well, else remove."""
-        if self._writer is not None:
-            self._writer.close()
-        if kind is None and self._started:
-            self._temporary.replace(self.path)
-        else:
+        try:
+            if self._writer is not None:
+                self._writer.close()
+            if kind is None and self._started:
+                self._temporary.replace(self.path)
+        finally:  # closing may fail, e.g. where the disk is full
             self._temporary.unlink(missing_ok=True)
 
 
@@ -164,19 +201,3 @@ def write_text(path: Path, text: str) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def check_unique(ids: list[np.ndarray]) -> None:
-    """Check that no id stands twice, over all batches of a file.
-
-    Raises
-    ------
-    InputError
-        Naming the first id that does.
-    """
-    everything = pd.Series(np.concatenate(ids) if len(ids) > 1 else ids[0])
-    duplicated = everything.duplicated()
-    if duplicated.any():
-        raise InputError(
-            f"The id {everything[duplicated].iloc[0]!r} stands more than once in the column 'patient'."
-        )

@@ -290,6 +290,17 @@ def test_force_replaces_an_existing_output(folder, run):
     assert len(pd.read_csv("o.csv")) == 3
 
 
+@pytest.mark.parametrize("force", [(), ("--force",)])
+@pytest.mark.parametrize("out", ["p.csv", "link.csv"])
+def test_table_of_patients_is_never_replaced(folder, run, force, out):
+    Path("link.csv").symlink_to("p.csv")
+    before = Path("p.csv").read_bytes()
+    assert_refused(run(*force, out=out), f"'{out}'", "patients itself")
+    assert_refused(run("--trajectories", out, "--save-at", "1", *force), f"'{out}'", "patients itself")
+    assert Path("p.csv").read_bytes() == before
+    assert files(folder) == ["link.csv", *INPUTS]
+
+
 # --- run refuses ------------------------------------------------------------------------------------
 
 

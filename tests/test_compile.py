@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import cmath
+import enum
 import json
+import math
 import os
 import subprocess
 import sys
-import types
 from pathlib import Path
+from types import FunctionType, ModuleType
 
 import numpy as np
 import pytest
-from numba import njit, vectorize
+from numba import njit, types, vectorize
 
 import fastcart
 from fastcart import Model
@@ -22,15 +25,15 @@ from fastcart.solvers.fingerprint import fingerprint
 ROOT = Path(__file__).resolve().parents[1]
 
 
-def make(text: str, **names) -> types.FunctionType:
+def make(text: str, **names) -> FunctionType:
     """Define the function ``f`` of a text, with other globals."""
     scope = dict(names)
     exec(text, scope)
     return scope["f"]
 
 
-def module(name: str, **contents) -> types.ModuleType:
-    made = types.ModuleType(name)
+def module(name: str, **contents) -> ModuleType:
+    made = ModuleType(name)
     made.__dict__.update(contents)
     return made
 
@@ -120,6 +123,11 @@ CONSTANTS = [
     (np.int64(1), np.int64(2)),
     (np.bool_(True), np.bool_(False)),
     ((1, np.int64(1)), (1, np.int64(2))),
+    (range(3), range(4)),
+    (math.sin, cmath.sin),
+    (np.sin, np.cos),
+    (types.float32, types.float64),
+    (enum.IntEnum("Arm", "A B"), enum.IntEnum("Arm", "B A")),
 ]
 
 
@@ -192,6 +200,16 @@ def test_edit_of_a_helper_in_a_module_in_a_closure_is_seen():
 
     one, two = (through(module("m", helper=njit(h))) for h in (single, double))
     assert fingerprint(one) != fingerprint(two)
+
+
+def test_modules_that_hold_each_other_end():
+    text = "def f(x): return a.b.a.b.K"
+    prints = set()
+    for value in (1.0, 2.0):
+        a, b = module("a"), module("b", K=value)
+        a.b, b.a = b, a
+        prints.add(fingerprint(make(text, a=a)))
+    assert len(prints) == 2
 
 
 def test_functions_that_name_themselves_or_each_other_end():

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import fastcart
-from fastcart import InputError, storage
+from fastcart import InputError, batch, storage
 from fastcart.run import run_files
-from fastcart.storage import TableReader, TableWriter, check_output, check_unique, write_text
+from fastcart.storage import TableReader, TableWriter, check_output, write_text
 
 SUFFIXES = (".csv", ".parquet")
 
@@ -26,6 +26,11 @@ def files(folder: Path) -> list[str]:
 
 def read(path: Path) -> pd.DataFrame:
     return pd.concat(list(TableReader(path, "The table")), ignore_index=True)
+
+
+def load(path: Path) -> pd.DataFrame:
+    """Read what fastcart has written."""
+    return pd.read_csv(path) if path.suffix == ".csv" else pd.read_parquet(path)
 
 
 def save(frame: pd.DataFrame, path: Path) -> Path:
@@ -144,6 +149,18 @@ def test_column_that_pandas_stored_as_index_is_still_a_column(tmp_path):
     assert read(path)["patient"].tolist() == ["p0", "p1", "p2"]
 
 
+def test_nameless_index_that_pandas_stored_is_no_column(tmp_path):
+    path = tmp_path / "t.parquet"
+    varied(3).iloc[[0, 2]].to_parquet(path)
+    assert read(path).columns.tolist() == ["patient", "TE", "lambda_C"]
+
+
+def test_column_that_is_stored_twice(tmp_path):
+    pq.write_table(pa.table([[1.0], [2.0]], names=["TE", "TE"]), tmp_path / "p.parquet")
+    with pytest.raises(InputError, match="'TE' is given twice"):
+        run(tmp_path / "p.parquet", tmp_path / "o.parquet")
+
+
 # --- writing ----------------------------------------------------------------------------------------
 
 
@@ -155,7 +172,7 @@ def test_parts_are_appended(tmp_path, suffix):
         for start in (0, 4, 8):
             writer.write(frame.iloc[start : start + 4])
         assert not path.exists()
-    pd.testing.assert_frame_equal(read(path), frame)
+    pd.testing.assert_frame_equal(load(path), frame)
     assert files(tmp_path) == [path.name]
 
 
@@ -165,7 +182,7 @@ def test_categories_that_differ_from_part_to_part(tmp_path, suffix):
     with TableWriter(path) as writer:
         writer.write(pd.DataFrame({"status": pd.Categorical(["a", "b"])}))
         writer.write(pd.DataFrame({"status": pd.Categorical(["c"])}))
-    assert read(path)["status"].tolist() == ["a", "b", "c"]
+    assert load(path)["status"].tolist() == ["a", "b", "c"]
 
 
 def write_and_fail(path: Path, parts: int, error: BaseException) -> None:
@@ -280,32 +297,13 @@ def test_output_in_a_folder_that_is_not_writable(tmp_path, monkeypatch):
     assert "not writable" in output_refusal(tmp_path / "t.csv")
 
 
-@pytest.mark.parametrize(
-    ("ids", "shown"),
-    [
-        ([np.array([1, 2]), np.array([3, 1])], "id 1 "),
-        ([np.array(["a"]), np.array(["b", "a"])], "id 'a' "),
-        ([np.array([1, 2, 2])], "id 2 "),
-    ],
-)
-def test_ids_repeated_across_batches(ids, shown):
-    with pytest.raises(InputError, match="more than once") as caught:
-        check_unique(ids)
-    assert shown in str(caught.value)
-
-
-def test_different_ids_pass():
-    check_unique([np.array([1, 2]), np.array([3])])
-    check_unique([np.array([1, 2], dtype=object), np.array(["1", "2"], dtype=object)])
-
-
 # --- whole runs -------------------------------------------------------------------------------------
 
 
 def run(patients: Path, out: Path, **options) -> pd.DataFrame:
     """Run the coarse model by its published scheme over two days, and read the endpoints back."""
     run_files("li_lei_coarse", patients, out, engine="published", t_end=2.0, progress=False, **options)
-    return read(out)
+    return load(out)
 
 
 @pytest.mark.parametrize("suffix", SUFFIXES)
@@ -318,7 +316,7 @@ def test_small_batches_give_the_same_files_as_one(tmp_path, monkeypatch, suffix)
         endpoints = run(
             patients, tmp_path / f"o{rows}{suffix}", keep=["lambda_C"], trajectories=paths, save_every=0.5
         )
-        tables.append((endpoints, read(paths)))
+        tables.append((endpoints, load(paths)))
     for endpoints, paths in tables[1:]:
         pd.testing.assert_frame_equal(endpoints, tables[0][0], check_exact=True)
         pd.testing.assert_frame_equal(paths, tables[0][1], check_exact=True)
@@ -364,6 +362,12 @@ def test_large_whole_numbers_are_kept_exactly(tmp_path):
     pq.write_table(pa.table({"TE": [1e7, 2e7, 3e7], "code": codes}), patients)
     run(patients, tmp_path / "o.parquet", keep=["code"])
     assert pq.read_table(tmp_path / "o.parquet")["code"].to_pylist() == codes
+
+
+def test_text_that_begins_after_the_first_patients_computed_together(tmp_path):
+    rows = batch._CHUNK["published"] + 1
+    patients = save(pd.DataFrame({"TE": 1e7, "arm": [None] * (rows - 1) + ["b"]}), tmp_path / "p.csv")
+    assert run(patients, tmp_path / "o.parquet", keep="arm")["arm"].iloc[-1] == "b"
 
 
 def failing_run(frame: pd.DataFrame, folder: Path) -> str:

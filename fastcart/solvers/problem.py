@@ -27,6 +27,8 @@ class Problem:
     max_steps : int
     method : str or None
         Variant of the engine, e.g. ``"Radau"`` for ``scipy``.
+    max_steps_ahead : float
+        Give a patient up early where the present step promises more steps than this to the horizon.
     """
 
     model: Model
@@ -36,6 +38,7 @@ class Problem:
     scale: np.ndarray
     max_steps: int
     method: str | None = None
+    max_steps_ahead: float = np.inf
 
     @property
     def log(self) -> np.ndarray:
@@ -58,7 +61,7 @@ class ChunkResult:
     rhs_calls: np.ndarray
     t_reached: np.ndarray
     saved: np.ndarray
-    engine: list[str] | None = field(default=None)
+    engine: np.ndarray | None = field(default=None)
 
     @classmethod
     def empty(cls, patients: int, problem: Problem) -> ChunkResult:

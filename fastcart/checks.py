@@ -1,0 +1,108 @@
+"""Checks of single values that many places share, and how a bad one is shown in a sentence."""
+
+from __future__ import annotations
+
+import math
+import numbers
+import reprlib
+from collections.abc import Iterable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from fastcart.errors import InputError
+
+
+class _Short(reprlib.Repr):
+    """Short representations, in which a NumPy number looks like the number it is."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.maxstring = self.maxother = 80
+
+    def repr1(self, x: Any, level: int) -> str:
+        return super().repr1(x.item() if isinstance(x, np.generic) else x, level)
+
+
+def shown(value: Any) -> str:
+    """Return how a bad value is shown: on one line, short, without NumPy's type names."""
+    try:
+        return " ".join(_Short().repr(value).split())
+    except Exception:  # a foreign object may even fail to show itself
+        return f"a value of type {type(value).__name__}"
+
+
+def reason(error: BaseException) -> str:
+    """Return what an exception says as part of a sentence: one line, no full stop."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    return first_line(text) or type(error).__name__
+
+
+def first_line(text: str) -> str:
+    """Return the first line that is not empty, without the punctuation at its end."""
+    return next(filter(None, (line.strip(" .:") for line in text.splitlines())), "")
+
+
+def real(value: Any) -> float | None:
+    """Return a real number as a float; None for text, True, complex numbers and all else."""
+    if isinstance(value, np.ndarray) and value.ndim == 0:
+        value = value[()]
+    # NumPy counts time differences among the whole numbers
+    if isinstance(value, bool | np.timedelta64) or not isinstance(value, numbers.Real | Decimal):
+        return None
+    try:
+        return float(value)
+    except (OverflowError, ValueError):  # 10**400, Decimal("sNaN")
+        return None
+
+
+def number(value: Any, what: str, *, positive: bool = False) -> float:
+    """Return a finite number as a float.
+
+    Raises
+    ------
+    InputError
+        Where it is none, or where it must be positive and is not; ``what`` begins the sentence.
+    """
+    result = real(value)
+    if result is None or not math.isfinite(result) or (positive and result <= 0):
+        kind = "a positive, finite number" if positive else "a finite number"
+        raise InputError(f"{what} must be {kind}, not {shown(value)}.")
+    return result
+
+
+def is_whole(value: Any) -> bool:
+    """Return whether a value is a whole number; True and False are not."""
+    return isinstance(value, int | np.integer) and not isinstance(value, bool | np.timedelta64)
+
+
+def count(value: Any, what: str) -> int:
+    """Return a whole number from 1 on.
+
+    Raises
+    ------
+    InputError
+        For anything else; ``what`` begins the sentence.
+    """
+    if not is_whole(value) or value < 1:
+        raise InputError(f"{what} must be a whole number from 1 on, not {shown(value)}.")
+    return int(value)
+
+
+def names(values: Any, what: str) -> list[str]:
+    """Return a list of names, each once; a single text counts as one name.
+
+    Raises
+    ------
+    InputError
+        For anything else; ``what`` begins the sentence.
+    """
+    listed = [values] if isinstance(values, str) else values
+    listed = list(listed) if isinstance(listed, Iterable) else [None]
+    if not all(isinstance(name, str) for name in listed):
+        raise InputError(f"{what} must be a list of names, not {shown(values)}.")
+    for name in listed:
+        if listed.count(name) > 1:
+            raise InputError(f"{what} must differ; {shown(name)} is given twice.")
+    return listed
