@@ -24,17 +24,19 @@ from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
 
 _MODULES = {
+    "auto": "fastcart.solvers.auto",
+    "lanes": "fastcart.solvers.lanes.engine",
     "lsoda": "fastcart.solvers.lsoda",
     "published": "fastcart.solvers.published",
     "scipy": "fastcart.solvers.scipy_ivp",
 }
-ENGINES = ("auto", *_MODULES)
+ENGINES = tuple(_MODULES)
 DEFAULT_MAX_STEPS = 100_000
 MAX_RTOL = 0.1
 _MAX_STEPS = 2**31 - 1  # what fits into the counters of every engine; no patient gets there
 
 # Patients per call of an engine: small enough that a keypress is noticed, large enough to fill threads.
-_CHUNK = {"lsoda": 2048, "published": 512, "scipy": 8}
+_CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 2048, "published": 512, "scipy": 8}
 _SAVED_VALUES = 4_000_000  # saved numbers per chunk, at most
 
 
@@ -68,11 +70,13 @@ def solve(
         Horizon in the model's unit of time; default the model's.
     save_at : sequence of float, optional
         Sorted times at which trajectories are kept.
-    engine : {'auto', 'lsoda', 'published', 'scipy'}
-        ``auto`` picks the fastest that fits; ``published`` repeats the scheme of the paper's authors;
+    engine : {'auto', 'lanes', 'lsoda', 'published', 'scipy'}
+        ``auto``: SIMD lanes with an explicit method, and a stiff one or LSODA for patients that need it;
+        ``lanes``: one method of the lane engine; ``published`` repeats the scheme of the paper's authors;
         ``scipy`` is a slow independent check.
     method : str, optional
-        Variant of the engine, e.g. ``"Radau"`` for ``scipy``.
+        Variant of the engine: ``tsit5``, ``vern7``, ``dop853`` or ``rodas5p`` for lanes, e.g. ``Radau``
+        for ``scipy``.
     rtol : float
         Relative tolerance, in (0, 0.1].
     atol : float, optional
@@ -179,14 +183,13 @@ def resolve_engine(engine: str, problem: Problem) -> str:
     """Return the engine that will run, having checked that it and its method exist for this problem."""
     if not isinstance(engine, str) or engine not in ENGINES:
         raise InputError(f"There is no engine {shown(engine)}." + nearest(engine, ENGINES))
-    name = "lsoda" if engine == "auto" else engine
-    module = _engine(name)
+    module = _engine(engine)
     method = problem.method
     if method is not None and not (isinstance(method, str) and method in module.METHODS):
-        raise InputError(f"Engine {name!r} has no method {shown(method)}." + nearest(method, module.METHODS))
-    if name == "published":
+        raise InputError(f"Engine {engine!r} has no method {shown(method)}." + nearest(method, module.METHODS))
+    if engine == "published":
         module.grid_index(problem)
-    return name
+    return engine
 
 
 def _engine(name: str) -> ModuleType:

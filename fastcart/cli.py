@@ -79,7 +79,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
     run.add_argument("--patients", required=True, type=Path, metavar="FILE", help=".csv or .parquet")
     run.add_argument("--out", required=True, type=Path, metavar="FILE", help=".csv or .parquet")
-    run.add_argument("--engine", default="auto", help="auto (default), lsoda, published, scipy")
+    run.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
     run.add_argument("--method", help="variant of the engine, e.g. Radau for scipy")
     run.add_argument("--t-end", type=float, metavar="D", help="horizon (default: the model's)")
     run.add_argument("--rtol", type=float, default=1e-6, metavar="R", help="default 1e-6")
