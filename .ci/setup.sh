@@ -32,8 +32,8 @@ if [ -n "$missing" ]; then
         DEBIAN_FRONTEND=noninteractive $sudo apt-get install -qq -y --no-install-recommends $missing
     else
         echo "fastcart needs$missing to build numbalsoda; install them with the system's package" \
-            "manager (Debian: apt-get install$missing), or with conda from conda-forge" \
-            "(conda install -c conda-forge gfortran gxx numbalsoda), and run make again." >&2
+            "manager (Debian: apt-get install$missing), or get compilers from conda-forge" \
+            "(conda install -c conda-forge gfortran gxx, in an active environment), and run make again." >&2
         exit 1
     fi
 fi

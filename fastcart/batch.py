@@ -186,7 +186,9 @@ def resolve_engine(engine: str, problem: Problem) -> str:
     module = _engine(engine)
     method = problem.method
     if method is not None and not (isinstance(method, str) and method in module.METHODS):
-        raise InputError(f"Engine {engine!r} has no method {shown(method)}." + nearest(method, module.METHODS))
+        raise InputError(
+            f"Engine {engine!r} has no method {shown(method)}." + nearest(method, module.METHODS)
+        )
     if engine == "published":
         module.grid_index(problem)
     return engine

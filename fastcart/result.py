@@ -64,7 +64,7 @@ class BatchResult:
             raise InputError(f"There is no patient {patient!r} in this result.")
         row = rows.iloc[0]
         status = Status[str(row["status"])]
-        unit = self.model.time_unit
+        unit = f"{self.model.time_unit}s"
         text = f"Patient {patient}: {status.sentence} (status {status.name!r}, engine {row['engine']!r}"
         text += f", {row['steps']} steps, {row['rejected']} rejected, {row['rhs_calls']} calls)."
         if status is not Status.ok:

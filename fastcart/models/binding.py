@@ -26,6 +26,7 @@ def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
     cells as bind it). Halley's method, Newton's with the curvature, then finishes. Counts are fixed, not
     data-dependent, so that the loop vectorises.
     """
+    C = min(C, 1e20)  # far beyond any body; keeps the powers below from overflowing in wild trial steps
     A = K_1 * TE
     B = K_2 * TM
     D = K_3 * T4

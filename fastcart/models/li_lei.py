@@ -111,7 +111,6 @@ def _cytokine_states() -> tuple[State, ...]:
 
 def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
     """Make the right-hand sides and observables for one way to compute C* and one killing numerator."""
-
     # Hill terms are written as n/(h + n) with production over degradation folded into h, and several
     # reciprocals come from one division: the slowest vector instruction.
 

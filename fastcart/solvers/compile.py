@@ -101,6 +101,8 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[Any, Any] 
         )
         for cell in source.__closure__ or ()
     )
+    # machine code on disk remembers a module by name: one that is always there, not the user's script
+    namespace["__name__"] = __name__
     copy = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, closure)
     return njit(forceinline=True, **options)(copy)
 

@@ -31,8 +31,13 @@ METHODS = ("lsoda",)
 DEFAULT_METHOD = "lsoda"
 
 # control words behind the parameters and scales in the data of the right-hand side
-CALLS, STEPS, LAST_T, FLAG, BUDGET, CONTROL = 0, 1, 2, 3, 4, 5
+CALLS, STEPS, LAST_T, FLAG, BUDGET, BAD, CONTROL = 0, 1, 2, 3, 4, 5, 6
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW = 1.0, 2.0, 4.0
+
+# A wild trial step may leave the model's domain; LSODA rejects a huge derivative and tries a smaller step.
+# So many in a row, and the patient itself is at fault.
+_HUGE = 1e100
+_BAD_IN_A_ROW = 60.0
 
 
 def _callback(model: Model) -> Any:
@@ -55,9 +60,11 @@ def _callback(model: Model) -> Any:
         "        return",
         derivative_source(n, m, log),
         f"    if {inflow}: c[{FLAG}] = {FLAG_LOG_INFLOW}",
-        f"    elif not ({finite} == 0.0): c[{FLAG}] = {FLAG_NON_FINITE}",
-        f"    bad = c[{FLAG}] != 0.0",
-        *[f"    du[{i}] = 0.0 if bad else du{i}" for i in range(n)],
+        f"    bad = not ({finite} == 0.0)",
+        f"    c[{BAD}] = c[{BAD}] + 1.0 if bad else 0.0",
+        f"    if c[{BAD}] > {_BAD_IN_A_ROW}: c[{FLAG}] = {FLAG_NON_FINITE}",
+        f"    stop = c[{FLAG}] != 0.0",
+        *[f"    du[{i}] = 0.0 if stop else (du{i} if 0.0 * du{i} == 0.0 else {_HUGE})" for i in range(n)],
     ]
     namespace = {
         "rhs": rebuild(model.rhs, FAST), "exp": math.exp, "nan": math.nan, "carray": carray,
@@ -193,6 +200,9 @@ def solve_one(address, start, p, scale, times, save_index, rtol, max_steps, burd
     data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
     max_steps = 2**31 - 1  # LSODA's own limit is per output time and would hide the budget's own status
     out = np.empty((times.size, n))
+    call_rhs(address, 0.0, start.ctypes.data, out.ctypes.data, data.ctypes.data)
+    if data[control + BAD] != 0.0:  # not finite from the start
+        return max(data[control + FLAG], FLAG_NON_FINITE)
     done = integrate(address, start, data, times, out, rtol, rtol, max_steps)
     flag = data[control + FLAG]
     if done and flag == 0.0:

@@ -19,10 +19,6 @@ class _BudgetError(Exception):
     """Too many calls of the right-hand side."""
 
 
-class _NonFiniteError(Exception):
-    """The right-hand side is NaN or infinite."""
-
-
 def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -> ChunkResult:
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`. One thread is used."""
     result = ChunkResult.empty(len(y0), problem)
@@ -43,11 +39,12 @@ def _solve_one(problem: Problem, f, u0, p, result: ChunkResult, i: int) -> None:
         calls += 1
         if calls > 20 * problem.max_steps:
             raise _BudgetError
-        du = f(t, u, p, problem.scale)
-        if not np.isfinite(du).all():
-            raise _NonFiniteError
-        return du
+        return f(t, u, p, problem.scale)  # a trial step that is not finite is rejected by solve_ivp
 
+    start = f(0.0, u0, p, problem.scale)
+    if not np.isfinite(start).all():
+        result.status[i] = _reason(problem, start, u0)
+        return
     try:
         with np.errstate(all="ignore"):
             solution = solve_ivp(
@@ -57,15 +54,11 @@ def _solve_one(problem: Problem, f, u0, p, result: ChunkResult, i: int) -> None:
     except _BudgetError:
         result.status[i] = Status.max_steps
         return
-    except _NonFiniteError:
-        at_zero = problem.log & (u0 == LOG_ZERO)
-        result.status[i] = Status.log_inflow if at_zero.any() else Status.non_finite
-        return
     result.rhs_calls[i] = calls
     result.steps[i] = len(solution.t) - 1
     result.t_reached[i] = solution.t[-1]
-    if solution.status != 0:
-        result.status[i] = Status.step_too_small
+    if solution.status != 0 or not np.isfinite(solution.y[:, -1]).all():
+        result.status[i] = _reason(problem, f(solution.t[-1], solution.y[:, -1], p, problem.scale), u0)
         return
     result.status[i] = Status.ok
     result.final[i] = to_natural(solution.y[:, -1], problem.log, problem.scale)
@@ -75,6 +68,14 @@ def _solve_one(problem: Problem, f, u0, p, result: ChunkResult, i: int) -> None:
         result.saved[i] = to_natural(saved, problem.log, problem.scale)
     if problem.model.burden_index >= 0:
         _endpoints(problem, solution, u0, result, i)
+
+
+def _reason(problem: Problem, du, u0) -> Status:
+    """Tell why the integration stopped from the derivatives where it did."""
+    if np.isfinite(du).all():
+        return Status.step_too_small
+    stuck = problem.log & (u0 == LOG_ZERO) & ~np.isfinite(du)
+    return Status.log_inflow if stuck.any() else Status.non_finite
 
 
 def _endpoints(problem: Problem, solution, u0, result: ChunkResult, i: int) -> None:

@@ -12,7 +12,6 @@ from numba import njit
 
 LOG_FLOOR = -690.0  # exp(-690) = 1e-300, still a normal number
 LOG_ZERO = -1e5  # stands for ln 0
-_LOG_CUT = -5e4  # what lies below is zero
 
 
 def to_internal(y: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray:
@@ -25,7 +24,7 @@ def to_natural(u: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return natural states of integrated variables ``u`` (last axis: states)."""
     exponent = np.where(log, u, 0.0)
     with np.errstate(under="ignore"):
-        natural = np.where(exponent > _LOG_CUT, np.exp(exponent), 0.0)
+        natural = np.where(exponent != LOG_ZERO, np.exp(exponent), 0.0)
     return np.where(log, natural, u * scale)
 
 
@@ -34,7 +33,7 @@ def natural_scalar(u, log, scale):
     """Natural value of one integrated variable."""
     if not log:
         return u * scale
-    return np.exp(u) if u > _LOG_CUT else 0.0
+    return np.exp(u) if u != LOG_ZERO else 0.0
 
 
 def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...]) -> str:
@@ -45,7 +44,7 @@ def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...]) -
     lines = []
     for i in range(n_states):
         if log[i]:
-            lines.append(f"    y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] > {_LOG_CUT!r} else 0.0")
+            lines.append(f"    y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] != {LOG_ZERO!r} else 0.0")
         else:
             lines.append(f"    y{i} = u[{i}] * scale[{i}]")
     states = ", ".join(f"y{i}" for i in range(n_states))

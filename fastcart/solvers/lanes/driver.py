@@ -14,8 +14,8 @@ from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.evaluate import LANES
 from fastcart.solvers.lanes.interpolate import coefficients, find, rise
 from fastcart.solvers.lanes.pointer import evaluate
-from fastcart.solvers.lanes.watch import candidate, crossing, watch_burden
-from fastcart.solvers.transform import _LOG_CUT, LOG_ZERO
+from fastcart.solvers.lanes.watch import candidate, crossing
+from fastcart.solvers.transform import LOG_ZERO
 
 _L = LANES
 
@@ -140,7 +140,7 @@ def give_doses(l, W, Q, U, position, j, n, m, problem, doses, log):
             W[(n + 1 + m + i) * _L + l] = value[k]
         elif log[i]:
             u = U[i * _L + l]
-            y = np.exp(u) if u > _LOG_CUT else 0.0
+            y = np.exp(u) if u != LOG_ZERO else 0.0
             U[i * _L + l] = np.log(y + value[k]) if y + value[k] > 0.0 else LOG_ZERO
         else:
             U[i * _L + l] += value[k]
@@ -183,7 +183,7 @@ def finish(l, Q, U, W, j, status, n, problem, rows, final, codes, counts, reache
 def diagnose(l, Q, W, K, U, n, m, log, limits):
     """Tell why a lane is in trouble."""
     for i in range(n):
-        if log[i] and U[i * _L + l] <= _LOG_CUT and not K[i * _L + l] == 0.0:
+        if log[i] and U[i * _L + l] == LOG_ZERO and K[i * _L + l] != 0.0:
             return LOG_INFLOW
     if not np.isfinite(Q[q.ERROR * _L + l]):
         for i in range(n):
@@ -213,7 +213,7 @@ def extinction_time(l, Q, U, U_old, K, c, dense, h_stage, n, extinct, log):
     place, which = 2.0, -1
     for i in range(n):
         threshold = extinct[i]
-        zero = log[i] and U_old[i * _L + l] <= _LOG_CUT
+        zero = log[i] and U_old[i * _L + l] == LOG_ZERO
         if threshold == -np.inf or zero:
             continue
         u0, u1 = U_old[i * _L + l], U[i * _L + l]

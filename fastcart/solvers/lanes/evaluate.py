@@ -17,7 +17,7 @@ import fastcart.math as vector_math
 from fastcart.model import Model
 from fastcart.solvers.compile import FAST, cached, from_source, rebuild
 from fastcart.solvers.lanes.layout import LANES, evaluation_rows
-from fastcart.solvers.transform import _LOG_CUT, LOG_FLOOR
+from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _signature = types.void(types.CPointer(types.float64))
 
@@ -87,9 +87,7 @@ def _source(n: int, m: int, log: tuple[bool, ...], infused: bool) -> str:
     for i in range(n):
         lines.append(f"        u{i} = w[{i * L} + l]")
         if log[i]:
-            lines.append(
-                f"        y{i} = exp(max(u{i}, {LOG_FLOOR!r})) if u{i} > {_LOG_CUT!r} else 0.0"
-            )
+            lines.append(f"        y{i} = exp(max(u{i}, {LOG_FLOOR!r})) if u{i} != {LOG_ZERO!r} else 0.0")
         else:
             lines.append(f"        y{i} = u{i}")
     states = "".join(f"y{i}, " for i in range(n))

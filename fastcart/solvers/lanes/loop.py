@@ -20,8 +20,8 @@ from fastcart.solvers.lanes.driver import (
     start_block,
 )
 from fastcart.solvers.lanes.evaluate import LANES
-from fastcart.solvers.lanes.interpolate import coefficients, rise
 from fastcart.solvers.lanes.explicit import extra_stages
+from fastcart.solvers.lanes.interpolate import coefficients, rise
 from fastcart.solvers.lanes.pointer import evaluate, take_step
 from fastcart.solvers.lanes.watch import watch_burden
 from fastcart.solvers.transform import LOG_ZERO
@@ -30,9 +30,9 @@ _L = LANES
 _POLL = 64  # steps between looks at the request to stop
 
 
-def run_lanes(
-    step, ev, B, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance, limits, extinct,
-    rows, final, saved, codes, counts, reached, cured, control,
+def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
+    step, ev, B, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance,
+    limits, extinct, rows, final, saved, codes, counts, reached, cured, control,
 ):  # fmt: skip
     """Solve patients ``0 .. len(u0)``; see `fastcart.solvers.lanes.engine` for the arguments."""
     patients, n = u0.shape
@@ -62,9 +62,7 @@ def run_lanes(
     active = 0
     for l in range(_L):
         if following < patients:
-            load(
-                l, following, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance
-            )
+            load(l, following, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance)
             following += 1
             active += 1
         else:

@@ -35,7 +35,7 @@ def work_size(n: int) -> int:
 
 
 def stage_rows(tableau: RosenbrockTableau) -> int:
-    """Return the blocks of states among the stages: derivative at the start, stages, derivative at the end."""
+    """Return the blocks among the stages: derivative at the start, stages, derivative at the end."""
     return len(tableau.c) + 2
 
 
@@ -175,9 +175,7 @@ def factor(B, n, J, A, h, gamma):
                 B[A + (i * n + k) * _L + l] *= B[A + (k * n + k) * _L + l]
             for j in range(k + 1, n):
                 for l in range(_L):
-                    B[A + (i * n + j) * _L + l] -= (
-                        B[A + (i * n + k) * _L + l] * B[A + (k * n + j) * _L + l]
-                    )
+                    B[A + (i * n + j) * _L + l] -= B[A + (i * n + k) * _L + l] * B[A + (k * n + j) * _L + l]
 
 
 @njit(**INLINED)

@@ -1,0 +1,272 @@
+"""Rewrite the generated parts of README.md, and its figure.
+
+Run ``python benchmarks/readme.py`` for all of them, or name some: ``python benchmarks/readme.py plan-a``.
+Timings belong to the machine they are made on, so run it on a quiet one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import io
+import os
+import re
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pandas as pd
+import work
+
+import fastcart
+from fastcart import plotting
+from fastcart.reproduce.li_lei_2025 import figure6, plans
+from fastcart.reproduce.li_lei_2025 import published_values as paper
+from fastcart.reproduce.li_lei_2025.figure6 import RESPONSE_DAYS
+from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, RTOL, solve_both
+from fastcart.solvers.status import Status
+
+ROOT = Path(__file__).resolve().parents[1]
+README = ROOT / "README.md"
+FIGURE = ROOT / "docs" / "figure6.png"
+FIGURE_DPI = 110
+FIGURE_LIMIT = 300_000  # bytes
+
+POPULATION = 2000
+COMPARED = 200  # patients whose accuracy is measured, against SciPy
+REFERENCE_RTOL = 1e-12
+
+_BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
+_PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
+_PRINTED = ("quick-start", "own-model")  # what the Python examples print, in their order
+
+
+def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
+    """Format a table; ``align`` has one letter for each column, l or r."""
+    rules = ["---:" if letter == "r" else "---" for letter in align or "l" * len(head)]
+    if {len(row) for row in rows} != {len(rules)}:
+        raise ValueError(f"rows of {head} have another number of columns")
+    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rules, *rows])
+
+
+def python_examples(text: str) -> list[str]:
+    """Return the Python examples of a Markdown text."""
+    return _PYTHON.findall(text)
+
+
+def printed_by_examples() -> dict[str, str]:
+    """Run the Python examples in one namespace; return what each prints."""
+    namespace: dict = {"__name__": "__main__"}  # as in a script
+    printed = {}
+    here = Path.cwd()
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        try:
+            for name, source in zip(_PRINTED, python_examples(README.read_text("utf-8")), strict=True):
+                out = io.StringIO()
+                with contextlib.redirect_stdout(out), pd.option_context("display.width", 100):
+                    exec(compile(source, f"<README: {name}>", "exec"), namespace)
+                printed[name] = f"```text\n{out.getvalue().rstrip()}\n```"
+        finally:
+            os.chdir(here)
+    return printed
+
+
+def models() -> str:
+    """List the models that fastcart ships."""
+    rows = []
+    for name in fastcart.models.names():
+        model = fastcart.models.get(name)
+        numbers = (len(model.states), len(model.parameters), f"{model.t_end:g} {model.time_unit}s")
+        words = re.split(r"\.\s+(?=[A-Z])", model.doc)[0].rstrip(".")
+        rows.append([f"`{name}`", *map(str, numbers), words])
+    return markdown_table(["Model", "States", "Parameters", "Horizon", "What it is"], rows, "lrrrl")
+
+
+def status() -> str:
+    """List what can become of a patient."""
+    rows = [[f"`{item.name}`", item.sentence.replace("|", "\\|")] for item in Status]
+    return markdown_table(["Status", "What happened, and what to do"], rows)
+
+
+def accuracy() -> str:
+    """Compare PFS and nadir with SciPy's at a tight tolerance."""
+    patients = work.draw_patients(COMPARED)
+    exact = fastcart.solve(work.MODEL, patients, engine="scipy", rtol=REFERENCE_RTOL).endpoints
+    rows = []
+    for engine in work.MEASURED:
+        if engine == "published":
+            continue
+        for rtol in (1e-6, 1e-9):
+            found = fastcart.solve(work.MODEL, patients, engine=engine, rtol=rtol).endpoints
+            off = (found["pfs"] - exact["pfs"]).abs()
+            nadir = (found["nadir"] / exact["nadir"] - 1).abs()
+            numbers = [off.median(), off.max(), nadir.max()]
+            rows.append([f"`{engine}`", f"{rtol:.0e}".replace("e-0", "e-"), *(f"{x:.1e}" for x in numbers)])
+    head = ["Engine", "rtol", "PFS error, median (days)", "PFS error, largest (days)"]
+    table = markdown_table([*head, "nadir, largest relative error"], rows, "lrrrr")
+    note = (
+        f"{COMPARED} patients, model `{work.MODEL}`, every parameter within {work.SPREAD:.0%} of its "
+        "default. Unless you say otherwise, rtol is 1e-6."
+    )
+    return f"{table}\n\n{note}"
+
+
+def speed() -> str:
+    """Measure rates of all engines, and the times of a new process."""
+    most = max(max(work.thread_counts(engine)) for engine in work.MEASURED)
+    counts = sorted({1, most})
+    rows = []
+    loads, imports = [], []
+    for engine in work.MEASURED:
+        rates = {n: work.patients_per_second(engine, n) for n in work.thread_counts(engine)}
+        cold, warm = work.first_solve_cold_and_warm(engine)
+        loads.append(warm["load"])
+        imports.append(warm["import"])
+        shown = [f"{rates[n]:,.0f}" if n in rates else "" for n in counts]
+        rows.append([f"`{engine}`", *shown, f"{cold['first']:.1f} s", f"{warm['first']:.1f} s"])
+    threads = [f"patients/s, {n} thread{'s' if n > 1 else ''}" for n in counts]
+    head = ["Engine", *threads, "compile, once", "take from the cache, each process"]
+    note = (
+        f"Model `{work.MODEL}`, every parameter within {work.SPREAD:.0%} of its default, 200 days, "
+        f"rtol 1e-6 (`published`: step 1 day), endpoints only; best of five rounds. `import fastcart` takes "
+        f"{1000 * min(imports):.0f} ms, the first use of a model another {min(loads):.1f} s. Measured on "
+        f"{today()}: {work.machine()}; {work.versions()}."
+    )
+    return markdown_table(head, rows, "l" + "r" * (len(head) - 1)) + f"\n\n{note}"
+
+
+def plan_a() -> str:
+    """Compare plan A of Figure 6: as printed, repeated, accurate."""
+    doses = plans.plan_a()
+    runs = solve_both("li_lei", doses)
+    repeated, accurate = (runs.ends(solution)["pfs"] for solution in (PUBLISHED, ACCURATE))
+    rows = [
+        [
+            plan, change, f"{paper.PFS_PLAN_A[plan].value:g}", f"{repeated[k]:g}", f"{accurate[k]:.2f}",
+            f"{repeated[k] - accurate[k]:+.2f}",
+        ]
+        for k, (plan, change) in enumerate(zip(doses["plan"], doses["change"], strict=True))
+    ]  # fmt: skip
+    head = ["Plan", "Change", "Published", "`published`", "Accurate", "Difference"]
+    note = (
+        f"Published: the authors' result file. Accurate: `lsoda` at rtol {RTOL:.0e}. The published scheme "
+        "gives the day after the last one at or below the start, so whole days and at least 1."
+    )
+    return markdown_table(head, rows, "llrrrr") + f"\n\n{note}".replace("e-0", "e-")
+
+
+def population() -> str:
+    """Compare both solutions on a population, and find out where the difference comes from."""
+    model = fastcart.models.get(work.MODEL)
+    assert model.published is not None
+    better = replace(model, published=fastcart.PublishedScheme(model.rhs, step=model.published.step))
+    patients = work.draw_patients(POPULATION)
+    old = fastcart.solve(model, patients, engine="published").endpoints["pfs"]
+    new = fastcart.solve(model, patients, engine="lsoda", rtol=RTOL).endpoints["pfs"]
+    mixed = fastcart.solve(better, patients, engine="published").endpoints["pfs"]
+    shift = old - new
+    responds = old > RESPONSE_DAYS, new > RESPONSE_DAYS
+    both = responds[0] & responds[1]
+    flips = int((responds[0] != responds[1]).sum())
+    return (
+        f"Of {POPULATION} patients with every parameter within {work.SPREAD:.0%} of its default, "
+        f"{(shift.abs() > 2).mean():.1%} have a published PFS that is more than two days from the accurate "
+        f"one. {count(flips)} (PFS above {RESPONSE_DAYS:g} days) with one solution and not with the other. "
+        f"Where both respond ({both.sum()} patients), published minus accurate is "
+        f"{shift[both].median():+.2f} days in the median, and between {shift[both].quantile(0.01):+.2f} and "
+        f"{shift[both].quantile(0.99):+.2f} days in 98% of the patients.\n\n"
+        "Step and iteration can be told apart. The published iteration for the free tumor cells C* stops "
+        "when it moves by less than one cell; with C* solved to rounding error and the same step of "
+        f"{model.published.step:g} day, {(mixed - new).abs().gt(2).sum()} of the {POPULATION} patients are "
+        f"more than two days from the accurate PFS, and {((mixed > RESPONSE_DAYS) != responds[1]).sum()} "
+        "change between response and none."
+    )
+
+
+def cytokines() -> str:
+    """Measure what the quasi-equilibrium of the cytokines changes."""
+    patients = work.draw_patients(POPULATION)
+    slow = fastcart.solve("li_lei", patients, engine="lsoda", rtol=RTOL).endpoints["pfs"]
+    fast = fastcart.solve("li_lei_cytokines", patients, engine="lsoda", rtol=RTOL).endpoints["pfs"]
+    move = (fast - slow).abs()
+    same = (fast > RESPONSE_DAYS) == (slow > RESPONSE_DAYS)
+    text = (
+        f"With the cytokines as differential equations, the PFS of {POPULATION} patients (every parameter "
+        f"within {work.SPREAD:.0%} of its default) moves by {move.median():.2f} days in the median and by "
+        f"{move.quantile(0.99):.2f} days at the 99th percentile. "
+    )
+    if same.all():
+        return text + f"The largest move is {move.max():.2f} days."
+    return text + (
+        f"{count(int((~same).sum()))} (PFS above {RESPONSE_DAYS:g} days) with one model and not with the "
+        f"other, since PFS jumps at the threshold of response; among all others the largest move is "
+        f"{move[same].max():.2f} days."
+    )
+
+
+def count(n: int) -> str:
+    """Start a sentence on n patients that respond."""
+    return {0: "No patient responds", 1: "One patient responds"}.get(n, f"{n} patients respond")
+
+
+def today() -> str:
+    """Return the date, UTC."""
+    return datetime.now(UTC).strftime("%Y-%m-%d")
+
+
+def draw_figure() -> None:
+    """Draw Figure 6 for the page, small enough for a repository."""
+    FIGURE.parent.mkdir(exist_ok=True)
+    with plotting.style():
+        plotting.save_figure(figure6.make(progress=False).picture, FIGURE, dpi=FIGURE_DPI)
+    size = FIGURE.stat().st_size
+    if size > FIGURE_LIMIT:
+        raise RuntimeError(f"{FIGURE} has {size} bytes; lower FIGURE_DPI.")
+
+
+PARTS: dict[str, Callable[[], str]] = {
+    "models": models,
+    "status": status,
+    "accuracy": accuracy,
+    "plan-a": plan_a,
+    "population": population,
+    "cytokines": cytokines,
+    "speed": speed,
+}
+
+
+def blocks(text: str) -> dict[str, str]:
+    """Return the generated parts of a Markdown text, by name."""
+    return {name: body for _, name, body, _ in _BLOCK.findall(text)}
+
+
+def replace_blocks(text: str, new: dict[str, str]) -> str:
+    """Put new text between the comments of the parts that ``new`` names."""
+    return _BLOCK.sub(
+        lambda m: f"{m[1]}{new[m[2]].strip()}\n{m[4]}" if m[2] in new else m[0],
+        text,
+    )
+
+
+def main() -> None:
+    """Rewrite the parts that were asked for."""
+    names = ["figure", *_PRINTED, *PARTS]
+    parser = argparse.ArgumentParser(description="Rewrite the generated parts of README.md.")
+    parser.add_argument("part", nargs="*", help=f"of: {', '.join(names)}; default: all")
+    wanted = parser.parse_args().part or names
+    unknown = set(wanted) - set(names)
+    if unknown:
+        parser.error(f"no such part: {', '.join(sorted(unknown))}")
+    new = {name: make() for name, make in PARTS.items() if name in wanted}
+    if set(wanted) & set(_PRINTED):
+        new |= printed_by_examples()
+    if "figure" in wanted:
+        draw_figure()
+    README.write_text(replace_blocks(README.read_text("utf-8"), new), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
