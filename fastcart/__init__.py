@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from fastcart import models as models
     from fastcart.batch import solve as solve
+    from fastcart.dosing import DosingSchedule as DosingSchedule
     from fastcart.errors import InputError as InputError
     from fastcart.model import Model as Model
     from fastcart.model import Observable as Observable
@@ -23,6 +24,7 @@ __version__ = "0.1.0"
 
 _PUBLIC = {
     "BatchResult": "fastcart.result",
+    "DosingSchedule": "fastcart.dosing",
     "InputError": "fastcart.errors",
     "Model": "fastcart.model",
     "Observable": "fastcart.model",

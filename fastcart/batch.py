@@ -5,23 +5,28 @@ from __future__ import annotations
 import os
 import re
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart.checks import count, first_line, number, shown
+from fastcart.dosing import Doses, check_doses
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 from fastcart.patients import Patients, PatientTable, check_patients, check_times
 from fastcart.result import BatchResult, endpoints_frame, trajectories_frame
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
+
+if TYPE_CHECKING:
+    from fastcart.solvers.doses import DosePlan
 
 _MODULES = {
     "auto": "fastcart.solvers.auto",
@@ -44,6 +49,7 @@ def solve(
     model: str | Model,
     patients: Patients = 1,
     *,
+    doses: Doses | None = None,
     t_end: float | None = None,
     save_at: Any = None,
     engine: str = "auto",
@@ -66,10 +72,14 @@ def solve(
         Columns are names of parameters and of states (initial values) in the units of the model; what
         is missing takes its default; an optional ``patient`` column is the id. A number stands for so
         many default patients.
+    doses : DosingSchedule, DataFrame or mapping, optional
+        Columns ``time``, ``state``, ``amount``, optionally ``duration`` (an infusion at a constant rate;
+        0 for a bolus) and ``patient`` (without it every patient gets every dose), in the units of the
+        model. Doses at time 0 add to the initial values.
     t_end : float, optional
         Horizon in the model's unit of time; default the model's.
     save_at : sequence of float, optional
-        Sorted times at which trajectories are kept.
+        Sorted times at which trajectories are kept; at a dose, the state after it.
     engine : {'auto', 'lanes', 'lsoda', 'published', 'scipy'}
         ``auto``: SIMD lanes with an explicit method, and a stiff one or LSODA for patients that need it;
         ``lanes``: one method of the lane engine; ``published`` repeats the scheme of the paper's authors;
@@ -115,18 +125,19 @@ def solve(
     )
     name = resolve_engine(engine, problem)
     table = check_patients(model, patients, keep)
+    plan = dose_plan(problem, name, doses, table.ids)
     threads = check_threads(threads)
     endpoints, trajectories = [], []
     with progress_bar(table.size, progress) as bar:
         for part, path in iterate(
-            problem, table, name, threads=threads, bar=bar, announce=wants_progress(progress)
+            problem, table, name, plan, threads=threads, bar=bar, announce=wants_progress(progress)
         ):
             endpoints.append(part)
             if path is not None:
                 trajectories.append(path)
     options = {
         "engine": name, "method": method, "t_end": problem.t_end, "rtol": rtol, "atol": atol,
-        "max_steps": max_steps, "seed": seed,
+        "max_steps": max_steps, "seed": seed, "doses": doses is not None,
     }  # fmt: skip
     return BatchResult(
         endpoints=pd.concat(endpoints, ignore_index=True),
@@ -166,7 +177,6 @@ def make_problem(
     scale = np.array([state.scale for state in model.states], dtype=np.float64)
     if atol is not None:
         scale[:] = number(atol, "The absolute tolerance atol", positive=True) / tolerance
-    scale[[state.log for state in model.states]] = 1.0
     times = check_times(save_at, horizon)
     return Problem(model, horizon, times, tolerance, scale, budget, method)
 
@@ -198,10 +208,21 @@ def _engine(name: str) -> ModuleType:
     return import_module(_MODULES[name])
 
 
+def dose_plan(
+    problem: Problem, engine: str, doses: Doses | None, ids: np.ndarray, **options: Callable[[str], None]
+) -> DosePlan | None:
+    """Check doses, also against the engine; see `fastcart.dosing.check_doses`."""
+    plan = check_doses(problem.model, doses, ids, problem.t_end, **options)
+    if engine == "published":
+        _engine(engine).dose_index(problem, plan)
+    return plan
+
+
 def iterate(
     problem: Problem,
     table: PatientTable,
     engine: str,
+    doses: DosePlan | None = None,
     *,
     threads: int,
     bar: Any,
@@ -209,7 +230,8 @@ def iterate(
 ) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
     """Solve chunk by chunk; yield the endpoints and trajectories of each chunk, in order.
 
-    ``bar`` is told how many patients are done; ``announce`` says when kernels are compiled.
+    ``doses`` are those of the patients in ``table``, ``bar`` is told how many patients are done, ``announce``
+    says when kernels are compiled.
 
     Raises
     ------
@@ -225,7 +247,10 @@ def iterate(
             stop = min(start + size, table.size)
             y0, p = table.arrays(start, stop)
             with _compiling(problem.model):
-                result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
+                if doses is None:
+                    result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
+                else:
+                    result = _solve_dosed(module, problem, y0, p, threads, doses.take(slice(start, stop)))
             _finish(problem, y0, result)
             endpoints = endpoints_frame(problem, table, start, stop, result, engine)
             path = None
@@ -234,6 +259,22 @@ def iterate(
                     path = trajectories_frame(problem, table, start, stop, result.saved, p)
             bar.update(stop - start)
             yield endpoints, path
+
+
+def _solve_dosed(
+    module: ModuleType, problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan
+) -> ChunkResult:
+    """Add the doses at time 0 to ``y0`` and solve the patients, those that are dosed alike together."""
+    from fastcart.solvers.doses import canonical
+
+    doses.add_initial(y0)
+    result = ChunkResult.empty(len(y0), problem)
+    for rows, infused, given in doses.parts():
+        part = problem
+        if given is not None:
+            part = replace(problem, infused=infused, save_at=canonical(problem.save_at, problem.t_end))
+        result.put(rows, module.solve_chunk(part, y0[rows], p[rows], threads, given))
+    return result
 
 
 @contextmanager

@@ -1,4 +1,4 @@
-"""The command ``fastcart``: models, run, reproduce."""
+"""The command ``fastcart``: models, run, reproduce, bench."""
 
 from __future__ import annotations
 
@@ -51,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     _add_models(commands)
     _add_run(commands)
     _add_reproduce(commands)
+    _add_bench(commands)
     return parser
 
 
@@ -79,6 +80,7 @@ def _add_run(commands: Any) -> None:
     run.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
     run.add_argument("--patients", required=True, type=Path, metavar="FILE", help=".csv or .parquet")
     run.add_argument("--out", required=True, type=Path, metavar="FILE", help=".csv or .parquet")
+    run.add_argument("--doses", type=Path, metavar="FILE", help="time, state, amount[, duration][, patient]")
     run.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
     run.add_argument("--method", help="variant of the engine, e.g. Radau for scipy")
     run.add_argument("--t-end", type=float, metavar="D", help="horizon (default: the model's)")
@@ -108,6 +110,14 @@ def _add_reproduce(commands: Any) -> None:
     reproduce.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     reproduce.add_argument("--force", action="store_true", help="replace existing output files")
     reproduce.set_defaults(action=_reproduce)
+
+
+def _add_bench(commands: Any) -> None:
+    bench = commands.add_parser("bench", help="measure error against time of the engines on this machine")
+    bench.add_argument("model", nargs="?", default="li_lei", metavar="MODEL", help="default: li_lei")
+    bench.add_argument("--patients", type=int, default=20_000, metavar="N", help="default: 20000")
+    bench.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    bench.set_defaults(action=_bench)
 
 
 def model_options(texts: Sequence[str]) -> dict[str, str]:
@@ -151,6 +161,7 @@ def _run(options: argparse.Namespace) -> int:
         model,
         options.patients,
         options.out,
+        doses=options.doses,
         engine=options.engine,
         method=options.method,
         t_end=options.t_end,
@@ -163,6 +174,7 @@ def _run(options: argparse.Namespace) -> int:
         keep=options.keep,
         force=options.force,
         progress=False if options.quiet else None,
+        warn=lambda text: print(f"fastcart: {text}", file=sys.stderr),
     )
     if not options.quiet:
         print(summary)
@@ -181,6 +193,16 @@ def _reproduce(options: argparse.Namespace) -> int:
         keywords["figures"] = tuple(numbers(options.figures, "--figures"))
     report = get(options.work)(options.out, **keywords)
     print(f"Report: {report}")
+    return 0
+
+
+def _bench(options: argparse.Namespace) -> int:
+    from fastcart.batch import check_threads
+    from fastcart.bench import report
+    from fastcart.checks import count
+
+    size = count(options.patients, "The number of patients")
+    print(report(options.model, patients=size, threads=check_threads(options.threads)))
     return 0
 
 

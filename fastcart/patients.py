@@ -102,7 +102,7 @@ def check_patients(
     for item in model.items:
         if item.name in frame.columns:
             what = f"The column {item.name!r} holds"
-            columns[item.name] = _numbers(frame[item.name], what, first_id)
+            columns[item.name] = finite_numbers(frame[item.name], what, first_id)
             _check_range(columns[item.name], item, what, first_id)
     ids = _ids(frame, first_id)
     kept = frame[keep].reset_index(drop=True)
@@ -209,7 +209,14 @@ def _check_column_names(model: Model, given: list, keep: list[str]) -> None:
         seen.add(name)
 
 
-def _numbers(column: pd.Series, what: str, first_id: int) -> np.ndarray:
+def finite_numbers(column: pd.Series, what: str, first_id: int) -> np.ndarray:
+    """Return a column as finite numbers.
+
+    Raises
+    ------
+    InputError
+        For a cell that holds none; ``what`` begins the sentence, rows are counted from ``first_id``.
+    """
     kind = column.dtype
     if is_numeric_dtype(kind) and not is_bool_dtype(kind) and not is_complex_dtype(kind):
         array = column.to_numpy(dtype=np.float64, na_value=np.nan)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,6 +13,7 @@ import pandas as pd
 from fastcart.batch import (
     as_model,
     check_threads,
+    dose_plan,
     iterate,
     make_problem,
     progress_bar,
@@ -34,6 +35,7 @@ def run_files(
     patients: Path,
     out: Path,
     *,
+    doses: Path | None = None,
     engine: str = "auto",
     method: str | None = None,
     t_end: float | None = None,
@@ -46,10 +48,12 @@ def run_files(
     keep: Sequence[str] = (),
     force: bool = False,
     progress: bool | None = None,
+    warn: Callable[[str], None] | None = None,
 ) -> str:
     """Solve the patients of a file and write their endpoints, batch by batch.
 
-    Parameters are those of `fastcart.solve`, and paths of ``.csv`` or ``.parquet`` files.
+    Parameters are those of `fastcart.solve`, and paths of ``.csv`` or ``.parquet`` files; ``warn`` is told
+    about doses that are left out, by default through `warnings.warn`.
 
     Returns
     -------
@@ -73,7 +77,14 @@ def run_files(
         if trajectories.resolve() == out.resolve():
             raise InputError("Endpoints and trajectories must go to different files.")
     source = TableReader(patients, "The table of patients")
-    _check_all(model, source, keep)
+    ids = _check_all(model, source, keep)
+    plan = None
+    if doses is not None:
+        for file in filter(None, (out, trajectories)):
+            if file.resolve() == doses.resolve():
+                raise InputError(f"The output {str(file)!r} is the table of doses itself; give another name.")
+        given = pd.concat(list(TableReader(doses, "The table of doses")), ignore_index=True)
+        plan = dose_plan(problem, name, given, ids, **({} if warn is None else {"warn": warn}))
 
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -83,8 +94,9 @@ def run_files(
         done = 0
         for batch in source:
             table = check_patients(model, batch, keep, first_id=done)
+            mine = None if plan is None else plan.take(slice(done, done + len(batch)))
             for part, path in iterate(
-                problem, table, name, threads=threads, bar=bar, announce=wants_progress(progress)
+                problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress)
             ):
                 endpoints.write(part)
                 if paths is not None and path is not None:
@@ -121,15 +133,17 @@ def save_times(
     return np.minimum(np.arange(count + 1) * save_every, horizon)
 
 
-def _check_all(model: Model, source: TableReader, keep: Sequence[str]) -> None:
-    """Read the whole file once and check it, before anything is computed."""
+def _check_all(model: Model, source: TableReader, keep: Sequence[str]) -> np.ndarray:
+    """Read the whole file once and check it, before anything is computed; return the ids of the patients."""
     ids = []
     done = 0
     for batch in source:
         table = check_patients(model, batch, keep, first_id=done)
         ids.append(table.ids)
         done += len(batch)
-    check_unique(pd.Series(np.concatenate(ids)))
+    joined = np.concatenate(ids)
+    check_unique(pd.Series(joined))
+    return joined
 
 
 def _summary(counts: Counter[str], out: Path, trajectories: Path | None) -> str:

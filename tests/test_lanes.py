@@ -224,7 +224,7 @@ def test_stiff_problems_are_solved_automatically(model, expected, rtol):
 
 def test_only_stiff_patients_change_the_solver():
     result = fastcart.solve(VAN_DER_POL, {"mu": [1.0, 1000.0, 2.0]}, t_end=200.0)
-    assert result.endpoints["engine"].tolist() == ["lanes-tsit5", "lanes-rodas5p", "lanes-tsit5"]
+    assert result.endpoints["engine"].tolist() == ["lanes-dop853", "lanes-rodas5p", "lanes-dop853"]
     alone = fastcart.solve(VAN_DER_POL, {"mu": [1000.0]}, t_end=200.0)
     assert alone.endpoints["final_x"][0] == result.endpoints["final_x"][1]
 

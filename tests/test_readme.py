@@ -46,7 +46,7 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     namespace: dict = {"__name__": "__main__"}  # as in a script
     sources = examples("python")
-    assert len(sources) == 2
+    assert len(sources) == 3
     for source in sources:
         exec(compile(source, "<README>", "exec"), namespace)
     printed = capsys.readouterr().out
@@ -57,8 +57,9 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
 
 def test_commands_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    (table,) = examples("csv")
-    Path("patients.csv").write_text(table, encoding="utf-8")
+    patients, doses = examples("csv")
+    Path("patients.csv").write_text(patients, encoding="utf-8")
+    Path("doses.csv").write_text(doses, encoding="utf-8")
     lines = commands()
     assert {line[0] for line in lines} == {"models", "run", "reproduce"}
     for line in lines:
@@ -106,7 +107,7 @@ def test_generated_parts_are_current(readme, part):
 
 def test_all_parts_are_marked_and_filled(readme):
     found = readme.blocks(TEXT)
-    assert set(found) == {*readme.PARTS, "quick-start", "own-model"}
+    assert set(found) == {*readme.PARTS, "quick-start", "doses", "own-model"}
     assert TEXT.count("<!-- begin generated") == TEXT.count("<!-- end generated -->") == len(found)
     assert all(body.strip() for body in found.values())
 

@@ -13,7 +13,7 @@ from numba import njit
 # Enough for rounding error over all cell numbers, with binding constants within a factor of two of the
 # paper's; shown in tests/test_binding.py.
 FITS = 2
-HALLEY_STEPS = 3
+HALLEY_STEPS = 2
 
 
 @njit
@@ -23,10 +23,10 @@ def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
     The left side of (2.4) grows like ``x (1 + W/(1 + k x))`` with slowly changing W and k. Each of the
     first iterations fits W and k to the value and slope at x and solves the resulting quadratic, which
     finds the right branch from x = 0 in a few steps where plain Newton crawls (the tumor about as many
-    cells as bind it). Halley's method, Newton's with the curvature, then finishes. Counts are fixed, not
-    data-dependent, so that the loop vectorises.
+    cells as bind it). Halley's method, Newton's with the curvature, then converges, Newton finishes. Counts
+    are fixed, not data-dependent, so that the loop vectorises.
     """
-    C = min(C, 1e20)  # far beyond any body; keeps the powers below from overflowing in wild trial steps
+    C = min(C, 1e20)  # far beyond any body; keeps the powers below from overflowing in wild trials
     A = K_1 * TE
     B = K_2 * TM
     D = K_3 * T4
@@ -77,6 +77,19 @@ def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
         slope = abd * abd + (Ab + Ba + Da)
         bend = Ab * bd * K_1 + Ba * ad * K_2 + Da * ab * K_3
         x = max(x - g * slope * abd / (slope * slope + g * bend), 0.25 * x)
+    # a Newton step for the last digits
+    a = 1.0 + K_1 * x
+    b = 1.0 + K_2 * x
+    d = 1.0 + K_3 * x
+    bd = b * d
+    ad = a * d
+    ab = a * b
+    abd = ab * d
+    Ab = A * bd
+    Ba = B * ad
+    Da = D * ab
+    g = x * (abd + (Ab + Ba + Da)) - C * abd
+    x = x - g * abd / (abd * abd + (Ab * bd + Ba * ad + Da * ab))
     return x
 
 

@@ -30,13 +30,15 @@ def natural_rhs(model: Model, function: Any, *, exact: bool = True) -> Any:
     return _into(model, function, len(model.states), EXACT if exact else FAST)
 
 
-def internal_rhs(model: Model) -> Any:
-    """Return a compiled ``f(t, u, p, scale) -> du`` in integrated variables, without fast math."""
-    log = tuple(state.log for state in model.states)
+def internal_rhs(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
+    """Return a compiled ``f(t, u, p, scale, r) -> du`` in integrated variables, without fast math.
+
+    ``log`` says which states are in logarithm, ``infused`` whether the rates of infusion ``r`` are added.
+    """
     n = len(model.states)
     lines = [
-        "def internal_rhs(t, u, p, scale):",
-        derivative_source(n, len(model.parameters), log),
+        "def internal_rhs(t, u, p, scale, r):",
+        derivative_source(n, len(model.parameters), log, infused),
         f"    out = empty({n})",
         *[f"    out[{i}] = du{i}" for i in range(n)],
         "    return out",

@@ -6,11 +6,12 @@ of them, gives the patient up, and the next solver starts it anew.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
+from dataclasses import replace
 
 import numpy as np
 
 from fastcart.solvers import lsoda
+from fastcart.solvers.doses import DosePlan
 from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
@@ -24,32 +25,30 @@ EXPLICIT_AHEAD = 20_000.0  # nor one whose step promises more than this
 _GIVEN_UP = (Status.max_steps, Status.step_too_small, Status.non_finite)
 
 
-def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -> ChunkResult:
+def solve_chunk(
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
+) -> ChunkResult:
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
     if problem.method is not None:
-        return lanes.solve_chunk(problem, y0, p, threads)
-    explicit = replace(
-        problem, max_steps=min(problem.max_steps, EXPLICIT_STEPS), max_steps_ahead=EXPLICIT_AHEAD
-    )
-    result = lanes.solve_chunk(explicit, y0, p, threads)
+        return lanes.solve_chunk(problem, y0, p, threads, doses)
+    budget = min(problem.max_steps, EXPLICIT_STEPS)
+    explicit = replace(problem, max_steps=budget, max_steps_ahead=EXPLICIT_AHEAD)
+    result = lanes.solve_chunk(explicit, y0, p, threads, doses)
     if problem.max_steps <= EXPLICIT_STEPS:
         return result
-    _again(result, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads)
-    _again(result, lsoda, problem, y0, p, threads)
+    _again(result, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
+    _again(result, lsoda, problem, y0, p, threads, doses)
     return result
 
 
-def _again(result: ChunkResult, solver, problem: Problem, y0, p, threads: int) -> None:
+def _again(result: ChunkResult, solver, problem: Problem, y0, p, threads: int, doses) -> None:
     """Solve the patients that were given up with another solver; keep its answer where it has one."""
     rows = np.flatnonzero(np.isin(result.status, _GIVEN_UP))
     if not rows.size:
         return
-    other: ChunkResult = solver.solve_chunk(problem, y0[rows], p[rows], threads)
-    better = (other.status == Status.ok) if solver is lsoda else np.ones(len(rows), dtype=bool)
-    assert result.engine is not None
-    result.engine = result.engine.astype(object)
-    for field in fields(ChunkResult):
-        if field.name != "engine":
-            getattr(result, field.name)[rows[better]] = getattr(other, field.name)[better]
-    names = "lsoda" if other.engine is None else other.engine[better]
-    result.engine[rows[better]] = names
+    theirs = None if doses is None else doses.take(rows)
+    other: ChunkResult = solver.solve_chunk(problem, y0[rows], p[rows], threads, theirs)
+    if other.engine is None:
+        other.engine = np.full(len(rows), "lsoda")
+    better = np.flatnonzero(other.status == Status.ok) if solver is lsoda else np.arange(len(rows))
+    result.put(rows[better], other.take(better))

@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import llvmlite.binding as llvm
 from numba import cfunc, njit
 from numba.extending import is_jitted
 
@@ -21,12 +22,14 @@ from fastcart.solvers.fingerprint import fingerprint, python_function, reference
 
 # 'nnan' and 'ninf' are left out on purpose: they delete the NaN checks, and a failed patient would spin
 # for ever. 'reassoc' and 'contract' are fixed at compile time, so results do not depend on neighbours.
-FAST = {
+FAST: dict[str, Any] = {
     "fastmath": {"nsz", "arcp", "contract", "reassoc", "afn"},
     "error_model": "numpy",
     "boundscheck": False,
 }
-EXACT = {"fastmath": False, "error_model": "numpy", "boundscheck": False}
+# For functions that only kernels call: wrappers for Python take a fifth of the time to compile.
+INNER: dict[str, Any] = {**FAST, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck": False}
 
 _announce: Callable[[str], None] | None = None
 _memory: dict[str, Any] = {}
@@ -133,7 +136,19 @@ def from_source(text: str, name: str, namespace: dict[str, Any]) -> types.Functi
     return function
 
 
-def cached(function: types.FunctionType, label: str, *, signature: Any = None, **options: Any) -> Any:
+@contextmanager
+def _interleaved(count: int) -> Iterator[None]:
+    """Within the context, LLVM interleaves so many vectors in each loop; 0 leaves the choice to LLVM."""
+    llvm.set_option("fastcart", f"-force-vector-interleave={count}")
+    try:
+        yield
+    finally:
+        llvm.set_option("fastcart", "-force-vector-interleave=0")
+
+
+def cached(
+    function: types.FunctionType, label: str, *, signature: Any = None, interleave: int = 0, **options: Any
+) -> Any:
     """Jit a kernel so that its machine code is kept on disk under a name that sees every edit.
 
     Parameters
@@ -144,6 +159,9 @@ def cached(function: types.FunctionType, label: str, *, signature: Any = None, *
         What the user is told when it must be compiled, e.g. ``"li_lei for lsoda"``.
     signature : numba signature, optional
         With it a C callback (``numba.cfunc``) is made instead of a dispatcher.
+    interleave : int
+        For a callback: how many vectors LLVM works on side by side in a loop. A long chain of dependent
+        operations leaves the processor waiting; a second chain beside it fills the gaps.
     **options
         Options of ``numba.njit``.
 
@@ -151,7 +169,7 @@ def cached(function: types.FunctionType, label: str, *, signature: Any = None, *
     -------
     numba dispatcher or cfunc
     """
-    key = fingerprint(function, options, str(signature))
+    key = fingerprint(function, options, str(signature), interleave)
     if key in _memory:
         return _memory[key]
     file = _stub(function, key)
@@ -166,7 +184,8 @@ def cached(function: types.FunctionType, label: str, *, signature: Any = None, *
     if signature is None:
         kernel = njit(cache=file is not None, **options)(copy)
     else:
-        kernel = cfunc(signature, cache=file is not None, **options)(copy)
+        with _interleaved(interleave):
+            kernel = cfunc(signature, cache=file is not None, **options)(copy)
     _memory[key] = kernel
     return kernel
 

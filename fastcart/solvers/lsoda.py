@@ -3,7 +3,7 @@
 Marked states are integrated in logarithm. The right-hand side, a C callback, counts its calls and turns
 to zero once a patient has failed, so that LSODA ends quickly and quietly. Crossings and the nadir are
 found on a coarse grid of LSODA's own interpolated output and then located by integrating that one
-interval again with a fine output.
+interval again with a fine output. Each dose ends one integration and starts the next.
 """
 
 from __future__ import annotations
@@ -20,17 +20,18 @@ from numba import carray, get_num_threads, njit, prange, set_num_threads
 
 from fastcart.model import Model
 from fastcart.solvers.compile import FAST, cached, from_source, rebuild
+from fastcart.solvers.doses import RATE, DosePlan, canonical, entries_of
 from fastcart.solvers.hermite import minimum, upward_crossings
 from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper, rhs_signature
 from fastcart.solvers.problem import ChunkResult, Problem
-from fastcart.solvers.transform import derivative_source, to_internal, to_natural
+from fastcart.solvers.transform import LOG_ZERO, derivative_source, to_internal, to_natural
 
 GRID = 200  # output intervals in which crossings are looked for
 FINE = 12  # outputs inside the one interval that holds a crossing or the nadir
 METHODS = ("lsoda",)
 DEFAULT_METHOD = "lsoda"
 
-# control words behind the parameters and scales in the data of the right-hand side
+# control words behind the parameters and scales in the data of the right-hand side; then rates of infusion
 CALLS, STEPS, LAST_T, FLAG, BUDGET, BAD, CONTROL = 0, 1, 2, 3, 4, 5, 6
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW = 1.0, 2.0, 4.0
 
@@ -40,17 +41,17 @@ _HUGE = 1e100
 _BAD_IN_A_ROW = 60.0
 
 
-def _callback(model: Model) -> Any:
+def _callback(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
     """Compile the right-hand side in integrated variables as a C function."""
-    log = tuple(state.log for state in model.states)
     n, m = len(model.states), len(model.parameters)
     inflow = " or ".join(f"(y{i} == 0.0 and f[{i}] != 0.0)" for i in range(n) if log[i]) or "False"
     finite = " + ".join(f"0.0 * du{i}" for i in range(n))
     control = m + n
     lines = [
         "def lsoda_rhs(t, u_, du_, data_):",
-        f"    u = carray(u_, ({n},)); du = carray(du_, ({n},)); p = carray(data_, ({control + CONTROL},))",
-        f"    scale = p[{m}:{control}]; c = p[{control}:]",
+        f"    u = carray(u_, ({n},)); du = carray(du_, ({n},))",
+        f"    p = carray(data_, ({control + CONTROL + n},))",
+        f"    scale = p[{m}:{control}]; c = p[{control}:]; r = p[{control + CONTROL}:]",
         f"    c[{CALLS}] += 1.0",
         f"    if t != c[{LAST_T}]:",
         f"        c[{STEPS}] += 1.0; c[{LAST_T}] = t",
@@ -58,7 +59,7 @@ def _callback(model: Model) -> Any:
         f"    if c[{FLAG}] != 0.0:",
         *[f"        du[{i}] = 0.0" for i in range(n)],
         "        return",
-        derivative_source(n, m, log),
+        derivative_source(n, m, log, infused),
         f"    if {inflow}: c[{FLAG}] = {FLAG_LOG_INFLOW}",
         f"    bad = not ({finite} == 0.0)",
         f"    c[{BAD}] = c[{BAD}] + 1.0 if bad else 0.0",
@@ -137,17 +138,24 @@ def suspicious(k, g):
 
 
 @njit
-def progression_and_nadir(address, data, times, out, rtol, atol, max_steps, burden, row):
-    """Fill ``row`` with PFS, first progression, nadir (integrated variable) and its time."""
-    level = out[0, burden]
+def crossing(row, first, last):
+    """Record upward crossings."""
+    row[0] = last
+    if row[1] < 0.0:
+        row[1] = first
+
+
+@njit
+def watch(address, data, times, out, rtol, atol, max_steps, burden, level, row):
+    """Bring ``row`` up to date: last and first upward crossing of the start, nadir and its time."""
     g = np.empty(times.size)
     lowest = 0
     for k in range(times.size):
         g[k] = out[k, burden] - level
         if g[k] < g[lowest]:
             lowest = k
-    first, last = -1.0, -1.0
-    t_min, g_min = times[lowest], out[lowest, burden]
+    if out[lowest, burden] < row[2]:
+        row[2], row[3] = out[lowest, burden], times[lowest]
     du = np.empty(out.shape[1])
     for k in range(g.size - 1):
         if not (suspicious(k, g) or k == lowest or k + 1 == lowest):
@@ -159,38 +167,80 @@ def progression_and_nadir(address, data, times, out, rtol, atol, max_steps, burd
         d1 = h * slope(address, times[k + 1], out[k + 1], du, data, burden)
         a, b = upward_crossings(g[k], d0, g[k + 1], d1)
         interior, value = minimum(out[k, burden], d0, out[k + 1, burden], d1)
-        holds_minimum = value <= g_min and 0.0 < interior < 1.0
+        holds_minimum = value <= row[2] and 0.0 < interior < 1.0
         if a < 0.0 and not holds_minimum:
             continue
         if a == 0.0 and b == 0.0 and not holds_minimum:  # growth from the start needs no search
-            first, last = times[k], times[k]
+            crossing(row, times[k], times[k])
             continue
         r_first, r_last, r_t, r_g = refine(
             address, out[k], data, times[k], times[k + 1], rtol, atol, max_steps, burden, level
         )
         if r_first >= 0.0:
-            last = r_last
-            if first < 0.0:
-                first = r_first
-        if r_g < g_min:
-            g_min = r_g
-            t_min = r_t
-    if g[-1] <= 0.0:
-        row[0] = times[-1]
-    else:
-        row[0] = max(last, 0.0)
-        first = max(first, 0.0)
-    row[1] = first if first >= 0.0 else np.nan
-    row[2] = g_min
-    row[3] = t_min
+            crossing(row, r_first, r_last)
+        if r_g < row[2]:
+            row[2], row[3] = r_g, r_t
 
 
 @njit
-def solve_one(address, start, p, scale, times, save_index, rtol, max_steps, burden, row, final,
-              saved, counts):  # fmt: skip
-    """Solve one patient; return 0 or what went wrong."""
+def give_doses(entries, k, stop, now, u, log, scale, rates):
+    """Apply the entries from ``k`` that are due now; return the next one."""
+    _, _, time, state, kind, value = entries
+    while k < stop and time[k] <= now:
+        i = state[k]
+        if kind[k] == RATE:
+            rates[i] = value[k]
+        elif log[i]:
+            u[i] = np.log((np.exp(u[i]) if u[i] != LOG_ZERO else 0.0) + value[k])
+        else:
+            u[i] += value[k] / scale[i]
+        k += 1
+    return k
+
+
+@njit
+def output_times(grid, g, now, end, times):
+    """Fill ``times`` with now, the grid in between, and the end; return their number and the next place."""
+    times[0] = now
+    size = 1
+    while grid[g] < end:
+        if grid[g] > now:
+            times[size] = grid[g]
+            size += 1
+        g += 1
+    times[size] = end
+    return size + 1, g
+
+
+@njit
+def keep_saved(saved, s, save_at, times, out):
+    """Keep the states at times to save, from the one numbered ``s``; return the next number."""
+    for i in range(times.size):
+        while s < save_at.size and save_at[s] == times[i]:
+            saved[s] = out[i]
+            s += 1
+    return s
+
+
+@njit
+def conclude(row, above, t_end):
+    """Turn the last and first crossing into PFS and first progression."""
+    row[0] = max(row[0], 0.0) if above else t_end
+    if above:
+        row[1] = max(row[1], 0.0)
+    elif row[1] < 0.0:
+        row[1] = np.nan
+
+
+@njit
+def solve_one(address, start, p, scale, log, grid, save_at, k, stop, entries, rtol, max_steps, burden, row,
+              final, saved, counts):  # fmt: skip
+    """Solve one patient from dose to dose; return 0 or what went wrong.
+
+    ``grid`` holds the sorted output times without doses, ``k`` to ``stop`` are this patient's entries.
+    """
     n, m = start.size, p.size
-    data = np.zeros(m + n + CONTROL)
+    data = np.zeros(m + n + CONTROL + n)
     for j in range(m):
         data[j] = p[j]
     for j in range(n):
@@ -199,33 +249,55 @@ def solve_one(address, start, p, scale, times, save_index, rtol, max_steps, burd
     data[control + LAST_T] = -1.0
     data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
     max_steps = 2**31 - 1  # LSODA's own limit is per output time and would hide the budget's own status
-    out = np.empty((times.size, n))
-    call_rhs(address, 0.0, start.ctypes.data, out.ctypes.data, data.ctypes.data)
-    if data[control + BAD] != 0.0:  # not finite from the start
-        return max(data[control + FLAG], FLAG_NON_FINITE)
-    done = integrate(address, start, data, times, out, rtol, rtol, max_steps)
-    flag = data[control + FLAG]
-    if done and flag == 0.0:
-        if burden >= 0:
-            progression_and_nadir(address, data, times, out, rtol, rtol, max_steps, burden, row)
-            flag = data[control + FLAG]  # a crossing located with derivatives turned to zero is none
-        for j in range(n):
-            final[j] = out[times.size - 1, j]
-            for k in range(save_index.size):
-                saved[k, j] = out[save_index[k], j]
-    elif flag == 0.0:
-        flag = -1.0
+    u = start.copy()
+    times = np.empty(grid.size + 2)
+    out = np.empty((grid.size + 2, n))
+    level = start[burden] if burden >= 0 else 0.0
+    if burden >= 0:
+        row[0], row[1], row[2], row[3] = -1.0, -1.0, level, 0.0
+    now, t_end = 0.0, grid[-1]
+    g, s = 0, 0
+    flag = 0.0
+    while True:
+        below = burden >= 0 and u[burden] <= level
+        k = give_doses(entries, k, stop, now, u, log, scale, data[control + CONTROL :])
+        if below and u[burden] > level:
+            crossing(row, now, now)
+        if now >= t_end:
+            break
+        end = entries[2][k] if k < stop else t_end
+        size, g = output_times(grid, g, now, end, times)
+        call_rhs(address, now, u.ctypes.data, out.ctypes.data, data.ctypes.data)
+        if data[control + BAD] != 0.0:  # not finite from the start
+            flag = max(data[control + FLAG], FLAG_NON_FINITE)
+            break
+        done = integrate(address, u, data, times[:size], out[:size], rtol, rtol, max_steps)
+        if done and data[control + FLAG] == 0.0 and burden >= 0:
+            watch(address, data, times[:size], out[:size], rtol, rtol, max_steps, burden, level, row)
+        flag = data[control + FLAG]  # a crossing located with derivatives turned to zero is none
+        if flag == 0.0 and not done:
+            flag = -1.0
+        if flag != 0.0:
+            break
+        # without the end: what is saved at a dose is the state after it
+        s = keep_saved(saved, s, save_at, times[: size - 1], out)
+        u[:] = out[size - 1]
+        now = end
+    final[:] = u
+    saved[s:] = u
     counts[0] = int(data[control + STEPS])
     counts[1] = int(data[control + CALLS])
+    if burden >= 0:
+        conclude(row, u[burden] > level, t_end)
     return flag
 
 
-def _lsoda_batch(address, u0, p, scale, times, save_index, rtol, max_steps, burden, rows, final,
+def _lsoda_batch(address, u0, p, scale, log, grid, save_at, entries, rtol, max_steps, burden, rows, final,
                  saved, flags, counts):  # fmt: skip
     for i in prange(u0.shape[0]):
         flags[i] = solve_one(
-            address, u0[i], p[i], scale, times, save_index, rtol, max_steps, burden, rows[i],
-            final[i], saved[i], counts[i],
+            address, u0[i], p[i], scale, log, grid, save_at, entries[0][i], entries[1][i], entries, rtol,
+            max_steps, burden, rows[i], final[i], saved[i], counts[i],
         )  # fmt: skip
 
 
@@ -245,7 +317,9 @@ def quiet_stderr() -> Iterator[None]:
         os.close(saved)
 
 
-def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -> ChunkResult:
+def solve_chunk(
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
+) -> ChunkResult:
     """Solve one chunk of patients.
 
     Parameters
@@ -255,17 +329,21 @@ def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -
         Initial values, natural units.
     p : ndarray, shape (patients, parameters)
     threads : int
+    doses : DosePlan, optional
+        What these patients are given; the jumps at time 0 are already in ``y0``.
     """
     from fastcart.solvers.status import Status
 
     model = problem.model
-    callback = _callback(model)
+    log = problem.log
+    callback = _callback(model, tuple(bool(x) for x in log), any(problem.infused))
     kernel = cached(_lsoda_batch, "the LSODA loop", parallel=True, **FAST)
     result = ChunkResult.empty(len(y0), problem)
     grid = np.linspace(0.0, problem.t_end, GRID + 1)
-    times = np.union1d(grid, problem.save_at)
-    save_index = np.searchsorted(times, problem.save_at)
-    u0 = to_internal(y0, problem.log, problem.scale)
+    if doses is not None:  # so that no time of the grid lies next to a dose
+        grid = canonical(grid, problem.t_end)
+    grid = np.union1d(grid, problem.save_at)
+    u0 = to_internal(y0, log, problem.scale)
     rows = np.full((len(y0), 4), np.nan)
     flags = np.zeros(len(y0))
     counts = np.zeros((len(y0), 2), dtype=np.int64)
@@ -275,8 +353,9 @@ def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -
     try:
         with quiet_stderr():
             kernel(
-                callback.address, u0, p, problem.scale, times, save_index, problem.rtol,
-                problem.max_steps, model.burden_index, rows, final, result.saved, flags, counts,
+                callback.address, u0, p, problem.scale, log, grid, problem.save_at,
+                entries_of(doses, len(y0)), problem.rtol, problem.max_steps, model.burden_index, rows, final,
+                result.saved, flags, counts,
             )  # fmt: skip
     finally:
         set_num_threads(previous)
@@ -289,9 +368,9 @@ def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -
     result.pfs, result.progression, _, result.t_nadir = rows.T.copy()
     if model.burden_index >= 0:
         b = model.burden_index
-        result.nadir = to_natural(rows[:, 2], problem.log[b], problem.scale[b])
-    result.final = to_natural(final, problem.log, problem.scale)
-    result.saved = to_natural(result.saved, problem.log, problem.scale)
+        result.nadir = to_natural(rows[:, 2], log[b], problem.scale[b])
+    result.final = to_natural(final, log, problem.scale)
+    result.saved = to_natural(result.saved, log, problem.scale)
     result.steps, result.rhs_calls = counts[:, 0].copy(), counts[:, 1].copy()
     result.t_reached = np.where(result.status == Status.ok, problem.t_end, np.nan)
     return result

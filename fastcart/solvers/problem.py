@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
 import numpy as np
 
@@ -29,6 +29,9 @@ class Problem:
         Variant of the engine, e.g. ``"Radau"`` for ``scipy``.
     max_steps_ahead : float
         Give a patient up early where the present step promises more steps than this to the horizon.
+    infused : tuple of bool
+        States that receive infusions; empty for none. These are not integrated in logarithm: a constant
+        inflow is not proportional to the state, and may start from an exact zero.
     """
 
     model: Model
@@ -39,11 +42,13 @@ class Problem:
     max_steps: int
     method: str | None = None
     max_steps_ahead: float = np.inf
+    infused: tuple[bool, ...] = ()
 
     @property
     def log(self) -> np.ndarray:
         """Which states are integrated in logarithm."""
-        return np.array([state.log for state in self.model.states])
+        log = np.array([state.log for state in self.model.states])
+        return log & ~np.array(self.infused) if self.infused else log
 
 
 @dataclass
@@ -87,6 +92,22 @@ class ChunkResult:
             t_reached=np.zeros(patients),
             saved=nan(patients, len(problem.save_at), states),
         )
+
+    def take(self, rows: np.ndarray) -> ChunkResult:
+        """Return the results of some rows."""
+        values = (getattr(self, item.name) for item in fields(self))
+        return ChunkResult(*(None if value is None else value[rows] for value in values))
+
+    def put(self, rows: np.ndarray, other: ChunkResult) -> None:
+        """Take over the results of some rows."""
+        for item in fields(self):
+            if item.name != "engine":
+                getattr(self, item.name)[rows] = getattr(other, item.name)
+        if other.engine is not None:
+            # texts of any length
+            names = np.full(len(self.status), None) if self.engine is None else self.engine.astype(object)
+            names[rows] = other.engine
+            self.engine = names
 
     def blank_failed(self) -> None:
         """Set the endpoints of patients that were not solved to NaN."""

@@ -12,6 +12,7 @@ import numpy as np
 from fastcart.errors import InputError
 from fastcart.solvers.arrays import natural_rhs
 from fastcart.solvers.compile import EXACT, cached, prepared_function
+from fastcart.solvers.doses import RATE, DosePlan, entries_of
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
 
@@ -20,24 +21,37 @@ DEFAULT_METHOD = "rk4"
 MAX_STEPS = 100_000_000  # about a minute for one patient
 
 
-def _published_batch(y0, p, h, steps, save_index, burden, rows, final, saved, status):  # noqa: C901
+def _published_batch(  # noqa: C901
+    y0, p, h, steps, save_index, entries, at, burden, rows, final, saved, status
+):
+    first_entry, last_entry, _, state, kind, value = entries
     n = y0.shape[1]
     y = np.empty(n)
     z = np.empty(n)
     k = np.empty(n)
     total = np.empty(n)
+    rate = np.empty(n)
     shift = (0.0, 0.5, 0.5, 1.0)
     weight = (1.0, 2.0, 2.0, 1.0)
     for i in range(y0.shape[0]):
         for j in range(n):
             y[j] = y0[i, j]
+            rate[j] = 0.0
         start = y[burden]
         lowest, t_lowest = start, 0
         last, first = 0, -1
         above = False
-        s = 0
+        s, e = 0, first_entry[i]
         for step in range(steps + 1):
             t = step * h
+            if y[burden] < lowest:
+                lowest, t_lowest = y[burden], step
+            while e < last_entry[i] and at[e] <= step:
+                if kind[e] == RATE:
+                    rate[state[e]] = value[e]
+                else:
+                    y[state[e]] += value[e]
+                e += 1
             while s < save_index.size and save_index[s] == step:
                 for j in range(n):
                     saved[i, s, j] = y[j]
@@ -48,8 +62,6 @@ def _published_batch(y0, p, h, steps, save_index, burden, rows, final, saved, st
             above = now_above
             if not above:
                 last = step
-            if y[burden] < lowest:
-                lowest, t_lowest = y[burden], step
             if step == steps:
                 break
             for j in range(n):
@@ -58,6 +70,7 @@ def _published_batch(y0, p, h, steps, save_index, burden, rows, final, saved, st
             for stage in range(4):  # one call site, so that the right-hand side is compiled once
                 rhs_into(t + shift[stage] * h, z, p[i], k)  # type: ignore[name-defined] # noqa: F821
                 for j in range(n):
+                    k[j] += rate[j]
                     total[j] += weight[stage] * k[j]
                     if stage < 3:
                         z[j] = y[j] + shift[stage + 1] * h * k[j]
@@ -103,7 +116,31 @@ def grid_index(problem: Problem) -> tuple[int, np.ndarray]:
     return int(index[-1]), index[:-1]
 
 
-def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -> ChunkResult:
+def dose_index(problem: Problem, doses: DosePlan | None) -> np.ndarray:
+    """Return the grid index of each dose entry.
+
+    Raises
+    ------
+    InputError
+        When a dose does not begin and end on the grid.
+    """
+    scheme = problem.model.published
+    if scheme is None or doses is None:
+        return np.empty(0, dtype=np.int64)
+    index = np.rint(doses.time / scheme.step).astype(np.int64)
+    off = np.abs(index * scheme.step - doses.time) > 1e-9 * np.maximum(1.0, doses.time)
+    if off.any():
+        raise InputError(
+            f"The published scheme of {problem.model.name!r} has a fixed step of {scheme.step:g} "
+            f"{problem.model.time_unit}, and doses must begin and end at multiples of it; "
+            f"{doses.time[off][0]:g} is none."
+        )
+    return index
+
+
+def solve_chunk(
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
+) -> ChunkResult:
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`. One thread is used."""
     model = problem.model
     steps, save_index = grid_index(problem)
@@ -118,8 +155,9 @@ def solve_chunk(problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int) -
     rows = np.full((len(y0), 4), np.nan)
     with np.errstate(all="ignore"):
         kernel(
-            y0, p, model.published.step, steps, save_index, max(model.burden_index, 0), rows,
-            result.final, result.saved, result.status,
+            y0, p, model.published.step, steps, save_index, entries_of(doses, len(y0)),
+            dose_index(problem, doses), max(model.burden_index, 0), rows, result.final, result.saved,
+            result.status,
         )  # fmt: skip
     if model.burden_index >= 0:
         result.pfs, result.progression, result.nadir, result.t_nadir = rows.T.copy()

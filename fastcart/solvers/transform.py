@@ -36,10 +36,11 @@ def natural_scalar(u, log, scale):
     return np.exp(u) if u != LOG_ZERO else 0.0
 
 
-def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...]) -> str:
+def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...], infused: bool) -> str:
     """Return the body lines that turn ``u``, ``p`` and ``scale`` (indexable) into ``du0, du1, ...``.
 
-    The lines call ``rhs``; they need the names ``t``, ``u``, ``p``, ``scale``, ``exp`` and ``nan``.
+    The lines call ``rhs``; they need the names ``t``, ``u``, ``p``, ``scale``, ``exp`` and ``nan``, and where
+    ``infused`` the rates of infusion ``r``, in natural units; states in logarithm have none.
     """
     lines = []
     for i in range(n_states):
@@ -55,5 +56,6 @@ def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...]) -
             # an inflow into an exact zero has no logarithm: NaN, which the engines report as such
             lines.append(f"    du{i} = f[{i}] / y{i} if y{i} > 0.0 else (0.0 if f[{i}] == 0.0 else nan)")
         else:
-            lines.append(f"    du{i} = f[{i}] / scale[{i}]")
+            inflow = f"(f[{i}] + r[{i}])" if infused else f"f[{i}]"
+            lines.append(f"    du{i} = {inflow} / scale[{i}]")
     return "\n".join(lines)

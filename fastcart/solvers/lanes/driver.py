@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastcart.solvers.compile import FAST
+from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.evaluate import LANES
 from fastcart.solvers.lanes.interpolate import coefficients, find, rise
@@ -20,10 +20,11 @@ from fastcart.solvers.transform import LOG_ZERO
 _L = LANES
 
 OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN = range(7)
+IDLE, EMPTY = -1, -2  # a lane without a patient: for good, or to be refilled
 JUMP, RATE = 0, 1  # kinds of dose entries: add to a state, set a rate of infusion
 
 
-@njit(**FAST)
+@njit(**INNER)
 def first_step(f, u, h_limit, tolerance, n):
     """A cautious first step: a hundredth of the time in which a state changes by itself.
 
@@ -42,7 +43,7 @@ def first_step(f, u, h_limit, tolerance, n):
     return min(h, h_limit)
 
 
-@njit(**FAST)
+@njit(**INNER)
 def start_block(ev, W, u0, p, first, f0, n, m):
     """Derivatives at the start of up to `LANES` patients at once."""
     count = min(_L, u0.shape[0] - first)
@@ -59,7 +60,7 @@ def start_block(ev, W, u0, p, first, f0, n, m):
             f0[first + l, i] = W[(2 * n + 1 + m + i) * _L + l]
 
 
-@njit(**FAST)
+@njit(**INNER)
 def load(l, j, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance):
     """Put patient ``j`` into lane ``l``."""
     t_end, times, burden = problem[0], problem[1], problem[2]
@@ -93,7 +94,7 @@ def load(l, j, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, dos
             crossing(Q, l, 0.0)
 
 
-@njit(**FAST)
+@njit(**INNER)
 def save_until(l, limit, inclusive, Q, U, U_old, K, position, saved, j, c, dense, h_stage, n, times):
     """Save what is due up to time ``limit``, from the interpolant of the last step."""
     t0, h = Q[q.T_OLD * _L + l], Q[q.H_USED * _L + l]
@@ -114,7 +115,7 @@ def save_until(l, limit, inclusive, Q, U, U_old, K, position, saved, j, c, dense
     Q[q.NEXT_SAVE * _L + l] = times[stop] if stop < times.size else np.inf
 
 
-@njit(**FAST)
+@njit(**INNER)
 def save_now(l, Q, U, position, saved, j, n, times):
     """Save the present state where a time to save is now (after a dose)."""
     k = position[l, 1]
@@ -126,13 +127,15 @@ def save_now(l, Q, U, position, saved, j, n, times):
     Q[q.NEXT_SAVE * _L + l] = times[k] if k < times.size else np.inf
 
 
-@njit(**FAST)
+@njit(**INNER)
 def give_doses(l, W, Q, U, position, j, n, m, problem, doses, log):
     """Apply all dose entries of this time, and set the next stop."""
     t_end, burden = problem[0], problem[2]
     stop, time, state, kind, value = doses[1], doses[2], doses[3], doses[4], doses[5]
     now = Q[q.T * _L + l]
     before = U[burden * _L + l] - Q[q.LEVEL * _L + l] if burden >= 0 else 0.0
+    if burden >= 0:  # the value just before a dose may be the nadir, without a turning point
+        candidate(Q, l, now, U[burden * _L + l])
     k = position[l, 0]
     while k < stop[j] and time[k] <= now:
         i = state[k]
@@ -153,7 +156,7 @@ def give_doses(l, W, Q, U, position, j, n, m, problem, doses, log):
             crossing(Q, l, now)
 
 
-@njit(**FAST)
+@njit(**INNER)
 def finish(l, Q, U, W, j, status, n, problem, rows, final, codes, counts, reached):
     """Write the results of a lane's patient."""
     burden = problem[2]
@@ -179,7 +182,7 @@ def finish(l, Q, U, W, j, status, n, problem, rows, final, codes, counts, reache
         rows[j, 3] = Q[q.T_LOWEST * _L + l]
 
 
-@njit(**FAST)
+@njit(**INNER)
 def diagnose(l, Q, W, K, U, n, m, log, limits):
     """Tell why a lane is in trouble."""
     for i in range(n):
@@ -198,15 +201,15 @@ def diagnose(l, Q, W, K, U, n, m, log, limits):
     return MAX_STEPS
 
 
-@njit(**FAST)
+@njit(**INNER)
 def park(l, Q, U, index, n):
     """Leave a lane idle: time stands still, no flags."""
-    index[l] = -1
+    index[l] = IDLE
     Q[q.STOP * _L + l] = Q[q.T * _L + l]
     Q[q.NEXT_SAVE * _L + l] = np.inf
 
 
-@njit(**FAST)
+@njit(**INNER)
 def extinction_time(l, Q, U, U_old, K, c, dense, h_stage, n, extinct, log):
     """Return theta at which the first watched state falls through its threshold, and that state."""
     degree = dense.shape[1]

@@ -45,7 +45,7 @@ SUBSTITUTES: dict[Any, Any] = {
 }
 
 
-def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
+def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = LANES) -> Any:
     """Compile the right-hand side for lanes.
 
     Parameters
@@ -55,14 +55,16 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
         Which states are integrated in logarithm here.
     infused : bool
         Whether rates of infusion are added to the derivatives.
+    lanes : int
+        Length of the rows.
 
     Returns
     -------
     numba cfunc
-        ``f(buffer)``; rows of `LANES` values: states, time, parameters, rates, derivatives (written).
+        ``f(buffer)``; rows of ``lanes`` values: states, time, parameters, rates, derivatives (written).
     """
     function = from_source(
-        _source(len(model.states), len(model.parameters), log, infused),
+        _source(len(model.states), len(model.parameters), log, infused, lanes),
         "evaluate_lanes",
         {
             "rhs": rebuild(model.rhs, FAST, SUBSTITUTES),
@@ -72,12 +74,11 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
             "carray": carray,
         },
     )
-    return cached(function, f"{model.name} for lanes", signature=_signature, **FAST)
+    return cached(function, f"{model.name} for lanes", signature=_signature, interleave=2, **FAST)
 
 
-def _source(n: int, m: int, log: tuple[bool, ...], infused: bool) -> str:
+def _source(n: int, m: int, log: tuple[bool, ...], infused: bool, L: int) -> str:
     t, p, r, f = n, n + 1, n + 1 + m, 2 * n + 1 + m
-    L = LANES
     lines = [
         "def evaluate_lanes(w_):",
         f"    w = carray(w_, ({evaluation_rows(n, m) * L},))",

@@ -12,15 +12,16 @@ import numpy as np
 from numba import carray, njit
 
 from fastcart.math import fast_power
-from fastcart.solvers.compile import FAST, cached, from_source
+from fastcart.solvers.compile import FAST, INNER, cached, from_source
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.evaluate import LANES
 from fastcart.solvers.lanes.layout import Offsets, offsets
 from fastcart.solvers.lanes.pointer import STEP_SIGNATURE, evaluate
 from fastcart.solvers.tableaus.base import ExplicitTableau
 
-INLINED: dict[str, Any] = {**FAST, "forceinline": True}
+INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 
+FEW = 16  # lanes whose extra stages are computed together
 SAFETY = 0.9
 SHRINK = 0.2
 GROW = 8.0
@@ -194,33 +195,52 @@ def accept(Q, o, n, alpha, beta, budget, smallest, horizon, ahead):
         flag += 2.0 if dips or peaks or crosses else 0.0
         flag += 4.0 if Q[o + q.NEXT_SAVE * _L + l] <= t_new else 0.0
         flag = flag if good else 0.0
-        hopeless = steps > SETTLED and horizon - t_new > ahead * h
+        since = Q[o + q.SINCE * _L + l] + 1.0
+        Q[o + q.SINCE * _L + l] = since
+        hopeless = since > SETTLED and not hit and horizon - t_new > ahead * h
         trouble = steps + rejected >= budget or hopeless or (h < smallest and not good)
         flag += 8.0 if trouble and t_new < horizon else 0.0
         Q[o + q.FLAG * _L + l] = flag
 
 
-@njit(**FAST)
-def extra_stages(ev, W, Q, U_old, K, n, m, stages, extra):
-    """Compute the stages that only the interpolant needs, for the last step of every lane."""
+@njit(**INNER)
+def extra_stages(ev, small, lanes, count, W, Q, U_old, K, n, m, stages, extra):
+    """Compute the stages that only the interpolant needs, for a few lanes after their last step.
+
+    Parameters
+    ----------
+    ev : int
+        Address of the right-hand side for rows of `FEW`.
+    small : ndarray
+        Buffer of that right-hand side.
+    lanes : ndarray of int
+        The first ``count`` name the lanes.
+    W, Q, U_old, K : ndarray
+        Buffers of all lanes; the stages are written behind the others in ``K``.
+    n, m, stages : int
+        Numbers of states, parameters, and stages without the extra ones.
+    extra : (ndarray, ndarray)
+        Nodes and rows of the extra stages.
+    """
     c, A = extra
-    size = n * _L
-    f_row = (2 * n + 1 + m) * _L
-    for x in range(c.size):
-        s = stages + x
-        for i in range(n):
-            for l in range(_L):
-                W[i * _L + l] = 0.0
-            for j in range(s):
-                a = A[x, j]
-                if a != 0.0:
-                    base = j * size + i * _L
-                    for l in range(_L):
-                        W[i * _L + l] += a * K[base + l]
-            for l in range(_L):
-                W[i * _L + l] = U_old[i * _L + l] + Q[q.H_USED * _L + l] * W[i * _L + l]
-        for l in range(_L):
-            W[n * _L + l] = Q[q.T_OLD * _L + l] + c[x] * Q[q.H_USED * _L + l]
-        evaluate(ev, W)
-        for k in range(size):
-            K[s * size + k] = W[f_row + k]
+    f_row = 2 * n + 1 + m
+    for start in range(0, count, FEW):
+        stop = min(start + FEW, count)
+        for s in range(start, stop):
+            l = lanes[s]
+            for r in range(n + 1, f_row):  # parameters and rates
+                small[r * FEW + s - start] = W[r * _L + l]
+        for x in range(c.size):
+            for s in range(start, stop):
+                l = lanes[s]
+                h = Q[q.H_USED * _L + l]
+                for i in range(n):
+                    total = 0.0
+                    for j in range(stages + x):
+                        total += A[x, j] * K[(j * n + i) * _L + l]
+                    small[i * FEW + s - start] = U_old[i * _L + l] + h * total
+                small[n * FEW + s - start] = Q[q.T_OLD * _L + l] + c[x] * h
+            evaluate(ev, small)
+            for s in range(start, stop):
+                for i in range(n):
+                    K[((stages + x) * n + i) * _L + lanes[s]] = small[(f_row + i) * FEW + s - start]

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 from numba import njit
 
-from fastcart.solvers.compile import FAST
+from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes.evaluate import LANES
 
 _L = LANES
 
 
-@njit(**FAST)
+@njit(**INNER)
 def coefficients(out, K, dense, h, i, n, lane):
     """Fill ``out`` with the polynomial of state ``i``; ``h`` multiplies the stages."""
     degree = dense.shape[1]
@@ -25,7 +25,7 @@ def coefficients(out, K, dense, h, i, n, lane):
             out[k] += dense[j, k] * stage
 
 
-@njit(**FAST)
+@njit(**INNER)
 def rise(c, degree, theta):
     """``u(theta) - u_old``."""
     value = 0.0
@@ -34,7 +34,7 @@ def rise(c, degree, theta):
     return value
 
 
-@njit(**FAST)
+@njit(**INNER)
 def slope(c, degree, theta):
     """Derivative of the interpolant by theta."""
     value = 0.0
@@ -43,33 +43,37 @@ def slope(c, degree, theta):
     return value
 
 
-@njit(**FAST)
+@njit(**INNER)
 def find(c, degree, start, low, high, of_slope, rising):
-    """Place in [low, high] where ``start + rise`` (or the slope) changes sign; bisection kept safe Newton.
+    """Place in [low, high] where ``start + rise`` (or the slope) changes sign.
 
-    ``rising`` says whether the function goes from negative to positive.
+    Regula falsi with the Illinois rule, and bisection where it stalls; ``rising`` says whether the function
+    goes from negative to positive. The ends must have opposite signs.
     """
     sign = 1.0 if rising else -1.0
-    theta = 0.5 * (low + high)
-    for _ in range(60):
-        if of_slope:
-            value = sign * slope(c, degree, theta)
-        else:
-            value = sign * (start + rise(c, degree, theta))
-        if value > 0.0:
-            high = theta
-        else:
-            low = theta
-        if high - low < 1e-14:
+    f_low = sign * (slope(c, degree, low) if of_slope else start + rise(c, degree, low))
+    f_high = sign * (slope(c, degree, high) if of_slope else start + rise(c, degree, high))
+    side = 0
+    for k in range(80):
+        width = high - low
+        if width < 1e-14:
             break
-        if of_slope:
+        theta = (low * f_high - high * f_low) / (f_high - f_low) if k % 8 != 7 else 0.5 * (low + high)
+        if not low < theta < high:
             theta = 0.5 * (low + high)
-            continue
-        tangent = sign * slope(c, degree, theta)
-        newton = theta - value / tangent if tangent > 0.0 else -1.0
-        inside = low < newton < high
-        moved = abs(newton - theta)
-        theta = newton if inside else 0.5 * (low + high)
-        if inside and moved < 1e-13:
+        f = sign * (slope(c, degree, theta) if of_slope else start + rise(c, degree, theta))
+        if f == 0.0:
+            return theta
+        if f > 0.0:
+            moved = high - theta
+            high, f_high = theta, f
+            f_low = 0.5 * f_low if side == 1 else f_low
+            side = 1
+        else:
+            moved = theta - low
+            low, f_low = theta, f
+            f_high = 0.5 * f_high if side == -1 else f_high
+            side = -1
+        if moved < 1e-13 and k > 1:
             break
-    return theta
+    return high

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-LANES = 32
+LANES = 64
 
 # rows of the buffer Q: one number per lane each
 T = 0  # time
@@ -33,7 +33,8 @@ SLOPE_NEW = 19
 ABOVE_OLD = 20
 ABOVE_NEW = 21
 SECOND = 22  # second error sum, for methods with two estimates
-Q_ROWS = 23
+SINCE = 23  # steps since the start or the last dose
+Q_ROWS = 24
 
 # values of ACCEPTED
 REJECTED_STEP = 0.0

@@ -6,6 +6,7 @@ import numpy as np
 
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.driver import (
+    EMPTY,
     NON_FINITE,
     OK,
     diagnose,
@@ -20,7 +21,7 @@ from fastcart.solvers.lanes.driver import (
     start_block,
 )
 from fastcart.solvers.lanes.evaluate import LANES
-from fastcart.solvers.lanes.explicit import extra_stages
+from fastcart.solvers.lanes.explicit import FEW, extra_stages
 from fastcart.solvers.lanes.interpolate import coefficients, rise
 from fastcart.solvers.lanes.pointer import evaluate, take_step
 from fastcart.solvers.lanes.watch import watch_burden
@@ -31,7 +32,7 @@ _POLL = 64  # steps between looks at the request to stop
 
 
 def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
-    step, ev, B, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance,
+    step, ev, ev_few, B, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance,
     limits, extinct, rows, final, saved, codes, counts, reached, cured, control,
 ):  # fmt: skip
     """Solve patients ``0 .. len(u0)``; see `fastcart.solvers.lanes.engine` for the arguments."""
@@ -46,31 +47,39 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
     K = B[places[4] : places[5]]
     c = np.zeros(dense.shape[1])
     f0 = np.zeros((patients, n))
-    index = np.full(_L, -1, np.int64)
+    index = np.full(_L, EMPTY, np.int64)
     position = np.zeros((_L, 2), np.int64)
     restart = np.zeros(_L, np.bool_)
     du = np.zeros(n)
     u = np.zeros(n)
     ends = np.ones(_L)
     which = np.full(_L, -1, np.int64)
+    lanes = np.zeros(_L, np.int64)
+    attention = np.zeros(_L, np.int64)
+    small = np.ones((3 * n + m + 1) * FEW)
     watch_extinction = False
     for i in range(n):
         watch_extinction = watch_extinction or extinct[i] > -np.inf
     for first in range(0, patients, _L):
         start_block(ev, W, u0, p, first, f0, n, m)
     following = 0
-    active = 0
-    for l in range(_L):
-        if following < patients:
-            load(l, following, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance)
-            following += 1
-            active += 1
-        else:
-            # an idle lane carries a patient that is there, so that its numbers stay ordinary
-            load(l, 0, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance)
-            park(l, Q, U, index, n)
+    active = min(_L, patients)
     turns = 0
+    refill = True
     while active > 0:
+        if refill:
+            for l in range(_L):
+                if index[l] == EMPTY:
+                    if following < patients or turns == 0:
+                        # a lane without a patient carries the last, so that its numbers stay ordinary
+                        load(
+                            l, min(following, patients - 1), W, Q, U, K, index, position, u0, p, f0, saved, n,
+                            m, problem, doses, tolerance,
+                        )  # fmt: skip
+                    if following >= patients:
+                        park(l, Q, U, index, n)
+                    following += 1
+            refill = False
         take_step(step, ev, B, burden)
         turns += 1
         if turns % _POLL == 0 and control[0] != 0:
@@ -80,28 +89,32 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             any_flag += Q[q.FLAG * _L + l]
         if any_flag == 0.0 and not watch_extinction:
             continue
-        # --- which lanes need the interpolant, and its extra stages
-        interpolate = False
+        # --- which lanes need attention, and which of them the interpolant with its extra stages
+        flagged = 0
+        few = 0
         for l in range(_L):
+            flag = int(Q[q.FLAG * _L + l])
+            falls = False
+            if watch_extinction and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
+                for i in range(n):
+                    falls = falls or U[i * _L + l] <= extinct[i]
+            if index[l] >= 0 and (flag != 0 or falls):
+                attention[flagged] = l
+                flagged += 1
+                if flag & (q.TURN | q.SAVE) or falls:
+                    lanes[few] = l
+                    few += 1
+        if few > 0 and extra[0].size > 0:
+            extra_stages(ev_few, small, lanes, few, W, Q, U_old, K, n, m, stages, extra)
+        # --- look after each flagged lane
+        again = False
+        emptied = 0
+        for k in range(flagged):
+            l = attention[k]
+            j = index[l]
             ends[l] = 1.0
             which[l] = -1
             restart[l] = False
-            if index[l] >= 0 and Q[q.ACCEPTED * _L + l] > 0.5:
-                flag = int(Q[q.FLAG * _L + l])
-                if flag & (q.TURN | q.SAVE):
-                    interpolate = True
-                if watch_extinction:
-                    for i in range(n):
-                        if extinct[i] > -np.inf and U[i * _L + l] <= extinct[i]:
-                            interpolate = True
-        if interpolate and extra[0].size > 0:
-            extra_stages(ev, W, Q, U_old, K, n, m, stages, extra)
-        # --- look after each flagged lane
-        again = False
-        for l in range(_L):
-            j = index[l]
-            if j < 0:
-                continue
             flag = int(Q[q.FLAG * _L + l])
             accepted = Q[q.ACCEPTED * _L + l] > 0.5
             h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
@@ -161,15 +174,11 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 finish(l, Q, U, W, j, done, n, problem, rows, final, codes, counts, reached)
                 control[1] += 1
                 restart[l] = False
-                if following < patients:
-                    load(
-                        l, following, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses,
-                        tolerance,
-                    )  # fmt: skip
-                    following += 1
-                else:
-                    park(l, Q, U, index, n)
+                index[l] = EMPTY
+                refill = True
+                if following + emptied >= patients:
                     active -= 1
+                emptied += 1
         if again:
             # one evaluation gives all restarted lanes their first stage
             for l in range(_L):
@@ -177,7 +186,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     W[i * _L + l] = U[i * _L + l]
                 W[n * _L + l] = Q[q.T * _L + l]
             evaluate(ev, W)
-            for l in range(_L):
+            for k in range(flagged):
+                l = attention[k]
                 if restart[l]:
                     for i in range(n):
                         f = W[(2 * n + 1 + m + i) * _L + l]
@@ -187,3 +197,4 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     Q[q.ACCEPTED * _L + l] = q.FRESH
                     Q[q.H * _L + l] = first_step(du, u, t_end, tolerance, n)
                     Q[q.ERROR_OLD * _L + l] = 1.0
+                    Q[q.SINCE * _L + l] = 0.0

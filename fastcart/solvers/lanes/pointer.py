@@ -6,7 +6,7 @@ from llvmlite import ir
 from numba import njit, types
 from numba.extending import intrinsic
 
-from fastcart.solvers.compile import FAST
+from fastcart.solvers.compile import INNER
 
 
 @intrinsic
@@ -24,7 +24,7 @@ def _call(typingctx, address, buffer):
     return signature, codegen
 
 
-@njit(**FAST)
+@njit(**INNER)
 def evaluate(address, buffer):
     """Evaluate the right-hand side of all lanes in their buffer."""
     _call(address, buffer.ctypes.data)
@@ -49,7 +49,7 @@ def _call_step(typingctx, address, ev, buffer, burden):
     return signature, codegen
 
 
-@njit(**FAST)
+@njit(**INNER)
 def take_step(address, ev, buffer, burden):
     """Advance all lanes by one step with the compiled step function at ``address``."""
     _call_step(address, ev, buffer.ctypes.data, burden)

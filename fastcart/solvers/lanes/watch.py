@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from numba import njit
 
-from fastcart.solvers.compile import FAST
+from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.evaluate import LANES
 from fastcart.solvers.lanes.interpolate import coefficients, find, rise
@@ -12,7 +12,7 @@ from fastcart.solvers.lanes.interpolate import coefficients, find, rise
 _L = LANES
 
 
-@njit(**FAST)
+@njit(**INNER)
 def crossing(Q, lane, t):
     """Record an upward crossing of the start."""
     if Q[q.FIRST * _L + lane] < 0.0:
@@ -20,7 +20,7 @@ def crossing(Q, lane, t):
     Q[q.LAST * _L + lane] = t
 
 
-@njit(**FAST)
+@njit(**INNER)
 def candidate(Q, lane, t, value):
     """Record a value that may be the nadir."""
     if value < Q[q.LOWEST * _L + lane]:
@@ -28,7 +28,7 @@ def candidate(Q, lane, t, value):
         Q[q.T_LOWEST * _L + lane] = t
 
 
-@njit(**FAST)
+@njit(**INNER)
 def watch_burden(Q, K, dense, h_stage, burden, n, lane, c, end):
     """Look at the burden inside the last step, up to ``theta = end``.
 

@@ -1,0 +1,273 @@
+"""Doses: schedules built in Python, and tables of doses checked against a model and its patients."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from pandas.api.types import is_list_like
+
+from fastcart.checks import count, is_whole, number, reason, shown
+from fastcart.errors import InputError, nearest
+from fastcart.patients import finite_numbers
+
+if TYPE_CHECKING:
+    from fastcart.model import Model
+    from fastcart.solvers.doses import DosePlan
+
+_REQUIRED = ("time", "state", "amount")
+_COLUMNS = (*_REQUIRED, "duration", "patient")
+_MAX_REPEATS = 1_000_000
+_MAX_SUGGESTED = 1000  # among more ids than this the nearest is not looked for
+
+
+@dataclass(frozen=True)
+class DosingSchedule:
+    """A schedule of doses, built dose by dose; every call returns a new schedule.
+
+    Parameters
+    ----------
+    doses : tuple of tuple
+        Time, state, amount, duration and patient of each dose.
+
+    Examples
+    --------
+    >>> from fastcart import DosingSchedule
+    >>> schedule = DosingSchedule().bolus(0, "TE", 1e7).infusion(7, "T4", 1e6, 2, every=7, repeats=1)
+    >>> schedule.table()
+       time state      amount  duration
+    0   0.0    TE  10000000.0       0.0
+    1   7.0    T4   1000000.0       2.0
+    2  14.0    T4   1000000.0       2.0
+    """
+
+    doses: tuple[tuple[float, str, float, float, Any], ...] = ()
+
+    def bolus(
+        self,
+        time: float,
+        state: str,
+        amount: float,
+        *,
+        every: float | None = None,
+        repeats: int = 0,
+        patient: Any = None,
+    ) -> DosingSchedule:
+        """Add an amount to a state at once.
+
+        Parameters
+        ----------
+        time : float
+            In the model's unit of time, from 0 on.
+        state : str
+        amount : float
+            In the state's unit, not negative.
+        every : float, optional
+            Interval between repeated doses.
+        repeats : int
+            How many more doses follow the first one.
+        patient : optional
+            Id of the one who gets it; None for everyone. A schedule holds either kind, not both.
+        """
+        return self._with(time, state, amount, 0.0, every, repeats, patient)
+
+    def infusion(
+        self,
+        time: float,
+        state: str,
+        amount: float,
+        duration: float,
+        *,
+        every: float | None = None,
+        repeats: int = 0,
+        patient: Any = None,
+    ) -> DosingSchedule:
+        """Add an amount to a state at a constant rate over a duration; the rest as for `bolus`."""
+        length = number(duration, "The duration of an infusion", positive=True)
+        return self._with(time, state, amount, length, every, repeats, patient)
+
+    def _with(self, time, state, amount, duration, every, repeats, patient) -> DosingSchedule:
+        begin, size = _not_negative(time, "The time of a dose"), _not_negative(amount, "The amount of a dose")
+        if not isinstance(state, str):
+            raise InputError(f"The state of a dose must be a name, not {shown(state)}.")
+        if not (is_whole(repeats) and repeats == 0):
+            repeats = min(count(repeats, "The number of repeats"), _MAX_REPEATS)
+        if (every is None) != (repeats == 0):
+            raise InputError(
+                "Repeated doses need both 'every' (the interval) and 'repeats' (how many follow)."
+            )
+        interval = 0.0 if every is None else number(every, "The interval 'every'", positive=True)
+        times = [begin + k * interval for k in range(int(repeats) + 1)]
+        return replace(self, doses=(*self.doses, *((t, state, size, duration, patient) for t in times)))
+
+    def __add__(self, other: DosingSchedule) -> DosingSchedule:
+        """Join two schedules."""
+        if not isinstance(other, DosingSchedule):
+            return NotImplemented
+        return DosingSchedule(self.doses + other.doses)
+
+    def __len__(self) -> int:
+        return len(self.doses)
+
+    def table(self) -> pd.DataFrame:
+        """Return the doses as a table: time, state, amount, duration, and patient where one was named.
+
+        Raises
+        ------
+        InputError
+            When some doses name a patient and others do not.
+        """
+        frame = pd.DataFrame(list(self.doses), columns=list(_COLUMNS))
+        named = [dose[4] is not None for dose in self.doses]
+        if any(named) and not all(named):
+            raise InputError(
+                "Some doses of the schedule name a patient and others do not; name the patient of each dose, "
+                "or of none."
+            )
+        return frame if any(named) else frame.drop(columns="patient")
+
+    def __repr__(self) -> str:
+        return f"DosingSchedule({len(self)} doses)"
+
+
+Doses = DosingSchedule | pd.DataFrame | Mapping[str, Any]
+
+
+def _warn(text: str) -> None:
+    warnings.warn(text, UserWarning, stacklevel=5)  # points at the caller of fastcart.solve
+
+
+def check_doses(
+    model: Model, doses: Doses | None, ids: np.ndarray, t_end: float, *, warn: Callable[[str], None] = _warn
+) -> DosePlan | None:
+    """Check a table of doses and turn it into what engines take.
+
+    Parameters
+    ----------
+    model : Model
+    doses : DosingSchedule, DataFrame, mapping or None
+        Columns ``time``, ``state``, ``amount``, and optionally ``duration`` (0 for a bolus) and
+        ``patient`` (without it every patient gets every dose); rows in any order.
+    ids : ndarray, shape (patients,)
+        Ids of the patients, in the order of their rows.
+    t_end : float
+        Horizon; a dose after it is left out, with a warning.
+    warn : callable
+        What is told about doses left out, one sentence.
+
+    Returns
+    -------
+    DosePlan or None
+        None where nothing is given.
+
+    Raises
+    ------
+    InputError
+        For a table that is empty or lacks a column; an unknown column, state or patient; a time, amount or
+        duration that is not a number or is negative.
+    """
+    if doses is None:
+        return None
+    from fastcart.solvers.doses import canonical, make_plan
+
+    frame = _as_frame(doses)
+    _check_columns(frame)
+    time = _column(frame, "time")
+    amount = _column(frame, "amount")
+    duration = _column(frame, "duration") if "duration" in frame else np.zeros(len(frame))
+    state = _places(frame["state"], pd.Index(model.state_names), f"a state of model {model.name!r}")
+    shared = "patient" not in frame
+    row = np.zeros(len(frame), dtype=np.int64)
+    if not shared:
+        empty = frame["patient"].isna().to_numpy()
+        if empty.any():
+            raise InputError(
+                f"The column 'patient' of the doses is empty in row {int(np.argmax(empty)) + 1}; name the "
+                "patient of each dose, or leave the column out to give every patient every dose."
+            )
+        row = _places(frame["patient"], pd.Index(ids), "among the ids of the patients")
+    begin = canonical(time, t_end)
+    with np.errstate(over="ignore"):
+        end = canonical(time + duration, t_end)
+    late = begin > t_end
+    if late.any():
+        be = "is" if late.sum() == 1 else "are"
+        warn(
+            f"{late.sum()} of {len(late)} doses {be} after the horizon {t_end:g} and {be} left out; "
+            "raise t_end to give them."
+        )
+    schedules = 1 if shared else len(ids)
+    plan = make_plan(schedules, len(model.states), row, begin, end, state, amount, t_end)
+    return plan.take(np.zeros(len(ids), dtype=np.int64)) if plan is not None and shared else plan
+
+
+def _as_frame(doses: Any) -> pd.DataFrame:
+    if isinstance(doses, DosingSchedule):
+        doses = doses.table()
+    if isinstance(doses, Mapping):
+        columns = dict(doses)
+        try:
+            doses = pd.DataFrame(columns if any(map(is_list_like, columns.values())) else [columns])
+        except (ValueError, TypeError) as error:
+            raise InputError(f"The doses are not a table: {reason(error)}.") from None
+    if not isinstance(doses, pd.DataFrame):
+        raise InputError(
+            "The doses must be a DataFrame, a mapping of columns or a fastcart.DosingSchedule, not "
+            f"{type(doses).__name__}."
+        )
+    return doses
+
+
+def _check_columns(frame: pd.DataFrame) -> None:
+    given = list(frame.columns)
+    for name in given:
+        if name not in _COLUMNS:
+            raise InputError(
+                f"The column {shown(name)} is not one of a table of doses." + nearest(name, _COLUMNS)
+            )
+        if given.count(name) > 1:
+            raise InputError(f"The column {name!r} is given twice in the table of doses.")
+    for name in _REQUIRED:
+        if name not in given:
+            raise InputError(
+                f"The table of doses has no column {name!r}; it needs 'time', 'state' and 'amount', and may "
+                "have 'duration' and 'patient'."
+            )
+    if frame.empty:
+        raise InputError("The table of doses is empty; give at least one row, or no table.")
+
+
+def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
+    what = f"The column {name!r} of the doses holds"
+    values = finite_numbers(frame[name], what, 0)
+    if (values < 0).any():
+        row = int(np.argmax(values < 0))
+        raise InputError(f"{what} {values[row]:g} in row {row + 1}; it must not be negative.")
+    return values
+
+
+def _places(column: pd.Series, known: pd.Index, what: str) -> np.ndarray:
+    """Return the place of each cell among the known names."""
+    try:
+        places = known.get_indexer(pd.Index(column.to_numpy(dtype=object)))
+    except TypeError:  # lists and the like
+        raise InputError(f"The column {column.name!r} of the doses must hold numbers or text.") from None
+    if (places < 0).any():
+        row = int(np.argmax(places < 0))
+        name = column.iloc[row]
+        hint = nearest(name, known) if len(known) <= _MAX_SUGGESTED else " Check the id."
+        raise InputError(
+            f"The {column.name} {shown(name)} of the dose in row {row + 1} is not {what}." + hint
+        )
+    return places.astype(np.int64)
+
+
+def _not_negative(value: Any, what: str) -> float:
+    result = number(value, what)
+    if result < 0:
+        raise InputError(f"{what} must not be negative, not {shown(value)}.")
+    return result

@@ -1,0 +1,205 @@
+"""Doses as every engine takes them: flat entries that the patients point into.
+
+An entry changes a state at one time: a jump adds an amount to it, a rate sets the constant inflow that lasts
+until the next rate of that state. Engines stop exactly at each entry and start anew behind it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastcart.solvers.compile import EXACT, cached
+
+JUMP, RATE = 0, 1  # kinds of entries
+
+_DIGITS = 13  # significant digits of times of doses
+
+Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+def canonical(times: np.ndarray, t_end: float) -> np.ndarray:
+    """Round times to 13 significant digits, and to the horizon what lies that near to it.
+
+    Then ``3 * 0.1`` and ``0.3`` are the same time, and no engine meets an interval too short to step over.
+    """
+    with np.errstate(all="ignore"):
+        exponent = np.floor(np.log10(times, where=times > 0, out=np.zeros(len(times))))
+        factor = 10.0 ** (_DIGITS - 1 - exponent)
+        rounded = np.round(times * factor) / factor
+        rounded = np.where(np.isfinite(rounded), rounded, times)  # next to the ends of what a float can hold
+        return np.where(np.abs(rounded - t_end) <= 1e-12 * t_end, t_end, rounded)
+
+
+@dataclass(frozen=True)
+class DosePlan:
+    """Doses of many patients; those that share a schedule point at the same entries.
+
+    Parameters
+    ----------
+    time : ndarray, shape (entries,)
+        Sorted for each schedule; at equal times jumps come before rates.
+    state : ndarray of int, shape (entries,)
+    kind : ndarray of int, shape (entries,)
+        `JUMP` or `RATE`.
+    value : ndarray, shape (entries,)
+        Amount, or amount per unit of time; natural units.
+    first, start, stop : ndarray of int, shape (patients,)
+        Entries ``first`` to ``start`` are jumps at time 0, which belong to the initial values;
+        ``start`` to ``stop`` are all others.
+    group : ndarray of int, shape (patients,)
+        Patients of one group have infusions into the same states.
+    infused : ndarray of bool, shape (groups, states)
+    """
+
+    time: np.ndarray
+    state: np.ndarray
+    kind: np.ndarray
+    value: np.ndarray
+    first: np.ndarray
+    start: np.ndarray
+    stop: np.ndarray
+    group: np.ndarray
+    infused: np.ndarray
+
+    @property
+    def entries(self) -> Entries:
+        """What engines take: start, stop, time, state, kind, value."""
+        return self.start, self.stop, self.time, self.state, self.kind, self.value
+
+    def take(self, rows: slice | np.ndarray) -> DosePlan:
+        """Return the doses of some of the patients."""
+        return replace(
+            self, first=self.first[rows], start=self.start[rows], stop=self.stop[rows], group=self.group[rows]
+        )
+
+    def add_initial(self, y0: np.ndarray) -> None:
+        """Add the jumps at time 0 to initial values (patients x states, natural units), in place."""
+        count = self.start - self.first
+        for k in range(int(count.max(initial=0))):
+            rows = np.flatnonzero(count > k)
+            entry = self.first[rows] + k
+            y0[rows, self.state[entry]] += self.value[entry]
+
+    def parts(self) -> Iterator[tuple[np.ndarray, tuple[bool, ...], DosePlan | None]]:
+        """Split the patients so that the solution of none depends on the doses of the others.
+
+        Yields
+        ------
+        rows : ndarray of int
+        infused : tuple of bool
+            States that receive an infusion; empty where there is none.
+        doses : DosePlan or None
+            Of these rows; None where nothing is given after time 0.
+        """
+        dosed = self.stop > self.start
+        for group in np.unique(self.group):
+            for given in (False, True):
+                rows = np.flatnonzero((self.group == group) & (dosed == given))
+                if rows.size:
+                    flags = self.infused[group]
+                    infused = tuple(bool(flag) for flag in flags) if flags.any() else ()
+                    yield rows, infused, self.take(rows) if given else None
+
+
+def entries_of(plan: DosePlan | None, patients: int) -> Entries:
+    """Return the entries of a plan, or none for each patient."""
+    if plan is not None:
+        return plan.entries
+    none = np.zeros(patients, dtype=np.int64)
+    return none, none, np.empty(0), np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0)
+
+
+def make_plan(
+    schedules: int, states: int, row: np.ndarray, time: np.ndarray, end: np.ndarray, state: np.ndarray,
+    amount: np.ndarray, t_end: float,
+) -> DosePlan | None:  # fmt: skip
+    """Turn doses into a plan with one patient for each schedule.
+
+    Parameters
+    ----------
+    schedules, states : int
+    row : ndarray of int, shape (doses,)
+        Whose dose it is, from 0 to ``schedules - 1``.
+    time, end : ndarray, shape (doses,)
+        Times from `canonical`; a dose whose end is not after its time is a bolus.
+    state : ndarray of int, shape (doses,)
+    amount : ndarray, shape (doses,)
+        Not negative; natural units.
+    t_end : float
+        Doses after this horizon are left out.
+
+    Returns
+    -------
+    DosePlan or None
+        None where no dose is left.
+    """
+    # a dose of nothing is no dose: it neither stops an engine nor changes how a state is integrated
+    given = (amount > 0) & (time <= t_end)
+    row, time, end, state, amount = (values[given] for values in (row, time, end, state, amount))
+    lasts = end > time
+    rates = _rates(row[lasts], state[lasts], time[lasts], end[lasts], amount[lasts], t_end)
+    jumps = (row[~lasts], time[~lasts], state[~lasts], amount[~lasts])
+    row, time, state, value = (np.concatenate(pair) for pair in zip(jumps, rates, strict=True))
+    kind = np.repeat([JUMP, RATE], [len(jumps[0]), len(rates[0])])
+    if not len(row):
+        return None
+    # the value is the last key, so that sums do not depend on the order of rows in the table
+    order = np.lexsort((value, state, kind, time, row))
+    row, time, state, kind, value = (values[order] for values in (row, time, state, kind, value))
+    bounds = np.searchsorted(row, np.arange(schedules + 1))
+    at_zero = np.bincount(row[(time == 0) & (kind == JUMP)], minlength=schedules)
+    flags = np.zeros((schedules, states), dtype=bool)
+    flags[row[kind == RATE], state[kind == RATE]] = True
+    group = np.zeros(schedules, dtype=np.int64)
+    for j in np.flatnonzero(flags.any(axis=0)):
+        group = np.unique(2 * group + flags[:, j], return_inverse=True)[1]
+    _, member = np.unique(group, return_index=True)
+    return DosePlan(
+        time, state, kind, value, bounds[:-1], bounds[:-1] + at_zero, bounds[1:], group, flags[member]
+    )
+
+
+def _rates(row, state, begin, end, amount, t_end):
+    """Turn infusions into rates to be set: rows, times, states, values."""
+    if not len(row):
+        return row, begin, state, amount
+    with np.errstate(over="ignore"):  # an infinite rate is found by the engines
+        rate = amount / (end - begin)
+    order = np.lexsort((rate, end, begin, state, row))
+    row, state, begin, end, rate = (values[order] for values in (row, state, begin, end, rate))
+    new = (np.diff(row, prepend=-1) != 0) | (np.diff(state, prepend=-1) != 0)
+    bounds = np.append(np.flatnonzero(new), len(row))
+    source = np.empty(2 * len(row), dtype=np.int64)
+    times, values = np.empty(2 * len(row)), np.empty(2 * len(row))
+    kernel = cached(_set_rates, "schedules of infusions", **EXACT)
+    count = kernel(bounds, begin, end, rate, t_end, source, times, values)
+    source = source[:count]
+    return row[source], times[:count], state[source], values[:count]
+
+
+def _set_rates(bounds, begin, end, rate, t_end, source, times, values):
+    """For each patient and state add up what runs, anew at each change: behind the last it is exactly 0."""
+    count = 0
+    for g in range(bounds.size - 1):
+        a, b = bounds[g], bounds[g + 1]
+        changes = np.sort(np.concatenate((begin[a:b], end[a:b])))
+        for c in range(changes.size):
+            t = changes[c]
+            if t >= t_end:
+                break
+            if c > 0 and t == changes[c - 1]:
+                continue
+            total = 0.0
+            for k in range(a, b):
+                if begin[k] > t:
+                    break
+                if t < end[k]:
+                    total += rate[k]
+            source[count] = a
+            times[count] = t
+            values[count] = total
+            count += 1
+    return count
