@@ -21,7 +21,7 @@ import pandas as pd
 import work
 
 import fastcart
-from fastcart import plotting
+from fastcart import bench, plotting
 from fastcart.reproduce.li_lei_2025 import figure6, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.figure6 import RESPONSE_DAYS
@@ -138,6 +138,11 @@ def speed() -> str:
     return markdown_table(head, rows, "l" + "r" * (len(head) - 1)) + f"\n\n{note}"
 
 
+def work_precision() -> str:
+    """Measure error against time of lanes and LSODA."""
+    return f"{bench.report('li_lei')} Measured on {today()}: {work.machine()}; {work.versions()}."
+
+
 def plan_a() -> str:
     """Compare plan A of Figure 6: as printed, repeated, accurate."""
     doses = plans.plan_a()
@@ -235,6 +240,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "population": population,
     "cytokines": cytokines,
     "speed": speed,
+    "work-precision": work_precision,
 }
 
 
