@@ -67,17 +67,17 @@ def ratio(typingctx, a, b):
 
 
 @njit(**_STRICT)
-def exp_bounded(x):
-    """Exponential function for x from -708 up; what the engine applies to logarithms of states.
-
-    Above 709.78 it is held there, at 1.8e308; NaN may come out as a number. The relative error is at most
-    7e-15: the Taylor polynomial ends at the power 11.
-    """
-    bounded = min(x, 709.78)
-    shifted = bounded * _LOG2_E + _ROUND
+def _exp_parts(x):
+    """Return the rest r of ``x = k ln 2 + r`` and ``2**(k - 1)``; the power k itself could overflow."""
+    shifted = x * _LOG2_E + _ROUND
     k = shifted - _ROUND
-    r = (bounded - k * _LN2_HIGH) - k * _LN2_LOW
-    q = 1.0 / 39916800.0
+    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    return r, _double((_bits(shifted) + 1022) << 52)
+
+
+@njit(**_STRICT)
+def _exp_from_power_11(r, q):
+    """Finish the Taylor polynomial of the exponential function from the power 11 down."""
     q = q * r + 1.0 / 3628800.0
     q = q * r + 1.0 / 362880.0
     q = q * r + 1.0 / 40320.0
@@ -88,32 +88,28 @@ def exp_bounded(x):
     q = q * r + 1.0 / 6.0
     q = q * r + 0.5
     q = q * r + 1.0
-    q = q * r + 1.0
-    return q * _double((_bits(shifted) + 1022) << 52) * 2.0  # 2**1024 itself would overflow
+    return q * r + 1.0
+
+
+@njit(**_STRICT)
+def exp_bounded(x):
+    """Exponential function for x from -708 up; what the engine applies to logarithms of states.
+
+    Above 709.78 it is held there, at 1.8e308; NaN may come out as a number. The relative error is at most
+    1e-14: the Taylor polynomial ends at the power 11.
+    """
+    r, half = _exp_parts(min(x, 709.78))
+    return _exp_from_power_11(r, 1.0 / 39916800.0) * half * 2.0
 
 
 @njit(**_STRICT)
 def exp(x):
     """Exponential function; 0 below -708 (no subnormals), infinite above 709.78, NaN for NaN."""
-    bounded = min(max(x, -708.0), 709.79)
-    shifted = bounded * _LOG2_E + _ROUND
-    k = shifted - _ROUND
-    r = (bounded - k * _LN2_HIGH) - k * _LN2_LOW
+    r, half = _exp_parts(min(max(x, -708.0), 709.79))
     q = 1.0 / 6227020800.0
     q = q * r + 1.0 / 479001600.0
     q = q * r + 1.0 / 39916800.0
-    q = q * r + 1.0 / 3628800.0
-    q = q * r + 1.0 / 362880.0
-    q = q * r + 1.0 / 40320.0
-    q = q * r + 1.0 / 5040.0
-    q = q * r + 1.0 / 720.0
-    q = q * r + 1.0 / 120.0
-    q = q * r + 1.0 / 24.0
-    q = q * r + 1.0 / 6.0
-    q = q * r + 0.5
-    q = q * r + 1.0
-    q = q * r + 1.0
-    y = q * _double((_bits(shifted) + 1022) << 52) * 2.0
+    y = _exp_from_power_11(r, q) * half * 2.0
     y = 0.0 if x < -708.0 else y
     y = math.inf if x > 709.782712893384 else y
     return y if x == x else x

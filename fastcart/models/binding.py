@@ -17,6 +17,30 @@ HALLEY_STEPS = 2
 
 
 @njit
+def _terms(x, A, B, D, K_1, K_2, K_3):
+    """Return ``bd, ad, ab, abd`` of ``a = 1 + K_1 x`` etc., and ``A, B, D`` times the product of the others.
+
+    All is kept as a multiple of a power of ``abd``, so that one division per iteration is enough.
+    """
+    a = 1.0 + K_1 * x
+    b = 1.0 + K_2 * x
+    d = 1.0 + K_3 * x
+    bd = b * d
+    ad = a * d
+    ab = a * b
+    return bd, ad, ab, ab * d, A * bd, B * ad, D * ab
+
+
+@njit
+def _fit(s, w, e, C):
+    """Return the root of ``x (1 + W/(1 + k x)) = C`` with ``W = s^2/w``, ``k = e/w``."""
+    q = w + s * s - e * C
+    root = math.sqrt(q * q + 4.0 * e * w * C)
+    # the two forms of the root of the quadratic, each free of cancellation on its side
+    return (2.0 * C * w if q >= 0.0 else root - q) / (q + root if q >= 0.0 else 2.0 * e)
+
+
+@njit
 def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
     """Return C*, the tumor cells that no T cell has bound, to rounding error.
 
@@ -30,46 +54,19 @@ def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
     A = K_1 * TE
     B = K_2 * TM
     D = K_3 * T4
-    # the fit at x = 0
     s = A + B + D
-    w = s + 1e-140  # the floor makes x = C where there are no T cells
-    e = A * K_1 + B * K_2 + D * K_3
-    q = w + s * s - e * C
-    root = math.sqrt(q * q + 4.0 * e * w * C)
-    # the two forms of the root of the quadratic, each free of cancellation on its side
-    x = (2.0 * C * w if q >= 0.0 else root - q) / (q + root if q >= 0.0 else 2.0 * e)
+    # the floor 1e-140 makes x = C where there are no T cells
+    x = _fit(s, s + 1e-140, A * K_1 + B * K_2 + D * K_3, C)
     for _ in range(FITS):
-        # everything times a power of a b d, so that one division is enough
-        a = 1.0 + K_1 * x
-        b = 1.0 + K_2 * x
-        d = 1.0 + K_3 * x
-        bd = b * d
-        ad = a * d
-        ab = a * b
-        Ab = A * bd
-        Ba = B * ad
-        Da = D * ab
+        bd, ad, ab, _, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
         s = Ab + Ba + Da
         Ab = Ab * bd
         Ba = Ba * ad
         Da = Da * ab
-        w = Ab + Ba + Da + 1e-140
-        e = Ab * K_1 + Ba * K_2 + Da * K_3
-        q = w + s * s - e * C
-        root = math.sqrt(q * q + 4.0 * e * w * C)
-        x = (2.0 * C * w if q >= 0.0 else root - q) / (q + root if q >= 0.0 else 2.0 * e)
+        x = _fit(s, Ab + Ba + Da + 1e-140, Ab * K_1 + Ba * K_2 + Da * K_3, C)
     for _ in range(HALLEY_STEPS):
-        a = 1.0 + K_1 * x
-        b = 1.0 + K_2 * x
-        d = 1.0 + K_3 * x
-        bd = b * d
-        ad = a * d
-        ab = a * b
-        abd = ab * d
+        bd, ad, ab, abd, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
         # the left side minus C, its slope, and half its negative curvature, times abd, abd^2, abd^3
-        Ab = A * bd
-        Ba = B * ad
-        Da = D * ab
         g = x * (abd + (Ab + Ba + Da)) - C * abd
         Ab = Ab * bd
         Ba = Ba * ad
@@ -78,19 +75,9 @@ def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
         bend = Ab * bd * K_1 + Ba * ad * K_2 + Da * ab * K_3
         x = max(x - g * slope * abd / (slope * slope + g * bend), 0.25 * x)
     # a Newton step for the last digits
-    a = 1.0 + K_1 * x
-    b = 1.0 + K_2 * x
-    d = 1.0 + K_3 * x
-    bd = b * d
-    ad = a * d
-    ab = a * b
-    abd = ab * d
-    Ab = A * bd
-    Ba = B * ad
-    Da = D * ab
+    bd, ad, ab, abd, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
     g = x * (abd + (Ab + Ba + Da)) - C * abd
-    x = x - g * abd / (abd * abd + (Ab * bd + Ba * ad + Da * ab))
-    return x
+    return x - g * abd / (abd * abd + (Ab * bd + Ba * ad + Da * ab))
 
 
 @njit

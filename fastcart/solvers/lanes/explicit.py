@@ -63,7 +63,8 @@ def step_function(tableau: ExplicitTableau, n: int, m: int) -> Any:
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
 
 
-def _sum(weights: np.ndarray, stage: int, size: int) -> str:
+def weighted_sum(weights: np.ndarray, stage: int, size: int) -> str:
+    """Return code for a sum over the stages from offset ``stage`` on, of state ``b // LANES``."""
     terms = [f"({w!r}) * B[{stage + j * size} + b + l]" for j, w in enumerate(weights.tolist()) if w != 0.0]
     return " + ".join(terms) or "0.0"
 
@@ -87,7 +88,8 @@ def _source(tableau: ExplicitTableau, n: int, m: int) -> str:
             "    for i in range(n):",
             f"        b = i * {L}",
             f"        for l in range({L}):",
-            f"            B[{W} + b + l] = B[{U} + b + l] + B[{h} + l] * ({_sum(tableau.A[s], K, size)})",
+            f"            total = {weighted_sum(tableau.A[s], K, size)}",
+            f"            B[{W} + b + l] = B[{U} + b + l] + B[{h} + l] * total",
             f"    for l in range({L}):",
             f"        B[{W + n * L} + l] = B[{t} + l] + {float(tableau.c[s])!r} * B[{h} + l]",
             "    evaluate(ev, B)",
@@ -106,7 +108,7 @@ def _source(tableau: ExplicitTableau, n: int, m: int) -> str:
                 f"        relative = B[{at.tolerance + n} + i]",
                 f"        for l in range({L}):",
                 f"            scale = absolute + relative * max(abs(B[{U} + b + l]), abs(B[{W} + b + l]))",
-                f"            e = B[{h} + l] * ({_sum(weights, K, size)}) / scale",
+                f"            e = B[{h} + l] * ({weighted_sum(weights, K, size)}) / scale",
                 f"            B[{e_row} + l] += e * e",
             ]
     if tableau.error_low is not None:

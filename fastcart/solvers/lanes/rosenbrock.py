@@ -18,9 +18,9 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from fastcart.solvers.compile import cached, from_source
+from fastcart.solvers.compile import FAST, cached, from_source
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.explicit import INLINED, accept, begin, step_footer, step_header
+from fastcart.solvers.lanes.explicit import INLINED, accept, begin, step_footer, step_header, weighted_sum
 from fastcart.solvers.lanes.layout import LANES, offsets
 from fastcart.solvers.lanes.pointer import STEP_SIGNATURE, evaluate
 from fastcart.solvers.tableaus.base import RosenbrockTableau
@@ -55,14 +55,7 @@ def step_function(tableau: RosenbrockTableau, n: int, m: int) -> Any:
             "jacobian": jacobian, "factor": factor, "substitute": substitute,
         },
     )  # fmt: skip
-    from fastcart.solvers.compile import FAST
-
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
-
-
-def _weighted(weights: np.ndarray, stage: int, size: int) -> str:
-    terms = [f"({w!r}) * B[{stage + j * size} + b + l]" for j, w in enumerate(weights.tolist()) if w != 0.0]
-    return " + ".join(terms) or "0.0"
 
 
 def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
@@ -91,7 +84,7 @@ def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
             "    for i in range(n):",
             f"        b = i * {L}",
             f"        for l in range({L}):",
-            f"            B[{W} + b + l] = B[{U} + b + l] + ({_weighted(tableau.A[s], first, size)})",
+            f"            B[{W} + b + l] = B[{U} + b + l] + ({weighted_sum(tableau.A[s], first, size)})",
             f"    for l in range({L}):",
             f"        B[{W + n * L} + l] = B[{t} + l] + {float(tableau.c[s])!r} * B[{h} + l]",
             "    evaluate(ev, B)",
@@ -99,7 +92,7 @@ def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
             f"        b = i * {L}",
             f"        for l in range({L}):",
             f"            B[{stage} + b + l] = (B[{F} + b + l]",
-            f"                + ({_weighted(tableau.C[s], first, size)}) / max(B[{h} + l], 1e-300)",
+            f"                + ({weighted_sum(tableau.C[s], first, size)}) / max(B[{h} + l], 1e-300)",
             f"                + {float(tableau.d[s])!r} * B[{h} + l] * B[{dT} + b + l])",
             f"    substitute(B, n, {A}, {stage})",
         ]
@@ -107,7 +100,7 @@ def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
         "    for i in range(n):",
         f"        b = i * {L}",
         f"        for l in range({L}):",
-        f"            B[{W} + b + l] = B[{U} + b + l] + ({_weighted(tableau.b, first, size)})",
+        f"            B[{W} + b + l] = B[{U} + b + l] + ({weighted_sum(tableau.b, first, size)})",
         f"    for l in range({L}):",
         f"        B[{W + n * L} + l] = B[{t} + l] + B[{h} + l]",
         f"        B[{Q + q.ERROR * L} + l] = 0.0",
@@ -120,7 +113,7 @@ def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
         f"        relative = B[{at.tolerance + n} + i]",
         f"        for l in range({L}):",
         f"            scale = absolute + relative * max(abs(B[{U} + b + l]), abs(B[{W} + b + l]))",
-        f"            e = ({_weighted(tableau.error, first, size)}) / scale",
+        f"            e = ({weighted_sum(tableau.error, first, size)}) / scale",
         f"            B[{Q + q.ERROR * L} + l] += e * e",
         *step_footer(at, n, last).splitlines(),
     ]
