@@ -56,6 +56,7 @@ def solve(
     method: str | None = None,
     rtol: float = 1e-6,
     atol: float | None = None,
+    extinction: float | None = None,
     max_steps: int = DEFAULT_MAX_STEPS,
     keep: Sequence[str] = (),
     threads: int | None = None,
@@ -92,6 +93,9 @@ def solve(
     atol : float, optional
         Absolute tolerance of the states that are not integrated in logarithm, in their units; default
         ``rtol`` times each state's ``scale``.
+    extinction : float, optional
+        Number of cells below which a state that may die out (the tumor) becomes an exact zero and stays
+        zero; default: never. For the engines ``auto`` and ``lanes``.
     max_steps : int
         Budget of steps per patient.
     keep : sequence of str
@@ -121,8 +125,9 @@ def solve(
     """
     model = as_model(model)
     problem = make_problem(
-        model, t_end=t_end, save_at=save_at, rtol=rtol, atol=atol, max_steps=max_steps, method=method
-    )
+        model, t_end=t_end, save_at=save_at, rtol=rtol, atol=atol, max_steps=max_steps, method=method,
+        extinction=extinction,
+    )  # fmt: skip
     name = resolve_engine(engine, problem)
     table = check_patients(model, patients, keep)
     plan = dose_plan(problem, name, doses, table.ids)
@@ -137,7 +142,7 @@ def solve(
                 trajectories.append(path)
     options = {
         "engine": name, "method": method, "t_end": problem.t_end, "rtol": rtol, "atol": atol,
-        "max_steps": max_steps, "seed": seed, "doses": doses is not None,
+        "extinction": extinction, "max_steps": max_steps, "seed": seed, "doses": doses is not None,
     }  # fmt: skip
     return BatchResult(
         endpoints=pd.concat(endpoints, ignore_index=True),
@@ -167,6 +172,7 @@ def make_problem(
     atol: float | None,
     max_steps: int = DEFAULT_MAX_STEPS,
     method: str | None = None,
+    extinction: float | None = None,
 ) -> Problem:
     """Check what is common to all patients."""
     horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
@@ -178,7 +184,13 @@ def make_problem(
     if atol is not None:
         scale[:] = number(atol, "The absolute tolerance atol", positive=True) / tolerance
     times = check_times(save_at, horizon)
-    return Problem(model, horizon, times, tolerance, scale, budget, method)
+    if extinction is not None:
+        extinction = number(extinction, "The threshold of extinction", positive=True)
+        if not any(state.extinction for state in model.states):
+            raise InputError(
+                f"Model {model.name!r} has no state that may die out; mark one with extinction=True."
+            )
+    return Problem(model, horizon, times, tolerance, scale, budget, method, extinction=extinction)
 
 
 def check_threads(threads: int | None) -> int:
@@ -199,6 +211,8 @@ def resolve_engine(engine: str, problem: Problem) -> str:
         raise InputError(
             f"Engine {engine!r} has no method {shown(method)}." + nearest(method, module.METHODS)
         )
+    if problem.extinction is not None and engine not in ("auto", "lanes"):
+        raise InputError(f"Engine {engine!r} knows no extinction; use 'auto' or 'lanes', or leave it off.")
     if engine == "published":
         module.grid_index(problem)
     return engine

@@ -86,6 +86,9 @@ def _add_run(commands: Any) -> None:
     run.add_argument("--t-end", type=float, metavar="D", help="horizon (default: the model's)")
     run.add_argument("--rtol", type=float, default=1e-6, metavar="R", help="default 1e-6")
     run.add_argument("--atol", type=float, metavar="A", help="default: rtol times a state's scale")
+    run.add_argument(
+        "--extinction", default="off", metavar="off|CELLS", help="below so many cells the tumor is gone"
+    )
     run.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     run.add_argument("--trajectories", type=Path, metavar="FILE", help="also write trajectories")
     times = run.add_mutually_exclusive_group()
@@ -139,6 +142,14 @@ def numbers(text: str, what: str) -> list[float]:
         raise InputError(f"{what} must be numbers separated by commas, not {text!r}.") from None
 
 
+def threshold(text: str) -> float:
+    """Parse the number of cells of ``--extinction``."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"--extinction must be 'off' or a number of cells, not {text!r}.") from None
+
+
 def _models(options: argparse.Namespace) -> int:
     from fastcart.describe import describe, listing
 
@@ -167,6 +178,7 @@ def _run(options: argparse.Namespace) -> int:
         t_end=options.t_end,
         rtol=options.rtol,
         atol=options.atol,
+        extinction=None if options.extinction == "off" else threshold(options.extinction),
         threads=options.threads,
         trajectories=options.trajectories,
         save_every=options.save_every,

@@ -44,6 +44,9 @@ class State:
         A small amount that still matters; the absolute tolerance of a state that is not in logarithm
         is ``rtol * scale``.
     description : str
+    extinction : bool
+        Whether the state may die out: where an extinction threshold is asked for, it becomes an exact
+        zero when it falls below, and stays zero until a dose.
     """
 
     name: str
@@ -52,6 +55,7 @@ class State:
     log: bool = False
     scale: float = 1.0
     description: str = ""
+    extinction: bool = False
 
 
 @dataclass(frozen=True)

@@ -27,8 +27,9 @@ class BatchResult:
         One row per patient: ``patient``, ``status``, ``pfs`` (last time at which the burden is at or
         below its start; the horizon when it still is, 0 when it never is), ``progression`` (first
         upward crossing, NaN where there is none), ``censored``, ``nadir`` and ``t_nadir``, ``final``
-        (burden at the horizon), ``final_<state>`` for every state, ``engine``, counters of the solver,
-        and the columns asked to be kept. Patients that failed have NaN endpoints.
+        (burden at the horizon), ``cured`` (the burden died out, where an extinction threshold is given),
+        ``final_<state>`` for every state, ``engine``, counters of the solver, and the columns asked to be
+        kept. Patients that failed have NaN endpoints.
     trajectories : DataFrame or None
         ``patient``, ``t``, states and observables, when ``save_at`` was given.
     model : Model
@@ -99,6 +100,7 @@ def endpoints_frame(
         "nadir": result.nadir,
         "t_nadir": result.t_nadir,
         "final": burden,
+        "cured": result.cured,
     }
     for j, name in enumerate(model.state_names):
         columns[f"final_{name}"] = result.final[:, j]

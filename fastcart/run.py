@@ -41,6 +41,7 @@ def run_files(
     t_end: float | None = None,
     rtol: float = 1e-6,
     atol: float | None = None,
+    extinction: float | None = None,
     threads: int | None = None,
     trajectories: Path | None = None,
     save_every: float | None = None,
@@ -67,7 +68,9 @@ def run_files(
     """
     model = as_model(model)
     times = save_times(model, t_end, trajectories, save_every, save_at)
-    problem = make_problem(model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method)
+    problem = make_problem(
+        model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method, extinction=extinction
+    )
     name = resolve_engine(engine, problem)
     threads = check_threads(threads)
     keep = check_keep(model, keep)

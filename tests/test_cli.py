@@ -508,3 +508,17 @@ def test_the_command_in_a_process_of_its_own(folder):
     )
     assert_refused(Outcome(again.returncode, again.stdout, again.stderr), "--force")
     assert pd.read_parquet("o.parquet")["final_C"].tolist() == expected().endpoints["final_C"].tolist()
+
+
+def test_extinction_on_the_command_line(tmp_path, capsys):
+    patients, out = tmp_path / "patients.csv", tmp_path / "out.csv"
+    patients.write_text("T4\n1e4\n5e4\n")
+    arguments = ["run", "li_lei", "--patients", str(patients), "--out", str(out)]
+    assert main([*arguments, "--extinction", "1"]) == 0
+    assert pd.read_csv(out)["cured"].tolist() == [False, True]  # nadirs of 2.9 and 0.007 cells
+    assert main([*arguments, "--force", "--extinction", "off"]) == 0
+    assert not pd.read_csv(out)["cured"].any()
+    for wrong in ("soon", "-1", "nan"):
+        capsys.readouterr()
+        assert main([*arguments, "--force", "--extinction", wrong]) == 2
+        assert "xtinction" in capsys.readouterr().err

@@ -304,3 +304,52 @@ def test_counts_of_work_on_the_default_population():
     for method, rtol, steps in (("tsit5", 1e-6, 145), ("dop853", 1e-8, 102), ("vern7", 1e-6, 88)):
         ends = lane_solve("li_lei", patients, method=method, rtol=rtol).endpoints
         assert (ends["steps"] + ends["rejected"]).mean() < steps
+
+
+# --- extinction -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("method", ["tsit5", "dop853", "rodas5p"])
+def test_a_tumor_that_falls_below_the_threshold_is_gone(method):
+    problem = ALL["dip"]
+    model = Model(
+        "mortal_dip", [State("y", default=5.0, log=True, extinction=True)], problem.model.parameters,
+        problem.model.rhs, t_end=20.0, burden="y",
+    )  # fmt: skip
+    # 5 exp(a (t - m)^2 - a m^2) falls through 1 where (t - m)^2 = m^2 - ln 5 / a
+    gone = 7.3 - np.sqrt(7.3**2 - np.log(5) / 0.11)
+    times = [0.0, 0.9 * gone, gone + 1e-6, 10.0, 20.0]
+    result = lane_solve(model, 1, method=method, rtol=1e-9, extinction=1.0, save_at=times)
+    row = result.endpoints.iloc[0]
+    assert row.cured
+    assert row.censored
+    assert (row.pfs, row.final, row.nadir) == (20.0, 0.0, 0.0)
+    assert row.t_nadir == pytest.approx(gone, abs=1e-7)
+    np.testing.assert_allclose(
+        result.trajectories["y"][:2], problem.solution(np.array(times[:2]))[:, 0], rtol=1e-7
+    )
+    assert (result.trajectories["y"][2:] == 0.0).all()
+
+
+def test_extinction_changes_only_those_who_fall_below():
+    from conftest import draw_patients
+
+    patients = draw_patients(300, seed=6)
+    plain = fastcart.solve("li_lei", patients).endpoints
+    mortal = fastcart.solve("li_lei", patients, extinction=1.0).endpoints
+    below = plain["nadir"] < 1.0
+    assert 0 < below.sum() < len(patients)
+    np.testing.assert_array_equal(mortal["cured"], below)
+    assert not plain["cured"].any()
+    assert (mortal.loc[below, "pfs"] == 200.0).all()
+    assert (mortal.loc[below, "final"] == 0.0).all()
+    pd.testing.assert_frame_equal(plain[~below], mortal[~below], check_exact=True)
+
+
+def test_extinction_needs_a_state_that_may_die_out_and_an_engine_that_knows_it():
+    with pytest.raises(fastcart.InputError, match="die out"):
+        fastcart.solve(ALL["dip"].model, 1, extinction=1.0)
+    with pytest.raises(fastcart.InputError, match="knows no extinction"):
+        fastcart.solve("li_lei", 1, extinction=1.0, engine="lsoda")
+    with pytest.raises(fastcart.InputError, match="positive"):
+        fastcart.solve("li_lei", 1, extinction=-1.0)

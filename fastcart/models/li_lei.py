@@ -47,7 +47,7 @@ CELLS = (
     State("TE", "cells", 1e7, description="effector CAR-T cells"),
     State("TM", "cells", 1e3, description="memory CAR-T cells"),
     State("Tr", "cells", 1e3, log=True, description="regulatory CAR-T cells"),
-    State("C", "cells", 1e6, log=True, description="tumor cells"),
+    State("C", "cells", 1e6, log=True, description="tumor cells", extinction=True),
     State("M", "cells", 1e2, description="macrophages"),
 )
 

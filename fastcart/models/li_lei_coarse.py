@@ -65,7 +65,7 @@ def li_lei_coarse(killing: str = "free") -> Model:
         states=(
             State("TE", "cells", 1e7, description="effector CAR-T cells"),
             State("TM", "cells", 1e3, description="memory CAR-T cells"),
-            State("C", "cells", 1e6, log=True, description="tumor cells"),
+            State("C", "cells", 1e6, log=True, description="tumor cells", extinction=True),
         ),
         parameters=parameters,
         rhs=functions["rhs"],

@@ -37,7 +37,8 @@ def solve_chunk(
     if problem.max_steps <= EXPLICIT_STEPS:
         return result
     _again(result, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
-    _again(result, lsoda, problem, y0, p, threads, doses)
+    if problem.extinction is None:  # LSODA knows no extinction
+        _again(result, lsoda, problem, y0, p, threads, doses)
     return result
 
 

@@ -32,6 +32,8 @@ class Problem:
     infused : tuple of bool
         States that receive infusions; empty for none. These are not integrated in logarithm: a constant
         inflow is not proportional to the state, and may start from an exact zero.
+    extinction : float or None
+        Threshold below which states that may die out become zero.
     """
 
     model: Model
@@ -43,6 +45,15 @@ class Problem:
     method: str | None = None
     max_steps_ahead: float = np.inf
     infused: tuple[bool, ...] = ()
+    extinction: float | None = None
+
+    @property
+    def extinct_below(self) -> np.ndarray:
+        """Threshold of each state in the integrated variables; -infinity for none."""
+        marked = np.array([state.extinction for state in self.model.states])
+        if self.extinction is None:
+            return np.full(len(marked), -np.inf)
+        return np.where(marked, np.where(self.log, np.log(self.extinction), self.extinction), -np.inf)
 
     @property
     def log(self) -> np.ndarray:
@@ -66,6 +77,7 @@ class ChunkResult:
     rhs_calls: np.ndarray
     t_reached: np.ndarray
     saved: np.ndarray
+    cured: np.ndarray
     engine: np.ndarray | None = field(default=None)
 
     @classmethod
@@ -91,6 +103,7 @@ class ChunkResult:
             rhs_calls=zeros(),
             t_reached=np.zeros(patients),
             saved=nan(patients, len(problem.save_at), states),
+            cured=np.zeros(patients, dtype=np.bool_),
         )
 
     def take(self, rows: np.ndarray) -> ChunkResult:
@@ -114,5 +127,6 @@ class ChunkResult:
         failed = self.status != Status.ok
         for values in (self.pfs, self.progression, self.nadir, self.t_nadir, self.final):
             values[failed] = np.nan
+        self.cured[failed] = False
         if self.saved.size:
             self.saved[failed] = np.nan

@@ -210,23 +210,41 @@ def park(l, Q, U, index, n):
 
 
 @njit(**INNER)
-def extinction_time(l, Q, U, U_old, K, c, dense, h_stage, n, extinct, log):
-    """Return theta at which the first watched state falls through its threshold, and that state."""
+def may_die(l, Q, U, U_old, K, n, last, extinct):
+    """Whether a watched state ends the step below its threshold, or may dip below it inside the step.
+
+    ``last`` is where the derivatives at the end of the step begin.
+    """
+    for i in range(n):
+        if extinct[i] > -np.inf:
+            u0, u1 = U_old[i * _L + l], U[i * _L + l]
+            s0, s1 = K[i * _L + l], K[last + i * _L + l]
+            dips = s0 < 0.0 and s1 > 0.0 and min(u0, u1) - Q[q.H_USED * _L + l] * (s1 - s0) <= extinct[i]
+            if u1 <= extinct[i] or dips:
+                return True
+    return False
+
+
+@njit(**INNER)
+def extinction_time(l, U, U_old, K, c, dense, h_stage, n, last, extinct, log):
+    """Return theta at which the first watched state falls through its threshold, and that state or -1."""
     degree = dense.shape[1]
     place, which = 2.0, -1
     for i in range(n):
         threshold = extinct[i]
-        zero = log[i] and U_old[i * _L + l] == LOG_ZERO
-        if threshold == -np.inf or zero:
-            continue
         u0, u1 = U_old[i * _L + l], U[i * _L + l]
-        if u0 > threshold and u1 <= threshold:
-            coefficients(c, K, dense, h_stage, i, n, l)
-            theta = find(c, degree, u0 - threshold, 0.0, 1.0, False, False)
-        elif u0 <= threshold and (log[i] or u0 != 0.0):
+        if threshold == -np.inf or (u0 == LOG_ZERO if log[i] else u0 == 0.0):
+            continue
+        theta = 2.0
+        if u0 <= threshold:
             theta = 0.0
         else:
-            continue
+            end = 1.0
+            coefficients(c, K, dense, h_stage, i, n, l)
+            if u1 > threshold and K[i * _L + l] < 0.0 and K[last + i * _L + l] > 0.0:
+                end = find(c, degree, 0.0, 0.0, 1.0, True, True)
+            if (u1 if end == 1.0 else u0 + rise(c, degree, end)) <= threshold:
+                theta = find(c, degree, u0 - threshold, 0.0, end, False, False)
         if theta < place:
             place, which = theta, i
     return place, which

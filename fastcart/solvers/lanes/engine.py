@@ -100,8 +100,7 @@ def solve_chunk(
     rows = np.full((patients, 4), np.nan)
     final = np.full((patients, n), np.nan)
     counts = np.zeros((patients, 2), dtype=np.int64)
-    cured = np.zeros(patients, dtype=np.bool_)
-    extinct = np.full(n, -np.inf)
+    extinct = problem.extinct_below
     begin, end, *entries = entries_of(doses, patients)
     shared = (problem.t_end, problem.save_at, model.burden_index)
     control = np.zeros(2, dtype=np.int64)
@@ -115,7 +114,8 @@ def solve_chunk(
             step.address, callback.address, few.address, buffer, places, u0[a:b], p[a:b], shared,
             (begin[a:b], end[a:b], *entries), log, method.blocks, method.dense,
             method.scaled_by_step, method.extra, tolerance, limits, extinct, rows[a:b], final[a:b],
-            result.saved[a:b], result.status[a:b], counts[a:b], result.t_reached[a:b], cured[a:b], control,
+            result.saved[a:b], result.status[a:b], counts[a:b], result.t_reached[a:b], result.cured[a:b],
+            control,
         )  # fmt: skip
 
     in_threads(run, patients, threads, control)

@@ -74,7 +74,8 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = 
             "carray": carray,
         },
     )
-    return cached(function, f"{model.name} for lanes", signature=_signature, interleave=2, **FAST)
+    label = f"{model.name} for lanes" if lanes == LANES else f"{model.name} for its dense output"
+    return cached(function, label, signature=_signature, interleave=2, **FAST)
 
 
 def _source(n: int, m: int, log: tuple[bool, ...], infused: bool, L: int) -> str:

@@ -15,6 +15,7 @@ from fastcart.solvers.lanes.driver import (
     first_step,
     give_doses,
     load,
+    may_die,
     park,
     save_now,
     save_until,
@@ -57,6 +58,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
     lanes = np.zeros(_L, np.int64)
     attention = np.zeros(_L, np.int64)
     small = np.ones((3 * n + m + 1) * FEW)
+    last = (stages - 1) * size  # derivatives at the end of the step
     watch_extinction = False
     for i in range(n):
         watch_extinction = watch_extinction or extinct[i] > -np.inf
@@ -96,8 +98,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             flag = int(Q[q.FLAG * _L + l])
             falls = False
             if watch_extinction and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
-                for i in range(n):
-                    falls = falls or U[i * _L + l] <= extinct[i]
+                falls = may_die(l, Q, U, U_old, K, n, last, extinct)
             if index[l] >= 0 and (flag != 0 or falls):
                 attention[flagged] = l
                 flagged += 1
@@ -119,7 +120,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             accepted = Q[q.ACCEPTED * _L + l] > 0.5
             h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
             if watch_extinction and accepted:
-                place, state = extinction_time(l, Q, U, U_old, K, c, dense, h_stage, n, extinct, log)
+                place, state = extinction_time(l, U, U_old, K, c, dense, h_stage, n, last, extinct, log)
                 if state >= 0:
                     ends[l] = place
                     which[l] = state
