@@ -8,7 +8,6 @@ and comes back as an exact zero.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 
 LOG_FLOOR = -690.0  # exp(-690) = 1e-300, still a normal number
 LOG_ZERO = -1e5  # stands for ln 0
@@ -26,14 +25,6 @@ def to_natural(u: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray:
     with np.errstate(under="ignore"):
         natural = np.where(exponent != LOG_ZERO, np.exp(exponent), 0.0)
     return np.where(log, natural, u * scale)
-
-
-@njit
-def natural_scalar(u, log, scale):
-    """Natural value of one integrated variable."""
-    if not log:
-        return u * scale
-    return np.exp(u) if u != LOG_ZERO else 0.0
 
 
 def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...], infused: bool) -> str:

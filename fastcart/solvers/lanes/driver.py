@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.compile import INNER
+from fastcart.solvers.doses import RATE
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.evaluate import LANES
 from fastcart.solvers.lanes.interpolate import coefficients, find, rise
@@ -21,7 +22,6 @@ _L = LANES
 
 OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN = range(7)
 IDLE, EMPTY = -1, -2  # a lane without a patient: for good, or to be refilled
-JUMP, RATE = 0, 1  # kinds of dose entries: add to a state, set a rate of infusion
 
 
 @njit(**INNER)

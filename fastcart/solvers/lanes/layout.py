@@ -46,7 +46,6 @@ AT_STOP = 1
 TURN = 2  # the burden crosses its start or has a turning point
 SAVE = 4
 TROUBLE = 8
-EXTINCT = 16
 
 
 @dataclass(frozen=True)
