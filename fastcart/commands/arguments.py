@@ -1,0 +1,46 @@
+"""Arguments that several commands share, and how texts of the command line become values."""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from fastcart.errors import InputError
+
+
+def add_model_options(parser: argparse.ArgumentParser) -> None:
+    """Add ``--option NAME=VALUE``."""
+    parser.add_argument(
+        "--option",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a named option of the model, e.g. killing=free (may be repeated)",
+    )
+
+
+def model_options(texts: Sequence[str]) -> dict[str, str]:
+    """Parse ``NAME=VALUE`` texts."""
+    options = {}
+    for text in texts:
+        name, equals, value = text.partition("=")
+        if not equals or not name:
+            raise InputError(f"A model option must be given as NAME=VALUE, not {text!r}.")
+        options[name] = value
+    return options
+
+
+def numbers(text: str, what: str) -> list[float]:
+    """Parse a list of numbers separated by commas."""
+    try:
+        return [float(part) for part in text.split(",")]
+    except ValueError:
+        raise InputError(f"{what} must be numbers separated by commas, not {text!r}.") from None
+
+
+def threshold(text: str) -> float:
+    """Parse the number of cells of ``--extinction``."""
+    try:
+        return float(text)
+    except ValueError:
+        raise InputError(f"--extinction must be 'off' or a number of cells, not {text!r}.") from None

@@ -1,0 +1,26 @@
+"""The command ``fastcart bench``: error against time on this machine."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+
+def register(commands: Any) -> None:
+    """Add the command ``bench``."""
+    bench = commands.add_parser("bench", help="measure error against time of the engines on this machine")
+    bench.add_argument("model", nargs="?", default="li_lei", metavar="MODEL", help="default: li_lei")
+    bench.add_argument("--patients", type=int, default=20_000, metavar="N", help="default: 20000")
+    bench.add_argument("--threads", type=int, default=1, metavar="N", help="default: 1")
+    bench.set_defaults(action=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the table of error against time."""
+    from fastcart.batch import check_threads
+    from fastcart.bench import report
+    from fastcart.checks import count
+
+    size = count(options.patients, "The number of patients")
+    print(report(options.model, patients=size, threads=check_threads(options.threads)))
+    return 0

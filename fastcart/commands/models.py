@@ -1,0 +1,33 @@
+"""The command ``fastcart models``: list the models, or describe one."""
+
+from __future__ import annotations
+
+import argparse
+from typing import Any
+
+from fastcart.commands.arguments import add_model_options, model_options
+
+
+def register(commands: Any) -> None:
+    """Add the command ``models``."""
+    models = commands.add_parser(
+        "models", help="list the models, or show states, parameters and sources of one"
+    )
+    models.add_argument("name", nargs="?", metavar="NAME")
+    models.add_argument("--json", action="store_true", help="machine-readable output")
+    add_model_options(models)
+    models.set_defaults(action=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Print the list of models, or the description of one."""
+    from fastcart.describe import describe, listing
+
+    if options.name is None:
+        print(listing(as_json=options.json))
+    else:
+        from fastcart.models import get
+
+        model = get(options.name, **model_options(options.option))
+        print(describe(model, as_json=options.json))
+    return 0

@@ -1,0 +1,72 @@
+"""The command ``fastcart run``: patients in, endpoints out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+from typing import Any
+
+from fastcart.commands.arguments import add_model_options, model_options, numbers, threshold
+
+
+def register(commands: Any) -> None:
+    """Add the command ``run``."""
+    parser = commands.add_parser("run", help="solve a table of patients, write a table of endpoints")
+    parser.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
+    parser.add_argument("--patients", required=True, type=Path, metavar="FILE", help=".csv or .parquet")
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help=".csv or .parquet")
+    parser.add_argument(
+        "--doses", type=Path, metavar="FILE", help="time, state, amount[, duration][, patient]"
+    )
+    parser.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
+    parser.add_argument("--method", help="variant of the engine, e.g. Radau for scipy")
+    parser.add_argument("--t-end", type=float, metavar="D", help="horizon (default: the model's)")
+    parser.add_argument("--rtol", type=float, default=1e-6, metavar="R", help="default 1e-6")
+    parser.add_argument("--atol", type=float, metavar="A", help="default: rtol times a state's scale")
+    parser.add_argument(
+        "--extinction", default="off", metavar="off|CELLS", help="below so many cells the tumor is gone"
+    )
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.add_argument("--trajectories", type=Path, metavar="FILE", help="also write trajectories")
+    times = parser.add_mutually_exclusive_group()
+    times.add_argument("--save-every", type=float, metavar="D", help="times of the trajectories")
+    times.add_argument("--save-at", metavar="D,D,...", help="times of the trajectories")
+    parser.add_argument(
+        "--keep", nargs="+", default=[], metavar="COLUMN", help="columns to copy to the endpoints"
+    )
+    parser.add_argument("--force", action="store_true", help="replace existing output files")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    add_model_options(parser)
+    parser.set_defaults(action=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Solve a table of patients."""
+    from fastcart.models import get
+    from fastcart.run import run_files
+
+    model = get(options.model, **model_options(options.option))
+    summary = run_files(
+        model,
+        options.patients,
+        options.out,
+        doses=options.doses,
+        engine=options.engine,
+        method=options.method,
+        t_end=options.t_end,
+        rtol=options.rtol,
+        atol=options.atol,
+        extinction=None if options.extinction == "off" else threshold(options.extinction),
+        threads=options.threads,
+        trajectories=options.trajectories,
+        save_every=options.save_every,
+        save_at=None if options.save_at is None else numbers(options.save_at, "--save-at"),
+        keep=options.keep,
+        force=options.force,
+        progress=False if options.quiet else None,
+        warn=lambda text: print(f"fastcart: {text}", file=sys.stderr),
+    )
+    if not options.quiet:
+        print(summary)
+    return 0
