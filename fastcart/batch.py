@@ -19,6 +19,14 @@ import pandas as pd
 from fastcart.checks import count, first_line, number, shown
 from fastcart.dosing import Doses, check_doses
 from fastcart.errors import InputError, nearest
+from fastcart.events import (
+    Event,
+    check_events,
+    check_quantities,
+    extended,
+    require_columns,
+    result_columns,
+)
 from fastcart.model import Model
 from fastcart.patients import Patients, PatientTable, check_patients, check_times
 from fastcart.result import BatchResult, endpoints_frame, trajectories_frame
@@ -57,6 +65,9 @@ def solve(
     rtol: float = 1e-6,
     atol: float | None = None,
     extinction: float | None = None,
+    peaks: Sequence[str] = (),
+    auc: Sequence[str] = (),
+    events: Sequence[Event] = (),
     max_steps: int = DEFAULT_MAX_STEPS,
     keep: Sequence[str] = (),
     threads: int | None = None,
@@ -96,6 +107,14 @@ def solve(
     extinction : float, optional
         Number of cells below which a state that may die out (the tumor) becomes an exact zero and stays
         zero; default: never. For the engines ``auto`` and ``lanes``.
+    peaks : sequence of str
+        States and observables whose largest value over the course is looked for, on the interpolant of the
+        method: endpoints ``peak_<name>`` and ``t_peak_<name>``. For the engines ``auto`` and ``lanes``.
+    auc : sequence of str
+        States and observables whose integral over the course is computed: endpoints ``auc_<name>``.
+    events : sequence of Event
+        Crossings of thresholds to record, count or end at; see `fastcart.Event`. For the engines ``auto``
+        and ``lanes``.
     max_steps : int
         Budget of steps per patient.
     keep : sequence of str
@@ -126,10 +145,11 @@ def solve(
     model = as_model(model)
     problem = make_problem(
         model, t_end=t_end, save_at=save_at, rtol=rtol, atol=atol, max_steps=max_steps, method=method,
-        extinction=extinction,
+        extinction=extinction, peaks=peaks, auc=auc, events=events,
     )  # fmt: skip
     name = resolve_engine(engine, problem)
-    table = check_patients(model, patients, keep)
+    table = check_patients(problem.model, patients, keep, taken=added_columns(problem))
+    require_columns(model, problem.events, table.columns)
     plan = dose_plan(problem, name, doses, table.ids)
     threads = check_threads(threads)
     endpoints, trajectories = [], []
@@ -142,7 +162,8 @@ def solve(
                 trajectories.append(path)
     options = {
         "engine": name, "method": method, "t_end": problem.t_end, "rtol": rtol, "atol": atol,
-        "extinction": extinction, "max_steps": max_steps, "seed": seed, "doses": doses is not None,
+        "extinction": extinction, "peaks": problem.peaks, "auc": problem.auc, "events": problem.events,
+        "max_steps": max_steps, "seed": seed, "doses": doses is not None,
     }  # fmt: skip
     return BatchResult(
         endpoints=pd.concat(endpoints, ignore_index=True),
@@ -173,8 +194,16 @@ def make_problem(
     max_steps: int = DEFAULT_MAX_STEPS,
     method: str | None = None,
     extinction: float | None = None,
+    peaks: Sequence[str] = (),
+    auc: Sequence[str] = (),
+    events: Sequence[Event] = (),
 ) -> Problem:
     """Check what is common to all patients."""
+    peaks = check_quantities(model, peaks, "The peaks to look for")
+    auc = check_quantities(model, auc, "The quantities to integrate")
+    events = check_events(model, events)
+    own = len(model.states)
+    model = extended(model, auc, events)
     horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
     tolerance = number(rtol, "The relative tolerance rtol", positive=True)
     if tolerance > MAX_RTOL:
@@ -182,7 +211,7 @@ def make_problem(
     budget = min(count(max_steps, "The budget max_steps"), _MAX_STEPS)
     scale = np.array([state.scale for state in model.states], dtype=np.float64)
     if atol is not None:
-        scale[:] = number(atol, "The absolute tolerance atol", positive=True) / tolerance
+        scale[:own] = number(atol, "The absolute tolerance atol", positive=True) / tolerance
     times = check_times(save_at, horizon)
     if extinction is not None:
         extinction = number(extinction, "The threshold of extinction", positive=True)
@@ -190,7 +219,15 @@ def make_problem(
             raise InputError(
                 f"Model {model.name!r} has no state that may die out; mark one with extinction=True."
             )
-    return Problem(model, horizon, times, tolerance, scale, budget, method, extinction=extinction)
+    return Problem(
+        model, horizon, times, tolerance, scale, budget, method, extinction=extinction, peaks=peaks,
+        events=events, auc=auc,
+    )  # fmt: skip
+
+
+def added_columns(problem: Problem) -> list[str]:
+    """Return the columns of the endpoints that not every problem has."""
+    return result_columns(problem.peaks, problem.auc, problem.events)
 
 
 def check_threads(threads: int | None) -> int:
@@ -213,7 +250,11 @@ def resolve_engine(engine: str, problem: Problem) -> str:
         )
     if problem.extinction is not None and engine not in ("auto", "lanes"):
         raise InputError(f"Engine {engine!r} knows no extinction; use 'auto' or 'lanes', or leave it off.")
+    if (problem.peaks or problem.events) and engine not in ("auto", "lanes"):
+        raise InputError(f"Engine {engine!r} looks for no peaks and events; use 'auto' or 'lanes'.")
     if engine == "published":
+        if problem.auc:
+            raise InputError("Engine 'published' integrates no areas under curves; use another, e.g. 'auto'.")
         module.grid_index(problem)
     return engine
 

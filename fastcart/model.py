@@ -44,9 +44,10 @@ class State:
         A small amount that still matters; the absolute tolerance of a state that is not in logarithm
         is ``rtol * scale``.
     description : str
-    extinction : bool
+    extinction : bool or str
         Whether the state may die out: where an extinction threshold is asked for, it becomes an exact
-        zero when it falls below, and stays zero until a dose.
+        zero when it falls below, and stays zero until a dose. States with the same text, the name of a
+        group, die out together when their sum falls below.
     """
 
     name: str
@@ -55,7 +56,7 @@ class State:
     log: bool = False
     scale: float = 1.0
     description: str = ""
-    extinction: bool = False
+    extinction: bool | str = False
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,15 @@ class Observable:
     name: str
     unit: str = ""
     description: str = ""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A constraint: these parameters, e.g. chances of alternatives, add up to a total for every patient."""
+
+    parameters: tuple[str, ...]
+    total: float = 1.0
+    tolerance: float = 1e-9
 
 
 @dataclass(frozen=True)
@@ -138,6 +148,8 @@ class Model:
     published : PublishedScheme, optional
     options : mapping
         The named options that this variant was built with, e.g. ``{"killing": "free"}``.
+    constraints : sequence of Sum
+        Sums of parameters that every patient must keep.
 
     Raises
     ------
@@ -169,6 +181,7 @@ class Model:
     references: tuple[str, ...]
     published: PublishedScheme | None
     options: Mapping[str, Any]
+    constraints: tuple[Sum, ...]
 
     def __init__(
         self,
@@ -186,6 +199,7 @@ class Model:
         references: Sequence[str] = (),
         published: PublishedScheme | None = None,
         options: Mapping[str, Any] | None = None,
+        constraints: Sequence[Sum] = (),
     ):
         if isinstance(states, Mapping):
             states = [State(key, default=value) for key, value in states.items()]
@@ -199,6 +213,7 @@ class Model:
             observables=_collected(Observable, observables, f"{where}: the observables"), observe=observe,
             burden=burden, time_unit=time_unit, doc=doc, references=tuple(references),
             published=published, options=dict(options or {}),
+            constraints=_collected(Sum, constraints, f"{where}: the constraints"),
         )  # fmt: skip
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)

@@ -68,7 +68,12 @@ class PatientTable:
 
 
 def check_patients(
-    model: Model, patients: Patients, keep: Sequence[str] = (), *, first_id: int = 0
+    model: Model,
+    patients: Patients,
+    keep: Sequence[str] = (),
+    *,
+    first_id: int = 0,
+    taken: Sequence[str] = (),
 ) -> PatientTable:
     """Check a table of patients against a model.
 
@@ -83,6 +88,8 @@ def check_patients(
     first_id : int
         How many rows come before these in the same file. The first patient has this id where no
         ``patient`` column is given, and errors count rows from there.
+    taken : sequence of str
+        Further columns of the endpoints, which cannot be kept.
 
     Raises
     ------
@@ -90,7 +97,7 @@ def check_patients(
         For an unknown column, a value that is not a finite number, a value outside its range, an
         empty table, a duplicated id.
     """
-    keep = check_keep(model, keep)
+    keep = check_keep(model, keep, taken)
     if isinstance(patients, pd.Series):  # one patient
         patients = patients.to_frame().T
     if isinstance(patients, pd.DataFrame | Mapping):
@@ -108,14 +115,15 @@ def check_patients(
     kept = frame[keep].reset_index(drop=True)
     table = PatientTable(model, columns, ids, kept)
     _check_computed_defaults(table, first_id)
+    _check_sums(table, first_id)
     return table
 
 
-def check_keep(model: Model, keep: Sequence[str]) -> list[str]:
+def check_keep(model: Model, keep: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
     """Return the columns to keep as a list, having checked that the endpoints have no such columns yet."""
     listed = names(keep, "The columns to keep")
     for name in listed:
-        if name in RESERVED or name in {f"final_{state}" for state in model.state_names}:
+        if name in RESERVED or name in {*taken, *(f"final_{state}" for state in model.state_names)}:
             raise InputError(
                 f"The column {shown(name)} to keep has a name that the tables of results use themselves; "
                 "rename it."
@@ -142,6 +150,24 @@ def _check_computed_defaults(table: PatientTable, first_id: int) -> None:
                     f"give the column {name!r}."
                 )
             _check_range(values[:, j], items[j], f"The computed default of {name!r} is", first_id + start)
+
+
+def _check_sums(table: PatientTable, first_id: int) -> None:
+    """Check that parameters that must add up to a total do so in every row."""
+    names = table.model.parameter_names
+    # a sum that no column touches holds the model's own values
+    sums = [c for c in table.model.constraints if any(name in table.columns for name in c.parameters)]
+    for start in range(0, table.size if sums else 0, _CHECKED_ROWS):
+        _, p = table.arrays(start, min(start + _CHECKED_ROWS, table.size))
+        for constraint in sums:
+            total = p[:, [names.index(name) for name in constraint.parameters]].sum(axis=1)
+            bad = np.abs(total - constraint.total) > constraint.tolerance
+            if bad.any():
+                row = int(np.argmax(bad))
+                raise InputError(
+                    f"{' + '.join(constraint.parameters)} must be {constraint.total:g}, but is "
+                    f"{total[row]:.10g} in row {first_id + start + row + 1}; change one of these columns."
+                )
 
 
 def _as_frame(patients: Any) -> pd.DataFrame:
@@ -246,11 +272,15 @@ def _cell(value: Any) -> float:
     return np.nan if result is None else result
 
 
-def _check_range(values: np.ndarray, item: Parameter | State, what: str, first_id: int) -> None:
+def allowed_range(item: Parameter | State) -> tuple[float, float]:
+    """Return the lowest and the highest value that a parameter or an initial value may have."""
     if isinstance(item, Parameter):
-        low, high = item.range
-    else:
-        low, high = (0.0 if item.log or item.unit == "cells" else -np.inf), np.inf
+        return item.range
+    return (0.0 if item.log or item.unit == "cells" else -np.inf), np.inf
+
+
+def _check_range(values: np.ndarray, item: Parameter | State, what: str, first_id: int) -> None:
+    low, high = allowed_range(item)
     bad = (values < low) | (values > high)
     if bad.any():
         row = int(np.argmax(bad))

@@ -28,8 +28,8 @@ class BatchResult:
         below its start; the horizon when it still is, 0 when it never is), ``progression`` (first
         upward crossing, NaN where there is none), ``censored``, ``nadir`` and ``t_nadir``, ``final``
         (burden at the horizon), ``cured`` (the burden died out, where an extinction threshold is given),
-        ``final_<state>`` for every state, ``engine``, counters of the solver, and the columns asked to be
-        kept. Patients that failed have NaN endpoints.
+        ``final_<state>`` for every state, what ``peaks``, ``auc`` and ``events`` ask for, ``engine``,
+        counters of the solver, and the columns asked to be kept. Patients that failed have NaN endpoints.
     trajectories : DataFrame or None
         ``patient``, ``t``, states and observables, when ``save_at`` was given.
     model : Model
@@ -89,7 +89,7 @@ def endpoints_frame(
     ok = result.status == Status.ok
     has_burden = model.burden_index >= 0
     burden = result.final[:, model.burden_index] if has_burden else np.full(len(ok), np.nan)
-    censored = ok & (result.pfs >= problem.t_end) if has_burden else np.zeros(len(ok), dtype=bool)
+    censored = ok & (result.pfs >= result.t_reached) if has_burden else np.zeros(len(ok), dtype=bool)
     engines = result.engine if result.engine is not None else engine
     columns: dict[str, Any] = {
         "patient": table.ids[start:stop],
@@ -102,8 +102,10 @@ def endpoints_frame(
         "final": burden,
         "cured": result.cured,
     }
+    integrals = [f"auc_{name}" for name in problem.auc]
     for j, name in enumerate(model.state_names):
-        columns[f"final_{name}"] = result.final[:, j]
+        columns[name if name in integrals else f"final_{name}"] = result.final[:, j]
+    columns.update(_watched(problem, result, ok))
     columns["engine"] = engines
     columns["steps"] = result.steps
     columns["rejected"] = result.rejected
@@ -112,6 +114,19 @@ def endpoints_frame(
     frame = pd.DataFrame(columns, index=range(stop - start))
     kept = table.kept.iloc[start:stop].reset_index(drop=True)
     return pd.concat([frame, kept], axis=1) if len(kept.columns) else frame
+
+
+def _watched(problem: Problem, result: ChunkResult, ok: np.ndarray) -> dict[str, np.ndarray]:
+    """Return the columns of peaks and events."""
+    columns = {}
+    for i, name in enumerate(problem.peaks):
+        columns[f"peak_{name}"] = np.where(ok, result.best[:, i], np.nan)
+        columns[f"t_peak_{name}"] = np.where(ok, result.when[:, i], np.nan)
+    for i, event in enumerate(problem.events, start=len(problem.peaks)):
+        happened = ok & (result.times[:, i] > 0)
+        columns[f"event_{event.name}"] = np.where(happened, result.when[:, i], np.nan)
+        columns[f"count_{event.name}"] = np.where(ok, result.times[:, i], 0)
+    return columns
 
 
 def trajectories_frame(

@@ -533,7 +533,7 @@ def test_doses_from_a_file(folder, capsys, kind):
     getattr(doses, f"to_{kind}")(f"d.{kind}", index=False)
     assert main([*COMMAND, "--doses", f"d.{kind}", "--out", "e.csv"]) == 0
     assert capsys.readouterr().err == ""
-    found = pd.read_csv("e.csv")
+    found = pd.read_csv("e.csv", float_precision="round_trip")
     expected = fastcart.solve(
         "li_lei_coarse", pd.read_csv("p.csv"), doses=doses, engine="lsoda", t_end=10.0
     ).endpoints

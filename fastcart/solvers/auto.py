@@ -37,7 +37,7 @@ def solve_chunk(
     if problem.max_steps <= EXPLICIT_STEPS:
         return result
     _again(result, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
-    if problem.extinction is None:  # LSODA knows no extinction
+    if problem.extinction is None and not problem.peaks and not problem.events:  # LSODA knows none of them
         _again(result, lsoda, problem, y0, p, threads, doses)
     return result
 

@@ -190,6 +190,13 @@ def cached(
     return kernel
 
 
+def assembly(kernel: Any, *, interleave: int = 0, **options: Any) -> str:
+    """Compile a callback that `cached` made once more, and return its machine code as text."""
+    with _interleaved(interleave):
+        fresh = cfunc(kernel._sig, **options)(kernel._pyfunc)
+    return fresh._library.get_asm_str()
+
+
 def _stub(function: types.FunctionType, key: str) -> Path | None:
     """Write the file that numba's cache attaches the machine code to; None where that is impossible."""
     folder = cache_directory()

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
+from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.solvers.status import Status
 
@@ -34,6 +35,11 @@ class Problem:
         inflow is not proportional to the state, and may start from an exact zero.
     extinction : float or None
         Threshold below which states that may die out become zero.
+    peaks : tuple of str
+        States and observables whose largest value is looked for.
+    events : tuple of Event
+    auc : tuple of str
+        What is integrated over time, by the last states of the model, ``auc_<name>``.
     """
 
     model: Model
@@ -46,14 +52,9 @@ class Problem:
     max_steps_ahead: float = np.inf
     infused: tuple[bool, ...] = ()
     extinction: float | None = None
-
-    @property
-    def extinct_below(self) -> np.ndarray:
-        """Threshold of each state in the integrated variables; -infinity for none."""
-        marked = np.array([state.extinction for state in self.model.states])
-        if self.extinction is None:
-            return np.full(len(marked), -np.inf)
-        return np.where(marked, np.where(self.log, np.log(self.extinction), self.extinction), -np.inf)
+    peaks: tuple[str, ...] = ()
+    events: tuple[Event, ...] = ()
+    auc: tuple[str, ...] = ()
 
     @property
     def log(self) -> np.ndarray:
@@ -78,12 +79,16 @@ class ChunkResult:
     t_reached: np.ndarray
     saved: np.ndarray
     cured: np.ndarray
+    best: np.ndarray  # of peaks, then events (which do not use it): the largest value,
+    when: np.ndarray  # when it was, or when the event happened first,
+    times: np.ndarray  # and how often it happened
     engine: np.ndarray | None = field(default=None)
 
     @classmethod
     def empty(cls, patients: int, problem: Problem) -> ChunkResult:
         """Room for ``patients`` results; all NaN and not run."""
         states = len(problem.model.states)
+        items = len(problem.peaks) + len(problem.events)
 
         def nan(*shape: int) -> np.ndarray:
             return np.full(shape, np.nan)
@@ -104,6 +109,9 @@ class ChunkResult:
             t_reached=np.zeros(patients),
             saved=nan(patients, len(problem.save_at), states),
             cured=np.zeros(patients, dtype=np.bool_),
+            best=np.full((patients, items), -np.inf),
+            when=np.full((patients, items), np.inf),
+            times=np.zeros((patients, items), dtype=np.int64),
         )
 
     def take(self, rows: np.ndarray) -> ChunkResult:

@@ -1,8 +1,4 @@
-"""Keep all lanes busy: load patients, step, look after events, doses and saves, refill at once.
-
-Every lane has its own time and step, and takes the next patient the moment its own is done. What happens
-to a patient does not depend on the others: the vector code treats every lane alike.
-"""
+"""What happens to a single lane between steps: a patient comes, gets doses, is done."""
 
 from __future__ import annotations
 
@@ -12,10 +8,9 @@ from numba import njit
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.doses import RATE
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.evaluate import LANES
-from fastcart.solvers.lanes.interpolate import coefficients, find, rise
+from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.pointer import evaluate
-from fastcart.solvers.lanes.watch import candidate, crossing
+from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST, candidate, crossing
 from fastcart.solvers.transform import LOG_ZERO
 
 _L = LANES
@@ -61,7 +56,7 @@ def start_block(ev, W, u0, p, first, f0, n, m):
 
 
 @njit(**INNER)
-def load(l, j, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, doses, tolerance):
+def load(l, j, W, Q, U, K, index, position, u0, p, f0, rows, saved, n, m, problem, doses, tolerance):
     """Put patient ``j`` into lane ``l``."""
     t_end, times, burden = problem[0], problem[1], problem[2]
     start, stop, time = doses[0], doses[1], doses[2]
@@ -85,34 +80,13 @@ def load(l, j, W, Q, U, K, index, position, u0, p, f0, saved, n, m, problem, dos
     Q[q.ACCEPTED * _L + l] = q.FRESH
     Q[q.H * _L + l] = first_step(f0[j], u0[j], t_end, tolerance, n)
     Q[q.ERROR_OLD * _L + l] = 1.0
-    Q[q.FIRST * _L + l] = -1.0
-    Q[q.LAST * _L + l] = -1.0
     if burden >= 0:
         Q[q.LEVEL * _L + l] = u0[j, burden]
         Q[q.LOWEST * _L + l] = u0[j, burden]
+        rows[j, LAST], rows[j, FIRST] = -1.0, np.inf
+        rows[j, LOWEST], rows[j, T_LOWEST] = u0[j, burden], 0.0
         if f0[j, burden] > 0.0:
-            crossing(Q, l, 0.0)
-
-
-@njit(**INNER)
-def save_until(l, limit, inclusive, Q, U, U_old, K, position, saved, j, c, dense, h_stage, n, times):
-    """Save what is due up to time ``limit``, from the interpolant of the last step."""
-    t0, h = Q[q.T_OLD * _L + l], Q[q.H_USED * _L + l]
-    k = position[l, 1]
-    stop = k
-    while stop < times.size and (times[stop] < limit or (inclusive and times[stop] == limit)):
-        stop += 1
-    if stop > k:
-        degree = dense.shape[1]
-        for i in range(n):
-            coefficients(c, K, dense, h_stage, i, n, l)
-            for s in range(k, stop):
-                if times[s] == Q[q.T * _L + l]:
-                    saved[j, s, i] = U[i * _L + l]
-                else:
-                    saved[j, s, i] = U_old[i * _L + l] + rise(c, degree, (times[s] - t0) / h)
-        position[l, 1] = stop
-    Q[q.NEXT_SAVE * _L + l] = times[stop] if stop < times.size else np.inf
+            crossing(rows[j], 0.0)
 
 
 @njit(**INNER)
@@ -128,14 +102,14 @@ def save_now(l, Q, U, position, saved, j, n, times):
 
 
 @njit(**INNER)
-def give_doses(l, W, Q, U, position, j, n, m, problem, doses, log):
+def give_doses(l, W, Q, U, position, row, j, n, m, problem, doses, log):
     """Apply all dose entries of this time, and set the next stop."""
     t_end, burden = problem[0], problem[2]
     stop, time, state, kind, value = doses[1], doses[2], doses[3], doses[4], doses[5]
     now = Q[q.T * _L + l]
     before = U[burden * _L + l] - Q[q.LEVEL * _L + l] if burden >= 0 else 0.0
     if burden >= 0:  # the value just before a dose may be the nadir, without a turning point
-        candidate(Q, l, now, U[burden * _L + l])
+        candidate(row, now, U[burden * _L + l])
     k = position[l, 0]
     while k < stop[j] and time[k] <= now:
         i = state[k]
@@ -153,33 +127,20 @@ def give_doses(l, W, Q, U, position, j, n, m, problem, doses, log):
     if burden >= 0:
         after = U[burden * _L + l] - Q[q.LEVEL * _L + l]
         if before <= 0.0 and after > 0.0:
-            crossing(Q, l, now)
+            crossing(row, now)
 
 
 @njit(**INNER)
-def finish(l, Q, U, W, j, status, n, problem, rows, final, codes, counts, reached):
+def finish(l, Q, U, j, status, n, final, codes, counts, reached):
     """Write the results of a lane's patient."""
-    burden = problem[2]
+    for i in range(n):
+        final[j, i] = U[i * _L + l]
+        if status == OK and not np.isfinite(U[i * _L + l]):
+            status = NON_FINITE
     codes[j] = status
     counts[j, 0] = int(Q[q.STEPS * _L + l])
     counts[j, 1] = int(Q[q.REJECTED * _L + l])
     reached[j] = Q[q.T * _L + l]
-    if status != OK:
-        return
-    t = Q[q.T * _L + l]
-    for i in range(n):
-        final[j, i] = U[i * _L + l]
-    if burden >= 0:
-        candidate(Q, l, t, U[burden * _L + l])
-        first = Q[q.FIRST * _L + l]
-        if U[burden * _L + l] <= Q[q.LEVEL * _L + l]:
-            rows[j, 0] = t
-        else:
-            rows[j, 0] = max(Q[q.LAST * _L + l], 0.0)
-            first = max(first, 0.0)
-        rows[j, 1] = first if first >= 0.0 else np.nan
-        rows[j, 2] = Q[q.LOWEST * _L + l]
-        rows[j, 3] = Q[q.T_LOWEST * _L + l]
 
 
 @njit(**INNER)
@@ -210,41 +171,14 @@ def park(l, Q, U, index, n):
 
 
 @njit(**INNER)
-def may_die(l, Q, U, U_old, K, n, last, extinct):
-    """Whether a watched state ends the step below its threshold, or may dip below it inside the step.
-
-    ``last`` is where the derivatives at the end of the step begin.
-    """
+def restart(l, W, Q, U, K, n, m, t_end, tolerance, du, u):
+    """Begin anew behind a dose or a cut, from the derivatives in ``W``."""
     for i in range(n):
-        if extinct[i] > -np.inf:
-            u0, u1 = U_old[i * _L + l], U[i * _L + l]
-            s0, s1 = K[i * _L + l], K[last + i * _L + l]
-            dips = s0 < 0.0 and s1 > 0.0 and min(u0, u1) - Q[q.H_USED * _L + l] * (s1 - s0) <= extinct[i]
-            if u1 <= extinct[i] or dips:
-                return True
-    return False
-
-
-@njit(**INNER)
-def extinction_time(l, U, U_old, K, c, dense, h_stage, n, last, extinct, log):
-    """Return theta at which the first watched state falls through its threshold, and that state or -1."""
-    degree = dense.shape[1]
-    place, which = 2.0, -1
-    for i in range(n):
-        threshold = extinct[i]
-        u0, u1 = U_old[i * _L + l], U[i * _L + l]
-        if threshold == -np.inf or (u0 == LOG_ZERO if log[i] else u0 == 0.0):
-            continue
-        theta = 2.0
-        if u0 <= threshold:
-            theta = 0.0
-        else:
-            end = 1.0
-            coefficients(c, K, dense, h_stage, i, n, l)
-            if u1 > threshold and K[i * _L + l] < 0.0 and K[last + i * _L + l] > 0.0:
-                end = find(c, degree, 0.0, 0.0, 1.0, True, True)
-            if (u1 if end == 1.0 else u0 + rise(c, degree, end)) <= threshold:
-                theta = find(c, degree, u0 - threshold, 0.0, end, False, False)
-        if theta < place:
-            place, which = theta, i
-    return place, which
+        f = W[(2 * n + 1 + m + i) * _L + l]
+        K[i * _L + l] = f
+        du[i] = f
+        u[i] = U[i * _L + l]
+    Q[q.ACCEPTED * _L + l] = q.FRESH
+    Q[q.H * _L + l] = first_step(du, u, t_end, tolerance, n)
+    Q[q.ERROR_OLD * _L + l] = 1.0
+    Q[q.SINCE * _L + l] = 0.0

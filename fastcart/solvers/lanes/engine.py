@@ -14,9 +14,13 @@ from fastcart.solvers import tableaus
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import DosePlan, entries_of
 from fastcart.solvers.lanes import explicit, rosenbrock
+from fastcart.solvers.lanes.driver import EMPTY
 from fastcart.solvers.lanes.evaluate import evaluation
-from fastcart.solvers.lanes.layout import offsets
+from fastcart.solvers.lanes.extinction import groups
+from fastcart.solvers.lanes.layout import LANES, offsets
 from fastcart.solvers.lanes.loop import run_lanes
+from fastcart.solvers.lanes.quantities import looks
+from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
 from fastcart.solvers.tableaus.base import ExplicitTableau
@@ -84,7 +88,6 @@ def solve_chunk(
     ones = np.ones(n)
     marks, infused = tuple(bool(x) for x in log), any(problem.infused)
     callback = evaluation(model, marks, infused)
-    few = evaluation(model, marks, infused, explicit.FEW) if method.extra[0].size else callback
     step = method.step(n, p.shape[1])
     kernel = cached(run_lanes, "the loop of the lane engine", nogil=True, **FAST)
     result = ChunkResult.empty(patients, problem)
@@ -100,34 +103,54 @@ def solve_chunk(
     rows = np.full((patients, 4), np.nan)
     final = np.full((patients, n), np.nan)
     counts = np.zeros((patients, 2), dtype=np.int64)
-    extinct = problem.extinct_below
+    extinct = None
+    if problem.extinction is not None:
+        extinct = groups([state.extinction for state in model.states], log, problem.extinction)
+    look = looks(problem, marks)
     begin, end, *entries = entries_of(doses, patients)
     shared = (problem.t_end, problem.save_at, model.burden_index)
     control = np.zeros(2, dtype=np.int64)
 
     def run(a: int, b: int) -> None:
-        buffer = np.zeros(at.total + method.work(n))
-        buffer[at.tolerance : at.limits] = tolerance.ravel()
-        buffer[at.limits : at.control] = limits
-        buffer[at.control : at.total] = method.exponents
+        buffers = np.zeros((2, at.total + method.work(n)))
+        buffers[:, at.tolerance : at.limits] = tolerance.ravel()
+        buffers[:, at.limits : at.control] = limits
+        buffers[:, at.control : at.total] = method.exponents
+        watch = None
+        if look is not None:
+            watch = look.arrays(result.best[a:b], result.when[a:b], result.times[a:b])
+        degree = method.dense.shape[1]
         kernel(
-            step.address, callback.address, few.address, buffer, places, u0[a:b], p[a:b], shared,
+            step.address, callback.address, buffers[0], buffers[1], places, u0[a:b], p[a:b], shared,
             (begin[a:b], end[a:b], *entries), log, method.blocks, method.dense,
-            method.scaled_by_step, method.extra, tolerance, limits, extinct, rows[a:b], final[a:b],
+            method.scaled_by_step, method.extra, tolerance, limits, extinct, watch, rows[a:b], final[a:b],
             result.saved[a:b], result.status[a:b], counts[a:b], result.t_reached[a:b], result.cured[a:b],
-            control,
+            control, np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64), np.zeros((LANES, 5), np.int64),
+            *np.zeros((3, LANES), np.int64), np.zeros((n, degree)), np.zeros((2, max(n, degree))),
+            np.zeros((b - a, n)),
         )  # fmt: skip
 
     in_threads(run, patients, threads, control)
     if model.burden_index >= 0:
-        result.pfs, result.progression, lowest, result.t_nadir = rows.T.copy()
-        result.nadir = to_natural(lowest, log[model.burden_index], 1.0)
+        _burden_endpoints(result, rows, u0[:, model.burden_index], final[:, model.burden_index])
+        result.nadir = to_natural(result.nadir, log[model.burden_index], 1.0)
     result.final = to_natural(final, log, ones)
     result.saved = to_natural(result.saved, log, ones)
     result.steps, result.rejected = counts[:, 0].copy(), counts[:, 1].copy()
     result.rhs_calls = (result.steps + result.rejected) * method.calls_per_step(n) + 1
     result.engine = np.full(patients, f"lanes-{name}")
     return result
+
+
+def _burden_endpoints(result: ChunkResult, rows: np.ndarray, level: np.ndarray, last: np.ndarray) -> None:
+    """Fill in PFS, progression and nadir, the latter as integrated, from what the loop recorded."""
+    below = last <= level
+    first = rows[:, FIRST]
+    result.pfs = np.where(below, result.t_reached, np.maximum(rows[:, LAST], 0.0))
+    result.progression = np.where(np.isfinite(first), first, np.where(below, np.nan, 0.0))
+    at_end = last < rows[:, LOWEST]
+    result.nadir = np.where(at_end, last, rows[:, LOWEST])
+    result.t_nadir = np.where(at_end, result.t_reached, rows[:, T_LOWEST])
 
 
 def in_threads(run: Callable[[int, int], None], patients: int, threads: int, control: np.ndarray) -> None:

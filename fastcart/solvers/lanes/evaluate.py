@@ -15,11 +15,12 @@ from numba import carray, types
 
 import fastcart.math as vector_math
 from fastcart.model import Model
-from fastcart.solvers.compile import FAST, cached, from_source, rebuild
+from fastcart.solvers.compile import FAST, assembly, cached, from_source, rebuild
 from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _signature = types.void(types.CPointer(types.float64))
+_OPTIONS: dict[str, Any] = {"interleave": 2, **FAST}
 
 
 def _substitute(module: python_types.ModuleType) -> python_types.ModuleType:
@@ -75,7 +76,13 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = 
         },
     )
     label = f"{model.name} for lanes" if lanes == LANES else f"{model.name} for its dense output"
-    return cached(function, label, signature=_signature, interleave=2, **FAST)
+    return cached(function, label, signature=_signature, **_OPTIONS)
+
+
+def machine_code(model: Model) -> str:
+    """Return the assembly of the right-hand side for lanes; it is compiled anew, what is on disk has none."""
+    kernel = evaluation(model, tuple(state.log for state in model.states), False)
+    return assembly(kernel, **_OPTIONS)
 
 
 def _source(n: int, m: int, log: tuple[bool, ...], infused: bool, L: int) -> str:

@@ -8,21 +8,6 @@ from __future__ import annotations
 from numba import njit
 
 from fastcart.solvers.compile import INNER
-from fastcart.solvers.lanes.evaluate import LANES
-
-_L = LANES
-
-
-@njit(**INNER)
-def coefficients(out, K, dense, h, i, n, lane):
-    """Fill ``out`` with the polynomial of state ``i``; ``h`` multiplies the stages."""
-    degree = dense.shape[1]
-    for k in range(degree):
-        out[k] = 0.0
-    for j in range(dense.shape[0]):
-        stage = h * K[(j * n + i) * _L + lane]
-        for k in range(degree):
-            out[k] += dense[j, k] * stage
 
 
 @njit(**INNER)
@@ -35,24 +20,16 @@ def rise(c, degree, theta):
 
 
 @njit(**INNER)
-def slope(c, degree, theta):
-    """Derivative of the interpolant by theta."""
-    value = 0.0
-    for k in range(degree - 1, -1, -1):
-        value = value * theta + (k + 1) * c[k]
-    return value
+def root(c, degree, start, low, high):
+    """Place in [low, high] where ``start + rise`` changes sign; its ends must have opposite signs.
 
-
-@njit(**INNER)
-def find(c, degree, start, low, high, of_slope, rising):
-    """Place in [low, high] where ``start + rise`` (or the slope) changes sign.
-
-    Regula falsi with the Illinois rule, and bisection where it stalls; ``rising`` says whether the function
-    goes from negative to positive. The ends must have opposite signs.
+    Regula falsi with the Illinois rule, and bisection where it stalls.
     """
-    sign = 1.0 if rising else -1.0
-    f_low = sign * (slope(c, degree, low) if of_slope else start + rise(c, degree, low))
-    f_high = sign * (slope(c, degree, high) if of_slope else start + rise(c, degree, high))
+    f_low = start + rise(c, degree, low)
+    f_high = start + rise(c, degree, high)
+    sign = 1.0 if f_high > f_low else -1.0
+    f_low *= sign
+    f_high *= sign
     side = 0
     for k in range(80):
         width = high - low
@@ -61,7 +38,7 @@ def find(c, degree, start, low, high, of_slope, rising):
         theta = (low * f_high - high * f_low) / (f_high - f_low) if k % 8 != 7 else 0.5 * (low + high)
         if not low < theta < high:
             theta = 0.5 * (low + high)
-        f = sign * (slope(c, degree, theta) if of_slope else start + rise(c, degree, theta))
+        f = sign * (start + rise(c, degree, theta))
         if f == 0.0:
             return theta
         if f > 0.0:
@@ -77,3 +54,11 @@ def find(c, degree, start, low, high, of_slope, rising):
         if moved < 1e-13 and k > 1:
             break
     return high
+
+
+@njit(**INNER)
+def turning_point(c, work, degree):
+    """Place in [0, 1] where the slope changes sign; the slopes at 0 and 1 must have opposite signs."""
+    for k in range(1, degree):
+        work[k - 1] = (k + 1) * c[k]
+    return root(work, degree - 1, c[0], 0.0, 1.0)

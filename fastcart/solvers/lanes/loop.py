@@ -1,73 +1,151 @@
-"""The loop of the lane engine, compiled once for each family of methods."""
+"""The loop of the lane engine: keep all lanes busy, look after doses and events, refill at once.
+
+Every lane has its own time and step, and takes the next patient the moment its own is done. What happens to
+a patient does not depend on the others: the vector code treats every lane alike, and what is recorded does
+not depend on when a step is looked at. The loop is compiled once for each set of features, for all models.
+"""
 
 from __future__ import annotations
 
-import numpy as np
+from numba import njit
 
+from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.driver import (
     EMPTY,
-    NON_FINITE,
     OK,
     diagnose,
-    extinction_time,
     finish,
-    first_step,
     give_doses,
     load,
-    may_die,
     park,
+    restart,
     save_now,
-    save_until,
     start_block,
 )
-from fastcart.solvers.lanes.evaluate import LANES
-from fastcart.solvers.lanes.explicit import FEW, extra_stages
-from fastcart.solvers.lanes.interpolate import coefficients, rise
+from fastcart.solvers.lanes.extinction import extinction_place, may_die
+from fastcart.solvers.lanes.interpolate import rise
+from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.pointer import evaluate, take_step
-from fastcart.solvers.lanes.watch import watch_burden
+from fastcart.solvers.lanes.quantities import (
+    begin_quantities,
+    cut_quantities,
+    first_terminal,
+    happened,
+    look_inside,
+    measure,
+    notice,
+    step_end,
+)
+from fastcart.solvers.lanes.queue import (
+    LANE,
+    NOW,
+    PATIENT,
+    due,
+    enqueue,
+    extra_stages,
+    polynomials,
+    save_steps,
+)
+from fastcart.solvers.lanes.watch import candidate, watch_burden
 from fastcart.solvers.transform import LOG_ZERO
 
 _L = LANES
 _POLL = 64  # steps between looks at the request to stop
 
+GOES_ON, CUT, ENDS = range(3)  # what a close look says of a lane
+
+
+@njit(**INNER)
+def cut_lane(l, t, end, B, places, U_old, C, s, n):
+    """Put a lane back to where its step ends early."""
+    B[places[1] + q.T * _L + l] = t
+    for i in range(n):
+        B[places[2] + i * _L + l] = U_old[i * _L + s] + rise(C[i], C.shape[1], end)
+
+
+@njit(**INNER)
+def die_out(l, j, t, group, B, places, row, burden, n, extinct, log, cured):
+    """Set a group of states of a lane to zero."""
+    for i in range(n):
+        if extinct[0][i] == group:
+            zero = LOG_ZERO if log[i] else 0.0
+            B[places[2] + i * _L + l] = zero
+            if i == burden:
+                cured[j] = True
+                candidate(row, t, zero)
+
+
+@njit(**INNER)
+def look_closely(
+    ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct, watch, slots,
+    position, C, work, rows, saved, cured, fate,
+):  # fmt: skip
+    """Look at all steps in the queue; one may turn out to end early, which ``fate`` tells its lane."""
+    n, m = C.shape[0], p.shape[1]
+    times, burden = problem[1], problem[2]
+    degree = dense.shape[1]
+    size = n * _L
+    W, Q, K = D[: places[1]], D[places[1] : places[2]], D[places[4] : places[5]]
+    U, U_old = D[places[2] : places[2] + size], D[places[3] : places[3] + size]
+    if extra[0].size > 0:
+        extra_stages(ev, W, Q, U_old, K, n, m, stages, extra)
+    for s in range(queued):
+        l, j = slots[s, LANE], slots[s, PATIENT]
+        t, h = Q[q.T_OLD * _L + s], Q[q.H_USED * _L + s]
+        polynomials(s, C, K, dense, h if scaled_by_step else 1.0, n)
+        end, group, item = 2.0, -1, -1
+        if extinct is not None and slots[s, NOW] == 1:
+            end, group = extinction_place(s, U, U_old, K, C, n, (stages - 1) * size, degree, extinct, log)
+        if watch is not None:
+            address, one, items, G = watch[1], watch[3], watch[4], watch[6]
+            best, when, counted = watch[7], watch[8], watch[9]
+            for k in range(m):
+                one[n + 1 + k] = W[(n + 1 + k) * _L + s]
+            if slots[s, NOW] == 1:
+                place, which = first_terminal(s, j, t, h, items, G, p, address, one, U_old, C, n, m, degree)
+                if place < end:
+                    end, group, item = place, -1, which
+                    happened(items, when, counted, j, item, t + place * h)
+            look_inside(
+                s, j, min(end, 1.0), t, h, items, G, p, best, when, counted, address, one, U_old, C, n, m,
+                degree,
+            )  # fmt: skip
+        if burden >= 0 and (int(Q[q.FLAG * _L + s]) & q.TURN or end <= 1.0):
+            watch_burden(rows[j], Q, C[burden], degree, s, work[0], end)
+        saved_to = save_steps(s, j, end, Q, U, U_old, C, slots, saved, n, times)
+        if end <= 1.0:
+            cut_lane(l, t + end * h, end, B, places, U_old, C, s, n)
+            position[l, 1] = saved_to
+            fate[l] = CUT if item < 0 else ENDS
+            if watch is not None:
+                cut_quantities(l, s, end, t, h, watch[5], address, one, U_old, C, n, m, degree)
+            if extinct is not None and group >= 0:
+                die_out(l, j, t + end * h, group, B, places, rows[j], burden, n, extinct, log, cured)
+
 
 def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
-    step, ev, ev_few, B, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance,
-    limits, extinct, rows, final, saved, codes, counts, reached, cured, control,
+    step, ev, B, D, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance,
+    limits, extinct, watch, rows, final, saved, codes, counts, reached, cured, control, index, position,
+    slots, attention, fate, fresh, C, work, f0,
 ):  # fmt: skip
     """Solve patients ``0 .. len(u0)``; see `fastcart.solvers.lanes.engine` for the arguments."""
     patients, n = u0.shape
     m = p.shape[1]
     t_end, times, burden = problem[0], problem[1], problem[2]
     size = n * _L
-    W = B[: places[1]]
-    Q = B[places[1] : places[2]]
-    U = B[places[2] : places[2] + size]
-    U_old = B[places[3] : places[3] + size]
-    K = B[places[4] : places[5]]
-    c = np.zeros(dense.shape[1])
-    f0 = np.zeros((patients, n))
-    index = np.full(_L, EMPTY, np.int64)
-    position = np.zeros((_L, 2), np.int64)
-    restart = np.zeros(_L, np.bool_)
-    du = np.zeros(n)
-    u = np.zeros(n)
-    ends = np.ones(_L)
-    which = np.full(_L, -1, np.int64)
-    lanes = np.zeros(_L, np.int64)
-    attention = np.zeros(_L, np.int64)
-    small = np.ones((3 * n + m + 1) * FEW)
+    W, Q, K = B[: places[1]], B[places[1] : places[2]], B[places[4] : places[5]]
+    U, U_old = B[places[2] : places[2] + size], B[places[3] : places[3] + size]
+    rows_used = places[4] // _L + stages * n
     last = (stages - 1) * size  # derivatives at the end of the step
-    watch_extinction = False
-    for i in range(n):
-        watch_extinction = watch_extinction or extinct[i] > -np.inf
     for first in range(0, patients, _L):
         start_block(ev, W, u0, p, first, f0, n, m)
     following = 0
     active = min(_L, patients)
     turns = 0
+    queued = patients - patients  # not the literal 0, for which numba would compile what takes it once more
     refill = True
+    begun = False
     while active > 0:
         if refill:
             for l in range(_L):
@@ -75,13 +153,28 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     if following < patients or turns == 0:
                         # a lane without a patient carries the last, so that its numbers stay ordinary
                         load(
-                            l, min(following, patients - 1), W, Q, U, K, index, position, u0, p, f0, saved, n,
-                            m, problem, doses, tolerance,
+                            l, min(following, patients - 1), W, Q, U, K, index, position, u0, p, f0, rows,
+                            saved, n, m, problem, doses, tolerance,
                         )  # fmt: skip
+                        fresh[l] = 1
                     if following >= patients:
                         park(l, Q, U, index, n)
+                        fresh[l] = 0
                     following += 1
             refill = False
+            begun = True
+        if watch is not None and begun:
+            measure(watch[0], watch[2], W, Q, U, K, 0, watch[5], n, m, q.H)
+            for l in range(_L):
+                if fresh[l] > 0:
+                    begin_quantities(
+                        l, index[l], fresh[l], Q[q.T * _L + l], watch[4], watch[5], p, watch[7], watch[8],
+                        watch[9],
+                    )  # fmt: skip
+        if begun:
+            for l in range(_L):
+                fresh[l] = 0
+            begun = False
         take_step(step, ev, B, burden)
         turns += 1
         if turns % _POLL == 0 and control[0] != 0:
@@ -89,113 +182,107 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
         any_flag = 0.0
         for l in range(_L):
             any_flag += Q[q.FLAG * _L + l]
-        if any_flag == 0.0 and not watch_extinction:
+        if any_flag == 0.0 and extinct is None and watch is None:
             continue
-        # --- which lanes need attention, and which of them the interpolant with its extra stages
+        if watch is not None:
+            measure(watch[0], watch[2], W, Q, U, K, last, watch[5], n, m, q.H_USED)
+        # --- which lanes need attention, and which of their steps a close look
         flagged = 0
-        few = 0
+        at_once = False
         for l in range(_L):
+            j = index[l]
+            if j < 0:
+                continue
             flag = int(Q[q.FLAG * _L + l])
-            falls = False
-            if watch_extinction and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
-                falls = may_die(l, Q, U, U_old, K, n, last, extinct)
-            if index[l] >= 0 and (flag != 0 or falls):
+            look = flag & (q.TURN | q.SAVE) != 0
+            now = False
+            accepted = Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP
+            if extinct is not None and accepted:
+                now = may_die(l, Q[q.H_USED * _L + l], U, U_old, K, n, last, extinct, log)
+            if watch is not None and accepted:
+                need = notice(l, j, Q[q.H_USED * _L + l], watch[4], watch[5], p, watch[7])
+                look = look or need > 0
+                now = now or need > 1
+            if look or now:
+                if queued == _L:
+                    look_closely(
+                        ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra,
+                        extinct, watch, slots, position, C, work, rows, saved, cured, fate,
+                    )  # fmt: skip
+                    queued = 0
+                enqueue(l, queued, j, B, D, rows_used, slots)
+                dosed = flag & q.AT_STOP != 0 and position[l, 0] < doses[1][j]
+                due(l, Q[q.T * _L + l], not dosed, Q, position, times, slots, queued)
+                if now:
+                    slots[queued, NOW] = 1
+                    at_once = True
+                if watch is not None:
+                    watch[6][:, :, queued] = watch[5][:, :, l]
+                queued += 1
+            if watch is not None and accepted and not now:
+                step_end(l, j, Q[q.T * _L + l], watch[4], watch[5], watch[7], watch[8])
+            if flag & (q.AT_STOP | q.TROUBLE) or now:
                 attention[flagged] = l
                 flagged += 1
-                if flag & (q.TURN | q.SAVE) or falls:
-                    lanes[few] = l
-                    few += 1
-        if few > 0 and extra[0].size > 0:
-            extra_stages(ev_few, small, lanes, few, W, Q, U_old, K, n, m, stages, extra)
+        if at_once:
+            look_closely(
+                ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct,
+                watch, slots, position, C, work, rows, saved, cured, fate,
+            )  # fmt: skip
+            queued = 0
         # --- look after each flagged lane
-        again = False
         emptied = 0
         for k in range(flagged):
             l = attention[k]
             j = index[l]
-            ends[l] = 1.0
-            which[l] = -1
-            restart[l] = False
-            flag = int(Q[q.FLAG * _L + l])
-            accepted = Q[q.ACCEPTED * _L + l] > 0.5
-            h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
-            if watch_extinction and accepted:
-                place, state = extinction_time(l, U, U_old, K, c, dense, h_stage, n, last, extinct, log)
-                if state >= 0:
-                    ends[l] = place
-                    which[l] = state
-            if flag == 0 and which[l] < 0:
-                continue
-            if burden >= 0 and (flag & q.TURN or which[l] >= 0):
-                watch_burden(Q, K, dense, h_stage, burden, n, l, c, ends[l])
-            if which[l] >= 0:
-                # cut the step where the state dies out, and go on from there without it
-                t_cut = Q[q.T_OLD * _L + l] + ends[l] * Q[q.H_USED * _L + l]
-                if flag & q.SAVE:
-                    save_until(
-                        l, t_cut, False, Q, U, U_old, K, position, saved, j, c, dense, h_stage, n, times
-                    )
-                for i in range(n):
-                    coefficients(c, K, dense, h_stage, i, n, l)
-                    U[i * _L + l] = U_old[i * _L + l] + rise(c, dense.shape[1], ends[l])
-                U[which[l] * _L + l] = LOG_ZERO if log[which[l]] else 0.0
-                Q[q.T * _L + l] = t_cut
-                if which[l] == burden:
-                    cured[j] = True
-                    Q[q.LOWEST * _L + l] = U[burden * _L + l]
-                    Q[q.T_LOWEST * _L + l] = t_cut
-                save_now(l, Q, U, position, saved, j, n, times)
-                restart[l] = True
-                again = True
-                continue
-            more = position[l, 0] < doses[1][j]
-            if flag & q.SAVE:
-                save_until(
-                    l, Q[q.T * _L + l], not (flag & q.AT_STOP and more), Q, U, U_old, K, position, saved, j,
-                    c, dense, h_stage, n, times,
-                )  # fmt: skip
             done = -1
-            if flag & q.AT_STOP:
-                if more:
-                    give_doses(l, W, Q, U, position, j, n, m, problem, doses, log)
-                    save_now(l, Q, U, position, saved, j, n, times)
-                    restart[l] = True
-                    again = True
+            flag = int(Q[q.FLAG * _L + l])
+            if fate[l] == ENDS:
+                done = OK
+            elif fate[l] == CUT:
+                save_now(l, Q, U, position, saved, j, n, times)
+                fresh[l] = 2
+            else:
+                if watch is not None and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
+                    step_end(l, j, Q[q.T * _L + l], watch[4], watch[5], watch[7], watch[8])
+                if flag & q.AT_STOP:
+                    if position[l, 0] < doses[1][j]:
+                        give_doses(l, W, Q, U, position, rows[j], j, n, m, problem, doses, log)
+                        save_now(l, Q, U, position, saved, j, n, times)
+                        fresh[l] = 2
                     if Q[q.T * _L + l] >= t_end:
                         done = OK
-                else:
-                    done = OK
-            elif flag & q.TROUBLE:
-                done = diagnose(l, Q, W, K, U, n, m, log, limits)
+                elif flag & q.TROUBLE:
+                    done = diagnose(l, Q, W, K, U, n, m, log, limits)
+            fate[l] = GOES_ON
             if done >= 0:
-                if done == OK:
-                    for i in range(n):
-                        if not np.isfinite(U[i * _L + l]):
-                            done = NON_FINITE
-                finish(l, Q, U, W, j, done, n, problem, rows, final, codes, counts, reached)
+                finish(l, Q, U, j, done, n, final, codes, counts, reached)
                 control[1] += 1
-                restart[l] = False
+                fresh[l] = 0
                 index[l] = EMPTY
                 refill = True
                 if following + emptied >= patients:
                     active -= 1
                 emptied += 1
-        if again:
+            begun = begun or fresh[l] == 2
+        if begun:
             # one evaluation gives all restarted lanes their first stage
             for l in range(_L):
                 for i in range(n):
                     W[i * _L + l] = U[i * _L + l]
                 W[n * _L + l] = Q[q.T * _L + l]
             evaluate(ev, W)
+            if watch is not None and queued > 0:  # what came before a jump is recorded before it
+                look_closely(
+                    ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct,
+                    watch, slots, position, C, work, rows, saved, cured, fate,
+                )  # fmt: skip
+                queued = 0
             for k in range(flagged):
-                l = attention[k]
-                if restart[l]:
-                    for i in range(n):
-                        f = W[(2 * n + 1 + m + i) * _L + l]
-                        K[i * _L + l] = f
-                        du[i] = f
-                        u[i] = U[i * _L + l]
-                    Q[q.ACCEPTED * _L + l] = q.FRESH
-                    Q[q.H * _L + l] = first_step(du, u, t_end, tolerance, n)
-                    Q[q.ERROR_OLD * _L + l] = 1.0
-                    Q[q.SINCE * _L + l] = 0.0
+                if fresh[attention[k]] == 2:
+                    restart(attention[k], W, Q, U, K, n, m, t_end, tolerance, work[0], work[1])
+    if queued > 0:
+        look_closely(
+            ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct, watch,
+            slots, position, C, work, rows, saved, cured, fate,
+        )  # fmt: skip

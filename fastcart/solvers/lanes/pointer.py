@@ -30,6 +30,12 @@ def evaluate(address, buffer):
     _call(address, buffer.ctypes.data)
 
 
+def repeat(address, buffer, count):
+    """Evaluate the right-hand side many times, to measure it."""
+    for _ in range(count):
+        evaluate(address, buffer)
+
+
 STEP_SIGNATURE = types.void(types.intp, types.CPointer(types.float64), types.intp)
 
 

@@ -1,0 +1,209 @@
+"""Peaks, areas under curves, events, groups that die out: against closed forms."""
+
+import math
+
+import numpy as np
+import pytest
+from numba import njit
+
+import fastcart
+from fastcart import DosingSchedule, Event, InputError, Model, Observable, State
+
+TIGHT = dict(rtol=1e-10)
+
+
+@njit
+def _turn(t, y, p):
+    x, v = y
+    (frequency,) = p
+    return v, -frequency * frequency * x
+
+
+@njit
+def _energy(t, y, p):
+    x, v = y
+    return x * x + v * v / (p[0] * p[0]), math.exp(x)
+
+
+# x = sin(w t): every peak, crossing and integral is known
+OSCILLATOR = Model(
+    "oscillator",
+    [State("x", default=0.0), State("v", default=1.0)],
+    {"frequency": 1.0},
+    _turn,
+    t_end=10.0,
+    observables=[Observable("energy"), Observable("exp_x")],
+    observe=_energy,
+)
+
+
+@njit
+def _decay(t, y, p):
+    return -p[0] * y[0], -p[1] * y[1]
+
+
+DECAY = Model(
+    "decay",
+    [State("E", "cells", 1e3, extinction="T"), State("M", "cells", 50.0, log=True, extinction="T")],
+    {"a": 1.0, "b": 0.1},
+    _decay,
+    t_end=60.0,
+)
+
+
+def only(model, **options):
+    return fastcart.solve(model, **{**TIGHT, **options}).endpoints.iloc[0]
+
+
+def test_peaks_of_states_and_observables():
+    row = only(OSCILLATOR, peaks=["x", "v", "exp_x"], t_end=6.0)
+    assert row["peak_x"] == pytest.approx(1.0, abs=1e-9)
+    assert row["peak_exp_x"] == pytest.approx(math.e, abs=1e-9)
+    assert row["t_peak_x"] % (2 * math.pi) == pytest.approx(math.pi / 2, abs=1e-5)
+    assert row["t_peak_exp_x"] % (2 * math.pi) == pytest.approx(math.pi / 2, abs=1e-5)
+    assert (row["peak_v"], row["t_peak_v"]) == (1.0, 0.0)  # at the start
+
+
+def test_peak_at_the_end_and_at_a_dose():
+    assert only(OSCILLATOR, t_end=1.0, peaks="x")[["peak_x", "t_peak_x"]].tolist() == pytest.approx(
+        [math.sin(1), 1.0], abs=1e-9
+    )
+    doses = DosingSchedule().bolus(math.pi, "x", 3.0)
+    row = only(OSCILLATOR, peaks="x", doses=doses)
+    # x jumps to 3 with v = -1: a circle of radius sqrt(10)
+    assert row["peak_x"] == pytest.approx(math.sqrt(10), abs=1e-8)
+
+
+def test_areas_under_curves():
+    row = only(OSCILLATOR, t_end=7.0, auc=["x", "energy"])
+    assert row["auc_x"] == pytest.approx(1 - math.cos(7.0), abs=1e-8)
+    assert row["auc_energy"] == pytest.approx(7.0, abs=1e-8)
+    for engine in ("lsoda", "scipy"):
+        assert only(OSCILLATOR, t_end=7.0, auc=["x"], engine=engine)["auc_x"] == pytest.approx(
+            1 - math.cos(7.0), abs=1e-6
+        )
+
+
+def test_areas_grow_along_the_trajectory():
+    result = fastcart.solve(OSCILLATOR, auc=["x"], save_at=[0.0, 1.0, 2.0], **TIGHT)
+    assert result.trajectories["auc_x"].tolist() == pytest.approx(
+        [0.0, 1 - math.cos(1), 1 - math.cos(2)], abs=1e-8
+    )
+
+
+def test_events_are_found_counted_and_have_directions():
+    events = [
+        Event("up", "x", 0.5, "up"),
+        Event("down", "x", 0.5, "down"),
+        Event("both", "x", 0.5),
+        Event("never", "x", 1.5),
+        Event("late", "x", 0.5, "up", after=2.0),
+        Event("second", "x", 0.5, "up", after="down"),
+    ]
+    row = only(OSCILLATOR, events=events)
+    assert row["event_up"] == pytest.approx(math.pi / 6, abs=1e-8)
+    assert row["event_down"] == pytest.approx(5 * math.pi / 6, abs=1e-8)
+    assert row["event_both"] == row["event_up"]
+    assert [row[f"count_{n}"] for n in ("up", "down", "both", "never")] == [2, 2, 4, 0]
+    assert math.isnan(row["event_never"])
+    for name in ("late", "second"):
+        assert row[f"event_{name}"] == pytest.approx(math.pi / 6 + 2 * math.pi, abs=1e-8)
+        assert row[f"count_{name}"] == 1
+
+
+def test_two_crossings_within_one_step():
+    # at a loose tolerance a step is longer than the time above the threshold
+    row = only(OSCILLATOR, events=[Event("top", "x", 0.999)], rtol=1e-3, t_end=3.0)
+    assert row["count_top"] == 2
+    assert row["event_top"] == pytest.approx(math.asin(0.999), abs=0.02)
+
+
+def test_each_patient_has_a_threshold():
+    patients = {"frequency": [1.0, 2.0, 1.0], "mine": [0.5, 0.5, 0.25]}
+    found = fastcart.solve(OSCILLATOR, patients, events=[Event("own", "x", "mine", "up")], **TIGHT).endpoints
+    expected = [
+        math.pi / 6,
+        math.pi / 2 / 2,
+        math.asin(0.25),
+    ]  # the second has amplitude 1/2: it only touches
+    assert found["event_own"].iloc[[0, 2]].tolist() == pytest.approx([expected[0], expected[2]], abs=1e-8)
+    by_parameter = only(OSCILLATOR, events=[Event("own", "v", "frequency", "down")])
+    assert math.isnan(by_parameter["event_own"]) or by_parameter["event_own"] < 1e-6
+
+
+def test_terminal_event_ends_the_course():
+    result = fastcart.solve(
+        OSCILLATOR,
+        events=[Event("stop", "x", 0.5, "down", terminal=True), Event("other", "x", 0.25, "down")],
+        peaks="x",
+        save_at=[1.0, 2.0, 3.0],
+        **TIGHT,
+    )
+    row = result.endpoints.iloc[0]
+    assert row["status"] == "ok"
+    assert row["t_reached"] == row["event_stop"] == pytest.approx(5 * math.pi / 6, abs=1e-8)
+    assert row["final_x"] == pytest.approx(0.5, abs=1e-9)
+    assert row["count_other"] == 0
+    assert row["peak_x"] == pytest.approx(1.0, abs=1e-9)
+    saved = result.trajectories["x"].tolist()
+    assert saved[:2] == pytest.approx([math.sin(1), math.sin(2)], abs=1e-8)
+    assert math.isnan(saved[2])
+    later = only(OSCILLATOR, events=[Event("stop", "x", 0.5, "down", terminal=True, after=4.0)])
+    assert later["t_reached"] == pytest.approx(5 * math.pi / 6 + 2 * math.pi, abs=1e-8)
+
+
+def test_a_jump_over_the_threshold_is_an_event():
+    doses = DosingSchedule().bolus(4.0, "x", 3.0)
+    row = only(OSCILLATOR, t_end=4.5, doses=doses, events=[Event("high", "x", 1.5)])
+    assert (row["event_high"], row["count_high"]) == (4.0, 1)
+
+
+def test_a_group_dies_out_by_its_sum():
+    end = only(DECAY, extinction=1.0)
+    # 50 exp(-0.1 t) is the sum, but for 1e3 exp(-t), at its end
+    when = math.log(50.0) / 0.1
+    result = fastcart.solve(DECAY, extinction=1.0, save_at=[when - 0.1, when + 0.1], **TIGHT)
+    assert (result.trajectories[["E", "M"]].iloc[0] > 0).all()
+    assert (result.trajectories[["E", "M"]].iloc[1] == 0).all()
+    assert end["final_E"] == end["final_M"] == 0.0
+    alone = only(DECAY, extinction=1.0, t_end=15.0)
+    assert 0 < alone["final_E"] < 1.0  # the sum is still above
+
+
+def test_results_do_not_depend_on_neighbours():
+    rng = np.random.default_rng(5)
+    patients = {"frequency": rng.uniform(0.5, 3.0, 200), "mine": rng.uniform(-0.3, 0.3, 200)}
+    options = dict(
+        peaks=["x", "exp_x"],
+        auc=["x"],
+        events=[Event("own", "x", "mine"), Event("next", "v", 0.0, after="own")],
+    )
+    together = fastcart.solve(OSCILLATOR, patients, **options).endpoints
+    for k in (0, 63, 64, 199):
+        mine = {name: values[k : k + 1] for name, values in patients.items()}
+        alone = fastcart.solve(OSCILLATOR, mine, **options).endpoints.drop(columns="patient")
+        assert alone.iloc[0].equals(together.drop(columns="patient").iloc[k])
+
+
+@pytest.mark.parametrize(
+    ("options", "sentence"),
+    [
+        (dict(peaks=["y"]), "no state or observable 'y'"),
+        (dict(auc=["energyy"]), "Did you mean 'energy'"),
+        (dict(peaks=["x"], engine="lsoda"), "looks for no peaks and events"),
+        (dict(auc=["x"], engine="published"), "integrates no areas"),
+        (dict(events=[3]), "list of fastcart.Event, not 3"),
+        (dict(events=[Event("a", "z", 1.0)]), "no state or observable 'z'"),
+        (dict(events=[Event("a b", "x", 1.0)]), "named with letters"),
+        (dict(events=[Event("a", "x", 1.0, "upp")]), "Did you mean 'up'"),
+        (dict(events=[Event("a", "x", math.nan)]), "must be a finite number"),
+        (dict(events=[Event("a", "x", "nowhere")]), "nor a column of the patients"),
+        (dict(events=[Event("a", "x", 1.0), Event("a", "x", 2.0)]), "'a' is given twice"),
+        (dict(events=[Event("a", "x", 1.0, after="b")]), "no event before it"),
+        (dict(events=[Event("a", "x", 1.0), Event("b", "x", 1.0, terminal=True, after="a")]), "after a time"),
+    ],
+)
+def test_bad_requests_are_one_sentence(options, sentence):
+    with pytest.raises(InputError, match=sentence) as caught:
+        fastcart.solve(OSCILLATOR, **options)
+    assert "\n" not in str(caught.value)
