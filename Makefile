@@ -7,7 +7,7 @@ help:
 	@echo "make setup   install everything into .venv"
 	@echo "make demo    reproduce Li & Lei 2025 into results/li-lei-2025"
 	@echo "make test    run the tests"
-	@echo "make bench   run the benchmarks"
+	@echo "make bench   measure engines and the solvers of other packages into results/bench"
 	@echo "make lint    linters and type checker"
 
 setup:
@@ -20,6 +20,10 @@ test: setup
 	@$(BIN)/python -m pytest
 
 bench: setup
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \
+		echo "Other packages could not be installed; those that are missing are left out."
+	@$(BIN)/python benchmarks/compare.py
+	@$(BIN)/python benchmarks/scale.py --stream 10_000_000
 	@$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 
 lint: setup

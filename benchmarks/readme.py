@@ -12,16 +12,18 @@ import io
 import os
 import re
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
+import compare
 import pandas as pd
 import work
 
 import fastcart
-from fastcart import bench, plotting
+from fastcart import plotting
+from fastcart.bench_report import markdown_table
 from fastcart.reproduce.li_lei_2025 import figure6, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.figure6 import RESPONSE_DAYS
@@ -41,14 +43,6 @@ REFERENCE_RTOL = 1e-12
 _BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 _PRINTED = ("quick-start", "doses", "own-model")  # what the Python examples print, in their order
-
-
-def markdown_table(head: Sequence[str], rows: Sequence[Sequence[str]], align: str = "") -> str:
-    """Format a table; ``align`` has one letter for each column, l or r."""
-    rules = ["---:" if letter == "r" else "---" for letter in align or "l" * len(head)]
-    if {len(row) for row in rows} != {len(rules)}:
-        raise ValueError(f"rows of {head} have another number of columns")
-    return "\n".join("| " + " | ".join(row) + " |" for row in [head, rules, *rows])
 
 
 def python_examples(text: str) -> list[str]:
@@ -139,8 +133,10 @@ def speed() -> str:
 
 
 def work_precision() -> str:
-    """Measure error against time of lanes and LSODA."""
-    return f"{bench.report('li_lei')} Measured on {today()}: {work.machine()}; {work.versions()}."
+    """Measure error against time of lanes, LSODA and the solvers of other packages; keep all tables."""
+    measured = compare.measure()
+    compare.write(measured)
+    return f"{compare.brief(measured)}\n\n{compare.origin()}"
 
 
 def plan_a() -> str:

@@ -43,7 +43,9 @@ print(json.dumps({"import": t1 - t0, "load": t2 - t1, "first": (t3 - t2) - (t4 -
 """
 
 
-def draw_patients(n: int, *, seed: int = SEED, model: str = MODEL, spread: float = SPREAD) -> pd.DataFrame:
+def draw_patients(
+    n: int, *, seed: int | np.random.SeedSequence = SEED, model: str = MODEL, spread: float = SPREAD
+) -> pd.DataFrame:
     """Draw patients with every parameter uniform within ``spread`` of its default."""
     rng = np.random.default_rng(seed)
     defaults = fastcart.models.get(model).default_parameters()

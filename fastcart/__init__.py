@@ -9,29 +9,47 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastcart import math as math
     from fastcart import models as models
+    from fastcart import sample as sample
     from fastcart.batch import solve as solve
     from fastcart.dosing import DosingSchedule as DosingSchedule
     from fastcart.errors import InputError as InputError
+    from fastcart.events import Event as Event
+    from fastcart.explain import explain_engine as explain_engine
     from fastcart.model import Model as Model
     from fastcart.model import Observable as Observable
     from fastcart.model import Parameter as Parameter
     from fastcart.model import PublishedScheme as PublishedScheme
     from fastcart.model import State as State
     from fastcart.result import BatchResult as BatchResult
+    from fastcart.studies.optimize import Limit as Limit
+    from fastcart.studies.optimize import optimize as optimize
+    from fastcart.studies.pareto import pareto as pareto
+    from fastcart.studies.sensitivity import sensitivity as sensitivity
+    from fastcart.studies.scan import scan as scan
 
 __version__ = "0.1.0"
 
 _PUBLIC = {
     "BatchResult": "fastcart.result",
     "DosingSchedule": "fastcart.dosing",
+    "Event": "fastcart.events",
     "InputError": "fastcart.errors",
+    "Limit": "fastcart.studies.optimize",
     "Model": "fastcart.model",
     "Observable": "fastcart.model",
     "Parameter": "fastcart.model",
     "PublishedScheme": "fastcart.model",
     "State": "fastcart.model",
+    "explain_engine": "fastcart.explain",
+    "math": "fastcart.math",
     "models": "fastcart.models",
+    "optimize": "fastcart.studies.optimize",
+    "pareto": "fastcart.studies.pareto",
+    "sample": "fastcart.sample",
+    "scan": "fastcart.studies.scan",
+    "sensitivity": "fastcart.studies.sensitivity",
     "solve": "fastcart.batch",
 }
 

@@ -1,4 +1,4 @@
-"""Measure engines against each other: error against time, and how far the lanes are from their floor.
+"""Measure engines against each other: error against time, threads, and where the time of the lanes goes.
 
 Timings are ratios within one run on one machine; absolute numbers belong to that machine and moment.
 """
@@ -6,23 +6,69 @@ Timings are ratios within one run on one machine; absolute numbers belong to tha
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import as_model, make_problem, progress_bar, solve
+from fastcart.batch import as_model, check_threads, make_problem, progress_bar, solve
+from fastcart.explain import call_cost
 from fastcart.model import Model
 from fastcart.patients import check_patients
 
 SPREAD = 0.1
 REFERENCE_RTOL = 1e-12
 LANES_RTOL = (1e-3, 1e-4, 1e-5, 1e-6, 1e-7, 1e-8)
-LSODA_RTOL = (1e-4, 1e-6, 1e-8)
+PEER_RTOL = (1e-4, 1e-6, 1e-8)
 METHODS = ("tsit5", "vern7", "dop853", "rodas5p")
+SCIPY_METHODS = ("DOP853", "LSODA")
 ROUNDS = 3
-_ERRORS = ("pfs_error_median", "pfs_error_99", "ln_burden_error_median", "ln_burden_error_max")
+COMPARED = 100
+ERRORS = ("pfs_error_median", "pfs_error_99", "ln_burden_error_median", "ln_burden_error_max")
+_MATCHED = ("pfs_error_median", "ln_burden_error_median")  # what "no larger error" means
+
+
+@dataclass(frozen=True)
+class Course:
+    """What is compared between solvers.
+
+    Parameters
+    ----------
+    pfs : ndarray, shape (patients,)
+    ln_burden : ndarray, shape (patients, days)
+        Natural logarithm of the burden on every day from 1 to the horizon.
+    """
+
+    pfs: np.ndarray
+    ln_burden: np.ndarray
+
+
+@dataclass(frozen=True)
+class Contender:
+    """One engine, method and tolerance.
+
+    Parameters
+    ----------
+    engine, method : str
+    rtol : float
+    patients : int
+        How many are solved when the time is taken.
+    run : callable
+        ``run(population)`` solves; its endpoints table gives counters, None where there are none.
+    course : callable
+        ``course(population)`` solves and returns a `Course`.
+    threads : int
+    """
+
+    engine: str
+    method: str
+    rtol: float
+    patients: int
+    run: Callable[[pd.DataFrame], pd.DataFrame | None]
+    course: Callable[[pd.DataFrame], Course]
+    threads: int = 1
 
 
 def varied_patients(model: str | Model, size: int, *, seed: int) -> pd.DataFrame:
@@ -42,97 +88,132 @@ def varied_patients(model: str | Model, size: int, *, seed: int) -> pd.DataFrame
     return pd.DataFrame(factors * np.array(list(defaults.values())), columns=list(defaults))
 
 
+def days(model: Model) -> np.ndarray:
+    """Return the days on which courses are compared."""
+    return np.arange(1.0, model.t_end + 0.5)
+
+
+def engine_course(model: Model, population: pd.DataFrame, **options: Any) -> Course:
+    """Solve with an engine of fastcart and return the course."""
+    result = solve(model, population, save_at=days(model), progress=False, **options)
+    assert result.trajectories is not None
+    with np.errstate(divide="ignore", invalid="ignore"):
+        burden = np.log(result.trajectories[model.burden].to_numpy(dtype=float))
+    return Course(result.endpoints["pfs"].to_numpy(dtype=float), burden.reshape(len(population), -1))
+
+
+def contenders(model: str | Model, *, patients: int, threads: int = 1) -> list[Contender]:
+    """Return the engines of fastcart with their methods: LSODA, SciPy and lanes.
+
+    Parameters
+    ----------
+    model : str or Model
+        With a burden.
+    patients : int
+        For lanes with explicit methods; the slower the engine, the fewer it gets.
+    threads : int
+    """
+    model = as_model(model)
+
+    def of(engine: str, method: str, rtol: float, share: float, threads: int) -> Contender:
+        options: dict[str, Any] = dict(engine=engine, method=method, rtol=rtol, threads=threads)
+        return Contender(
+            engine, method, rtol, min(patients, max(4, int(patients * share))),
+            lambda population: solve(model, population, progress=False, **options).endpoints,
+            lambda population: engine_course(model, population, **options), threads,
+        )  # fmt: skip
+
+    found = [of("lsoda", "lsoda", rtol, 0.1, threads) for rtol in PEER_RTOL]
+    found += [of("scipy", method, rtol, 0.001, 1) for method in SCIPY_METHODS for rtol in PEER_RTOL]
+    for method in METHODS:
+        share = 0.05 if method == "rodas5p" else 1.0
+        found += [of("lanes", method, rtol, share, threads) for rtol in LANES_RTOL]
+    return found
+
+
 def work_precision(
     model: str | Model = "li_lei",
     *,
     patients: int = 20_000,
-    compared: int = 100,
-    lsoda_patients: int = 2_000,
+    compared: int = COMPARED,
     seed: int = 5,
     threads: int = 1,
+    others: Sequence[Contender] = (),
     progress: bool | None = None,
 ) -> pd.DataFrame:
-    """Measure time and error of the lane methods and of LSODA on one population.
+    """Measure time and error of the lane methods, LSODA and SciPy on one population.
 
     Parameters
     ----------
     model : str or Model
         With a burden, whose course is compared.
-    patients, lsoda_patients : int
-        Patients timed with lanes and with LSODA.
+    patients : int
+        Patients timed with lanes; the other engines get a part of them.
     compared : int
         Patients whose errors are measured against SciPy's DOP853 at rtol 1e-12.
     seed, threads : int
+    others : sequence of Contender
+        Further solvers, measured among the rest.
     progress : bool, optional
 
     Returns
     -------
     DataFrame
-        One row per engine, method and rtol: microseconds per patient (best of three rounds), median and
-        99th percentile of the PFS error (model's unit of time), median and largest over patients of
-        ``max over days |difference of ln burden|``, steps, calls, failures.
+        One row per engine, method and rtol: microseconds per patient and core (best of three rounds, each
+        of which goes through all solvers), median and 99th percentile of the PFS error (model's unit of
+        time), median and largest over patients of ``max over days |difference of ln burden|``, steps, calls,
+        patients that were not solved.
     """
     model = as_model(model)
     population = varied_patients(model, patients, seed=seed)
-    runs = [("lsoda", "lsoda", rtol) for rtol in LSODA_RTOL]
-    runs += [("lanes", method, rtol) for method in METHODS for rtol in LANES_RTOL]
-    days = np.arange(1.0, model.t_end + 0.5)
-    reference = solve(
-        model, population[:compared], engine="scipy", rtol=REFERENCE_RTOL, save_at=days, progress=False
-    )
-    rows = []
-    with progress_bar(len(runs), progress, "runs") as bar:
-        for engine, method, rtol in runs:
-            size = lsoda_patients if engine == "lsoda" else patients
-            options: dict[str, Any] = dict(engine=engine, method=method, rtol=rtol, progress=False)
-            seconds, result = _timed(model, population[:size], threads, options)
-            shown = solve(model, population[:compared], save_at=days, **options)
-            rows.append(
-                {
-                    "engine": engine,
-                    "method": method,
-                    "rtol": rtol,
-                    "us_per_patient": seconds / size * 1e6 * threads,
-                    **_errors(model, shown, reference),
-                    "steps": (result.endpoints["steps"] + result.endpoints["rejected"]).mean(),
-                    "rhs_calls": result.endpoints["rhs_calls"].mean(),
-                    "failed": len(result.failed),
-                }
-            )
+    shown = population[:compared]
+    runs = [*contenders(model, patients=patients, threads=threads), *others]
+    reference = engine_course(model, shown, engine="scipy", rtol=REFERENCE_RTOL)
+    rows: list[dict[str, Any]] = []
+    with progress_bar(len(runs) * (ROUNDS + 1), progress, "runs") as bar:
+        for run in runs:
+            run.run(population[: min(64, run.patients)])  # compile
+            who = {"engine": run.engine, "method": run.method, "rtol": run.rtol, "us_per_patient": np.inf}
+            rows.append({**who, **errors(run.course(shown), reference)})
             bar.update(1)
+        for _ in range(ROUNDS):
+            for run, row in zip(runs, rows, strict=True):
+                start = time.perf_counter()
+                ends = run.run(population[: run.patients])
+                us = (time.perf_counter() - start) / run.patients * 1e6 * run.threads
+                row["us_per_patient"] = min(row["us_per_patient"], us)
+                row.update(_counters(ends))
+                bar.update(1)
     return pd.DataFrame(rows)
 
 
-def _timed(model: Model, population: pd.DataFrame, threads: int, options: dict[str, Any]):
-    solve(model, population[:64], threads=threads, **options)  # compile
-    best = np.inf
-    for _ in range(ROUNDS):
-        start = time.perf_counter()
-        result = solve(model, population, threads=threads, **options)
-        best = min(best, time.perf_counter() - start)
-    return best, result
+def _counters(ends: pd.DataFrame | None) -> dict[str, float]:
+    if ends is None:
+        return {"steps": np.nan, "rhs_calls": np.nan}
+    return {"steps": (ends["steps"] + ends["rejected"]).mean(), "rhs_calls": ends["rhs_calls"].mean()}
 
 
-def _errors(model: Model, shown: Any, reference: Any) -> dict[str, float]:
-    pfs = np.abs(shown.endpoints["pfs"] - reference.endpoints["pfs"])
-    size = len(pfs)
-    with np.errstate(divide="ignore", invalid="ignore"):
-        found = np.log(shown.trajectories[model.burden].to_numpy().reshape(size, -1))
-        exact = np.log(reference.trajectories[model.burden].to_numpy().reshape(size, -1))
-    course = np.abs(found - exact).max(axis=1)
+def errors(found: Course, reference: Course) -> dict[str, float]:
+    """Return quantiles over patients of the errors of PFS and course; ``failed`` counts the unsolved."""
+    pfs = np.abs(found.pfs - reference.pfs)
+    with np.errstate(invalid="ignore"):
+        course = np.abs(found.ln_burden - reference.ln_burden).max(axis=1)
+    solved = np.isfinite(pfs) & np.isfinite(course)
+    values = [np.nan] * len(ERRORS)
+    if solved.any():
+        pfs, course = pfs[solved], course[solved]
+        values = [np.median(pfs), np.quantile(pfs, 0.99), np.median(course), course.max()]
     return {
-        "pfs_error_median": float(pfs.median()),
-        "pfs_error_99": float(pfs.quantile(0.99)),
-        "ln_burden_error_median": float(np.median(course)),
-        "ln_burden_error_max": float(course.max()),
+        **dict(zip(ERRORS, map(float, values), strict=True)),
+        "failed": int((~solved & np.isfinite(reference.pfs)).sum()),
     }
 
 
 def speedup(table: pd.DataFrame) -> pd.DataFrame:
-    """Compare lanes with LSODA at LSODA's own error.
+    """Compare lanes with every other solver at that solver's own error.
 
-    For each rtol of LSODA, the time that the fastest lane method needs for the same median error, both of
-    PFS and of the course of the burden, by interpolating its logarithm between measured tolerances.
+    For each row of another engine, the time that the fastest lane method needs for the same median error,
+    both of PFS and of the course of the burden, by interpolating its logarithm between measured tolerances.
 
     Parameters
     ----------
@@ -142,24 +223,21 @@ def speedup(table: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``rtol, lsoda_us, method, lanes_us, ratio``.
+        ``engine, method, rtol, us_per_patient, lanes_method, lanes_us, ratio``.
     """
+    lanes = table[table["engine"] == "lanes"]
     rows = []
-    for _, lsoda in table[table["engine"] == "lsoda"].iterrows():
+    for other in table[table["engine"] != "lanes"].to_dict("records"):
         best: tuple[float, str] = (np.inf, "")
-        for method, part in table[table["engine"] == "lanes"].groupby("method"):
-            times = [
-                time_at_error(part[column], part["us_per_patient"], float(lsoda[column]))
-                for column in ("pfs_error_median", "ln_burden_error_median")
-            ]
+        for method, part in lanes.groupby("method"):
+            times = [time_at_error(part[name], part["us_per_patient"], other[name]) for name in _MATCHED]
             best = min(best, (max(times), str(method)))
         rows.append(
             {
-                "rtol": lsoda["rtol"],
-                "lsoda_us": lsoda["us_per_patient"],
-                "method": best[1],
+                **{name: other[name] for name in ("engine", "method", "rtol", "us_per_patient")},
+                "lanes_method": best[1],
                 "lanes_us": best[0],
-                "ratio": lsoda["us_per_patient"] / best[0],
+                "ratio": other["us_per_patient"] / best[0],
             }
         )
     return pd.DataFrame(rows)
@@ -174,98 +252,109 @@ def time_at_error(errors: Sequence[float] | Any, times: Sequence[float] | Any, t
     e, t = np.asarray(errors, dtype=float), np.asarray(times, dtype=float)
     order = np.argsort(-e)
     e, t = e[order], t[order]
-    if e[-1] > target:
+    if not e[-1] <= target:
         return float("inf")
     return float(np.exp(np.interp(-np.log(target), -np.log(e), np.log(t))))
 
 
-def report(model: str | Model = "li_lei", *, patients: int = 20_000, threads: int = 1) -> str:
-    """Measure and return two Markdown tables: error against time, and lanes against LSODA at its own error.
+def thread_scaling(
+    model: str | Model = "li_lei", *, patients: int = 50_000, rtol: float = 1e-6, seed: int = 5
+) -> pd.DataFrame:
+    """Measure patients per second of lanes with one thread, two, four ... up to all.
+
+    Returns
+    -------
+    DataFrame
+        ``threads, patients_per_second, ratio`` (to one thread); best of three rounds.
+    """
+    model = as_model(model)
+    population = varied_patients(model, patients, seed=seed)
+    most = check_threads(None)
+    counts = sorted({*(2**k for k in range(most.bit_length()) if 2**k <= most), most})
+    best = dict.fromkeys(counts, np.inf)
+    solve(model, population[:64], rtol=rtol, progress=False)  # compile
+    for _ in range(ROUNDS):
+        for n in counts:
+            start = time.perf_counter()
+            solve(model, population, rtol=rtol, threads=n, progress=False)
+            best[n] = min(best[n], time.perf_counter() - start)
+    rates = {n: patients / seconds for n, seconds in best.items()}
+    return pd.DataFrame(
+        {"threads": counts, "patients_per_second": list(rates.values()),
+         "ratio": [rate / rates[1] for rate in rates.values()]}
+    )  # fmt: skip
+
+
+def time_shares(
+    model: str | Model = "li_lei",
+    *,
+    method: str = "dop853",
+    rtol: float = 1e-6,
+    patients: int = 20_000,
+    seed: int = 5,
+) -> pd.DataFrame:
+    """Measure where the time of the lane engine goes, on one thread.
 
     Parameters
     ----------
     model : str or Model
-    patients, threads : int
+        With a burden.
+    method : str
+        An explicit one.
+    rtol : float
+    patients, seed : int
 
     Returns
     -------
-    str
+    DataFrame
+        ``part, us_per_patient, share``. The right-hand side is its own time (`fastcart.explain.call_cost`)
+        times its calls, the floor of the method. The other parts are differences of runs: with and without a
+        burden to watch (events), with the tables around it and without. What a run costs per patient rather
+        than per step (start, refill) is the intercept of a line through runs at three tolerances.
     """
+    from fastcart.solvers.lanes.engine import solve_chunk
+
     model = as_model(model)
-    compared = min(100, patients)
-    table = work_precision(
-        model, patients=patients, compared=compared, lsoda_patients=max(64, patients // 10), threads=threads
+    population = varied_patients(model, patients, seed=seed)
+    y0, p = check_patients(model, population).arrays(0, patients)
+    blind = replace(model, burden=None)
+
+    def chunk(model: Model, rtol: float) -> Callable[[], Any]:
+        problem = make_problem(model, t_end=None, save_at=None, rtol=rtol, atol=None, method=method)
+        return lambda: solve_chunk(problem, y0, p, 1)
+
+    tolerances = (rtol * 10, rtol, rtol / 10)
+    runs: dict[Any, Callable[[], Any]] = {x: chunk(blind, x) for x in tolerances}
+    runs["watched"] = chunk(model, rtol)
+    runs["whole"] = lambda: solve(
+        model, population, engine="lanes", method=method, rtol=rtol, threads=1, progress=False
     )
-    per_call = floor(model)
-    unit = f"{model.time_unit}s"
-    lines = [
-        f"| Engine | Method | rtol | µs per patient and core | PFS error, median ({unit}) | 99% | "
-        f"ln {model.burden} error, median | largest | calls |",
-        "| --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
-    ]
-    for row in table.to_dict("records"):
-        errors = " | ".join(f"{row[name]:.1e}" for name in _ERRORS)
-        lines.append(
-            f"| `{row['engine']}` | {row['method']} | {row['rtol']:.0e} | {row['us_per_patient']:.1f} | "
-            f"{errors} | {row['rhs_calls']:.0f} |"
-        )
-    lines += [
-        "",
-        "| LSODA's rtol | LSODA, µs | Lanes at no larger median error, µs | Method | Ratio |",
-        "| ---: | ---: | ---: | --- | ---: |",
-    ]
-    for row in speedup(table).to_dict("records"):
-        lines.append(
-            f"| {row['rtol']:.0e} | {row['lsoda_us']:.1f} | {row['lanes_us']:.1f} | {row['method']} | "
-            f"{row['ratio']:.1f} |"
-        )
-    lanes = table[(table["engine"] == "lanes") & (table["method"] == "dop853") & (table["rtol"] == 1e-6)]
-    chosen = lanes.to_dict("records")[0]
-    least = per_call * chosen["rhs_calls"] / 1000
-    lines += [
-        "",
-        f"Model `{model.name}`, {patients} patients with every parameter within 10% of its default (LSODA: "
-        f"a tenth of them), {model.t_end:g} {unit}, {threads} thread(s), best of {ROUNDS} rounds; errors of "
-        f"{compared} patients against SciPy's DOP853 at rtol {REFERENCE_RTOL:g}. One vectorised right-hand "
-        f"side takes {per_call:.1f} ns per patient; with dop853 at rtol 1e-6 its calls alone would take "
-        f"{least:.1f} µs of the {chosen['us_per_patient']:.1f}.",
-    ]
-    return "\n".join(lines)
+    seconds, results = _best_of_rounds(runs)
+    us = {name: value / patients * 1e6 for name, value in seconds.items()}
+    steps = [float((results[x].steps + results[x].rejected).mean()) for x in tolerances]
+    _, start = np.polyfit(steps, [us[x] for x in tolerances], 1)
+    start = float(np.clip(start, 0.0, us[rtol]))
+    rhs = call_cost(model) * float(results[rtol].rhs_calls.mean()) / 1000
+    parts = {
+        "right-hand side": rhs,
+        "rest of the steps": us[rtol] - start - rhs,
+        "start and refill": start,
+        "events": us["watched"] - us[rtol],
+        "checks and tables": us["whole"] - us["watched"],
+    }
+    return pd.DataFrame(
+        {"part": list(parts), "us_per_patient": list(parts.values()),
+         "share": [part / us["whole"] for part in parts.values()]}
+    )  # fmt: skip
 
 
-def floor(model: str | Model = "li_lei", *, rounds: int = 4_000) -> float:
-    """Return the time of one vectorised right-hand side, in nanoseconds per patient and call.
-
-    No explicit method in lanes can be faster than this times its number of calls.
-    """
-    from numba import njit
-
-    from fastcart.solvers.compile import FAST
-    from fastcart.solvers.lanes.evaluate import evaluation
-    from fastcart.solvers.lanes.layout import LANES, evaluation_rows
-    from fastcart.solvers.lanes.pointer import evaluate
-    from fastcart.solvers.transform import to_internal
-
-    model = as_model(model)
-    problem = make_problem(model, t_end=None, save_at=None, rtol=1e-6, atol=None)
-    y0, p = check_patients(model, 1).arrays(0, 1)
-    n, m = y0.shape[1], p.shape[1]
-    u = to_internal(y0, problem.log, np.ones(n))
-    buffer = np.zeros((evaluation_rows(n, m), LANES))
-    buffer[:n] = u.T
-    buffer[n + 1 : n + 1 + m] = p.T
-    flat = buffer.ravel()
-    address = evaluation(model, tuple(bool(x) for x in problem.log), False).address
-
-    @njit(**FAST)
-    def repeat(address, flat, count):
-        for _ in range(count):
-            evaluate(address, flat)
-
-    repeat(address, flat, 2)
-    best = np.inf
-    for _ in range(7):
-        start = time.perf_counter()
-        repeat(address, flat, rounds)
-        best = min(best, time.perf_counter() - start)
-    return best / rounds / LANES * 1e9
+def _best_of_rounds(runs: dict[Any, Callable[[], Any]]) -> tuple[dict[Any, float], dict[Any, Any]]:
+    """Return the shortest time and the result of each run; one round compiles."""
+    best = dict.fromkeys(runs, np.inf)
+    results = {name: run() for name, run in runs.items()}
+    for _ in range(ROUNDS):
+        for name, run in runs.items():
+            start = time.perf_counter()
+            run()
+            best[name] = min(best[name], time.perf_counter() - start)
+    return best, results

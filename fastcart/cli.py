@@ -12,7 +12,7 @@ from fastcart import __version__
 from fastcart.errors import InputError, MissingDependencyError
 
 # modules of fastcart.commands, in the order of the help; they import little until they run
-COMMANDS = ("models", "run", "reproduce", "bench")
+COMMANDS = ("models", "run", "scan", "sensitivity", "optimize", "trial", "reproduce", "bench")
 
 
 class _Parser(argparse.ArgumentParser):

@@ -21,6 +21,7 @@ from fastcart.batch import (
     wants_progress,
 )
 from fastcart.checks import number
+from fastcart.dosing import DosingSchedule
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.patients import check_keep, check_patients, check_unique
@@ -35,7 +36,7 @@ def run_files(
     patients: Path,
     out: Path,
     *,
-    doses: Path | None = None,
+    doses: Path | DosingSchedule | None = None,
     engine: str = "auto",
     method: str | None = None,
     t_end: float | None = None,
@@ -83,10 +84,15 @@ def run_files(
     ids = _check_all(model, source, keep)
     plan = None
     if doses is not None:
-        for file in filter(None, (out, trajectories)):
-            if file.resolve() == doses.resolve():
-                raise InputError(f"The output {str(file)!r} is the table of doses itself; give another name.")
-        given = pd.concat(list(TableReader(doses, "The table of doses")), ignore_index=True)
+        if isinstance(doses, DosingSchedule):
+            given = doses.table()
+        else:
+            for file in filter(None, (out, trajectories)):
+                if file.resolve() == doses.resolve():
+                    raise InputError(
+                        f"The output {str(file)!r} is the table of doses itself; give another name."
+                    )
+            given = pd.concat(list(TableReader(doses, "The table of doses")), ignore_index=True)
         plan = dose_plan(problem, name, given, ids, **({} if warn is None else {"warn": warn}))
 
     counts: Counter[str] = Counter()

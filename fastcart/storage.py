@@ -100,9 +100,9 @@ class TableReader:
             empty = True
             for batch in file.iter_batches(batch_size=_BATCH_ROWS):
                 empty = False
-                yield _frame(batch)
+                yield arrow_frame(batch)
             if empty:
-                yield _frame(file.schema_arrow.empty_table())
+                yield arrow_frame(file.schema_arrow.empty_table())
 
     def _read_csv(self) -> pd.DataFrame:
         frame = pd.read_csv(
@@ -124,7 +124,7 @@ class TableReader:
             raise InputError(f"{name} cannot be read: {reason(error)}.") from error
 
 
-def _frame(rows: Any) -> pd.DataFrame:
+def arrow_frame(rows: Any) -> pd.DataFrame:
     """Return a table or batch of pyarrow as a DataFrame that keeps pyarrow's types."""
     pa = _pyarrow("pyarrow")
     columns, names = [], []

@@ -38,7 +38,7 @@ def readme():
         import readme
 
         yield readme
-        for name in ("readme", "work"):
+        for name in ("readme", "work", "compare", "peers"):
             sys.modules.pop(name, None)
 
 

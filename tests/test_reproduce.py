@@ -19,13 +19,14 @@ from fastcart.reproduce.li_lei_2025.errata import ERRATA
 pytest.importorskip("matplotlib")
 
 # accurate PFS of plans A1 to A6 (days), from the specification of the model
+SAMPLE = 2000  # patients of the large sample of Figure 2, which has a million by default
 ACCURATE_PLAN_A = [75.5955, 102.8586, 67.1170, 71.8550, 74.4664, 0.0]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("reproduce") / "new" / "folder"
-    assert reproduce(out, progress=False) == out / "report.md"
+    assert reproduce(out, progress=False, sample=SAMPLE) == out / "report.md"
     return out
 
 
@@ -60,7 +61,7 @@ def test_files_are_whole(folder):
     for path in folder.glob("*.csv"):
         frame = pd.read_csv(path)
         assert len(frame), path.name
-        assert set(frame["solution"]) == {"published scheme", "accurate"}, path.name
+        assert set(frame["solution"]) <= {"published scheme", "accurate"}, path.name
 
 
 @pytest.mark.parametrize("number", FIGURES)
@@ -98,7 +99,9 @@ def test_only_errata_and_statements_of_the_text_disagree(report):
     disagreeing = []
     for number in FIGURES:
         for row in table(section(report, f"Figure {number}")):
-            if row[6].startswith("no"):
+            if row[6] == "no, sampling":  # of new draws, see test_figure2
+                assert number == 2
+            elif row[6].startswith("no"):
                 assert row[6] in ("no, erratum 3", "no, erratum 4") or row[3] == "text"
                 disagreeing.append(row[0])
             elif row[2] != "not stated":
@@ -114,8 +117,8 @@ def test_threshold_lies_between_8_and_9_million(report):
 
 def test_errata(report):
     rows = table(section(report, "Errata of the paper"))
-    assert [row[0] for row in rows] == [str(n) for n in range(1, 9)]
-    assert len(ERRATA) == 8
+    assert [row[0] for row in rows] == [str(n) for n in range(1, 10)]
+    assert len(ERRATA) == 9
     assert all(all(row) for row in rows)
 
 
@@ -129,7 +132,7 @@ def test_report_says_how_it_was_made(report):
 def test_nothing_is_replaced_unasked(folder, monkeypatch):
     before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
     monkeypatch.setattr("fastcart.reproduce.li_lei_2025.runs.solve", None)  # must not be reached
-    with pytest.raises(InputError, match=r"already holds figure4\.png"):
+    with pytest.raises(InputError, match=r"already holds figure2\.png"):
         reproduce(folder)
     with pytest.raises(InputError, match="force"):
         reproduce(folder, figures=(5,))
@@ -151,9 +154,9 @@ def test_force_replaces(tmp_path):
     assert not (tmp_path / "figure4.png").exists()
 
 
-@pytest.mark.parametrize("figures", [(2,), (4, 99), ("four",), (True,), 3.0 * np.ones(1), "4"])
+@pytest.mark.parametrize("figures", [(3,), (4, 99), ("four",), (True,), 3.0 * np.ones(1), "4"])
 def test_unknown_figure(tmp_path, figures):
-    with pytest.raises(InputError, match="available are the figures 4, 5, 6"):
+    with pytest.raises(InputError, match="available are the figures 2, 4, 5, 6"):
         reproduce(tmp_path / "out", figures=figures)
     assert not (tmp_path / "out").exists()
 

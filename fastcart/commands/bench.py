@@ -18,7 +18,7 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the table of error against time."""
     from fastcart.batch import check_threads
-    from fastcart.bench import report
+    from fastcart.bench_report import report
     from fastcart.checks import count
 
     size = count(options.patients, "The number of patients")

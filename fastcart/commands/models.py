@@ -15,6 +15,9 @@ def register(commands: Any) -> None:
     )
     models.add_argument("name", nargs="?", metavar="NAME")
     models.add_argument("--json", action="store_true", help="machine-readable output")
+    models.add_argument(
+        "--engine", action="store_true", help="how fast engine lanes runs the model here, and why not faster"
+    )
     add_model_options(models)
     models.set_defaults(action=run)
 
@@ -29,5 +32,10 @@ def run(options: argparse.Namespace) -> int:
         from fastcart.models import get
 
         model = get(options.name, **model_options(options.option))
-        print(describe(model, as_json=options.json))
+        if options.engine:
+            from fastcart.explain import explain_engine
+
+            print(explain_engine(model))
+        else:
+            print(describe(model, as_json=options.json))
     return 0

@@ -18,6 +18,9 @@ def register(commands: Any) -> None:
     reproduce.add_argument("work", metavar="WORK", help="li-lei-2025")
     reproduce.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     reproduce.add_argument("--figures", metavar="N,N,...", help="default: all")
+    reproduce.add_argument(
+        "--sample", type=int, metavar="N", help="patients of the large sample of Figure 2 (default: 1000000)"
+    )
     reproduce.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     reproduce.add_argument("--force", action="store_true", help="replace existing output files")
     reproduce.set_defaults(action=run)
@@ -32,6 +35,8 @@ def run(options: argparse.Namespace) -> int:
         raise InputError(f"There is no work {options.work!r} to reproduce." + nearest(options.work, WORKS))
     check_threads(options.threads)
     keywords: dict[str, Any] = {"force": options.force, "threads": options.threads}
+    if options.sample is not None:
+        keywords["sample"] = options.sample
     if options.figures is not None:
         keywords["figures"] = tuple(numbers(options.figures, "--figures"))
     report = get(options.work)(options.out, **keywords)

@@ -19,6 +19,10 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--doses", type=Path, metavar="FILE", help="time, state, amount[, duration][, patient]"
     )
+    parser.add_argument("--preset", metavar="NAME", help="theory of the model t_cell, e.g. unified")
+    parser.add_argument(
+        "--scenario", metavar="NAME", help="scenario of t_cell, with its doses where --doses gives none"
+    )
     parser.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
     parser.add_argument("--method", help="variant of the engine, e.g. Radau for scipy")
     parser.add_argument("--t-end", type=float, metavar="D", help="horizon (default: the model's)")
@@ -46,12 +50,19 @@ def run(options: argparse.Namespace) -> int:
     from fastcart.models import get
     from fastcart.run import run_files
 
-    model = get(options.model, **model_options(options.option))
+    named = {"preset": options.preset, "scenario": options.scenario}
+    given = {name: value for name, value in named.items() if value is not None}
+    model = get(options.model, **{**model_options(options.option), **given})
+    doses = options.doses
+    if doses is None and model.name == "t_cell":
+        from fastcart.models.t_cell_scenarios import scenario
+
+        doses = scenario(model.options["scenario"]).doses
     summary = run_files(
         model,
         options.patients,
         options.out,
-        doses=options.doses,
+        doses=doses,
         engine=options.engine,
         method=options.method,
         t_end=options.t_end,

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
 # A module per figure: FILES, the names that it writes, and make(threads=..., progress=...) -> FigureResult
 _MODULES = {
+    2: "fastcart.reproduce.li_lei_2025.figure2",
     4: "fastcart.reproduce.li_lei_2025.figure4",
     5: "fastcart.reproduce.li_lei_2025.figure5",
     6: "fastcart.reproduce.li_lei_2025.figure6",
@@ -29,6 +30,7 @@ def reproduce(
     figures: Iterable[int] = FIGURES,
     *,
     force: bool = False,
+    sample: int | None = None,
     threads: int | None = None,
     progress: bool | None = None,
 ) -> Path:
@@ -45,6 +47,8 @@ def reproduce(
         Any of `FIGURES`.
     force : bool
         Replace outputs that exist.
+    sample : int, optional
+        Patients of the large sample of Figure 2; default a million.
     threads : int, optional
         Default: all processors that this process may use.
     progress : bool, optional
@@ -78,7 +82,8 @@ def reproduce(
     with progress_bar(len(modules), progress, unit="figures") as bar:
         for number, module in zip(numbers, modules, strict=True):
             bar.set_description(f"Figure {number}")
-            results.append(module.make(threads=threads, progress=progress))
+            sizes = {"sample": sample} if number == 2 and sample is not None else {}
+            results.append(module.make(threads=threads, progress=progress, **sizes))
             bar.update()
     for result in results:
         for name, table in result.tables.items():

@@ -42,6 +42,25 @@ def round_digits(value: float, digits: int) -> float:
     return float(f"{value:.{digits - 1}e}")
 
 
+# Figure 2(a): Pearson correlation of PFS with each parameter, of the responders (PFS above 2 days) among
+# patients 1 to 500 of the published parameter file, with the PFS in that file
+PUBLISHED_PATIENTS, PUBLISHED_RESPONDERS = 500, 445
+PFS_CORRELATION = {
+    "lambda_TM": 0.0758, "lambda_C": -0.559, "lambda_TPE": -0.127, "lambda_TEM": -0.0696,
+    "lambda_TME": -0.0021, "k_TE": 0.569, "k_T4": -0.011, "d_T4": 0.0292, "d_TP": 0.0176, "d_TE": -0.225,
+    "d_C": 0.0263, "K_1": 0.0294, "K_2": -0.0513, "K_3": -0.033, "lambda_T4_I2": -0.0723,
+    "lambda_TP_I2": 0.00401, "lambda_Tr_I2": -0.0553, "lambda_M_Ig": -0.0709, "lambda_I2_T4": -0.0487,
+    "lambda_Ig_TE": -0.0949, "lambda_Ig_T4": 0.0961, "lambda_Tb_C": 0.0051, "lambda_I6_M": 0.0152,
+    "K_TP": 0.055, "K_T4": -0.0145, "K_Tr": -0.0308, "K_I2": 0.0706, "K_I6": -0.0451, "K_Ig": 0.0631,
+    "K_Tb": 0.0616, "K_TM0": 0.0454, "K_TM1": -0.0378, "K_C": 0.0392, "M_0": -0.0615, "d_M": -0.0537,
+    "d_Tr": 0.0346, "d_TM": 0.0403, "d_I2": 0.0717, "d_Tb": -0.0911, "d_Ig": 0.0612, "d_I6": 0.0476,
+}  # fmt: skip
+
+# Figure 2, statements of the text: all coefficients of (a) but those of lambda_C and k_TE are this small, and
+# (d), the coefficient of k_TE with the tumor at day 200
+INSENSITIVE = Published(0.2, 1, "text on 2(a)")
+K_TE_DAY_200 = Published(-0.05, 1, "text on 2(d)")
+
 # Figure 4(a): where the tumor settles without CAR-T cells (cells), and the file at day 1
 SETTLES = Published(1.2e10, 2, TEXT, erratum=3)
 UNTREATED_DAY_1 = Published(2.2704e7, 5, FILE, erratum=3)

@@ -32,6 +32,10 @@ _INTRODUCTION = (
 
 _COLUMNS = (
     ("solution", "", "`published scheme` or `accurate`"),
+    ("parameter, output, index", "", "what varies, what depends on it, and by which index of sensitivity"),
+    ("value, low, high", "", "the index and the ends of its 95% interval"),
+    ("responders, patients", "", "how many went into it; in `figure2_boundary.csv` the share of responders"),
+    ("lambda_C, d_C, k_TE, d_TE", "1/day", "parameters of patients of Figure 2, or middles of cells"),
     ("panel, plan, group, change", "", "which panel or treatment plan"),
     ("T4_0, TP_0, TE_0, TM_0, Tr_0, total", "cells", "doses"),
     ("t", "days", "time after infusion"),
@@ -109,7 +113,7 @@ def _provenance(results: Sequence[FigureResult], threads: int, wall_time: float)
     assert full.published is not None
     assert coarse.published is not None
     figures = ",".join(str(result.number) for result in results)
-    packages = ("numpy", "scipy", "numba", "numbalsoda", "pandas", "matplotlib")
+    packages = ("numpy", "scipy", "numba", "numbalsoda", "pandas", "matplotlib", "SALib")
     rows = [
         ("fastcart", fastcart.__version__),
         ("Figures", figures.replace(",", ", ")),

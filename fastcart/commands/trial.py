@@ -1,0 +1,33 @@
+"""The command ``fastcart trial``: a simulated randomized trial from a specification."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(commands: Any) -> None:
+    """Add the command ``trial``."""
+    parser = commands.add_parser(
+        "trial", help="compare dosing protocols in simulated randomized trials, with a report"
+    )
+    parser.add_argument(
+        "spec", type=Path, metavar="SPEC.toml", help="arms, population, trial; see the README"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
+    parser.add_argument("--force", action="store_true", help="replace the run in the folder")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.set_defaults(action=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the trial, say where the report is."""
+    from fastcart.trial.run import run_spec
+    from fastcart.trial.spec import read_spec
+
+    spec = read_spec(options.spec)
+    report = run_spec(spec, options.out, resume=options.resume, force=options.force, threads=options.threads)
+    print(f"Report: {report}")
+    return 0

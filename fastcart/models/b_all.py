@@ -1,0 +1,239 @@
+"""CAR-T cells against B-cell leukemia, with the niche, normal B cells, IL-6, and hazards of death.
+
+CD19+ and CD19- leukemia, normal B cells, effector, memory and exhausted CAR-T cells, host lymphocytes that
+compete for IL-7 and IL-15, active macrophages and IL-6; two hazards that nothing depends on accumulate the
+risk of toxic death and of death by leukemia.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numba import njit
+
+from fastcart.checks import number
+from fastcart.errors import InputError
+from fastcart.math import reciprocals
+from fastcart.model import Model, Observable, State
+from fastcart.models.b_all_parameters import COPIES_PER_CELL, PARAMETERS, REFERENCES
+
+_DEFAULTS = {parameter.name: float(parameter.default) for parameter in PARAMETERS}  # type: ignore[arg-type]
+_CAR_T = "CAR-T"  # effectors and memory die out together: memory alone feeds the effectors again
+
+STATES = (
+    State("L", "cells", 1e11, log=True, description="CD19+ leukemia", extinction=True),
+    State("R", "cells", 100.0, log=True, description="CD19- leukemia", extinction=True),
+    State("B", "cells", 1e9, description="normal CD19+ B cells", scale=1e3),
+    State("E", "cells", 0.0, description="effector CAR-T cells", extinction=_CAR_T),
+    State("M", "cells", 0.0, description="memory CAR-T cells", extinction=_CAR_T),
+    State("X", "cells", 0.0, description="exhausted CAR-T cells", scale=1e3),
+    State("N", "cells", 3e9, log=True, description="host lymphocytes"),
+    State("A", "1", 0.0, description="active share of macrophages", scale=1e-3),
+    State("C", "pg/ml", lambda v: v["sC"] / v["dC"], description="serum IL-6 (starts at rest)"),
+    State("Ht", "1", 0.0, description="cumulative hazard of toxic death", scale=1e-2),
+    State("Hl", "1", 0.0, description="cumulative hazard of death by leukemia", scale=1e-2),
+)
+
+OBSERVABLES = (
+    Observable("S", "cells", "leukemia, L + R"),
+    Observable("T", "cells", "CAR-T cells, E + M + X"),
+    Observable("Ag", "cells", "CD19 antigen, L + B"),
+    Observable("negative", "1", "CD19- share of leukemia"),
+    Observable("copies", "copies/ug", "transgene in blood, 6.6e-7 T"),
+    Observable("kill", "1/day", "killing rate per CD19+ cell"),
+    Observable("stimulation", "1", "stimulation per effector, a"),
+    Observable("niche", "1", "availability of the niche, q"),
+    Observable("toxic_hazard", "1/day", "hazard of toxic death"),
+    Observable("leukemia_hazard", "1/day", "hazard of death by leukemia"),
+)
+
+_DOC = """CAR-T cells against B-cell acute lymphoblastic leukemia. With Ag = L + B, T = E + M + X:
+a = Ag/(KA (1 + E/s) + Ag), q = 1/(1 + (N + T)/Kq), k = kap E/(s + E + h Ag), sr = pmx Kp/(Kp + Ag),
+dL/dt = rL L (1 - (L + R)/KL) - k L, dR/dt = rL R (1 - (L + R)/KL), dB/dt = sB - dB B - k B,
+dE/dt = 2 (1 - sr) kact a M + (rhoE (1 - nu + nu q) a - dE - muEM (1 - a) - xi a (1 + Ag/(KX + Ag))) E,
+dM/dt = (rhoM (q - qc) - dM) M - (1 - 2 sr) kact a M + muEM (1 - a) E with qc the niche of the recovered host,
+dX/dt = xi a (1 + Ag/(KX + Ag)) E - dX X, dN/dt = -rN N ln((N + T)/KN),
+dA/dt = (aE a E + aD k Ag) (1 - A) - dA A, dC/dt = sC + pC A - dC C,
+dHt/dt = hT C^2/(CT^2 + C^2), dHl/dt = hL (L + R)/(KH + L + R).
+Effectors stand in the denominator of a: antigen is shared, so their growth is bounded. CAR-T cells enter by
+doses into E and M, of which the fractions F_E and F_M engraft (see `infusions`)."""
+
+
+@njit
+def _rhs(t, y, p):
+    L, R, B, E, M, X, N, A, C, Ht, Hl = y
+    (rL, KL, kap, s, h, KA, sB, dB, rhoE, nu, Kq, kact, pmx, Kp, dE, muEM, xi, KX, rhoM, dM, dX, rN, KN,
+     aE, aD, dA, sC, dC, pC, hT, CT, hL, KH, F_E, F_M, D, fM) = p  # fmt: skip
+    S = L + R
+    Ag = L + B
+    T = E + M + X
+    lymphocytes = N + T
+    empty = KA * (s + E)
+    C2 = C * C
+    CT2 = CT * CT
+    # ten ratios from four divisions
+    per_a, per_k, per_q = reciprocals(empty + s * Ag, s + E + h * Ag, Kq + lymphocytes)
+    per_KX, per_Kp, per_KH = reciprocals(KX + Ag, Kp + Ag, KH + S)
+    per_C, per_qc, per_KL = reciprocals(CT2 + C2, Kq + KN, KL)
+    a = s * Ag * per_a
+    idle = empty * per_a  # 1 - a
+    q = Kq * per_q
+    qc = Kq * per_qc
+    k = kap * E * per_k
+    exhausted = xi * a * (1.0 + Ag * per_KX)
+    sr = pmx * Kp * per_Kp
+    activated = kact * a * M
+    growth = rL * (1.0 - S * per_KL)
+    to_memory = muEM * idle
+    return (
+        (growth - k) * L,
+        growth * R,
+        sB - (dB + k) * B,
+        2.0 * (1.0 - sr) * activated + (rhoE * ((1.0 - nu) + nu * q) * a - dE - to_memory - exhausted) * E,
+        (rhoM * (q - qc) - dM) * M - (1.0 - 2.0 * sr) * activated + to_memory * E,
+        exhausted * E - dX * X,
+        -rN * N * math.log(lymphocytes / KN),
+        (aE * a * E + aD * k * Ag) * (1.0 - A) - dA * A,
+        sC + pC * A - dC * C,
+        hT * C2 * per_C,
+        hL * S * per_KH,
+    )
+
+
+@njit
+def _observe(t, y, p):
+    L, R, B, E, M, X, N, A, C, Ht, Hl = y
+    kap, s, h, KA, Kq, hT, CT, hL, KH = p[2], p[3], p[4], p[5], p[10], p[29], p[30], p[31], p[32]
+    S = L + R
+    Ag = L + B
+    T = E + M + X
+    return (
+        S,
+        T,
+        Ag,
+        R / max(S, 1e-300),
+        COPIES_PER_CELL * T,
+        kap * E / (s + E + h * Ag),
+        Ag / (KA * (1.0 + E / s) + Ag),
+        1.0 / (1.0 + (N + T) / Kq),
+        hT * C * C / (CT * CT + C * C),
+        hL * S / (KH + S),
+    )
+
+
+def b_all() -> Model:
+    """Build the model of CAR-T cells against B-cell leukemia (9 states and 2 hazards)."""
+    return Model(
+        name="b_all",
+        states=STATES,
+        parameters=PARAMETERS,
+        rhs=_rhs,
+        t_end=730.0,
+        observables=OBSERVABLES,
+        observe=_observe,
+        burden="L",
+        doc=_DOC,
+        references=REFERENCES,
+    )
+
+
+def engrafted(
+    patients: pd.DataFrame | Mapping[str, Any], E: Any = 1.0, M: Any = 1.0, *, D: Any = None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells that engraft when fractions of a patient's product are infused.
+
+    Parameters
+    ----------
+    patients : DataFrame or mapping
+        Columns ``D``, ``fM``, ``F_E``, ``F_M``; what is missing takes the model's default.
+    E, M : float or array of float, shape (patients,)
+        Fractions of the effector cells ``D (1 - fM)`` and of the memory cells ``D fM`` of the product.
+    D : float or array, optional
+        Cells of the product, instead of the column.
+
+    Returns
+    -------
+    E_cells, M_cells : ndarray, shape (patients,)
+        In cells: ``F_E E D (1 - fM)`` and ``F_M M D fM``.
+    """
+    size = len(patients) if isinstance(patients, pd.DataFrame) else np.size(next(iter(patients.values()), 0))
+    values = {
+        name: np.broadcast_to(np.asarray(patients.get(name, _DEFAULTS[name]), dtype=float), size)
+        for name in ("D", "fM", "F_E", "F_M")
+    }
+    total = values["D"] if D is None else np.broadcast_to(np.asarray(D, dtype=float), size)
+    effectors = values["F_E"] * np.asarray(E, dtype=float) * total * (1.0 - values["fM"])
+    memory = values["F_M"] * np.asarray(M, dtype=float) * total * values["fM"]
+    return effectors, memory
+
+
+def infusions(
+    patients: pd.DataFrame, schedule: Iterable[tuple[float, Any, Any]], *, D: Any = None
+) -> pd.DataFrame:
+    """Return the doses of a schedule of infusions, for `fastcart.solve`.
+
+    Parameters
+    ----------
+    patients : DataFrame
+        Columns ``patient``, ``D``, ``fM``, ``F_E``, ``F_M``; the id is the row number where none is given.
+    schedule : iterable of (day, E, M)
+        Fractions of each patient's effector and memory cells; a number, or one for each patient.
+    D : float or array, optional
+        Cells of the product, instead of the column.
+
+    Returns
+    -------
+    DataFrame
+        ``patient, time, state, amount``, with engraftment applied; amounts of zero are left out.
+
+    Raises
+    ------
+    InputError
+        For a fraction that is negative or not a number.
+    """
+    ids = patients["patient"].to_numpy() if "patient" in patients else np.arange(len(patients))
+    parts = []
+    for day, E, M in schedule:
+        time = number(day, "The day of an infusion")
+        for state, cells in zip(("E", "M"), engrafted(patients, E, M, D=D), strict=True):
+            if not (cells >= 0).all():
+                raise InputError(f"The infusion of {state} on day {time:g} must be a fraction from 0 on.")
+            given = cells > 0
+            if given.any():
+                parts.append(
+                    pd.DataFrame(
+                        {"patient": ids[given], "time": time, "state": state, "amount": cells[given]}
+                    )
+                )
+    if not parts:
+        return pd.DataFrame({"patient": ids[:0], "time": [], "state": [], "amount": []})
+    return pd.concat(parts, ignore_index=True)
+
+
+def lymphodeplete(
+    states: pd.DataFrame, N0: Any, *, phi: float, rows: np.ndarray | None = None
+) -> pd.DataFrame:
+    """Return states after lymphodepletion: ``N = N0``; E, M, X and B times ``phi``.
+
+    Parameters
+    ----------
+    states : DataFrame
+        Columns ``N, E, M, X, B``.
+    N0 : float or array, shape (patients,)
+        Host lymphocytes afterwards, cells.
+    phi : float
+        Share of CAR-T and B cells that survives: 1 for cytokine support that kills none, about 0.1 for
+        chemotherapy.
+    rows : ndarray of bool, shape (patients,), optional
+        Who is treated; default everyone.
+    """
+    result = states.copy()
+    treated = np.ones(len(states), dtype=bool) if rows is None else np.asarray(rows, dtype=bool)
+    result["N"] = np.where(treated, N0, states["N"])
+    for name in ("E", "M", "X", "B"):
+        result[name] = np.where(treated, phi * states[name], states[name])
+    return result

@@ -1,0 +1,346 @@
+"""Maximum-entropy calibration: the weights nearest to equal ones with which a sample meets trial aggregates.
+
+References
+----------
+E. T. Jaynes, Information theory and statistical mechanics, Physical Review 106:620 (1957): weights
+``w_i`` in proportion to ``exp(lambda . phi_i)`` have the largest entropy among all that give the moments.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.optimize import brentq, linprog, minimize
+from scipy.special import logsumexp
+
+from fastcart.checks import count
+from fastcart.errors import InputError
+from fastcart.models.b_all import infusions
+from fastcart.models.b_all_parameters import PARAMETERS
+from fastcart.population.population import Population
+from fastcart.population.prior import PRIOR, Prior, draws, picks, sample
+from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, check_targets
+from fastcart.trial.outcomes import course, moments
+
+_DEFAULTS = {p.name: float(p.default) for p in PARAMETERS}  # type: ignore[arg-type]
+_REACHABLE = 1e-7  # a miss below this, in standard deviations, is rounding
+_FEW = 0.05  # effective share of the sample below which a few patients stand for all
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """A weighted sample that meets the targets.
+
+    Attributes
+    ----------
+    sample : DataFrame
+        Patients drawn from the prior.
+    course : DataFrame
+        Their death-free course under a single infusion, with the default hazards.
+    weights : ndarray, shape (n,)
+        They sum to 1; 0 where the solver failed.
+    multipliers : dict of str to float
+        ``lambda`` of each target, for residuals divided by their standard deviation.
+    hT, hL : float
+        Calibrated largest hazards, 1/day.
+    targets : dict of str to float
+    unmet : tuple of str
+        Targets that no weights meet together with the others.
+    prior, seed, het
+        What the sample was drawn from.
+    """
+
+    sample: pd.DataFrame
+    course: pd.DataFrame
+    weights: np.ndarray
+    multipliers: dict[str, float]
+    hT: float
+    hL: float
+    targets: dict[str, float]
+    unmet: tuple[str, ...]
+    prior: Prior
+    seed: int
+    het: float
+
+    @property
+    def ess(self) -> float:
+        """Effective number of patients, ``1 / sum(w^2)``."""
+        return float(1.0 / np.sum(self.weights**2))
+
+    @property
+    def ess_share(self) -> float:
+        """Effective share of the sample; below a few percent a few patients stand for all."""
+        return self.ess / len(self.weights)
+
+    @property
+    def largest_weight(self) -> float:
+        """The largest weight, in units of an equal one."""
+        return float(self.weights.max() * len(self.weights))
+
+    def table(self) -> pd.DataFrame:
+        """Return each target with its value in the prior and after calibration, and whether it is met."""
+        m = moments(self.course)
+        equal = m["ok"].to_numpy(dtype=float) / m["ok"].sum()
+        rows = []
+        for name, value in self.targets.items():
+            if name in QUANTITIES:
+                quantity = QUANTITIES[name]
+                before, after = quantity.reached(m, equal), quantity.reached(m, self.weights)
+                text = quantity.description
+            else:
+                before = _hazard_value(name, self.course, equal, 1.0, 1.0)
+                factors = self.hT / _DEFAULTS["hT"], self.hL / _DEFAULTS["hL"]
+                after, text = _hazard_value(name, self.course, self.weights, *factors), HAZARDS[name]
+            met = abs(after - value) <= 1e-3 * value
+            rows.append({"target": name, "value": value, "prior": before, "calibrated": after, "met": met,
+                         "description": text})  # fmt: skip
+        return pd.DataFrame(rows)
+
+    def shifts(self) -> pd.Series:
+        """Return how far the weights move the mean of each varied quantity, in standard deviations."""
+        result = {}
+        n = len(self.weights)
+        for marginal in self.prior.marginals:
+            name = {"L0": "L", "B0": "B", "N0": "N"}.get(marginal.name, marginal.name)
+            if name in self.sample and marginal.sd > 0:
+                scores = marginal.scores(self.sample[name].to_numpy())
+                result[marginal.name] = float((self.weights - 1.0 / n) @ scores) / max(self.het, 1e-12)
+        return pd.Series(result)
+
+    def summary(self) -> str:
+        """Say in words how well the calibration went."""
+        shifts = self.shifts().abs()
+        text = (
+            f"{len(self.weights)} patients, effective {self.ess:.0f} ({self.ess_share:.0%}); largest weight "
+            f"{self.largest_weight:.1f} times an equal one; largest shift of a mean {shifts.max():.2f} sd "
+            f"({shifts.idxmax()}); hT = {self.hT:.4g}, hL = {self.hL:.4g} per day."
+        )
+        failed = int((self.course["status"] != "ok").sum())
+        if failed:
+            text += f" {failed} patients could not be solved and have weight 0."
+        if self.unmet:
+            text += f" Not met: {', '.join(self.unmet)}."
+        if self.ess_share < _FEW:
+            text += " Few patients stand for all: the targets lie far from the prior."
+        return text
+
+    def resample(self, n: int = 3000, *, seed: int) -> Population:
+        """Draw patients of equal weight, with replacement and with fresh luck.
+
+        Parameters
+        ----------
+        n : int
+        seed : int
+
+        Returns
+        -------
+        Population
+            Patient k is the same whatever the number.
+        """
+        n = count(n, "The number of patients")
+        rows = picks(self.weights, n, seed=seed)
+        patients = self.sample.iloc[rows].reset_index(drop=True)
+        patients = patients.rename(columns={"patient": "source"})
+        patients.insert(0, "patient", np.arange(n))
+        patients["hT"], patients["hL"] = self.hT, self.hL
+        patients = pd.concat([patients, draws(n, seed=seed)], axis=1)
+        made: dict[str, Any] = {
+            "prior": self.prior.as_dict(),
+            "het": self.het,
+            "sample": {"size": len(self.sample), "seed": self.seed},
+            "resampling": {"size": n, "seed": int(seed)},
+            "targets": self.targets,
+            "reached": dict(zip(self.table()["target"], self.table()["calibrated"], strict=True)),
+            "unmet": list(self.unmet),
+            "multipliers": self.multipliers,
+            "effective_patients": self.ess,
+            "hT": self.hT,
+            "hL": self.hL,
+        }
+        return Population(patients, made)
+
+
+def calibrate(
+    n: int = 6000,
+    *,
+    seed: int,
+    targets: Mapping[str, float] = TARGETS,
+    prior: Prior = PRIOR,
+    het: float = 1.0,
+    allow_unmet: bool = False,
+    threads: int | None = None,
+) -> Calibration:
+    """Draw a sample, solve it under a single infusion, and weight it so that it meets the targets.
+
+    The moments depend on the parameters alone; see `fastcart.trial.outcomes.moments`. After the weights,
+    ``hT`` is scaled to the target ``toxic_death``, then ``hL`` to ``OS12``.
+
+    Parameters
+    ----------
+    n : int
+        Patients in the sample.
+    seed : int
+    targets : mapping of str to float
+        Names of `fastcart.population.QUANTITIES`, ``toxic_death`` and ``OS12``.
+    prior : Prior
+    het : float
+        As for `fastcart.population.sample`.
+    allow_unmet : bool
+        Go on with the nearest that can be reached, instead of an error, where targets cannot be met.
+    threads : int, optional
+
+    Returns
+    -------
+    Calibration
+
+    Raises
+    ------
+    InputError
+        For unknown targets; for targets that no weights of the sample meet, naming them and the nearest that
+        can be reached.
+    """
+    targets = check_targets(targets)
+    patients = sample(n, seed=seed, het=het, prior=prior)
+    path = course(patients, infusions(patients, [(0.0, 1.0, 1.0)]), threads=threads)
+    m = moments(path)
+    names = [name for name in targets if name in QUANTITIES]
+    weights, multipliers, unmet = maximum_entropy(m, {k: targets[k] for k in names}, allow_unmet=allow_unmet)
+    factor_T = factor_L = 1.0
+    if "toxic_death" in targets:
+        factor_T = _root(
+            "toxic_death", targets, lambda f: _hazard_value("toxic_death", path, weights, f, 1.0)
+        )
+    if "OS12" in targets:
+        factor_L = _root("OS12", targets, lambda f: _hazard_value("OS12", path, weights, factor_T, f))
+    return Calibration(
+        patients, path, weights, multipliers, factor_T * _DEFAULTS["hT"], factor_L * _DEFAULTS["hL"], targets,
+        unmet, prior, seed, het,
+    )  # fmt: skip
+
+
+def maximum_entropy(
+    moments: pd.DataFrame, targets: Mapping[str, float], *, allow_unmet: bool = False
+) -> tuple[np.ndarray, dict[str, float], tuple[str, ...]]:
+    """Return the weights of largest entropy that meet targets.
+
+    Parameters
+    ----------
+    moments : DataFrame
+        One row per patient, from `fastcart.trial.outcomes.moments`; those that are not ``ok`` get weight 0.
+    targets : mapping of str to float
+        Names of `fastcart.population.QUANTITIES`.
+    allow_unmet : bool
+        Move targets that cannot be met to the nearest values that can be reached, instead of an error.
+
+    Returns
+    -------
+    weights : ndarray, shape (patients,)
+    multipliers : dict of str to float
+    unmet : tuple of str
+
+    Raises
+    ------
+    InputError
+        Naming the targets that cannot be met.
+    """
+    ok = moments["ok"].to_numpy(dtype=bool)
+    if not ok.any():
+        raise InputError("No patient of the sample could be solved, so nothing can be calibrated.")
+    names = list(targets)
+    weights = np.zeros(len(moments))
+    if not names:
+        weights[ok] = 1.0 / ok.sum()
+        return weights, {}, ()
+    nobody = tuple(k for k in names if not QUANTITIES[k].inside(moments).any())
+    if nobody and not allow_unmet:
+        raise InputError(_sentence(nobody, targets, moments))
+    phi = np.column_stack([QUANTITIES[k].residuals(moments, targets[k])[ok] for k in names])
+    scale = phi.std(axis=0)
+    scale[scale == 0] = 1.0
+    phi = phi / scale
+    slack = _slack(phi)
+    missed = {k for k, s in zip(names, slack, strict=True) if abs(s) > _REACHABLE} | set(nobody)
+    unmet = tuple(k for k in names if k in missed)
+    if unmet and not allow_unmet:
+        raise InputError(_sentence(unmet, targets, moments))
+    # where targets cannot be met, stop a little short of what can be reached: the multipliers stay finite
+    found = _dual(phi, ridge=1e-4 if unmet else 0.0)
+    weights[ok] = found[0]
+    return weights, dict(zip(names, found[1].tolist(), strict=True)), unmet
+
+
+def _dual(phi: np.ndarray, ridge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+    """Minimize ``ln mean exp(lambda . phi)``, convex in lambda; return weights and lambda."""
+
+    def objective(multipliers: np.ndarray) -> tuple[float, np.ndarray]:
+        exponent = phi @ multipliers
+        total = logsumexp(exponent)
+        w = np.exp(exponent - total)
+        value = total - math.log(len(phi)) + 0.5 * ridge * float(multipliers @ multipliers)
+        return float(value), w @ phi + ridge * multipliers
+
+    result = minimize(
+        objective, np.zeros(phi.shape[1]), jac=True, method="BFGS", options={"gtol": 1e-10, "maxiter": 500}
+    )
+    exponent = phi @ result.x
+    return np.exp(exponent - logsumexp(exponent)), result.x
+
+
+def _slack(phi: np.ndarray) -> np.ndarray:
+    """Return the least misses, in standard deviations, that any weights leave; a linear program."""
+    n, k = phi.shape
+    cost = np.concatenate([np.zeros(n), np.ones(2 * k)])
+    moments = np.hstack([phi.T, np.eye(k), -np.eye(k)])
+    total = np.concatenate([np.ones(n), np.zeros(2 * k)])[None, :]
+    result = linprog(cost, A_eq=np.vstack([moments, total]), b_eq=np.append(np.zeros(k), 1.0))
+    return result.x[n + k :] - result.x[n : n + k] if result.success else np.ones(k)
+
+
+def _sentence(unmet: tuple[str, ...], targets: Mapping[str, float], moments: pd.DataFrame) -> str:
+    parts = []
+    for name in unmet:
+        low, high = QUANTITIES[name].limits(moments)
+        text = f"{name!r} = {targets[name]:g}"
+        if math.isnan(low):
+            text += " (no patient of the sample counts for it)"
+        elif not low <= targets[name] <= high:
+            text += f" (the patients of the sample lie between {low:.3g} and {high:.3g})"
+        parts.append(text)
+    which = "This target cannot" if len(unmet) == 1 else "These targets cannot"
+    return (
+        f"{which} be met together with the others by any weights of the sample: {', '.join(parts)}; change "
+        "them, widen the marginals, or allow unmet targets."
+    )
+
+
+def _hazard_value(
+    name: str, path: pd.DataFrame, weights: np.ndarray, factor_T: float, factor_L: float
+) -> float:
+    """Return the expected share of toxic deaths, or the expected survival at 12 months."""
+    rows = weights > 0
+    c, w = path[rows], weights[rows]
+    if name == "toxic_death":
+        horizon = float(c["t_end"].iloc[0])
+        return float(w @ -np.expm1(-factor_T * c[f"Ht_{horizon:g}"]))
+    return float(w @ np.exp(-factor_T * c["Ht_365"] - factor_L * c["Hl_365"]))
+
+
+def _root(name: str, targets: Mapping[str, float], value: Any) -> float:
+    """Return the factor of a hazard at which a target is met."""
+
+    def miss(ln_factor: float) -> float:
+        return value(math.exp(ln_factor)) - targets[name]
+
+    low, high = -30.0, 30.0
+    if miss(low) * miss(high) > 0:
+        raise InputError(
+            f"The target {name!r} = {targets[name]:g} cannot be met by any hazard; reachable is "
+            f"{min(value(math.exp(low)), value(math.exp(high))):.3g} to "
+            f"{max(value(math.exp(low)), value(math.exp(high))):.3g}."
+        )
+    return math.exp(brentq(miss, low, high, xtol=1e-12))

@@ -1,0 +1,1 @@
+"""Studies with many virtual patients, such as scans, and how their runs are kept on disk."""

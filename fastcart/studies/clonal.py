@@ -1,0 +1,445 @@
+"""Families of single cells: a branching simulation on top of the T-cell model, for fate-mapping facts.
+
+Every naive cell founds a family. The drive I(t) comes from the equations and the families do not feed back,
+so the mean family follows the equations, and families are independent of each other: each has its own stream
+of random numbers, made from the seed and its number.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from numba import njit
+
+from fastcart.batch import check_threads, solve
+from fastcart.checks import count, is_whole, number, shown
+from fastcart.errors import InputError
+from fastcart.models import get
+from fastcart.models.t_cell_parameters import FATES, PHENOTYPES
+from fastcart.models.t_cell_presets import Preset
+from fastcart.models.t_cell_presets import preset as find_preset
+from fastcart.solvers.compile import EXACT, cached
+from fastcart.solvers.lanes.engine import in_threads
+
+STEP = 0.01  # days
+_TYPES = len(FATES)
+_FEW = 10  # events that are drawn one by one
+_OUTCOMES = 6  # of an event: division, homeostatic division, death, conversions to the other phenotypes
+
+_INNER: dict[str, Any] = {**EXACT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
+
+def simulate_families(
+    preset: str | Preset = "unified",
+    families: int = 3000,
+    *,
+    t_end: float = 8.0,
+    patient: Mapping[str, float] | None = None,
+    scenario: str = "acute",
+    correlation: int | None = None,
+    step: float = STEP,
+    seed: int = 0,
+    threads: int | None = None,
+) -> pd.DataFrame:
+    """Simulate the families of naive cells that are driven by one patient's course.
+
+    Tau-leaping with binomial numbers of events; the chance of an event in a step is chosen so that the mean
+    grows exactly as in the equations.
+
+    Parameters
+    ----------
+    preset : str or Preset
+    families : int
+        Naive cells at time 0.
+    t_end : float
+        Day at which families are counted.
+    patient : mapping of str to float, optional
+        Parameters and initial values that differ from the defaults.
+    scenario : str
+        Of the T-cell model; its doses are not given.
+    correlation : int, optional
+        Of the fates of the two first daughters, -1, 0 or 1; default the preset's.
+    step : float
+        Days per leap.
+    seed : int
+        The same seed gives the same families, whatever the number of threads and of other families.
+    threads : int, optional
+
+    Returns
+    -------
+    DataFrame
+        A row per family: ``recruited`` (day of the first division, NaN for none), cells ``S, C, M, E, X``,
+        and ``size``, their sum.
+
+    Raises
+    ------
+    InputError
+        For bad input, also of the model.
+    """
+    theory = find_preset(preset)
+    n = count(families, "The number of families")
+    horizon = number(t_end, "The horizon t_end", positive=True)
+    leap = number(step, "The step", positive=True)
+    model = get("t_cell", preset=theory, scenario=scenario)
+    steps = max(1, int(np.ceil(horizon / leap * (1 - 1e-12))))
+    leap = horizon / steps
+    middles = (np.arange(steps) + 0.5) * leap
+    result = solve(model, dict(patient or {}) or 1, t_end=horizon, save_at=middles, rtol=1e-8, progress=False)
+    if result.summary() != {"ok": 1} or result.trajectories is None:
+        raise InputError("The course of this patient cannot be computed, so it drives no families.")
+    drive = np.clip(result.trajectories["I"].to_numpy(), 0.0, 1.0)
+    values = _one_patient(model, patient)
+    pair = theory.correlation if correlation is None else correlation
+    cells, recruited = families_of(values, drive, leap, n, pair, seed=seed, threads=threads)
+    frame = pd.DataFrame(cells, columns=list(FATES))
+    frame.insert(0, "recruited", recruited)
+    frame["size"] = cells.sum(axis=1)
+    return frame
+
+
+def _one_patient(model: Any, patient: Mapping[str, float] | None) -> dict[str, float]:
+    from fastcart.patients import check_patients
+
+    table = check_patients(model, dict(patient or {}) or 1)
+    _, p = table.arrays(0, 1)
+    return dict(zip(model.parameter_names, p[0].tolist(), strict=True))
+
+
+def families_of(
+    values: Mapping[str, float], drive: np.ndarray, step: float, families: int, correlation: int, *,
+    seed: int = 0, threads: int | None = None,
+) -> tuple[np.ndarray, np.ndarray]:  # fmt: skip
+    """Simulate families for given parameters and a given drive.
+
+    Parameters
+    ----------
+    values : mapping of str to float
+        All parameters of the T-cell model.
+    drive : ndarray, shape (steps,)
+        I in the middle of each step.
+    step : float
+        Days.
+    families : int
+    correlation : int
+    seed : int
+    threads : int, optional
+
+    Returns
+    -------
+    cells : ndarray of int, shape (families, 5)
+        S, C, M, E, X at the end.
+    recruited : ndarray, shape (families,)
+        Day of the first division, NaN for none.
+    """
+    if correlation not in (-1, 0, 1):
+        raise InputError(f"The correlation of first daughters must be -1, 0 or 1, not {shown(correlation)}.")
+    if not is_whole(seed) or seed < 0:
+        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
+    tables = _tables(values, drive)
+    cells = np.zeros((families, _TYPES), dtype=np.int64)
+    recruited = np.full(families, np.nan)
+    start = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
+    kernel = cached(_families, "families of single cells", nogil=True, **EXACT)
+    control = np.zeros(2, dtype=np.int64)
+
+    def run(a: int, b: int) -> None:
+        kernel(a, b, start, drive, step, values["alpha"], values["d_N"], correlation, *tables, cells,
+               recruited, control)  # fmt: skip
+
+    in_threads(run, families, check_threads(threads), control)
+    return cells, recruited
+
+
+def _tables(values: Mapping[str, float], drive: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Return what happens to a cell of each type in each step, as conditional chances.
+
+    Returns
+    -------
+    total, net : ndarray, shape (steps, 5)
+        Rate of all events, and of growth.
+    outcome : ndarray, shape (steps, 5, 7)
+        Chance of each outcome, given that it is none of those before.
+    targets : ndarray of int, shape (5, 7)
+        Type that a conversion leads to.
+    daughter : ndarray, shape (5, 5)
+        Chance of each fate of a daughter, given that it is none of those before.
+    first : ndarray, shape (steps, 4)
+        Cumulative fates of first daughters.
+    """
+    off = 1.0 - drive
+    power = drive ** values["q"]
+    rates = np.zeros((len(drive), _TYPES, _OUTCOMES))
+    targets = np.zeros((_TYPES, _OUTCOMES), dtype=np.int64)
+    daughters = np.zeros((_TYPES, _TYPES))
+    for i, a in enumerate(PHENOTYPES):
+        rates[:, i, 0] = values[f"rho_{a}"] * drive
+        rates[:, i, 1] = values[f"h_{a}"]
+        rates[:, i, 2] = values[f"don_{a}"] * drive + values[f"doff_{a}"] * off
+        others = [b for b in PHENOTYPES if b != a]
+        for k, b in enumerate(others):
+            rates[:, i, 3 + k] = values[f"Kon_{a}{b}"] * power + values[f"Koff_{a}{b}"] * off
+            targets[i, 3 + k] = PHENOTYPES.index(b)
+        daughters[i] = [values[f"P_{a}{b}"] for b in FATES]
+    # exhaustion: M and E become X; room for it beside the three conversions
+    exhausted = np.zeros((len(drive), _TYPES, 1))
+    exhausted[:, 2, 0] = exhausted[:, 3, 0] = values["xi"] * drive
+    rates = np.concatenate([rates, exhausted], axis=2)
+    targets = np.concatenate([targets, np.full((_TYPES, 1), FATES.index("X"))], axis=1)
+    rates[:, 4, 2] = values["dXon"] * drive + values["dXoff"] * off
+    rates[:, 4, 3] = values["omega"] * off
+    targets[4, 3] = PHENOTYPES.index("M")
+    total = rates.sum(axis=2)
+    net = rates[:, :, 0] + rates[:, :, 1] - rates[:, :, 2]
+    lo = np.array([values[f"flo_{b}"] for b in PHENOTYPES])
+    hi = np.array([values[f"fhi_{b}"] for b in PHENOTYPES])
+    first = np.cumsum(off[:, None] * lo + drive[:, None] * hi, axis=1)
+    return total, net, _conditional(rates), targets, _conditional(daughters), first
+
+
+def _conditional(weights: np.ndarray) -> np.ndarray:
+    """Return the chance of each alternative (last axis), given that it is none of those before."""
+    left = np.flip(np.cumsum(np.flip(weights, axis=-1), axis=-1), axis=-1)
+    return np.divide(weights, left, out=np.zeros_like(weights), where=left > 0).clip(0.0, 1.0)
+
+
+@njit(**_INNER)
+def _next(state):
+    """One 64-bit number of SplitMix64 (Steele, Lea & Flood 2014); ``state`` holds the position."""
+    state[0] += np.uint64(0x9E3779B97F4A7C15)
+    z = state[0]
+    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+    return z ^ (z >> np.uint64(31))
+
+
+@njit(**_INNER)
+def _uniform(state):
+    """A number from 0 (excluded) to 1 (excluded)."""
+    return (float(_next(state) >> np.uint64(11)) + 0.5) * 1.1102230246251565e-16
+
+
+@njit(**_INNER)
+def _stirling(k):
+    """Rest of Stirling's formula for ``ln k!``."""
+    if k < 10:
+        total = 0.0
+        for i in range(2, k + 1):
+            total += np.log(float(i))
+        return total - ((k + 0.5) * np.log(k + 1.0) - (k + 1.0) + 0.9189385332046727)
+    r = 1.0 / (k + 1.0)
+    return (1.0 / 12.0 - (1.0 / 360.0 - r * r / 1260.0) * r * r) * r
+
+
+@njit(**_INNER)
+def _binomial(state, n, p):
+    """How many of ``n`` events of chance ``p`` happen: inversion, or Hormann's BTRS (1993) where n p >= 10."""
+    if n <= 0 or p <= 0.0:
+        return 0
+    if p >= 1.0:
+        return n
+    if p > 0.5:
+        return n - _binomial_half(state, n, 1.0 - p)
+    return _binomial_half(state, n, p)
+
+
+@njit(**_INNER)
+def _binomial_half(state, n, p):
+    """The same for a chance of at most one half."""
+    ratio = p / (1.0 - p)
+    if n * p < 10.0:
+        chance = np.exp(n * np.log1p(-p))
+        u = _uniform(state)
+        k = 0
+        while u > chance and k < n:
+            u -= chance
+            k += 1
+            chance *= ratio * (n - k + 1) / k
+        return k
+    spread = np.sqrt(n * p * (1.0 - p))
+    b = 1.15 + 2.53 * spread
+    a = -0.0873 + 0.0248 * b + 0.01 * p
+    c = n * p + 0.5
+    limit = 0.92 - 4.2 / b
+    alpha = (2.83 + 5.1 / b) * spread
+    m = int((n + 1) * p)
+    while True:
+        u = _uniform(state) - 0.5
+        v = _uniform(state)
+        us = 0.5 - abs(u)
+        k = int(np.floor((2.0 * a / us + b) * u + c))
+        if us >= 0.07 and v <= limit:
+            return k
+        if k < 0 or k > n:
+            continue
+        v = np.log(v * alpha / (a / (us * us) + b))
+        bound = (
+            (m + 0.5) * np.log((m + 1.0) / (ratio * (n - m + 1.0)))
+            + (n + 1.0) * np.log((n - m + 1.0) / (n - k + 1.0))
+            + (k + 0.5) * np.log(ratio * (n - k + 1.0) / (k + 1.0))
+            + _stirling(m) + _stirling(n - m) - _stirling(k) - _stirling(n - k)
+        )  # fmt: skip
+        if v <= bound:
+            return k
+
+
+@njit(**_INNER)
+def _pick(state, chances):
+    """One alternative at random; each chance is given that it is none of those before."""
+    u = _uniform(state)
+    last = chances.size - 1
+    for o in range(last):
+        if u < chances[o]:
+            return o
+        u = (u - chances[o]) / (1.0 - chances[o])
+    return last
+
+
+@njit(**_INNER)
+def _leap(state, x, new, chance, outcome, targets, daughter):
+    """Let one step pass for one family; ``x`` are its cells, ``chance`` that something happens to each."""
+    for i in range(_TYPES):
+        new[i] = 0
+    for i in range(_TYPES):
+        if x[i] == 0:
+            continue
+        events = _binomial(state, x[i], chance[i])
+        new[i] += x[i]
+        if events <= _FEW:
+            for _ in range(events):
+                o = _pick(state, outcome[i])
+                if o == 0:
+                    new[i] -= 1
+                    new[_pick(state, daughter[i])] += 1
+                    new[_pick(state, daughter[i])] += 1
+                elif o == 1:
+                    new[i] += 1
+                else:
+                    new[i] -= 1
+                    if o > 2:
+                        new[targets[i, o]] += 1
+            continue
+        for o in range(outcome.shape[1]):
+            if events == 0:
+                break
+            happened = _binomial(state, events, outcome[i, o])
+            events -= happened
+            if o == 0:
+                new[i] -= happened
+                cells = 2 * happened
+                for j in range(_TYPES):
+                    if cells == 0:
+                        break
+                    born = _binomial(state, cells, daughter[i, j])
+                    new[j] += born
+                    cells -= born
+            elif o == 1:
+                new[i] += happened
+            else:
+                new[i] -= happened
+                if o > 2:
+                    new[targets[i, o]] += happened
+    for i in range(_TYPES):
+        x[i] = new[i]
+
+
+@njit(**_INNER)
+def _chances(into, total, net, dt):
+    """Chance that something happens to a cell within ``dt``, so that the mean grows exactly."""
+    for i in range(_TYPES):
+        growth = net[i] * dt
+        into[i] = min(1.0, total[i] * (dt if abs(growth) < 1e-12 else np.expm1(growth) / net[i]))
+
+
+def _families(
+    begin, end, seed, drive, step, alpha, d_N, correlation, total, net, outcome, targets, daughter, first,
+    cells, recruited, control,
+):  # fmt: skip
+    """Simulate families ``begin`` to ``end``."""
+    state = np.zeros(1, np.uint64)
+    new = np.zeros(_TYPES, np.int64)
+    part = np.zeros(_TYPES)
+    chance = np.zeros((drive.size, _TYPES))
+    for k in range(drive.size):
+        _chances(chance[k], total[k], net[k], step)
+    for family in range(begin, end):
+        if control[0] != 0:
+            return
+        # a stream of its own: the number of the family, scrambled, far from all others
+        state[0] = seed ^ (np.uint64(family) * np.uint64(0xD1342543DE82EF95))
+        state[0] = _next(state)
+        call = -np.log(_uniform(state))  # the first division, in units of its cumulated hazard
+        death = -np.log(_uniform(state)) / d_N if d_N > 0.0 else np.inf
+        x = cells[family]
+        passed = 0.0
+        k = 0
+        while k < drive.size and passed + alpha * drive[k] * step < call:
+            passed += alpha * drive[k] * step
+            k += 1
+        if k == drive.size:
+            continue
+        into = (call - passed) / (alpha * drive[k])
+        day = k * step + into
+        if day >= death:
+            continue
+        recruited[family] = day
+        u = _uniform(state)
+        v = u
+        if correlation == 0:
+            v = _uniform(state)
+        elif correlation == -1:
+            v = u + 0.5 if u < 0.5 else u - 0.5
+        for w in (u, v):
+            i = 0
+            while i < first.shape[1] - 1 and w >= first[k, i]:
+                i += 1
+            x[i] += 1
+        _chances(part, total[k], net[k], step - into)
+        _leap(state, x, new, part, outcome[k], targets, daughter)
+        for s in range(k + 1, drive.size):
+            _leap(state, x, new, chance[s], outcome[s], targets, daughter)
+
+
+def family_facts(families: pd.DataFrame) -> dict[str, float]:
+    """Return what single-cell fate mapping measures, over families with cells.
+
+    Parameters
+    ----------
+    families : DataFrame
+        From `simulate_families`.
+
+    Returns
+    -------
+    dict
+        ``families``; ``spearman``, the rank correlation of size and memory share, the more negative of
+        (S+C)/T and (S+C+M)/T; ``top_tenth``, what the largest 10 % hold; ``no_tcm`` and ``mostly_tcm``,
+        shares of families without and with more than half S and C cells; ``mean_size`` over all founders.
+    """
+    alive = families[families["size"] > 0]
+    size = alive["size"].to_numpy(float)
+    if len(alive) < 3:
+        return {"families": float(len(alive))} | dict.fromkeys(
+            ("spearman", "top_tenth", "no_tcm", "mostly_tcm", "mean_size"), np.nan
+        )
+    central = (alive["S"] + alive["C"]).to_numpy(float) / size
+    memory = central + alive["M"].to_numpy(float) / size
+    largest = np.sort(size)[::-1]
+    return {
+        "families": float(len(alive)),
+        "spearman": min(_rank_correlation(size, central), _rank_correlation(size, memory)),
+        "top_tenth": float(largest[: max(1, round(len(largest) / 10))].sum() / largest.sum()),
+        "no_tcm": float((central == 0).mean()),
+        "mostly_tcm": float((central > 0.5).mean()),
+        "mean_size": float(families["size"].mean()),
+    }
+
+
+def _rank_correlation(a: np.ndarray, b: np.ndarray) -> float:
+    """Spearman's rank correlation; infinite, so never the smaller one, where one of the two is constant."""
+    from scipy.stats import spearmanr
+
+    if np.ptp(a) == 0 or np.ptp(b) == 0:
+        return np.inf
+    return float(spearmanr(a, b).statistic)

@@ -1,0 +1,260 @@
+"""The best doses, or any other inputs of a model: many searches at once, each iteration one batch."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.checks import count, shown
+from fastcart.errors import InputError, nearest
+from fastcart.events import Event
+from fastcart.model import Model
+from fastcart.studies.candidates import Aggregate, Constraint, Limit
+from fastcart.studies.methods import METHODS, Search
+from fastcart.studies.progress import Progress, StopRule
+from fastcart.studies.setting import GOALS, Setting, prepare, recorded, write_tables
+from fastcart.studies.swarm import SwarmSettings, check_seed
+
+__all__ = ["Limit", "OptimizationResult", "optimize"]
+
+
+@dataclass(frozen=True)
+class OptimizationResult:
+    """What `fastcart.optimize` returns.
+
+    Attributes
+    ----------
+    best : DataFrame
+        One row for each problem: columns of ``for_each``, the variables, ``objective``, ``violation``
+        (sum of relative excesses over nonlinear constraints), ``feasible``, ``censored`` (share of the
+        patients without progression by the horizon), ``evaluations`` (points), ``failed`` (patients that
+        could not be solved, in all points), ``iterations``, ``stopped`` (why).
+    endpoints : DataFrame
+        Endpoints of the best points: a row for each problem (``row``) and patient of the population.
+    history : DataFrame
+        For each problem and iteration: ``evaluations`` so far, ``objective`` and ``violation`` of the best
+        point so far, ``feasible`` (share of this iteration's points that keep all constraints) and ``mean``
+        (of their objectives).
+    options : mapping
+        Method, seed, and what else the results depend on.
+    """
+
+    best: pd.DataFrame
+    endpoints: pd.DataFrame
+    history: pd.DataFrame
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def summary(self) -> str:
+        """Say in words how it went."""
+        best = self.best
+        solves = int(best["evaluations"].sum()) * self.options["patients"]
+        lines = [
+            f"{len(best)} problems, {solves} solves ({int(best['failed'].sum())} failed), method "
+            f"{self.options['method']!r}."
+        ]
+        kept = int(best["feasible"].sum())
+        if kept < len(best):
+            lines.append(f"{len(best) - kept} problems found no point that keeps all constraints.")
+        if kept:
+            found = best.loc[best["feasible"], "objective"]
+            lines.append(f"Objective {self.options['objective']!r}: {found.min():.6g} to {found.max():.6g}.")
+        censored = int((best["censored"] > 0).sum()) if "censored" in best else 0
+        if censored:
+            lines.append(
+                f"{censored} optima reach the horizon without progression (censored): a survival there is "
+                "no maximum but the end of the simulation. Limit toxicity or the total dose, or extend the "
+                "horizon."
+            )
+        return "\n".join(lines)
+
+
+def optimize(
+    model: str | Model,
+    variables: Mapping[str, Any],
+    *,
+    seed: int,
+    objective: str | Callable[[pd.DataFrame], Any] = "pfs",
+    goal: str = "maximize",
+    constraints: Constraint | Sequence[Constraint] = (),
+    for_each: Any = None,
+    patients: Any = None,
+    aggregate: Aggregate = "mean",
+    doses: Any = None,
+    method: str = "pso",
+    particles: int | None = None,
+    iterations: int = 50,
+    swarm: SwarmSettings | Mapping[str, Any] | None = None,
+    start: Any = None,
+    target: float | None = None,
+    patience: int | None = None,
+    tolerance: float = 0.0,
+    t_end: float | None = None,
+    engine: str = "auto",
+    rtol: float = 1e-6,
+    atol: float | None = None,
+    extinction: float | None = None,
+    peaks: Sequence[str] = (),
+    auc: Sequence[str] = (),
+    events: Sequence[Event] = (),
+    out: str | os.PathLike[str] | None = None,
+    resume: bool = False,
+    force: bool = False,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> OptimizationResult:
+    """Find the inputs of a model that are best for an endpoint, for one problem or many at once.
+
+    Parameters
+    ----------
+    model : str or Model
+    variables : mapping
+        What is varied: initial values, parameters, or names that ``doses`` uses as amounts, times or
+        durations. Each with ``(low, high)`` or ``(low, high, "log")`` (searched in logarithm); bounds are
+        numbers in the units of the model, or formulas over the columns of ``for_each``, such as ``"0.5*C"``.
+    seed : int
+        The same seed gives the same result, whatever threads and blocks.
+    objective : str or callable
+        An endpoint, a formula over endpoints, variables and columns (``"pfs - 1e-6*(TP + TE)"``), or a
+        function of the table of endpoints (with variables and columns) that returns one number a row.
+    goal : {'maximize', 'minimize'}
+    constraints : str, Limit, or sequence of these
+        Comparisons of formulas: ``"T4 + TP + TE + TM + Tr <= 2e7"``, ``"0.4 <= TE/TP <= 2"``, ``"peak_I6
+        <= 2e-3"``. Those that are linear in the variables hold for every point that is solved; for all
+        others Deb's rules decide, and every patient of the population must keep them (a `Limit` has another
+        aggregate). ``TE/TP <= 2`` is not linear as written, ``TE <= 2*TP`` is.
+    for_each : DataFrame or mapping, optional
+        One problem for each row, e.g. a tumor burden or a patient: columns of the model, and others for
+        bounds and constraints.
+    patients : DataFrame, mapping or int, optional
+        A virtual population: every point is solved for all of them. Default: one default patient.
+    aggregate : str or float
+        How the objective of a point follows from those of its patients: ``"mean"``, ``"median"``, ``"min"``,
+        ``"max"``, or a quantile from 0 to 1. A point with a failed patient counts as worse than all others.
+    doses : DosingSchedule, DataFrame or list of mappings, optional
+        A schedule whose amounts, times or durations may be names of variables or columns.
+    method : {'pso', 'cmaes', 'de'}
+        Particle swarm, CMA-ES (package cmaes) or differential evolution (SciPy).
+    particles : int, optional
+        Points of each problem in an iteration; default 25.
+    iterations : int
+    swarm : SwarmSettings or mapping, optional
+        How particles move.
+    start : DataFrame or mapping, optional
+        A first guess of all variables: one row, or one for each problem.
+    target, patience, tolerance
+        A problem stops when the objective reaches ``target``, or has not improved by more than the share
+        ``tolerance`` in ``patience`` iterations.
+    t_end, engine, rtol, atol, extinction, threads
+        As for `fastcart.solve`.
+    peaks, auc : sequence of str
+        Peaks and areas that a function of the endpoints needs; formulas get theirs by themselves.
+    events : sequence of Event
+        Crossings of thresholds, for ``event_<name>`` and ``count_<name>`` in formulas.
+    out : path, optional
+        A folder that keeps every iteration and the tables.
+    resume : bool
+        Go on with the optimization in that folder; the result is the same as without interruption.
+    force : bool
+        Replace the optimization in that folder.
+    progress : bool, optional
+        Show progress on stderr; default: only on a terminal.
+
+    Returns
+    -------
+    OptimizationResult
+
+    Raises
+    ------
+    InputError
+        For bad input, before anything is solved.
+    MissingDependencyError
+        When the package of the method is not installed.
+
+    Examples
+    --------
+    >>> import fastcart
+    >>> result = fastcart.optimize(
+    ...     "li_lei_coarse", {"TE": (1e6, 1e7), "TM": (10, 1e3)}, constraints="TE + TM <= 9e6",
+    ...     particles=10, iterations=5, seed=1,
+    ... )
+    >>> bool(result.best["feasible"].all() and result.best["TE"].max() <= 9e6)
+    True
+    """  # fmt: skip
+    if method not in METHODS:
+        raise InputError(f"There is no method {shown(method)}." + nearest(method, METHODS))
+    settings = _settings(swarm, particles)
+    iterations = count(iterations, "The number of iterations")
+    setting = prepare(
+        model, variables, [(objective, goal, aggregate)], constraints=constraints, for_each=for_each,
+        patients=patients, doses=doses, start=start, t_end=t_end, engine=engine, rtol=rtol, atol=atol,
+        extinction=extinction, peaks=peaks, auc=auc, events=events, threads=threads,
+    )  # fmt: skip
+    sign = GOALS[goal]
+    stop = StopRule(None if target is None else sign * target, patience, tolerance)
+    search = Search(setting.space, iterations, check_seed(seed), settings, stop, setting.start)
+    content = {
+        "method": method, "settings": settings, "iterations": iterations, "seed": search.seed, "stop": stop,
+    }  # fmt: skip
+    failed = np.zeros(setting.space.problems, dtype=np.int64)
+    batches = iterations * (setting.space.problems if method == "de" else 1)
+    with recorded(
+        setting, "optimization", content, out, resume=resume, force=force, batches=batches, progress=progress
+    ) as (run, evaluate):
+
+        def worth(rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+            values = evaluate(rows, points)
+            np.add.at(failed, rows, values.failed)
+            return values.objectives[..., 0], values.violation
+
+        found = METHODS[method](search, worth)
+        result = _result(setting, found, sign, failed, {
+            **content, "objective": objective if isinstance(objective, str) else "function",
+            "patients": setting.evaluator.patients,
+        })  # fmt: skip
+        write_tables(run, {"best": result.best, "endpoints": result.endpoints, "history": result.history})
+    return result
+
+
+def _settings(swarm: Any, particles: int | None) -> SwarmSettings:
+    """Return the settings of the swarm from a mapping or as given, with the number of particles."""
+    if swarm is None:
+        swarm = {}
+    if isinstance(swarm, SwarmSettings):
+        swarm = vars(swarm)
+    if not isinstance(swarm, Mapping):
+        raise InputError(f"The settings of the swarm must be a mapping, not {shown(swarm)}.")
+    known = SwarmSettings.__dataclass_fields__
+    for name in swarm:
+        if name not in known:
+            raise InputError(f"The swarm has no setting {shown(name)}." + nearest(name, known))
+    chosen = dict(swarm)
+    if particles is not None:
+        chosen["particles"] = particles
+    return SwarmSettings(**chosen)
+
+
+def _result(
+    setting: Setting, found: Progress, sign: float, failed: np.ndarray, options: Mapping[str, Any]
+) -> OptimizationResult:
+    """Make the tables, with objectives as the user wants them: not turned round."""
+    rows = np.arange(setting.space.problems)
+    best = setting.describe_points(rows, found.point)
+    solved = setting.evaluator.endpoints(rows, found.point)
+    best["objective"] = np.where(np.isfinite(found.objective), sign * found.objective, np.nan)
+    best["violation"] = found.violation
+    best["feasible"] = (found.violation == 0) & np.isfinite(found.objective)
+    if setting.model.burden is not None:
+        best["censored"] = solved.groupby("row")["censored"].mean().to_numpy()
+    best["evaluations"] = found.evaluations
+    best["failed"] = failed
+    best["iterations"] = found.iterations
+    best["stopped"] = np.where(found.reason == "", "iterations", found.reason)
+    history = found.history()
+    for name in ("objective", "mean"):
+        history[name] = np.where(np.isfinite(history[name]), sign * history[name], np.nan)
+    return OptimizationResult(best, solved, history, options)

@@ -1,0 +1,296 @@
+"""Global sensitivity of any output of a model to its parameters: samples, solves, indices, intervals."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.batch import as_model, progress_bar, solve
+from fastcart.checks import count, number, shown
+from fastcart.dosing import Doses, DosingSchedule
+from fastcart.errors import InputError, nearest
+from fastcart.model import Model
+from fastcart.storage import check_format
+from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run
+from fastcart.studies.sensitivity_design import (
+    CORRELATIONS,
+    Design,
+    check_size,
+    make_design,
+    parse_ranges,
+)
+from fastcart.studies.sensitivity_indices import INDICES, estimate
+from fastcart.studies.sensitivity_outputs import Outputs, parse_outputs
+from fastcart.studies.sensitivity_result import SensitivityResult
+
+KIND = "sensitivity study"
+FORMATS = ("csv", "parquet")
+OWNS = ("parts/*.npz", "*.csv", "*.parquet", "*.png")  # what such a run makes in its folder
+_PART = 32_768  # patients per part, at most
+_SAVED_TIMES = 1_000_000  # patients times times per part, at most
+_CONVERGENCE = (8, 4, 2, 1)  # parts of n at which the indices are estimated again
+
+
+def sensitivity(
+    model: str | Model,
+    *,
+    method: str = "pearson",
+    outputs: str | Sequence[str] = ("pfs",),
+    n: int = 1000,
+    ranges: float | Mapping[str, Any] | None = None,
+    fixed: Mapping[str, float] | None = None,
+    doses: Doses | None = None,
+    where: str | Sequence[str] = (),
+    censored: str = "keep",
+    t_end: float | None = None,
+    engine: str = "auto",
+    rtol: float = 1e-6,
+    extinction: float | None = None,
+    resamples: int = 500,
+    confidence: float = 0.95,
+    convergence: bool = True,
+    seed: int = 0,
+    folder: str | Path | None = None,
+    table_format: str = "csv",
+    keep_samples: bool = False,
+    resume: bool = False,
+    force: bool = False,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> SensitivityResult:
+    """Measure how outputs of a model depend on its parameters and initial values.
+
+    Who counts is stated for every output in ``counts``: a patient that fails has no outputs; one that does
+    not meet ``where`` is left out; one without progression at the horizon counts with the horizon as ``pfs``
+    (``censored="keep"``) or is left out of ``pfs`` (``"drop"``); a value that does not exist (``progression``
+    of a patient without one, the logarithm of zero) is undefined. Correlations leave out such patients. A
+    Sobol' index leaves out the whole base point, Morris' method the whole trajectory, FAST the search curve.
+
+    Parameters
+    ----------
+    model : str or Model
+    method : {'pearson', 'spearman', 'prcc', 'sobol', 'morris', 'fast'}
+        Correlations on independent uniform draws; Sobol' first-order and total indices; elementary effects
+        (screening); extended FAST. The designs of the last three are SALib's.
+    outputs : str or sequence of str
+        ``"pfs"``, ``"nadir"`` and other endpoints; ``"ln_C@80"``, ``"I6@0:200:5"``: states and observables at
+        times, all from one run. See `fastcart.studies.sensitivity_outputs.parse_outputs`.
+    n : int
+        Patients for correlations; base points (a power of 2; n (k + 2) patients for k parameters) for
+        ``sobol``; trajectories (n (k + 1) patients) for ``morris``; points per search curve (4 n k patients)
+        for ``fast``.
+    ranges : float or mapping, optional
+        Default 0.1: every parameter within ±10% of its default. A mapping names what is varied, with
+        ``(low, high)`` or a share; the key ``"*"`` stands for all other parameters.
+    fixed : mapping, optional
+        Parameters and initial values that replace the defaults.
+    doses : DosingSchedule or DataFrame, optional
+        The same for every patient.
+    where : str or sequence of str
+        Conditions on endpoints, such as ``"pfs > 2"`` for responders. Only for correlations: the designs of
+        the other methods must be complete.
+    censored : {'keep', 'drop'}
+    t_end, engine, rtol, extinction, threads, progress
+        As for `fastcart.solve`.
+    resamples : int
+        Of the bootstrap.
+    confidence : float
+        Of the intervals.
+    convergence : bool
+        Estimate again with parts of the sample.
+    seed : int
+        Of the sample and of the bootstrap.
+    folder : path, optional
+        Keep what is solved there, part by part, so that a run can go on after a kill, and write the tables
+        ``indices``, ``counts`` and ``convergence`` there.
+    table_format : {'csv', 'parquet'}
+        Of the tables in ``folder``.
+    keep_samples : bool
+        Also write the points with their outputs, as the table ``samples``.
+    resume, force : bool
+        Go on in ``folder``; replace what it holds.
+
+    Returns
+    -------
+    SensitivityResult
+
+    Raises
+    ------
+    InputError
+        For bad input, before anything is computed.
+
+    Examples
+    --------
+    >>> import fastcart
+    >>> study = fastcart.sensitivity("li_lei", outputs=["pfs", "ln_C@80"], n=1000, where="pfs > 2", seed=1)
+    >>> study.table("pfs").head()  # doctest: +SKIP
+    """
+    model = as_model(model)
+    horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
+    asked = parse_outputs(model, outputs, t_end=horizon, where=where, censored=censored)
+    varied = parse_ranges(model, ranges, fixed)
+    n = check_size(method, n, len(varied))
+    if asked.where and method not in CORRELATIONS:
+        raise InputError(
+            f"Conditions are for correlations ({', '.join(CORRELATIONS)}); the design of the method "
+            f"{method!r} must be complete."
+        )
+    resamples = count(resamples, "The number of resamples")
+    if not 0 < number(confidence, "The confidence") < 1:
+        raise InputError(f"The confidence must lie between 0 and 1, not {confidence:g}.")
+    if table_format not in FORMATS:
+        raise InputError(
+            f"The format of the tables cannot be {shown(table_format)}." + nearest(table_format, FORMATS)
+        )
+    check_format(Path(f"tables.{table_format}"), "The format")
+    schedule = _dose_table(doses)
+    design = make_design(method, varied, n, seed=seed)
+    fixed = {name: float(value) for name, value in (fixed or {}).items() if name not in varied}
+    options: dict[str, Any] = {
+        "method": method, "outputs": asked.names, "where": [list(w) for w in asked.where],
+        "censored": censored, "n": n, "ranges": varied, "fixed": fixed, "doses": schedule, "t_end": horizon,
+        "engine": engine, "rtol": rtol, "extinction": extinction, "seed": int(seed),
+    }  # fmt: skip
+    solver = dict(
+        doses=schedule, t_end=horizon, engine=engine, rtol=rtol, extinction=extinction, threads=threads
+    )
+    estimates: dict[str, Any] = dict(
+        options=options, resamples=resamples, confidence=confidence, convergence=convergence, seed=int(seed)
+    )
+    if folder is None:
+        values = _evaluate(model, design, asked, fixed, solver, None, progress)
+        return analyse(model, design, asked, values, **estimates)
+    content = {"model": describe_model(model), **options, "rows_per_part": _rows(asked), **environment()}
+    with open_run(folder, Manifest(KIND, content), resume=resume, force=force, owns=OWNS) as run:
+        values = _evaluate(model, design, asked, fixed, solver, run, progress)
+        result = analyse(model, design, asked, values, **estimates)
+        for name, table in result.tables(samples=keep_samples).items():
+            run.write(f"{name}.{table_format}", _writer(table, table_format))
+    return result
+
+
+def analyse(
+    model: Model,
+    design: Design,
+    outputs: Outputs,
+    values: dict[str, np.ndarray],
+    *,
+    options: dict[str, Any],
+    resamples: int = 500,
+    confidence: float = 0.95,
+    convergence: bool = True,
+    seed: int = 0,
+) -> SensitivityResult:
+    """Estimate the indices of a design that was evaluated; see `sensitivity`."""
+    y = outputs.apply(values)
+    keywords: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
+    found = estimate(design, y, **keywords)
+    steps = []
+    if convergence and design.method != "fast":
+        for part in _CONVERGENCE:
+            try:
+                size = check_size(design.method, design.n // part, len(design.names))
+            except InputError:  # too few for this method
+                continue
+            rows = size * design.block
+            some = replace(design, n=size, x=design.x[:rows])
+            result = found if part == 1 else estimate(some, y[:rows], **keywords)
+            table = _index_table(some, outputs, result)
+            table.insert(0, "n", size)
+            steps.append(table)
+    return SensitivityResult(
+        indices=_index_table(design, outputs, found),
+        counts=outputs.counts(values, found.used),
+        convergence=pd.concat(steps, ignore_index=True) if steps else pd.DataFrame(),
+        design=design,
+        values=values,
+        outputs=outputs,
+        model=model,
+        options=options | {"resamples": resamples, "confidence": confidence},
+    )
+
+
+def _dose_table(doses: Doses | None) -> pd.DataFrame | None:
+    if doses is None:
+        return None
+    table = doses.table() if isinstance(doses, DosingSchedule) else pd.DataFrame(doses)
+    if "patient" in table.columns:
+        raise InputError(
+            "The doses of a sensitivity study are the same for all; leave the column 'patient' off."
+        )
+    return table
+
+
+def _rows(outputs: Outputs) -> int:
+    """Return how many patients make a part; what they give does not depend on it."""
+    return max(256, min(_PART, _SAVED_TIMES // max(1, len(outputs.times))))
+
+
+def _evaluate(
+    model: Model,
+    design: Design,
+    outputs: Outputs,
+    fixed: Mapping[str, float],
+    solver: dict[str, Any],
+    run: Run | None,
+    progress: bool | None,
+) -> dict[str, np.ndarray]:
+    """Solve the points of a design part by part; with a run, keep each part and take those that are there."""
+    total, size = len(design.x), _rows(outputs)
+    times = outputs.times
+    parts: list[dict[str, np.ndarray]] = []
+    with progress_bar(total, progress) as bar:
+        for k, start in enumerate(range(0, total, size)):
+            stop = min(start + size, total)
+            name = f"parts/{k:06d}.npz"
+            if run is not None and run.has(name):
+                with np.load(run.path(name)) as stored:
+                    parts.append({key: stored[key] for key in stored.files})
+            else:
+                patients = pd.DataFrame(design.x[start:stop], columns=list(design.names)).assign(**fixed)
+                result = solve(
+                    model, patients, save_at=times if len(times) else None, progress=False, **solver
+                )
+                parts.append(outputs.evaluate(result.endpoints, result.trajectories))
+                if run is not None:
+                    _keep(run, name, parts[-1])
+            bar.update(stop - start)
+    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
+
+
+def _keep(run: Run, name: str, part: dict[str, np.ndarray]) -> None:
+    def write(path: Path) -> None:
+        with path.open("wb") as file:  # a path would get the ending .npz
+            np.savez(file, **part)  # type: ignore[arg-type]
+
+    run.write(name, write)
+
+
+def _writer(table: pd.DataFrame, table_format: str) -> Callable[[Path], Any]:
+    if table_format == "csv":
+        return lambda path: table.to_csv(path, index=False, lineterminator="\n")
+    return lambda path: table.to_parquet(path, index=False)
+
+
+def _index_table(design: Design, outputs: Outputs, found: Any) -> pd.DataFrame:
+    """Return indices as a tidy table: by output, then index, then parameter."""
+    k = len(design.names)
+    tables = []
+    for j, column in enumerate(outputs.columns):
+        for name in INDICES[design.method]:
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "output": column.name, "quantity": column.quantity, "t": column.t,
+                        "parameter": list(design.names), "index": name, "value": found.value[name][:, j],
+                        "low": found.low[name][:, j], "high": found.high[name][:, j],
+                        "used": np.full(k, found.used[j]),
+                    }
+                )
+            )  # fmt: skip
+    return pd.concat(tables, ignore_index=True)

@@ -1,0 +1,280 @@
+"""Outputs of a sensitivity study: endpoints, and states or observables at times, read from short texts.
+
+``pfs`` is an endpoint, ``ln_C@80`` the logarithm of state C at day 80, ``I6@0:200:5`` an observable at many
+times.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.checks import names, shown
+from fastcart.errors import InputError, nearest
+from fastcart.model import Model
+
+_SCALES = ("ln", "log10")
+_ENDPOINTS = ("pfs", "progression", "censored", "nadir", "t_nadir", "final", "cured")
+CENSORED = ("keep", "drop")
+_COMPARE: dict[str, Callable[[Any, Any], Any]] = {
+    ">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+_MAX_OUTPUTS = 20_000
+
+
+@dataclass(frozen=True)
+class Output:
+    """One column of outputs.
+
+    Parameters
+    ----------
+    quantity : str
+        With its scale, e.g. ``ln_C`` or ``pfs``.
+    column : str
+        In the endpoints, or in the trajectories where there is a time.
+    scale : str
+        ``""``, ``"ln"`` or ``"log10"``.
+    t : float
+        Time; NaN for an endpoint.
+    unit : str
+    """
+
+    quantity: str
+    column: str
+    scale: str
+    t: float
+    unit: str
+
+    @property
+    def name(self) -> str:
+        """E.g. ``pfs`` or ``ln_C@80``."""
+        return self.quantity if math.isnan(self.t) else f"{self.quantity}@{self.t:g}"
+
+    def transform(self, values: np.ndarray) -> np.ndarray:
+        """Return values on the scale of this output; the logarithm of what is not above 0 is NaN."""
+        values = np.asarray(values, dtype=np.float64)
+        if not self.scale:
+            return values
+        with np.errstate(divide="ignore", invalid="ignore"):
+            result = np.log(values) if self.scale == "ln" else np.log10(values)
+        return np.where(values > 0, result, np.nan)
+
+
+@dataclass(frozen=True)
+class Outputs:
+    """All outputs of a study, and which patients count.
+
+    Parameters
+    ----------
+    columns : tuple of Output
+    where : tuple of (str, str, float)
+        Conditions on endpoints that patients must meet, e.g. ``("pfs", ">", 2.0)``.
+    censored : {'keep', 'drop'}
+        Whether patients without progression at the horizon count in the outputs on progression (``pfs``,
+        with the horizon), or are left out of these.
+    """
+
+    columns: tuple[Output, ...]
+    where: tuple[tuple[str, str, float], ...] = ()
+    censored: str = "keep"
+
+    @property
+    def times(self) -> np.ndarray:
+        """Times at which trajectories are needed, sorted."""
+        return np.unique([column.t for column in self.columns if not math.isnan(column.t)])
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the columns."""
+        return [column.name for column in self.columns]
+
+    def evaluate(self, endpoints: pd.DataFrame, paths: pd.DataFrame | None) -> dict[str, np.ndarray]:
+        """Reduce solved patients to their outputs.
+
+        Returns
+        -------
+        dict of str to ndarray
+            ``y`` (patients, columns), NaN where a patient failed or has no such value; ``failed``,
+            ``censored`` and ``left_out`` (by ``where``), bool by patient.
+        """
+        n = len(endpoints)
+        times = self.times
+        y = np.empty((n, len(self.columns)))
+        for j, column in enumerate(self.columns):
+            if math.isnan(column.t):
+                values = endpoints[column.column].to_numpy(dtype=np.float64)
+            else:
+                assert paths is not None
+                place = int(np.searchsorted(times, column.t))
+                values = paths[column.column].to_numpy().reshape(n, len(times))[:, place]
+            y[:, j] = column.transform(values)
+        failed = (endpoints["status"] != "ok").to_numpy()
+        y[failed] = np.nan
+        kept = np.ones(n, dtype=bool)
+        for name, sign, limit in self.where:
+            kept &= _COMPARE[sign](endpoints[name].to_numpy(dtype=np.float64), limit)
+        censored = endpoints["censored"].to_numpy(dtype=bool) & ~failed
+        return {"y": y, "failed": failed, "censored": censored, "left_out": ~kept & ~failed}
+
+    def apply(self, values: dict[str, np.ndarray]) -> np.ndarray:
+        """Return the outputs with NaN for whom the rules leave out, shape (patients, columns)."""
+        y = values["y"].copy()
+        y[values["left_out"]] = np.nan
+        if self.censored == "drop":
+            for j, column in enumerate(self.columns):
+                if column.column == "pfs":
+                    y[values["censored"], j] = np.nan
+        return y
+
+    def counts(self, values: dict[str, np.ndarray], used: np.ndarray) -> pd.DataFrame:
+        """Count patients by output: every patient is in exactly one of the columns after ``patients``.
+
+        ``used``, ``failed``, ``left_out`` (by ``where``), ``censored_dropped``, ``undefined`` (no such value,
+        e.g. the logarithm of zero), ``with_others`` (left out because another point of the same base point,
+        trajectory or curve is missing). Beside them ``censored``: patients without progression at the horizon
+        among those solved and not left out.
+        """
+        failed, left, censored = (values[name] for name in ("failed", "left_out", "censored"))
+        rows = []
+        for j, column in enumerate(self.columns):
+            dropped = censored & ~left if self.censored == "drop" and column.column == "pfs" else None
+            out = failed | left if dropped is None else failed | left | dropped
+            undefined = int((~np.isfinite(values["y"][:, j]) & ~out).sum())
+            rows.append(
+                {
+                    "output": column.name, "patients": len(failed), "used": int(used[j]),
+                    "failed": int(failed.sum()), "left_out": int(left.sum()),
+                    "censored_dropped": 0 if dropped is None else int(dropped.sum()),
+                    "undefined": undefined,
+                    "with_others": len(failed) - int(used[j]) - int(out.sum()) - undefined,
+                    "censored": int((censored & ~left).sum()),
+                }
+            )  # fmt: skip
+        return pd.DataFrame(rows)
+
+
+def parse_outputs(
+    model: Model,
+    outputs: str | Sequence[str],
+    *,
+    t_end: float,
+    where: str | Sequence[str] = (),
+    censored: str = "keep",
+) -> Outputs:
+    """Read outputs and conditions.
+
+    Parameters
+    ----------
+    model : Model
+    outputs : str or sequence of str
+        ``NAME`` for an endpoint (``pfs``, ``progression``, ``nadir``, ``t_nadir``, ``final``, ``censored``,
+        ``cured``, ``final_<state>``), ``NAME@TIME`` or ``NAME@FIRST:LAST:STEP`` for a state or observable;
+        with ``ln_`` or ``log10_`` before the name, its logarithm.
+    t_end : float
+    where : str or sequence of str
+        Conditions on endpoints such as ``"pfs > 2"``; all must hold.
+    censored : {'keep', 'drop'}
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    columns: list[Output] = []
+    for text in names(outputs, "The outputs"):
+        columns += _parse(model, text, t_end)
+    if not columns:
+        raise InputError("No output is asked for; give at least one, e.g. pfs or ln_C@80.")
+    if len(columns) > _MAX_OUTPUTS:
+        raise InputError(f"These are {len(columns)} outputs; at most {_MAX_OUTPUTS} are allowed.")
+    columns = list({column.name: column for column in columns}.values())  # e.g. C@80 and C@0:200:1
+    if censored not in CENSORED:
+        raise InputError(
+            f"The rule for censored patients cannot be {shown(censored)}." + nearest(censored, CENSORED)
+        )
+    conditions = tuple(_condition(model, text) for text in names(where, "The conditions in 'where'"))
+    return Outputs(tuple(columns), conditions, censored)
+
+
+def _endpoints(model: Model) -> list[str]:
+    return [*_ENDPOINTS, *(f"final_{name}" for name in model.state_names)]
+
+
+def _parse(model: Model, text: str, t_end: float) -> list[Output]:
+    quantity, at, times = text.strip().partition("@")
+    paths = [*model.state_names, *model.observable_names]
+    known = paths if at else _endpoints(model)
+    column, scale = quantity, ""
+    for name in _SCALES:
+        if quantity.startswith(f"{name}_") and quantity not in known:
+            column, scale = quantity[len(name) + 1 :], name
+    if column not in known:
+        if not at and column in paths:
+            raise InputError(
+                f"The output {text!r} needs a time, e.g. {quantity}@{t_end / 2:g} or "
+                f"{quantity}@0:{t_end:g}:1."
+            )
+        if at and column in _endpoints(model):
+            raise InputError(f"The output {text!r} is an endpoint, which has no time; leave @{times} off.")
+        kind = "a state or observable" if at else "an endpoint"
+        raise InputError(
+            f"The output {text!r} is not {kind} of model {model.name!r}." + nearest(column, known)
+        )
+    if model.burden is None and not at and not column.startswith("final_"):
+        raise InputError(f"Model {model.name!r} has no burden (tumor), so there is no {column!r}.")
+    unit = _unit(model, column)
+    if scale and unit:
+        unit = f"{scale} {unit}"
+    if not at:
+        return [Output(quantity, column, scale, math.nan, unit)]
+    return [Output(quantity, column, scale, t, unit) for t in _times(text, times, t_end)]
+
+
+def _unit(model: Model, column: str) -> str:
+    items = {state.name: state.unit for state in model.states}
+    items |= {observable.name: observable.unit for observable in model.observables}
+    if column in ("pfs", "progression", "t_nadir"):
+        return f"{model.time_unit}s"
+    if column in ("nadir", "final"):
+        return items[str(model.burden)]
+    return items.get(column.removeprefix("final_"), "") if column not in items else items[column]
+
+
+def _times(text: str, times: str, t_end: float) -> list[float]:
+    try:
+        parts = [float(part) for part in times.split(":")]
+    except ValueError:
+        parts = []
+    if len(parts) == 3 and all(map(math.isfinite, parts)) and parts[2] > 0 and parts[0] <= parts[1]:
+        number = math.floor((parts[1] - parts[0]) / parts[2] * (1 + 1e-12))
+        if number > _MAX_OUTPUTS:
+            raise InputError(f"The output {text!r} has more than {_MAX_OUTPUTS} times; make the step larger.")
+        parts = [min(parts[0] + k * parts[2], parts[1]) for k in range(number + 1)]
+    elif len(parts) != 1 or not math.isfinite(parts[0]):
+        raise InputError(
+            f"The times of {text!r} must be one number or FIRST:LAST:STEP, e.g. ln_C@80 or ln_C@0:200:1."
+        )
+    if parts[0] < 0 or parts[-1] > t_end:
+        raise InputError(f"The times of {text!r} must lie between 0 and the horizon {t_end:g}.")
+    return parts
+
+
+def _condition(model: Model, text: str) -> tuple[str, str, float]:
+    found = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|>|<)\s*(\S+)\s*", text)
+    try:
+        limit = float(found[3]) if found else math.nan
+    except ValueError:
+        limit = math.nan
+    if not found or math.isnan(limit):
+        raise InputError(f"A condition must read like 'pfs > 2', with >, <, >=, <= or ==, not {text!r}.")
+    known = _endpoints(model)
+    if found[1] not in known:
+        raise InputError(f"The condition {text!r} names no endpoint." + nearest(found[1], known))
+    return found[1], found[2], limit

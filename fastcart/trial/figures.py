@@ -1,0 +1,272 @@
+"""Figures of a simulated trial, each with the numbers that it shows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart import plotting
+from fastcart.errors import optional_import
+from fastcart.studies.manifest import Run
+from fastcart.trial.individual import spaghetti, swimmer
+
+if TYPE_CHECKING:
+    from fastcart.trial.run import TrialResult
+
+DPI = 200
+ENDPOINT_NAMES = {
+    "CR28": "CR on day 28",
+    "CR90": "CR within 90 days",
+    "crs_any": "CRS of any grade",
+    "crs3": "CRS of grade ≥ 3",
+    "crs4": "CRS of grade ≥ 4",
+    "toxic_death": "Death from CRS",
+    "efs": "Event-free survival",
+    "efs_rmst": "EFS, restricted mean",
+    "os": "Overall survival",
+    "EFS12": "Event-free at 12 months",
+    "EFS24": "Event-free at 24 months",
+    "OS12": "Alive at 12 months",
+    "OS24": "Alive at 24 months",
+}
+_COLORS = {"control": plotting.BLUE, "treatment": plotting.RED}
+
+
+@dataclass(frozen=True)
+class Picture:
+    """A figure of the report.
+
+    Parameters
+    ----------
+    name : str
+        Of the file, without ending.
+    title, caption : str
+    path : Path
+    table : DataFrame
+        What the figure shows.
+    """
+
+    name: str
+    title: str
+    caption: str
+    path: Path
+    table: pd.DataFrame
+
+
+_CAPTIONS = {
+    "frontier": (
+        "The line is the single infusion over a range of doses (labels: cells). An arm on the line does no "
+        "better than a single infusion of fewer or more cells; an arm above it does. Expected values over "
+        "the whole population."
+    ),
+    "kaplan_meier": (
+        "Kaplan-Meier curves of one randomized trial, with pointwise confidence bands; ticks mark censored "
+        "patients. Below: numbers at risk."
+    ),
+    "forest": (
+        "Risk differences (Newcombe intervals) and hazard ratios of one simulated trial per treatment. Right "
+        "of the line: more events under the treatment."
+    ),
+    "power": (
+        "Share of simulated trials with a significant result, with Monte Carlo intervals. The last panel "
+        "gives the control to both groups and shows the type I error. Dotted: 80 % and the level of the "
+        "tests."
+    ),
+    "swimmer": (
+        "One bar per patient until death or the end of follow-up: the first patients that the trial enrolled "
+        "into each group, sorted by follow-up. The number in a bar is the grade of CRS."
+    ),
+    "courses": (
+        "Leukemia, CAR-T cells and IL-6 of the same virtual patients in both arms; black: median of those "
+        "shown; dotted: thresholds of CRS grades. No real trial sees one patient in both arms."
+    ),
+}
+
+
+def make_figures(result: TrialResult, run: Run, *, threads: int | None = None) -> list[Picture]:
+    """Draw all figures of a trial into the folder ``figures`` of its run."""
+    folder = run.path("figures")
+    folder.mkdir(exist_ok=True)
+    spec = result.spec
+    control, first = spec.control.name, spec.treatments[0]
+    pictures: list[Picture] = []
+
+    def draw(kind: str, title: str, drawn: tuple[Any, pd.DataFrame], *, suffix: str = "") -> None:
+        figure, table = drawn
+        path = plotting.save_figure(figure, folder / f"{kind}{suffix}.png", dpi=DPI)
+        pictures.append(Picture(f"{kind}{suffix}", title, _CAPTIONS[kind], path, table))
+
+    with plotting.style():
+        draw("frontier", "Efficacy against toxicity", frontier_figure(result))
+        draw("forest", "What one trial would report", forest_figure(result))
+        for name, trial in result.trials.items():
+            drawn = kaplan_meier_figure(trial, (control, name), spec.horizon, spec.alpha)
+            draw("kaplan_meier", f"{name} against {control} in one trial", drawn, suffix=f"_{name}")
+        draw("power", "Power and type I error", power_figure(result))
+        pair = (control, first)
+        draw(
+            "swimmer",
+            f"Patients of the trial of {first} against {control}",
+            swimmer(result.trials[first], result.outcomes, pair, spec.horizon),
+        )
+        draw("courses", f"Courses under {control} and {first}", spaghetti(result, first, threads=threads))
+    return pictures
+
+
+def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
+    """Draw remission and event-free survival against severe CRS: single infusion by dose, and every arm."""
+    figure = plotting.new_figure(7.2, 3.6)
+    panels = figure.subplots(1, 2)
+    scan = result.frontier.sort_values("dose")
+    colors = plotting.ordered_colors(len(result.arms))
+    markers = "osD^vP*Xh<>p"
+    for axes, letter, endpoint, label in zip(
+        panels,
+        "ab",
+        ("CR90", "EFS730"),
+        ("CR within 90 days (%)", "Event-free at 24 months (%)"),
+        strict=True,
+    ):
+        axes.plot(
+            100 * scan["crs3"], 100 * scan[endpoint], color=plotting.GREY, zorder=1, label="single infusion"
+        )
+        axes.plot(100 * scan["crs3"], 100 * scan[endpoint], ".", color=plotting.GREY, zorder=1)
+        for k, row in enumerate(scan.itertuples()):
+            if k % 3 == 0:
+                point = 100 * row.crs3, 100 * getattr(row, endpoint)
+                axes.annotate(
+                    f"{row.dose:.0e}".replace("e+0", "e").replace("e+", "e"), point, xytext=(5, -8),
+                    textcoords="offset points", fontsize=6, color=plotting.GREY,
+                )  # fmt: skip
+        for k, (name, row) in enumerate(result.arms.iterrows()):
+            axes.plot(
+                100 * row["crs3"], 100 * row[endpoint], markers[k % len(markers)], color=colors[k],
+                label=name, markersize=5, markeredgecolor="white", markeredgewidth=0.4, linestyle="none",
+            )  # fmt: skip
+        plotting.panel(axes, letter, "", "CRS of grade ≥ 3 (%)", label)
+    figure.legend(
+        *panels[0].get_legend_handles_labels(),
+        loc="outside lower center",
+        ncols=min(10, 1 + len(result.arms)),
+    )
+    table = result.isotoxic.reset_index()[
+        ["arm", "crs3", "dose", "frontier_CR90", "gain_CR90", "frontier_EFS730", "gain_EFS730"]
+    ]
+    return figure, table
+
+
+def kaplan_meier_figure(
+    trial: pd.DataFrame, names: tuple[str, str], horizon: float, alpha: float
+) -> tuple[Any, pd.DataFrame]:
+    """Draw event-free and overall survival of one trial with numbers at risk."""
+    lifelines = optional_import("lifelines", extra="trial", purpose="The analysis of a trial")
+    figure = plotting.new_figure(7.2, 3.6)
+    panels = figure.subplots(2, 2, height_ratios=(5, 1))
+    treated = trial["treated"].to_numpy(dtype=bool)
+    days = [day for day in (0.0, 90.0, 180.0, 365.0, 545.0, 730.0) if day <= horizon]
+    rows = []
+    for column, (endpoint, label) in enumerate((("efs", "Event-free survival"), ("os", "Overall survival"))):
+        upper, lower = panels[0, column], panels[1, column]
+        for y, (kind, group) in enumerate((("control", ~treated), ("treatment", treated))):
+            name = names[0] if kind == "control" else names[1]
+            time, event = trial[endpoint].to_numpy()[group], trial[f"{endpoint}_event"].to_numpy()[group]
+            fit = lifelines.KaplanMeierFitter(alpha=alpha).fit(time, event)
+            curve, limits = fit.survival_function_.iloc[:, 0], fit.confidence_interval_
+            color = _COLORS[kind]
+            upper.step(curve.index, 100 * curve, where="post", color=color, label=name)
+            upper.fill_between(
+                limits.index, 100 * limits.iloc[:, 0], 100 * limits.iloc[:, 1], step="post", color=color,
+                alpha=0.15, linewidth=0,
+            )  # fmt: skip
+            lost = np.sort(time[~event & (time < horizon)])
+            upper.plot(lost, 100 * fit.survival_function_at_times(lost), "|", color=color, markersize=4)
+            for day in days:
+                count = int((time >= day).sum())
+                lower.text(day, -y, str(count), ha="center", va="center", fontsize=6.5, color=color)
+                share = float(fit.survival_function_at_times(day).iloc[0])
+                rows.append({"endpoint": label, "arm": name, "day": day, "survival": share, "at_risk": count})
+            lower.text(-0.03, -y, name, ha="right", va="center", fontsize=6.5, color=color,
+                       transform=lower.get_yaxis_transform())  # fmt: skip
+        upper.set_ylim(0, 102)
+        upper.set_xlim(-20, horizon + 20)
+        upper.set_xticks(days)
+        plotting.panel(upper, "ab"[column], label, "Days after the first infusion", "Patients (%)")
+        upper.legend(loc="lower left")
+        lower.set_xlim(upper.get_xlim())
+        lower.set_ylim(-1.6, 0.6)
+        lower.set_axis_off()
+        lower.set_title("At risk", fontsize=6.5)
+    return figure, pd.DataFrame(rows)
+
+
+def forest_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
+    """Draw risk differences and hazard ratios of one trial per treatment."""
+    shown = []
+    for name, analysis in result.analyses.items():
+        table = analysis.contrasts
+        newcombe = table["measure"].eq("risk difference") & table["method"].str.startswith("Newcombe")
+        chosen = table[
+            newcombe & table["endpoint"].isin(["CR90", "crs3"]) | table["measure"].eq("hazard ratio")
+        ]
+        shown.append(chosen.assign(treatment=name))
+    rows = pd.concat(shown, ignore_index=True)[
+        ["treatment", "endpoint", "measure", "estimate", "low", "high", "p"]
+    ]
+    groups = (("CR90", "Remission (CR90)"), ("crs3", "CRS of grade ≥ 3"), ("efs", "EFS"), ("os", "OS"))
+    names = list(result.analyses)
+    figure = plotting.new_figure(7.2, 1.2 + 0.24 * len(names))
+    for k, (axes, (endpoint, title)) in enumerate(
+        zip(figure.subplots(1, 4, sharey=True), groups, strict=True)
+    ):
+        part = rows[rows["endpoint"] == endpoint].set_index("treatment").reindex(names)
+        ratio = endpoint in ("efs", "os")
+        scale = 1.0 if ratio else 100.0
+        y = -np.arange(len(names))
+        axes.hlines(y, scale * part["low"], scale * part["high"], color=plotting.BLUE, linewidth=1.2)
+        axes.plot(scale * part["estimate"], y, "s", color=plotting.BLUE, markersize=4)
+        axes.axvline(1.0 if ratio else 0.0, color=plotting.GREY, linewidth=0.7, linestyle=":")
+        if ratio:
+            axes.set_xscale("log")
+            low, high = np.nanmin([0.7, part["low"].min()]), np.nanmax([1.5, part["high"].max()])
+            ticks = [t for t in (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0) if low / 1.05 <= t <= high * 1.05]
+            axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
+            axes.minorticks_off()
+        axes.set_yticks(y, names)
+        axes.set_ylim(-len(names) + 0.4, 0.6)
+        plotting.panel(axes, "abcd"[k], title, "Hazard ratio" if ratio else "Difference (points)", "")
+    return figure, rows
+
+
+def power_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
+    """Draw power against the size of the trial, a panel per treatment; the last is the type I error."""
+    names = list(dict.fromkeys(result.power["treatment"]))
+    columns = min(4, len(names))
+    rows = -(-len(names) // columns)
+    figure = plotting.new_figure(7.2, 0.7 + 1.9 * rows)
+    panels = np.atleast_2d(figure.subplots(rows, columns, sharex=True, sharey=True, squeeze=False))
+    endpoints = list(dict.fromkeys(result.power["endpoint"]))
+    for axes in panels.ravel()[len(names) :]:
+        axes.set_axis_off()
+    for axes, name in zip(panels.ravel(), names, strict=False):
+        part = result.power[result.power["treatment"] == name]
+        for color, endpoint in zip(plotting.PALETTE, endpoints, strict=False):
+            line = part[part["endpoint"] == endpoint]
+            errors = np.stack([line["power"] - line["low"], line["high"] - line["power"]])
+            axes.errorbar(
+                line["n_per_arm"], line["power"], np.maximum(errors, 0), color=color, marker="o",
+                elinewidth=0.7, label=ENDPOINT_NAMES[endpoint], linewidth=1.0,
+            )  # fmt: skip
+        axes.axhline(0.8, color=plotting.GREY, linewidth=0.6, linestyle=":")
+        axes.axhline(result.spec.alpha, color=plotting.GREY, linewidth=0.6, linestyle=":")
+        same = name == result.spec.control.name
+        plotting.panel(axes, "", f"{name} (type I error)" if same else f"{name} against control", "", "")
+        axes.set_ylim(-0.03, 1.03)
+    figure.supxlabel("Patients per arm", fontsize=8)
+    figure.supylabel("Share of trials with significance", fontsize=8)
+    handles, labels = panels[0, 0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    return figure, result.power[["treatment", "endpoint", "n_per_arm", "power", "low", "high"]]

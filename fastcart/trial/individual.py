@@ -1,0 +1,149 @@
+"""Figures of single patients: swimmer plot of a trial, courses of the same patients in two arms."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart import plotting
+from fastcart.batch import solve
+from fastcart.models.b_all import infusions
+from fastcart.protocols.arms import product_cells
+from fastcart.trial.counterfactual import plan
+from fastcart.trial.course import EXTINCTION
+
+if TYPE_CHECKING:
+    from fastcart.trial.run import TrialResult
+
+SWIMMERS = 20
+COURSES = 30
+_COURSE_DAYS = 120.0
+_ACTIVE, _REMISSION, _RELAPSED = "#BDBDBD", plotting.SKY, plotting.ORANGE
+
+
+def swimmer(
+    trial: pd.DataFrame, outcomes: dict[str, pd.DataFrame], names: tuple[str, str], horizon: float
+) -> tuple[Any, pd.DataFrame]:
+    """Draw the first patients of each arm of a trial as bars, until death or the end of follow-up."""
+    from matplotlib.lines import Line2D
+    from matplotlib.patches import Patch
+
+    figure = plotting.new_figure(7.2, 4.2)
+    tables = []
+    for k, (axes, name) in enumerate(zip(figure.subplots(1, 2, sharex=True), names, strict=True)):
+        members = trial[trial["treated"] == (k == 1)].head(SWIMMERS)
+        told = outcomes[name].iloc[members["row"].to_numpy()].reset_index(drop=True)
+        end = members["os"].to_numpy()
+        table = pd.DataFrame(
+            {
+                "arm": name,
+                "patient": members["row"].to_numpy(),
+                "followed": end,
+                "remission": told["t_CR"].where(told["t_CR"] < end),
+                "relapse": told["t_relapse"].where(told["t_relapse"] < end),
+                "relapse_type": told["relapse_type"],
+                "crs_grade": told["grade"],
+                "died": members["os_event"].to_numpy(),
+                "cause": told["death_cause"],
+            }
+        )
+        table = table.sort_values("followed", ascending=False, kind="stable").reset_index(drop=True)
+        _bars(axes, table)
+        axes.set_xlim(0, horizon * 1.04)
+        axes.set_yticks([])
+        plotting.panel(axes, "ab"[k], name, "Days after the first infusion", "Patients")
+        tables.append(table)
+    handles = [
+        Patch(color=_ACTIVE, label="not in remission"),
+        Patch(color=_REMISSION, label="in remission"),
+        Patch(color=_RELAPSED, label="after relapse"),
+    ]
+    marks = (("D", "CD19+ relapse"), ("s", "CD19- relapse"), ("X", "death"), (">", "alive at the end"))
+    handles += [
+        Line2D([], [], color=plotting.BLACK, marker=m, linestyle="none", label=label) for m, label in marks
+    ]
+    handles.append(
+        Line2D([], [], color="none", marker="$3$", markeredgecolor=plotting.BLACK, label="CRS grade")
+    )
+    figure.legend(handles=handles, loc="outside lower center", ncols=4)
+    return figure, pd.concat(tables, ignore_index=True)
+
+
+def _bars(axes: Any, table: pd.DataFrame) -> None:
+    y = -np.arange(len(table))
+    end = table["followed"].to_numpy()
+    remission = table["remission"].fillna(np.inf).to_numpy()
+    relapse = table["relapse"].fillna(np.inf).to_numpy()
+    stops = np.minimum(np.stack([remission, relapse, np.full(len(table), np.inf)]), end)
+    axes.barh(y, stops[0], color=_ACTIVE, height=0.7)
+    axes.barh(y, stops[1] - stops[0], left=stops[0], color=_REMISSION, height=0.7)
+    axes.barh(y, end - stops[1], left=stops[1], color=_RELAPSED, height=0.7)
+    for kind, marker in (("CD19+", "D"), ("CD19-", "s")):
+        chosen = (table["relapse_type"] == kind).to_numpy() & (relapse < end)
+        axes.plot(relapse[chosen], y[chosen], marker, color=plotting.BLACK, markersize=3, linestyle="none")
+    died = table["died"].to_numpy(dtype=bool)
+    axes.plot(end[died], y[died], "X", color=plotting.BLACK, markersize=4, linestyle="none", clip_on=False)
+    axes.plot(
+        end[~died] + 6, y[~died], ">", color=plotting.BLACK, markersize=3, linestyle="none", clip_on=False
+    )
+    for place, grade in zip(y, table["crs_grade"], strict=True):
+        if grade > 0:
+            axes.text(4, place, f"{grade:g}", fontsize=5.5, va="center", ha="left")
+
+
+def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None) -> tuple[Any, pd.DataFrame]:
+    """Draw leukemia, CAR-T cells and IL-6 of the same patients under the control and one treatment."""
+    spec = result.spec
+    patients = result.patients.head(COURSES)
+    days = np.linspace(0, _COURSE_DAYS, 241)
+    arms = [spec.control, next(arm for arm in spec.arms if arm.name == treatment)]
+    figure = plotting.new_figure(7.2, 4.4)
+    panels = figure.subplots(2, 3, sharex=True, sharey="col")
+    limits = {"S": (0.3, 1e13), "T": (1e4, 3e12), "C": (3, 1e5)}
+    labels = {"S": "Leukemia (cells)", "T": "CAR-T (cells)", "C": "IL-6 (pg/mL)"}
+    tables = []
+    known = [c for c in patients.columns if c not in ("source", "U1", "U2")]
+    for row, arm in enumerate(arms):
+        schedule = plan(
+            arm, patients, dose=spec.dose, noise_seed=spec.noise_seed, assay_sd=spec.assay_sd, threads=threads
+        )
+        cut = min([_COURSE_DAYS, *(event.day for event in getattr(arm, "lymphodepletions", ()))])
+        shown = days[days <= cut]  # a repeated lymphodepletion is not drawn
+        doses = infusions(
+            patients, [e for e in schedule if e[0] <= cut], D=product_cells(arm, patients, spec.dose)
+        )
+        path = solve(
+            "b_all", patients[known], doses=doses, t_end=float(cut), save_at=shown, extinction=EXTINCTION,
+            rtol=1e-5, threads=threads, progress=False,
+        ).trajectories  # fmt: skip
+        assert path is not None
+        for column, name in enumerate(("S", "T", "C")):
+            axes = panels[row, column]
+            values = np.maximum(path[name].to_numpy().reshape(len(patients), len(shown)), 1e-3)
+            color = plotting.BLUE if row == 0 else plotting.RED
+            axes.plot(shown, values.T, color=color, linewidth=0.4, alpha=0.45)
+            median = np.median(values, axis=0)
+            axes.plot(shown, median, color=plotting.BLACK, linewidth=1.6)
+            plotting.log_axis(axes, *limits[name])
+            title = f"{arm.name}: {labels[name]}"
+            plotting.panel(axes, "abcdef"[3 * row + column], title, "Days" if row else "", labels[name])
+            if name == "C":
+                for level in (150, 400, 1000, 3000):
+                    axes.axhline(level, color=plotting.GREY, linewidth=0.5, linestyle=":")
+            at = np.searchsorted(shown, [d for d in (0, 7, 14, 28, 60, 120) if d <= shown[-1]])
+            low, high = np.quantile(values, [0.1, 0.9], axis=0)
+            tables.append(
+                pd.DataFrame(
+                    {
+                        "arm": arm.name,
+                        "quantity": labels[name],
+                        "day": shown[at],
+                        "median": median[at],
+                        "10 %": low[at],
+                        "90 %": high[at],
+                    }
+                )
+            )
+    return figure, pd.concat(tables, ignore_index=True)

@@ -1,0 +1,255 @@
+"""Outcomes of a trial arm: remission, relapse, survival, cytokine release syndrome.
+
+Definitions, with S = L + R leukemia cells and a marrow of 1e12 cells:
+
+- CR28: alive on day 28 with S < 1e8. CR90, the primary endpoint: S < 1e8 reached alive by day 90, and not
+  above 5e10 (5 % blasts) within 28 days. Both are kept, since arms that give cells late lose on day 28.
+- relapse: first S > 5e10 after remission; CD19-negative where R > L then.
+- EFS: relapse or death; who has no CR90 fails on day 90. OS: death.
+- CRS: grade 1 to 4 by the peak of IL-6 while alive, above 150, 400, 1000, 3000 pg/ml; toxic death is grade 5.
+- deaths: when the cumulative hazards reach U1 (toxic) and U2 (leukemia), exponential numbers of the patient
+  that are the same in all arms.
+- B-cell recovery: first time from day 45 on with B above a fifth of its value at rest.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.trial.course import BLASTS_5_PERCENT, GRADES, HORIZON, MARKS, MRD, course, marks
+
+CR_BY = 90.0
+CR_HELD = 28.0
+RFS_DAYS = 365.0
+EARLY_B = 180.0  # B-cell recovery before this day is early
+SURVIVAL_DAYS = (180.0, 365.0, 730.0)
+
+__all__ = [
+    "BLASTS_5_PERCENT",
+    "GRADES",
+    "HORIZON",
+    "MARKS",
+    "MRD",
+    "course",
+    "expected",
+    "moments",
+    "outcomes",
+]
+
+
+def outcomes(course: pd.DataFrame, *, deaths: bool = True) -> pd.DataFrame:
+    """Return the outcomes of each patient.
+
+    Parameters
+    ----------
+    course : DataFrame
+        From `fastcart.trial.course.course`.
+    deaths : bool
+        Whether patients die; without it the outcomes are those of a world without deaths.
+
+    Returns
+    -------
+    DataFrame
+        One row per patient, in the same order; numbers are NaN and flags False where the solver failed:
+
+        - ``patient``, ``status``
+        - ``CR28``, ``CR90`` (bool), ``t_CR``
+        - ``relapse`` (bool, seen before death and after CR90), ``t_relapse``, ``relapse_type`` (``CD19+``,
+          ``CD19-`` or empty), ``RFS12`` (1, 0, NaN without CR90)
+        - ``efs``, ``os`` (days, up to the horizon), ``efs_event``, ``os_event`` (bool), ``death_cause``
+          (``toxic``, ``leukemia`` or empty), ``toxic_death``, ``leukemia_death`` (bool)
+        - ``grade`` (0 to 5), ``crs_any``, ``crs3``, ``crs4`` (bool), ``t_onset``, ``peak_C``, ``auc_C``
+        - ``t_B_recovery``, ``early_B_recovery`` (bool), ``peak_T``, ``t_peak_T``.
+    """
+    c = course
+    ok = (c["status"] == "ok").to_numpy()
+    horizon = c["t_end"].to_numpy()
+    never = np.full(len(c), np.inf)
+    toxic = c["t_toxic"].to_numpy() if deaths else never
+    leukemia = c["t_leukemia"].to_numpy() if deaths else never
+    death = np.minimum(toxic, leukemia)
+    dies = ok & (death <= horizon)
+    toxic_death = dies & (toxic <= leukemia)
+    t_CR, t_relapse = c["t_CR"].to_numpy(), c["t_relapse"].to_numpy()
+    CR90 = _remission(c) & (t_CR < death)
+    relapse = CR90 & (t_relapse < death) & (t_relapse <= horizon)
+    event_free = np.minimum(t_relapse, death)
+    efs = np.where(CR90, event_free, np.minimum(CR_BY, death))
+    reached = [c[f"t_grade{g}"].to_numpy() < death for g in (1, 2, 3, 4)]
+    grade = np.where(toxic_death, 5, np.sum(reached, axis=0))
+    t_B = c["t_B_recovery"].to_numpy()
+    t_B = np.where(t_B < death, t_B, np.inf)
+    columns: dict[str, Any] = {
+        "patient": c["patient"],
+        "status": c["status"],
+        "CR28": ok & (death > 28.0) & (c["S28"].to_numpy() < MRD),
+        "CR90": CR90,
+        "t_CR": np.where(CR90, t_CR, np.where(ok, np.inf, np.nan)),
+        "relapse": relapse,
+        "t_relapse": np.where(relapse, t_relapse, np.where(ok, np.inf, np.nan)),
+        "relapse_type": np.where(relapse, np.where(c["relapse_negative"], "CD19-", "CD19+"), ""),
+        "RFS12": np.where(CR90, event_free > t_CR + RFS_DAYS, np.nan),
+        "efs": np.where(ok, np.minimum(efs, horizon), np.nan),
+        "efs_event": ok & (efs <= horizon),
+        "os": np.where(ok, np.minimum(death, horizon), np.nan),
+        "os_event": dies,
+        "death_cause": np.where(toxic_death, "toxic", np.where(dies, "leukemia", "")),
+        "toxic_death": toxic_death,
+        "leukemia_death": dies & ~toxic_death,
+        "grade": np.where(ok, grade, np.nan),
+        "crs_any": ok & (grade >= 1),
+        "crs3": ok & (grade >= 3),
+        "crs4": ok & (grade >= 4),
+        "t_onset": c["t_grade1"],
+        "t_B_recovery": np.where(ok, t_B, np.nan),
+        "early_B_recovery": ok & (t_B < EARLY_B),
+    }
+    for name in ("peak_C", "t_peak_C", "auc_C", "peak_T", "t_peak_T"):
+        columns[name] = c[name]
+    return pd.DataFrame(columns, index=c.index)
+
+
+def _remission(c: pd.DataFrame) -> np.ndarray:
+    """Return who reaches CR90 without deaths."""
+    held = c["t_relapse"] > c["t_CR"] + CR_HELD
+    return ((c["status"] == "ok") & (c["t_CR"] <= CR_BY) & held).to_numpy()
+
+
+def expected(
+    course: pd.DataFrame,
+    weights: np.ndarray | None = None,
+    *,
+    hT_factor: float = 1.0,
+    hL_factor: float = 1.0,
+) -> pd.Series:
+    """Return the expected outcomes of an arm over the deaths, without drawing any.
+
+    Exact up to interpolation of the hazards between `MARKS`, since deaths feed back on nothing; the hazards
+    can be scaled here without solving anew.
+
+    Parameters
+    ----------
+    course : DataFrame
+        From `fastcart.trial.course.course`, of patients or of a weighted sample.
+    weights : ndarray, shape (patients,), optional
+        Default equal.
+    hT_factor, hL_factor : float
+        What ``hT`` and ``hL`` are multiplied by.
+
+    Returns
+    -------
+    Series
+        ``CR28, CR90, RFS12, crs_any, crs3, crs4, toxic_death, EFS180, EFS365, EFS730, OS180, OS365, OS730,
+        negative_share`` (CD19- among relapses), ``early_B_recovery`` (before day 180, of those in CR). Where
+        the horizon is shorter, later survival is NaN. Patients that failed are left out.
+    """
+    ok = (course["status"] == "ok").to_numpy()
+    c = course[ok]
+    w = _weights(weights, ok)
+    horizon = float(c["t_end"].iloc[0])
+    hazards = _Hazards(c, horizon, hT_factor, hL_factor)
+    CR = _remission(c)
+    t_CR, t_relapse = c["t_CR"].to_numpy(), c["t_relapse"].to_numpy()
+    toxic = -np.expm1(-hazards.toxic(horizon))
+    result: dict[str, float] = {}
+    result["CR28"] = float(w @ ((c["S28"].to_numpy() < MRD) * hazards.alive(28.0)))
+    in_CR = w * CR * hazards.alive(t_CR)
+    result["CR90"] = float(in_CR.sum())
+    free = CR & (t_relapse > t_CR + RFS_DAYS)
+    result["RFS12"] = _share(w * free * hazards.alive(t_CR + RFS_DAYS), in_CR)
+    for name, grade in (("crs_any", 1), ("crs3", 3), ("crs4", 4)):
+        t = c[f"t_grade{grade}"].to_numpy()
+        # who dies of toxicity before has grade 5; who dies of leukemia before has less
+        result[name] = float(w @ np.where(np.isfinite(t), hazards.no_leukemia_death(t), toxic))
+    result["toxic_death"] = float(w @ toxic)
+    for day in SURVIVAL_DAYS:
+        event_free = CR & (t_relapse > day) if day >= CR_BY else t_relapse > day
+        alive = hazards.alive(day) if day <= horizon else np.full(len(c), np.nan)
+        result[f"EFS{day:g}"] = float(w @ (event_free * alive))
+        result[f"OS{day:g}"] = float(w @ alive)
+    relapses = w * (CR & np.isfinite(t_relapse)) * hazards.alive(t_relapse)
+    result["negative_share"] = _share(relapses * c["relapse_negative"].to_numpy(), relapses)
+    t_B = c["t_B_recovery"].to_numpy()
+    early = CR & (t_B < EARLY_B)
+    result["early_B_recovery"] = _share(w * early * hazards.alive(t_B), in_CR)
+    return pd.Series(result)
+
+
+class _Hazards:
+    """Cumulative hazards of all patients at any time, linear between the marks."""
+
+    def __init__(self, c: pd.DataFrame, horizon: float, hT_factor: float, hL_factor: float) -> None:
+        days = marks(horizon)
+        self.days = np.array([0.0, *days])
+        zero = np.zeros((len(c), 1))
+        self.Ht = np.hstack([zero, hT_factor * c[[f"Ht_{d:g}" for d in days]].to_numpy()])
+        self.Hl = np.hstack([zero, hL_factor * c[[f"Hl_{d:g}" for d in days]].to_numpy()])
+
+    def _at(self, values: np.ndarray, t: Any) -> np.ndarray:
+        t = np.minimum(np.broadcast_to(np.asarray(t, dtype=float), len(values)), self.days[-1])
+        k = np.clip(np.searchsorted(self.days, t, side="right") - 1, 0, len(self.days) - 2)
+        rows = np.arange(len(values))
+        share = (t - self.days[k]) / (self.days[k + 1] - self.days[k])
+        return (1 - share) * values[rows, k] + share * values[rows, k + 1]
+
+    def toxic(self, t: Any) -> np.ndarray:
+        """Cumulative hazard of toxic death."""
+        return self._at(self.Ht, t)
+
+    def no_leukemia_death(self, t: Any) -> np.ndarray:
+        """Probability not to have died of leukemia."""
+        return np.exp(-self._at(self.Hl, t))
+
+    def alive(self, t: Any) -> np.ndarray:
+        """Probability to be alive."""
+        return np.exp(-self._at(self.Ht, t) - self._at(self.Hl, t))
+
+
+def _weights(weights: np.ndarray | None, ok: np.ndarray) -> np.ndarray:
+    w = np.ones(len(ok)) if weights is None else np.asarray(weights, dtype=float)
+    return w[ok] / w[ok].sum()
+
+
+def _share(part: np.ndarray, whole: np.ndarray) -> float:
+    """Return a ratio of sums; NaN for an empty whole."""
+    total = float(whole.sum())
+    return float(part.sum()) / total if total > 0 else float("nan")
+
+
+def moments(course: pd.DataFrame) -> pd.DataFrame:
+    """Return the death-free quantities that a population is calibrated on, one row per patient.
+
+    They depend on the parameters alone, never on U1, U2 or noise: weights that follow luck would make the
+    patients regress to the mean in every other arm.
+
+    Parameters
+    ----------
+    course : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        ``ok``, ``CR90``, ``RFS12``, ``crs_any``, ``crs3``, ``crs4``, ``relapse``, ``negative``,
+        ``early_B_recovery`` (bool), ``ln_t_peak_T``, ``ln_peak_T``, ``ln_peak_C``. RFS12, relapse, negative
+        and early B-cell recovery are of patients in CR90, and False for the others.
+    """
+    c = course
+    ok = (c["status"] == "ok").to_numpy()
+    CR = _remission(c)
+    t_relapse = c["t_relapse"].to_numpy()
+    relapse = CR & np.isfinite(t_relapse)
+    columns: dict[str, Any] = {"ok": ok, "CR90": CR, "RFS12": CR & (t_relapse > c["t_CR"] + RFS_DAYS)}
+    for name, grade in (("crs_any", 1), ("crs3", 3), ("crs4", 4)):
+        columns[name] = ok & np.isfinite(c[f"t_grade{grade}"])
+    columns |= {
+        "relapse": relapse,
+        "negative": relapse & c["relapse_negative"].to_numpy(dtype=bool),
+        "early_B_recovery": CR & (c["t_B_recovery"] < EARLY_B),
+        "ln_t_peak_T": np.log(np.maximum(c["t_peak_T"], 1e-9)),
+        "ln_peak_T": np.log(c["peak_T"]),
+        "ln_peak_C": np.log(c["peak_C"]),
+    }
+    return pd.DataFrame(columns, index=c.index)

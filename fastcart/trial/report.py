@@ -1,0 +1,305 @@
+"""The report of a simulated trial: one HTML file with its pictures inside, readable without a network."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from html import escape
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+import fastcart
+from fastcart.studies.manifest import Run
+from fastcart.trial.figures import ENDPOINT_NAMES, Picture
+
+if TYPE_CHECKING:
+    from fastcart.trial.run import TrialResult
+
+LIMITS = (
+    "The IL-6 levels that separate CRS grades are calibrated, not measured, and CRS is a function of one "
+    "peak. Tocilizumab, steroids, infection and neurotoxicity are absent; deaths of CRS with sepsis, as in "
+    "the adult high-dose cohort of Frey et al. 2020, are therefore not reproduced.",
+    "In the default model CAR-T cells grow by about 2 per day at once, then slower; clinical curves show a "
+    "lag and about 0.9 per day on average. How much a split over the first days costs is therefore "
+    "uncertain. That such splits fall on the line of smaller single doses is not.",
+    "That effectors multiply only while homeostatic cytokines are free (the niche: nu, Kq) is the assumption "
+    "that decides. Relapse with B-cell recovery, reinfusion that needs lymphodepletion and the link with "
+    "IL-15 speak for it; but the two numbers cannot be identified from aggregate data.",
+    "How many infused cells engraft, that effector and memory cells can be sorted from one apheresis, and "
+    "that they keep until they are infused, are assumed.",
+    "The low-high-memory hypothesis got identical cells here, not identical serum curves. If the effector "
+    "level could be controlled directly (switchable or paused CARs, transient mRNA CARs), amplification "
+    "would fall, and splitting could win.",
+    "Overall survival at 24 months is too low, because salvage transplant is absent. Marrow size and the "
+    "conversion of residual disease use adult numbers of cells for children.",
+    "Some of the published numbers that the population is calibrated to were recalled, and need confirmation "
+    "from the full texts, as do survival after fractionated dosing and IL-6 by grade.",
+    "The model of the dissertation whose hypothesis is tested is unknown. Agreement or disagreement says "
+    "nothing about whether its simulations were right within their assumptions.",
+)
+
+_STYLE = """
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:76rem;margin:0 auto;padding:1rem 1.2rem}
+h1{font-size:1.7rem;line-height:1.2}h2{font-size:1.25rem;margin-top:2.2rem;border-bottom:1px solid #ccc}
+h3{font-size:1.05rem;margin-bottom:.3rem}p,li{max-width:50rem}
+table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums}
+th,td{padding:.2rem .55rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th{background:#f3f3f3;position:sticky;top:0}td.text,th.text{text-align:left}
+.scroll{overflow:auto;max-height:27rem;border:1px solid #ddd}
+.pair{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
+.pair figure{flex:3 1 30rem;margin:0;min-width:0}.pair .scroll{flex:2 1 20rem;min-width:0}
+img{width:100%;height:auto}figcaption,.note{font-size:.85rem;color:#444}
+.warn{border-left:4px solid #D55E00;padding:.3rem .8rem;background:#fdf3ec}
+.wide{overflow-x:auto}nav a{margin-right:1rem}
+@media print{.scroll{max-height:none;overflow:visible}}
+"""
+
+_HEADS = {
+    "arm": "Arm",
+    "title": "Schedule",
+    "treatment": "Treatment",
+    "endpoint": "Endpoint",
+    "crs3": "CRS ≥ 3",
+    "crs4": "CRS ≥ 4",
+    "crs_any": "CRS",
+    "toxic_death": "Toxic death",
+    "EFS365": "EFS 12 mo",
+    "EFS730": "EFS 24 mo",
+    "OS365": "OS 12 mo",
+    "OS730": "OS 24 mo",
+    "negative_share": "CD19- of relapses",
+    "n_per_arm": "Patients per arm",
+    "at_risk": "At risk",
+    "frontier_CR90": "CR90, single dose",
+    "frontier_EFS730": "EFS 24 mo, single dose",
+    "gain_CR90": "Gain CR90",
+    "gain_EFS730": "Gain EFS 24 mo",
+    "dose": "Single dose (cells)",
+}
+_SHARES = {
+    "CR28", "CR90", "RFS12", "crs3", "crs4", "crs_any", "toxic_death", "EFS365", "EFS730", "OS365", "OS730",
+    "negative_share", "survival", "power", "share", "control", "treatment_share", "avoided", "caused",
+    "unchanged",
+    "frontier_CR90", "frontier_EFS730", "gain_CR90", "gain_EFS730", "difference",
+}  # fmt: skip
+
+
+def write_report(result: TrialResult, pictures: Sequence[Picture], run: Run) -> Path:
+    """Write ``report.html`` into the folder of a run; return its path."""
+    parts = [
+        _summary(result),
+        _arms(result),
+        *(_picture(p) for p in pictures if p.name == "frontier"),
+        "<h2 id='trials'>Randomized trials</h2>",
+        _trial_words(result),
+        *(_picture(p) for p in pictures if p.name not in ("frontier", "courses", "power")),
+        "<h2 id='power'>How many patients a trial needs</h2>",
+        table_html(result.sizes[["treatment", "endpoint", "note"]]),
+        *(_picture(p) for p in pictures if p.name == "power"),
+        _pairs(result),
+        *(_picture(p) for p in pictures if p.name == "courses"),
+        _population(result),
+        "<h2 id='limits'>Limits and doubts</h2><ol>",
+        *(f"<li>{escape(text)}</li>" for text in LIMITS),
+        "</ol>",
+        _methods(result, run),
+    ]
+    return run.write("report.html", page(result.spec.title, parts))
+
+
+def page(title: str, parts: Iterable[str]) -> str:
+    """Return a complete HTML page that needs nothing but itself."""
+    return (
+        "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
+        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
+        + "\n".join(parts)
+        + "\n</body></html>\n"
+    )
+
+
+def table_html(table: pd.DataFrame) -> str:
+    """Return a table as HTML; shares as percentages."""
+    heads, rows = [], []
+    kinds = ["text" if table[name].dtype == object else "number" for name in table.columns]
+    for name, kind in zip(table.columns, kinds, strict=True):
+        css = " class='text'" if kind == "text" else ""
+        heads.append(f"<th scope='col'{css}>{escape(_HEADS.get(str(name), str(name)))}</th>")
+    for values in table.itertuples(index=False):
+        cells = []
+        for name, kind, value in zip(table.columns, kinds, values, strict=True):
+            css = " class='text'" if kind == "text" else ""
+            cells.append(f"<td{css}>{escape(_cell(str(name), value))}</td>")
+        rows.append("<tr>" + "".join(cells) + "</tr>")
+    return f"<table><thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+
+
+def _cell(name: str, value: Any) -> str:
+    if isinstance(value, str):
+        return ENDPOINT_NAMES.get(value, value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    number = float(value)
+    if number != number:
+        return "–"
+    if name in _SHARES:
+        return f"{100 * number:.1f} %"
+    if number == int(number) and abs(number) < 1e6:
+        return f"{number:.0f}"
+    return f"{number:.3g}"
+
+
+def _picture(picture: Picture) -> str:
+    data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
+    return (
+        f"<h3>{escape(picture.title)}</h3><div class='pair'><figure>"
+        f"<img alt='{escape(picture.title, quote=True)}' src='data:image/png;base64,{data}'>"
+        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
+        f"<div class='scroll'>{table_html(picture.table)}</div></div>"
+    )
+
+
+def _percent(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _summary(result: TrialResult) -> str:
+    spec, arms = result.spec, result.arms
+    control = arms.loc[spec.control.name]
+    lines = [
+        "<nav><a href='#arms'>Arms</a><a href='#trials'>Trials</a><a href='#power'>Power</a>"
+        "<a href='#pairs'>Pairs</a><a href='#limits'>Limits</a></nav>",
+        "<p class='warn'><b>Virtual patients.</b> Every number below comes from a mathematical model, not "
+        "from people. It can support or refute an idea about dosing; it cannot guide the treatment of "
+        "anyone.</p>",
+        f"<p>{len(result.patients)} virtual patients with B-cell leukemia were each treated in every arm "
+        f"with the same {spec.dose:.3g} CAR-T cells, for {spec.horizon:g} days. Under "
+        f"{escape(spec.control.name)} ({escape(spec.control.title)}), {_percent(control['CR90'])} reach "
+        f"remission within 90 days, {_percent(control['crs3'])} have CRS of grade 3 or more, "
+        f"{_percent(control['toxic_death'])} die of it, and {_percent(control['EFS730'])} are event-free at "
+        "24 months.</p>",
+        "<h2>In short</h2><ul>",
+    ]
+    lines += [f"<li>{_verdict(result, name)}</li>" for name in spec.treatments]
+    lines.append("</ul>")
+    if result.failed:
+        lines.append(
+            f"<p class='warn'>{result.failed} patients could not be solved in every arm and are left out.</p>"
+        )
+    return "\n".join(lines)
+
+
+def _verdict(result: TrialResult, name: str) -> str:
+    """Say of one arm what it does, and whether a smaller single dose would do the same."""
+    arm, control = result.arms.loc[name], result.arms.loc[result.spec.control.name]
+    row = result.isotoxic.loc[name]
+    text = (
+        f"<b>{escape(name)}</b> ({escape(str(arm['title']))}): severe CRS {_percent(arm['crs3'])} instead of "
+        f"{_percent(control['crs3'])}, remission {_percent(arm['CR90'])} instead of "
+        f"{_percent(control['CR90'])}, event-free at 24 months {_percent(arm['EFS730'])} instead of "
+        f"{_percent(control['EFS730'])}. "
+    )
+    low, high, gain = row["gain_EFS730_low"], row["gain_EFS730_high"], row["gain_EFS730"]
+    if low != low:
+        return text + "No single dose that was scanned has the same rate of severe CRS."
+    text += f"A single dose of {row['dose']:.2g} cells has the same rate of severe CRS; against it "
+    span = f"{100 * gain:+.1f} points of event-free survival ({100 * low:+.1f} to {100 * high:+.1f})"
+    if low > 0.01:
+        return text + f"this arm gains {span}: <b>better than giving less</b>."
+    if high < -0.01:
+        return text + f"this arm loses {span}: <b>worse than giving less</b>."
+    if low >= -0.01 and high <= 0.01:
+        return text + f"it changes {span}: <b>the same as giving less</b>."
+    return text + f"it changes {span}: not clearly different from giving less."
+
+
+def _arms(result: TrialResult) -> str:
+    columns = [
+        "title", "CR28", "CR90", "RFS12", "crs_any", "crs3", "crs4", "toxic_death", "EFS365", "EFS730",
+        "OS365",
+        "OS730", "negative_share",
+    ]  # fmt: skip
+    table = result.arms[columns].reset_index()
+    return (
+        "<h2 id='arms'>Arms</h2><p>Expected values over all patients, before any randomization. Relapse-free "
+        "survival after remission (RFS12) is not comparable across arms, since each selects its own "
+        "responders; event-free survival from day 0 is. Arms that give cells late look worse on day 28 by "
+        "construction, so both CR28 and CR90 are shown.</p><div class='wide'>"
+        f"{table_html(table)}</div>"
+    )
+
+
+def _trial_words(result: TrialResult) -> str:
+    design = result.spec.design
+    ways = {"simple": "a coin for each patient", "blocks": "permuted blocks"}
+    way = ways.get(design.randomization, "permuted blocks within three strata of the baseline burden")
+    follow = f"accrual over {design.accrual:g} days" if design.accrual else "all enter at once"
+    if design.cutoff is not None:
+        follow += f", analysis on day {design.cutoff:g}"
+    if design.dropout:
+        follow += f", {100 * design.dropout:g} % lost per year"
+    return (
+        f"<p>Each trial draws 2 × {design.n_per_arm} patients and randomizes them by {way}; {follow}. One "
+        "trial is one draw of the lottery: the power below says how often another one would agree. Where the "
+        "check of proportional hazards fails, read the restricted mean survival time instead of the hazard "
+        f"ratio.</p><div class='scroll'>{table_html(_contrasts(result))}</div>"
+    )
+
+
+def _contrasts(result: TrialResult) -> pd.DataFrame:
+    parts = [a.contrasts.assign(treatment=name) for name, a in result.analyses.items()]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["treatment", "endpoint", "measure", "estimate", "low", "high", "p", "method"]]
+
+
+def _pairs(result: TrialResult) -> str:
+    columns = ["treatment", "endpoint", "avoided", "caused", "unchanged", "difference", "p", "variance_ratio"]
+    return (
+        "<h2 id='pairs'>The same patients in both arms</h2><p class='warn'>Not observable in a real trial: "
+        "each virtual patient is seen in both arms. <i>Avoided</i>: only under the control; <i>caused</i>: "
+        "only under the treatment; p by McNemar's exact test; the last column is by which factor pairing "
+        f"lowers the variance.</p><div class='scroll'>{table_html(result.pairs[columns])}</div>"
+    )
+
+
+def _population(result: TrialResult) -> str:
+    made = result.population.made
+    lines = ["<h2 id='population'>Population</h2>"]
+    if "targets" in made:
+        reached = made["reached"]
+        rows = [
+            {"target": name, "wanted": float(value), "reached": float(reached.get(name, float("nan")))}
+            for name, value in made["targets"].items()
+        ]
+        lines.append(
+            "<p>The patients were weighted by maximum entropy so that a single infusion meets published "
+            f"results of children with leukemia, then drawn anew; {made['effective_patients']:.0f} effective "
+            f"patients of {made['sample']['size']}.</p>{table_html(pd.DataFrame(rows))}"
+        )
+        if made.get("unmet"):
+            lines.append(f"<p class='warn'>Not met: {escape(', '.join(made['unmet']))}.</p>")
+    else:
+        lines.append("<p>The patients follow the prior and were not calibrated to published results.</p>")
+    return "\n".join(lines)
+
+
+def _methods(result: TrialResult, run: Run) -> str:
+    spec = result.spec
+    rows = [
+        ("fastcart", fastcart.__version__),
+        ("Made", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
+        ("Population (SHA-256)", result.population.hash),
+        ("Seeds", f"trials {spec.seed}, assay {spec.noise_seed}, population {spec.population.seed}"),
+        ("Survival analysis", "lifelines: Kaplan-Meier, log-rank, Cox, Aalen-Johansen"),
+        ("Shares", "statsmodels and SciPy: Wilson, Clopper-Pearson, Newcombe, score, Fisher, McNemar"),
+        ("All inputs", str(run.path("manifest.json").name)),
+        ("Tables", "folder tables: CSV, and Parquet with a row per patient"),
+    ]
+    body = "".join(
+        f"<tr><th class='text' scope='row'>{escape(name)}</th><td class='text'>{escape(value)}</td></tr>"
+        for name, value in rows
+    )
+    return f"<h2>How this was made</h2><table>{body}</table>"

@@ -1,0 +1,411 @@
+"""A simulated trial from specification to report, in a folder; a run that was killed can go on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.batch import check_threads, progress_bar
+from fastcart.errors import optional_import
+from fastcart.models import get as get_model
+from fastcart.population import Population, calibrate, draws, sample
+from fastcart.protocols import Arm, administered
+from fastcart.protocols import get as get_arm
+from fastcart.storage import TableReader, TableWriter
+from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, plain
+from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
+from fastcart.trial.counterfactual import arm_course, plan, solved_in_all
+from fastcart.trial.frontier import JUDGED, isotoxic
+from fastcart.trial.observe import run_trial
+from fastcart.trial.outcomes import expected, outcomes
+from fastcart.trial.power import power_table, required_size
+from fastcart.trial.spec import TrialSpec, read_spec
+
+OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
+BOOTSTRAPS = 100
+_BOOTSTRAP_STREAM = 7
+
+
+@dataclass(frozen=True)
+class TrialResult:
+    """All tables of a simulated trial.
+
+    Attributes
+    ----------
+    spec : TrialSpec
+    patients : DataFrame
+        Those solved in every arm; the rows of ``outcomes``.
+    failed : int
+        Patients left out because an arm could not be solved.
+    outcomes : dict of str to DataFrame
+        By arm, a row per patient.
+    arms : DataFrame
+        Expected values of each arm, and mean infused cells.
+    frontier : DataFrame
+        The single infusion by dose, expected values.
+    isotoxic : DataFrame
+        Each arm against the single infusion of equal toxicity, with bootstrap intervals of the gains.
+    pairs : DataFrame
+        Each treatment against the control, patient by patient.
+    trials : dict of str to DataFrame
+        By treatment, the patients of one randomized trial.
+    analyses : dict of str to Analysis
+        By treatment.
+    power, sizes : DataFrame
+        By treatment; the control against itself gives the type I error.
+    population : Population
+    """
+
+    spec: TrialSpec
+    patients: pd.DataFrame
+    failed: int
+    outcomes: dict[str, pd.DataFrame]
+    arms: pd.DataFrame
+    frontier: pd.DataFrame
+    isotoxic: pd.DataFrame
+    pairs: pd.DataFrame
+    trials: dict[str, pd.DataFrame]
+    analyses: dict[str, Analysis]
+    power: pd.DataFrame
+    sizes: pd.DataFrame
+    population: Population
+
+
+def run_spec(
+    spec: TrialSpec | str | Path,
+    out: str | Path,
+    *,
+    resume: bool = False,
+    force: bool = False,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """Run a simulated trial and write tables, figures and the report.
+
+    Parameters
+    ----------
+    spec : TrialSpec or path of a TOML file
+    out : path
+        Folder of the run.
+    resume : bool
+        Go on with the run in this folder; its tables become those of an uninterrupted one.
+    force : bool
+        Replace a run that is there.
+    threads : int, optional
+    progress : bool, optional
+        Show progress on stderr; default: only on a terminal.
+
+    Returns
+    -------
+    Path
+        Of ``report.html``.
+
+    Raises
+    ------
+    InputError
+        For a bad specification, a folder that cannot be used, targets that cannot be met.
+    """
+    chosen = spec if isinstance(spec, TrialSpec) else read_spec(spec)
+    optional_import("lifelines", extra="trial", purpose="A simulated trial")
+    optional_import("matplotlib", extra="plot", purpose="The figures of a simulated trial")
+    threads = check_threads(threads)
+    with open_run(out, manifest(chosen), resume=resume, force=force, owns=OWNS) as run:
+        result = compute(chosen, run, threads=threads, progress=progress)
+        write_tables(result, run)
+        from fastcart.trial.figures import make_figures
+        from fastcart.trial.report import write_report
+
+        figures = make_figures(result, run, threads=threads)
+        return write_report(result, figures, run)
+
+
+def manifest(spec: TrialSpec) -> Manifest:
+    """Return what the results of a trial depend on."""
+    content = {
+        "model": describe_model(get_model("b_all")),
+        "spec": {
+            name: plain(value)
+            for name, value in vars(spec).items()
+            if name not in ("arms", "population", "title")
+        },
+        "arms": {arm.name: {"kind": type(arm).__name__, **plain(vars(arm))} for arm in spec.arms},
+        "population": _population_content(spec),
+        **environment(),
+    }
+    return Manifest("trial", content)
+
+
+def _population_content(spec: TrialSpec) -> dict[str, Any]:
+    given = spec.population
+    if given.folder is not None:
+        return {"hash": Population.load(given.folder).hash}
+    content = plain({name: value for name, value in asdict(given).items() if name != "prior"})
+    return {**content, "prior": plain(given.prior.as_dict())}
+
+
+def compute(
+    spec: TrialSpec, run: Run, *, threads: int | None = None, progress: bool | None = None
+) -> TrialResult:
+    """Compute all tables; what is in the folder already is read instead."""
+    options = {
+        "t_end": spec.horizon,
+        "noise_seed": spec.noise_seed,
+        "assay_sd": spec.assay_sd,
+        "threads": threads,
+    }
+    steps = 1 + len(spec.arms) + len(spec.frontier) + len(spec.treatments) + 1
+    with progress_bar(steps, progress, unit="steps") as bar:
+        population = _population(spec, run, threads)
+        bar.update()
+        patients = population.patients
+        courses = {}
+        for arm in spec.arms:
+            bar.set_description(f"Arm {arm.name}")
+            make = partial(arm_course, arm, patients, dose=spec.dose, **options)
+            courses[arm.name] = _kept(run, f"courses/{arm.name}.parquet", make)
+            bar.update()
+        scan = {}
+        for k, dose in enumerate(spec.frontier):
+            bar.set_description(f"Dose {dose:.3g}")
+            make = partial(arm_course, get_arm("A0"), patients, dose=dose, **options)
+            scan[dose] = _kept(run, f"frontier/{k}.parquet", make)
+            bar.update()
+        usable = solved_in_all([*courses.values(), *scan.values()])
+        courses = {name: table[usable].reset_index(drop=True) for name, table in courses.items()}
+        scan = {dose: table[usable].reset_index(drop=True) for dose, table in scan.items()}
+        patients = patients[usable].reset_index(drop=True)
+        results = {name: outcomes(table) for name, table in courses.items()}
+        arms = _arm_table(spec, courses, patients, threads)
+        frontier = pd.DataFrame([{"dose": dose, **expected(table)} for dose, table in scan.items()])
+        bar.set_description("Power")
+        burden = patients["L"].to_numpy()
+        power = _power(spec, results, burden, run, bar.update)
+        trials = {
+            name: run_trial(
+                results[spec.control.name],
+                results[name],
+                burden,
+                spec.design,
+                seed=spec.seed,
+                horizon=spec.horizon,
+            )
+            for name in spec.treatments
+        }
+    compared = partial(analyse, alpha=spec.alpha, horizon=spec.horizon)
+    return TrialResult(
+        spec=spec,
+        patients=patients,
+        failed=int((~usable).sum()),
+        outcomes=results,
+        arms=arms,
+        frontier=frontier,
+        isotoxic=_isotoxic(spec, courses, scan, arms, frontier),
+        pairs=_pairs(spec, results),
+        trials=trials,
+        analyses={name: compared(trial, (spec.control.name, name)) for name, trial in trials.items()},
+        power=power,
+        sizes=pd.concat(
+            [
+                required_size(part).assign(treatment=name)
+                for name, part in power.groupby("treatment", sort=False)
+                if name != spec.control.name
+            ],
+            ignore_index=True,
+        ),
+        population=population,
+    )
+
+
+def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
+    given = spec.population
+    if given.folder is not None:
+        return Population.load(given.folder)
+    if not run.has("population/population.json"):
+        if given.calibrate:
+            fitted = calibrate(
+                given.sample,
+                seed=given.seed,
+                targets=given.targets,
+                prior=given.prior,
+                het=given.het,
+                threads=threads,
+            )
+            made = fitted.resample(given.patients, seed=given.seed + 1)
+        else:
+            drawn = sample(given.patients, seed=given.seed, het=given.het, prior=given.prior)
+            luck = draws(drawn, seed=given.seed + 1)
+            table = pd.concat([drawn, luck.reset_index(drop=True)], axis=1)
+            table.insert(1, "source", np.arange(len(table)))
+            made = Population(table, {"prior": given.prior.as_dict(), "het": given.het, "calibrated": False})
+        made.save(run.path("population"))
+    return Population.load(run.path("population"))
+
+
+def _kept(run: Run, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+    """Return a table of the run: read where it is there, else made and written.
+
+    It is read back in either case, so that a resumed run goes on from the very same values.
+    """
+    if not run.has(name):
+        run.path(name).parent.mkdir(exist_ok=True)
+        with TableWriter(run.path(name)) as writer:
+            writer.write(make())
+    frame = pd.concat(list(TableReader(run.path(name), "The table")), ignore_index=True)
+    return _plain_types(frame)
+
+
+def _plain_types(frame: pd.DataFrame) -> pd.DataFrame:
+    columns: dict[str, Any] = {}
+    for name in frame.columns:
+        kind = frame[name].dtype
+        if pd.api.types.is_bool_dtype(kind):
+            columns[name] = frame[name].to_numpy(dtype=bool)
+        elif pd.api.types.is_integer_dtype(kind):
+            columns[name] = frame[name].to_numpy(dtype=np.int64)
+        elif pd.api.types.is_numeric_dtype(kind):
+            columns[name] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
+        else:
+            columns[name] = frame[name].to_numpy(dtype=object)
+    return pd.DataFrame(columns)
+
+
+def _arm_table(
+    spec: TrialSpec, courses: dict[str, pd.DataFrame], patients: pd.DataFrame, threads: int | None
+) -> pd.DataFrame:
+    rows = []
+    for arm in spec.arms:
+        given = _cells(arm, spec, patients, threads)
+        rows.append(
+            {
+                "arm": arm.name,
+                "title": arm.title,
+                **expected(courses[arm.name]),
+                "effectors_infused": given["effectors"].mean(),
+                "memory_infused": given["memory"].mean(),
+            }
+        )
+    return pd.DataFrame(rows).set_index("arm")
+
+
+def _cells(arm: Arm, spec: TrialSpec, patients: pd.DataFrame, threads: int | None) -> pd.DataFrame:
+    schedule = plan(
+        arm, patients, dose=spec.dose, noise_seed=spec.noise_seed, assay_sd=spec.assay_sd, threads=threads
+    )
+    return administered(arm, schedule, patients, spec.dose)
+
+
+def _isotoxic(
+    spec: TrialSpec,
+    courses: dict[str, pd.DataFrame],
+    scan: dict[float, pd.DataFrame],
+    arms: pd.DataFrame,
+    frontier: pd.DataFrame,
+) -> pd.DataFrame:
+    """Return the iso-toxic comparison, with intervals by resampling patients, the same ones in every arm."""
+    table = isotoxic(arms, frontier)
+    n = len(next(iter(courses.values())))
+    rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(_BOOTSTRAP_STREAM,)))
+    gains: dict[str, list[np.ndarray]] = {name: [] for name in JUDGED}
+    for _ in range(BOOTSTRAPS):
+        weights = rng.multinomial(n, np.full(n, 1 / n)).astype(np.float64)
+        again = isotoxic(
+            pd.DataFrame({name: expected(course, weights) for name, course in courses.items()}).T,
+            pd.DataFrame([{"dose": dose, **expected(course, weights)} for dose, course in scan.items()]),
+        )
+        for name in JUDGED:
+            gains[name].append(again[f"gain_{name}"].to_numpy())
+    for name in JUDGED:
+        drawn = np.array(gains[name])
+        # an arm at the end of the scanned doses is outside of it in some of the resamples
+        known = np.isfinite(drawn).all(axis=0)
+        limits = np.full((2, len(table)), np.nan)
+        if known.any():
+            limits[:, known] = np.quantile(drawn[:, known], [spec.alpha / 2, 1 - spec.alpha / 2], axis=0)
+        table[f"gain_{name}_low"], table[f"gain_{name}_high"] = limits
+    return table
+
+
+def binary_outcomes(table: pd.DataFrame, horizon: float) -> pd.DataFrame:
+    """Return the yes-or-no outcomes of each patient in one arm, with survival at the landmarks."""
+    columns = {name: table[name].to_numpy(dtype=bool) for name in BINARY}
+    for day, months in ((365.0, 12), (730.0, 24)):
+        if day <= horizon:
+            for name in ("efs", "os"):
+                failed = table[f"{name}_event"].to_numpy(dtype=bool) & (table[name].to_numpy() <= day)
+                columns[f"{name.upper()}{months}"] = ~failed
+    return pd.DataFrame(columns)
+
+
+def _pairs(spec: TrialSpec, results: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    control = binary_outcomes(results[spec.control.name], spec.horizon)
+    parts = [
+        compare_pairs(control, binary_outcomes(results[arm.name], spec.horizon), alpha=spec.alpha).assign(
+            treatment=arm.name
+        )
+        for arm in spec.arms[1:]
+    ]
+    table = pd.concat(parts, ignore_index=True)
+    return table[["treatment", *(name for name in table.columns if name != "treatment")]]
+
+
+def _power(
+    spec: TrialSpec,
+    results: dict[str, pd.DataFrame],
+    burden: np.ndarray,
+    run: Run,
+    done: Callable[[], Any],
+) -> pd.DataFrame:
+    parts = []
+    control = results[spec.control.name]
+    for name in (*spec.treatments, spec.control.name):  # the last one: type I error
+        make = partial(
+            power_table,
+            control,
+            results[name],
+            burden,
+            spec.design,
+            sizes=spec.power.sizes,
+            seed=spec.seed,
+            replicates=spec.power.replicates,
+            alpha=spec.alpha,
+            horizon=spec.horizon,
+        )
+        parts.append(_kept(run, f"power/{name}.parquet", make).assign(treatment=name))
+        done()
+    return pd.concat(parts, ignore_index=True)
+
+
+def write_tables(result: TrialResult, run: Run) -> None:
+    """Write every table as CSV, and those with a row per patient as Parquet."""
+    tables = {
+        "arms": result.arms.reset_index(),
+        "frontier": result.frontier,
+        "isotoxic": result.isotoxic.reset_index(),
+        "pairs": result.pairs,
+        "power": result.power,
+        "sample_size": result.sizes,
+    }
+    for kind in ("proportions", "contrasts", "survival", "competing"):
+        tables[kind] = pd.concat(
+            [a.tables()[kind].assign(treatment=name) for name, a in result.analyses.items()],
+            ignore_index=True,
+        )
+    for name, table in tables.items():
+        run.write(f"tables/{name}.csv", table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+    _write_parquet(run, "tables/outcomes.parquet", _long(result.outcomes.items(), "arm"))
+    _write_parquet(run, "tables/trials.parquet", _long(result.trials.items(), "treatment"))
+
+
+def _long(tables: Iterable[tuple[str, pd.DataFrame]], column: str) -> pd.DataFrame:
+    return pd.concat([table.assign(**{column: name}) for name, table in tables], ignore_index=True)
+
+
+def _write_parquet(run: Run, name: str, table: pd.DataFrame) -> None:
+    with TableWriter(run.path(name)) as writer:
+        writer.write(table)
