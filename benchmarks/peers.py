@@ -41,6 +41,8 @@ def contenders(model: Model, *, patients: int) -> tuple[list[Contender], dict[st
     patients : int
         As many as lanes get; slow peers get fewer.
     """
+    if not model.states[model.burden_index].log:
+        return [], dict.fromkeys(PEERS, f"the burden of {model.name} is not integrated in logarithm")
     found: list[Contender] = []
     missing: dict[str, str] = {}
     for engine, make in PEERS.items():

@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import as_model, check_threads, make_problem, progress_bar, solve
+from fastcart.errors import InputError
 from fastcart.explain import call_cost
 from fastcart.model import Model
 from fastcart.patients import check_patients
@@ -163,8 +164,15 @@ def work_precision(
         of which goes through all solvers), median and 99th percentile of the PFS error (model's unit of
         time), median and largest over patients of ``max over days |difference of ln burden|``, steps, calls,
         patients that were not solved.
+
+    Raises
+    ------
+    InputError
+        For a model without a burden.
     """
     model = as_model(model)
+    if model.burden is None:
+        raise InputError(f"Model {model.name!r} has no burden, whose course could be compared; name one.")
     population = varied_patients(model, patients, seed=seed)
     shown = population[:compared]
     runs = [*contenders(model, patients=patients, threads=threads), *others]

@@ -6,8 +6,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from numba import njit
-
 from fastcart.checks import names, number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model, Observable, Parameter, State
@@ -201,6 +199,8 @@ def _shortened(model: Model, name: str, function: Any) -> Any:
 
 
 def _compiled(lines: list[str], name: str, **functions: Any) -> Any:
+    from numba import njit
+
     from fastcart.solvers.compile import from_source
 
     return njit(from_source("\n".join(lines), name, functions))

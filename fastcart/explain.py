@@ -200,7 +200,8 @@ def _obstacles(function: FunctionType) -> list[str]:
     except (OSError, TypeError, SyntaxError):
         return [f"the source of {function.__name__} is not at hand, so it could not be looked at."]
     first = function.__code__.co_firstlineno
-    file = Path(function.__code__.co_filename).name
+    path = Path(function.__code__.co_filename)
+    file = "its cell" if "ipykernel" in path.parent.name else path.name  # of a notebook
     texts = []
     for node in ast.walk(tree):
         text = _obstacle(node, function)

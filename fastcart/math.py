@@ -13,11 +13,12 @@ J.-M. Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed. (2018), ch. 
 from __future__ import annotations
 
 import math
+import struct
 from typing import Any
 
 from llvmlite import ir
 from numba import njit, types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
 _FAST: dict[str, Any] = {
     "fastmath": {"nsz", "arcp", "contract", "reassoc", "afn"},
@@ -36,9 +37,18 @@ _TINY = 2.2250738585072014e-308
 _TWO_54 = 18014398509481984.0
 
 
-@intrinsic
-def _bits(typingctx, x):
+def _bits(x):
     """The 64 bits of a double as an integer."""
+    return struct.unpack("<q", struct.pack("<d", x))[0]
+
+
+def _double(i):
+    """The double with these 64 bits."""
+    return struct.unpack("<d", struct.pack("<Q", i & 0xFFFFFFFFFFFFFFFF))[0]
+
+
+@intrinsic
+def _cast_to_bits(typingctx, x):
 
     def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], ir.IntType(64))
@@ -47,13 +57,22 @@ def _bits(typingctx, x):
 
 
 @intrinsic
-def _double(typingctx, i):
-    """The double with these 64 bits."""
+def _cast_to_double(typingctx, i):
 
     def codegen(context, builder, signature, args):
         return builder.bitcast(args[0], ir.DoubleType())
 
     return types.float64(types.int64), codegen
+
+
+@overload(_bits, jit_options={"forceinline": True})
+def _compiled_bits(x):
+    return lambda x: _cast_to_bits(x)
+
+
+@overload(_double, jit_options={"forceinline": True})
+def _compiled_double(i):
+    return lambda i: _cast_to_double(i)
 
 
 @intrinsic
@@ -67,17 +86,41 @@ def ratio(typingctx, a, b):
 
 
 @njit(**_STRICT)
-def _exp_parts(x):
-    """Return the rest r of ``x = k ln 2 + r`` and ``2**(k - 1)``; the power k itself could overflow."""
+def exp_bounded(x):
+    """Exponential function for x from -708 up; what the engine applies to logarithms of states.
+
+    Above 709 it is held there, at 8e307; NaN may come out as a number. The relative error is at most 3e-15:
+    the polynomial of degree 10 agrees with ``exp(r)`` at Chebyshev points of ``|r| <= ln(2)/2``.
+    """
+    x = min(x, 709.0)
     shifted = x * _LOG2_E + _ROUND
     k = shifted - _ROUND
     r = (x - k * _LN2_HIGH) - k * _LN2_LOW
-    return r, _double((_bits(shifted) + 1022) << 52)
+    q = 2.761380686153829e-07
+    q = q * r + 2.762511557828763e-06
+    q = q * r + 2.4801536388690766e-05
+    q = q * r + 0.00019841208732536384
+    q = q * r + 0.0013888888905881542
+    q = q * r + 0.008333333353729397
+    q = q * r + 0.04166666666665136
+    q = q * r + 0.1666666666664829
+    q = q * r + 0.5
+    q = q * r + 1.0
+    q = q * r + 1.0
+    return q * _double((_bits(shifted) + 1023) << 52)
 
 
 @njit(**_STRICT)
-def _exp_from_power_11(r, q):
-    """Finish the Taylor polynomial of the exponential function from the power 11 down."""
+def exp(x):
+    """Exponential function; 0 below -708 (no subnormals), infinite above 709.78, NaN for NaN."""
+    bounded = min(max(x, -708.0), 709.79)
+    shifted = bounded * _LOG2_E + _ROUND
+    k = shifted - _ROUND
+    r = (bounded - k * _LN2_HIGH) - k * _LN2_LOW
+    # Taylor's polynomial
+    q = 1.0 / 6227020800.0
+    q = q * r + 1.0 / 479001600.0
+    q = q * r + 1.0 / 39916800.0
     q = q * r + 1.0 / 3628800.0
     q = q * r + 1.0 / 362880.0
     q = q * r + 1.0 / 40320.0
@@ -88,28 +131,9 @@ def _exp_from_power_11(r, q):
     q = q * r + 1.0 / 6.0
     q = q * r + 0.5
     q = q * r + 1.0
-    return q * r + 1.0
-
-
-@njit(**_STRICT)
-def exp_bounded(x):
-    """Exponential function for x from -708 up; what the engine applies to logarithms of states.
-
-    Above 709.78 it is held there, at 1.8e308; NaN may come out as a number. The relative error is at most
-    1e-14: the Taylor polynomial ends at the power 11.
-    """
-    r, half = _exp_parts(min(x, 709.78))
-    return _exp_from_power_11(r, 1.0 / 39916800.0) * half * 2.0
-
-
-@njit(**_STRICT)
-def exp(x):
-    """Exponential function; 0 below -708 (no subnormals), infinite above 709.78, NaN for NaN."""
-    r, half = _exp_parts(min(max(x, -708.0), 709.79))
-    q = 1.0 / 6227020800.0
-    q = q * r + 1.0 / 479001600.0
-    q = q * r + 1.0 / 39916800.0
-    y = _exp_from_power_11(r, q) * half * 2.0
+    q = q * r + 1.0
+    # 2**k could overflow, half of it does not
+    y = q * _double((_bits(shifted) + 1022) << 52) * 2.0
     y = 0.0 if x < -708.0 else y
     y = math.inf if x > 709.782712893384 else y
     return y if x == x else x
@@ -184,3 +208,18 @@ def reciprocals(a, b, c):
     ab = a * b
     r = 1.0 / (ab * c)
     return b * c * r, a * c * r, ab * r
+
+
+@njit(**_STRICT)
+def rough_reciprocal(x):
+    """``1 / x`` within 13% for positive normal x, to start an iteration: far cheaper than a division.
+
+    The bits of a double, read as an integer, are nearly its logarithm.
+    """
+    return _double(0x7FDE6238502484BA - _bits(x))
+
+
+@njit(**_STRICT)
+def rough_sqrt(x):
+    """``sqrt(x)`` within 4% for positive normal x, in the same way."""
+    return _double((_bits(x) >> 1) + 0x1FF7A3BEA91D9B1B)

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import (
+    added_columns,
     as_model,
     check_threads,
     dose_plan,
@@ -23,8 +24,10 @@ from fastcart.batch import (
 from fastcart.checks import number
 from fastcart.dosing import DosingSchedule
 from fastcart.errors import InputError
+from fastcart.events import Event, require_columns
 from fastcart.model import Model
 from fastcart.patients import check_keep, check_patients, check_unique
+from fastcart.solvers.problem import Problem
 from fastcart.solvers.status import Status
 from fastcart.storage import TableReader, TableWriter, check_output
 
@@ -43,6 +46,9 @@ def run_files(
     rtol: float = 1e-6,
     atol: float | None = None,
     extinction: float | None = None,
+    peaks: Sequence[str] = (),
+    auc: Sequence[str] = (),
+    events: Sequence[Event] = (),
     threads: int | None = None,
     trajectories: Path | None = None,
     save_every: float | None = None,
@@ -70,18 +76,19 @@ def run_files(
     model = as_model(model)
     times = save_times(model, t_end, trajectories, save_every, save_at)
     problem = make_problem(
-        model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method, extinction=extinction
-    )
+        model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method, extinction=extinction,
+        peaks=peaks, auc=auc, events=events,
+    )  # fmt: skip
     name = resolve_engine(engine, problem)
     threads = check_threads(threads)
-    keep = check_keep(model, keep)
+    keep = check_keep(model, keep, added_columns(problem))
     check_output(out, "The output file", source=patients, force=force)
     if trajectories is not None:
         check_output(trajectories, "The trajectories file", source=patients, force=force)
         if trajectories.resolve() == out.resolve():
             raise InputError("Endpoints and trajectories must go to different files.")
     source = TableReader(patients, "The table of patients")
-    ids = _check_all(model, source, keep)
+    ids = _check_all(problem, model, source, keep)
     plan = None
     if doses is not None:
         if isinstance(doses, DosingSchedule):
@@ -102,7 +109,7 @@ def run_files(
         paths = stack.enter_context(TableWriter(trajectories)) if trajectories else None
         done = 0
         for batch in source:
-            table = check_patients(model, batch, keep, first_id=done)
+            table = check_patients(problem.model, batch, keep, first_id=done)
             mine = None if plan is None else plan.take(slice(done, done + len(batch)))
             for part, path in iterate(
                 problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress)
@@ -142,12 +149,13 @@ def save_times(
     return np.minimum(np.arange(count + 1) * save_every, horizon)
 
 
-def _check_all(model: Model, source: TableReader, keep: Sequence[str]) -> np.ndarray:
+def _check_all(problem: Problem, model: Model, source: TableReader, keep: Sequence[str]) -> np.ndarray:
     """Read the whole file once and check it, before anything is computed; return the ids of the patients."""
     ids = []
     done = 0
     for batch in source:
-        table = check_patients(model, batch, keep, first_id=done)
+        table = check_patients(problem.model, batch, keep, first_id=done)
+        require_columns(model, problem.events, table.columns)
         ids.append(table.ids)
         done += len(batch)
     joined = np.concatenate(ids)

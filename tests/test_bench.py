@@ -5,9 +5,15 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from numba import njit
 
-from fastcart import bench, bench_report
+from fastcart import InputError, Model, bench, bench_report
 from fastcart.bench import Course
+
+
+@njit
+def decay(t, y, p):
+    return (-p[0] * y[0],)
 
 
 def table(*rows: tuple) -> pd.DataFrame:
@@ -111,3 +117,9 @@ def test_a_small_report_has_every_method(monkeypatch):
         assert f"| {method} |" in text
     assert "Where the time of `lanes` goes" in text
     assert "right-hand side alone" in text
+
+
+def test_a_model_without_a_burden_cannot_be_compared():
+    model = Model("decay", {"y": 1.0}, {"k": 0.1}, decay)
+    with pytest.raises(InputError, match="no burden"):
+        bench.work_precision(model, patients=4)

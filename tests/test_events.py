@@ -3,11 +3,13 @@
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from numba import njit
 
 import fastcart
 from fastcart import DosingSchedule, Event, InputError, Model, Observable, State
+from fastcart.cli import main
 
 TIGHT = dict(rtol=1e-10)
 
@@ -207,3 +209,29 @@ def test_bad_requests_are_one_sentence(options, sentence):
     with pytest.raises(InputError, match=sentence) as caught:
         fastcart.solve(OSCILLATOR, **options)
     assert "\n" not in str(caught.value)
+
+
+def test_the_command_line_gives_the_same(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"TE": [1e7, 3e7], "mine": [2e7, 1e7]}).to_csv("p.csv", index=False)
+    command = "run li_lei_coarse --patients p.csv --out e.csv --quiet --peaks TE --auc C"
+    command += " --event low:C:1e5:down --event own:TE:mine:up:stop"
+    assert main(command.split()) == 0
+    found = pd.read_csv("e.csv", float_precision="round_trip")
+    events = [Event("low", "C", 1e5, "down"), Event("own", "TE", "mine", "up", terminal=True)]
+    expected = fastcart.solve(
+        "li_lei_coarse", pd.read_csv("p.csv"), peaks=["TE"], auc=["C"], events=events
+    ).endpoints
+    for name in ("peak_TE", "t_peak_TE", "auc_C", "event_low", "count_low", "event_own", "t_reached"):
+        np.testing.assert_array_equal(found[name], expected[name])
+
+
+@pytest.mark.parametrize("text", ["low:C", "low:C:1:up:go", "low:C:1:upp", "low:CC:1", "low:C:nowhere"])
+def test_a_bad_event_on_the_command_line_is_one_sentence(text, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"TE": [1e7]}).to_csv("p.csv", index=False)
+    assert main(f"run li_lei_coarse --patients p.csv --out e.csv --event {text}".split()) == 2
+    error = capsys.readouterr().err
+    assert error.count("\n") == 1
+    assert error.startswith("fastcart: ")
+    assert not (tmp_path / "e.csv").exists()

@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 import fastcart
-from fastcart import Model, State
+from fastcart import Model, State, cli
 from fastcart.explain import MachineCode, call_cost, obstacles
 
 TURNS = 5
@@ -198,3 +198,10 @@ def test_the_cost_of_a_call_is_a_time():
 def test_math_is_public():
     assert fastcart.math.exp(1.0) == pytest.approx(math.e, rel=1e-14)
     assert fastcart.math.pow(2.0, 0.5) == pytest.approx(math.sqrt(2), rel=1e-14)
+
+
+def test_the_command_explains_a_model(capsys):
+    assert cli.main(["models", "li_lei_coarse", "--engine"]) == 0
+    assert "Vectorised: yes" in capsys.readouterr().out
+    assert cli.main(["models", "--engine"]) == 2
+    assert "needs the name of a model" in capsys.readouterr().err

@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+import fastcart
 from fastcart.errors import InputError
 from fastcart.models.b_all import infusions, lymphodeplete
 from fastcart.population import draws, sample
@@ -18,7 +19,7 @@ SINGLE = [(0, 1, 1)]
 def by_hand(**changes) -> pd.DataFrame:
     """A patient in lasting remission from day 15 on, with CRS of grade 2."""
     row = {
-        "patient": 0, "status": "ok", "t_end": 730.0, "S0": 1e11, "S28": 1e5, "nadir_S": 0.0, "final_L": 0.0,
+        "patient": 0, "status": "ok", "t_end": 730.0, "S0": 1e11, "S28": 1e5, "nadir_L": 0.0, "final_L": 0.0,
         "final_R": 0.0, "t_CR": 15.0, "t_relapse": np.inf, "relapse_negative": False, "t_grade1": 3.0,
         "t_grade2": 5.0, "t_grade3": np.inf, "t_grade4": np.inf, "peak_C": 500.0, "t_peak_C": 8.0,
         "auc_C": 1e4, "peak_T": 1e10, "t_peak_T": 9.0, "t_B_recovery": 300.0, "t_toxic": np.inf,
@@ -126,13 +127,9 @@ def test_weights_of_expected_values():
 
 def test_first_times():
     t = np.array([0.0, 1.0, 2.0, 4.0])
-    values = np.array([[0.0, 2.0, 0.0, 4.0], [5.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 0.0]])
-    np.testing.assert_allclose(first_time(t, values, 1.0), [0.5, 0.0, np.inf])
-    np.testing.assert_allclose(first_time(t, values, 1.0, after=np.full(3, 1.5)), [2.5, np.inf, np.inf])
-    np.testing.assert_allclose(
-        first_time(t, values, 1.0, after=np.array([np.inf, 0.0, 0.0])), [np.inf, 0, np.inf]
-    )
-    np.testing.assert_allclose(first_time(t, values, np.array([1.0, np.inf, -1.0])), [0.5, np.inf, 0.0])
+    values = np.array([[0.0, 0.5, 2.0, 4.0], [5.0, 5.0, 5.0, 5.0], [0.0, 0.0, 0.0, 0.0]])
+    np.testing.assert_allclose(first_time(t, values, 1.0), [4 / 3, 0.0, np.inf])
+    np.testing.assert_allclose(first_time(t, values, np.array([1.0, np.inf, -1.0])), [4 / 3, np.inf, 0.0])
 
 
 # --- courses of solved patients -------------------------------------------------------------------
@@ -206,6 +203,33 @@ def test_niche_support_lets_late_cells_grow():
     plain, helped = course(patients, doses), course(patients, doses, interventions=[(28.0, support)])
     assert (helped["final_L"] <= plain["final_L"] + 1e-6 * plain["final_L"].max()).mean() > 0.9
     assert expected(helped)["EFS730"] > expected(plain)["EFS730"]
+
+
+def test_blasts_that_rise_before_remission_are_no_relapse(monkeypatch):
+    """The first crossing of 5 % comes before remission; the relapse is the one after it."""
+    patients = pd.DataFrame({"patient": [3, 9], "L": 4.5e10, "R": [1e6, 0.0], "kap": 1.1})
+    doses = infusions(patients, [(0, 0.5, 0.5), (30, 0.5, 0.5)])
+    c = course(patients, doses, t_end=400.0)
+    path = fastcart.solve(
+        "b_all",
+        patients,
+        doses=doses,
+        t_end=400.0,
+        save_at=np.arange(0, 400.1, 0.5),
+        rtol=1e-8,
+        extinction=1.0,
+    ).trajectories
+    S = path[path["patient"] == 3].set_index("t")["S"]
+    assert S.loc[:10].max() > 5e10  # 5 % is crossed before remission
+    back = S.index[(S.index > 30) & (S > 5e10)][0]
+    assert c["t_relapse"][0] == pytest.approx(back - 0.25, abs=0.26)
+    assert c["relapse_negative"][0]
+    assert np.isinf(c["t_relapse"][1])
+    assert c["t_CR"].between(5, 20).all()
+    # the same where remission and relapse fall into one segment, in which a first crossing does not tell
+    monkeypatch.setattr("fastcart.trial.course.B_FROM", 500.0)
+    whole = course(patients, doses, t_end=400.0)
+    np.testing.assert_allclose(whole["t_relapse"], c["t_relapse"], rtol=1e-5)
 
 
 def test_bad_interventions():

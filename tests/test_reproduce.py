@@ -18,8 +18,8 @@ from fastcart.reproduce.li_lei_2025.errata import ERRATA
 
 pytest.importorskip("matplotlib")
 
-# accurate PFS of plans A1 to A6 (days), from the specification of the model
 SAMPLE = 2000  # patients of the large sample of Figure 2, which has a million by default
+# accurate PFS of plans A1 to A6 (days), from the specification of the model
 ACCURATE_PLAN_A = [75.5955, 102.8586, 67.1170, 71.8550, 74.4664, 0.0]
 
 

@@ -121,6 +121,35 @@ def test_failed_patients_are_counted(tmp_path):
     assert summary["status"] == {"max_steps": 20}
 
 
+def test_peaks_areas_and_events_of_a_spec(tmp_path):
+    text = """
+model = "li_lei"
+outputs = ["pfs", "peak_TE", "auc_C", "event_low"]
+[solve]
+peaks = ["TE"]
+auc = ["C"]
+[[events]]
+name = "low"
+of = "C"
+threshold = "limit"
+direction = "down"
+[sample]
+n = 5
+seed = 1
+[sample.columns]
+limit = { log_uniform = [1e2, 1e5] }
+"""
+    (tmp_path / "scan.toml").write_text(text)
+    assert main(["scan", str(tmp_path / "scan.toml"), "--out", str(tmp_path / "out"), "--quiet"]) == 0
+    patients = Design({"limit": {"log_uniform": (1e2, 1e5)}}, 5, seed=1).table()
+    events = [fastcart.Event("low", "C", "limit", direction="down")]
+    exact = fastcart.solve("li_lei", patients, peaks=["TE"], auc=["C"], events=events, keep=["limit"])
+    found = load(tmp_path / "out")
+    for name in ("pfs", "peak_TE", "auc_C", "event_low", "limit"):
+        np.testing.assert_array_equal(found[name], exact.endpoints[name])
+    assert json.loads((tmp_path / "out" / "manifest.json").read_text())["options"]["events"][0]["of"] == "C"
+
+
 # doses
 
 
@@ -411,6 +440,9 @@ def test_bad_input_leaves_no_folder(tmp_path, arguments, expected):
         ("model = 'li_lei'\n[sample]\nsize = 3", "the table [sample] has no key 'size'"),
         ("model = 'li_lei'\n[sample]\nn = 3", "The columns of a sample must be a mapping"),
         ("model = 'li_lei'\npatients = 3", "'patients' must name a file, not 3"),
+        ("model = 'li_lei'\nevents = 3\nsample = 3", "must be a list of tables [[events]]"),
+        ("model = 'li_lei'\nevents = [{nam = 3}]\nsample = 3", "an event has no key 'nam'. Did you mean"),
+        ("model = 'li_lei'\nevents = [{name = 'x'}]\nsample = 3", "'of' is missing"),
         ("model = 'li_lei'\nsample = 3", "'sample' must be a table, not 3"),
         ("model = 'li_ley'\npatients = 'x.csv'", "Did you mean 'li_lei'?"),
     ],

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from fastcart.errors import InputError
+
+if TYPE_CHECKING:
+    from fastcart.events import Event
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:
@@ -44,3 +48,22 @@ def threshold(text: str) -> float:
         return float(text)
     except ValueError:
         raise InputError(f"--extinction must be 'off' or a number of cells, not {text!r}.") from None
+
+
+def event(text: str) -> Event:
+    """Parse ``NAME:OF:THRESHOLD[:DIRECTION[:stop]]``."""
+    from fastcart.events import Event
+
+    parts = text.split(":")
+    if not 3 <= len(parts) <= 5 or (len(parts) == 5 and parts[4] != "stop"):
+        raise InputError(
+            "An event must be given as NAME:OF:THRESHOLD, then perhaps :up, :down or :both, then perhaps "
+            f":stop, not {text!r}."
+        )
+    name, of, level = parts[:3]
+    try:
+        at: float | str = float(level)
+    except ValueError:
+        at = level  # the name of a parameter or column
+    direction = parts[3] if len(parts) > 3 else "both"
+    return Event(name, of, at, direction, terminal=len(parts) == 5)

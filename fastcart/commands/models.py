@@ -25,7 +25,10 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Print the list of models, or the description of one."""
     from fastcart.describe import describe, listing
+    from fastcart.errors import InputError
 
+    if options.name is None and options.engine:
+        raise InputError("The option --engine needs the name of a model: fastcart models NAME --engine.")
     if options.name is None:
         print(listing(as_json=options.json))
     else:

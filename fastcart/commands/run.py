@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fastcart.commands.arguments import add_model_options, model_options, numbers, threshold
+from fastcart.commands.arguments import add_model_options, event, model_options, numbers, threshold
 
 
 def register(commands: Any) -> None:
@@ -31,6 +31,12 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--extinction", default="off", metavar="off|CELLS", help="below so many cells the tumor is gone"
     )
+    parser.add_argument("--peaks", metavar="NAME,...", help="states or observables: largest value, and when")
+    parser.add_argument("--auc", metavar="NAME,...", help="states or observables: integral over the course")
+    parser.add_argument(
+        "--event", action="append", default=[], metavar="NAME:OF:THRESHOLD[:up|down|both[:stop]]",
+        help="when, and how often, a state or observable crosses a threshold (may be repeated)",
+    )  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     parser.add_argument("--trajectories", type=Path, metavar="FILE", help="also write trajectories")
     times = parser.add_mutually_exclusive_group()
@@ -69,6 +75,9 @@ def run(options: argparse.Namespace) -> int:
         rtol=options.rtol,
         atol=options.atol,
         extinction=None if options.extinction == "off" else threshold(options.extinction),
+        peaks=[] if options.peaks is None else options.peaks.split(","),
+        auc=[] if options.auc is None else options.auc.split(","),
+        events=[event(text) for text in options.event],
         threads=options.threads,
         trajectories=options.trajectories,
         save_every=options.save_every,

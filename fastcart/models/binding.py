@@ -6,78 +6,129 @@ Source: Li & Lei 2025, eq. (2.4),
 
 from __future__ import annotations
 
-import math
-
 from numba import njit
 
-# Enough for rounding error over all cell numbers, with binding constants within a factor of two of the
-# paper's; shown in tests/test_binding.py.
-FITS = 2
-HALLEY_STEPS = 2
+from fastcart.math import rough_reciprocal, rough_sqrt
+
+_TINY = 1e-140  # in place of no T cells
 
 
 @njit
-def _terms(x, A, B, D, K_1, K_2, K_3):
-    """Return ``bd, ad, ab, abd`` of ``a = 1 + K_1 x`` etc., and ``A, B, D`` times the product of the others.
+def _rough_root(T4, TE, TM, C, K_1, K_2, K_3):
+    """Return a first x, mostly right to some percent.
 
-    All is kept as a multiple of a power of ``abd``, so that one division per iteration is enough.
+    Effector and memory cells bind about equally (K_1 and K_2 are near), CD4+ cells much more weakly. First
+    the CD4+ cells compete for what is left when the others are full: a lower bound of x, exact for many
+    tumor cells. It tells which share of the CD4+ cells is free, and with that share the others compete: one
+    more quadratic equation, exact for few tumor cells. Roots are rough, so no division is needed.
+    """
+    # rounding may leave a number of cells just below zero
+    S = max(K_1 * TE + K_2 * TM, 0.0)
+    T = max(TE + TM, _TINY)
+    D = max(K_3 * T4, 0.0)
+    c = K_3 * max(C - T, 0.0)
+    # y + D y/(1 + y) = c with y = K_3 x
+    q = 1.0 + D - c
+    m = abs(q) + rough_sqrt(q * q + 4.0 * c)
+    many = q < 0.0
+    # D/(1 + y), where y is m/2 or 2 c/m: each form is free of cancellation on its side
+    w = 1.0 + D * (2.0 if many else m) * rough_reciprocal(m + (2.0 if many else 2.0 * c))
+    # w x + S x/(1 + (S/T) x) = C
+    g = w * S
+    q = w * T + S * (T - C)
+    r = C * T
+    m = abs(q) + rough_sqrt(q * q + 4.0 * g * r)
+    many = q < 0.0
+    return (m if many else 2.0 * r) * rough_reciprocal(2.0 * g if many else m)
+
+
+@njit
+def _products(x, K_1, K_2, K_3):
+    """Return ``a b d, b d, a d, a b`` of ``a = 1 + K_1 x`` etc.
+
+    Terms with denominators a, b and d are kept as multiples of a power of ``a b d``, so that one division
+    for each correction of x is enough.
     """
     a = 1.0 + K_1 * x
     b = 1.0 + K_2 * x
     d = 1.0 + K_3 * x
-    bd = b * d
-    ad = a * d
     ab = a * b
-    return bd, ad, ab, ab * d, A * bd, B * ad, D * ab
+    return ab * d, b * d, a * d, ab
 
 
 @njit
-def _fit(s, w, e, C):
-    """Return the root of ``x (1 + W/(1 + k x)) = C`` with ``W = s^2/w``, ``k = e/w``."""
-    q = w + s * s - e * C
-    root = math.sqrt(q * q + 4.0 * e * w * C)
-    # the two forms of the root of the quadratic, each free of cancellation on its side
-    return (2.0 * C * w if q >= 0.0 else root - q) / (q + root if q >= 0.0 else 2.0 * e)
+def _householder(x, T4, TE, TM, C, K_1, K_2, K_3):
+    """Return numerator and denominator of Householder's correction, of order 4, to be taken from x.
+
+    Source: A. S. Householder, The Numerical Treatment of a Single Nonlinear Equation (1970): with f, f' etc.
+    at x, the correction is ``f (f'^2 - f f''/2) / (f'^3 - f f' f'' + f^2 f'''/6)``.
+    """
+    P, p, q, r = _products(x, K_1, K_2, K_3)
+    p = K_1 * p
+    q = K_2 * q
+    r = K_3 * r
+    A = TE * p
+    B = TM * q
+    D = T4 * r
+    s = P + (A + B + D)
+    A = A * p
+    B = B * q
+    D = D * r
+    e = A + B + D
+    A = A * p
+    B = B * q
+    D = D * r
+    u = A + B + D
+    v = A * p + B * q + D * r
+    f = x * s - C * P  # f P
+    slope = P * s - x * e  # f' P^2
+    bend = f * (P * e - x * u)  # -f f''/2 P^4
+    n = slope * slope + bend
+    return f * P * n, slope * (n + bend) + f * f * (P * u - x * v)
+
+
+@njit
+def binding_equilibrium(T4, TE, TM, C, K_1, K_2, K_3):
+    """Return C*, the tumor cells that no T cell has bound, and the free fractions of TE, TM and T4.
+
+    Two corrections of order 4 from a rough start and one of Newton's give C* to rounding error for all
+    numbers of cells, with binding constants within a factor of two of the paper's; shown in
+    tests/test_binding.py. Newton's method alone, and the authors' iteration, crawl where the tumor has about
+    as many cells as bind it. Counts are fixed, not data-dependent, so that the loop vectorises.
+    """
+    C = min(C, 1e16)  # far beyond any body; keeps powers from overflowing in wild trials
+    x = _rough_root(T4, TE, TM, C, K_1, K_2, K_3)
+    n, d = _householder(x, T4, TE, TM, C, K_1, K_2, K_3)
+    rough = rough_reciprocal(d)
+    x = x - n * (rough * (2.0 - rough * d))
+    n, d = _householder(x, T4, TE, TM, C, K_1, K_2, K_3)
+    x = x - n / d
+    # Newton's step for the last digits shares its division with the free fractions
+    P, a, b, d = _products(x, K_1, K_2, K_3)
+    p = K_1 * a
+    q = K_2 * b
+    r = K_3 * d
+    A = TE * p
+    B = TM * q
+    D = T4 * r
+    s = P + (A + B + D)
+    slope = P * s - x * (A * p + B * q + D * r)
+    f = x * s - C * P
+    R = 1.0 / (P * slope)
+    per_P = slope * R
+    correction = f * (P * P) * R
+    # fractions 1/(1 + K x) at x, taken to the new x by their slopes
+    moved = correction * per_P
+    a = a * per_P
+    b = b * per_P
+    d = d * per_P
+    return x - correction, a + a * (p * moved), b + b * (q * moved), d + d * (r * moved)
 
 
 @njit
 def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
-    """Return C*, the tumor cells that no T cell has bound, to rounding error.
-
-    The left side of (2.4) grows like ``x (1 + W/(1 + k x))`` with slowly changing W and k. Each of the
-    first iterations fits W and k to the value and slope at x and solves the resulting quadratic, which
-    finds the right branch from x = 0 in a few steps where plain Newton crawls (the tumor about as many
-    cells as bind it). Halley's method, Newton's with the curvature, then converges, Newton finishes. Counts
-    are fixed, not data-dependent, so that the loop vectorises.
-    """
-    C = min(C, 1e20)  # far beyond any body; keeps the powers below from overflowing in wild trials
-    A = K_1 * TE
-    B = K_2 * TM
-    D = K_3 * T4
-    s = A + B + D
-    # the floor 1e-140 makes x = C where there are no T cells
-    x = _fit(s, s + 1e-140, A * K_1 + B * K_2 + D * K_3, C)
-    for _ in range(FITS):
-        bd, ad, ab, _, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
-        s = Ab + Ba + Da
-        Ab = Ab * bd
-        Ba = Ba * ad
-        Da = Da * ab
-        x = _fit(s, Ab + Ba + Da + 1e-140, Ab * K_1 + Ba * K_2 + Da * K_3, C)
-    for _ in range(HALLEY_STEPS):
-        bd, ad, ab, abd, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
-        # the left side minus C, its slope, and half its negative curvature, times abd, abd^2, abd^3
-        g = x * (abd + (Ab + Ba + Da)) - C * abd
-        Ab = Ab * bd
-        Ba = Ba * ad
-        Da = Da * ab
-        slope = abd * abd + (Ab + Ba + Da)
-        bend = Ab * bd * K_1 + Ba * ad * K_2 + Da * ab * K_3
-        x = max(x - g * slope * abd / (slope * slope + g * bend), 0.25 * x)
-    # a Newton step for the last digits
-    bd, ad, ab, abd, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
-    g = x * (abd + (Ab + Ba + Da)) - C * abd
-    return x - g * abd / (abd * abd + (Ab * bd + Ba * ad + Da * ab))
+    """Return C*, the tumor cells that no T cell has bound; see `binding_equilibrium`."""
+    return binding_equilibrium(T4, TE, TM, C, K_1, K_2, K_3)[0]
 
 
 @njit
@@ -92,3 +143,10 @@ def free_tumor_cells_published(T4, TE, TM, C, K_1, K_2, K_3):
         x = C / (1 + bound)
         count += 1
     return x
+
+
+@njit
+def binding_published(T4, TE, TM, C, K_1, K_2, K_3):
+    """Return what `binding_equilibrium` does, for C* of the authors' program."""
+    x = free_tumor_cells_published(T4, TE, TM, C, K_1, K_2, K_3)
+    return x, 1.0 / (1.0 + K_1 * x), 1.0 / (1.0 + K_2 * x), 1.0 / (1.0 + K_3 * x)

@@ -13,7 +13,7 @@ from numba import njit
 from fastcart.errors import InputError, nearest
 from fastcart.math import reciprocals
 from fastcart.model import Model, Observable, PublishedScheme, State
-from fastcart.models.binding import free_tumor_cells, free_tumor_cells_published
+from fastcart.models.binding import binding_equilibrium, binding_published
 from fastcart.models.li_lei_parameters import BY_NAME, PARAMETERS, REFERENCE
 
 # Positions in the flat array of parameters
@@ -109,7 +109,7 @@ def _cytokine_states() -> tuple[State, ...]:
     return tuple(state(name) for name in _CYTOKINES)
 
 
-def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
+def _functions(equilibrium: Any, killing_free: bool) -> dict[str, Any]:
     """Make the right-hand sides and observables for one way to compute C* and one killing numerator."""
     # Hill terms are written as n/(h + n) with production over degradation folded into h, and several
     # reciprocals come from one division: the slowest vector instruction.
@@ -117,8 +117,7 @@ def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
     @njit
     def binding(T4, TE, TM, C, p):
         """C*, the free fractions of TE, TM and T4, and the denominator D of eq. (2.8)."""
-        x = free_cells(T4, TE, TM, C, p[_K_1], p[_K_2], p[_K_3])
-        a, b, d = reciprocals(1.0 + p[_K_1] * x, 1.0 + p[_K_2] * x, 1.0 + p[_K_3] * x)
+        x, a, b, d = equilibrium(T4, TE, TM, C, p[_K_1], p[_K_2], p[_K_3])
         D = 1.0 + p[_K_1] * TE * a + p[_K_2] * TM * b + p[_K_3] * T4 * d + p[_K_1] * C
         return x, a, b, d, D
 
@@ -231,8 +230,8 @@ def check_killing(killing: str) -> str:
 def li_lei(killing: str = "total") -> Model:
     """Build the full model with the cytokines at quasi-equilibrium (7 states)."""
     free = check_killing(killing) == "free"
-    functions = _functions(free_tumor_cells, free)
-    published = _functions(free_tumor_cells_published, free)
+    functions = _functions(binding_equilibrium, free)
+    published = _functions(binding_published, free)
     cytokines = tuple(
         Observable(name, "ng/ml", f"{long} at quasi-equilibrium") for name, long in _CYTOKINES.items()
     )
@@ -254,7 +253,7 @@ def li_lei(killing: str = "total") -> Model:
 
 def li_lei_cytokines(killing: str = "total") -> Model:
     """Build the full model with the cytokines as differential equations (11 states)."""
-    functions = _functions(free_tumor_cells, check_killing(killing) == "free")
+    functions = _functions(binding_equilibrium, check_killing(killing) == "free")
     return Model(
         name="li_lei_cytokines",
         states=(*CELLS, *_cytokine_states()),

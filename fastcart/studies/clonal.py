@@ -235,7 +235,7 @@ def _stirling(k):
 
 @njit(**_INNER)
 def _binomial(state, n, p):
-    """How many of ``n`` events of chance ``p`` happen: inversion, or Hormann's BTRS (1993) where n p >= 10."""
+    """How many of ``n`` events of chance ``p`` happen."""
     if n <= 0 or p <= 0.0:
         return 0
     if p >= 1.0:
@@ -247,7 +247,7 @@ def _binomial(state, n, p):
 
 @njit(**_INNER)
 def _binomial_half(state, n, p):
-    """The same for a chance of at most one half."""
+    """The same for a chance of at most one half: inversion, or BTRS (Hormann 1993) where n p >= 10."""
     ratio = p / (1.0 - p)
     if n * p < 10.0:
         chance = np.exp(n * np.log1p(-p))
@@ -298,6 +298,42 @@ def _pick(state, chances):
 
 
 @njit(**_INNER)
+def _one_by_one(state, new, i, events, outcome, targets, daughter):
+    """Let a few events happen to cells of type ``i``."""
+    for _ in range(events):
+        o = _pick(state, outcome)
+        if o == 0:
+            new[i] -= 1
+            new[_pick(state, daughter)] += 1
+            new[_pick(state, daughter)] += 1
+        elif o == 1:
+            new[i] += 1
+        else:
+            new[i] -= 1
+            if o > 2:
+                new[targets[o]] += 1
+
+
+@njit(**_INNER)
+def _together(state, new, i, events, outcome, targets, daughter):
+    """Let many events happen to cells of type ``i``; the law is the same."""
+    for o in range(outcome.size):
+        happened = _binomial(state, events, outcome[o])
+        events -= happened
+        if o == 1:
+            new[i] += happened
+            continue
+        new[i] -= happened
+        if o > 2:
+            new[targets[o]] += happened
+        cells = 2 * happened if o == 0 else 0
+        for j in range(_TYPES):
+            born = _binomial(state, cells, daughter[j])
+            new[j] += born
+            cells -= born
+
+
+@njit(**_INNER)
 def _leap(state, x, new, chance, outcome, targets, daughter):
     """Let one step pass for one family; ``x`` are its cells, ``chance`` that something happens to each."""
     for i in range(_TYPES):
@@ -308,39 +344,9 @@ def _leap(state, x, new, chance, outcome, targets, daughter):
         events = _binomial(state, x[i], chance[i])
         new[i] += x[i]
         if events <= _FEW:
-            for _ in range(events):
-                o = _pick(state, outcome[i])
-                if o == 0:
-                    new[i] -= 1
-                    new[_pick(state, daughter[i])] += 1
-                    new[_pick(state, daughter[i])] += 1
-                elif o == 1:
-                    new[i] += 1
-                else:
-                    new[i] -= 1
-                    if o > 2:
-                        new[targets[i, o]] += 1
-            continue
-        for o in range(outcome.shape[1]):
-            if events == 0:
-                break
-            happened = _binomial(state, events, outcome[i, o])
-            events -= happened
-            if o == 0:
-                new[i] -= happened
-                cells = 2 * happened
-                for j in range(_TYPES):
-                    if cells == 0:
-                        break
-                    born = _binomial(state, cells, daughter[i, j])
-                    new[j] += born
-                    cells -= born
-            elif o == 1:
-                new[i] += happened
-            else:
-                new[i] -= happened
-                if o > 2:
-                    new[targets[i, o]] += happened
+            _one_by_one(state, new, i, events, outcome[i], targets[i], daughter[i])
+        else:
+            _together(state, new, i, events, outcome[i], targets[i], daughter[i])
     for i in range(_TYPES):
         x[i] = new[i]
 

@@ -18,6 +18,7 @@ import pandas as pd
 from fastcart.batch import as_model, check_threads, progress_bar, solve
 from fastcart.checks import count, names, number
 from fastcart.errors import InputError, nearest, optional_import
+from fastcart.events import check_events, extended
 from fastcart.model import Model
 from fastcart.solvers.status import Status
 from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, read_manifest
@@ -27,7 +28,7 @@ from fastcart.studies.scan_patients import Source, patient_source
 
 ENDPOINTS = "endpoints"  # the folder of the parts: a data set that other programs read as a whole
 _SUMMARY = "summary.json"
-_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY)
+_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png")
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
 # keywords of `solve` that a scan sets itself or has no use for
 _OWN_KEYWORDS = ("model", "patients", "doses", "save_at", "keep", "threads", "seed", "progress")
@@ -67,9 +68,9 @@ class ScanResult:
     def summary(self) -> str:
         """Say how many patients ended how, and where the output is."""
         lines = [f"{self.size} patients: {self.counts.get('ok', 0)} ok, {self.failed} failed."]
-        for name, number in sorted(self.counts.items()):
+        for name, patients in sorted(self.counts.items()):
             if name != "ok":
-                lines.append(f"{number} {name}: {Status[name].sentence}.")
+                lines.append(f"{patients} {name}: {Status[name].sentence}.")
         lines.append(f"Endpoints: {self.folder / ENDPOINTS}")
         return "\n".join(lines)
 
@@ -128,7 +129,8 @@ def scan(
     progress : bool, optional
         Show progress, rate and time left on stderr; default: only on a terminal.
     **options
-        Further keywords of `fastcart.solve`, e.g. ``engine``, ``t_end``, ``rtol``, ``extinction``.
+        Further keywords of `fastcart.solve`, e.g. ``engine``, ``t_end``, ``rtol``, ``extinction``, ``peaks``,
+        ``events``.
 
     Returns
     -------
@@ -149,12 +151,14 @@ def scan(
     >>> result = fastcart.scan("li_lei", burdens, "burdens")  # doctest: +SKIP
     """
     model = as_model(model)
+    chosen = _options(options)
     template = dose_template(model, doses)
     dose_columns = [] if template is None else template.columns
+    # thresholds of events may be columns of the patients
+    known = extended(model, (), check_events(model, chosen["events"]))
     source = patient_source(
-        model, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
+        known, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
     )
-    chosen = _options(options)
     threads = check_threads(threads)
     job = ScanJob(model, options, template, source.names, outputs)
     _check_late(job, source)
@@ -217,8 +221,8 @@ def _check_late(job: ScanJob, source: Source) -> None:
         )
 
 
-def _name(number: int) -> str:
-    return f"{ENDPOINTS}/part-{number:05d}.parquet"
+def _name(k: int) -> str:
+    return f"{ENDPOINTS}/part-{k:05d}.parquet"
 
 
 def _fill(
@@ -227,12 +231,12 @@ def _fill(
     """Write the parts that are missing; return how many patients ended with each status."""
     counts: Counter[str] = Counter()
     missing = []
-    for number, start in enumerate(range(0, source.size, rows)):
+    for k, start in enumerate(range(0, source.size, rows)):
         stop = min(start + rows, source.size)
-        if run.has(_name(number)):
-            counts.update(read_statuses(run.path(_name(number)), stop - start))
+        if run.has(_name(k)):
+            counts.update(read_statuses(run.path(_name(k)), stop - start))
         else:
-            missing.append((number, start, stop))
+            missing.append((k, start, stop))
     with progress_bar(source.size, progress) as bar:
         bar.initial = bar.n = sum(counts.values())  # so that the rate is that of now
         bar.refresh()
@@ -253,17 +257,17 @@ def _written(
 ) -> Iterator[Counter[str]]:
     """Write each part while the next one is solved; yield the statuses of those written."""
 
-    def write(number: int, finish: Callable[[], Part]) -> Counter[str]:
+    def write(k: int, finish: Callable[[], Part]) -> Counter[str]:
         data, statuses = finish()
-        run.write(_name(number), data)
+        run.write(_name(k), data)
         return statuses
 
     with closing(parts), ThreadPoolExecutor(1) as writer:
         previous = None
-        for number, finish in parts:
+        for k, finish in parts:
             if previous is not None:
                 yield previous.result()
-            previous = writer.submit(write, number, finish)
+            previous = writer.submit(write, k, finish)
         if previous is not None:
             yield previous.result()
 
@@ -272,9 +276,9 @@ def _here(
     job: ScanJob, source: Source, chunks: Sequence[tuple[int, int, int]], threads: int
 ) -> Generator[tuple[int, Callable[[], Part]], None, None]:
     """Solve chunks on this machine, in order; yield the number of each and what makes its part."""
-    for number, start, stop in chunks:
+    for k, start, stop in chunks:
         endpoints = job.solve(source.rows(start, stop), threads=threads, progress=False)
-        yield number, partial(job.part, endpoints)
+        yield k, partial(job.part, endpoints)
 
 
 def load(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:

@@ -4,14 +4,28 @@ from __future__ import annotations
 
 import tomllib
 from collections.abc import Mapping
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from fastcart.checks import first_line, reason, shown
 from fastcart.errors import InputError, nearest
+from fastcart.events import Event
 from fastcart.sample_design import Design
 
-_KEYS = ("model", "model_options", "patients", "sample", "doses", "outputs", "keep", "chunk", "solve")
+_KEYS = (
+    "model",
+    "model_options",
+    "patients",
+    "sample",
+    "doses",
+    "events",
+    "outputs",
+    "keep",
+    "chunk",
+    "solve",
+)
+_EVENT = tuple(field.name for field in fields(Event))
 _SAMPLE = ("method", "n", "seed", "columns", "correlation")
 
 
@@ -24,8 +38,8 @@ def read_spec(path: Path) -> dict[str, Any]:
         A TOML file with ``model`` (a name), and either ``patients`` (a table of patients, relative to the
         folder of the file) or a table ``[sample]`` with ``method``, ``n``, ``seed``, ``[sample.columns]`` and
         ``correlation``, see `fastcart.sample.Design`. Optional: ``[model_options]``, ``[[doses]]``,
-        ``outputs``, ``keep``, ``chunk`` as in `fastcart.scan`, and ``[solve]`` with keywords of
-        `fastcart.solve`.
+        ``outputs``, ``keep``, ``chunk`` as in `fastcart.scan`, ``[[events]]`` with the arguments of
+        `fastcart.Event`, and ``[solve]`` with further keywords of `fastcart.solve`.
 
     Returns
     -------
@@ -51,6 +65,8 @@ def read_spec(path: Path) -> dict[str, Any]:
         **_table(content, "solve", where),
     }
     arguments |= {key: content[key] for key in ("doses", "outputs", "keep", "chunk") if key in content}
+    if "events" in content:
+        arguments["events"] = _events(content["events"], where)
     if "sample" in content:
         sample = _table(content, "sample", where)
         _check_keys(sample, _SAMPLE, f"{where}: the table [sample]")
@@ -60,6 +76,17 @@ def read_spec(path: Path) -> dict[str, Any]:
             raise InputError(f"{where}: 'patients' must name a file, not {shown(content['patients'])}.")
         arguments["patients"] = path.parent / content["patients"]
     return arguments
+
+
+def _events(given: Any, where: str) -> list[Event]:
+    if not isinstance(given, list) or not all(isinstance(event, Mapping) for event in given):
+        raise InputError(f"{where}: 'events' must be a list of tables [[events]], not {shown(given)}.")
+    for event in given:
+        _check_keys(event, _EVENT, f"{where}: an event")
+        for key in ("name", "of", "threshold"):
+            if key not in event:
+                raise InputError(f"{where}: an event needs 'name', 'of' and 'threshold'; {key!r} is missing.")
+    return [Event(**event) for event in given]
 
 
 def _read(path: Path) -> dict[str, Any]:

@@ -254,7 +254,12 @@ def _evaluate(
             else:
                 patients = pd.DataFrame(design.x[start:stop], columns=list(design.names)).assign(**fixed)
                 result = solve(
-                    model, patients, save_at=times if len(times) else None, progress=False, **solver
+                    model,
+                    patients,
+                    save_at=times if len(times) else None,
+                    progress=False,
+                    **solver,
+                    **outputs.extras,
                 )
                 parts.append(outputs.evaluate(result.endpoints, result.trajectories))
                 if run is not None:

@@ -168,7 +168,7 @@ def make_design(method: str, ranges: Mapping[str, tuple[float, float]], n: int, 
     ranges : mapping
         Name to (low, high).
     n : int
-        See `Design`; for ``sobol`` a power of 2, for ``fast`` at least 65.
+        See `Design`; for ``sobol`` a power of 2; for ``fast`` at least 65.
     seed : int
         Not negative.
 

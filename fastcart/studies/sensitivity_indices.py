@@ -67,7 +67,8 @@ def estimate(
     1000 groups of rows; for rank correlations, which rank each resample anew, samples above 10 000 rows use
     their first 10 000 and scale the interval by the root of the ratio. Sobol' and Morris: percentile
     bootstrap over base points or trajectories. FAST: the interval of Student's t over the search curves,
-    because resampling the points of a curve says nothing (SALib warns of it).
+    because resampling the points of a curve says nothing (SALib warns of it). It does
+    not cover the bias by interference of frequencies, for Ishigami's function up to 0.03 (first order).
 
     Parameters
     ----------

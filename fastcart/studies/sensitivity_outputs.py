@@ -22,6 +22,7 @@ from fastcart.model import Model
 
 _SCALES = ("ln", "log10")
 _ENDPOINTS = ("pfs", "progression", "censored", "nadir", "t_nadir", "final", "cured")
+_EXTRA = ("peak", "t_peak", "auc")  # of a state or observable, for which `fastcart.solve` must be asked
 CENSORED = ("keep", "drop")
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt,
@@ -94,6 +95,17 @@ class Outputs:
     def names(self) -> list[str]:
         """Names of the columns."""
         return [column.name for column in self.columns]
+
+    @property
+    def extras(self) -> dict[str, Any]:
+        """What `fastcart.solve` must be asked for beside the endpoints that it always gives."""
+        wanted = [c.column for c in self.columns if math.isnan(c.t)] + [name for name, _, _ in self.where]
+        asked: dict[str, dict[str, None]] = {"peaks": {}, "auc": {}}
+        for name in wanted:
+            for kind in _EXTRA:
+                if name.startswith(f"{kind}_"):
+                    asked["auc" if kind == "auc" else "peaks"][name.removeprefix(f"{kind}_")] = None
+        return {option: list(found) for option, found in asked.items() if found}
 
     def evaluate(self, endpoints: pd.DataFrame, paths: pd.DataFrame | None) -> dict[str, np.ndarray]:
         """Reduce solved patients to their outputs.
@@ -175,8 +187,9 @@ def parse_outputs(
     model : Model
     outputs : str or sequence of str
         ``NAME`` for an endpoint (``pfs``, ``progression``, ``nadir``, ``t_nadir``, ``final``, ``censored``,
-        ``cured``, ``final_<state>``), ``NAME@TIME`` or ``NAME@FIRST:LAST:STEP`` for a state or observable;
-        with ``ln_`` or ``log10_`` before the name, its logarithm.
+        ``cured``, ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable), ``NAME@TIME``
+        or ``NAME@FIRST:LAST:STEP`` for a state or observable; with ``ln_`` or ``log10_`` before the name, its
+        logarithm.
     t_end : float
     where : str or sequence of str
         Conditions on endpoints such as ``"pfs > 2"``; all must hold.
@@ -204,7 +217,10 @@ def parse_outputs(
 
 
 def _endpoints(model: Model) -> list[str]:
-    return [*_ENDPOINTS, *(f"final_{name}" for name in model.state_names)]
+    """Return the endpoints that an output or a condition may name."""
+    paths = [*model.state_names, *model.observable_names]
+    finals = [f"final_{name}" for name in model.state_names]
+    return [*_ENDPOINTS, *finals, *(f"{kind}_{name}" for kind in _EXTRA for name in paths)]
 
 
 def _parse(model: Model, text: str, t_end: float) -> list[Output]:
@@ -227,7 +243,7 @@ def _parse(model: Model, text: str, t_end: float) -> list[Output]:
         raise InputError(
             f"The output {text!r} is not {kind} of model {model.name!r}." + nearest(column, known)
         )
-    if model.burden is None and not at and not column.startswith("final_"):
+    if model.burden is None and column in _ENDPOINTS:
         raise InputError(f"Model {model.name!r} has no burden (tumor), so there is no {column!r}.")
     unit = _unit(model, column)
     if scale and unit:
@@ -240,11 +256,13 @@ def _parse(model: Model, text: str, t_end: float) -> list[Output]:
 def _unit(model: Model, column: str) -> str:
     items = {state.name: state.unit for state in model.states}
     items |= {observable.name: observable.unit for observable in model.observables}
-    if column in ("pfs", "progression", "t_nadir"):
+    if column in ("pfs", "progression", "t_nadir") or column.startswith("t_peak_"):
         return f"{model.time_unit}s"
+    if column.startswith("auc_"):
+        return f"{items[column.removeprefix('auc_')]} × {model.time_unit}s".lstrip()
     if column in ("nadir", "final"):
         return items[str(model.burden)]
-    return items.get(column.removeprefix("final_"), "") if column not in items else items[column]
+    return items.get(column.removeprefix("final_").removeprefix("peak_"), items.get(column, ""))
 
 
 def _times(text: str, times: str, t_end: float) -> list[float]:

@@ -111,6 +111,11 @@ def scatter(result: SensitivityResult, output: str, parameters: Sequence[str] | 
         if name not in result.design.names:
             raise InputError(f"{name!r} is not varied in this study.")
     y = result.outputs.apply(result.values)[:, result.outputs.names.index(result.output(output).name)]
+    points = result.design.x
+    if result.design.method == "sobol":  # the blocks between A and B repeat their coordinates
+        ends = slice(None, None, result.design.block - 1)
+        y = y.reshape(-1, result.design.block)[:, ends].ravel()
+        points = points.reshape(-1, result.design.block, points.shape[1])[:, ends].reshape(len(y), -1)
     rows = math.ceil(len(names) / 2)
     with plotting.style():
         figure = plotting.new_figure(5.6, 0.5 + 2.1 * rows)
@@ -119,7 +124,7 @@ def scatter(result: SensitivityResult, output: str, parameters: Sequence[str] | 
             if place >= len(names):
                 axes.axis("off")
                 continue
-            x = result.design.x[:, result.design.names.index(names[place])]
+            x = points[:, result.design.names.index(names[place])]
             mesh = draw_scatter(axes, x, y)
             ylabel = output_label(result, output) if place % 2 == 0 else ""
             plotting.panel(axes, "", "", parameter_label(result.model, names[place]), ylabel)

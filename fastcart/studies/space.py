@@ -143,7 +143,8 @@ class Space:
         return points
 
     def _linear_ok(self, natural: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
-        return (_dot(self.A[rows], natural) <= self.b[rows][:, None, :]).all(axis=-1)
+        kept = _dot(self.A[rows], natural) <= self.b[rows][:, None, :]
+        return np.asarray(kept.all(axis=-1))
 
     def _check_bounds(self) -> None:
         for j, name in enumerate(self.names):

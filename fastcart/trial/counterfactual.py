@@ -23,6 +23,7 @@ from fastcart.protocols.arms import (
     Arm,
     Calendar,
     Schedule,
+    administered,
     arm_names,
     check_equal_budget,
     product_cells,
@@ -138,9 +139,15 @@ def arm_course(
     rtol: float = 1e-5,
     threads: int | None = None,
 ) -> pd.DataFrame:
-    """Return the death-free course of every patient in one arm; see `fastcart.trial.course.course`.
+    """Return the death-free course of every patient in one arm.
 
     Parameters are those of `plan`, and the horizon ``t_end`` in days.
+
+    Returns
+    -------
+    DataFrame
+        What `fastcart.trial.course.course` returns, and ``effectors_infused``, ``memory_infused``: the cells
+        of the schedule up to the horizon, before engraftment.
     """
     schedule = plan(
         arm, patients, dose=dose, noise_seed=noise_seed, assay_sd=assay_sd, model=model, rtol=rtol,
@@ -157,10 +164,14 @@ def arm_course(
             for event in arm.lymphodepletions
             if event.day < t_end
         ]
-    return course(
+    path = course(
         patients, infusions(patients, schedule, D=cells), t_end=t_end, interventions=interventions,
         model=model, rtol=rtol, threads=threads,
     )  # fmt: skip
+    given = administered(arm, schedule, patients, dose)
+    return path.assign(
+        effectors_infused=given["effectors"].to_numpy(), memory_infused=given["memory"].to_numpy()
+    )
 
 
 def _lymphodeplete(

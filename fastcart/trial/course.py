@@ -113,9 +113,9 @@ def course(
         table.insert(0, "patient", np.arange(len(table)))
     now = _inputs(table, model)
     walk = _Course.start(table, horizon)
-    options = {"rtol": rtol, "threads": threads, "extinction": EXTINCTION, "progress": False}
+    options: dict[str, Any] = {"rtol": rtol, "threads": threads, "extinction": EXTINCTION, "progress": False}
     # B cells are looked at from day 45 on: a segment of its own
-    bounds = sorted({0.0, horizon, *(day for day, _ in stops), *([B_FROM] if B_FROM < horizon else [])})
+    bounds = sorted({0.0, horizon, *(day for day, _ in stops), *([B_FROM] if horizon > B_FROM else [])})
     for k, begin in enumerate(bounds[:-1]):
         end = bounds[k + 1]
         for _, change in (stop for stop in stops if stop[0] == begin):
@@ -138,7 +138,8 @@ def course(
         # a failed patient goes on from where the segment began, and stays failed
         ok = (ends["status"] == "ok").to_numpy()
         for name in model.state_names:
-            now[name] = np.where(ok, ends[f"final_{name}"], now[name])
+            # a state that has faded to zero may lie below it by less than the tolerance
+            now[name] = np.where(ok, np.maximum(ends[f"final_{name}"], 0.0), now[name])
     return walk.frame(now)
 
 
@@ -191,10 +192,12 @@ def _relapse_after_remission(
     A first crossing says nothing of them, so they are stopped at remission, and followed anew from there.
     """
     own = now["patient"]
+    now = now.drop(columns=["B_recovered", "U1", "U2"])
     mine = None if doses is None or "patient" not in doses else doses[doses["patient"].isin(own)]
     first = solve(model, now, doses=mine, t_end=length, events=(_REMISSION,), **options).endpoints
     start = first["t_reached"].to_numpy()
-    then = now.assign(**{name: first[f"final_{name}"].to_numpy() for name in model.state_names})
+    states = {name: np.maximum(first[f"final_{name}"].to_numpy(), 0.0) for name in model.state_names}
+    then = now.assign(**states)
     if mine is not None:
         shift = mine["patient"].map(dict(zip(own, start, strict=True)))
         # what was given on the very day of remission is in the states already
@@ -230,11 +233,10 @@ class _Course:
         at_start = {"S": S, "negative": now["R"].to_numpy() / np.maximum(S, 1e-300)}
         if begin == 0.0:
             v["S0"] = S
-        self.before = v["t_CR"] <= begin  # who was in remission when the segment began
         for name, (event, quantity, level) in _FIRST.items():
             if event == "B_recovery" and begin < B_FROM:
                 continue
-            value = at_start.get(quantity, now[quantity].to_numpy() if quantity in now else None)
+            value = at_start[quantity] if quantity in at_start else now[quantity].to_numpy()
             limit = now[level].to_numpy() if isinstance(level, str) else level
             beyond = (value < limit) if event == "remission" else (value > limit)
             time = np.where(beyond, begin, begin + ends[f"event_{event}"].to_numpy())

@@ -124,16 +124,10 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
     scan = result.frontier.sort_values("dose")
     colors = plotting.ordered_colors(len(result.arms))
     markers = "osD^vP*Xh<>p"
-    for axes, letter, endpoint, label in zip(
-        panels,
-        "ab",
-        ("CR90", "EFS730"),
-        ("CR within 90 days (%)", "Event-free at 24 months (%)"),
-        strict=True,
+    for axes, letter, endpoint, title, label in (
+        (panels[0], "a", "CR90", "Remission", "CR within 90 days (%)"),
+        (panels[1], "b", "EFS730", "Event-free survival", "Event-free at 24 months (%)"),
     ):
-        axes.plot(
-            100 * scan["crs3"], 100 * scan[endpoint], color=plotting.GREY, zorder=1, label="single infusion"
-        )
         axes.plot(100 * scan["crs3"], 100 * scan[endpoint], ".", color=plotting.GREY, zorder=1)
         for k, row in enumerate(scan.itertuples()):
             if k % 3 == 0:
@@ -147,7 +141,7 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
                 100 * row["crs3"], 100 * row[endpoint], markers[k % len(markers)], color=colors[k],
                 label=name, markersize=5, markeredgecolor="white", markeredgewidth=0.4, linestyle="none",
             )  # fmt: skip
-        plotting.panel(axes, letter, "", "CRS of grade ≥ 3 (%)", label)
+        plotting.panel(axes, letter, title, "CRS of grade ≥ 3 (%)", label)
     figure.legend(
         *panels[0].get_legend_handles_labels(),
         loc="outside lower center",
@@ -265,7 +259,8 @@ def power_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         same = name == result.spec.control.name
         plotting.panel(axes, "", f"{name} (type I error)" if same else f"{name} against control", "", "")
         axes.set_ylim(-0.03, 1.03)
-    figure.supxlabel("Patients per arm", fontsize=8)
+    for axes in panels[-1]:
+        axes.set_xlabel("Patients per arm")
     figure.supylabel("Share of trials with significance", fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import math
 from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from html import escape
@@ -40,6 +41,8 @@ LIMITS = (
     "The model of the dissertation whose hypothesis is tested is unknown. Agreement or disagreement says "
     "nothing about whether its simulations were right within their assumptions.",
 )
+
+FEW = 0.2  # a share of effective patients below which the report warns
 
 _STYLE = """
 body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:76rem;margin:0 auto;padding:1rem 1.2rem}
@@ -143,8 +146,10 @@ def _cell(name: str, value: Any) -> str:
     if isinstance(value, bool):
         return "yes" if value else "no"
     number = float(value)
-    if number != number:
+    if math.isnan(number):
         return "–"
+    if math.isinf(number):
+        return "∞"
     if name in _SHARES:
         return f"{100 * number:.1f} %"
     if number == int(number) and abs(number) < 1e6:
@@ -203,7 +208,7 @@ def _verdict(result: TrialResult, name: str) -> str:
         f"{_percent(control['EFS730'])}. "
     )
     low, high, gain = row["gain_EFS730_low"], row["gain_EFS730_high"], row["gain_EFS730"]
-    if low != low:
+    if math.isnan(low):
         return text + "No single dose that was scanned has the same rate of severe CRS."
     text += f"A single dose of {row['dose']:.2g} cells has the same rate of severe CRS; against it "
     span = f"{100 * gain:+.1f} points of event-free survival ({100 * low:+.1f} to {100 * high:+.1f})"
@@ -279,6 +284,11 @@ def _population(result: TrialResult) -> str:
             f"results of children with leukemia, then drawn anew; {made['effective_patients']:.0f} effective "
             f"patients of {made['sample']['size']}.</p>{table_html(pd.DataFrame(rows))}"
         )
+        if made["effective_patients"] < FEW * made["sample"]["size"]:
+            lines.append(
+                "<p class='warn'>Few patients stand for all: the targets lie far from the prior, and small "
+                "differences between arms may be those of single patients.</p>"
+            )
         if made.get("unmet"):
             lines.append(f"<p class='warn'>Not met: {escape(', '.join(made['unmet']))}.</p>")
     else:

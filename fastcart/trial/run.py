@@ -15,12 +15,11 @@ from fastcart.batch import check_threads, progress_bar
 from fastcart.errors import optional_import
 from fastcart.models import get as get_model
 from fastcart.population import Population, calibrate, draws, sample
-from fastcart.protocols import Arm, administered
 from fastcart.protocols import get as get_arm
 from fastcart.storage import TableReader, TableWriter
 from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, plain
 from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
-from fastcart.trial.counterfactual import arm_course, plan, solved_in_all
+from fastcart.trial.counterfactual import arm_course, solved_in_all
 from fastcart.trial.frontier import JUDGED, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import expected, outcomes
@@ -181,7 +180,7 @@ def compute(
         scan = {dose: table[usable].reset_index(drop=True) for dose, table in scan.items()}
         patients = patients[usable].reset_index(drop=True)
         results = {name: outcomes(table) for name, table in courses.items()}
-        arms = _arm_table(spec, courses, patients, threads)
+        arms = _arm_table(spec, courses)
         frontier = pd.DataFrame([{"dose": dose, **expected(table)} for dose, table in scan.items()])
         bar.set_description("Power")
         burden = patients["L"].to_numpy()
@@ -275,29 +274,18 @@ def _plain_types(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _arm_table(
-    spec: TrialSpec, courses: dict[str, pd.DataFrame], patients: pd.DataFrame, threads: int | None
-) -> pd.DataFrame:
-    rows = []
-    for arm in spec.arms:
-        given = _cells(arm, spec, patients, threads)
-        rows.append(
-            {
-                "arm": arm.name,
-                "title": arm.title,
-                **expected(courses[arm.name]),
-                "effectors_infused": given["effectors"].mean(),
-                "memory_infused": given["memory"].mean(),
-            }
-        )
+def _arm_table(spec: TrialSpec, courses: dict[str, pd.DataFrame]) -> pd.DataFrame:
+    rows = [
+        {
+            "arm": arm.name,
+            "title": arm.title,
+            **expected(courses[arm.name]),
+            "effectors_infused": courses[arm.name]["effectors_infused"].mean(),
+            "memory_infused": courses[arm.name]["memory_infused"].mean(),
+        }
+        for arm in spec.arms
+    ]
     return pd.DataFrame(rows).set_index("arm")
-
-
-def _cells(arm: Arm, spec: TrialSpec, patients: pd.DataFrame, threads: int | None) -> pd.DataFrame:
-    schedule = plan(
-        arm, patients, dose=spec.dose, noise_seed=spec.noise_seed, assay_sd=spec.assay_sd, threads=threads
-    )
-    return administered(arm, schedule, patients, spec.dose)
 
 
 def _isotoxic(

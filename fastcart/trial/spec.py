@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -313,6 +314,8 @@ def _share(value: float, what: str) -> float:
 
 def _own_arm(table: _Table, folder: Path) -> Arm:
     name = table.text("name", "")
+    if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,40}", name):  # it names files, too
+        raise InputError(f"The name of an arm may have letters, digits and _.+-, but {name!r} does not fit.")
     title = table.text("title", name)
     equal = table.flag("equal_budget", True)
     what = f"the arm {name!r}"

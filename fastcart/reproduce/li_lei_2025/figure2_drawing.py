@@ -99,7 +99,7 @@ def _draw_scatter(axes: Any, study: Study, name: str, place: int) -> None:
     x, pfs = result.design.x[:_POINTS, result.design.names.index(name)], pfs_of(result)[:_POINTS]
     axes.plot(x, pfs, "o", color=_COLORS[PUBLISHED], markersize=1.3, markeredgewidth=0, rasterized=True)
     axes.set_ylim(-3, 110)
-    axes.locator_params(axis="x", nbins=4)
+    axes.locator_params(axis="x", nbins=3)
     letter, title = ("b", "PFS, 1000 patients") if place == 0 else ("", "")
     label = f"{symbol(name)} ({_unit(name)})"
     plotting.panel(axes, letter, title, label, drawing.PFS if place % 2 == 0 else "")
@@ -113,7 +113,7 @@ def _draw_day(axes: Any, study: Study) -> None:
         axes.vlines(x + shift, table["low"], table["high"], color=plotting.BLACK, linewidth=0.8)
     axes.axhline(0, color=plotting.GREY, linewidth=0.6)
     axes.set_xticks(x, [symbol(name) for name in KEY_PARAMETERS])
-    axes.tick_params(axis="x", length=0, labelsize=6.5)
+    axes.tick_params(axis="x", length=0, labelsize=6)
     plotting.panel(axes, "c", f"Tumor at day {COMPARED_DAY}, all patients", "", f"{_PEARSON}\nwith ln $C$")
 
 

@@ -119,5 +119,28 @@ PLAN_B_BEST_TOTAL = Published(10e6, 1, TEXT)
 PLAN_B_INEFFECTIVE_TOTAL = Published(5e6, 1, TEXT)
 PLAN_C_SUPERIOR = ("C5", "C6")
 
-# Figure 8: PFS of the optimised dose (days)
+# Figure 7(g) and its text: range of the PFS (days) after optimised doses
+OPTIMISED_PFS_RANGE = (70.0, 100.0)
+
+# Figure 8: the optimised dose and its tumor burden (cells), PFS (days), and the file at day 50 (cells)
+FIGURE_8_START = {
+    "T4": 7072.3, "TP": 4.0798e6, "TE": 4.0894e6, "TM": 187.66, "Tr": 860.08, "C": 1.0198e6,
+}  # fmt: skip
 OPTIMISED_PFS = Published(101, 3, TEXT)
+OPTIMISED_DAY_50 = {
+    "T4": Published(0.56112, 5),
+    "TP": Published(844340.0, 5),
+    "TE": Published(219570.0, 5),
+    "TM": Published(1866.9, 5),
+    "Tr": Published(46.612, 5),
+    "C": Published(3.4963, 5),
+    "M": Published(190.72, 5),
+}
+
+# Figure 10: range of the PFS (days) with doses averaged over burdens, and with random proportions; proportions
+AVERAGED_PFS_RANGE = (70.0, 100.0)
+RANDOM_PFS_RANGE = (65.0, 100.0)
+PROPORTION_RANGES = {
+    "T4": (5.6e-4, 7.6e-4), "TP": (0.47, 0.51), "TE": (0.49, 0.53), "TM": (2.8e-5, 4.8e-5),
+    "Tr": (0.2e-5, 1e-4),
+}  # fmt: skip

@@ -1,0 +1,363 @@
+"""The simulated trial as a whole: counterfactuals, frontier, specification, report, command, resuming."""
+
+from __future__ import annotations
+
+import html.parser
+import json
+import math
+import re
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastcart.cli import main
+from fastcart.errors import InputError
+from fastcart.protocols import get
+from fastcart.trial.counterfactual import arm_course, solved_in_all
+from fastcart.trial.frontier import check_doses, isotoxic
+from fastcart.trial.outcomes import expected, outcomes
+from fastcart.trial.spec import make_spec, read_spec
+
+SPEC = """
+title = "A <small> trial"
+arms = ["A0", "A5", "B1"]
+[population]
+patients = 60
+calibrate = false
+seed = 4
+[trial]
+n_per_arm = 25
+accrual = 365
+cutoff = 900
+dropout = 0.05
+[power]
+sizes = [20, 40]
+replicates = 20
+[frontier]
+doses = [1e6, 1e7, 1e8, 1e9]
+[[arm]]
+name = "B1"
+title = "Halves a week apart"
+infusions = [{day = 0, effectors = "1/2", memory = 0.5}, {day = 7, effectors = 0.5, memory = 0.5}]
+"""
+
+
+@pytest.fixture(scope="module")
+def population() -> pd.DataFrame:
+    from fastcart.population import draws, sample
+
+    table = sample(400, seed=11)
+    luck = draws(table, seed=12)
+    # the calibrated scale of the hazards is near the default
+    return table.assign(U1=luck["U1"].to_numpy(), U2=luck["U2"].to_numpy())
+
+
+@pytest.fixture(scope="module")
+def courses(population) -> dict[str, pd.DataFrame]:
+    return {
+        name: arm_course(get(name), population) for name in ("A0", "A1", "A1h", "A2", "A3", "A4", "A5", "A6")
+    }
+
+
+# ---- population-level results of the specification
+
+
+def test_orderings_of_the_arms(courses):
+    """Section 10.4: rates of severe CRS and of remission fall in the same order of arms."""
+    values = pd.DataFrame({name: expected(course) for name, course in courses.items()}).T
+    for endpoint in ("crs3", "CR90"):
+        ordered = values.loc[["A0", "A2", "A3", "A1", "A4", "A5"], endpoint]
+        assert ordered.is_monotonic_decreasing, ordered
+    # a hold that is asked on days 1 and 2 comes before anyone has CRS, and late doses do not matter
+    assert values.loc["A1h", "crs3"] == pytest.approx(values.loc["A1", "crs3"], abs=0.005)
+    assert values.loc["A6", "EFS730"] == pytest.approx(values.loc["A5", "EFS730"], abs=0.01)
+
+
+def test_the_dissertations_claim_fails_in_the_default_model(courses, population):
+    """At equal toxicity every schedule coincides with a smaller single dose."""
+    arms = pd.DataFrame({name: expected(course) for name, course in courses.items()}).T
+    doses = (1e6, 2.5e6, 5e6, 1e7, 2e7, 5e7, 1e8)
+    scan = [{"dose": d, **expected(arm_course(get("A0"), population, dose=d))} for d in doses]
+    table = isotoxic(arms, pd.DataFrame(scan))
+    assert (table["gain_EFS730"].abs() < 0.015).all(), table
+    assert table["dose"].is_monotonic_decreasing or table.loc["A5", "dose"] < table.loc["A0", "dose"]
+    assert table.loc["A0", "gain_EFS730"] == pytest.approx(0, abs=1e-12)
+
+
+def test_deaths_follow_the_luck_of_the_patient(courses, population):
+    drawn = outcomes(courses["A0"])
+    free = outcomes(courses["A0"], deaths=False)
+    assert drawn["os_event"].mean() > 0.2
+    assert not free["os_event"].any()
+    assert (drawn["efs"] <= free["efs"] + 1e-9).all()
+    assert solved_in_all(courses.values()).all()
+
+
+# ---- frontier
+
+
+def test_isotoxic_comparison_interpolates_the_single_dose():
+    frontier = pd.DataFrame(
+        {"dose": [1e6, 1e8, 1e7], "crs3": [0.2, 0.4, 0.3], "CR90": [0.5, 0.8, 0.7], "EFS730": [0.2, 0.5, 0.4],
+         "OS730": [0.3, 0.6, 0.5]}
+    )  # fmt: skip
+    arms = pd.DataFrame(
+        {"crs3": [0.25, 0.4, 0.9], "CR90": [0.65, 0.8, 1], "EFS730": [0.3, 0.5, 1], "OS730": 0.5}
+    )
+    table = isotoxic(arms, frontier)
+    assert table["dose"].iloc[:2].tolist() == pytest.approx([10**6.5, 1e8])
+    assert table["gain_CR90"].iloc[:2].tolist() == pytest.approx([0.05, 0])
+    assert table["gain_EFS730"].iloc[0] == pytest.approx(0)
+    assert math.isnan(table["gain_CR90"].iloc[2])  # outside of what was scanned
+
+
+@pytest.mark.parametrize("doses", [[1e6, 1e7], [1e6, 1e7, -1], [1e6, 1e6, 1e7], "many"])
+def test_bad_frontiers(doses):
+    with pytest.raises(InputError, match="frontier"):
+        check_doses(doses)
+
+
+# ---- specification
+
+
+def test_a_specification_is_read_whole(tmp_path):
+    path = tmp_path / "trial.toml"
+    path.write_text(SPEC)
+    spec = read_spec(path)
+    assert [arm.name for arm in spec.arms] == ["A0", "A5", "B1"]
+    assert spec.treatments == ("A5", "B1")
+    assert spec.arms[2].infusions[0].effectors == 0.5
+    assert spec.design.cutoff == 900
+    assert spec.control.name == "A0"
+
+
+def test_a_rule_of_the_users_own(tmp_path):
+    (tmp_path / "rules.py").write_text("def mine(visit):\n    return 0.9, visit.burden * 0 + 1.0\n")
+    table = {
+        "arms": ["A0", "C1", "C2"],
+        "arm": [
+            {"name": "C1", "rule": "rules.py:mine", "start": {"effectors": 0.1}, "visits": [3]},
+            {"name": "C2", "rule": "lhm", "rule_options": {"hold": 300.0, "escape": [9, 100]},
+             "start": {"effectors": 0.1}, "visits": [3, 6, 9]},
+        ],
+    }  # fmt: skip
+    spec = make_spec(table, folder=tmp_path)
+    assert [arm.name for arm in spec.arms] == ["A0", "C1", "C2"]
+
+
+@pytest.mark.parametrize(
+    ("change", "sentence"),
+    [
+        ({"arms": ["A0", "A9"]}, "There is no arm 'A9'"),
+        ({"arms": ["A0"]}, "one arm"),
+        ({"arms": ["A1", "A1"]}, "lists 'A1' twice"),
+        ({"arms": "A0"}, "list of names"),
+        ({"dose": -1}, "dose of the trial must be a positive"),
+        ({"dosis": 1e8}, "There is no entry 'dosis' in the trial. Did you mean 'dose'"),
+        ({"horizon": 100}, "at least 365 days"),
+        ({"assay_sd": -1}, "must not be negative"),
+        ({"trial": {"accrual": -5}}, "accrual must not be negative"),
+        ({"trial": {"treatments": ["A9"]}}, "treatment 'A9' is not among"),
+        ({"trial": {"alpha": 2}}, "alpha must lie between 0 and 1"),
+        ({"trial": {"n": 20}}, r"no entry 'n' in the table \[trial\]"),
+        ({"trial": {"block_sizes": 4}}, "must be a list"),
+        ({"trial": 3}, r"table \[trial\] must be a table"),
+        ({"power": {"sizes": []}}, "'sizes'"),
+        ({"power": {"replicates": 0}}, "whole number from 1"),
+        ({"frontier": {"doses": [1]}}, "at least three"),
+        ({"population": {"het": -1}}, "het must not be negative"),
+        ({"population": {"targets": {"CR90": 1.5}}}, "CR90"),
+        ({"population": {"targets": {"CR91": 0.5}}}, "no target 'CR91'"),
+        ({"population": {"people": 5}}, "no entry 'people'"),
+        ({"arm": [{"name": "B", "infusions": [{"day": 0, "effectors": 0.5, "memory": 1}]}]}, "sum to 0.5"),
+        ({"arm": [{"name": "B", "infusions": [{"effectors": 1, "memory": 1}]}]}, "needs an entry 'day'"),
+        ({"arm": [{"name": "B", "infusions": [{"day": 0, "effectors": "half"}]}]}, "as '1/3', not 'half'"),
+        ({"arm": [{"name": "B", "infusions": [{"day": 0, "cells": 1}]}]}, "no entry 'cells'"),
+        ({"arm": [{"name": "B", "rule": "lmh", "visits": [3]}]}, "no rule 'lmh'.*Did you mean 'lhm'"),
+        (
+            {"arm": [{"name": "B", "rule": "lhm", "rule_options": {"x": 1}, "visits": [3]}]},
+            "do not fit 'lhm'",
+        ),
+        ({"arm": [{"name": "B", "rule": "lhm"}]}, "visits of the arm 'B'"),
+        ({"arm": [{"name": "B", "rule": "no.py:f", "visits": [3]}]}, "no file of Python"),
+        (
+            {"arm": [{"name": "a/b", "infusions": [{"day": 0, "effectors": 1, "memory": 1}]}]},
+            "letters, digits",
+        ),
+        ({"arm": [{"infusions": []}]}, "'name'"),
+    ],
+)
+def test_bad_specifications_get_one_sentence(change, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make_spec({"arms": ["A0", "A5"], **change})
+
+
+def test_manifests_know_the_options_of_rules():
+    from fastcart.trial.run import manifest
+
+    def of(hold: float) -> str:
+        arm = {
+            "name": "C",
+            "rule": "lhm",
+            "rule_options": {"hold": hold},
+            "visits": [3],
+            "start": {"effectors": 0.1},
+        }
+        return manifest(make_spec({"arms": ["A0", "C"], "arm": [arm]})).text()
+
+    assert of(400.0) == of(400.0)
+    assert of(400.0) != of(300.0)
+
+
+# ---- the command, the report, resuming
+
+
+class _Page(html.parser.HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.sources: list[str] = []
+        self.tags: list[str] = []
+
+    def handle_starttag(self, tag, attributes):
+        self.tags.append(tag)
+        for name, value in attributes:
+            if name in ("src", "href"):
+                self.sources.append(value)
+        if tag not in ("meta", "img", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+
+@pytest.fixture(scope="module")
+def quick():
+    """Few bootstrap samples, for all runs of this module alike."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("fastcart.trial.run.BOOTSTRAPS", 8)
+        yield
+
+
+@pytest.fixture
+def no_figures(monkeypatch):
+    monkeypatch.setattr("fastcart.trial.figures.make_figures", lambda *_, **__: [])
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, quick) -> Path:
+    folder = tmp_path_factory.mktemp("trial")
+    (folder / "trial.toml").write_text(SPEC)
+    assert main(["trial", str(folder / "trial.toml"), "--out", str(folder / "out")]) == 0
+    return folder / "out"
+
+
+def test_the_report_is_one_whole_page(finished):
+    text = (finished / "report.html").read_text()
+    page = _Page()
+    page.feed(text)
+    assert page.open == []
+    assert "A &lt;small&gt; trial" in text
+    # nothing comes from elsewhere: pictures are inside, links stay in the page
+    assert all(source.startswith(("data:image/png;base64,", "#")) for source in page.sources)
+    assert "http" not in re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
+    pictures = list((finished / "figures").glob("*.png"))
+    assert text.count("<figure>") == len(pictures) == 7
+    assert page.tags.count("table") >= len(pictures)
+    for phrase in ("Not observable in a real trial", "Limits and doubts", "Virtual patients", "giving less"):
+        assert phrase in text
+    assert text.count("<li>") >= 8  # every limit of the specification
+
+
+def test_the_tables(finished):
+    arms = pd.read_csv(finished / "tables" / "arms.csv", index_col="arm")
+    assert list(arms.index) == ["A0", "A5", "B1"]
+    np.testing.assert_allclose(arms["effectors_infused"] + arms["memory_infused"], 1e8, rtol=1e-8)
+    every = pd.read_parquet(finished / "tables" / "outcomes.parquet")
+    assert every.groupby("arm").size().tolist() == [60, 60, 60]
+    trials = pd.read_parquet(finished / "tables" / "trials.parquet")
+    assert trials.groupby("treatment").size().tolist() == [50, 50]
+    power = pd.read_csv(finished / "tables" / "power.csv")
+    assert set(power["treatment"]) == {"A0", "A5", "B1"}
+    assert {"wilson_low", "exact_low"} <= set(pd.read_csv(finished / "tables" / "proportions.csv"))
+
+
+def _tables(folder: Path) -> dict[str, bytes]:
+    return {path.name: path.read_bytes() for path in sorted((folder / "tables").iterdir())}
+
+
+def test_a_killed_run_goes_on_to_the_same_tables(finished, tmp_path, monkeypatch, no_figures):
+    import fastcart.trial.run as module
+
+    spec = str(finished.parent / "trial.toml")
+    real, calls = module.arm_course, []
+
+    def killed(arm, *args, **options):
+        calls.append(arm.name)
+        if len(calls) == 3:
+            raise KeyboardInterrupt
+        return real(arm, *args, **options)
+
+    monkeypatch.setattr(module, "arm_course", killed)
+    out = tmp_path / "out"
+    assert main(["trial", spec, "--out", str(out)]) == 130
+    assert not (out / "report.html").exists()
+    calls.append("resumed")
+    assert main(["trial", spec, "--out", str(out), "--resume"]) == 0
+    assert calls.count("A0") == 1 + 4  # the first arm was not solved again; the frontier has four doses
+    assert _tables(out) == _tables(finished)
+
+
+def test_adding_an_arm_changes_no_other_number(finished, tmp_path, no_figures):
+    text = (finished.parent / "trial.toml").read_text()
+    spec = tmp_path / "more.toml"
+    spec.write_text(text.replace('["A0", "A5", "B1"]', '["A0", "A1", "A5", "B1"]'))
+    assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 0
+    for name, keys in (
+        ("arms", "arm"),
+        ("contrasts", "treatment"),
+        ("power", "treatment"),
+        ("isotoxic", "arm"),
+    ):
+        one = pd.read_csv(finished / "tables" / f"{name}.csv")
+        more = pd.read_csv(tmp_path / "out" / "tables" / f"{name}.csv")
+        more = more[more[keys] != "A1"].reset_index(drop=True)
+        pd.testing.assert_frame_equal(one, more, check_exact=True)
+
+
+def test_bad_requests_end_with_code_2(finished, tmp_path, capsys):
+    bad = tmp_path / "bad.toml"
+    bad.write_text('arms = ["A0", "A9"]')
+    assert main(["trial", str(bad), "--out", str(tmp_path / "x")]) == 2
+    assert not (tmp_path / "x").exists()
+    error = capsys.readouterr().err
+    assert error.startswith("fastcart: There is no arm 'A9'")
+    assert error.count("\n") == 1
+    assert main(["trial", str(tmp_path / "none.toml"), "--out", str(tmp_path / "x")]) == 2
+    assert "cannot be read" in capsys.readouterr().err
+    # a folder that holds a run is not overwritten unasked
+    assert main(["trial", str(finished.parent / "trial.toml"), "--out", str(finished)]) == 2
+    assert "--resume" in capsys.readouterr().err
+
+
+def test_targets_that_cannot_be_met_say_so(tmp_path, capsys):
+    spec = tmp_path / "trial.toml"
+    spec.write_text(
+        'arms = ["A0", "A5"]\n[population]\nsample = 60\npatients = 20\n'
+        "[population.targets]\nt_peak_T = 5000\n"
+    )
+    assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 2
+    error = capsys.readouterr().err
+    assert "t_peak_T" in error
+    assert "Traceback" not in error
+
+
+def test_the_manifest_holds_what_results_depend_on(finished):
+    content = json.loads((finished / "manifest.json").read_text())
+    assert content["kind"] == "trial"
+    assert content["spec"]["seed"] == 2024
+    assert content["arms"]["B1"]["infusions"][1]["day"] == 7
+    assert str(Path(sys.prefix)) not in json.dumps(content)
