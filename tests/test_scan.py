@@ -23,7 +23,7 @@ from fastcart.studies import manifest as manifests
 from fastcart.studies.manifest import Manifest, open_run, plain
 from fastcart.studies.scan import load, scan
 from fastcart.studies.scan_doses import dose_template
-from fastcart.studies.scan_plot import grid_axes, heat_map
+from fastcart.studies.scan_plot import _dose_units, grid_axes, heat_map, plot_scan
 
 COLUMNS = {"k_TE": {"uniform": (3.2, 3.9)}, "TE": {"log_uniform": (1e6, 1e8)}}
 SPEC = """
@@ -497,6 +497,18 @@ def test_a_grid_is_drawn(tmp_path, capsys):
     values = panel.collections[0].get_array()
     table = load(out).sort_values(["k_TE", "C"])
     assert values.filled(np.nan).ravel().tolist() == table["pfs"].to_list()
+
+
+def test_axes_of_doses_have_their_units(tmp_path):
+    axes = Design({"dose": [1e6, 1e7], "day": [0, 1, 2]}, method="grid")
+    model = fastcart.models.get("li_lei")
+    doses = {"time": "day", "state": "TE", "amount": "dose"}
+    result = scan(model, axes, tmp_path / "out", doses=doses)
+    assert _dose_units(model, plain(dose_template(model, doses).describe())) == {
+        "day": "days",
+        "dose": "cells",
+    }
+    assert plot_scan(result.folder, model, result.inputs, "pfs").is_file()
 
 
 def test_failed_and_censored_cells_are_in_the_legend():

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from fastcart.checks import is_whole
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 from fastcart.plotting import new_figure, save_figure, style
+from fastcart.studies.manifest import read_manifest
 
 _CONTOURS = 6
 _MAX_CELLS = 4_000_000
@@ -26,6 +27,7 @@ def heat_map(
     *,
     axes: Sequence[str],
     model: Model | None = None,
+    units: Mapping[str, str] | None = None,
     contours: int | Sequence[float] = _CONTOURS,
     title: str | None = None,
     path: str | os.PathLike[str] | None = None,
@@ -45,6 +47,8 @@ def heat_map(
         Two columns, x and y. Values that grow by a factor get a logarithmic axis.
     model : Model, optional
         Gives the units.
+    units : mapping, optional
+        Units of columns that the model does not know, such as amounts of doses.
     contours : int or sequence of float
         About how many lines, or the values at which they are drawn.
     title : str, optional
@@ -61,16 +65,17 @@ def heat_map(
         For a column that is not there, or a table that is no grid in these two columns.
     """
     x, y, values, flags = _pivot(table, output, axes)
+    known = _units(model) | dict(units or {})
     with style():
         figure = new_figure(5.0, 4.4)
         panel = figure.add_subplot()
         # the scales first: labels of contours take their place from them
         panel.set_xscale(_scale(x))
         panel.set_yscale(_scale(y))
-        _draw(figure, panel, x, y, values, flags, _label(model, output))
+        _draw(figure, panel, x, y, values, flags, _label(known, output))
         _contours(panel, x, y, values, contours)
-        panel.set_xlabel(_label(model, axes[0]))
-        panel.set_ylabel(_label(model, axes[1]))
+        panel.set_xlabel(_label(known, axes[0]))
+        panel.set_ylabel(_label(known, axes[1]))
         panel.set_title(title or "")
         if path is not None:
             save_figure(figure, path)
@@ -183,20 +188,39 @@ def _scale(values: np.ndarray) -> str:
     return "linear"
 
 
-def _label(model: Model | None, name: str) -> str:
+def _label(units: Mapping[str, str], name: str) -> str:
     """Return the name of a column with its unit."""
     words = {"pfs": "Progression-free survival", "progression": "Time of first progression", "nadir": "Nadir"}
     text = words.get(name, name)
+    return f"{text} ({units[name]})" if units.get(name) else text
+
+
+def _units(model: Model | None) -> dict[str, str]:
+    """Return the units of the columns that a model knows."""
     if model is None:
-        return text
-    units = {item.name: item.unit for item in model.items}
+        return {}
+    units = {item.name: item.unit for item in (*model.items, *model.observables)}
     for times in ("pfs", "progression", "t_nadir", "t_reached"):
         units[times] = f"{model.time_unit}s"
     if model.burden is not None:
         units["nadir"] = units["final"] = units[model.burden]
     units |= {f"final_{state.name}": state.unit for state in model.states}
-    unit = units.get(name, "")
-    return f"{text} ({unit})" if unit else text
+    for item in (*model.states, *model.observables):
+        units[f"peak_{item.name}"] = item.unit
+        units[f"t_peak_{item.name}"] = f"{model.time_unit}s"
+        units[f"auc_{item.name}"] = f"{item.unit} {model.time_unit}"
+    return units
+
+
+def _dose_units(model: Model, doses: Sequence[Mapping[str, Any]] | None) -> dict[str, str]:
+    """Return the units of the columns that the doses of a manifest use."""
+    units = {}
+    states = {state.name: state.unit for state in model.states}
+    for dose in doses or ():
+        for key in ("time", "amount", "duration"):
+            if isinstance(dose[key], str):
+                units[dose[key]] = states[dose["state"]] if key == "amount" else f"{model.time_unit}s"
+    return units
 
 
 def plot_scan(
@@ -219,5 +243,6 @@ def plot_scan(
     table = load(folder)
     pair = grid_axes(table, inputs) if axes is None else tuple(axes)
     path = folder / f"heatmap_{output}.png"
-    heat_map(table, output, axes=pair, model=model, path=path)
+    units = _dose_units(model, read_manifest(folder, "scan")["doses"])
+    heat_map(table, output, axes=pair, model=model, units=units, path=path)
     return path

@@ -187,9 +187,9 @@ def parse_outputs(
     model : Model
     outputs : str or sequence of str
         ``NAME`` for an endpoint (``pfs``, ``progression``, ``nadir``, ``t_nadir``, ``final``, ``censored``,
-        ``cured``, ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable), ``NAME@TIME``
-        or ``NAME@FIRST:LAST:STEP`` for a state or observable; with ``ln_`` or ``log10_`` before the name, its
-        logarithm.
+        ``cured``, ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable);
+        ``NAME@TIME`` or ``NAME@FIRST:LAST:STEP`` for a state or observable; with ``ln_`` or ``log10_`` before
+        the name, its logarithm.
     t_end : float
     where : str or sequence of str
         Conditions on endpoints such as ``"pfs > 2"``; all must hold.

@@ -166,9 +166,9 @@ def risk_difference(
         )
     low, high = limits["Newcombe"]
     bounded = low > 0 or high < 0
-    ends = sorted((1 / low, 1 / high)) if bounded else (np.nan, np.nan)
+    first, last = sorted((1 / low, 1 / high)) if bounded else (np.nan, np.nan)
     needed = 1 / difference if difference else np.inf
-    rows.append(_row("number needed", needed, *ends, p, "inverse of the risk difference"))
+    rows.append(_row("number needed", needed, first, last, p, "inverse of the risk difference"))
     return rows
 
 

@@ -128,17 +128,18 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         (panels[0], "a", "CR90", "Remission", "CR within 90 days (%)"),
         (panels[1], "b", "EFS730", "Event-free survival", "Event-free at 24 months (%)"),
     ):
-        axes.plot(100 * scan["crs3"], 100 * scan[endpoint], ".", color=plotting.GREY, zorder=1)
-        for k, row in enumerate(scan.itertuples()):
+        x, y = 100 * scan["crs3"].to_numpy(), 100 * scan[endpoint].to_numpy()
+        axes.plot(x, y, ".-", color=plotting.GREY, zorder=1, label="single infusion")
+        for k, dose in enumerate(scan["dose"]):
             if k % 3 == 0:
-                point = 100 * row.crs3, 100 * getattr(row, endpoint)
                 axes.annotate(
-                    f"{row.dose:.0e}".replace("e+0", "e").replace("e+", "e"), point, xytext=(5, -8),
+                    f"{dose:.0e}".replace("e+0", "e").replace("e+", "e"), (x[k], y[k]), xytext=(5, -8),
                     textcoords="offset points", fontsize=6, color=plotting.GREY,
                 )  # fmt: skip
-        for k, (name, row) in enumerate(result.arms.iterrows()):
+        for k, name in enumerate(result.arms.index):
+            place = 100 * result.arms.loc[name, ["crs3", endpoint]].to_numpy(dtype=np.float64)
             axes.plot(
-                100 * row["crs3"], 100 * row[endpoint], markers[k % len(markers)], color=colors[k],
+                place[0], place[1], markers[k % len(markers)], color=colors[k],
                 label=name, markersize=5, markeredgecolor="white", markeredgewidth=0.4, linestyle="none",
             )  # fmt: skip
         plotting.panel(axes, letter, title, "CRS of grade ≥ 3 (%)", label)

@@ -55,7 +55,7 @@ def swimmer(
         axes.set_yticks([])
         plotting.panel(axes, "ab"[k], name, "Days after the first infusion", "Patients")
         tables.append(table)
-    handles = [
+    handles: list[Any] = [
         Patch(color=_ACTIVE, label="not in remission"),
         Patch(color=_REMISSION, label="in remission"),
         Patch(color=_RELAPSED, label="after relapse"),

@@ -105,8 +105,11 @@ def _group_mean(
     for size in np.unique(sizes):
         chosen = np.flatnonzero(sizes == size)
         members = np.nonzero(group[chosen])[1].reshape(len(chosen), size)
-        picked = (np.take_along_axis(values[chosen], members, axis=1) for values in (time, event))
-        means[chosen], errors[chosen] = restricted_mean(*picked, horizon)
+        means[chosen], errors[chosen] = restricted_mean(
+            np.take_along_axis(time[chosen], members, axis=1),
+            np.take_along_axis(event[chosen], members, axis=1),
+            horizon,
+        )
     return means, errors
 
 

@@ -10,6 +10,7 @@ from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 import fastcart
@@ -167,8 +168,8 @@ def _picture(picture: Picture) -> str:
     )
 
 
-def _percent(value: float) -> str:
-    return f"{100 * value:.0f} %"
+def _percent(value: Any) -> str:
+    return f"{100 * float(value):.0f} %"
 
 
 def _summary(result: TrialResult) -> str:
@@ -207,7 +208,8 @@ def _verdict(result: TrialResult, name: str) -> str:
         f"{_percent(control['CR90'])}, event-free at 24 months {_percent(arm['EFS730'])} instead of "
         f"{_percent(control['EFS730'])}. "
     )
-    low, high, gain = row["gain_EFS730_low"], row["gain_EFS730_high"], row["gain_EFS730"]
+    names = [f"gain_EFS730{end}" for end in ("_low", "_high", "")]
+    low, high, gain = row[names].to_numpy(dtype=np.float64).tolist()
     if math.isnan(low):
         return text + "No single dose that was scanned has the same rate of severe CRS."
     text += f"A single dose of {row['dose']:.2g} cells has the same rate of severe CRS; against it "

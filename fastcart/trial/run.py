@@ -152,7 +152,7 @@ def compute(
     spec: TrialSpec, run: Run, *, threads: int | None = None, progress: bool | None = None
 ) -> TrialResult:
     """Compute all tables; what is in the folder already is read instead."""
-    options = {
+    options: dict[str, Any] = {
         "t_end": spec.horizon,
         "noise_seed": spec.noise_seed,
         "assay_sd": spec.assay_sd,

@@ -395,7 +395,8 @@ def _rule(rule: Any, options: Any, what: str, folder: Path) -> Callable:
             if rule == "hold":
                 fractions = {float(day): float(Fraction(f)) for day, f in options["fractions"].items()}
                 return hold_if_crs(fractions, float(options.get("threshold", 400.0)))
-            return lhm_rule(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items()})
+            given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
+            return lhm_rule(**given)
         except (TypeError, KeyError, ValueError, AttributeError) as error:
             raise InputError(f"The rule_options of {what} do not fit {rule!r}: {reason(error)}.") from None
     return _function(folder / file, name, what)
