@@ -1,7 +1,7 @@
 """The right-hand side of model li_lei in jax, states in the variables that fastcart integrates.
 
-The same formulas in the same order as `fastcart.models.li_lei` and `fastcart.models.binding`; a test compares
-them at random states.
+The same formulas and the same corrections of C* as in `fastcart.models.li_lei` and `fastcart.models.binding`,
+with true square roots and divisions where those start from rough ones; a test compares values.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from types import SimpleNamespace
 
 import jax.numpy as jnp
 
-from fastcart.models.binding import FITS, HALLEY_STEPS
 from fastcart.models.li_lei_parameters import PARAMETERS
 from fastcart.solvers.transform import LOG_FLOOR
 
@@ -23,40 +22,61 @@ def _reciprocals(a, b, c):
     return b * c * r, a * c * r, ab * r
 
 
-def _terms(x, A, B, D, K_1, K_2, K_3):
+def _first_root(T4, TE, TM, C, K_1, K_2, K_3):
+    S = jnp.maximum(K_1 * TE + K_2 * TM, 0.0)
+    T = jnp.maximum(TE + TM, 1e-140)
+    D = jnp.maximum(K_3 * T4, 0.0)
+    c = K_3 * jnp.maximum(C - T, 0.0)
+    q = 1.0 + D - c
+    m = jnp.abs(q) + jnp.sqrt(q * q + 4.0 * c)
+    w = 1.0 + D * jnp.where(q < 0.0, 2.0 / (m + 2.0), m / (m + 2.0 * c))
+    g = w * S
+    q = w * T + S * (T - C)
+    r = C * T
+    m = jnp.abs(q) + jnp.sqrt(q * q + 4.0 * g * r)
+    return jnp.where(q < 0.0, m, 2.0 * r) / jnp.where(q < 0.0, 2.0 * g, m)
+
+
+def _products(x, K_1, K_2, K_3):
     a, b, d = 1.0 + K_1 * x, 1.0 + K_2 * x, 1.0 + K_3 * x
-    bd, ad, ab = b * d, a * d, a * b
-    return bd, ad, ab, ab * d, A * bd, B * ad, D * ab
+    return a * b * d, b * d, a * d, a * b
 
 
-def _fit(s, w, e, C):
-    q = w + s * s - e * C
-    root = jnp.sqrt(q * q + 4.0 * e * w * C)
-    above = jnp.where(q >= 0.0, 2.0 * C * w, root - q)
-    return above / jnp.where(q >= 0.0, q + root, 2.0 * e)
+def _householder(x, T4, TE, TM, C, K_1, K_2, K_3):
+    P, p, q, r = _products(x, K_1, K_2, K_3)
+    p, q, r = K_1 * p, K_2 * q, K_3 * r
+    A, B, D = TE * p, TM * q, T4 * r
+    s = P + (A + B + D)
+    A, B, D = A * p, B * q, D * r
+    e = A + B + D
+    A, B, D = A * p, B * q, D * r
+    u = A + B + D
+    v = A * p + B * q + D * r
+    f = x * s - C * P
+    slope = P * s - x * e
+    bend = f * (P * e - x * u)
+    n = slope * slope + bend
+    return f * P * n / (slope * (n + bend) + f * f * (P * u - x * v))
 
 
-def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
-    """Return C*, eq. (2.4)."""
-    C = jnp.minimum(C, 1e20)
-    A, B, D = K_1 * TE, K_2 * TM, K_3 * T4
-    s = A + B + D
-    x = _fit(s, s + 1e-140, A * K_1 + B * K_2 + D * K_3, C)
-    for _ in range(FITS):
-        bd, ad, ab, _, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
-        s = Ab + Ba + Da
-        Ab, Ba, Da = Ab * bd, Ba * ad, Da * ab
-        x = _fit(s, Ab + Ba + Da + 1e-140, Ab * K_1 + Ba * K_2 + Da * K_3, C)
-    for _ in range(HALLEY_STEPS):
-        bd, ad, ab, abd, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
-        g = x * (abd + (Ab + Ba + Da)) - C * abd
-        Ab, Ba, Da = Ab * bd, Ba * ad, Da * ab
-        slope = abd * abd + (Ab + Ba + Da)
-        bend = Ab * bd * K_1 + Ba * ad * K_2 + Da * ab * K_3
-        x = jnp.maximum(x - g * slope * abd / (slope * slope + g * bend), 0.25 * x)
-    bd, ad, ab, abd, Ab, Ba, Da = _terms(x, A, B, D, K_1, K_2, K_3)
-    g = x * (abd + (Ab + Ba + Da)) - C * abd
-    return x - g * abd / (abd * abd + (Ab * bd + Ba * ad + Da * ab))
+def binding_equilibrium(T4, TE, TM, C, K_1, K_2, K_3):
+    """Return C*, eq. (2.4), and the free fractions of TE, TM and T4."""
+    C = jnp.minimum(C, 1e16)
+    x = _first_root(T4, TE, TM, C, K_1, K_2, K_3)
+    x = x - _householder(x, T4, TE, TM, C, K_1, K_2, K_3)
+    x = x - _householder(x, T4, TE, TM, C, K_1, K_2, K_3)
+    P, a, b, d = _products(x, K_1, K_2, K_3)
+    p, q, r = K_1 * a, K_2 * b, K_3 * d
+    A, B, D = TE * p, TM * q, T4 * r
+    s = P + (A + B + D)
+    slope = P * s - x * (A * p + B * q + D * r)
+    f = x * s - C * P
+    R = 1.0 / (P * slope)
+    per_P = slope * R
+    correction = f * (P * P) * R
+    moved = correction * per_P
+    a, b, d = a * per_P, b * per_P, d * per_P
+    return x - correction, a + a * (p * moved), b + b * (q * moved), d + d * (r * moved)
 
 
 def right_hand_side(t, u, p):
@@ -71,8 +91,7 @@ def right_hand_side(t, u, p):
     inhibition = v.K_Tr * per_Tr
     Ig = (v.lambda_Ig_TE * TE + v.lambda_Ig_T4 * T4) * (inhibition + K_Tb * per_Tb)
     # eqs. (2.1)-(2.9)
-    x = free_tumor_cells(T4, TE, TM, C, v.K_1, v.K_2, v.K_3)
-    a, b, d = _reciprocals(1.0 + v.K_1 * x, 1.0 + v.K_2 * x, 1.0 + v.K_3 * x)
+    x, a, b, d = binding_equilibrium(T4, TE, TM, C, v.K_1, v.K_2, v.K_3)
     D = 1.0 + v.K_1 * TE * a + v.K_2 * TM * b + v.K_3 * T4 * d + v.K_1 * C
     q = v.K_2 * x * b
     K_TM = v.K_TM0 + v.K_TM1 * q

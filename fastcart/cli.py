@@ -31,7 +31,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         print(f"fastcart: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("\nfastcart: interrupted; no output file was written.", file=sys.stderr)
+        kept = "no output file was written"
+        if hasattr(options, "resume"):
+            kept = f"what is finished is kept in {options.out}; go on with --resume"
+        print(f"\nfastcart: interrupted; {kept}.", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()

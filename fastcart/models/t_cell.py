@@ -139,16 +139,19 @@ def _cells(y, given, B, to_X, born, p):
 
 
 @njit
-def _tags(x, tags, h, D, B, born):
-    """Derivatives of the shadow states: sums of generations G, cells with an E ancestor U, with M or E W."""
+def _tags(x, tags, h, D, B, born, divisions):
+    """Derivatives of the shadow states: sums of generations G, cells with an E ancestor U, with M or E W.
+
+    ``divisions`` is the generation of the cells ``born``.
+    """
     S, C, M, E = x
     G_S, G_C, G_M, G_E = _carried(tags[0], tags[1], tags[2], tags[3], B)
     g_S, g_C, g_M, g_E = _carried(S, C, M, E, D)
     U_S, U_C, U_M, _ = _carried(tags[4], tags[5], tags[6], E, B)
     W_S, W_C, _, _ = _carried(tags[7], tags[8], M, E, B)
     return (
-        born[0] + G_S + g_S + 2.0 * h[0] * S, born[1] + G_C + g_C + 2.0 * h[1] * C,
-        born[2] + G_M + g_M + 2.0 * h[2] * M, born[3] + G_E + g_E + 2.0 * h[3] * E,
+        divisions * born[0] + G_S + g_S + 2.0 * h[0] * S, divisions * born[1] + G_C + g_C + 2.0 * h[1] * C,
+        divisions * born[2] + G_M + g_M + 2.0 * h[2] * M, divisions * born[3] + G_E + g_E + 2.0 * h[3] * E,
         U_S, U_C, U_M, W_S, W_C,
     )  # fmt: skip
 
@@ -218,9 +221,78 @@ def _right_hand_side(vaccine: bool, treatment: bool, shadows: bool) -> Callable:
         D, B, to_X = _arrows(y[7], p)
         born = _first_daughters(y[0], y[7], p)
         cells = _cells(y[:8], given(y, p), B, to_X, born, p)
-        return cells + given_changes(y, p) + _tags(y[1:5], y[first:], p[25:29], D, B, born)
+        return cells + given_changes(y, p) + _tags(y[1:5], y[first:], p[25:29], D, B, born, 1.0)
 
     return rhs_with_shadows if shadows else rhs
+
+
+# Blasts: an activated naive cell divides so many times by itself, whatever the drive, before its daughters take
+# their first fates. The rate rho_B is the last parameter.
+BLASTS = 11
+
+
+@njit
+def _programme(N, drive, B, p):
+    """Derivatives of the blasts, stage by stage."""
+    r = p[-1]
+    d = r + r
+    return (
+        p[2] * drive * N - r * B[0], d * B[0] - r * B[1], d * B[1] - r * B[2], d * B[2] - r * B[3],
+        d * B[3] - r * B[4], d * B[4] - r * B[5], d * B[5] - r * B[6], d * B[6] - r * B[7],
+        d * B[7] - r * B[8], d * B[8] - r * B[9], d * B[9] - r * B[10],
+    )  # fmt: skip
+
+
+@njit
+def _daughters_of_blasts(last, drive, p):
+    """Return the cells per day that the last blasts send to S, C, M and E."""
+    flo_S, flo_C, flo_M, flo_E, fhi_S, fhi_C, fhi_M, fhi_E = p[37:45]
+    J = 1.0 - drive
+    born = 2.0 * p[-1] * last
+    return (
+        born * (J * flo_S + drive * fhi_S), born * (J * flo_C + drive * fhi_C),
+        born * (J * flo_M + drive * fhi_M), born * (J * flo_E + drive * fhi_E),
+    )  # fmt: skip
+
+
+def _right_hand_side_with_blasts(vaccine: bool, treatment: bool, shadows: bool) -> Callable:
+    """Make the right-hand side for one set of states, with a division programme of the naive cells."""
+    extra, given, given_changes = _INPUTS[vaccine, treatment]
+    at = _CELLS + extra
+    first = at + BLASTS
+
+    @njit
+    def rhs(t, y, p):
+        _, B, to_X = _arrows(y[7], p)
+        blasts = y[at:first]
+        born = _daughters_of_blasts(blasts[10], y[7], p)
+        cells = _cells(y[:8], given(y, p), B, to_X, born, p)
+        return cells + given_changes(y, p) + _programme(y[0], y[7], blasts, p)
+
+    @njit
+    def rhs_with_shadows(t, y, p):
+        D, B, to_X = _arrows(y[7], p)
+        blasts = y[at:first]
+        born = _daughters_of_blasts(blasts[10], y[7], p)
+        cells = _cells(y[:8], given(y, p), B, to_X, born, p)
+        chain = _programme(y[0], y[7], blasts, p)
+        tags = _tags(y[1:5], y[first:], p[25:29], D, B, born, 11.0)
+        return cells + given_changes(y, p) + chain + tags
+
+    return rhs_with_shadows if shadows else rhs
+
+
+def _observe_blasts(at: int) -> Callable:
+    """Make the observables: blasts are T cells too."""
+
+    @njit
+    def observe(t, y, p):
+        T = y[1] + y[2] + y[3] + y[4] + y[5]
+        for k in range(at, at + BLASTS):
+            T += y[k]
+        return math.log(max(y[6], 5e-324)), T
+
+    return observe
 
 
 @njit
@@ -240,6 +312,7 @@ def t_cell(
     shadows: bool | str = False,
     vaccine: bool | str = False,
     treatment: bool | str = False,
+    blasts: bool | str = False,
 ) -> Model:
     """Build the T-cell model.
 
@@ -259,6 +332,9 @@ def t_cell(
     treatment : bool
         Add the state ``drug``: a dose of 1 stops the growth of A, which is then lost with ``k_drug``. The
         scenario ``brief`` has it.
+    blasts : bool
+        A division programme of the cell itself: an activated naive cell divides 11 times at the rate ``rho_B``
+        whatever the drive, before its daughters take their first fates. Mends F16; not the reference.
 
     Returns
     -------
@@ -273,29 +349,37 @@ def t_cell(
     tagged = _switch("shadows", shadows)
     with_vaccine = _switch("vaccine", vaccine)
     treated = _switch("treatment", treatment) or story.treatment
+    programmed = _switch("blasts", blasts)
     values = _values(theory, story)
     extra = []
     if with_vaccine:
         extra.append(State("V", "antigen", 0.0, log=True, description="vaccine antigen, given by doses"))
     if treated:
         extra.append(State("drug", "", 0.0, description="1 after a dose of 1: treatment against the antigen"))
+    observe, rhs = _observe, _right_hand_side
+    if programmed:
+        observe, rhs = _observe_blasts(_CELLS + len(extra)), _right_hand_side_with_blasts
+        extra += [
+            State(f"B{k}", "cells", 0.0, scale=story.scale, description=f"blasts, stage {k}")
+            for k in range(1, BLASTS + 1)
+        ]
     if tagged:
         extra += [_shadow(name, story.scale) for name in SHADOWS]
     return Model(
         name="t_cell",
         states=(*_states(values, story.scale), *extra),
-        parameters=parameters(values, vaccine=with_vaccine, treatment=treated),
-        rhs=_right_hand_side(with_vaccine, treated, tagged),
+        parameters=parameters(values, vaccine=with_vaccine, treatment=treated, blasts=programmed),
+        rhs=rhs(with_vaccine, treated, tagged),
         t_end=story.t_end,
         observables=_OBSERVABLES,
-        observe=_observe,
+        observe=observe,
         burden="A",
         constraints=[Sum(names) for _, names in sums()],
         doc=_DOC.format(preset=theory.name, theory=theory.theory, scenario=story.name),
         references=("Specification and sources: see the sources of the parameters",),
         options={
             "preset": theory.name, "scenario": story.name, "shadows": tagged, "vaccine": with_vaccine,
-            "treatment": treated,
+            "treatment": treated, "blasts": programmed,
         },
     )  # fmt: skip
 

@@ -72,6 +72,7 @@ _KINETICS = {
 _VACCINE = (
     ("d_V", 0.5, _RATE, 0, _INFINITY, "assumed", "decay of vaccine antigen"),
 )  # fmt: skip
+_BLASTS = (("rho_B", 2.8, _RATE, 0, _INFINITY, "assumed; within Bocharov 2015", "division of blasts"),)
 _TREATMENT = (
     ("k_drug", 10.0, _RATE, 0, _INFINITY, "brief scenario", "loss of antigen under full treatment"),
 )  # fmt: skip
@@ -98,15 +99,17 @@ def _source_of_naive(values: Mapping[str, Any]) -> Any:
     return values["d_N"] * values["N"]
 
 
-def parameters(values: Mapping[str, float], *, vaccine: bool, treatment: bool) -> tuple[Parameter, ...]:
+def parameters(
+    values: Mapping[str, float], *, vaccine: bool, treatment: bool, blasts: bool = False
+) -> tuple[Parameter, ...]:
     """Return all parameters with the defaults ``values`` (of a preset and a scenario).
 
     Parameters
     ----------
     values : mapping of str to float
         Every topology value; kinetic rates where they differ from the common ones.
-    vaccine, treatment : bool
-        Whether the parameters of these inputs belong to the model.
+    vaccine, treatment, blasts : bool
+        Whether the parameters of these parts belong to the model.
     """
     result = [_parameter(row, values) for row in _COMMON]
     source_of_naive = values.get("s_N", _source_of_naive)
@@ -144,6 +147,7 @@ def parameters(values: Mapping[str, float], *, vaccine: bool, treatment: bool) -
                           description=f"conversion of {arrow[0]} to {arrow[1]} {text}")
             )  # fmt: skip
     inputs = [*(_VACCINE if vaccine else ()), *(_TREATMENT if treatment else ())]
+    inputs += _BLASTS if blasts else ()
     return tuple(result + [_parameter(row, values) for row in inputs])
 
 

@@ -12,7 +12,7 @@ import pandas as pd
 
 from fastcart.checks import is_whole
 from fastcart.errors import InputError, nearest
-from fastcart.model import Model
+from fastcart.model import Model, Observable, State
 from fastcart.plotting import new_figure, save_figure, style
 from fastcart.studies.manifest import read_manifest
 
@@ -199,13 +199,14 @@ def _units(model: Model | None) -> dict[str, str]:
     """Return the units of the columns that a model knows."""
     if model is None:
         return {}
-    units = {item.name: item.unit for item in (*model.items, *model.observables)}
+    units = {item.name: item.unit for item in model.items}
     for times in ("pfs", "progression", "t_nadir", "t_reached"):
         units[times] = f"{model.time_unit}s"
     if model.burden is not None:
         units["nadir"] = units["final"] = units[model.burden]
     units |= {f"final_{state.name}": state.unit for state in model.states}
-    for item in (*model.states, *model.observables):
+    watched: list[State | Observable] = [*model.states, *model.observables]
+    for item in watched:
         units[f"peak_{item.name}"] = item.unit
         units[f"t_peak_{item.name}"] = f"{model.time_unit}s"
         units[f"auc_{item.name}"] = f"{item.unit} {model.time_unit}"

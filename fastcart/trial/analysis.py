@@ -168,7 +168,9 @@ def risk_difference(
     bounded = low > 0 or high < 0
     first, last = sorted((1 / low, 1 / high)) if bounded else (np.nan, np.nan)
     needed = 1 / difference if difference else np.inf
-    rows.append(_row("number needed", needed, first, last, p, "inverse of the risk difference"))
+    rows.append(
+        _row("number needed", needed, first, last, p, "1 / risk difference; negative: fewer events treated")
+    )
     return rows
 
 

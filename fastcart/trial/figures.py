@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastcart.trial.run import TrialResult
 
 DPI = 200
+_COINCIDE = 0.4  # points; arms that lie nearer share a label
 ENDPOINT_NAMES = {
     "CR28": "CR on day 28",
     "CR90": "CR within 90 days",
@@ -122,9 +123,7 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
     figure = plotting.new_figure(7.2, 3.6)
     panels = figure.subplots(1, 2)
     scan = result.frontier.sort_values("dose")
-    colors = plotting.ordered_colors(len(result.arms))
-    markers = "osD^vP*Xh<>p"
-    for axes, letter, endpoint, title, label in (
+    for axes, letter, endpoint, title, ylabel in (
         (panels[0], "a", "CR90", "Remission", "CR within 90 days (%)"),
         (panels[1], "b", "EFS730", "Event-free survival", "Event-free at 24 months (%)"),
     ):
@@ -136,22 +135,32 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
                     f"{dose:.0e}".replace("e+0", "e").replace("e+", "e"), (x[k], y[k]), xytext=(5, -8),
                     textcoords="offset points", fontsize=6, color=plotting.GREY,
                 )  # fmt: skip
-        for k, name in enumerate(result.arms.index):
-            place = 100 * result.arms.loc[name, ["crs3", endpoint]].to_numpy(dtype=np.float64)
-            axes.plot(
-                place[0], place[1], markers[k % len(markers)], color=colors[k],
-                label=name, markersize=5, markeredgecolor="white", markeredgewidth=0.4, linestyle="none",
+        places = 100 * result.arms[["crs3", endpoint]].to_numpy(dtype=np.float64)
+        axes.plot(places[:, 0], places[:, 1], "o", color=plotting.RED, markersize=4, label="arm")
+        for label, place in _labels(list(result.arms.index), places):
+            axes.annotate(
+                label, place, xytext=(-4, 4), textcoords="offset points", fontsize=7, ha="right",
+                color=plotting.RED,
             )  # fmt: skip
-        plotting.panel(axes, letter, title, "CRS of grade ≥ 3 (%)", label)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(),
-        loc="outside lower center",
-        ncols=min(10, 1 + len(result.arms)),
-    )
+        plotting.panel(axes, letter, title, "CRS of grade ≥ 3 (%)", ylabel)
+    panels[0].legend(loc="lower right")
     table = result.isotoxic.reset_index()[
         ["arm", "crs3", "dose", "frontier_CR90", "gain_CR90", "frontier_EFS730", "gain_EFS730"]
     ]
     return figure, table
+
+
+def _labels(names: list[str], places: np.ndarray) -> list[tuple[str, np.ndarray]]:
+    """Return a label for each place; arms that coincide share one."""
+    labels: list[tuple[str, np.ndarray]] = []
+    for name, place in zip(names, places, strict=True):
+        for k, (other, there) in enumerate(labels):
+            if np.abs(place - there).max() < _COINCIDE:
+                labels[k] = (f"{other}, {name}", there)
+                break
+        else:
+            labels.append((name, place))
+    return labels
 
 
 def kaplan_meier_figure(
@@ -260,8 +269,9 @@ def power_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         same = name == result.spec.control.name
         plotting.panel(axes, "", f"{name} (type I error)" if same else f"{name} against control", "", "")
         axes.set_ylim(-0.03, 1.03)
-    for axes in panels[-1]:
-        axes.set_xlabel("Patients per arm")
+    for axes in panels.ravel()[max(0, len(names) - columns) : len(names)]:
+        axes.set_xlabel("Patients per arm")  # the lowest panel of each column
+        axes.tick_params(labelbottom=True)
     figure.supylabel("Share of trials with significance", fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))

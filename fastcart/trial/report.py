@@ -209,7 +209,7 @@ def _verdict(result: TrialResult, name: str) -> str:
         f"{_percent(control['EFS730'])}. "
     )
     names = [f"gain_EFS730{end}" for end in ("_low", "_high", "")]
-    low, high, gain = row[names].to_numpy(dtype=np.float64).tolist()
+    low, high, gain = (float(value) for value in row[names].to_numpy(dtype=np.float64))
     if math.isnan(low):
         return text + "No single dose that was scanned has the same rate of severe CRS."
     text += f"A single dose of {row['dose']:.2g} cells has the same rate of severe CRS; against it "

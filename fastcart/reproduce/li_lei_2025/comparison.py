@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from fastcart.reproduce.li_lei_2025.published_values import Published
+from fastcart.reproduce.li_lei_2025.published_values import TEXT, Published
 
 
 @dataclass(frozen=True)
@@ -94,6 +95,26 @@ def number_row(
         format_number(accurate, digits),
         agrees,
     )
+
+
+def range_row(
+    quantity: str,
+    unit: str,
+    published: tuple[float, float] | None,
+    reproduced: np.ndarray,
+    accurate: np.ndarray,
+) -> Row:
+    """Compare a range; the text gives its ends in steps of five, so within half of that it agrees."""
+
+    def shown(values: np.ndarray) -> str:
+        return f"{values.min():.1f} to {values.max():.1f}"
+
+    stated, source, agrees = "not stated", "", ""
+    if published is not None:
+        low, high = published
+        stated, source = f"{low:g} to {high:g}", TEXT
+        agrees = verdict(bool(reproduced.min() > low - 2.5 and reproduced.max() < high + 2.5))
+    return Row(quantity, unit, stated, source, shown(reproduced), shown(accurate), agrees)
 
 
 def verdict(same: bool, erratum: int | None = None) -> str:

@@ -20,6 +20,10 @@ _MODULES = {
     4: "fastcart.reproduce.li_lei_2025.figure4",
     5: "fastcart.reproduce.li_lei_2025.figure5",
     6: "fastcart.reproduce.li_lei_2025.figure6",
+    7: "fastcart.reproduce.li_lei_2025.figure7",
+    8: "fastcart.reproduce.li_lei_2025.figure8",
+    9: "fastcart.reproduce.li_lei_2025.figure9",
+    10: "fastcart.reproduce.li_lei_2025.figure10",
 }
 FIGURES = tuple(_MODULES)
 REPORT = "report.md"

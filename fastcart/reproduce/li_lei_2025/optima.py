@@ -27,7 +27,7 @@ FIGURE_8_BURDEN = FIGURE_8_START["C"]
 LIMITS = (1e3, 2e7)  # stated limits of each subtype
 FRONT_BURDENS = (FIGURE_8_BURDEN, 3e6, 6e6)
 _GUIDES = 11  # burdens that are searched for longer first; their optima start all others
-_ROUNDS = 4  # rounds in which all burdens are searched
+_ROUNDS = 3  # rounds in which all burdens are searched
 _NEIGHBOURS = 11  # burdens that one learns from before each round
 
 PROTOCOL = "published protocol"
@@ -50,8 +50,8 @@ class Optima:
     Parameters
     ----------
     doses : dict of str to DataFrame
-        By `PROTOCOL`, `BOX` and `LIMITED`: ``C`` and the subtypes, a row for each burden; the first row is the
-        burden of Figure 8.
+        By `PROTOCOL`, `BOX` and `LIMITED`: ``C`` and the subtypes, a row for each burden; the first row is
+        the burden of Figure 8.
     control_peak : float
         Peak IL-6 of the control of Figure 5 (ng/ml).
     front : DataFrame
@@ -146,7 +146,7 @@ def _optima(threads: int | None, progress: bool | None) -> Optima:
 
 
 def _subtypes() -> dict[str, tuple[float, float, str]]:
-    return {name: (*LIMITS, "log") for name in SUBTYPES}
+    return dict.fromkeys(SUBTYPES, (*LIMITS, "log"))
 
 
 def _constraints(peak: float) -> list[str]:
@@ -183,7 +183,7 @@ def _limited(rows: pd.DataFrame, peak: float, options: Mapping[str, Any]) -> tup
 def _best_of_neighbours(
     rows: pd.DataFrame, found: pd.DataFrame, peak: float, threads: int | None
 ) -> tuple[pd.DataFrame, int]:
-    """Return for each burden the best of the doses found for the burdens next to it, and the solves it took."""
+    """Return for each burden the best of the doses found for burdens next to it, and the solves it took."""
     apart = np.abs(rows["C"].to_numpy()[:, None] - found["C"].to_numpy())
     near = np.argsort(apart, axis=1, kind="stable")[:, :_NEIGHBOURS]
     doses = found[list(SUBTYPES)].iloc[near.ravel()].reset_index(drop=True)

@@ -137,7 +137,7 @@ OPTIMISED_DAY_50 = {
     "M": Published(190.72, 5),
 }
 
-# Figure 10: range of the PFS (days) with doses averaged over burdens, and with random proportions; proportions
+# Figure 10: range of the PFS (days) with averaged doses and with random proportions; range of proportions
 AVERAGED_PFS_RANGE = (70.0, 100.0)
 RANDOM_PFS_RANGE = (65.0, 100.0)
 PROPORTION_RANGES = {

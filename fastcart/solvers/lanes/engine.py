@@ -17,7 +17,7 @@ from fastcart.solvers.lanes import explicit, rosenbrock
 from fastcart.solvers.lanes.driver import EMPTY
 from fastcart.solvers.lanes.evaluate import evaluation
 from fastcart.solvers.lanes.extinction import groups
-from fastcart.solvers.lanes.layout import LANES, offsets
+from fastcart.solvers.lanes.layout import LANES, aligned_rows, offsets
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.quantities import looks
 from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
@@ -112,7 +112,7 @@ def solve_chunk(
     control = np.zeros(2, dtype=np.int64)
 
     def run(a: int, b: int) -> None:
-        buffers = np.zeros((2, at.total + method.work(n)))
+        buffers = aligned_rows(2, at.total + method.work(n))
         buffers[:, at.tolerance : at.limits] = tolerance.ravel()
         buffers[:, at.limits : at.control] = limits
         buffers[:, at.control : at.total] = method.exponents

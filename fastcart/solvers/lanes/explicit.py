@@ -17,6 +17,7 @@ from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.evaluate import LANES
 from fastcart.solvers.lanes.layout import Offsets, offsets
 from fastcart.solvers.lanes.pointer import STEP_SIGNATURE, evaluate
+from fastcart.solvers.lanes.sums import error_sums, stage_input
 from fastcart.solvers.tableaus.base import ExplicitTableau
 
 INLINED: dict[str, Any] = {**INNER, "forceinline": True}
@@ -46,8 +47,7 @@ def begin(Q, o):
 def step_function(tableau: ExplicitTableau, n: int, m: int) -> Any:
     """Compile one step of a method for models of ``n`` states and ``m`` parameters.
 
-    The sums over stages are written out with the tableau's numbers and constant offsets into one buffer,
-    one loop over lanes for each state and stage: no checks for overlap, no unknown strides.
+    The tableau's numbers and all offsets into the buffer are constants of the code.
 
     Returns
     -------
@@ -55,12 +55,34 @@ def step_function(tableau: ExplicitTableau, n: int, m: int) -> Any:
         ``f(ev, buffer, burden)``: address of the right-hand side; the buffer of `layout.offsets`; the
         state whose course is watched, -1 for none.
     """
-    function = from_source(
-        _source(tableau, n, m),
-        "explicit_step",
-        {"carray": carray, "begin": begin, "accept": accept, "combine": combine, "evaluate": evaluate},
-    )
+    at = offsets(n, m, len(tableau.c) + tableau.extra_stages)
+    names = {"carray": carray, "begin": begin, "accept": accept, "combine": combine, "evaluate": evaluate}
+    function = from_source(_source(tableau, n, m, at), "explicit_step", names | _sums(tableau, n, m, at))
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
+
+
+def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets) -> dict[str, Any]:
+    """Return what a step calls: the sum before each evaluation, and that of the error."""
+    L, size, stages = LANES, n * LANES, len(tableau.c)
+    places = [at.K + s * size for s in range(stages)]
+    evaluated, h = at.W + (2 * n + 1 + m) * L, at.Q + q.H_USED * L
+    functions = {}
+    for s in range(1, stages):
+        functions[f"input_{s}"] = stage_input(
+            tableau.A[s, :s].tolist(), places[:s], size=size, start=at.U, time=at.Q + q.T * L, step=h,
+            out=at.W, node=float(tableau.c[s]),
+            fresh=(evaluated, places[s - 1]) if s > 1 else None,
+            same=(at.Q + q.ACCEPTED * L, places[-1], places[0]) if s == 1 else None,
+        )  # fmt: skip
+    estimates = [(q.ERROR, tableau.error)]
+    if tableau.error_low is not None:
+        estimates.append((q.SECOND, tableau.error_low))
+    functions["errors"] = error_sums(
+        [weights.tolist() for _, weights in estimates], places, states=n, old=at.U, new=at.W,
+        tolerance=at.tolerance, step=h, out=[at.Q + row * L for row, _ in estimates],
+        fresh=(evaluated, places[-1]),
+    )  # fmt: skip
+    return functions
 
 
 def weighted_sum(weights: np.ndarray, stage: int, size: int) -> str:
@@ -69,51 +91,14 @@ def weighted_sum(weights: np.ndarray, stage: int, size: int) -> str:
     return " + ".join(terms) or "0.0"
 
 
-def _source(tableau: ExplicitTableau, n: int, m: int) -> str:
-    L, size, stages = LANES, n * LANES, len(tableau.c)
-    at = offsets(n, m, stages + tableau.extra_stages)
-    W, Q, U, K = at.W, at.Q, at.U, at.K
-    F, h, t = W + (2 * n + 1 + m) * L, Q + q.H_USED * L, Q + q.T * L
-    last = K + (stages - 1) * size
-    lines = [
-        *step_header("explicit_step", at).splitlines(),
-        "    for i in range(n):",
-        f"        b = i * {L}",
-        f"        for l in range({L}):",
-        f"            fresh = B[{Q + q.ACCEPTED * L} + l] != {q.ACCEPTED_STEP!r}",
-        f"            B[{K} + b + l] = B[{K} + b + l] if fresh else B[{last} + b + l]",
-    ]
-    for s in range(1, stages):
-        lines += [
-            "    for i in range(n):",
-            f"        b = i * {L}",
-            f"        for l in range({L}):",
-            f"            total = {weighted_sum(tableau.A[s], K, size)}",
-            f"            B[{W} + b + l] = B[{U} + b + l] + B[{h} + l] * total",
-            f"    for l in range({L}):",
-            f"        B[{W + n * L} + l] = B[{t} + l] + {float(tableau.c[s])!r} * B[{h} + l]",
-            "    evaluate(ev, B)",
-            f"    for k in range({size}):",
-            f"        B[{K + s * size} + k] = B[{F} + k]",
-        ]
-    for row, weights in ((q.ERROR, tableau.error), (q.SECOND, tableau.error_low)):
-        if weights is not None:
-            e_row = Q + row * L
-            lines += [
-                f"    for l in range({L}):",
-                f"        B[{e_row} + l] = 0.0",
-                "    for i in range(n):",
-                f"        b = i * {L}",
-                f"        absolute = B[{at.tolerance} + i]",
-                f"        relative = B[{at.tolerance + n} + i]",
-                f"        for l in range({L}):",
-                f"            scale = absolute + relative * max(abs(B[{U} + b + l]), abs(B[{W} + b + l]))",
-                f"            e = B[{h} + l] * ({weighted_sum(weights, K, size)}) / scale",
-                f"            B[{e_row} + l] += e * e",
-            ]
+def _source(tableau: ExplicitTableau, n: int, m: int, at: Offsets) -> str:
+    lines = step_header("explicit_step", at).splitlines()
+    for s in range(1, len(tableau.c)):
+        lines += [f"    input_{s}(B_)", "    evaluate(ev, B)"]
+    lines.append("    errors(B_)")
     if tableau.error_low is not None:
-        lines.append(f"    combine(B, {Q})")
-    lines += step_footer(at, n, last).splitlines()
+        lines.append(f"    combine(B, {at.Q})")
+    lines += step_footer(at, n, at.K + (len(tableau.c) - 1) * n * LANES).splitlines()
     return "\n".join(lines)
 
 

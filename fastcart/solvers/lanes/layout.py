@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
 LANES = 64
 
 # rows of the buffer Q: one number per lane each
@@ -84,3 +86,15 @@ def offsets(states: int, parameters: int, stages: int) -> Offsets:
     for size in sizes:
         places.append(places[-1] + size)
     return Offsets(*places)
+
+
+def aligned_rows(count: int, size: int) -> np.ndarray:
+    """Return ``count`` rows of ``size`` zeros, each from a multiple of 64 bytes on.
+
+    A vector that spans two lines of the cache takes twice as long to load; NumPy aligns to 16 bytes.
+    """
+    line = 64 // np.dtype(float).itemsize
+    padded = -(-size // line) * line
+    room = np.zeros(count * padded + line)
+    first = -room.ctypes.data % 64 // room.itemsize
+    return room[first : first + count * padded].reshape(count, padded)[:, :size]

@@ -1,0 +1,178 @@
+"""Figure 7 of Li & Lei 2025: doses for 400 tumor burdens, as published and truly optimal."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart import plotting
+from fastcart.reproduce.li_lei_2025 import drawing, optima
+from fastcart.reproduce.li_lei_2025 import published_values as paper
+from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, format_number, number_row, range_row
+from fastcart.reproduce.li_lei_2025.plans import SUBTYPES
+from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs, solve_both
+
+FILES = ("figure7.png", "figure7_doses.csv", "figure7_front.csv", "figure7_unlimited.csv")
+PROTOCOLS = {
+    optima.PROTOCOL: plotting.BLACK,
+    optima.BOX: plotting.ORANGE,
+    optima.LIMITED: plotting.BLUE,
+}
+_CAPTION = (
+    "Doses for 400 tumor burdens. (a)-(f) Total dose and doses of the subtypes. (g) PFS, accurate. (h) "
+    "Among doses within the stated limits, with a total of at most the published protocol's and a peak of "
+    "IL-6 of at most the control's, those of which none is better in PFS, total dose and peak IL-6 "
+    "together; one line for each of three burdens, coloured by peak IL-6. Black: what the authors' program "
+    "does, the best of 100 random doses in a box; orange: the optimum in the same box; blue: the optimum "
+    "within the limits of (h)."
+)
+_PANELS = (
+    ("b", "T4", "CD4+", "$T_4$ (cells)"),
+    ("c", "TP", "Pre-CD8+", "$T_P$ (cells)"),
+    ("d", "TE", "Effector", "$T_E$ (cells)"),
+    ("e", "TM", "Memory", "$T_M$ (cells)"),
+    ("f", "Tr", "Regulatory", "$T_r$ (cells)"),
+)
+_BURDEN = "Tumor burden $C(0)$ ($10^6$ cells)"
+
+
+def make(*, threads: int | None = None, progress: bool | None = None) -> FigureResult:
+    """Optimise, solve, draw and compare Figure 7."""
+    found = optima.optima(threads=threads, progress=progress)
+    runs = dose_runs(found, threads=threads, progress=progress)
+    return FigureResult(
+        7,
+        "Doses for tumor burdens of 1e6 to 6e6 cells",
+        _CAPTION,
+        _draw(runs, found),
+        {
+            "figure7_doses.csv": runs.endpoints,
+            "figure7_front.csv": found.front,
+            "figure7_unlimited.csv": found.unlimited,
+        },
+        _rows(runs, found),
+        _notes(runs, found),
+    )
+
+
+def dose_runs(found: optima.Optima, *, threads: int | None = None, progress: bool | None = None) -> Runs:
+    """Solve the doses of all protocols for all burdens with both solutions."""
+    table = pd.concat([doses.assign(protocol=name) for name, doses in found.doses.items()], ignore_index=True)
+    table["total"] = table[list(SUBTYPES)].sum(axis=1)
+    return solve_both("li_lei", table, threads=threads, progress=progress)
+
+
+def _pfs(runs: Runs, solution: str, protocol: str) -> np.ndarray:
+    ends = runs.ends(solution)
+    return ends.loc[ends["protocol"] == protocol, "pfs"].to_numpy()
+
+
+def _rows(runs: Runs, found: optima.Optima) -> list[Row]:
+    both = (PUBLISHED, ACCURATE)
+    published = [_pfs(runs, solution, optima.PROTOCOL) for solution in both]
+    rows = [range_row("(g) PFS of the published protocol", "days", paper.OPTIMISED_PFS_RANGE, *published)]
+    for protocol in (optima.BOX, optima.LIMITED):
+        rows.append(range_row(f"(g) PFS, {protocol}", "days", None, *(_pfs(runs, s, protocol) for s in both)))
+    for protocol in PROTOCOLS:
+        values = [float(_pfs(runs, solution, protocol)[0]) for solution in both]
+        label = f"PFS at C = {format_number(optima.FIGURE_8_BURDEN)}, {protocol}"
+        rows.append(number_row(label, "days", None, *values, digits=6))
+    gains = [float((_pfs(runs, s, optima.BOX) - _pfs(runs, s, optima.PROTOCOL)).mean()) for s in both]
+    rows.append(
+        number_row("mean gain in the box over the published protocol", "days", None, *gains, digits=3)
+    )
+    ends = runs.ends(ACCURATE)
+    for protocol in PROTOCOLS:
+        chosen = ends[ends["protocol"] == protocol]
+        share = float((chosen["total"] / chosen["C_0"]).median())
+        rows.append(number_row(f"(a) median of total dose / C, {protocol}", "", None, share, share, digits=3))
+    return rows
+
+
+def _notes(runs: Runs, found: optima.Optima) -> list[str]:
+    low, high = (format_number(limit) for limit in optima.LIMITS)
+    solves = sum(found.solves.values())
+    unlimited = found.unlimited
+    worst = float((_pfs(runs, ACCURATE, optima.LIMITED) - _pfs(runs, ACCURATE, optima.PROTOCOL)).min())
+    return [
+        f"Published protocol: {optima.PARTICLES} random doses for each burden in a box that is proportional "
+        "to it, the best kept, which is all that the authors' program does (erratum 6). Optimum: a "
+        f"particle swarm of {optima.PARTICLES} particles and {optima.ITERATIONS} iterations for each "
+        "burden, all burdens at once, judged by the accurate PFS.",
+        "The optimum in the box lies on its edge: PFS rises further outside of it.",
+        f"Inside the stated limits of {low} to {high} cells of each subtype the optimum is unbounded: for "
+        f"{len(unlimited)} of {len(unlimited)} burdens tried the swarm finds doses after which the tumor is "
+        "still at or below its start at the horizon, PFS "
+        f"{format_number(float(unlimited['objective'].min()))} days, censored (erratum 7). A longer horizon "
+        "would give a longer PFS; the number is no maximum. These doses make CAR-T cells grow without "
+        "limit in this model.",
+        "With the total dose limited to that of the published protocol and peak IL-6 to that of the "
+        f"control of Figure 5 ({format_number(found.control_peak, 4)} ng/ml), there is an optimum for every "
+        f"burden, and its PFS is at least {worst:.1f} days longer than that of the published protocol. It "
+        "gives few cells but more CD4+ cells: most pre-CD8+, memory and regulatory cells are at the lower "
+        "limit.",
+        "The published doses of larger burdens themselves exceed the control's peak of IL-6.",
+        f"Solves for this figure: {solves:,} patients.",
+    ]
+
+
+def _draw(runs: Runs, found: optima.Optima) -> Any:
+    with plotting.style():
+        figure = plotting.new_figure(7.2, 7.6)
+        axes = figure.subplots(3, 3)
+        ends = runs.ends(ACCURATE)
+        total = axes[0, 0]
+        plotting.panel(total, "a", "Total dose", _BURDEN, "Total (cells)")
+        _scatter(total, ends, "total")
+        for where, (letter, name, title, label) in zip(axes.flat[1:6], _PANELS, strict=True):
+            plotting.panel(where, letter, title, _BURDEN, label)
+            _scatter(where, ends, f"{name}_0")
+        for where in axes.flat[:6]:
+            where.set_yscale("log")
+        pfs = axes[2, 0]
+        plotting.panel(pfs, "g", "PFS", _BURDEN, drawing.PFS)
+        _scatter(pfs, ends, "pfs")
+        pfs.set_ylim(65, 125)
+        _draw_front(figure, axes[2, 1], found)
+        axes[2, 2].axis("off")
+        axes[2, 2].legend(handles=_handles(), loc="center", handlelength=1.2)
+    return figure
+
+
+def _scatter(axes: Any, ends: pd.DataFrame, column: str) -> None:
+    for protocol, color in PROTOCOLS.items():
+        chosen = ends[ends["protocol"] == protocol]
+        axes.plot(chosen["C_0"] / 1e6, chosen[column], ".", color=color, markersize=2.2, rasterized=True)
+    axes.set_xlim(0.8, 6.2)
+
+
+def _draw_front(figure: Any, axes: Any, found: optima.Optima) -> None:
+    plotting.panel(axes, "h", "Trade-off", "Total dose ($10^6$ cells)", drawing.PFS)
+    markers = dict(zip(optima.FRONT_BURDENS, "osD", strict=True))
+    front = found.front
+    peak = front["peak_I6"] * 1e4
+    for burden, marker in markers.items():
+        chosen = front["C"] == burden
+        drawn = axes.scatter(
+            front.loc[chosen, "total"] / 1e6, front.loc[chosen, "pfs"], c=peak[chosen], marker=marker, s=7,
+            cmap="viridis", vmin=peak.min(), vmax=peak.max(), linewidths=0, rasterized=True,
+        )  # fmt: skip
+    axes.set_xlim(left=0)
+    figure.colorbar(drawn, ax=axes, label="Peak IL-6 ($10^{-4}$ ng/ml)", shrink=0.9)
+
+
+def _handles() -> list[Any]:
+    from matplotlib.lines import Line2D
+
+    handles = [
+        Line2D([], [], color=color, linestyle="none", marker="o", markersize=3, label=protocol)
+        for protocol, color in PROTOCOLS.items()
+    ]
+    for burden, marker in zip(optima.FRONT_BURDENS, "osD", strict=True):
+        label = f"(h) C = {format_number(burden)}"
+        handles.append(
+            Line2D([], [], color=plotting.GREY, linestyle="none", marker=marker, markersize=3.5, label=label)
+        )
+    return handles

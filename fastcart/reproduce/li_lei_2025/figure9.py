@@ -1,0 +1,98 @@
+"""Figure 9 of Li & Lei 2025: killing rates after optimised doses, beside the control."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from fastcart import plotting
+from fastcart.models import get
+from fastcart.reproduce.li_lei_2025 import drawing
+from fastcart.reproduce.li_lei_2025 import published_values as paper
+from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, number_row, verdict
+from fastcart.reproduce.li_lei_2025.figure8 import DOSE, REGIMENS, regimen_handles, regimen_runs
+from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs
+
+FILES = ("figure9.png", "figure9_killing.csv")
+_CAPTION = (
+    "Killing rates of tumor cells by (a) effector and (b) CD4+ CAR-T cells, eqs. (3.4) and (3.5), after the "
+    "doses of Figure 8. Dotted: growth rate less death rate of a small tumor, λ_C - d_C, which killing must "
+    "exceed for the tumor to shrink. Lines: accurate; circles: published scheme."
+)
+_UNTIL = 120.0
+_PANELS = (("a", "killing_TE", "Effector CAR-T"), ("b", "killing_T4", "CD4+ CAR-T"))
+
+
+def make(*, threads: int | None = None, progress: bool | None = None) -> FigureResult:
+    """Solve, draw and compare Figure 9."""
+    runs = regimen_runs(threads=threads, progress=progress)
+    columns = ["solution", "regimen", "t", "killing_TE", "killing_T4"]
+    return FigureResult(
+        9,
+        "Killing rates",
+        _CAPTION,
+        _draw(runs),
+        {"figure9_killing.csv": runs.trajectories[columns].reset_index(drop=True)},
+        _rows(runs),
+    )
+
+
+def _growth() -> float:
+    """Return the net growth rate of a small tumor (1/day)."""
+    p = get("li_lei").default_parameters()
+    return p["lambda_C"] - p["d_C"]
+
+
+def _last_day(path: pd.DataFrame) -> float:
+    """Return the last day on which the effector cells kill faster than the tumor grows."""
+    return float(path.loc[path["killing_TE"] > _growth(), "t"].max())
+
+
+def _rows(runs: Runs) -> list[Row]:
+    paths = [
+        {name: runs.paths(solution, regimen=name) for name in REGIMENS} for solution in (PUBLISHED, ACCURATE)
+    ]
+    rows = []
+    for name in REGIMENS:
+        for column in ("killing_TE", "killing_T4"):
+            found = [float(path[name][column].max()) for path in paths]
+            rows.append(number_row(f"highest {column}, {name}", "1/day", None, *found, digits=4))
+        found = [_last_day(path[name]) for path in paths]
+        rows.append(number_row(f"last day with killing_TE > λ_C - d_C, {name}", "days", None, *found))
+    control = [_last_day(path["control"]) for path in paths]
+    dose = [_last_day(path[DOSE]) for path in paths]
+    more = [float(path[DOSE]["killing_TE"].max() / path[DOSE]["killing_T4"].max()) for path in paths]
+    rows.append(
+        Row(
+            f"killing by effector / by CD4+ cells, highest, {DOSE}", "", "markedly higher", paper.TEXT,
+            f"{more[0]:.3g}", f"{more[1]:.3g}", verdict(more[0] > 2),
+        )
+    )  # fmt: skip
+    rows.append(
+        Row(
+            "killing by effector cells lasts longer than after the control, by", "days", "more sustained",
+            paper.TEXT, f"{dose[0] - control[0]:g}", f"{dose[1] - control[1]:g}",
+            verdict(dose[0] > control[0]),
+        )
+    )  # fmt: skip
+    return rows
+
+
+def _draw(runs: Runs) -> Any:
+    with plotting.style():
+        figure = plotting.new_figure(7.2, 6.2)
+        axes = figure.subplots(2, 1)
+        for where, (letter, name, title) in zip(axes, _PANELS, strict=True):
+            plotting.panel(where, letter, title, drawing.DAYS, "Killing rate (1/day)")
+            for regimen, color in REGIMENS.items():
+                drawing.both(where, runs, name, color, until=_UNTIL, regimen=regimen)
+            where.set_xlim(0, _UNTIL)
+            where.set_ylim(bottom=0)
+        axes[0].axhline(_growth(), color=plotting.GREY, linewidth=0.8, linestyle=":")
+        axes[0].text(_UNTIL, _growth(), r"$\lambda_C - d_C$", ha="right", va="bottom", color=plotting.GREY)
+        figure.legend(
+            handles=[*regimen_handles(), *drawing.solution_handles("RK4, 1 d", short=True)],
+            loc="outside lower center", ncols=6, columnspacing=1.2,
+        )  # fmt: skip
+    return figure
