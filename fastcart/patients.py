@@ -211,7 +211,10 @@ def _column(values: Any, name: str) -> pd.Series:
         values = values.array
     elif not hasattr(values, "dtype"):
         values = list(values)
-    return pd.Series(values)
+    try:
+        return pd.Series(values)
+    except OverflowError:  # a whole number beyond what a float can hold; the check of values says so
+        return pd.Series(values, dtype=object)
 
 
 def _check_column_names(model: Model, given: list, keep: list[str]) -> None:

@@ -106,8 +106,9 @@ class TableReader:
 
     def _read_csv(self) -> pd.DataFrame:
         frame = pd.read_csv(
-            self.path, skipinitialspace=True, dtype_backend="numpy_nullable", low_memory=False
-        )
+            self.path, skipinitialspace=True, dtype_backend="numpy_nullable", low_memory=False,
+            float_precision="round_trip",  # before pandas 3 the default is off in the last digit
+        )  # fmt: skip
         # where rows are longer than the header, pandas takes the first cells for an index
         if not isinstance(frame.index, pd.RangeIndex):
             raise ValueError("the rows have more cells than the header")

@@ -137,7 +137,7 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
                 )  # fmt: skip
         places = 100 * result.arms[["crs3", endpoint]].to_numpy(dtype=np.float64)
         axes.plot(places[:, 0], places[:, 1], "o", color=plotting.RED, markersize=4, label="arm")
-        for label, place in _labels(list(result.arms.index), places):
+        for label, place in arm_labels(list(result.arms.index), places):
             axes.annotate(
                 label, place, xytext=(-4, 4), textcoords="offset points", fontsize=7, ha="right",
                 color=plotting.RED,
@@ -150,7 +150,7 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
     return figure, table
 
 
-def _labels(names: list[str], places: np.ndarray) -> list[tuple[str, np.ndarray]]:
+def arm_labels(names: list[str], places: np.ndarray) -> list[tuple[str, np.ndarray]]:
     """Return a label for each place; arms that coincide share one."""
     labels: list[tuple[str, np.ndarray]] = []
     for name, place in zip(names, places, strict=True):

@@ -93,25 +93,33 @@ _SHARES = {
 
 def write_report(result: TrialResult, pictures: Sequence[Picture], run: Run) -> Path:
     """Write ``report.html`` into the folder of a run; return its path."""
-    parts = [
+    return run.write("report.html", page(result.spec.title, trial_parts(result, pictures, run)))
+
+
+def trial_parts(
+    result: TrialResult, pictures: Sequence[Picture], run: Run, *, before_limits: Sequence[str] = ()
+) -> list[str]:
+    """Return the parts of the report, as HTML; other parts may go before the limits."""
+    apart = ("frontier", "courses", "power")
+    return [
         _summary(result),
         _arms(result),
-        *(_picture(p) for p in pictures if p.name == "frontier"),
+        *(figure_html(p) for p in pictures if p.name == "frontier"),
         "<h2 id='trials'>Randomized trials</h2>",
         _trial_words(result),
-        *(_picture(p) for p in pictures if p.name not in ("frontier", "courses", "power")),
+        *(figure_html(p) for p in pictures if p.name not in apart),
         "<h2 id='power'>How many patients a trial needs</h2>",
         table_html(result.sizes[["treatment", "endpoint", "note"]]),
-        *(_picture(p) for p in pictures if p.name == "power"),
+        *(figure_html(p) for p in pictures if p.name == "power"),
         _pairs(result),
-        *(_picture(p) for p in pictures if p.name == "courses"),
+        *(figure_html(p) for p in pictures if p.name == "courses"),
+        *before_limits,
         _population(result),
         "<h2 id='limits'>Limits and doubts</h2><ol>",
         *(f"<li>{escape(text)}</li>" for text in LIMITS),
         "</ol>",
         _methods(result, run),
     ]
-    return run.write("report.html", page(result.spec.title, parts))
 
 
 def page(title: str, parts: Iterable[str]) -> str:
@@ -158,7 +166,8 @@ def _cell(name: str, value: Any) -> str:
     return f"{number:.3g}"
 
 
-def _picture(picture: Picture) -> str:
+def figure_html(picture: Picture) -> str:
+    """Return a figure with its picture inside, and the numbers that it shows beside it."""
     data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
     return (
         f"<h3>{escape(picture.title)}</h3><div class='pair'><figure>"

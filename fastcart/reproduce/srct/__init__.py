@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-# from fastcart.reproduce.srct.job import reproduce
+from fastcart.reproduce.srct.job import reproduce
 
-__all__ = []
+__all__ = ["reproduce"]

@@ -174,7 +174,7 @@ def why_patients_differ(n: int, *, seed: int, threads: int | None = None) -> pd.
     path = course(patients, infusions(patients, [(0.0, 1.0, 1.0)]), threads=threads)
     told = moments(path)
     ok = told["ok"].to_numpy()
-    inputs = patients.loc[ok, [m.name for m in PRIOR.marginals if patients.get(m.name) is not None]]
+    inputs = patients.drop(columns=["patient", "R"]).assign(fR=patients["R"] / patients["L"])[ok]
     inputs = inputs.loc[:, inputs.nunique() > 1]
     outcome = pd.DataFrame(
         {

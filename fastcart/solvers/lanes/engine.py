@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -53,6 +54,7 @@ class Method:
     work: Callable[[int], int]
 
 
+@cache
 def get_method(name: str) -> Method:
     """Return the method of that name, as the loop takes it."""
     tableau = tableaus.get(name)
@@ -66,14 +68,19 @@ def get_method(name: str) -> Method:
         if table.extra_c is not None and table.extra_A is not None:
             extra = (table.extra_c.copy(), table.extra_A.copy())
         return Method(
-            lambda n, m: explicit.step_function(table, n, m), stages, exponents, table.dense.copy(), True,
-            extra, lambda n: stages - 1, lambda n: 0,
+            cache(lambda n, m: explicit.step_function(table, n, m)), stages, exponents, table.dense.copy(),
+            True, extra, lambda n: stages - 1, lambda n: 0,
         )  # fmt: skip
     stiff = tableau
     return Method(
-        lambda n, m: rosenbrock.step_function(stiff, n, m), rosenbrock.stage_rows(stiff), exponents,
+        cache(lambda n, m: rosenbrock.step_function(stiff, n, m)), rosenbrock.stage_rows(stiff), exponents,
         rosenbrock.dense_weights(stiff), False, none, lambda n: len(stiff.c) + n + 2, rosenbrock.work_size,
     )  # fmt: skip
+
+
+@cache
+def _loop() -> Any:
+    return cached(run_lanes, "the loop of the lane engine", nogil=True, **FAST)
 
 
 def solve_chunk(
@@ -89,7 +96,7 @@ def solve_chunk(
     marks, infused = tuple(bool(x) for x in log), any(problem.infused)
     callback = evaluation(model, marks, infused)
     step = method.step(n, p.shape[1])
-    kernel = cached(run_lanes, "the loop of the lane engine", nogil=True, **FAST)
+    kernel = _loop()
     result = ChunkResult.empty(patients, problem)
     u0 = to_internal(y0, log, ones)
     at = offsets(n, p.shape[1], method.blocks + len(method.extra[0]))

@@ -1,0 +1,251 @@
+"""The job ``srct``: all experiments, their tables and figures, and one report, in a folder.
+
+A run that was killed goes on when the job is started again with the same folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fastcart import plotting
+from fastcart.batch import check_threads, progress_bar
+from fastcart.checks import count
+from fastcart.errors import InputError, optional_import
+from fastcart.reproduce.srct import experiments as e
+from fastcart.reproduce.srct import figures as f
+from fastcart.reproduce.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
+from fastcart.studies.manifest import Manifest, Run, open_run
+from fastcart.trial.figures import Picture, make_figures
+from fastcart.trial.frontier import DOSES
+from fastcart.trial.report import figure_html, page, table_html, trial_parts
+from fastcart.trial.run import OWNS, TrialResult, compute, manifest, write_tables
+from fastcart.trial.spec import TrialSpec, make_spec
+
+PATIENTS = 3000
+SEED = 1
+_TITLES = {
+    "agreement": "Agreement with the specification",
+    "amplification": "Amplification",
+    "regime_map": "Regime map",
+    "heterogeneity": "Heterogeneity",
+    "lethality": "Deadlier CRS",
+    "structures": "Other structures of the model",
+    "niche": "Exploratory arms and niche support",
+    "frey": "Adult cohorts, out of sample",
+    "prcc": "Why patients differ",
+}
+_WORDS = {
+    "agreement": (
+        "Expected values of every arm here and in the prototype of the specification, and by how many "
+        "standard deviations (between calibrated populations) they differ. Within 3 passes."
+    ),
+    "amplification": (
+        "Effectors that grow more slowly need more cells. At each growth rate the dose is set so that a "
+        "single infusion brings 80 % into remission, and IL-6 so that 46 % have severe CRS. Where the "
+        "product hardly amplifies, timing is no disguised dose reduction, and splitting gains much over a "
+        "smaller single dose."
+    ),
+    "regime_map": (
+        "Gain in event-free survival at 24 months over the single dose of equal toxicity. Grey, –: the rate "
+        "of severe CRS of the arm is outside of what single doses reach."
+    ),
+    "heterogeneity": (
+        "The prior without calibration; every spread is multiplied. Low-high-memory is a nearly free "
+        "reduction of CRS among like patients, and costs remissions among unlike ones."
+    ),
+    "lethality": "CRS is made deadlier until up to 40 % die of it under the single infusion.",
+    "structures": "Each structure with dose and IL-6 set anew; gains are over the iso-toxic single dose.",
+    "niche": (
+        "Arms above the line do better than any single dose of equal toxicity. X7 to X9 support the niche "
+        "and infuse no cells; X11 infuses ten times the memory cells; X13 infuses half of the cells."
+    ),
+    "frey": (
+        "Nothing is fitted; doses are scaled by body weight. P: exact binomial test of the observed number "
+        "given the rate of the model. Deaths with sepsis in the HDS cohort are not in the model."
+    ),
+    "prcc": "Partial rank correlations of outcomes with parameters and baseline, all inputs independent.",
+}
+
+
+def reproduce(
+    out: str | Path,
+    *,
+    force: bool = False,
+    threads: int | None = None,
+    progress: bool | None = None,
+    patients: int = PATIENTS,
+    replicates: int = 1000,
+    figures: Any = None,
+) -> Path:
+    """Run the experiments of the specification of the simulated trial, and compare with its prototype.
+
+    Parameters
+    ----------
+    out : path
+        Folder; a run of the same size that is there goes on.
+    force : bool
+        Begin anew.
+    threads : int, optional
+    progress : bool, optional
+        Show progress on stderr; default: only on a terminal.
+    patients : int
+        Virtual patients; experiments over many populations use a third of them.
+    replicates : int
+        Trials for power.
+    figures
+        This work is made as a whole; anything but None is an error.
+
+    Returns
+    -------
+    Path
+        Of ``report.html``.
+
+    Raises
+    ------
+    InputError
+        For a folder that cannot be used, or a choice of figures.
+    """
+    if figures is not None:
+        raise InputError("The work 'srct' is made as a whole; leave --figures out.")
+    optional_import("lifelines", extra="trial", purpose="The simulated trial")
+    plotting.require_matplotlib()
+    threads = check_threads(threads)
+    size = count(patients, "The number of patients")
+    spec = _spec(size, replicates)
+    base = manifest(spec)
+    content = Manifest("reproduction of srct", {**base.content, "patients": size})
+    owns = (*OWNS, "experiments/*")
+    with open_run(out, content, resume=not force, force=force, owns=owns) as run:
+        result = compute(spec, run, threads=threads, progress=progress)
+        write_tables(result, run)
+        tables = _experiments(result, run, size, threads, progress)
+        pictures = make_figures(result, run, threads=threads)
+        return _report(result, run, pictures, tables)
+
+
+def _spec(patients: int, replicates: int) -> TrialSpec:
+    spec = make_spec(
+        {
+            "title": "Low-high-memory dosing of CAR-T cells in B-cell leukemia: a simulated randomized trial",
+            "trial": {"treatments": ["A1", "A3", "A5", "A6"]},
+            "population": {"patients": patients, "sample": 2 * patients, "seed": SEED},
+            "power": {"replicates": replicates},
+        }
+    )
+    return replace(spec, frontier=DOSES)
+
+
+def _experiments(
+    result: TrialResult, run: Run, size: int, threads: int | None, progress: bool | None
+) -> dict[str, pd.DataFrame]:
+    """Run each experiment that is not there yet; read all back."""
+    patients = result.patients
+    third = max(size // 3, 50)
+    some = patients.head(third)
+    jobs: dict[str, Callable[[], pd.DataFrame]] = {
+        "agreement": partial(agreement, result.arms),
+        "amplification": partial(e.amplification, some, threads=threads),
+        "regime_map": partial(e.regime_map, max(size // 6, 50), seed=SEED, threads=threads),
+        "heterogeneity": partial(e.heterogeneity, size, seed=SEED, threads=threads),
+        "lethality": partial(e.lethality, patients, threads=threads),
+        "structures": partial(e.structures, some, threads=threads),
+        "niche": partial(e.niche, patients, result.frontier, threads=threads),
+        "frey": partial(e.frey, patients, threads=threads),
+        "prcc": partial(e.why_patients_differ, max(4 * size // 3, 200), seed=SEED, threads=threads),
+    }
+    tables = {}
+    with progress_bar(len(jobs), progress, unit="experiments") as bar:
+        for name, make in jobs.items():
+            bar.set_description(_TITLES[name])
+            file = f"experiments/{name}.csv"
+            if not run.has(file):
+                run.write(file, make().to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+            tables[name] = pd.read_csv(run.path(file))
+            bar.update()
+    return tables
+
+
+def agreement(arms: pd.DataFrame) -> pd.DataFrame:
+    """Compare expected values with the prototype, in standard deviations between populations."""
+    rows = []
+    for arm in ARMS.index.tolist():
+        for name in ARMS.columns.tolist():
+            there, here = ARMS.at[arm, name], arms.at[arm, name]
+            center, spread = RANGES.get((arm, name), (math.nan, math.nan))
+            rows.append(
+                {
+                    "arm": arm,
+                    "endpoint": name,
+                    "specification": there,
+                    "here": here,
+                    "deviations": (here - center) / spread,
+                    "passes": ""
+                    if math.isnan(spread)
+                    else "yes"
+                    if abs(here - center) <= 3 * spread
+                    else "no",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _report(result: TrialResult, run: Run, pictures: list[Picture], tables: dict[str, pd.DataFrame]) -> Path:
+    folder = run.path("figures")
+    drawn: dict[str, f.Drawn] = {}
+    with plotting.style():
+        for name in ("amplification", "regime_map", "heterogeneity", "prcc"):
+            drawn[name] = getattr(f, name)(tables[name])
+        drawn["niche"] = f.niche(tables["niche"], result.frontier)
+        for name, (figure, _) in drawn.items():
+            plotting.save_figure(figure, folder / f"{name}.png", dpi=200)
+    parts = ["<h2 id='experiments'>Experiments</h2>"]
+    for name, title in _TITLES.items():
+        if name in drawn:
+            path = folder / f"{name}.png"
+            parts.append(figure_html(Picture(name, title, _WORDS[name], path, drawn[name][1])))
+        else:
+            shown = tables[name][list(_SHOWN.get(name, tables[name].columns))]
+            parts.append(
+                f"<h3>{title}</h3><p>{_WORDS[name]}</p><div class='scroll'>{table_html(shown)}</div>"
+            )
+        if name == "amplification":
+            parts.append(_beside(tables[name], GAINS))
+        if name == "heterogeneity":
+            parts.append(_beside_heterogeneity(tables[name]))
+    return run.write(
+        "report.html", page(result.spec.title, trial_parts(result, pictures, run, before_limits=parts))
+    )
+
+
+_SHOWN = {
+    "lethality": ["wanted", "hT_factor", "arm", "toxic_death", "CR90", "EFS730", "OS730"],
+    "structures": ["variant", "arm", "dose", "CR90", "crs3", "EFS730", "gain_CR90", "gain_EFS730"],
+}
+
+
+def _beside(table: pd.DataFrame, prototype: pd.DataFrame) -> str:
+    """Return gains here and in the specification, side by side."""
+    rows = []
+    for rho, there in prototype.iterrows():
+        part = table[table["rhoE"] == rho].set_index("arm")
+        if len(part):
+            row: dict[str, Any] = {"rhoE": rho, "amplification": part["amplification"].iloc[0]}
+            for arm in ("A3", "A4", "A5"):
+                row[f"gain {arm}, here"] = part.loc[arm, "gain_EFS730"]
+                row[f"gain {arm}, specification"] = there[arm]
+            rows.append(row)
+    return f"<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"
+
+
+def _beside_heterogeneity(table: pd.DataFrame) -> str:
+    wide = table.pivot(index="het", columns="arm", values=["CR90", "crs3", "EFS730"])
+    wide.columns = pd.Index(["_".join(column) for column in wide.columns.tolist()])
+    both = wide.join(HETEROGENEITY, rsuffix=", specification").reset_index()
+    return f"<div class='wide'>{table_html(both)}</div>"
