@@ -52,7 +52,7 @@ def root(c, degree, start, low, high):
             f_high = 0.5 * f_high if side == -1 else f_high
             side = -1
         if moved < 1e-13 and k > 1:
-            break
+            return theta  # next to the end that moved; the other may still be far
     return high
 
 
