@@ -347,7 +347,7 @@ def test_targets_that_cannot_be_met_say_so(tmp_path, capsys):
     spec = tmp_path / "trial.toml"
     spec.write_text(
         'arms = ["A0", "A5"]\n[population]\nsample = 60\npatients = 20\n'
-        "[population.targets]\nt_peak_T = 5000\n"
+        "[population.targets]\nCR90 = 0.8\nt_peak_T = 5000\n"
     )
     assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 2
     error = capsys.readouterr().err
@@ -361,3 +361,34 @@ def test_the_manifest_holds_what_results_depend_on(finished):
     assert content["spec"]["seed"] == 2024
     assert content["arms"]["B1"]["infusions"][1]["day"] == 7
     assert str(Path(sys.prefix)) not in json.dumps(content)
+
+
+# ---- experiments of the specification
+
+
+def test_isotoxic_comparison_needs_toxicity_that_rises_with_the_dose():
+    frontier = pd.DataFrame({"dose": [1e6, 1e7, 1e8], "crs3": [0.2, 0.5, 0.4], "CR90": 0.5, "EFS730": 0.5})
+    arms = pd.DataFrame({"crs3": [0.3], "CR90": [0.5], "EFS730": [0.5], "OS730": [0.5]})
+    assert isotoxic(arms, frontier.assign(OS730=0.5)).filter(like="gain").isna().all(axis=None)
+
+
+def test_splitting_wins_where_the_product_hardly_amplifies():
+    """Section 10.4: gains of 15 points and more for A3 and A4 at rhoE <= 1.8, here on few patients."""
+    from fastcart.population import sample
+    from fastcart.reproduce.srct.experiments import amplification
+
+    table = amplification(sample(150, seed=1), rho_E=(1.0,)).set_index("arm")
+    assert table.loc["A0", "CR90"] == pytest.approx(0.80, abs=0.02)
+    assert table.loc["A0", "crs3"] == pytest.approx(0.46, abs=0.01)
+    assert table["amplification"].iloc[0] < 5
+    assert (table.loc[["A3", "A4"], "gain_EFS730"] > 0.15).all()
+
+
+def test_agreement_is_counted_in_standard_deviations():
+    from fastcart.reproduce.srct.job import agreement
+    from fastcart.reproduce.srct.prototype import ARMS
+
+    table = agreement(ARMS.assign(CR90=0.0)).set_index(["arm", "endpoint"])
+    assert table.loc[("A0", "crs3"), "passes"] == "yes"
+    assert table.loc[("A0", "CR90"), "passes"] == "no"
+    assert table.loc[("A2", "CR90"), "passes"] == ""

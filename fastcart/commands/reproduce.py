@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import inspect
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,7 @@ def register(commands: Any) -> None:
     reproduce = commands.add_parser(
         "reproduce", help="make the figures and tables of a published work, with a report"
     )
-    reproduce.add_argument("work", metavar="WORK", help="li-lei-2025")
+    reproduce.add_argument("work", metavar="WORK", help="e.g. li-lei-2025, t-cell-theories")
     reproduce.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     reproduce.add_argument("--figures", metavar="N,N,...", help="default: all")
     reproduce.add_argument(
@@ -39,6 +40,10 @@ def run(options: argparse.Namespace) -> int:
         keywords["sample"] = options.sample
     if options.figures is not None:
         keywords["figures"] = tuple(numbers(options.figures, "--figures"))
-    report = get(options.work)(options.out, **keywords)
+    function = get(options.work)
+    for name in keywords:
+        if name not in inspect.signature(function).parameters:
+            raise InputError(f"The work {options.work!r} has no option --{name}.")
+    report = function(options.out, **keywords)
     print(f"Report: {report}")
     return 0

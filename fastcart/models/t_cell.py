@@ -226,8 +226,8 @@ def _right_hand_side(vaccine: bool, treatment: bool, shadows: bool) -> Callable:
     return rhs_with_shadows if shadows else rhs
 
 
-# Blasts: an activated naive cell divides so many times by itself, whatever the drive, before its daughters take
-# their first fates. The rate rho_B is the last parameter.
+# Blasts: an activated naive cell divides so many times by itself, whatever the drive, before its daughters
+# take their first fates. The rate rho_B is the last parameter.
 BLASTS = 11
 
 
@@ -333,8 +333,8 @@ def t_cell(
         Add the state ``drug``: a dose of 1 stops the growth of A, which is then lost with ``k_drug``. The
         scenario ``brief`` has it.
     blasts : bool
-        A division programme of the cell itself: an activated naive cell divides 11 times at the rate ``rho_B``
-        whatever the drive, before its daughters take their first fates. Mends F16; not the reference.
+        A division programme of the cell itself: an activated naive cell divides 11 times at the rate
+        ``rho_B``, whatever the drive, before its daughters take their first fates. Not the reference.
 
     Returns
     -------
@@ -356,7 +356,8 @@ def t_cell(
         extra.append(State("V", "antigen", 0.0, log=True, description="vaccine antigen, given by doses"))
     if treated:
         extra.append(State("drug", "", 0.0, description="1 after a dose of 1: treatment against the antigen"))
-    observe, rhs = _observe, _right_hand_side
+    observe: Callable = _observe
+    rhs = _right_hand_side
     if programmed:
         observe, rhs = _observe_blasts(_CELLS + len(extra)), _right_hand_side_with_blasts
         extra += [

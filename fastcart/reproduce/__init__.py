@@ -11,6 +11,7 @@ from fastcart.errors import InputError, nearest
 # name of the work: (module, function); the function takes the folder for the outputs
 _REGISTRY: dict[str, tuple[str, str]] = {
     "li-lei-2025": ("fastcart.reproduce.li_lei_2025", "reproduce"),
+    "t-cell-theories": ("fastcart.reproduce.t_cell_theories", "reproduce"),
     "srct": ("fastcart.reproduce.srct", "reproduce"),
 }
 

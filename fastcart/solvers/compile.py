@@ -194,7 +194,7 @@ def assembly(kernel: Any, *, interleave: int = 0, **options: Any) -> str:
     """Compile a callback that `cached` made once more, and return its machine code as text."""
     with _interleaved(interleave):
         fresh = cfunc(kernel._sig, **options)(kernel._pyfunc)
-    return fresh._library.get_asm_str()
+    return fresh._library.get_asm_str()  # type: ignore[attr-defined]
 
 
 def _stub(function: types.FunctionType, key: str) -> Path | None:

@@ -142,7 +142,7 @@ def families_of(
     cells = np.zeros((families, _TYPES), dtype=np.int64)
     recruited = np.full(families, np.nan)
     start = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
-    kernel = cached(_families, "families of single cells", nogil=True, **EXACT)
+    kernel: Any = cached(_families, "families of single cells", nogil=True, **EXACT)
     control = np.zeros(2, dtype=np.int64)
 
     def run(a: int, b: int) -> None:

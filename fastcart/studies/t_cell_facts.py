@@ -247,13 +247,13 @@ def _numbers(theory: Preset, patients: pd.DataFrame, options: dict, threads: int
     first_dose = _column(patients, "A", defaults, size)
     again = patients.drop(columns=[c for c in patients if c in acute_model.state_names])
     naive = _column(patients, "N", defaults, size)
-    again["s_N"] = _column(
-        patients, "s_N", {"s_N": _column(patients, "d_N", defaults, size) * naive}, size
-    )
+    again["s_N"] = _column(patients, "s_N", {"s_N": _column(patients, "d_N", defaults, size) * naive}, size)
     model = get("t_cell", preset=theory, **options)
     for name in model.state_names:
         again[name] = course.at(_RECALL_DAY, name)
-    cells = [name for name in model.state_names if model.states[model.state_names.index(name)].unit == "cells"]
+    cells = [
+        name for name in model.state_names if model.states[model.state_names.index(name)].unit == "cells"
+    ]
     again[cells] = again[cells].clip(lower=0.0)
     again["A"] += 10 * first_dose
     # who failed before starts from nothing; the ratios below stay NaN
@@ -335,7 +335,13 @@ def _clonal_numbers(
 ) -> dict[str, float]:
     """The numbers that follow from families of single cells."""
     cells = simulate_families(
-        theory, families, t_end=_FAMILY_DAY, patient=row.to_dict(), seed=seed, step=step, threads=threads
+        theory,
+        families,
+        t_end=_FAMILY_DAY,
+        patient={str(k): v for k, v in row.items()},
+        seed=seed,
+        step=step,
+        threads=threads,
     )
     facts = family_facts(cells)
     return {name: facts[name] for name in ("spearman", "top_tenth", "no_tcm", "mostly_tcm")}

@@ -87,9 +87,7 @@ def scan_reverse(
 def _scan(name, values, theories, families, seed, threads) -> pd.DataFrame:
     rows = []
     for value, theory in zip(values, theories, strict=True):
-        numbers = fact_numbers(
-            theory, pd.DataFrame(index=[0]), families=families, seed=seed, threads=threads
-        )
+        numbers = fact_numbers(theory, pd.DataFrame(index=[0]), families=families, seed=seed, threads=threads)
         held = {fact.name: bool(fact.holds(numbers)[0]) for fact in FACTS}
         rows.append({name: value, "passes": sum(held.values()), **held})
     return pd.DataFrame(rows)
@@ -328,7 +326,7 @@ def _judge(
             np.argsort(-passes(tried, without), kind="stable")[: finalists - half],
         ]
     )
-    chosen = tried.loc[pd.unique(pd.Series(order)), columns].reset_index(drop=True)
+    chosen = tried[columns].iloc[list(dict.fromkeys(order.tolist()))].reset_index(drop=True)
     full = fact_numbers(name, chosen, families=families, step=0.02, seed=seed, threads=threads)
     score = passes(full)
     best = int(np.argmax(score))

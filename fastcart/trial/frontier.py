@@ -13,6 +13,7 @@ from fastcart.checks import number
 from fastcart.errors import InputError
 
 DOSES = (3e5, 6e5, 1.2e6, 2.5e6, 5e6, 1e7, 2e7, 4e7, 7e7, 1e8, 1.5e8, 2.5e8, 5e8, 1e9, 2e9)
+_LEVELLED = 0.02  # by how much the rate of severe CRS may fall at a higher dose
 JUDGED = ("CR90", "EFS730", "OS730")
 
 
@@ -48,19 +49,22 @@ def isotoxic(arms: pd.DataFrame, frontier: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Indexed as ``arms``: ``dose`` (cells, whose single infusion has the arm's rate of severe CRS;
         interpolated in its logarithm), and for each judged endpoint the value on the frontier and
-        ``gain_<endpoint>``, the arm minus the frontier. NaN where the arm is outside the scanned range.
+        ``gain_<endpoint>``, the arm minus the frontier. NaN where the arm is outside the scanned range, and
+        everywhere where severe CRS does not rise with the dose, so that equal toxicity is ambiguous.
     """
     scan = frontier.sort_values("dose")
     # more cells, more CRS; small failures of that by a finite population are levelled
-    toxicity = np.maximum.accumulate(scan["crs3"].to_numpy(dtype=np.float64))
+    rates = scan["crs3"].to_numpy(dtype=np.float64)
+    toxicity = np.maximum.accumulate(rates)
+    ordered = float((toxicity - rates).max()) <= _LEVELLED
     toxicity, rows = np.unique(toxicity, return_index=True)
-    wanted = arms["crs3"].to_numpy(dtype=np.float64)
+    wanted = np.where(ordered, arms["crs3"].to_numpy(dtype=np.float64), np.nan)
 
     def at(values: np.ndarray) -> np.ndarray:
         return np.interp(wanted, toxicity, values[rows], left=np.nan, right=np.nan)
 
     result = pd.DataFrame(index=arms.index)
-    result["crs3"] = wanted
+    result["crs3"] = arms["crs3"]
     result["dose"] = 10 ** at(np.log10(scan["dose"].to_numpy(dtype=np.float64)))
     for name in JUDGED:
         result[f"frontier_{name}"] = at(scan[name].to_numpy(dtype=np.float64))

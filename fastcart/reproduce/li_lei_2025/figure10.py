@@ -110,11 +110,11 @@ def _rows(runs: Runs, bins: pd.DataFrame) -> list[Row]:
     mine = bins[bins["protocol"] == optima.PROTOCOL]
     for name, (low, high) in paper.PROPORTION_RANGES.items():
         shares = mine[f"share_{name}"]
-        stated = f"{format_number(low)} to {format_number(high)}"
+        range_text = f"{format_number(low)} to {format_number(high)}"
         text = f"{format_number(float(shares.min()), 3)} to {format_number(float(shares.max()), 3)}"
         rows.append(
             Row(
-                f"(b) proportion of {name}, published protocol", "", stated, paper.TEXT, text, text,
+                f"(b) proportion of {name}, published protocol",  "", range_text, paper.TEXT, text, text,
                 _inside(shares, low, high),
             )
         )  # fmt: skip
@@ -128,8 +128,8 @@ def _rows(runs: Runs, bins: pd.DataFrame) -> list[Row]:
 
 
 def _inside(shares: pd.Series, low: float, high: float) -> str:
-    """Say whether the averages of the bins lie in a stated range."""
-    inside = int(((shares >= low) & (shares <= high)).sum())
+    """Say whether the averages of the bins lie in a stated range, to the two digits that are printed."""
+    inside = sum(low <= paper.round_digits(float(share), 2) <= high for share in shares)
     return "yes" if inside == len(shares) else f"no, {inside} of {len(shares)} bins"
 
 
@@ -186,12 +186,13 @@ def _draw_pfs(axes: Any, runs: Runs, strategy: str, letter: str, title: str) -> 
 
 
 def _draw_share(axes: Any, bins: pd.DataFrame, name: str, letter: str) -> None:
-    plotting.panel(axes, letter, _NAMES[name], "$C(0)$ ($10^6$)", "Proportion" if letter else "")
+    plotting.panel(axes, letter, _NAMES[name], "$C(0)$ ($10^6$ cells)", "Proportion" if letter else "")
     axes.axhspan(*paper.PROPORTION_RANGES[name], color="#D0D0D0", linewidth=0)
     for protocol, color in _COLORS.items():
         mine = bins[bins["protocol"] == protocol]
         axes.plot((mine["low"] + BIN / 2) / 1e6, mine[f"share_{name}"], "o", color=color, markersize=2.2)
-    axes.set_yscale("log")
+    if name not in ("TP", "TE"):
+        axes.set_yscale("log")
     axes.set_xlim(0.8, 6.2)
 
 

@@ -24,7 +24,7 @@ _CAPTION = (
     "Doses for 400 tumor burdens. (a)-(f) Total dose and doses of the subtypes. (g) PFS, accurate. (h) "
     "Among doses within the stated limits, with a total of at most the published protocol's and a peak of "
     "IL-6 of at most the control's, those of which none is better in PFS, total dose and peak IL-6 "
-    "together; one line for each of three burdens, coloured by peak IL-6. Black: what the authors' program "
+    "together; a marker for each of three burdens, coloured by peak IL-6. Black: what the authors' program "
     "does, the best of 100 random doses in a box; orange: the optimum in the same box; blue: the optimum "
     "within the limits of (h)."
 )
@@ -94,28 +94,39 @@ def _rows(runs: Runs, found: optima.Optima) -> list[Row]:
 def _notes(runs: Runs, found: optima.Optima) -> list[str]:
     low, high = (format_number(limit) for limit in optima.LIMITS)
     solves = sum(found.solves.values())
-    unlimited = found.unlimited
+    unlimited, few = found.unlimited, found.doses[optima.LIMITED]
+    censored = int((unlimited["censored"] == 1).sum())
     worst = float((_pfs(runs, ACCURATE, optima.LIMITED) - _pfs(runs, ACCURATE, optima.PROTOCOL)).min())
     return [
         f"Published protocol: {optima.PARTICLES} random doses for each burden in a box that is proportional "
         "to it, the best kept, which is all that the authors' program does (erratum 6). Optimum: a "
         f"particle swarm of {optima.PARTICLES} particles and {optima.ITERATIONS} iterations for each "
         "burden, all burdens at once, judged by the accurate PFS.",
-        "The optimum in the box lies on its edge: PFS rises further outside of it.",
+        f"In {_on_edge(found)} of {len(found.doses[optima.BOX])} burdens the optimum in the box has at "
+        "least one dose at an end of the box (within 1% of its width): there the box, and not the model, "
+        "sets it.",
         f"Inside the stated limits of {low} to {high} cells of each subtype the optimum is unbounded: for "
-        f"{len(unlimited)} of {len(unlimited)} burdens tried the swarm finds doses after which the tumor is "
-        "still at or below its start at the horizon, PFS "
-        f"{format_number(float(unlimited['objective'].min()))} days, censored (erratum 7). A longer horizon "
-        "would give a longer PFS; the number is no maximum. These doses make CAR-T cells grow without "
-        "limit in this model.",
+        f"{censored} of {len(unlimited)} burdens tried the swarm finds doses after which the tumor is still "
+        f"at or below its start at the horizon, PFS {format_number(float(unlimited['objective'].min()))} "
+        "days, censored (erratum 7). A longer horizon would give a longer PFS; the number is no maximum. "
+        "After these doses CAR-T cells grow without limit in this model.",
         "With the total dose limited to that of the published protocol and peak IL-6 to that of the "
-        f"control of Figure 5 ({format_number(found.control_peak, 4)} ng/ml), there is an optimum for every "
-        f"burden, and its PFS is at least {worst:.1f} days longer than that of the published protocol. It "
-        "gives few cells but more CD4+ cells: most pre-CD8+, memory and regulatory cells are at the lower "
+        f"control of Figure 5 ({format_number(found.control_peak, 4)} ng/ml), the best doses found have a "
+        f"PFS that is at least {worst:.1f} days longer than that of the published protocol, for every "
+        f"burden. They are effector cells and {format_number(float(few['T4'].min()), 3)} to "
+        f"{format_number(float(few['T4'].max()), 3)} CD4+ cells, with the other subtypes near the lower "
         "limit.",
-        "The published doses of larger burdens themselves exceed the control's peak of IL-6.",
+        f"The published protocol itself exceeds the control's peak of IL-6 for {found.above} burdens.",
         f"Solves for this figure: {solves:,} patients.",
     ]
+
+
+def _on_edge(found: optima.Optima) -> int:
+    """Return for how many burdens the optimum in the box has a dose at an end of the box."""
+    doses = found.doses[optima.BOX]
+    ends = optima.box(doses["C"].to_numpy())
+    places = [(doses[name] - low) / (high - low) for name, (low, high) in ends.items()]
+    return int(np.any([(place < 0.01) | (place > 0.99) for place in places], axis=0).sum())
 
 
 def _draw(runs: Runs, found: optima.Optima) -> Any:

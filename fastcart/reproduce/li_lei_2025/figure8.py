@@ -19,7 +19,7 @@ SAVE_AT = tuple(float(day) for day in range(201))
 CONTROL, DOSE = "control", "published dose"
 REGIMENS = {
     CONTROL: plotting.RED,
-    DOSE: plotting.BLACK,
+    DOSE: plotting.PURPLE,
     optima.BOX: plotting.ORANGE,
     optima.LIMITED: plotting.BLUE,
 }
@@ -33,15 +33,15 @@ _CAPTION = (
 _UNTIL = 120.0
 # letter, quantity, title, y label; logarithmic, for regimens differ by orders of magnitude
 _PANELS = (
-    ("a", "C", "Tumor", drawing.TUMOR, (1e-4, 1e11)),
-    ("b", "T4", "CD4+ CAR-T", "$T_4$ (cells)", (1e-2, 1e5)),
+    ("a", "C", "Tumor", drawing.TUMOR, (1e-5, 1e11)),
+    ("b", "T4", "CD4+ CAR-T", "$T_4$ (cells)", (1e-8, 1e6)),
     ("c", "TP", "Pre-CD8+ CAR-T", "$T_P$ (cells)", (1e0, 1e9)),
-    ("d", "TE", "Effector CAR-T", "$T_E$ (cells)", (1e2, 1e9)),
+    ("d", "TE", "Effector CAR-T", "$T_E$ (cells)", (1e0, 1e9)),
     ("e", "TM", "Memory CAR-T", "$T_M$ (cells)", (1e0, 1e5)),
-    ("f", "Tr", "Regulatory CAR-T", "$T_r$ (cells)", (1e0, 1e4)),
+    ("f", "Tr", "Regulatory CAR-T", "$T_r$ (cells)", (1e-4, 1e4)),
     ("", "M", "Macrophages", "$M$ (cells)", (1e1, 1e4)),
-    ("g", "I2", "IL-2", "IL-2 (ng/ml)", (1e-8, 1e0)),
-    ("", "Ig", "IFN-γ", "IFN-γ (ng/ml)", (1e-8, 1e-1)),
+    ("g", "I2", "IL-2", "IL-2 (ng/ml)", (1e-14, 1e0)),
+    ("", "Ig", "IFN-γ", "IFN-γ (ng/ml)", (1e-10, 1e-1)),
     ("", "Tb", "TGF-β", "TGF-β (ng/ml)", (1e-12, 1e5)),
     ("", "I6", "IL-6", "IL-6 (ng/ml)", (1e-5, 1e-2)),
 )

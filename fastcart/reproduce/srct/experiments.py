@@ -12,7 +12,7 @@ from scipy import stats
 from fastcart.models.b_all import infusions
 from fastcart.population import PRIOR, sample
 from fastcart.protocols import get
-from fastcart.reproduce.srct.tuning import compared, tuned
+from fastcart.reproduce.srct.tuning import compared, tuned_dose, tuned_growth
 from fastcart.trial.counterfactual import arm_course
 from fastcart.trial.course import course
 from fastcart.trial.frontier import isotoxic
@@ -85,7 +85,7 @@ def amplification(
     parts = []
     for value in rho_E:
         slower = changed(patients, {"rhoE": ("times", value / DEFAULT_RHO_E)})
-        regime = tuned(slower, threads=threads)
+        regime = tuned_dose(slower, threads=threads)
         arms = [get(name) for name in SPLIT_ARMS]
         parts.append(compared(regime, arms, threads=threads, label={"rhoE": value}))
     return pd.concat(parts, ignore_index=True)
@@ -104,10 +104,10 @@ def regime_map(
 
 
 def structures(patients: pd.DataFrame, *, threads: int | None = None) -> pd.DataFrame:
-    """Other structures of the model (8.5), with the dose and IL-6 set anew."""
+    """Other structures of the model (8.5), with the growth of effectors and IL-6 set anew."""
     parts = []
     for name, changes in VARIANTS.items():
-        regime = tuned(changed(patients, changes), threads=threads)
+        regime = tuned_growth(changed(patients, changes), threads=threads)
         arms = [get(arm) for arm in SPLIT_ARMS]
         parts.append(compared(regime, arms, threads=threads, label={"variant": name}))
     return pd.concat(parts, ignore_index=True)

@@ -61,7 +61,11 @@ _WORDS = {
         "reduction of CRS among like patients, and costs remissions among unlike ones."
     ),
     "lethality": "CRS is made deadlier until up to 40 % die of it under the single infusion.",
-    "structures": "Each structure with dose and IL-6 set anew; gains are over the iso-toxic single dose.",
+    "structures": (
+        "Each structure at the same dose, with the growth of effectors and IL-6 set anew so that remission "
+        "and severe CRS of a single infusion stay; gains are over the iso-toxic single dose. –: severe CRS "
+        "does not rise with the dose, or not that far, so that no such dose exists."
+    ),
     "niche": (
         "Arms above the line do better than any single dose of equal toxicity. X7 to X9 support the niche "
         "and infuse no cells; X11 infuses ten times the memory cells; X13 infuses half of the cells."
@@ -175,10 +179,11 @@ def _experiments(
 def agreement(arms: pd.DataFrame) -> pd.DataFrame:
     """Compare expected values with the prototype, in standard deviations between populations."""
     rows = []
-    for arm in ARMS.index.tolist():
-        for name in ARMS.columns.tolist():
-            there, here = ARMS.at[arm, name], arms.at[arm, name]
-            center, spread = RANGES.get((arm, name), (math.nan, math.nan))
+    computed = arms.to_dict("index")
+    for arm, values in ARMS.to_dict("index").items():
+        for name, there in values.items():
+            here = float(computed[arm][name])
+            center, spread = RANGES.get((str(arm), str(name)), (math.nan, math.nan))
             rows.append(
                 {
                     "arm": arm,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.protocols import Arm, get
-from fastcart.trial.counterfactual import arm_course
+from fastcart.trial.counterfactual import DOSE, arm_course
 from fastcart.trial.course import GRADES
 from fastcart.trial.frontier import isotoxic
 from fastcart.trial.outcomes import expected
@@ -18,6 +19,8 @@ CR90 = 0.80  # of a single infusion in every regime
 CRS3 = 0.46
 BASELINE_C = 5.0  # pg/mL, IL-6 at rest
 _DOSES = (1e5, 1e13)  # cells, where the dose is looked for
+_FACTORS = (0.2, 2.0)  # of the growth rate
+_REMISSION_DAYS = 120.0  # by then it is known who reached and kept remission by day 90
 _HALVINGS = 12
 _SCAN = (1e-4, 1e-3, 3e-3, 0.01, 0.03, 0.1, 0.2, 0.35, 0.6, 1.0, 2.0)  # of the tuned dose
 
@@ -47,28 +50,43 @@ class Regime:
         return float(np.median(self.control["peak_T"].to_numpy() / engrafted.to_numpy()))
 
 
-def tuned(patients: pd.DataFrame, *, threads: int | None = None, dose: float | None = None) -> Regime:
-    """Set the dose to a remission rate of 80 %, and the production of IL-6 to 46 % of severe CRS.
+def tuned_dose(patients: pd.DataFrame, *, threads: int | None = None) -> Regime:
+    """Set the dose to a remission rate of 80 %, and the production of IL-6 to 46 % of severe CRS."""
 
-    IL-6 acts on nothing, and is linear in its production ``pC``: one solution gives the scale exactly.
+    def remission(log_dose: float) -> float:
+        return _remission(patients, 10**log_dose, threads)
 
-    Parameters
-    ----------
-    patients : DataFrame
-    threads : int, optional
-    dose : float, optional
-        Keep this dose, and set IL-6 only.
-    """
-    if dose is None:
-        low, high = np.log10(_DOSES)
-        for _ in range(_HALVINGS):
-            middle = (low + high) / 2
-            course = arm_course(get("A0"), patients, dose=10**middle, t_end=120.0, threads=threads)
-            low, high = (low, middle) if expected(course)["CR90"] >= CR90 else (middle, high)
-        dose = float(10**high)
-    course = arm_course(get("A0"), patients, dose=dose, t_end=120.0, threads=threads)
-    peaks = course["peak_C"].to_numpy()
-    at = np.nanquantile(peaks, 1 - CRS3)
+    low, high = np.log10(_DOSES)
+    return _with_toxicity(patients, 10 ** _lowest(remission, low, high), threads)
+
+
+def tuned_growth(patients: pd.DataFrame, *, threads: int | None = None, dose: float = DOSE) -> Regime:
+    """Set the growth rate of effectors instead of the dose, which stays."""
+
+    def grown(factor: float) -> pd.DataFrame:
+        return patients.assign(rhoE=patients["rhoE"] * factor)
+
+    factor = _lowest(lambda value: _remission(grown(value), dose, threads), *_FACTORS)
+    return _with_toxicity(grown(factor), dose, threads)
+
+
+def _remission(patients: pd.DataFrame, dose: float, threads: int | None) -> float:
+    path = arm_course(get("A0"), patients, dose=dose, t_end=_REMISSION_DAYS, threads=threads)
+    return float(expected(path)["CR90"])
+
+
+def _lowest(remission: Callable[[float], float], low: float, high: float) -> float:
+    """Return about the lowest value with the wanted remission, by bisection."""
+    for _ in range(_HALVINGS):
+        middle = (low + high) / 2
+        low, high = (low, middle) if remission(middle) >= CR90 else (middle, high)
+    return float(high)
+
+
+def _with_toxicity(patients: pd.DataFrame, dose: float, threads: int | None) -> Regime:
+    """Scale IL-6, which acts on nothing and is linear in its production ``pC``: one solution is enough."""
+    path = arm_course(get("A0"), patients, dose=dose, threads=threads)
+    at = float(np.nanquantile(path["peak_C"].to_numpy(), 1 - CRS3))
     scale = (GRADES[2] - BASELINE_C) / (at - BASELINE_C)
     made = patients.assign(pC=patients["pC"] * scale)
     return Regime(made, dose, arm_course(get("A0"), made, dose=dose, threads=threads))

@@ -70,12 +70,13 @@ def _two_colors() -> Any:
 
 def _courses(threads: int) -> dict[str, pd.DataFrame]:
     times = np.unique(np.r_[np.linspace(0, 15, 151), np.linspace(15, 300, 96)])
-    return {
-        name: solve(
-            get("t_cell", preset=name), save_at=times, t_end=300.0, threads=threads, progress=False
-        ).trajectories
-        for name in PRESETS
-    }  # type: ignore[return-value]
+    found = {}
+    for name in PRESETS:
+        model = get("t_cell", preset=name)
+        path = solve(model, save_at=times, t_end=300.0, threads=threads, progress=False).trajectories
+        assert path is not None
+        found[name] = path
+    return found
 
 
 def courses(found: dict[str, pd.DataFrame]) -> Any:
@@ -159,7 +160,8 @@ def products(table: pd.DataFrame) -> Any:
     left.plot(share, cut["peak"], ".", color=plotting.ORANGE, label="peak")
     left.set_yscale("log")
     plotting.panel(left, "a", f"A(0) = {load:.2g}", "share of Tscm and Tcm", "cells")
-    left.legend(loc="center right")
+    left.set_ylim(cut["T180"].min() / 100, None)  # room for the legend
+    left.legend(loc="lower right")
     for kappa, color in zip(kappas, plotting.ordered_colors(len(kappas)), strict=True):
         group = table[table["kappa"] == kappa].groupby("A")
         middle.plot(group["peak"].median().index, group["peak"].median(), color=color)
@@ -181,8 +183,10 @@ def theories(table: pd.DataFrame) -> Any:
     presets = list(dict.fromkeys(table["preset"]))
     for name in PRODUCTS:
         rows = table[table["product"] == name].set_index("preset").loc[presets]
-        left.plot(rows["T180"].clip(lower=1e-2), presets, "o", color=_PRODUCT_COLORS[name], label=name)
-        right.plot(rows["peak"], presets, "o", color=_PRODUCT_COLORS[name])
+        left.plot(
+            rows["T180"].clip(lower=1e-2), presets, "o", color=_PRODUCT_COLORS[str(name)], label=str(name)
+        )
+        right.plot(rows["peak"], presets, "o", color=_PRODUCT_COLORS[str(name)])
     for axes, letter, label in ((left, "a", "cells on day 180"), (right, "b", "peak (cells)")):
         axes.set_xscale("log")
         plotting.panel(axes, letter, "", label, "")
@@ -196,8 +200,8 @@ def doses(table: pd.DataFrame, splits: pd.DataFrame) -> Any:
     figure = plotting.new_figure(7.2, 2.8)
     left, middle, right = figure.subplots(1, 3)
     for name, group in table.groupby("product", sort=False):
-        left.plot(group["dose"], group["peak"], color=_PRODUCT_COLORS[name], label=name)
-        middle.plot(group["dose"], group["t_peak"], color=_PRODUCT_COLORS[name])
+        left.plot(group["dose"], group["peak"], color=_PRODUCT_COLORS[str(name)], label=str(name))
+        middle.plot(group["dose"], group["t_peak"], color=_PRODUCT_COLORS[str(name)])
     left.set_xscale("log")
     left.set_yscale("log")
     left.set_ylim(1e9, 1e11)
@@ -206,7 +210,7 @@ def doses(table: pd.DataFrame, splits: pd.DataFrame) -> Any:
     plotting.panel(left, "a", "", "dose (cells)", "peak (cells)")
     plotting.panel(middle, "b", "", "dose (cells)", "day of the peak")
     for name, group in splits.groupby("product", sort=False):
-        right.plot(group["relative"], range(len(group)), "o", color=_PRODUCT_COLORS[name])
+        right.plot(group["relative"], range(len(group)), "o", color=_PRODUCT_COLORS[str(name)])
     labels = list(dict.fromkeys(splits["split"]))
     right.set_yticks(range(len(labels)), [label.replace(" on ", "\non ") for label in labels])
     right.set_xlim(0, 1.2)
@@ -252,7 +256,7 @@ def variance(indices: pd.DataFrame, spreads: pd.DataFrame) -> Any:
         left.bar(places, rows["ST"].clip(lower=0), width, color=colors[k], label=name)
     left.set_xticks(range(len(outputs)), outputs)
     plotting.panel(left, "a", "with contraction that differs", "", "total Sobol index of the logarithm")
-    left.legend(ncols=2, loc="upper right")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=8)
     names = list(spreads["quantity"])
     columns = [column for column in spreads.columns if column != "quantity"]
     for k, column in enumerate(columns):
@@ -262,5 +266,6 @@ def variance(indices: pd.DataFrame, spreads: pd.DataFrame) -> Any:
         )  # fmt: skip
     right.set_yticks(range(len(names)), names)
     plotting.panel(right, "b", "", "variance of the logarithm", "")
-    right.legend()
+    right.legend(loc="upper right", bbox_to_anchor=(1.0, 1.0))
+    right.set_xlim(0, None)
     return figure

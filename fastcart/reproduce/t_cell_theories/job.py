@@ -83,7 +83,7 @@ def reproduce(
     from fastcart.errors import optional_import
     from fastcart.reproduce.li_lei_2025.job import _check_folder
     from fastcart.reproduce.li_lei_2025.report import write_table
-    from fastcart.reproduce.t_cell_theories import figures
+    from fastcart.reproduce.t_cell_theories.figures import make
     from fastcart.reproduce.t_cell_theories.report import write_report
 
     started = time.perf_counter()
@@ -109,7 +109,7 @@ def reproduce(
     for name, table in outcome.tables.items():
         write_table(table, folder / name)
     with plotting.style():
-        for name, picture in figures.make(outcome, threads):
+        for name, picture in make(outcome, threads):
             plotting.save_figure(picture, folder / name, dpi=200)
     report = folder / REPORT
     write_report(outcome, report, threads=threads, wall_time=time.perf_counter() - started)
@@ -127,6 +127,7 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
     seed = sizes["seed"]
     common: dict[str, Any] = {"threads": threads}
     some = min(sizes["families"], 1000)
+    fewer = max(2, sizes["draws"] // 5)
 
     def robustness() -> dict[str, pd.DataFrame]:
         frame = scans.robustness(draws=sizes["draws"], seed=seed, **common)
@@ -151,7 +152,7 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
         ("reverse arrows", lambda: {"reverse.csv": scans.scan_reverse(families=some, seed=seed, **common)}),
         ("robustness", robustness),
         ("reverse arrows, random rates", lambda: {
-            "reverse_robust.csv": scans.reverse_robustness(draws=sizes["draws"] // 5 or 1, seed=seed, **common)
+            "reverse_robust.csv": scans.reverse_robustness(draws=fewer, seed=seed, **common)
         }),
         ("equal budget", lambda: {
             "equal_budget.csv": scans.equal_budget(trials=sizes["trials"], seed=seed, **common)
@@ -159,7 +160,9 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
         ("variants", lambda: {"variants.csv": compare_variants(**common)}),
         ("X1", lambda: {"x1_products.csv": cart.scan_products(parts=sizes["parts"], **common)}),
         ("X2", lambda: {"x2_theories.csv": cart.compare_theories(**common)}),
-        ("X3", lambda: {"x3_doses.csv": cart.scan_doses(**common), "x3_splits.csv": cart.scan_splits(**common)}),
+        ("X3", lambda: {
+            "x3_doses.csv": cart.scan_doses(**common), "x3_splits.csv": cart.scan_splits(**common)
+        }),
         ("X4", lambda: {
             f"x4_{kind}.csv": cart.scan_boosts(kind, **common) for kind in ("live", "vaccine")
         }),

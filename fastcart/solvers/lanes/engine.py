@@ -17,10 +17,9 @@ from fastcart.solvers.doses import DosePlan, entries_of
 from fastcart.solvers.lanes import explicit, rosenbrock
 from fastcart.solvers.lanes.driver import EMPTY
 from fastcart.solvers.lanes.evaluate import evaluation
-from fastcart.solvers.lanes.extinction import groups
 from fastcart.solvers.lanes.layout import LANES, aligned_rows, offsets
 from fastcart.solvers.lanes.loop import run_lanes
-from fastcart.solvers.lanes.quantities import looks
+from fastcart.solvers.lanes.quantities import watching
 from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
@@ -32,7 +31,8 @@ DEFAULT_METHOD = "tsit5"
 STIFF_METHOD = "rodas5p"
 
 _TIGHT = 5e-6  # from this rtol down the method of order 8 does better than that of order 5
-_PIECE = 8192  # patients that a thread takes at once
+_PIECE = 8192  # patients that a thread takes at once, at most and at least
+_SMALLEST = 256
 
 
 def default_method(rtol: float) -> str:
@@ -110,10 +110,7 @@ def solve_chunk(
     rows = np.full((patients, 4), np.nan)
     final = np.full((patients, n), np.nan)
     counts = np.zeros((patients, 2), dtype=np.int64)
-    extinct = None
-    if problem.extinction is not None:
-        extinct = groups([state.extinction for state in model.states], log, problem.extinction)
-    look = looks(problem, marks)
+    watch = watching(problem, log)
     begin, end, *entries = entries_of(doses, patients)
     shared = (problem.t_end, problem.save_at, model.burden_index)
     control = np.zeros(2, dtype=np.int64)
@@ -123,14 +120,16 @@ def solve_chunk(
         buffers[:, at.tolerance : at.limits] = tolerance.ravel()
         buffers[:, at.limits : at.control] = limits
         buffers[:, at.control : at.total] = method.exponents
-        watch = None
-        if look is not None:
-            watch = look.arrays(result.best[a:b], result.when[a:b], result.times[a:b])
+        look, items, extinct = None, None, None
+        if watch is not None:
+            extinct = watch.extinct
+            look, items = watch.arrays(result.best[a:b], result.when[a:b], result.times[a:b])
         degree = method.dense.shape[1]
         kernel(
             step.address, callback.address, buffers[0], buffers[1], places, u0[a:b], p[a:b], shared,
             (begin[a:b], end[a:b], *entries), log, method.blocks, method.dense,
-            method.scaled_by_step, method.extra, tolerance, limits, extinct, watch, rows[a:b], final[a:b],
+            method.scaled_by_step, method.extra, tolerance, limits, extinct, look, items, rows[a:b],
+            final[a:b],
             result.saved[a:b], result.status[a:b], counts[a:b], result.t_reached[a:b], result.cured[a:b],
             control, np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64), np.zeros((LANES, 5), np.int64),
             *np.zeros((3, LANES), np.int64), np.zeros((n, degree)), np.zeros((2, max(n, degree))),
@@ -171,7 +170,10 @@ def in_threads(run: Callable[[int, int], None], patients: int, threads: int, con
     control : ndarray of int
         A number other than zero in ``control[0]`` asks the kernels to stop.
     """
-    pieces = [(a, min(a + _PIECE, patients)) for a in range(0, patients, _PIECE)]
+    # a few pieces for each thread, so that none waits long for the others
+    share = -(-patients // (4 * threads))
+    size = min(_PIECE, max(_SMALLEST, -(-share // LANES) * LANES)) if threads > 1 else _PIECE
+    pieces = [(a, min(a + size, patients)) for a in range(0, patients, size)]
     if len(pieces) == 1 and threading.current_thread() is not threading.main_thread():
         run(*pieces[0])
         return

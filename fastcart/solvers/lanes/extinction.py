@@ -20,7 +20,7 @@ _GOLDEN = 0.6180339887498949
 
 
 def groups(marks: Sequence[bool | str], log: np.ndarray, cells: float) -> tuple[np.ndarray, ...]:
-    """Return, for `may_die`, each state's group (-1 for none), and of each group: is it one state; threshold.
+    """Return each state's group (-1 for none), and of each group: is it one state; threshold.
 
     Parameters
     ----------
@@ -77,26 +77,6 @@ def gone(g, U, l, n, extinct, log):
     for i in range(n):
         zero = zero and (extinct[0][i] != g or U[i * _L + l] == (LOG_ZERO if log[i] else 0.0))
     return zero
-
-
-@njit(**INNER)
-def may_die(l, h, U, U_old, K, n, last, extinct, log):
-    """Whether a group ends the step below its threshold, or may dip below it inside the step.
-
-    ``last`` is where the derivatives at the end of the step begin.
-    """
-    limit = extinct[2]
-    for g in range(limit.size):
-        v1 = size(g, U, l, n, extinct, log)
-        if v1 <= limit[g]:
-            if not gone(g, U_old, l, n, extinct, log):
-                return True
-            continue
-        v0 = size(g, U_old, l, n, extinct, log)
-        s0, s1 = slope(g, U_old, K, 0, l, n, extinct, log), slope(g, U, K, last, l, n, extinct, log)
-        if s0 < 0.0 and s1 > 0.0 and min(v0, v1) - h * (s1 - s0) <= limit[g]:
-            return True
-    return False
 
 
 @njit(**INNER)

@@ -23,18 +23,20 @@ from fastcart.solvers.lanes.driver import (
     save_now,
     start_block,
 )
-from fastcart.solvers.lanes.extinction import extinction_place, may_die
+from fastcart.solvers.lanes.extinction import extinction_place
 from fastcart.solvers.lanes.interpolate import rise
 from fastcart.solvers.lanes.layout import LANES
+from fastcart.solvers.lanes.look import AT_ONCE, QUIET, advance, look_at_all
 from fastcart.solvers.lanes.pointer import evaluate, take_step
 from fastcart.solvers.lanes.quantities import (
-    begin_quantities,
+    begin_items,
     cut_quantities,
+    enqueue_quantities,
+    finish_items,
     first_terminal,
     happened,
+    load_items,
     look_inside,
-    measure,
-    notice,
     step_end,
 )
 from fastcart.solvers.lanes.queue import (
@@ -78,8 +80,8 @@ def die_out(l, j, t, group, B, places, row, burden, n, extinct, log, cured):
 
 @njit(**INNER)
 def look_closely(
-    ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct, watch, slots,
-    position, C, work, rows, saved, cured, fate,
+    ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct, look, watch,
+    slots, position, C, work, rows, saved, cured, fate,
 ):  # fmt: skip
     """Look at all steps in the queue; one may turn out to end early, which ``fate`` tells its lane."""
     n, m = C.shape[0], p.shape[1]
@@ -98,8 +100,7 @@ def look_closely(
         if extinct is not None and slots[s, NOW] == 1:
             end, group = extinction_place(s, U, U_old, K, C, n, (stages - 1) * size, degree, extinct, log)
         if watch is not None:
-            address, one, items, G = watch[1], watch[3], watch[4], watch[6]
-            best, when, counted = watch[7], watch[8], watch[9]
+            address, one, items, G, best, when, counted = watch
             for k in range(m):
                 one[n + 1 + k] = W[(n + 1 + k) * _L + s]
             if slots[s, NOW] == 1:
@@ -119,14 +120,14 @@ def look_closely(
             position[l, 1] = saved_to
             fate[l] = CUT if item < 0 else ENDS
             if watch is not None:
-                cut_quantities(l, s, end, t, h, watch[5], address, one, U_old, C, n, m, degree)
+                cut_quantities(l, s, end, t, h, look, G.shape[1], address, one, U_old, C, n, m, degree)
             if extinct is not None and group >= 0:
                 die_out(l, j, t + end * h, group, B, places, rows[j], burden, n, extinct, log, cured)
 
 
 def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
     step, ev, B, D, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance,
-    limits, extinct, watch, rows, final, saved, codes, counts, reached, cured, control, index, position,
+    limits, extinct, look, watch, rows, final, saved, codes, counts, reached, cured, control, index, position,
     slots, attention, fate, fresh, C, work, f0,
 ):  # fmt: skip
     """Solve patients ``0 .. len(u0)``; see `fastcart.solvers.lanes.engine` for the arguments."""
@@ -135,7 +136,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
     t_end, times, burden = problem[0], problem[1], problem[2]
     size = n * _L
     W, Q, K = B[: places[1]], B[places[1] : places[2]], B[places[4] : places[5]]
-    U, U_old = B[places[2] : places[2] + size], B[places[3] : places[3] + size]
+    U = B[places[2] : places[2] + size]
     rows_used = places[4] // _L + stages * n
     last = (stages - 1) * size  # derivatives at the end of the step
     for first in range(0, patients, _L):
@@ -157,20 +158,26 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                             saved, n, m, problem, doses, tolerance,
                         )  # fmt: skip
                         fresh[l] = 1
+                        if look is not None:
+                            for k in range(m):
+                                look[1][look[2][1] + k * _L + l] = p[min(following, patients - 1), k]
+                        if watch is not None:
+                            load_items(l, min(following, patients - 1), look, watch[2], p)
                     if following >= patients:
                         park(l, Q, U, index, n)
                         fresh[l] = 0
                     following += 1
             refill = False
             begun = True
-        if watch is not None and begun:
-            measure(watch[0], watch[2], W, Q, U, K, 0, watch[5], n, m, q.H)
+        if look is not None and begun:
+            look_at_all(look, look[2], Q, U, K, 0, n, q.H)
             for l in range(_L):
                 if fresh[l] > 0:
-                    begin_quantities(
-                        l, index[l], fresh[l], Q[q.T * _L + l], watch[4], watch[5], p, watch[7], watch[8],
-                        watch[9],
-                    )  # fmt: skip
+                    if watch is not None:
+                        begin_items(
+                            l, index[l], fresh[l], Q[q.T * _L + l], look, watch[2], p, watch[5], watch[6]
+                        )
+                    advance(l, look[2], look[1], look[3])
         if begun:
             for l in range(_L):
                 fresh[l] = 0
@@ -182,10 +189,10 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
         any_flag = 0.0
         for l in range(_L):
             any_flag += Q[q.FLAG * _L + l]
-        if any_flag == 0.0 and extinct is None and watch is None:
+        if any_flag == 0.0 and look is None:
             continue
-        if watch is not None:
-            measure(watch[0], watch[2], W, Q, U, K, last, watch[5], n, m, q.H_USED)
+        if look is not None:
+            look_at_all(look, look[2], Q, U, K, last, n, q.H_USED)
         # --- which lanes need attention, and which of their steps a close look
         flagged = 0
         at_once = False
@@ -194,20 +201,17 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             if j < 0:
                 continue
             flag = int(Q[q.FLAG * _L + l])
-            look = flag & (q.TURN | q.SAVE) != 0
+            close = flag & (q.TURN | q.SAVE) != 0
             now = False
-            accepted = Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP
-            if extinct is not None and accepted:
-                now = may_die(l, Q[q.H_USED * _L + l], U, U_old, K, n, last, extinct, log)
-            if watch is not None and accepted:
-                need = notice(l, j, Q[q.H_USED * _L + l], watch[4], watch[5], p, watch[7])
-                look = look or need > 0
-                now = now or need > 1
-            if look or now:
+            if look is not None:
+                need = look[1][look[2][12] + l]
+                close = close or need > QUIET
+                now = need == AT_ONCE
+            if close:
                 if queued == _L:
                     look_closely(
                         ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra,
-                        extinct, watch, slots, position, C, work, rows, saved, cured, fate,
+                        extinct, look, watch, slots, position, C, work, rows, saved, cured, fate,
                     )  # fmt: skip
                     queued = 0
                 enqueue(l, queued, j, B, D, rows_used, slots)
@@ -217,17 +221,20 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     slots[queued, NOW] = 1
                     at_once = True
                 if watch is not None:
-                    watch[6][:, :, queued] = watch[5][:, :, l]
+                    enqueue_quantities(l, queued, look, watch[3])
                 queued += 1
-            if watch is not None and accepted and not now:
-                step_end(l, j, Q[q.T * _L + l], watch[4], watch[5], watch[7], watch[8])
+            if look is not None and not now and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
+                if watch is not None:
+                    step_end(l, Q[q.T * _L + l], look, watch[2])
+                else:
+                    advance(l, look[2], look[1], look[3])
             if flag & (q.AT_STOP | q.TROUBLE) or now:
                 attention[flagged] = l
                 flagged += 1
         if at_once:
             look_closely(
                 ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct,
-                watch, slots, position, C, work, rows, saved, cured, fate,
+                look, watch, slots, position, C, work, rows, saved, cured, fate,
             )  # fmt: skip
             queued = 0
         # --- look after each flagged lane
@@ -243,8 +250,11 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 save_now(l, Q, U, position, saved, j, n, times)
                 fresh[l] = 2
             else:
-                if watch is not None and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
-                    step_end(l, j, Q[q.T * _L + l], watch[4], watch[5], watch[7], watch[8])
+                if look is not None and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
+                    if watch is not None:
+                        step_end(l, Q[q.T * _L + l], look, watch[2])
+                    else:
+                        advance(l, look[2], look[1], look[3])
                 if flag & q.AT_STOP:
                     if position[l, 0] < doses[1][j]:
                         give_doses(l, W, Q, U, position, rows[j], j, n, m, problem, doses, log)
@@ -257,6 +267,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             fate[l] = GOES_ON
             if done >= 0:
                 finish(l, Q, U, j, done, n, final, codes, counts, reached)
+                if watch is not None:
+                    finish_items(l, j, look, watch[2], watch[4], watch[5])
                 control[1] += 1
                 fresh[l] = 0
                 index[l] = EMPTY
@@ -275,7 +287,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             if watch is not None and queued > 0:  # what came before a jump is recorded before it
                 look_closely(
                     ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct,
-                    watch, slots, position, C, work, rows, saved, cured, fate,
+                    look, watch, slots, position, C, work, rows, saved, cured, fate,
                 )  # fmt: skip
                 queued = 0
             for k in range(flagged):
@@ -283,6 +295,6 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     restart(attention[k], W, Q, U, K, n, m, t_end, tolerance, work[0], work[1])
     if queued > 0:
         look_closely(
-            ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct, watch,
-            slots, position, C, work, rows, saved, cured, fate,
+            ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct, look,
+            watch, slots, position, C, work, rows, saved, cured, fate,
         )  # fmt: skip

@@ -1,7 +1,6 @@
-"""Peaks and events: states and observables that are watched inside the loop, located on the interpolant.
+"""Peaks and events: states and observables inside a step, located on the interpolant.
 
-At both ends of each step the quantities and their slopes are known, from one vectorised function. Where these
-allow a crossing or a turning point that matters, the step is looked at closely.
+`fastcart.solvers.lanes.look` says which steps are worth it.
 """
 
 from __future__ import annotations
@@ -10,134 +9,96 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import carray, njit, types
+from numba import njit
 
-import fastcart.math as vector_math
-from fastcart.model import Model
-from fastcart.solvers.compile import FAST, INNER, cached, from_source, rebuild
-from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.evaluate import SUBSTITUTES
+from fastcart.solvers.compile import INNER
+from fastcart.solvers.lanes.extinction import groups
 from fastcart.solvers.lanes.interpolate import rise
 from fastcart.solvers.lanes.layout import LANES
+from fastcart.solvers.lanes.look import (
+    BOTH,
+    DOWN,
+    PEAK,
+    UP,
+    Item,
+    Rows,
+    advance,
+    look_function,
+    one_function,
+)
 from fastcart.solvers.lanes.pointer import evaluate
 from fastcart.solvers.problem import Problem
-from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _L = LANES
 
-PEAK, UP, DOWN, BOTH = range(4)  # kinds of items
 _KINDS = {"up": UP, "down": DOWN, "both": BOTH}
 OLD, NEW, SLOPE_OLD, SLOPE_NEW = range(4)  # what is known of a quantity at the ends of a step
 _REACH = 1e-4  # of a step, for differences in place of derivatives
 
 
-def quantity_function(model: Model, log: tuple[bool, ...], names: tuple[str, ...], lanes: int = LANES) -> Any:
-    """Compile ``f(buffer)``: rows of states as integrated, time, parameters, and the quantities (written)."""
-    n, m = len(model.states), len(model.parameters)
-    lines = [
-        "def quantities(w_):",
-        f"    w = carray(w_, ({(n + 1 + m + len(names)) * lanes},))",
-        f"    for l in range({lanes}):",
-        f"        t = w[{n * lanes} + l]",
-    ]
-    for i in range(n):
-        lines.append(f"        u{i} = w[{i * lanes} + l]")
-        if log[i]:
-            lines.append(f"        y{i} = exp(max(u{i}, {LOG_FLOOR!r})) if u{i} != {LOG_ZERO!r} else 0.0")
-        else:
-            lines.append(f"        y{i} = u{i}")
-    observed = [name for name in names if name in model.observable_names]
-    namespace: dict[str, Any] = {"exp": vector_math.exp_bounded, "carray": carray}
-    if observed:
-        states = "".join(f"y{i}, " for i in range(n))
-        parameters = "".join(f"w[{(n + 1 + k) * lanes} + l], " for k in range(m))
-        lines.append(f"        f = observe(t, ({states}), ({parameters}))")
-        namespace["observe"] = rebuild(model.observe, FAST, SUBSTITUTES)
-    for k, name in enumerate(names):
-        if name in observed:
-            value = f"f[{model.observable_names.index(name)}]"
-        else:
-            value = f"y{model.state_names.index(name)}"
-        lines.append(f"        w[{(n + 1 + m + k) * lanes} + l] = {value}")
-    function = from_source("\n".join(lines), "quantities", namespace)
-    signature = types.void(types.CPointer(types.float64))
-    return cached(function, f"peaks and events of {model.name}", signature=signature, **FAST)
-
-
 @dataclass(frozen=True)
-class Look:
-    """What the loop needs to know of peaks and events; see `looks`."""
+class Watch:
+    """What the loop needs to know of peaks, events and states that may die out; see `watching`."""
 
-    of: np.ndarray  # per item: which quantity, kind, is it terminal, parameter that is the threshold or -1,
-    kind: np.ndarray  # and the threshold if it is a number
-    terminal: np.ndarray
-    parameter: np.ndarray
-    level: np.ndarray
-    after: np.ndarray  # an event counts behind this time, and behind the first time of this item or -1
-    behind: np.ndarray
     all_lanes: Any
-    one_lane: Any
-    sizes: tuple[int, int, int]  # quantities, states, parameters
+    one_patient: Any
+    rows: Rows
+    # per item: which quantity, kind, is it terminal, parameter that is the threshold or -1, the threshold if
+    # it is a number, time behind which an event counts, item behind whose first time it counts or -1
+    items: tuple[np.ndarray, ...]
+    sizes: tuple[int, int, int, int]  # states, parameters, quantities, groups
+    extinct: tuple[np.ndarray, ...] | None
 
-    def arrays(self, best: np.ndarray, when: np.ndarray, times: np.ndarray) -> tuple[Any, ...]:
-        """Return the tuple that the loop takes, with its own buffers; the results go into the arguments."""
-        count, n, m = self.sizes
-        rows = n + 1 + m + count
-        items = (self.of, self.kind, self.terminal, self.parameter, self.level, self.after, self.behind)
-        ends = np.zeros((2, 4, count, _L))
-        return (
-            self.all_lanes.address, self.one_lane.address, np.zeros(rows * _L), np.zeros(rows), items,
-            ends[0], ends[1], best, when, times,
+    def arrays(self, best: np.ndarray, when: np.ndarray, times: np.ndarray) -> tuple[Any, Any]:
+        """Return the tuples ``look`` and ``watch`` of the loop, with buffers of their own."""
+        n, m, quantities, groups = self.sizes
+        r = self.rows
+        at = np.array(
+            [r.time, r.parameters, r.slopes, r.step, r.accepted, r.old, r.new, r.slope_old, r.slope_new,
+             r.level, r.best, r.when, r.need]
         )  # fmt: skip
+        look = (self.all_lanes.address, np.zeros(r.total), at, quantities + groups)
+        if not len(self.items[0]):
+            return look, None
+        one = np.zeros(n + 1 + m + quantities)
+        ends = np.zeros((4, quantities, _L))
+        return look, (self.one_patient.address, one, self.items, ends, best, when, times)
 
 
-def looks(problem: Problem, log: tuple[bool, ...]) -> Look | None:
-    """Prepare peaks and events of a problem; None where there are none."""
-    model = problem.model
-    if not problem.peaks and not problem.events:
+def watching(problem: Problem, log: np.ndarray) -> Watch | None:
+    """Prepare peaks, events and extinction of a problem; None where it has none of them."""
+    model, events = problem.model, problem.events
+    if not problem.peaks and not events and problem.extinction is None:
         return None
-    of = [*problem.peaks, *(event.of for event in problem.events)]
+    marks = tuple(bool(x) for x in log)
+    of = [*problem.peaks, *(event.of for event in events)]
     names = tuple(dict.fromkeys(of))
-    kinds = [PEAK] * len(problem.peaks) + [_KINDS[event.direction] for event in problem.events]
-    levels = [0.0] * len(problem.peaks) + [event.threshold for event in problem.events]
-    terminal = [False] * len(problem.peaks) + [event.terminal for event in problem.events]
-    after = [-1.0] * len(problem.peaks) + [event.after for event in problem.events]
-    items = [*problem.peaks, *(event.name for event in problem.events)]
-    return Look(
-        np.array([names.index(name) for name in of]), np.array(kinds), np.array(terminal),
-        np.array([model.parameter_names.index(v) if isinstance(v, str) else -1 for v in levels]),
-        np.array([np.nan if isinstance(v, str) else float(v) for v in levels]),
-        np.array([-1.0 if isinstance(v, str) else float(v) for v in after]),
-        np.array([len(items) - 1 - items[::-1].index(v) if isinstance(v, str) else -1 for v in after]),
-        quantity_function(model, log, names), quantity_function(model, log, names, 1),
-        (len(names), len(model.states), len(model.parameters)),
+    flat = len(problem.peaks)
+    kinds = [PEAK] * flat + [_KINDS[event.direction] for event in events]
+    levels = [0.0] * flat + [event.threshold for event in events]
+    terminal = [False] * flat + [event.terminal for event in events]
+    after = [-1.0] * flat + [event.after for event in events]
+    order = {event.name: flat + i for i, event in enumerate(events)}
+    extinct = None
+    if problem.extinction is not None:
+        extinct = groups([state.extinction for state in model.states], log, problem.extinction)
+    dying = [] if extinct is None else [
+        ([int(i) for i in np.flatnonzero(extinct[0] == g)], bool(extinct[1][g]), float(extinct[2][g]))
+        for g in range(len(extinct[2]))
+    ]  # fmt: skip
+    items = [Item(names.index(name), kind, end) for name, kind, end in zip(of, kinds, terminal, strict=True)]
+    function, rows = look_function(model, marks, names, items, dying)
+    arrays = (
+        np.array([item.quantity for item in items], np.int64), np.array(kinds, np.int64),
+        np.array(terminal, np.bool_),
+        np.array([model.parameter_names.index(v) if isinstance(v, str) else -1 for v in levels], np.int64),
+        np.array([np.nan if isinstance(v, str) else v for v in levels], np.float64),
+        np.array([-1.0 if isinstance(v, str) else v for v in after], np.float64),
+        np.array([order[v] if isinstance(v, str) else -1 for v in after], np.int64),
     )  # fmt: skip
-
-
-@njit(**INNER)
-def measure(address, V, W, Q, U, K, at, G, n, m, step_row):
-    """Compute all quantities and their slopes, at the present time of all lanes, into ``NEW`` of ``G``.
-
-    ``at`` is where the derivatives begin. The slope is a difference along them.
-    """
-    count = G.shape[1]
-    out = (n + 1 + m) * _L
-    for r in range((n + 1) * _L, out):
-        V[r] = W[r]
-    for part in range(2):
-        for l in range(_L):
-            e = 1e-5 * Q[step_row * _L + l] * part
-            V[n * _L + l] = Q[q.T * _L + l] + e
-            for i in range(n):
-                V[i * _L + l] = U[i * _L + l] + e * K[at + i * _L + l]
-        evaluate(address, V)
-        for k in range(count):
-            for l in range(_L):
-                if part == 0:
-                    G[NEW, k, l] = V[out + k * _L + l]
-                else:
-                    change = V[out + k * _L + l] - G[NEW, k, l]
-                    G[SLOPE_NEW, k, l] = change / (1e-5 * Q[step_row * _L + l])
+    one = one_function(model, marks, names) if items else None
+    sizes = (len(model.states), len(model.parameters), len(names), len(dying))
+    return Watch(function, one, rows, arrays, sizes, extinct)
 
 
 @njit(**INNER)
@@ -173,53 +134,62 @@ def happened(items, when, times, j, i, t):
 
 
 @njit(**INNER)
-def begin_quantities(l, j, fresh, t, items, G, p, best, when, times):
+def load_items(l, j, look, items, p):
+    """Set the thresholds of the patient that comes into a lane."""
+    V, at = look[1], look[2]
+    for i in range(items[0].size):
+        V[at[9] + i * _L + l] = threshold(items, i, p, j)
+        V[at[10] + i * _L + l] = -np.inf
+        V[at[11] + i * _L + l] = np.inf
+
+
+@njit(**INNER)
+def keep_in_lane(l, i, t, value, look):
+    """Record the value at the end of a step, or at a start, that may be a peak."""
+    V, at = look[1], look[2]
+    if value > V[at[10] + i * _L + l]:
+        V[at[10] + i * _L + l] = value
+        V[at[11] + i * _L + l] = t
+
+
+@njit(**INNER)
+def begin_items(l, j, fresh, t, look, items, p, when, times):
     """Record what holds at the start of a patient (``fresh`` is 1), or behind a jump (2)."""
+    V, at = look[1], look[2]
     for i in range(items[0].size):
         k = items[0][i]
-        value = G[NEW, k, l]
+        value = V[at[6] + k * _L + l]
         if items[1][i] == PEAK:
-            keep(best, when, j, i, value, t)
-        elif fresh == 2 and crosses(items[1][i], G[OLD, k, l], value, threshold(items, i, p, j)):
+            keep_in_lane(l, i, t, value, look)
+        elif fresh == 2 and crosses(items[1][i], V[at[5] + k * _L + l], value, threshold(items, i, p, j)):
             happened(items, when, times, j, i, t)
-    next_step(l, G)
 
 
 @njit(**INNER)
-def next_step(l, G):
-    """Make the end of a step the start of the next."""
-    for k in range(G.shape[1]):
-        G[OLD, k, l] = G[NEW, k, l]
-        G[SLOPE_OLD, k, l] = G[SLOPE_NEW, k, l]
-
-
-@njit(**INNER)
-def step_end(l, j, t, items, G, best, when):
+def step_end(l, t, look, items):
     """Record the end of a step as a candidate for peaks, and make it the start of the next."""
     for i in range(items[0].size):
         if items[1][i] == PEAK:
-            keep(best, when, j, i, G[NEW, items[0][i], l], t)
-    next_step(l, G)
+            keep_in_lane(l, i, t, look[1][look[2][6] + items[0][i] * _L + l], look)
+    advance(l, look[2], look[1], look[3])
 
 
 @njit(**INNER)
-def notice(l, j, h, items, G, p, best):
-    """Tell what the last step needs: 0 nothing, 1 a close look, 2 a close look at once (it may end here)."""
-    need = 0
+def enqueue_quantities(l, s, look, G):
+    """Copy what is known of the quantities in a lane into slot ``s`` of the queue."""
+    V, at = look[1], look[2]
+    for k in range(G.shape[1]):
+        for a in range(4):
+            G[a, k, s] = V[at[5 + a] + k * _L + l]
+
+
+@njit(**INNER)
+def finish_items(l, j, look, items, best, when):
+    """Take over the peaks at the ends of steps when a patient is done."""
+    V, at = look[1], look[2]
     for i in range(items[0].size):
-        k, kind = items[0][i], items[1][i]
-        g0, g1, s0, s1 = G[OLD, k, l], G[NEW, k, l], G[SLOPE_OLD, k, l], G[SLOPE_NEW, k, l]
-        reach = h * (abs(s0) + abs(s1))
-        if kind == PEAK:
-            found = s0 > 0.0 and s1 < 0.0 and max(g0, g1) + reach > best[j, i]
-        else:
-            level = threshold(items, i, p, j)
-            found = crosses(kind, g0, g1, level)
-            found = found or (s0 > 0.0 and s1 < 0.0 and g0 <= level and max(g0, g1) + reach > level)
-            found = found or (s0 < 0.0 and s1 > 0.0 and g0 >= level and min(g0, g1) - reach < level)
-        if found:
-            need = max(need, 2 if items[2][i] else 1)
-    return need
+        if items[1][i] == PEAK:
+            keep(best, when, j, i, V[at[10] + i * _L + l], V[at[11] + i * _L + l])
 
 
 @njit(**INNER)
@@ -332,7 +302,7 @@ def look_inside(s, j, end, t, h, items, G, p, best, when, times, address, one, U
 
 
 @njit(**INNER)
-def cut_quantities(l, s, end, t, h, G, address, one, U_old, C, n, m, degree):
+def cut_quantities(l, s, end, t, h, look, quantities, address, one, U_old, C, n, m, degree):
     """Make the quantities at the place where the step was cut the start of what follows in the lane."""
-    for k in range(G.shape[1]):
-        G[OLD, k, l] = inside(end, k, s, t, h, address, one, U_old, C, n, m, degree)
+    for k in range(quantities):
+        look[1][look[2][5] + k * _L + l] = inside(end, k, s, t, h, address, one, U_old, C, n, m, degree)
