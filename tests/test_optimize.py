@@ -33,14 +33,18 @@ MODEL = Model(
 QUICK = dict(seed=1, particles=15, iterations=30)
 
 
+def far_off(ends):
+    return (ends["A"] - 3) ** 2 + (ends["k"] - 0.4) ** 2
+
+
 def exact_final_A(A, k):
     return A * np.exp(-k * 30.0)
 
 
 def test_known_optimum_of_an_endpoint():
     result = optimize(
-        MODEL, {"A": (0, 10), "k": (0.1, 1)}, objective=lambda ends: (ends["A"] - 3) ** 2 + (ends["k"] - 0.4) ** 2,
-        goal="minimize", **{**QUICK, "iterations": 60},
+        MODEL, {"A": (0, 10), "k": (0.1, 1)}, objective=far_off, goal="minimize",
+        **{**QUICK, "iterations": 60},
     )  # fmt: skip
     best = result.best.iloc[0]
     assert (best["A"], best["k"]) == (pytest.approx(3, abs=1e-3), pytest.approx(0.4, abs=1e-3))
@@ -290,7 +294,7 @@ def test_resume_after_kill(tmp_path, what):
 def test_resume_refuses_another_problem(tmp_path):
     options = dict(objective="final_E", seed=1, particles=4, iterations=2, out=tmp_path / "run")
     optimize(MODEL, {"A": (0, 10)}, **options)
-    with pytest.raises(InputError, match="holds an? optimization already"):
+    with pytest.raises(InputError, match=r"holds an? optimization already"):
         optimize(MODEL, {"A": (0, 10)}, **options)
     with pytest.raises(InputError, match=r"seed is 1 there and 2 now"):
         optimize(MODEL, {"A": (0, 10)}, **{**options, "seed": 2}, resume=True)

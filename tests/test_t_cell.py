@@ -360,3 +360,23 @@ def test_positive_and_ordered_for_random_sets(engine, count):
         assert (tagged <= more + slack).all()
         assert (more <= path[a] + slack).all()
     assert path["U_M"].between(-slack, path["M"] + slack).all()
+
+
+# --- the command line
+
+
+def test_command_line_gives_the_doses_of_a_scenario(tmp_path, capsys):
+    from fastcart.cli import main
+
+    table = tmp_path / "patients.csv"
+    table.write_text("patient,alpha\n7,1.0\n", encoding="utf-8")
+    paths = tmp_path / "paths.csv"
+    options = ["--preset", "unified", "--rtol", "1e-9", "--quiet", "--save-at", "106"]
+    code = main(
+        ["run", "t_cell", "--patients", str(table), "--out", str(tmp_path / "out.csv"), *options,
+         "--scenario", "recall", "--trajectories", str(paths)]
+    )  # fmt: skip
+    assert code == 0
+    assert pd.read_csv(paths)["T"][0] == pytest.approx(1.81596653e7, rel=1e-6)
+    assert main(["run", "t_cell", "--patients", str(table), "--out", "x.csv", "--preset", "unifed"]) == 2
+    assert "Did you mean 'unified'" in capsys.readouterr().err

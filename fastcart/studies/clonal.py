@@ -142,7 +142,7 @@ def families_of(
     cells = np.zeros((families, _TYPES), dtype=np.int64)
     recruited = np.full(families, np.nan)
     start = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
-    kernel: Any = cached(_families, "families of single cells", nogil=True, **EXACT)
+    kernel = cached(_families, "families of single cells", nogil=True, **EXACT)  # type: ignore[arg-type]
     control = np.zeros(2, dtype=np.int64)
 
     def run(a: int, b: int) -> None:

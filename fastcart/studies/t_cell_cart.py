@@ -71,8 +71,8 @@ def kinetics(
     model = get("t_cell", preset=preset, scenario="cart")
     gone = Event("cleared", "A", CLEARED, direction="down")
     result = solve(
-        model, patients if len(patients.columns) else len(patients), save_at=_GRID, peaks=("T",), events=[gone],
-        threads=threads, progress=False,
+        model, patients if len(patients.columns) else len(patients), save_at=_GRID, peaks=("T",),
+        events=[gone], threads=threads, progress=False,
     )  # fmt: skip
     ends = result.endpoints
     T = result.trajectories["T"].to_numpy().reshape(len(ends), len(_GRID))  # type: ignore[index]

@@ -1,7 +1,8 @@
 """Sixteen facts about T-cell responses, and how the theories do on them.
 
-Cuts are choices; the evidence is cited. A table of passes is no model selection: theories differ in the number
-of free values, and some facts were chosen after seeing early scores (see the report of ``t-cell-theories``).
+Cuts are choices; the evidence is cited. A table of passes is no model selection: theories differ in the
+number of free values, and some facts were chosen after seeing early scores (see the report of
+``t-cell-theories``).
 """
 
 from __future__ import annotations
@@ -260,8 +261,10 @@ def _numbers(theory: Preset, patients: pd.DataFrame, options: dict, threads: int
     recall = solve(model, again.fillna(0.0), t_end=30.0, peaks=("T", "A"), **common).endpoints
 
     brief_model = get("t_cell", preset=theory, scenario="brief", **options)
-    brief = solve(brief_model, given, doses=SCENARIOS["brief"].doses, t_end=60.0, peaks=("T",), save_at=[60.0],
-                  **common)  # fmt: skip
+    treated = SCENARIOS["brief"].doses
+    brief = solve(
+        brief_model, given, doses=treated, t_end=60.0, peaks=("T",), save_at=[60.0], **common
+    )  # fmt: skip
     brief_60 = _Course(brief, np.array([60.0])).at(60.0, "T")
     brief_peak = brief.endpoints["peak_T"].to_numpy()
 

@@ -158,8 +158,8 @@ def summarise(frame: pd.DataFrame) -> pd.DataFrame:
     -------
     DataFrame
         ``preset``; ``mean``, ``sd`` of passes of 14; ``best_alone``, the share of draws in which the theory
-        passes more than every other; ``mean_16``, ``sd_16`` on the draws with families; and the share of draws
-        in which each fact holds.
+        passes more than every other; ``mean_16``, ``sd_16`` on the draws with families; and the share of
+        draws in which each fact holds.
     """
     table = frame.pivot(index="draw", columns="preset", values="passes")
     rows = []

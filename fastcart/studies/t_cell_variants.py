@@ -1,7 +1,7 @@
 """Named variants of the T-cell model beside the reference, and what each one changes.
 
-``blasts``: a division programme of the cell itself, for F16. ``contraction``: rates of contraction that differ
-between patients. ``clinic``: fewer cells kept as memory, for the memory share of tisagenlecleucel.
+``blasts``: a division programme of the cell itself, for F16. ``contraction``: rates of contraction that
+differ between patients. ``clinic``: fewer cells kept as memory, for the memory share of tisagenlecleucel.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ th,td{padding:.2rem .55rem;text-align:right;border-bottom:1px solid #ddd;white-s
 th{background:#f3f3f3;position:sticky;top:0}td.text,th.text{text-align:left}
 .scroll{overflow:auto;max-height:27rem;border:1px solid #ddd}
 .pair{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
-.pair figure{flex:3 1 30rem;margin:0;min-width:0}.pair .scroll{flex:2 1 20rem;min-width:0}
+.pair figure{flex:3 1 min(30rem,100%);margin:0;min-width:0}.pair .scroll{flex:2 1 min(20rem,100%);min-width:0}
 img{width:100%;height:auto}figcaption,.note{font-size:.85rem;color:#444}
 .warn{border-left:4px solid #D55E00;padding:.3rem .8rem;background:#fdf3ec}
 .wide{overflow-x:auto}nav a{margin-right:1rem}
@@ -178,7 +178,16 @@ def figure_html(picture: Picture) -> str:
 
 
 def _percent(value: Any) -> str:
-    return f"{100 * float(value):.0f} %"
+    percent = 100 * float(value)
+    return f"{percent:.1f} %" if percent < 5 else f"{percent:.0f} %"
+
+
+def _cells(value: Any) -> str:
+    """Return a number of cells in words that a reader takes in at once."""
+    for size, word in ((1e9, "billion"), (1e6, "million")):
+        if float(value) >= size:
+            return f"{float(value) / size:.2g} {word}" if value < 100 * size else f"{value / size:.0f} {word}"
+    return f"{float(value):.0f}"
 
 
 def _summary(result: TrialResult) -> str:
@@ -191,7 +200,7 @@ def _summary(result: TrialResult) -> str:
         "from people. It can support or refute an idea about dosing; it cannot guide the treatment of "
         "anyone.</p>",
         f"<p>{len(result.patients)} virtual patients with B-cell leukemia were each treated in every arm "
-        f"with the same {spec.dose:.3g} CAR-T cells, for {spec.horizon:g} days. Under "
+        f"with the same {_cells(spec.dose)} CAR-T cells, for {spec.horizon:g} days. Under "
         f"{escape(spec.control.name)} ({escape(spec.control.title)}), {_percent(control['CR90'])} reach "
         f"remission within 90 days, {_percent(control['crs3'])} have CRS of grade 3 or more, "
         f"{_percent(control['toxic_death'])} die of it, and {_percent(control['EFS730'])} are event-free at "
@@ -221,7 +230,7 @@ def _verdict(result: TrialResult, name: str) -> str:
     low, high, gain = (float(value) for value in row[names].to_numpy(dtype=np.float64))
     if math.isnan(low):
         return text + "No single dose that was scanned has the same rate of severe CRS."
-    text += f"A single dose of {row['dose']:.2g} cells has the same rate of severe CRS; against it "
+    text += f"A single dose of {_cells(row['dose'])} cells has the same rate of severe CRS; against it "
     span = f"{100 * gain:+.1f} points of event-free survival ({100 * low:+.1f} to {100 * high:+.1f})"
     if low > 0.01:
         return text + f"this arm gains {span}: <b>better than giving less</b>."

@@ -17,7 +17,7 @@ import pandas as pd
 from fastcart import plotting
 from fastcart.batch import check_threads, progress_bar
 from fastcart.checks import count
-from fastcart.errors import InputError, optional_import
+from fastcart.errors import optional_import
 from fastcart.reproduce.srct import experiments as e
 from fastcart.reproduce.srct import figures as f
 from fastcart.reproduce.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
@@ -84,9 +84,8 @@ def reproduce(
     force: bool = False,
     threads: int | None = None,
     progress: bool | None = None,
-    patients: int = PATIENTS,
+    sample: int = PATIENTS,
     replicates: int = 1000,
-    figures: Any = None,
 ) -> Path:
     """Run the experiments of the specification of the simulated trial, and compare with its prototype.
 
@@ -99,12 +98,10 @@ def reproduce(
     threads : int, optional
     progress : bool, optional
         Show progress on stderr; default: only on a terminal.
-    patients : int
+    sample : int
         Virtual patients; experiments over many populations use a third of them.
     replicates : int
         Trials for power.
-    figures
-        This work is made as a whole; anything but None is an error.
 
     Returns
     -------
@@ -114,14 +111,12 @@ def reproduce(
     Raises
     ------
     InputError
-        For a folder that cannot be used, or a choice of figures.
+        For a folder that cannot be used.
     """
-    if figures is not None:
-        raise InputError("The work 'srct' is made as a whole; leave --figures out.")
     optional_import("lifelines", extra="trial", purpose="The simulated trial")
     plotting.require_matplotlib()
     threads = check_threads(threads)
-    size = count(patients, "The number of patients")
+    size = count(sample, "The number of patients")
     spec = _spec(size, replicates)
     base = manifest(spec)
     content = Manifest("reproduction of srct", {**base.content, "patients": size})

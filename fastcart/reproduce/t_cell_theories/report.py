@@ -1,5 +1,7 @@
 """The report of the job ``t-cell-theories``; every number comes from its tables."""
 
+# ruff: noqa: E501  paragraphs of the report are written as they come out
+
 from __future__ import annotations
 
 from pathlib import Path
@@ -18,8 +20,8 @@ def write_report(outcome: Any, path: Path, *, threads: int, wall_time: float) ->
     parts = [
         "# Theories of T-cell differentiation in one model\n",
         f"Computed with fastcart in {wall_time:.0f} s on {threads} threads; the table of facts took "
-        f"{outcome.seconds['facts']:.1f} s. {sizes['families']} families, {sizes['draws']} random draws of the "
-        f"common rates, seed {sizes['seed']}. Same rates for all theories; a theory is a set of arrows.\n",
+        f"{outcome.seconds['facts']:.1f} s. {sizes['families']} families, {sizes['draws']} random draws of "
+        f"the common rates, seed {sizes['seed']}. Same rates for all theories; a theory is a set of arrows.\n",
         _facts(tables["facts.csv"]),
         _limits(tables),
         _cart(tables),
@@ -45,7 +47,7 @@ def _cell(value: Any) -> str:
     return str(value)
 
 
-def _facts(table: pd.DataFrame) -> str:
+def _facts(table: Any) -> str:
     presets = list(dict.fromkeys(table["preset"]))
     rows = []
     for fact in FACTS:
@@ -71,7 +73,7 @@ def _facts(table: pd.DataFrame) -> str:
     )
 
 
-def _limits(tables: dict[str, pd.DataFrame]) -> str:
+def _limits(tables: dict[str, Any]) -> str:
     facts = tables["facts.csv"]
     score = facts.groupby("preset")["holds"].sum()
     thirteen = facts[~facts["fact"].isin(ANCESTRY)].groupby("preset")["holds"].sum()
@@ -89,13 +91,14 @@ def _limits(tables: dict[str, pd.DataFrame]) -> str:
     spread = random[["draws", "mean", "sd", "best_alone", "draws_16", "mean_16", "sd_16"]].reset_index()
     return f"""## What the table can not decide
 
-1. `unified` meets {score["unified"]} facts and the best pure theory {score.drop(["unified", "unified_edge"]).max()}.
+1. `unified` meets {score["unified"]} facts and the best pure theory
+   {score.drop(["unified", "unified_edge"]).max()}.
    Most of that lead is F10 to F12, facts of ancestry that no single path can meet together, by construction.
    Without them `unified` meets {thirteen["unified"]} of 13, and `{rivals.idxmax()}` {rivals.max()}.
 2. Tuned with equal effort (two searches of the same size for each theory), `unified` reaches
    {budget.loc["unified", "best"]} and the best pure theory {pure["best"].max()}; without F10 to F12
-   {budget.loc["unified", "best_13"]} against {pure["best_13"].max()}. It has {budget.loc["unified", "free"]} free
-   values, the others {pure["free"].min()} to {pure["free"].max()}: the count is no score for choosing a model.
+   {budget.loc["unified", "best_13"]} against {pure["best_13"].max()}. It has
+   {budget.loc["unified", "free"]} free values, the others {pure["free"].min()} to {pure["free"].max()}: the count is no score for choosing a model.
 3. Some facts and cuts were chosen after early scores were seen (the lower bound of F5, the definition of F11,
    the order of h for F13, F16 as a known failure), so the table is not blind.
 4. `unified_edge` meets {score["unified_edge"]}, on a knife edge: see F3, F11 and F13, just within their cuts.
@@ -122,7 +125,7 @@ Equal effort:
 """
 
 
-def _cart(tables: dict[str, pd.DataFrame]) -> str:
+def _cart(tables: dict[str, Any]) -> str:
     return "\n".join(
         [
             "## CAR-T products\n\nScenario `cart`: rates of human cells, tuned by hand to Stein 2019. Spreads of "
@@ -135,7 +138,7 @@ def _cart(tables: dict[str, pd.DataFrame]) -> str:
     )  # fmt: skip
 
 
-def _products(table: pd.DataFrame) -> str:
+def _products(table: Any) -> str:
     share = table["share_S"] + table["share_C"]
     ranks = table.assign(share=share)[["share", "A", "kappa", "peak", "T180", "FB"]].corr(method="spearman")
     cleared = table.groupby("A")["cleared"].agg(lambda day: np.isfinite(day).mean())
@@ -153,7 +156,7 @@ antigen does not drive the cells.
 """
 
 
-def _theories(table: pd.DataFrame) -> str:
+def _theories(table: Any) -> str:
     groups = table.groupby("preset", sort=False)["T180"]
     text = ", ".join(f"{name!s} {T.max() / T.min():.3g}" for name, T in groups)
     return f"""### X2 Does composition matter? It depends on the theory
@@ -165,7 +168,7 @@ tell theories apart that an acute infection does not.
 """
 
 
-def _doses(table: pd.DataFrame, splits: pd.DataFrame) -> str:
+def _doses(table: Any, splits: Any) -> str:
     rows = table[table["product"] == "typical"]
     first, last = rows.iloc[0], rows.iloc[-1]
     short = splits[splits["split"].str.contains("0, 1, 2")]
@@ -182,8 +185,8 @@ peak. Split over three days, the cells of day 180 are {short["relative"].min():.
 """
 
 
-def _boosts(live: pd.DataFrame, vaccine: pd.DataFrame) -> str:
-    def best(table: pd.DataFrame) -> pd.Series:
+def _boosts(live: Any, vaccine: Any) -> str:
+    def best(table: Any) -> Any:
         rows = table[(table["product"] == "typical") & ~table["relapse"]]
         return rows.loc[rows["gain"].idxmax()]
 
@@ -204,7 +207,7 @@ live x{one["gain"]:.3g} ({one["amount"]:.2g} on day {one["day"]:g}), vaccine x{t
 """
 
 
-def _variance(indices: pd.DataFrame, spreads: pd.DataFrame) -> str:
+def _variance(indices: Any, spreads: Any) -> str:
     lines = []
     for cohort, rows in indices.groupby("cohort", sort=False):
         for output, group in rows.groupby("output", sort=False):
@@ -225,7 +228,7 @@ def _variance(indices: pd.DataFrame, spreads: pd.DataFrame) -> str:
     )
 
 
-def _variants(table: pd.DataFrame) -> str:
+def _variants(table: Any) -> str:
     def facts(change: str) -> str:
         found = table.loc[table["quantity"].str.endswith(change), "quantity"].str.split().str[0]
         return ", ".join(dict.fromkeys(found)) or "none"

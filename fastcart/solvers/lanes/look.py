@@ -2,7 +2,7 @@
 
 One function per model and set of items, generated and vectorised: the quantities and their slopes at the end
 of a step, and from these and those at its start whether a crossing or a turning point that matters may lie
-between. Quiet steps, nearly all, cost little.
+between. Quiet steps, nearly all, are done with here: their end is the start of the next.
 """
 
 from __future__ import annotations
@@ -147,9 +147,22 @@ def look_function(
             f"        dips = (r{k} < 0.0) & (s{k} > 0.0) & (min(old{k}, new{k}) - reach{k} <= limit)",
             f"        need = {AT_ONCE} if under | dips else need",
         ]
-    lines.append(
-        f"        v[{rows.need} + l] = need if v[{rows.accepted} + l] == {q.ACCEPTED_STEP!r} else 0.0"
-    )
+    accepted = f"v[{rows.accepted} + l] == {q.ACCEPTED_STEP!r}"
+    lines.append(f"        v[{rows.need} + l] = need if {accepted} else 0.0")
+    lines.append(f"        quiet = ({accepted}) & (need == 0.0)")
+    for i, item in enumerate(items):
+        if item.kind == PEAK:
+            best, when = f"v[{rows.best + i * _L} + l]", f"v[{rows.when + i * _L} + l]"
+            lines += [
+                f"        higher = quiet & (new{item.quantity} > {best})",
+                f"        {best} = new{item.quantity} if higher else {best}",
+                f"        {when} = t if higher else {when}",
+            ]
+    for k in range(len(pairs)):
+        lines += [
+            f"        v[{rows.old + k * _L} + l] = new{k} if quiet else old{k}",
+            f"        v[{rows.slope_old + k * _L} + l] = s{k} if quiet else r{k}",
+        ]
     function = from_source("\n".join(lines), "look", namespace(model, names))
     return cached(function, f"peaks and events of {model.name}", signature=_SIGNATURE, **FAST), rows
 
@@ -189,9 +202,12 @@ def one_function(model: Model, log: tuple[bool, ...], names: tuple[str, ...]) ->
 
 
 @njit(**INNER)
-def look_at_all(look, at, Q, U, K, derivatives, n, step_row):
-    """Fill the buffer with the present of all lanes and evaluate; ``derivatives`` is where theirs begin."""
-    V = look[1]
+def look_at_all(look, Q, U, K, derivatives, n, step_row, a_step):
+    """Fill the buffer with the present of all lanes and evaluate; ``derivatives`` is where theirs begin.
+
+    Without ``a_step`` only the quantities and slopes are computed. Returns how much attention is needed.
+    """
+    V, at = look[1], look[2]
     for i in range(n):
         for l in range(_L):
             V[i * _L + l] = U[i * _L + l]
@@ -199,8 +215,12 @@ def look_at_all(look, at, Q, U, K, derivatives, n, step_row):
     for l in range(_L):
         V[at[0] + l] = Q[q.T * _L + l]
         V[at[3] + l] = Q[step_row * _L + l]
-        V[at[4] + l] = Q[q.ACCEPTED * _L + l]
+        V[at[4] + l] = Q[q.ACCEPTED * _L + l] if a_step else q.FRESH
     evaluate(look[0], V)
+    total = 0.0
+    for l in range(_L):
+        total += V[at[12] + l]
+    return total
 
 
 @njit(**INNER)

@@ -67,6 +67,15 @@ def cut_lane(l, t, end, B, places, U_old, C, s, n):
 
 
 @njit(**INNER)
+def step_done(l, Q, look, watch):
+    """Make the end of an accepted step the start of the next, after it has been put aside."""
+    if Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
+        if watch is not None:
+            step_end(l, Q[q.T * _L + l], look, watch[2])
+        advance(l, look[2], look[1], look[3])
+
+
+@njit(**INNER)
 def die_out(l, j, t, group, B, places, row, burden, n, extinct, log, cured):
     """Set a group of states of a lane to zero."""
     for i in range(n):
@@ -170,7 +179,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             refill = False
             begun = True
         if look is not None and begun:
-            look_at_all(look, look[2], Q, U, K, 0, n, q.H)
+            look_at_all(look, Q, U, K, 0, n, q.H, False)
             for l in range(_L):
                 if fresh[l] > 0:
                     if watch is not None:
@@ -189,10 +198,10 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
         any_flag = 0.0
         for l in range(_L):
             any_flag += Q[q.FLAG * _L + l]
-        if any_flag == 0.0 and look is None:
-            continue
         if look is not None:
-            look_at_all(look, look[2], Q, U, K, last, n, q.H_USED)
+            any_flag += look_at_all(look, Q, U, K, last, n, q.H_USED, True)
+        if any_flag == 0.0:
+            continue
         # --- which lanes need attention, and which of their steps a close look
         flagged = 0
         at_once = False
@@ -223,11 +232,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 if watch is not None:
                     enqueue_quantities(l, queued, look, watch[3])
                 queued += 1
-            if look is not None and not now and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
-                if watch is not None:
-                    step_end(l, Q[q.T * _L + l], look, watch[2])
-                else:
-                    advance(l, look[2], look[1], look[3])
+            if look is not None and close and not now:
+                step_done(l, Q, look, watch)
             if flag & (q.AT_STOP | q.TROUBLE) or now:
                 attention[flagged] = l
                 flagged += 1
@@ -250,11 +256,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 save_now(l, Q, U, position, saved, j, n, times)
                 fresh[l] = 2
             else:
-                if look is not None and Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
-                    if watch is not None:
-                        step_end(l, Q[q.T * _L + l], look, watch[2])
-                    else:
-                        advance(l, look[2], look[1], look[3])
+                if look is not None:
+                    step_done(l, Q, look, watch)
                 if flag & q.AT_STOP:
                     if position[l, 0] < doses[1][j]:
                         give_doses(l, W, Q, U, position, rows[j], j, n, m, problem, doses, log)

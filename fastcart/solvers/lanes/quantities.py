@@ -22,7 +22,6 @@ from fastcart.solvers.lanes.look import (
     UP,
     Item,
     Rows,
-    advance,
     look_function,
     one_function,
 )
@@ -167,11 +166,10 @@ def begin_items(l, j, fresh, t, look, items, p, when, times):
 
 @njit(**INNER)
 def step_end(l, t, look, items):
-    """Record the end of a step as a candidate for peaks, and make it the start of the next."""
+    """Record the end of a step as a candidate for peaks."""
     for i in range(items[0].size):
         if items[1][i] == PEAK:
             keep_in_lane(l, i, t, look[1][look[2][6] + items[0][i] * _L + l], look)
-    advance(l, look[2], look[1], look[3])
 
 
 @njit(**INNER)
