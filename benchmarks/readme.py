@@ -42,7 +42,7 @@ REFERENCE_RTOL = 1e-12
 
 _BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_PRINTED = ("quick-start", "doses", "events", "own-model")  # what the Python examples print, in their order
+_PRINTED = ("quick-start", "doses", "events", "own-model", "scan", "sensitivity")  # what the Python examples print, in their order
 
 
 def python_examples(text: str) -> list[str]:

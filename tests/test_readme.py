@@ -46,7 +46,7 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     namespace: dict = {"__name__": "__main__"}  # as in a script
     sources = examples("python")
-    assert len(sources) == 4
+    assert len(sources) == 6
     for source in sources:
         exec(compile(source, "<README>", "exec"), namespace)
     printed = capsys.readouterr().out
@@ -61,7 +61,7 @@ def test_commands_run(tmp_path, monkeypatch, capsys):
     Path("patients.csv").write_text(patients, encoding="utf-8")
     Path("doses.csv").write_text(doses, encoding="utf-8")
     lines = commands()
-    assert {line[0] for line in lines} == {"models", "run", "reproduce"}
+    assert {line[0] for line in lines} == {"models", "run", "reproduce", "sensitivity"}
     for line in lines:
         assert cli.main(line) == 0, line
         for option in ("--out", "--trajectories"):
