@@ -32,8 +32,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 2
     except KeyboardInterrupt:
         kept = "no output file was written"
-        if hasattr(options, "resume"):
-            kept = f"what is finished is kept in {options.out}; go on with --resume"
+        if getattr(options, "out", None) is not None and hasattr(options, "resume"):
+            kept = f"what is finished is kept in {options.out}. Go on with --resume"
         print(f"\nfastcart: interrupted; {kept}.", file=sys.stderr)
         return 130
     except BrokenPipeError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -41,18 +40,10 @@ def run(options: argparse.Namespace) -> int:
         from fastcart.plotting import require_matplotlib
 
         require_matplotlib()
-    try:
-        result = scan(
-            **arguments, out=options.out, resume=options.resume, force=options.force,
-            scheduler=options.scheduler, threads=options.threads,
-            progress=False if options.quiet else None,
-        )  # fmt: skip
-    except KeyboardInterrupt:
-        print(
-            f"\nfastcart: interrupted; what is finished is kept in {options.out}. Go on with --resume.",
-            file=sys.stderr,
-        )
-        return 130
+    result = scan(
+        **arguments, out=options.out, resume=options.resume, force=options.force,
+        scheduler=options.scheduler, threads=options.threads, progress=False if options.quiet else None,
+    )  # fmt: skip
     if not options.quiet:
         print(result.summary())
     if options.plot is not None:
