@@ -185,6 +185,26 @@ def test_targets_that_cannot_be_met_are_named():
     assert 0.3 <= w[:500].sum() <= 0.6
 
 
+def test_a_target_within_a_group_is_not_met_by_an_empty_group():
+    """Weight 0 for everyone in remission leaves nothing to be off, and meets nothing."""
+    table = flags(CR90=0.5).assign(ln_t_peak_T=np.log(np.linspace(5, 20, 1000)))
+    aim = {"t_peak_T": 5000.0}
+    with pytest.raises(InputError, match=r"cannot be met by any weights.*lie between 5 and 12.5"):
+        maximum_entropy(table, aim)
+    w, _, unmet = maximum_entropy(table, aim, allow_unmet=True)
+    assert unmet == ("t_peak_T",)
+    assert w[:500].sum() == pytest.approx(0.5, abs=0.05)  # the group keeps its share
+    # two that each can be met, but not by the same patients: remission early, relapse late
+    late = flags(CR90=0.5, RFS12=0.25).assign(
+        ln_t_peak_T=np.log(np.r_[np.full(250, 5.0), np.full(750, 20.0)])
+    )
+    with pytest.raises(InputError, match="cannot be met together"):
+        maximum_entropy(late, {"RFS12": 0.8, "t_peak_T": 15.0})
+    w, _, unmet = maximum_entropy(late, {"CR90": 0.6, "RFS12": 0.8, "t_peak_T": 15.0}, allow_unmet=True)
+    assert "CR90" not in unmet
+    assert w[:500].sum() == pytest.approx(0.6, abs=6e-4)
+
+
 # --- specifications -------------------------------------------------------------------------------
 
 
@@ -315,8 +335,13 @@ def test_impossible_targets_stop_a_calibration():
     with pytest.raises(InputError, match="'t_peak_T' = 3000"):
         calibrate(128, seed=1, targets={"CR90": 0.8, "t_peak_T": 3000.0})
     loose = calibrate(128, seed=1, targets={"CR90": 0.8, "t_peak_T": 3000.0}, allow_unmet=True)
-    assert "t_peak_T" in loose.unmet
+    assert loose.unmet == ("t_peak_T",)
     assert "Not met: t_peak_T" in loose.summary()
+    table = loose.table().set_index("target")
+    assert table["met"].to_dict() == {"CR90": True, "t_peak_T": False}
+    alone = calibrate(64, seed=1, targets={"t_peak_T": 5000.0}, allow_unmet=True)
+    assert alone.unmet == ("t_peak_T",)
+    assert not alone.table()["met"].any()
 
 
 def test_a_population_on_disk(population, tmp_path):

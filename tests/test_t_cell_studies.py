@@ -11,7 +11,13 @@ from fastcart.models.t_cell_presets import PRESETS
 from fastcart.studies import t_cell_cart as cart
 from fastcart.studies import t_cell_scans as scans
 from fastcart.studies.t_cell_facts import FACTS, POPULATION, fact_numbers, passes, t_cell_facts
-from fastcart.studies.t_cell_variants import BLAST_PRESET, BLAST_RATES, CLINIC_VALUES, compare_variants
+from fastcart.studies.t_cell_variants import (
+    BLAST_PRESET,
+    BLAST_RATES,
+    CLINIC_VALUES,
+    compare_searches,
+    compare_variants,
+)
 
 
 @pytest.fixture(scope="module")
@@ -154,6 +160,13 @@ def test_variants():
     assert row["with_variant"] > 0.5 > row["reference"]
     assert found.loc[("clinic", "FB"), "with_variant"] < 0.012
     assert CLINIC_VALUES["P_CM"] < 1
+
+
+def test_blasts_make_F16_reachable_by_the_same_search():
+    found = compare_searches(trials=300, searches=1, seed=1).set_index("model")
+    assert found.loc["unified", "meet_F16"] == 0
+    assert found.loc["unified with blasts", "meet_F16"] > 50
+    assert found["trials"].nunique() == 1
 
 
 def test_every_naive_cell_makes_its_blasts():

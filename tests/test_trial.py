@@ -370,6 +370,14 @@ def test_isotoxic_comparison_needs_toxicity_that_rises_with_the_dose():
     frontier = pd.DataFrame({"dose": [1e6, 1e7, 1e8], "crs3": [0.2, 0.5, 0.4], "CR90": 0.5, "EFS730": 0.5})
     arms = pd.DataFrame({"crs3": [0.3], "CR90": [0.5], "EFS730": [0.5], "OS730": [0.5]})
     assert isotoxic(arms, frontier.assign(OS730=0.5)).filter(like="gain").isna().all(axis=None)
+    # doses from 1e6 to 1e8 are equally toxic, but do not do the same; at 1e9 it is clear
+    frontier = pd.DataFrame(
+        {"dose": [1e6, 1e7, 1e8, 1e9], "crs3": [0.3, 0.302, 0.304, 0.4], "CR90": [0.5, 0.6, 0.7, 0.8]}
+    ).assign(EFS730=0.5, OS730=0.5)
+    arms = pd.DataFrame({"crs3": [0.302, 0.4], "CR90": [0.7, 0.8], "EFS730": 0.5, "OS730": 0.5})
+    gains = isotoxic(arms, frontier)["gain_CR90"]
+    assert math.isnan(gains[0])
+    assert gains[1] == pytest.approx(0)
 
 
 def test_splitting_wins_where_the_product_hardly_amplifies():

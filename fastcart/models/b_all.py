@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from fastcart.checks import number
+from fastcart.checks import number, shown
 from fastcart.errors import InputError
 from fastcart.math import reciprocals
 from fastcart.model import Model, Observable, State
@@ -23,6 +23,9 @@ from fastcart.models.b_all_parameters import COPIES_PER_CELL, PARAMETERS, REFERE
 
 _DEFAULTS = {parameter.name: float(parameter.default) for parameter in PARAMETERS}  # type: ignore[arg-type]
 _CAR_T = "CAR-T"  # effectors and memory die out together: memory alone feeds the effectors again
+
+ENTRY = ("E", "M")  # what infused effector and memory cells enter
+WAITING = ("E_lag", "M_lag")  # the same where infused cells wait before they proliferate
 
 STATES = (
     State("L", "cells", 1e11, log=True, description="CD19+ leukemia", extinction=True),
@@ -125,8 +128,31 @@ def _observe(t, y, p):
     )
 
 
-def b_all() -> Model:
-    """Build the model of CAR-T cells against B-cell leukemia (9 states and 2 hazards)."""
+def b_all(growth_lag: float = 0.0, switch: bool = False) -> Model:
+    """Build the model of CAR-T cells against B-cell leukemia (9 states and 2 hazards).
+
+    Parameters
+    ----------
+    growth_lag : float
+        Mean days that infused cells wait before they act and proliferate; 0: none do. It becomes the default
+        of the parameter ``lag`` of the patients. See `fastcart.models.b_all_variants`.
+    switch : bool
+        Whether the CAR can be switched, by the state ``u`` from 0 (off) to 1 (on).
+    """
+    days = number(growth_lag, "The option 'growth_lag'")
+    if days < 0:
+        raise InputError(f"The option 'growth_lag' must be days from 0 on, not {days:g}.")
+    if not isinstance(switch, bool):
+        raise InputError(f"The option 'switch' must be True or False, not {shown(switch)}.")
+    model = _default()
+    if days or switch:
+        from fastcart.models.b_all_variants import variant
+
+        model = variant(model, days, switch)
+    return model
+
+
+def _default() -> Model:
     return Model(
         name="b_all",
         states=STATES,
@@ -139,6 +165,11 @@ def b_all() -> Model:
         doc=_DOC,
         references=REFERENCES,
     )
+
+
+def entry(model: Model) -> tuple[str, str]:
+    """Return the states that infused effector and memory cells enter in this variant of the model."""
+    return WAITING if set(WAITING) <= set(model.state_names) else ENTRY
 
 
 def engrafted(
@@ -172,7 +203,11 @@ def engrafted(
 
 
 def infusions(
-    patients: pd.DataFrame, schedule: Iterable[tuple[float, Any, Any]], *, D: Any = None
+    patients: pd.DataFrame,
+    schedule: Iterable[tuple[float, Any, Any]],
+    *,
+    D: Any = None,
+    into: tuple[str, str] = ENTRY,
 ) -> pd.DataFrame:
     """Return the doses of a schedule of infusions, for `fastcart.solve`.
 
@@ -184,6 +219,8 @@ def infusions(
         Fractions of each patient's effector and memory cells; a number, or one for each patient.
     D : float or array, optional
         Cells of the product, instead of the column.
+    into : (str, str)
+        The states that effector and memory cells enter, `entry` of the model.
 
     Returns
     -------
@@ -199,7 +236,7 @@ def infusions(
     parts = []
     for day, E, M in schedule:
         time = number(day, "The day of an infusion")
-        for state, cells in zip(("E", "M"), engrafted(patients, E, M, D=D), strict=True):
+        for state, cells in zip(into, engrafted(patients, E, M, D=D), strict=True):
             if not (cells >= 0).all():
                 raise InputError(f"The infusion of {state} on day {time:g} must be a fraction from 0 on.")
             given = cells > 0
@@ -234,6 +271,6 @@ def lymphodeplete(
     result = states.copy()
     treated = np.ones(len(states), dtype=bool) if rows is None else np.asarray(rows, dtype=bool)
     result["N"] = np.where(treated, N0, states["N"])
-    for name in ("E", "M", "X", "B"):
+    for name in ("E", "M", "X", "B", *(name for name in WAITING if name in states)):
         result[name] = np.where(treated, phi * states[name], states[name])
     return result

@@ -29,6 +29,8 @@ from fastcart.trial.outcomes import course, moments
 
 _DEFAULTS = {p.name: float(p.default) for p in PARAMETERS}  # type: ignore[arg-type]
 _REACHABLE = 1e-7  # a miss below this, in standard deviations, is rounding
+_MET = 1e-3  # a relative miss of a target that is taken for met
+_LEAST = 1e-3  # of the share in the sample that those who count for a target must keep
 _FEW = 0.05  # effective share of the sample below which a few patients stand for all
 
 
@@ -96,7 +98,7 @@ class Calibration:
                 before = _hazard_value(name, self.course, equal, 1.0, 1.0)
                 factors = self.hT / _DEFAULTS["hT"], self.hL / _DEFAULTS["hL"]
                 after, text = _hazard_value(name, self.course, self.weights, *factors), HAZARDS[name]
-            met = abs(after - value) <= 1e-3 * value
+            met = abs(after - value) <= _MET * value
             rows.append({"target": name, "value": value, "prior": before, "calibrated": after, "met": met,
                          "description": text})  # fmt: skip
         return pd.DataFrame(rows)
@@ -263,25 +265,50 @@ def maximum_entropy(
     scale = phi.std(axis=0)
     scale[scale == 0] = 1.0
     phi = phi / scale
-    slack = _slack(phi)
+    inside = np.column_stack([QUANTITIES[k].inside(moments)[ok] for k in names]).astype(np.float64)
+    slack = _slack(phi, inside)
     missed = {k for k, s in zip(names, slack, strict=True) if abs(s) > _REACHABLE} | set(nobody)
-    unmet = tuple(k for k in names if k in missed)
-    if unmet and not allow_unmet:
-        raise InputError(_sentence(unmet, targets, moments))
-    # where targets cannot be met, stop a little short of what can be reached: the multipliers stay finite
-    found = _dual(phi, ridge=1e-4 if unmet else 0.0)
+    if missed:
+        _tell(missed, targets, moments, allow_unmet)
+        # stop a little short of what can be reached: the multipliers stay finite
+        shares = _shares(names, missed, inside)
+        missable = np.array([k in missed for k in names] + [False] * shares.shape[1])
+        found = _dual(np.hstack([phi, shares]), ridge=np.where(missable, 1e-4, 1e-8))
+    else:
+        found = _dual(phi, ridge=np.zeros(len(names)))
     weights[ok] = found[0]
-    return weights, dict(zip(names, found[1].tolist(), strict=True)), unmet
+    for name in names:  # also what can be met in principle, but was not found
+        value = QUANTITIES[name].reached(moments, weights)
+        if not abs(value - targets[name]) <= _MET * targets[name]:
+            missed.add(name)
+    _tell(missed, targets, moments, allow_unmet)
+    multipliers = dict(zip(names, found[1][: len(names)].tolist(), strict=True))
+    return weights, multipliers, tuple(k for k in names if k in missed)
 
 
-def _dual(phi: np.ndarray, ridge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
+def _tell(missed: set[str], targets: Mapping[str, float], moments: pd.DataFrame, allow_unmet: bool) -> None:
+    if missed and not allow_unmet:
+        raise InputError(_sentence(tuple(k for k in targets if k in missed), targets, moments))
+
+
+def _shares(names: list[str], missed: set[str], inside: np.ndarray) -> np.ndarray:
+    """Return what keeps, for each missed target, the share of those who count for it as in the sample.
+
+    Else the miss would be made small by giving them no weight. Where that share is a target itself, it holds.
+    """
+    wholes = {QUANTITIES[k].whole: inside[:, names.index(k)] for k in names if k in missed}
+    columns = [c - c.mean() for whole, c in wholes.items() if whole and whole not in names and c.any()]
+    return np.column_stack(columns) if columns else np.empty((len(inside), 0))
+
+
+def _dual(phi: np.ndarray, *, ridge: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Minimize ``ln mean exp(lambda . phi)``, convex in lambda; return weights and lambda."""
 
     def objective(multipliers: np.ndarray) -> tuple[float, np.ndarray]:
         exponent = phi @ multipliers
         total = logsumexp(exponent)
         w = np.exp(exponent - total)
-        value = total - math.log(len(phi)) + 0.5 * ridge * float(multipliers @ multipliers)
+        value = total - math.log(len(phi)) + 0.5 * float(ridge @ multipliers**2)
         return float(value), w @ phi + ridge * multipliers
 
     result = minimize(
@@ -291,13 +318,22 @@ def _dual(phi: np.ndarray, ridge: float = 0.0) -> tuple[np.ndarray, np.ndarray]:
     return np.exp(exponent - logsumexp(exponent)), result.x
 
 
-def _slack(phi: np.ndarray) -> np.ndarray:
-    """Return the least misses, in standard deviations, that any weights leave; a linear program."""
+def _slack(phi: np.ndarray, inside: np.ndarray) -> np.ndarray:
+    """Return the least misses, in standard deviations, that any weights leave; a linear program.
+
+    A target among some patients is not met by giving none of them weight, so they keep a little.
+    """
     n, k = phi.shape
     cost = np.concatenate([np.zeros(n), np.ones(2 * k)])
     moments = np.hstack([phi.T, np.eye(k), -np.eye(k)])
     total = np.concatenate([np.ones(n), np.zeros(2 * k)])[None, :]
-    result = linprog(cost, A_eq=np.vstack([moments, total]), b_eq=np.append(np.zeros(k), 1.0))
+    result = linprog(
+        cost,
+        A_ub=np.hstack([-inside.T, np.zeros((k, 2 * k))]),
+        b_ub=-_LEAST * inside.mean(axis=0),
+        A_eq=np.vstack([moments, total]),
+        b_eq=np.append(np.zeros(k), 1.0),
+    )
     return result.x[n + k :] - result.x[n : n + k] if result.success else np.ones(k)
 
 
@@ -312,8 +348,9 @@ def _sentence(unmet: tuple[str, ...], targets: Mapping[str, float], moments: pd.
             text += f" (the patients of the sample lie between {low:.3g} and {high:.3g})"
         parts.append(text)
     which = "This target cannot" if len(unmet) == 1 else "These targets cannot"
+    others = " together with the others" if len(targets) > 1 else ""
     return (
-        f"{which} be met together with the others by any weights of the sample: {', '.join(parts)}; change "
+        f"{which} be met{others} by any weights of the sample: {', '.join(parts)}; change "
         "them, widen the marginals, or allow unmet targets."
     )
 

@@ -15,6 +15,7 @@ from fastcart.protocols.arms import (
     schedule_of,
 )
 from fastcart.protocols.library import ARMS, EXPLORATORY, STANDARD, get, hold_if_crs, lhm_rule
+from fastcart.protocols.switch import Reading, Switched, hold_effectors, on_off
 
 __all__ = [
     "ARMS",
@@ -25,13 +26,17 @@ __all__ = [
     "Calendar",
     "Infusion",
     "Lymphodepletion",
+    "Reading",
+    "Switched",
     "Visit",
     "administered",
     "budgets",
     "check_equal_budget",
     "follow_rule",
     "get",
+    "hold_effectors",
     "hold_if_crs",
     "lhm_rule",
+    "on_off",
     "schedule_of",
 ]

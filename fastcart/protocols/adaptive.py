@@ -38,6 +38,8 @@ class Visit:
         Serum IL-6, pg/mL.
     effectors_given, memory_given : ndarray, shape (patients, visits so far)
         Fractions of the budgets that were infused; zero in the last column, which is being decided.
+    rows : ndarray of int, shape (patients,)
+        Places of these patients in the table of all; those whose budget is used up come no more.
     """
 
     index: int
@@ -46,6 +48,7 @@ class Visit:
     il6_levels: np.ndarray
     effectors_given: np.ndarray
     memory_given: np.ndarray
+    rows: np.ndarray
 
     @property
     def day(self) -> float:
@@ -100,6 +103,8 @@ def follow_rule(
     engraft: Engraft,
     noise: Callable[[int], np.ndarray] | None = None,
     assay_sd: float = ASSAY_SD,
+    into: tuple[str, str] = ("E", "M"),
+    start: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> Schedule:
     """Let a rule decide at each visit, for all patients at once, and return what is infused when.
 
@@ -123,6 +128,10 @@ def follow_rule(
         the number of the visit alone, so that it is common to all arms. Without it, measurements are exact.
     assay_sd : float
         Standard deviation of the logarithm of the measured burden.
+    into : (str, str)
+        The states that infused effector and memory cells enter.
+    start : (array, array), each of shape (patients,), optional
+        Fractions of day 0, one for each patient, instead of those of the arm.
 
     Returns
     -------
@@ -148,13 +157,16 @@ def follow_rule(
         factor = 1.0 if noise is None else np.exp(assay_sd * noise(visit)[rows])
         seen["burden"][rows, visit] = (now["L"] + now["R"]) * factor
         seen["il6"][rows, visit] = now["C"]
-        decided = np.full(len(rows), arm.start.effectors), np.full(len(rows), arm.start.memory)
+        if start is None:
+            decided = np.full(len(rows), arm.start.effectors), np.full(len(rows), arm.start.memory)
+        else:
+            decided = start[0][rows], start[1][rows]
         if visit:
-            known = Visit(visit, days[: visit + 1], *(seen[name][rows, : visit + 1] for name in seen))
+            known = Visit(visit, days[: visit + 1], *(seen[name][rows, : visit + 1] for name in seen), rows)
             decided = _decision(arm, known, ids[rows])
         for name, fraction in zip(("effectors", "memory"), decided, strict=True):
             seen[name][rows, visit] = fraction
-        for state, cells in zip("EM", engraft(patients.iloc[rows], *decided), strict=True):
+        for state, cells in zip(into, engraft(patients.iloc[rows], *decided), strict=True):
             now[state] = now[state] + cells
         given = np.minimum(seen["effectors"][rows].sum(axis=1), seen["memory"][rows].sum(axis=1))
         rows, now = _only(given < 1 - _ROUNDING, rows, now)

@@ -196,6 +196,22 @@ def _ranked(x, y, partial, resamples, confidence, rng):
     return value, value + shrink * (low - centre), value + shrink * (high - centre)
 
 
+def partial_rank_correlations(x: np.ndarray, y: np.ndarray) -> np.ndarray:
+    """Return the partial rank correlation of each input with each output, the other inputs removed.
+
+    Parameters
+    ----------
+    x : ndarray, shape (rows, k)
+    y : ndarray, shape (rows, m)
+
+    Returns
+    -------
+    ndarray, shape (k, m)
+        NaN for an output that does not vary.
+    """
+    return _rank_correlation(*_codes(np.hstack([x, y])), None, x.shape[1], True)
+
+
 def _codes(z: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the place of each value among the distinct ones of its column, shape (columns, rows)."""
     codes = np.stack([np.unique(column, return_inverse=True)[1].ravel() for column in z.T])

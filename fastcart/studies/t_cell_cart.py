@@ -352,7 +352,9 @@ def decompose(
     Returns
     -------
     indices : DataFrame
-        ``output``, ``input``, ``S1``, ``S1_conf``, ``ST``, ``ST_conf``.
+        ``output``, ``input``, ``S1``, ``S1_conf``, ``ST``, ``ST_conf``; ``undefined``, in how many of the
+        ``courses`` the number does not exist. These take the median, a day of clearing that never comes the
+        horizon.
     numbers : DataFrame
         Columns of `kinetics` of all courses.
     """
@@ -369,11 +371,21 @@ def decompose(
         if output == "cleared":  # never: as late as the horizon
             values = np.where(np.isfinite(values), values, _TAIL[1])
         values = np.log(np.where(values > 0, values, np.nan))
+        undefined = int((~np.isfinite(numbers[output].to_numpy(float))).sum())
         values = np.where(np.isfinite(values), values, np.nanmedian(values))
         found = analyzer.analyze(problem, values, calc_second_order=False, seed=seed)
         for k, name in enumerate(_INPUTS):
             rows.append(
-                (output, name, found["S1"][k], found["S1_conf"][k], found["ST"][k], found["ST_conf"][k])
+                (
+                    output,
+                    name,
+                    found["S1"][k],
+                    found["S1_conf"][k],
+                    found["ST"][k],
+                    found["ST_conf"][k],
+                    undefined,
+                    len(values),
+                )
             )
-    columns = ["output", "input", "S1", "S1_conf", "ST", "ST_conf"]
+    columns = ["output", "input", "S1", "S1_conf", "ST", "ST_conf", "undefined", "courses"]
     return pd.DataFrame(rows, columns=columns), numbers

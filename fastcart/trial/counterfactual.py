@@ -16,7 +16,8 @@ import pandas as pd
 from fastcart.batch import as_model, progress_bar, solve
 from fastcart.errors import InputError
 from fastcart.model import Model
-from fastcart.models.b_all import engrafted, infusions, lymphodeplete
+from fastcart.models import get
+from fastcart.models.b_all import engrafted, entry, infusions, lymphodeplete
 from fastcart.protocols.adaptive import ASSAY_SD, follow_rule
 from fastcart.protocols.arms import (
     Adaptive,
@@ -29,7 +30,8 @@ from fastcart.protocols.arms import (
     product_cells,
     schedule_of,
 )
-from fastcart.trial.course import EXTINCTION, HORIZON, course
+from fastcart.protocols.switch import Switched, first_level, switching
+from fastcart.trial.course import EXTINCTION, HORIZON, Intervention, course
 
 DOSE = 1e8  # cells, ELIANA
 
@@ -73,21 +75,16 @@ def plan(
         chosen = as_model(model)
         noise = None
         if noise_seed is not None:
-            noise = partial(_noise, _numbers(patients), noise_seed)
-        size = len(patients)
-        defaults = chosen.default_states()
-        states = {
-            name: patients[name].to_numpy(dtype=np.float64) if name in patients else np.full(size, value)
-            for name, value in defaults.items()
-        }
+            noise = partial(assay, numbers_of(patients), noise_seed)
         schedule = follow_rule(
             arm,
             patients.assign(_cells=product_cells(arm, patients, dose)),
-            states=states,
-            advance=partial(_advance, chosen, rtol, threads),
-            engraft=_engraft,
+            states=states_of(patients, chosen),
+            advance=partial(advance, chosen, rtol, threads),
+            engraft=engraft,
             noise=noise,
             assay_sd=assay_sd,
+            into=entry(chosen),
         )
     else:
         raise InputError(f"The arm {arm.name!r} must be a Calendar or an Adaptive, not {type(arm).__name__}.")
@@ -95,7 +92,15 @@ def plan(
     return schedule
 
 
-def _numbers(patients: pd.DataFrame) -> np.ndarray:
+def states_of(patients: pd.DataFrame, model: Model) -> dict[str, np.ndarray]:
+    """Return the states of patients on day 0, before any infusion."""
+    return {
+        name: patients[name].to_numpy(dtype=np.float64) if name in patients else np.full(len(patients), value)
+        for name, value in model.default_states().items()
+    }
+
+
+def numbers_of(patients: pd.DataFrame) -> np.ndarray:
     """Return the number of each patient in the population, which the noise of the assay follows."""
     ids = patients["patient"]
     if pd.api.types.is_integer_dtype(ids) and (ids >= 0).all():
@@ -103,17 +108,19 @@ def _numbers(patients: pd.DataFrame) -> np.ndarray:
     return np.arange(len(ids))
 
 
-def _noise(numbers: np.ndarray, seed: int, visit: int) -> np.ndarray:
+def assay(numbers: np.ndarray, seed: int, visit: int) -> np.ndarray:
+    """Return the noise of the assay of these patients at a visit."""
     from fastcart.population import assay_noise
 
     return assay_noise(int(numbers.max()) + 1, visit, seed=seed)[numbers]
 
 
-def _engraft(patients: pd.DataFrame, E: np.ndarray, M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def engraft(patients: pd.DataFrame, E: np.ndarray, M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the cells that engraft of fractions of products of ``_cells`` cells."""
     return engrafted(patients, E, M, D=patients["_cells"].to_numpy())
 
 
-def _advance(
+def advance(
     model: Model, rtol: float, threads: int | None, patients: pd.DataFrame, states: Any, days: float
 ) -> dict[str, np.ndarray]:
     """Return the states so many days later, NaN where the solver fails."""
@@ -156,22 +163,52 @@ def arm_course(
     # infusions after the horizon change nothing that is looked at
     schedule = [entry for entry in schedule if entry[0] <= t_end]
     cells = product_cells(arm, patients, dose)
-    interventions = []
-    if isinstance(arm, Calendar):
-        start = patients["N"].to_numpy() if "N" in patients else as_model(model).default_states()["N"]
-        interventions = [
-            (event.day, partial(_lymphodeplete, start, event.phi, patients["patient"].to_numpy()))
-            for event in arm.lymphodepletions
-            if event.day < t_end
-        ]
+    solved, chosen = switched_on(arm, patients, cells, as_model(model))
     path = course(
-        patients, infusions(patients, schedule, D=cells), t_end=t_end, interventions=interventions,
-        model=model, rtol=rtol, threads=threads,
+        solved, infusions(patients, schedule, D=cells, into=entry(chosen)), t_end=t_end,
+        interventions=interventions_of(arm, patients, chosen, t_end), model=chosen, rtol=rtol,
+        threads=threads,
     )  # fmt: skip
     given = administered(arm, schedule, patients, dose)
     return path.assign(
         effectors_infused=given["effectors"].to_numpy(), memory_infused=given["memory"].to_numpy()
     )
+
+
+def interventions_of(arm: Arm, patients: pd.DataFrame, model: Model, t_end: float) -> list[Intervention]:
+    """Return what is done to states between infusions before ``t_end``: lymphodepletions, switching."""
+    events: list[Intervention] = []
+    if isinstance(arm, Calendar):
+        start = patients["N"].to_numpy() if "N" in patients else model.default_states()["N"]
+        ids = patients["patient"].to_numpy()
+        events += [(e.day, partial(_lymphodeplete, start, e.phi, ids)) for e in arm.lymphodepletions]
+    if isinstance(arm, Switched):
+        events += switching(arm)
+    return [event for event in events if event[0] < t_end]
+
+
+def switched_on(
+    arm: Arm, patients: pd.DataFrame, cells: np.ndarray, model: Model
+) -> tuple[pd.DataFrame, Model]:
+    """Return the patients and the model of an arm with a switch, with the activity of day 0.
+
+    Other arms come back as they are.
+
+    Raises
+    ------
+    InputError
+        When the model has no variant with a switch.
+    """
+    if not isinstance(arm, Switched):
+        return patients, model
+    if "u" not in model.state_names:
+        if model.name != "b_all":
+            raise InputError(f"The arm {arm.name!r} needs a model with a switch, the state 'u'.")
+        model = get("b_all", **{**model.options, "switch": True})
+    schedule = [entry for entry in schedule_of(arm) if entry[0] == 0.0]
+    given = [engrafted(patients, E, M, D=cells) for _, E, M in schedule]
+    total = sum((E + M for E, M in given), np.zeros(len(patients)))
+    return patients.assign(u=first_level(arm, states_of(patients, model)["C"], total)), model
 
 
 def _lymphodeplete(

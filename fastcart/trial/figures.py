@@ -132,17 +132,13 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         for k, dose in enumerate(scan["dose"]):
             if k % 3 == 0:
                 axes.annotate(
-                    f"{dose:.0e}".replace("e+0", "e").replace("e+", "e"), (x[k], y[k]), xytext=(5, -8),
-                    textcoords="offset points", fontsize=6, color=plotting.GREY,
+                    f"{dose:.1e}".replace(".0e", "e").replace("e+0", "e").replace("e+", "e"), (x[k], y[k]),
+                    xytext=(5, -8), textcoords="offset points", fontsize=6, color=plotting.GREY,
                 )  # fmt: skip
         places = 100 * result.arms[["crs3", endpoint]].to_numpy(dtype=np.float64)
         axes.plot(places[:, 0], places[:, 1], "o", color=plotting.RED, markersize=4, label="arm")
-        for label, place in arm_labels(list(result.arms.index), places):
-            axes.annotate(
-                label, place, xytext=(-4, 4), textcoords="offset points", fontsize=7, ha="right",
-                color=plotting.RED,
-            )  # fmt: skip
         plotting.panel(axes, letter, title, "CRS of grade ≥ 3 (%)", ylabel)
+        label_arms(axes, list(result.arms.index), places, along=np.column_stack([x, y]))
     panels[0].legend(loc="lower right")
     table = result.isotoxic.reset_index()[
         ["arm", "crs3", "dose", "frontier_CR90", "gain_CR90", "frontier_EFS730", "gain_EFS730"]
@@ -150,8 +146,20 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
     return figure, table
 
 
-def arm_labels(names: list[str], places: np.ndarray) -> list[tuple[str, np.ndarray]]:
-    """Return a label for each place; arms that coincide share one."""
+def label_arms(
+    axes: Any, names: list[str], places: np.ndarray, *, along: np.ndarray, fontsize: float = 6.5
+) -> None:
+    """Write the name of each arm beside its point, where it covers least; arms that coincide share a label.
+
+    Parameters
+    ----------
+    axes : matplotlib Axes
+        With all else drawn and limits that stay.
+    names : list of str
+    places, along : ndarray, shape (k, 2)
+        The points of the arms, and of other lines that labels should not cover.
+    """
+    axes.figure.draw_without_rendering()  # the layout, which places in points depend on
     labels: list[tuple[str, np.ndarray]] = []
     for name, place in zip(names, places, strict=True):
         for k, (other, there) in enumerate(labels):
@@ -160,7 +168,37 @@ def arm_labels(names: list[str], places: np.ndarray) -> list[tuple[str, np.ndarr
                 break
         else:
             labels.append((name, place))
-    return labels
+
+    def points(values: np.ndarray) -> np.ndarray:
+        return axes.transData.transform(values) * 72 / axes.figure.dpi
+
+    line = points(along)
+    steps = np.linspace(0, 1, 12)[:, None, None]
+    dots = np.concatenate([points(places), ((1 - steps) * line[:-1] + steps * line[1:]).reshape(-1, 2)])
+    # left, bottom, right, top
+    boxes = [text.get_window_extent().extents * 72 / axes.figure.dpi for text in axes.texts]
+    for label, place in labels:
+        width, height = 0.6 * fontsize * len(label), fontsize
+        best, chosen = (np.inf, 0.0, 0.0), np.zeros(4)
+        for distance in (5.0, 11.0, 18.0, 26.0):
+            for angle in np.radians([150, 30, 210, 330, 90, 270, 180, 0]):
+                x, y = distance * np.cos(angle), distance * np.sin(angle)
+                left = x - width / 2 * (1 - np.cos(angle))
+                box = np.array([left, y - height / 2, left + width, y + height / 2])
+                box += np.tile(points(place[None])[0], 2)
+                inside = (dots >= box[:2] - 1) & (dots <= box[2:] + 1)
+                cost = 2.0 * inside.all(axis=1).sum() + 0.12 * distance
+                for other in boxes:
+                    sides = np.minimum(box[2:], other[2:]) - np.maximum(box[:2], other[:2])
+                    cost += 10.0 * bool((sides > -0.5).all())
+                if cost < best[0]:
+                    best, chosen = (cost, left + width / 2, y), box
+        boxes.append(chosen)
+        leader = {"arrowstyle": "-", "color": plotting.GREY, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
+        axes.annotate(
+            label, place, xytext=best[1:], textcoords="offset points", fontsize=fontsize, ha="center",
+            va="center", color=plotting.RED, arrowprops=leader if np.hypot(*best[1:]) > 14 else None,
+        )  # fmt: skip
 
 
 def kaplan_meier_figure(

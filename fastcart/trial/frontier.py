@@ -14,6 +14,8 @@ from fastcart.errors import InputError
 
 DOSES = (3e5, 6e5, 1.2e6, 2.5e6, 5e6, 1e7, 2e7, 4e7, 7e7, 1e8, 1.5e8, 2.5e8, 5e8, 1e9, 2e9)
 _LEVELLED = 0.02  # by how much the rate of severe CRS may fall at a higher dose
+_SAME = 0.01  # rates of severe CRS that are taken for equal
+_SPAN = 30.0  # ratio of doses of equal toxicity above which no dose is the iso-toxic one
 JUDGED = ("CR90", "EFS730", "OS730")
 
 
@@ -50,22 +52,26 @@ def isotoxic(arms: pd.DataFrame, frontier: pd.DataFrame) -> pd.DataFrame:
         Indexed as ``arms``: ``dose`` (cells, whose single infusion has the arm's rate of severe CRS;
         interpolated in its logarithm), and for each judged endpoint the value on the frontier and
         ``gain_<endpoint>``, the arm minus the frontier. NaN where the arm is outside the scanned range, and
-        everywhere where severe CRS does not rise with the dose, so that equal toxicity is ambiguous.
+        where severe CRS does not rise with the dose, so that doses far apart are equally toxic.
     """
     scan = frontier.sort_values("dose")
     # more cells, more CRS; small failures of that by a finite population are levelled
     rates = scan["crs3"].to_numpy(dtype=np.float64)
     toxicity = np.maximum.accumulate(rates)
     ordered = float((toxicity - rates).max()) <= _LEVELLED
+    wanted = arms["crs3"].to_numpy(dtype=np.float64)
+    doses = scan["dose"].to_numpy(dtype=np.float64)
+    equal = np.abs(toxicity - wanted[:, None]) <= _SAME
+    span = np.where(equal, doses, 0.0).max(axis=1) / np.where(equal, doses, np.inf).min(axis=1)
+    wanted = np.where(ordered & (span <= _SPAN), wanted, np.nan)
     toxicity, rows = np.unique(toxicity, return_index=True)
-    wanted = np.where(ordered, arms["crs3"].to_numpy(dtype=np.float64), np.nan)
 
     def at(values: np.ndarray) -> np.ndarray:
         return np.interp(wanted, toxicity, values[rows], left=np.nan, right=np.nan)
 
     result = pd.DataFrame(index=arms.index)
     result["crs3"] = arms["crs3"]
-    result["dose"] = 10 ** at(np.log10(scan["dose"].to_numpy(dtype=np.float64)))
+    result["dose"] = 10 ** at(np.log10(doses))
     for name in JUDGED:
         result[f"frontier_{name}"] = at(scan[name].to_numpy(dtype=np.float64))
         result[f"gain_{name}"] = arms[name] - result[f"frontier_{name}"]

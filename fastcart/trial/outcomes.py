@@ -178,6 +178,36 @@ def expected(
     return pd.Series(result)
 
 
+def contributions(course: pd.DataFrame) -> pd.DataFrame:
+    """Return what each patient adds to expected outcomes, the probability over the deaths.
+
+    The mean over patients that did not fail is what `expected` returns; bootstrap intervals need the parts.
+
+    Parameters
+    ----------
+    course : DataFrame
+
+    Returns
+    -------
+    DataFrame
+        ``CR90``, ``crs3``, ``EFS730``, ``OS730``; NaN for patients that failed.
+    """
+    ok = (course["status"] == "ok").to_numpy()
+    c = course[ok]
+    horizon = float(course["t_end"].iloc[0])
+    hazards = _Hazards(c, horizon, 1.0, 1.0)
+    CR, t = _remission(c), c["t_grade3"].to_numpy()
+    toxic = -np.expm1(-hazards.toxic(horizon))
+    alive = hazards.alive(730.0) if horizon >= 730.0 else np.full(len(c), np.nan)
+    parts = {
+        "CR90": CR * hazards.alive(c["t_CR"].to_numpy()),
+        "crs3": np.where(np.isfinite(t), hazards.no_leukemia_death(t), toxic),
+        "EFS730": CR * (c["t_relapse"].to_numpy() > 730.0) * alive,
+        "OS730": alive,
+    }
+    return pd.DataFrame(parts, index=c.index).reindex(course.index)
+
+
 class _Hazards:
     """Cumulative hazards of all patients at any time, linear between the marks."""
 

@@ -2,21 +2,21 @@
 
 from __future__ import annotations
 
-import re
 import tomllib
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
 from fastcart.checks import count, number, reason, shown
 from fastcart.errors import InputError, nearest
 from fastcart.population import PRIOR, TARGETS, Prior, read_specification
-from fastcart.protocols import Adaptive, Arm, Calendar, Infusion, Lymphodepletion, get, hold_if_crs, lhm_rule
+from fastcart.protocols import Arm, get
 from fastcart.protocols.arms import arm_names
 from fastcart.trial.frontier import DOSES, check_doses
+from fastcart.trial.own_arms import own_arm
 from fastcart.trial.randomize import Design
+from fastcart.trial.spec_table import Table
 
 _STANDARD = ("A0", "A1", "A1h", "A2", "A3", "A4", "A5", "A6")
 _MOST_REPLICATES = 1_000_000
@@ -140,8 +140,8 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
     InputError
         For anything unknown or impossible.
     """
-    root = _Table(table, "the trial")
-    own = {arm.name: arm for arm in (_own_arm(entry, folder) for entry in root.tables("arm"))}
+    root = Table(table, "the trial")
+    own = {arm.name: arm for arm in (own_arm(entry, folder) for entry in root.tables("arm"))}
     control = root.text("control", "A0")
     listed = root.names("arms", (*_STANDARD, *own))
     arms = [own[name] if name in own else _known(name, own) for name in dict.fromkeys([control, *listed])]
@@ -180,74 +180,6 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
     return spec
 
 
-class _Table:
-    """A table of TOML from which entries are taken; what is left over at the end is a mistake."""
-
-    def __init__(self, table: Any, what: str):
-        if not isinstance(table, Mapping):
-            raise InputError(f"{what.capitalize()} must be a table, not {shown(table)}.")
-        self._left = dict(table)
-        self._known: list[str] = []
-        self._what = what
-
-    def take(self, name: str, default: Any) -> Any:
-        self._known.append(name)
-        return self._left.pop(name, default)
-
-    def take_last(self, name: str, default: Any) -> Any:
-        value = self.take(name, default)
-        self.done()
-        return value
-
-    def table(self, name: str) -> _Table:
-        return _Table(self.take(name, {}), f"the table [{name}]")
-
-    def tables(self, name: str) -> list[_Table]:
-        given = self.take(name, [])
-        if not isinstance(given, list):
-            raise InputError(f"Own arms are written as [[{name}]], not {shown(given)}.")
-        return [_Table(entry, f"an own [[{name}]]") for entry in given]
-
-    def number(self, name: str, default: float) -> float:
-        return number(self.take(name, default), f"The entry {name!r} of {self._what}")
-
-    def count(self, name: str, default: int) -> int:
-        return count(self.take(name, default), f"The entry {name!r} of {self._what}")
-
-    def seed(self, name: str, default: int) -> int:
-        value = self.take(name, default)
-        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-            raise InputError(f"The entry {name!r} must be a whole number from 0 on, not {shown(value)}.")
-        return value
-
-    def text(self, name: str, default: str) -> str:
-        value = self.take(name, default)
-        if not isinstance(value, str) or not value.strip():
-            raise InputError(f"The entry {name!r} of {self._what} must be a text, not {shown(value)}.")
-        return value
-
-    def flag(self, name: str, default: bool) -> bool:
-        value = self.take(name, default)
-        if not isinstance(value, bool):
-            raise InputError(f"The entry {name!r} of {self._what} must be true or false, not {shown(value)}.")
-        return value
-
-    def names(self, name: str, default: Any) -> list[str]:
-        value = self.take(name, list(default))
-        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
-            raise InputError(
-                f"The entry {name!r} of {self._what} must be a list of names, not {shown(value)}."
-            )
-        for item in value:
-            if value.count(item) > 1:
-                raise InputError(f"The entry {name!r} of {self._what} lists {item!r} twice.")
-        return value
-
-    def done(self) -> None:
-        for name in self._left:
-            raise InputError(f"There is no entry {name!r} in {self._what}." + nearest(name, self._known))
-
-
 def _known(name: str, own: Mapping[str, Arm]) -> Arm:
     try:
         return get(name)
@@ -256,7 +188,7 @@ def _known(name: str, own: Mapping[str, Arm]) -> Arm:
         raise InputError(f"{error}{more}") from None
 
 
-def _population(table: _Table, folder: Path) -> PopulationSpec:
+def _population(table: Table, folder: Path) -> PopulationSpec:
     saved = table.take("folder", None)
     if saved is not None:
         table.done()
@@ -281,7 +213,7 @@ def _population(table: _Table, folder: Path) -> PopulationSpec:
     return spec
 
 
-def _design(table: _Table) -> Design:
+def _design(table: Table) -> Design:
     defaults = Design()
     options: dict[str, Any] = {"cutoff": table.take("cutoff", None)}
     for name in ("n_per_arm", "randomization", "block_sizes", "strata_edges", "accrual", "dropout"):
@@ -294,7 +226,7 @@ def _design(table: _Table) -> Design:
     return Design(**options)
 
 
-def _power(table: _Table) -> PowerSpec:
+def _power(table: Table) -> PowerSpec:
     sizes = table.take("sizes", [40, 80, 160, 320])
     if not isinstance(sizes, list) or not sizes:
         raise InputError(f"The entry 'sizes' of [power] must be a list of numbers, not {shown(sizes)}.")
@@ -310,111 +242,3 @@ def _share(value: float, what: str) -> float:
     if not 0 < value < 1:
         raise InputError(f"{what} must lie between 0 and 1, not {value:g}.")
     return value
-
-
-def _own_arm(table: _Table, folder: Path) -> Arm:
-    name = table.text("name", "")
-    if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,40}", name):  # it names files, too
-        raise InputError(f"The name of an arm may have letters, digits and _.+-, but {name!r} does not fit.")
-    title = table.text("title", name)
-    equal = table.flag("equal_budget", True)
-    what = f"the arm {name!r}"
-    rule = table.take("rule", None)
-    arm: Arm
-    if rule is None:
-        infusions = tuple(_infusion(entry, what) for entry in _listed(table, "infusions", what))
-        events = tuple(
-            Lymphodepletion(**_entries(entry, {"day": None, "phi": 1.0}, f"A lymphodepletion of {what}"))
-            for entry in _listed(table, "lymphodepletions", what)
-        )
-        arm = Calendar(
-            name=name, title=title, equal_budget=equal, infusions=infusions, lymphodepletions=events
-        )
-    else:
-        start = _entries(table.take("start", {}), {"effectors": 0.0, "memory": 0.0}, f"The start of {what}")
-        visits = table.take("visits", [])
-        if not isinstance(visits, list) or not visits:
-            raise InputError(f"The visits of {what} must be a list of days, not {shown(visits)}.")
-        arm = Adaptive(
-            name=name,
-            title=title,
-            equal_budget=equal,
-            start=Infusion(0, **start),
-            visits=tuple(visits),
-            rule=_rule(rule, table.take("rule_options", {}), what, folder),
-            complete=table.flag("complete", False),
-        )
-    table.done()
-    return arm
-
-
-def _listed(table: _Table, name: str, what: str) -> list[Any]:
-    value = table.take(name, [])
-    if not isinstance(value, list):
-        raise InputError(f"The {name} of {what} must be a list, not {shown(value)}.")
-    return value
-
-
-def _infusion(entry: Any, what: str) -> Infusion:
-    values = _entries(entry, {"day": None, "effectors": 0.0, "memory": 0.0}, f"An infusion of {what}")
-    return Infusion(**values)
-
-
-def _entries(entry: Any, defaults: Mapping[str, float | None], what: str) -> dict[str, float]:
-    """Return numbers by name; a fraction may be written as text, e.g. ``"1/3"``."""
-    if not isinstance(entry, Mapping):
-        raise InputError(f"{what} must be a table such as {{day = 0}}, not {shown(entry)}.")
-    for name in entry:
-        if name not in defaults:
-            raise InputError(f"{what} has no entry {name!r}." + nearest(name, defaults))
-    values = {}
-    for name, default in defaults.items():
-        given = entry.get(name, default)
-        if given is None:
-            raise InputError(f"{what} needs an entry {name!r}.")
-        if isinstance(given, str):
-            try:
-                given = float(Fraction(given))
-            except (ValueError, ZeroDivisionError):
-                raise InputError(
-                    f"{what} must give {name!r} as a number or as '1/3', not {given!r}."
-                ) from None
-        values[name] = number(given, f"{what}: {name!r}")
-    return values
-
-
-def _rule(rule: Any, options: Any, what: str, folder: Path) -> Callable:
-    if not isinstance(rule, str):
-        raise InputError(f"The rule of {what} must be 'lhm' or 'FILE.py:FUNCTION', not {shown(rule)}.")
-    file, colon, name = rule.partition(":")
-    if not colon:
-        makers: dict[str, Callable] = {"lhm": lhm_rule, "hold": hold_if_crs}
-        if rule not in makers:
-            raise InputError(f"There is no rule {rule!r} for {what}." + nearest(rule, makers))
-        try:
-            if rule == "hold":
-                fractions = {float(day): float(Fraction(f)) for day, f in options["fractions"].items()}
-                return hold_if_crs(fractions, float(options.get("threshold", 400.0)))
-            given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
-            return lhm_rule(**given)
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
-            raise InputError(f"The rule_options of {what} do not fit {rule!r}: {reason(error)}.") from None
-    return _function(folder / file, name, what)
-
-
-def _function(path: Path, name: str, what: str) -> Callable:
-    """Load a user's function from a file of Python."""
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    found = spec_from_file_location(f"fastcart_rule_{path.stem}", path)
-    if found is None or found.loader is None or not path.is_file():
-        raise InputError(f"The rule of {what} is not there: {str(path)!r} is no file of Python.")
-    module = module_from_spec(found)
-    try:
-        found.loader.exec_module(module)
-        function = getattr(module, name)
-    except Exception as error:
-        raise InputError(
-            f"The rule of {what} cannot be loaded from {str(path)!r}: {reason(error)}."
-        ) from None
-    return function

@@ -13,6 +13,7 @@ from fastcart.models.b_all import infusions
 from fastcart.population import PRIOR, sample
 from fastcart.protocols import get
 from fastcart.reproduce.srct.tuning import compared, tuned_dose, tuned_growth
+from fastcart.studies.sensitivity_indices import partial_rank_correlations
 from fastcart.trial.counterfactual import arm_course
 from fastcart.trial.course import course
 from fastcart.trial.frontier import isotoxic
@@ -186,10 +187,6 @@ def why_patients_differ(n: int, *, seed: int, threads: int | None = None) -> pd.
             "early_B_recovery": told["early_B_recovery"],
         }
     )[ok]
-    ranks = inputs.rank()
-    columns = {}
-    for name in outcome:
-        joined = np.column_stack([ranks.to_numpy(), outcome[name].rank().to_numpy()])
-        inverse = np.linalg.inv(np.corrcoef(joined, rowvar=False))
-        columns[name] = -inverse[:-1, -1] / np.sqrt(np.diag(inverse)[:-1] * inverse[-1, -1])
-    return pd.DataFrame(columns, index=inputs.columns).reset_index(names="parameter")
+    found = partial_rank_correlations(inputs.to_numpy(), outcome.to_numpy(dtype=np.float64))
+    table = pd.DataFrame(found, index=inputs.columns, columns=outcome.columns)
+    return table.reset_index(names="parameter")

@@ -53,8 +53,9 @@ _WORDS = {
         "smaller single dose."
     ),
     "regime_map": (
-        "Gain in event-free survival at 24 months over the single dose of equal toxicity. Grey, –: the rate "
-        "of severe CRS of the arm is outside of what single doses reach."
+        "Gain in event-free survival at 24 months over the single dose of equal toxicity. Grey: –, the rate "
+        "of severe CRS of the arm is outside of what single doses reach, or is that of many doses; no dose, "
+        "no single dose up to 1e12 cells brings 80 % into remission."
     ),
     "heterogeneity": (
         "The prior without calibration; every spread is multiplied. Low-high-memory is a nearly free "

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastcart.model import Model
 from fastcart.protocols import Arm, get
 from fastcart.trial.counterfactual import DOSE, arm_course
 from fastcart.trial.course import GRADES
@@ -18,7 +19,7 @@ from fastcart.trial.outcomes import expected
 CR90 = 0.80  # of a single infusion in every regime
 CRS3 = 0.46
 BASELINE_C = 5.0  # pg/mL, IL-6 at rest
-_DOSES = (1e5, 1e13)  # cells, where the dose is looked for
+_DOSES = (1e5, 1e12)  # cells, where the dose is looked for; a body has about 1e12 lymphocytes
 _FACTORS = (0.2, 2.0)  # of the growth rate
 _REMISSION_DAYS = 120.0  # by then it is known who reached and kept remission by day 90
 _HALVINGS = 12
@@ -33,7 +34,7 @@ class Regime:
     ----------
     patients : DataFrame
     dose : float
-        Cells; the smallest dose with the wanted remission, or the best one where none reaches it.
+        Cells; the smallest dose with the wanted remission, or the largest one where none reaches it.
     control : DataFrame
         Course of the single infusion.
     """
@@ -50,28 +51,38 @@ class Regime:
         return float(np.median(self.control["peak_T"].to_numpy() / engrafted.to_numpy()))
 
 
-def tuned_dose(patients: pd.DataFrame, *, threads: int | None = None) -> Regime:
+def tuned_dose(
+    patients: pd.DataFrame, *, threads: int | None = None, model: str | Model = "b_all"
+) -> Regime:
     """Set the dose to a remission rate of 80 %, and the production of IL-6 to 46 % of severe CRS."""
 
     def remission(log_dose: float) -> float:
-        return _remission(patients, 10**log_dose, threads)
+        return _remission(patients, 10**log_dose, threads, model)
 
     low, high = np.log10(_DOSES)
-    return _with_toxicity(patients, 10 ** _lowest(remission, low, high), threads)
+    return _with_toxicity(patients, 10 ** _lowest(remission, low, high), threads, model)
 
 
-def tuned_growth(patients: pd.DataFrame, *, threads: int | None = None, dose: float = DOSE) -> Regime:
+def tuned_growth(
+    patients: pd.DataFrame,
+    *,
+    threads: int | None = None,
+    dose: float = DOSE,
+    model: str | Model = "b_all",
+) -> Regime:
     """Set the growth rate of effectors instead of the dose, which stays."""
 
     def grown(factor: float) -> pd.DataFrame:
         return patients.assign(rhoE=patients["rhoE"] * factor)
 
-    factor = _lowest(lambda value: _remission(grown(value), dose, threads), *_FACTORS)
-    return _with_toxicity(grown(factor), dose, threads)
+    factor = _lowest(lambda value: _remission(grown(value), dose, threads, model), *_FACTORS)
+    return _with_toxicity(grown(factor), dose, threads, model)
 
 
-def _remission(patients: pd.DataFrame, dose: float, threads: int | None) -> float:
-    path = arm_course(get("A0"), patients, dose=dose, t_end=_REMISSION_DAYS, threads=threads)
+def _remission(patients: pd.DataFrame, dose: float, threads: int | None, model: str | Model) -> float:
+    path = arm_course(
+        get("A0"), patients, dose=dose, t_end=_REMISSION_DAYS, model=model, threads=threads
+    )
     return float(expected(path)["CR90"])
 
 
@@ -83,13 +94,15 @@ def _lowest(remission: Callable[[float], float], low: float, high: float) -> flo
     return float(high)
 
 
-def _with_toxicity(patients: pd.DataFrame, dose: float, threads: int | None) -> Regime:
+def _with_toxicity(
+    patients: pd.DataFrame, dose: float, threads: int | None, model: str | Model
+) -> Regime:
     """Scale IL-6, which acts on nothing and is linear in its production ``pC``: one solution is enough."""
-    path = arm_course(get("A0"), patients, dose=dose, threads=threads)
+    path = arm_course(get("A0"), patients, dose=dose, model=model, threads=threads)
     at = float(np.nanquantile(path["peak_C"].to_numpy(), 1 - CRS3))
     scale = (GRADES[2] - BASELINE_C) / (at - BASELINE_C)
     made = patients.assign(pC=patients["pC"] * scale)
-    return Regime(made, dose, arm_course(get("A0"), made, dose=dose, threads=threads))
+    return Regime(made, dose, arm_course(get("A0"), made, dose=dose, model=model, threads=threads))
 
 
 def compared(

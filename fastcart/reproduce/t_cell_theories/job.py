@@ -14,8 +14,8 @@ from fastcart.checks import count
 REPORT = "report.md"
 TABLES = (
     "facts.csv", "mixtures.csv", "reverse.csv", "robustness.csv", "equal_budget.csv", "reverse_robust.csv",
-    "variants.csv", "x1_products.csv", "x2_theories.csv", "x3_doses.csv", "x3_splits.csv", "x4_live.csv",
-    "x4_vaccine.csv", "x5_indices.csv", "x5_variances.csv",
+    "variants.csv", "variant_searches.csv", "x1_products.csv", "x2_theories.csv", "x3_doses.csv",
+    "x3_splits.csv", "x4_live.csv", "x4_vaccine.csv", "x5_indices.csv", "x5_variances.csv",
 )  # fmt: skip
 FIGURES = (
     "facts.png", "courses.png", "phase.png", "firmness.png", "x1_products.png", "x2_theories.png",
@@ -121,7 +121,7 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
     from fastcart.studies import t_cell_cart as cart
     from fastcart.studies import t_cell_scans as scans
     from fastcart.studies.t_cell_facts import t_cell_facts
-    from fastcart.studies.t_cell_variants import compare_variants
+    from fastcart.studies.t_cell_variants import compare_searches, compare_variants
 
     sizes = outcome.sizes
     seed = sizes["seed"]
@@ -157,7 +157,10 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
         ("equal budget", lambda: {
             "equal_budget.csv": scans.equal_budget(trials=sizes["trials"], seed=seed, **common)
         }),
-        ("variants", lambda: {"variants.csv": compare_variants(**common)}),
+        ("variants", lambda: {
+            "variants.csv": compare_variants(**common),
+            "variant_searches.csv": compare_searches(trials=10 * sizes["trials"], seed=seed, **common),
+        }),
         ("X1", lambda: {"x1_products.csv": cart.scan_products(parts=sizes["parts"], **common)}),
         ("X2", lambda: {"x2_theories.csv": cart.compare_theories(**common)}),
         ("X3", lambda: {

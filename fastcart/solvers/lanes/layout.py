@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-LANES = 64
+LANES = 32
 
 # rows of the buffer Q: one number per lane each
 T = 0  # time

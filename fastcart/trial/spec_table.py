@@ -1,0 +1,88 @@
+"""Tables of a specification in TOML, from which entries are taken by name and checked."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fastcart.checks import count, number, shown
+from fastcart.errors import InputError, nearest
+
+
+class Table:
+    """A table of TOML from which entries are taken; what is left over at the end is a mistake."""
+
+    def __init__(self, table: Any, what: str):
+        if not isinstance(table, Mapping):
+            raise InputError(f"{what.capitalize()} must be a table, not {shown(table)}.")
+        self._left = dict(table)
+        self._known: list[str] = []
+        self._what = what
+
+    def take(self, name: str, default: Any) -> Any:
+        """Return an entry, whatever it is."""
+        self._known.append(name)
+        return self._left.pop(name, default)
+
+    def take_last(self, name: str, default: Any) -> Any:
+        """Return an entry, and see that there is no other."""
+        value = self.take(name, default)
+        self.done()
+        return value
+
+    def table(self, name: str) -> Table:
+        """Return a table within this one."""
+        return Table(self.take(name, {}), f"the table [{name}]")
+
+    def tables(self, name: str) -> list[Table]:
+        """Return the tables of a list ``[[name]]``."""
+        given = self.take(name, [])
+        if not isinstance(given, list):
+            raise InputError(f"Own arms are written as [[{name}]], not {shown(given)}.")
+        return [Table(entry, f"an own [[{name}]]") for entry in given]
+
+    def number(self, name: str, default: float) -> float:
+        """Return a finite number."""
+        return number(self.take(name, default), f"The entry {name!r} of {self._what}")
+
+    def count(self, name: str, default: int) -> int:
+        """Return a whole number from 1 on."""
+        return count(self.take(name, default), f"The entry {name!r} of {self._what}")
+
+    def seed(self, name: str, default: int) -> int:
+        """Return a whole number from 0 on."""
+        value = self.take(name, default)
+        if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+            raise InputError(f"The entry {name!r} must be a whole number from 0 on, not {shown(value)}.")
+        return value
+
+    def text(self, name: str, default: str) -> str:
+        """Return a text that is not empty."""
+        value = self.take(name, default)
+        if not isinstance(value, str) or not value.strip():
+            raise InputError(f"The entry {name!r} of {self._what} must be a text, not {shown(value)}.")
+        return value
+
+    def flag(self, name: str, default: bool) -> bool:
+        """Return true or false."""
+        value = self.take(name, default)
+        if not isinstance(value, bool):
+            raise InputError(f"The entry {name!r} of {self._what} must be true or false, not {shown(value)}.")
+        return value
+
+    def names(self, name: str, default: Any) -> list[str]:
+        """Return different names."""
+        value = self.take(name, list(default))
+        if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
+            raise InputError(
+                f"The entry {name!r} of {self._what} must be a list of names, not {shown(value)}."
+            )
+        for item in value:
+            if value.count(item) > 1:
+                raise InputError(f"The entry {name!r} of {self._what} lists {item!r} twice.")
+        return value
+
+    def done(self) -> None:
+        """Raise an error if an entry was not asked for."""
+        for name in self._left:
+            raise InputError(f"There is no entry {name!r} in {self._what}." + nearest(name, self._known))
