@@ -15,7 +15,9 @@ import tempfile
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import compare
 import pandas as pd
@@ -28,11 +30,13 @@ from fastcart.reproduce.li_lei_2025 import figure6, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.figure6 import RESPONSE_DAYS
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, RTOL, solve_both
+from fastcart.reproduce.t_cell_theories.figures import facts as draw_facts
 from fastcart.solvers.status import Status
+from fastcart.studies.t_cell_facts import t_cell_facts
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
-FIGURE = ROOT / "docs" / "figure6.png"
+DOCS = ROOT / "docs"
 FIGURE_DPI = 110
 FIGURE_LIMIT = 300_000  # bytes
 
@@ -42,7 +46,14 @@ REFERENCE_RTOL = 1e-12
 
 _BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_PRINTED = ("quick-start", "doses", "events", "own-model", "scan", "sensitivity")  # what the Python examples print, in their order
+_PRINTED = (
+    "quick-start",
+    "doses",
+    "events",
+    "own-model",
+    "scan",
+    "sensitivity",
+)  # what the Python examples print, in their order
 
 
 def python_examples(text: str) -> list[str]:
@@ -218,14 +229,36 @@ def today() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d")
 
 
-def draw_figure() -> None:
-    """Draw Figure 6 for the page, small enough for a repository."""
-    FIGURE.parent.mkdir(exist_ok=True)
-    with plotting.style():
-        plotting.save_figure(figure6.make(progress=False).picture, FIGURE, dpi=FIGURE_DPI)
-    size = FIGURE.stat().st_size
-    if size > FIGURE_LIMIT:
-        raise RuntimeError(f"{FIGURE} has {size} bytes; lower FIGURE_DPI.")
+@cache
+def facts_by_theory() -> pd.DataFrame:
+    """Score sixteen facts of T-cell differentiation for every theory."""
+    return t_cell_facts(progress=False)
+
+
+def t_cell() -> str:
+    """Say in a table how many facts each theory meets, with and without those of ancestry."""
+    table = facts_by_theory()
+    families = table.groupby("preset", sort=False)["holds"].agg(["sum", "size"])
+    rows = [f"| `{name}` | {row['sum']} of {row['size']} |" for name, row in families.iterrows()]
+    return "\n".join(["| Theory | Facts met |", "| --- | --- |", *rows])
+
+
+# name of the file in docs: function that draws the figure
+FIGURES: dict[str, Callable[[], Any]] = {
+    "figure6": lambda: figure6.make(progress=False).picture,
+    "t_cell_facts": lambda: draw_facts(facts_by_theory()),
+}
+
+
+def draw_figures() -> None:
+    """Draw the figures of the page, small enough for a repository."""
+    DOCS.mkdir(exist_ok=True)
+    for name, draw in FIGURES.items():
+        with plotting.style():
+            plotting.save_figure(draw(), DOCS / f"{name}.png", dpi=FIGURE_DPI)
+        size = (DOCS / f"{name}.png").stat().st_size
+        if size > FIGURE_LIMIT:
+            raise RuntimeError(f"docs/{name}.png has {size} bytes; lower FIGURE_DPI.")
 
 
 PARTS: dict[str, Callable[[], str]] = {
@@ -237,6 +270,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "cytokines": cytokines,
     "speed": speed,
     "work-precision": work_precision,
+    "t-cell": t_cell,
 }
 
 
@@ -266,7 +300,7 @@ def main() -> None:
     if set(wanted) & set(_PRINTED):
         new |= printed_by_examples()
     if "figure" in wanted:
-        draw_figure()
+        draw_figures()
     README.write_text(replace_blocks(README.read_text("utf-8"), new), encoding="utf-8")
 
 

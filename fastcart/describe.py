@@ -32,6 +32,8 @@ def describe(model: Model, *, as_json: bool = False) -> str:
     parts.append(f"Horizon: {model.t_end:g} {model.time_unit}s.")
     if model.burden:
         parts.append(f"Progression: {model.burden} above its initial value.")
+    if model.method:
+        parts.append(f"Method: engine auto begins with {model.method}, at every tolerance.")
     for option, value in model.options.items():
         parts.append(f"Option {option} = {value}")
     parts += ["", "States (columns of initial values)"]
@@ -97,6 +99,7 @@ def _full(model: Model) -> dict[str, Any]:
         "t_end": model.t_end,
         "time_unit": model.time_unit,
         "burden": model.burden,
+        "method": model.method,
         "options": dict(model.options),
         "option_names": option_names(model.name),
         "states": [

@@ -221,5 +221,5 @@ def rough_reciprocal(x):
 
 @njit(**_STRICT)
 def rough_sqrt(x):
-    """``sqrt(x)`` within 4% for positive normal x, in the same way."""
+    """``sqrt(x)`` within 5% for positive normal x, in the same way."""
     return _double((_bits(x) >> 1) + 0x1FF7A3BEA91D9B1B)

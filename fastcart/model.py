@@ -150,11 +150,15 @@ class Model:
         The named options that this variant was built with, e.g. ``{"killing": "free"}``.
     constraints : sequence of Sum
         Sums of parameters that every patient must keep.
+    method : str, optional
+        The explicit method that engines ``auto`` and ``lanes`` begin with where the caller names none:
+        ``stab5`` for models with fast decays, whose steps stability limits. Default: chosen by ``rtol``.
 
     Raises
     ------
     InputError
-        For duplicate or invalid names, a wrong number of derivatives, a default outside its range.
+        For duplicate or invalid names, a wrong number of derivatives, a default outside its range, an unknown
+        method.
 
     Examples
     --------
@@ -182,6 +186,7 @@ class Model:
     published: PublishedScheme | None
     options: Mapping[str, Any]
     constraints: tuple[Sum, ...]
+    method: str | None
 
     def __init__(
         self,
@@ -200,6 +205,7 @@ class Model:
         published: PublishedScheme | None = None,
         options: Mapping[str, Any] | None = None,
         constraints: Sequence[Sum] = (),
+        method: str | None = None,
     ):
         if isinstance(states, Mapping):
             states = [State(key, default=value) for key, value in states.items()]
@@ -214,6 +220,7 @@ class Model:
             burden=burden, time_unit=time_unit, doc=doc, references=tuple(references),
             published=published, options=dict(options or {}),
             constraints=_collected(Sum, constraints, f"{where}: the constraints"),
+            method=method,
         )  # fmt: skip
         for attribute, value in values.items():
             object.__setattr__(self, attribute, value)
@@ -310,6 +317,7 @@ def _check(model: Model) -> None:
         raise InputError(f"Model {model.name!r} has no states; give at least one.")
     _check_names(model)
     _check_numbers(model)
+    _check_method(model)
     _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
     if (model.observe is None) != (not model.observables):
         raise InputError(
@@ -389,6 +397,16 @@ def _limits(parameter: Parameter, where: str) -> tuple[float, float]:
         f"{where}: the range of parameter {parameter.name!r} must be two numbers (low, high), not "
         f"{shown(parameter.range)}."
     )
+
+
+def _check_method(model: Model) -> None:
+    from fastcart.solvers.tableaus import EXPLICIT
+
+    if model.method is not None and model.method not in EXPLICIT:
+        raise InputError(
+            f"Model {model.name!r}: {shown(model.method)} is no explicit method of the lane engine."
+            + nearest(model.method, EXPLICIT)
+        )
 
 
 def _check_function(model: Model, function: Any, role: str, length: int, what: str) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numba import njit, prange  # noqa: F401
 
-from fastcart.models.binding import free_tumor_cells, free_tumor_cells_published
+from fastcart.models.binding import binding_equilibrium, free_tumor_cells, free_tumor_cells_published
 
 
 @njit
@@ -44,8 +44,18 @@ def _bisect(T4, TE, TM, C, K_1, K_2, K_3):
     return np.exp(0.5 * (low + high))
 
 
-def test_is_the_root_to_rounding_error():
-    T4, TE, TM, C, K_1, K_2, K_3 = _draw(40_000, seed=0)
+def _draw_mixed(n, seed):
+    """All kinds of T cell in any proportion, as many tumor cells as bind them within a factor of five."""
+    rng = np.random.default_rng(seed)
+    total = 10 ** rng.uniform(-1, 8, n)
+    TE, TM, T4 = total * rng.dirichlet([0.5, 0.5, 0.5], n).T
+    K = [k * rng.uniform(0.5, 2.0, n) for k in (0.05, 0.04, 0.001)]
+    return T4, TE, TM, total * 10 ** rng.uniform(-0.7, 0.7, n), *K
+
+
+@pytest.mark.parametrize("draw", [_draw, _draw_mixed])
+def test_is_the_root_to_rounding_error(draw):
+    T4, TE, TM, C, K_1, K_2, K_3 = draw(40_000, seed=0)
     x = _many(T4, TE, TM, C, K_1, K_2, K_3)
     slope = 1 + sum(K * T / (1 + K * x) ** 2 for K, T in ((K_1, TE), (K_2, TM), (K_3, T4)))
     residual = np.abs(_left_side(x, T4, TE, TM, K_1, K_2, K_3) - C)
@@ -56,6 +66,19 @@ def test_is_the_root_to_rounding_error():
 def test_agrees_with_bisection():
     case = _draw(4_000, seed=1)
     np.testing.assert_allclose(_many(*case), _bisect(*case), rtol=1e-9)
+
+
+def test_free_fractions_belong_to_the_root():
+    case = _draw(2_000, seed=2)
+    for T4, TE, TM, C, K_1, K_2, K_3 in zip(*case, strict=True):
+        x, a, b, d = binding_equilibrium(T4, TE, TM, C, K_1, K_2, K_3)
+        exact = [1 / (1 + K * x) for K in (K_1, K_2, K_3)]
+        np.testing.assert_allclose([a, b, d], exact, rtol=8 * np.finfo(float).eps)
+
+
+def test_numbers_of_t_cells_just_below_zero():
+    x = free_tumor_cells(1e-9, -1e-7, 1e-8, 5.0, 0.05, 0.04, 0.001)
+    assert _left_side(x, 1e-9, -1e-7, 1e-8, 0.05, 0.04, 0.001) == pytest.approx(5.0, rel=1e-15)
 
 
 def test_without_t_cells_every_tumor_cell_is_free():

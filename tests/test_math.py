@@ -37,7 +37,7 @@ def test_exp_at_its_ends():
 
 def test_exp_of_logarithms_of_states():
     x = np.random.default_rng(1).uniform(-690.0, 700.0, 100_000)
-    np.testing.assert_allclose(apply(vector_math.exp_bounded, x), np.exp(x), rtol=1e-14)
+    np.testing.assert_allclose(apply(vector_math.exp_bounded, x), np.exp(x), rtol=4e-15)
     assert np.isfinite(apply(vector_math.exp_bounded, [1e5])[0])
 
 
@@ -70,3 +70,16 @@ def test_fast_power_is_good_to_four_digits():
     x = 10 ** np.random.default_rng(4).uniform(-20, 20, 1000)
     found = [vector_math.fast_power(v, -0.14) for v in x]
     np.testing.assert_allclose(found, x**-0.14, rtol=1e-4)
+
+
+def test_rough_functions_start_an_iteration():
+    x = 10 ** np.random.default_rng(5).uniform(-280, 280, 20_000)
+    assert np.abs(apply(vector_math.rough_reciprocal, x) * x - 1).max() < 0.13
+    assert np.abs(apply(vector_math.rough_sqrt, x) / np.sqrt(x) - 1).max() < 0.05
+
+
+@pytest.mark.parametrize("name", ["exp", "log", "exp_bounded", "rough_reciprocal", "rough_sqrt"])
+def test_functions_work_without_compiling(name):
+    function = getattr(vector_math, name)
+    for x in (0.3, 1.0, 17.5):
+        assert function.py_func(x) == pytest.approx(function(x), rel=2 * EPS)

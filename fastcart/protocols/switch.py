@@ -20,9 +20,8 @@ from fastcart.checks import number, shown
 from fastcart.errors import InputError
 from fastcart.protocols.arms import Calendar
 
-VISITS = (
-    *(float(day) for day in range(2, 15)), 16.0, 18.0, 21.0, 25.0, 30.0, 40.0, 60.0,
-)  # fmt: skip
+# often while the cells double within a day, rarely later
+VISITS = (2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 17.0, 21.0, 28.0, 42.0)
 _CELLS = ("E", "M", "X", "E_lag", "M_lag")
 
 

@@ -61,8 +61,10 @@ class Family:
         """Return the space to be searched, with one problem."""
         low, high = np.array(list(self.bounds.values())).T
         A = np.array([[float(name in group) for name in self.names] for group in self.sums])
-        limits = {"A": A, "b": np.ones(len(A))} if self.sums else {}
-        return Space(low, high, log=[name in self.log for name in self.names], names=self.names, **limits)
+        log = [name in self.log for name in self.names]
+        if not self.sums:
+            return Space(low, high, log=log, names=self.names)
+        return Space(low, high, log=log, names=self.names, A=A, b=np.ones(len(A)))
 
     def arm(self, point: np.ndarray) -> Arm:
         """Return the arm of a point of the space, shape (dimensions,)."""
@@ -95,9 +97,7 @@ def _percent(values: list[float]) -> str:
 
 def _say_calendar(v: Numbers) -> str:
     days = "/".join(f"{day:g}" for day in _days(v))
-    return (
-        f"days {days}: effectors {_percent(_fractions(v, 'E'))} %, memory {_percent(_fractions(v, 'M'))} %"
-    )
+    return f"days {days}: effectors {_percent(_fractions(v, 'E'))} %, memory {_percent(_fractions(v, 'M'))} %"
 
 
 CALENDAR = Family(

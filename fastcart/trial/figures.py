@@ -70,7 +70,7 @@ _CAPTIONS = {
     ),
     "forest": (
         "Risk differences (Newcombe intervals) and hazard ratios of one simulated trial per treatment. Right "
-        "of the line: more events under the treatment."
+        "of the line: more of it under the treatment (a, b), or more events (c, d)."
     ),
     "power": (
         "Share of simulated trials with a significant result, with Monte Carlo intervals. The last panel "
@@ -140,10 +140,9 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         plotting.panel(axes, letter, title, "CRS of grade ≥ 3 (%)", ylabel)
         label_arms(axes, list(result.arms.index), places, along=np.column_stack([x, y]))
     panels[0].legend(loc="lower right")
-    table = result.isotoxic.reset_index()[
-        ["arm", "crs3", "dose", "frontier_CR90", "gain_CR90", "frontier_EFS730", "gain_EFS730"]
-    ]
-    return figure, table
+    table = result.isotoxic.reset_index().rename(columns={"dose": "isotoxic_dose"})
+    shown = ["arm", "crs3", "isotoxic_dose", "frontier_CR90", "gain_CR90", "frontier_EFS730", "gain_EFS730"]
+    return figure, table[shown]
 
 
 def label_arms(

@@ -43,6 +43,7 @@ LIMITS = (
     "nothing about whether its simulations were right within their assumptions.",
 )
 
+SMALL = 0.01  # a difference in event-free survival that matters to nobody
 FEW = 0.2  # a share of effective patients below which the report warns
 
 _STYLE = """
@@ -50,14 +51,14 @@ body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:76rem;margin:0 a
 h1{font-size:1.7rem;line-height:1.2}h2{font-size:1.25rem;margin-top:2.2rem;border-bottom:1px solid #ccc}
 h3{font-size:1.05rem;margin-bottom:.3rem}p,li{max-width:50rem}
 table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums}
-th,td{padding:.2rem .55rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
+th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th{background:#f3f3f3;position:sticky;top:0}td.text,th.text{text-align:left}
 .scroll{overflow:auto;max-height:27rem;border:1px solid #ddd}
 .pair{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
 .pair figure{flex:3 1 min(30rem,100%);margin:0;min-width:0}.pair .scroll{flex:2 1 min(20rem,100%);min-width:0}
 img{width:100%;height:auto}figcaption,.note{font-size:.85rem;color:#444}
 .warn{border-left:4px solid #D55E00;padding:.3rem .8rem;background:#fdf3ec}
-.wide{overflow-x:auto}nav a{margin-right:1rem}
+.wide{overflow-x:auto}.wide td.text{white-space:normal;min-width:8rem}nav a{margin-right:1rem}
 @media print{.scroll{max-height:none;overflow:visible}}
 """
 
@@ -79,16 +80,45 @@ _HEADS = {
     "at_risk": "At risk",
     "frontier_CR90": "CR90, single dose",
     "frontier_EFS730": "EFS 24 mo, single dose",
-    "gain_CR90": "Gain CR90",
-    "gain_EFS730": "Gain EFS 24 mo",
-    "dose": "Single dose (cells)",
+    "gain_CR90": "Gain CR90 (points)",
+    "gain_EFS730": "Gain EFS 24 mo (points)",
+    "dose": "Dose (cells)",
+    "isotoxic_dose": "Iso-toxic single dose (cells)",
+    "measure": "Measure",
+    "estimate": "Estimate",
+    "low": "Low",
+    "high": "High",
+    "method": "Method",
+    "avoided": "Avoided",
+    "caused": "Caused",
+    "unchanged": "Unchanged",
+    "difference": "Difference",
+    "variance_ratio": "Variance ratio",
+    "day": "Day",
+    "survival": "Survival",
+    "power": "Power",
+    "quantity": "Quantity",
+    "median": "Median",
+    "patient": "Patient",
+    "followed": "Followed (days)",
+    "remission": "Remission (day)",
+    "relapse": "Relapse (day)",
+    "relapse_type": "Kind of relapse",
+    "crs_grade": "CRS grade",
+    "died": "Died",
+    "cause": "Cause",
+    "target": "Target",
+    "wanted": "Wanted",
+    "reached": "Reached",
 }
 _SHARES = {
     "CR28", "CR90", "RFS12", "crs3", "crs4", "crs_any", "toxic_death", "EFS365", "EFS730", "OS365", "OS730",
     "negative_share", "survival", "power", "share", "control", "treatment_share", "avoided", "caused",
     "unchanged",
-    "frontier_CR90", "frontier_EFS730", "gain_CR90", "gain_EFS730", "difference",
+    "frontier_CR90", "frontier_EFS730", "difference",
 }  # fmt: skip
+_POINTS = ("gain_CR90", "gain_EFS730")  # differences of shares
+_P_VALUES = ("p", "p_CR", "p_deaths")
 
 
 def write_report(result: TrialResult, pictures: Sequence[Picture], run: Run) -> Path:
@@ -97,23 +127,30 @@ def write_report(result: TrialResult, pictures: Sequence[Picture], run: Run) -> 
 
 
 def trial_parts(
-    result: TrialResult, pictures: Sequence[Picture], run: Run, *, before_limits: Sequence[str] = ()
+    result: TrialResult,
+    pictures: Sequence[Picture],
+    run: Run,
+    *,
+    in_short: Sequence[str] = (),
+    experiments: Sequence[str] = (),
 ) -> list[str]:
-    """Return the parts of the report, as HTML; other parts may go before the limits."""
+    """Return the parts of the report, as HTML; other parts may go after the summary and before the limits."""
+    link = "<a href='#experiments'>Experiments</a>" if experiments else ""
     apart = ("frontier", "courses", "power")
     return [
-        _summary(result),
+        _summary(result, link),
+        *in_short,
         _arms(result),
         *(figure_html(p) for p in pictures if p.name == "frontier"),
         "<h2 id='trials'>Randomized trials</h2>",
         _trial_words(result),
         *(figure_html(p) for p in pictures if p.name not in apart),
         "<h2 id='power'>How many patients a trial needs</h2>",
-        table_html(result.sizes[["treatment", "endpoint", "note"]]),
+        f"<p>Patients per arm at which 80 % of trials are significant:</p>{table_html(_sizes(result))}",
         *(figure_html(p) for p in pictures if p.name == "power"),
         _pairs(result),
         *(figure_html(p) for p in pictures if p.name == "courses"),
-        *before_limits,
+        *experiments,
         _population(result),
         "<h2 id='limits'>Limits and doubts</h2><ol>",
         *(f"<li>{escape(text)}</li>" for text in LIMITS),
@@ -151,7 +188,7 @@ def table_html(table: pd.DataFrame) -> str:
 
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, str):
-        return ENDPOINT_NAMES.get(value, value)
+        return ENDPOINT_NAMES.get(value, _HEADS.get(value, value) if name == "endpoint" else value)
     if isinstance(value, bool):
         return "yes" if value else "no"
     number = float(value)
@@ -161,6 +198,10 @@ def _cell(name: str, value: Any) -> str:
         return "∞"
     if name in _SHARES:
         return f"{100 * number:.1f} %"
+    if name in _POINTS:
+        return points(number)
+    if name in _P_VALUES:
+        return "< 0.0001" if number < 1e-4 else f"{number:.2g}"
     if number == int(number) and abs(number) < 1e6:
         return f"{number:.0f}"
     return f"{number:.3g}"
@@ -182,7 +223,13 @@ def _percent(value: Any) -> str:
     return f"{percent:.1f} %" if percent < 5 else f"{percent:.0f} %"
 
 
-def _cells(value: Any) -> str:
+def points(share: float) -> str:
+    """Return a difference of shares in points, with its sign; no sign where it rounds to 0."""
+    text = f"{100 * share:+.1f}"
+    return "0.0" if text in ("+0.0", "-0.0") else text
+
+
+def cells_in_words(value: Any) -> str:
     """Return a number of cells in words that a reader takes in at once."""
     for size, word in ((1e9, "billion"), (1e6, "million")):
         if float(value) >= size:
@@ -190,17 +237,18 @@ def _cells(value: Any) -> str:
     return f"{float(value):.0f}"
 
 
-def _summary(result: TrialResult) -> str:
+def _summary(result: TrialResult, more: str) -> str:
     spec, arms = result.spec, result.arms
     control = arms.loc[spec.control.name]
     lines = [
         "<nav><a href='#arms'>Arms</a><a href='#trials'>Trials</a><a href='#power'>Power</a>"
-        "<a href='#pairs'>Pairs</a><a href='#limits'>Limits</a></nav>",
+        f"<a href='#pairs'>Pairs</a>{more}<a href='#population'>Population</a>"
+        "<a href='#limits'>Limits</a></nav>",
         "<p class='warn'><b>Virtual patients.</b> Every number below comes from a mathematical model, not "
         "from people. It can support or refute an idea about dosing; it cannot guide the treatment of "
         "anyone.</p>",
         f"<p>{len(result.patients)} virtual patients with B-cell leukemia were each treated in every arm "
-        f"with the same {_cells(spec.dose)} CAR-T cells, for {spec.horizon:g} days. Under "
+        f"with the same {cells_in_words(spec.dose)} CAR-T cells, for {spec.horizon:g} days. Under "
         f"{escape(spec.control.name)} ({escape(spec.control.title)}), {_percent(control['CR90'])} reach "
         f"remission within 90 days, {_percent(control['crs3'])} have CRS of grade 3 or more, "
         f"{_percent(control['toxic_death'])} die of it, and {_percent(control['EFS730'])} are event-free at "
@@ -230,15 +278,16 @@ def _verdict(result: TrialResult, name: str) -> str:
     low, high, gain = (float(value) for value in row[names].to_numpy(dtype=np.float64))
     if math.isnan(low):
         return text + "No single dose that was scanned has the same rate of severe CRS."
-    text += f"A single dose of {_cells(row['dose'])} cells has the same rate of severe CRS; against it "
-    span = f"{100 * gain:+.1f} points of event-free survival ({100 * low:+.1f} to {100 * high:+.1f})"
-    if low > 0.01:
+    same = cells_in_words(row["dose"])
+    text += f"A single dose of {same} cells has the same rate of severe CRS; compared with it, "
+    span = f"{points(gain)} points of event-free survival ({points(low)} to {points(high)})"
+    if low > SMALL:
         return text + f"this arm gains {span}: <b>better than giving less</b>."
-    if high < -0.01:
+    if high < -SMALL:
         return text + f"this arm loses {span}: <b>worse than giving less</b>."
-    if low >= -0.01 and high <= 0.01:
-        return text + f"it changes {span}: <b>the same as giving less</b>."
-    return text + f"it changes {span}: not clearly different from giving less."
+    if low >= -SMALL and high <= SMALL:
+        return text + f"the difference is {span}: <b>the same as giving less</b>."
+    return text + f"the difference is {span}: not clearly different from giving less."
 
 
 def _arms(result: TrialResult) -> str:
@@ -278,6 +327,13 @@ def _contrasts(result: TrialResult) -> pd.DataFrame:
     parts = [a.contrasts.assign(treatment=name) for name, a in result.analyses.items()]
     table = pd.concat(parts, ignore_index=True)
     return table[["treatment", "endpoint", "measure", "estimate", "low", "high", "p", "method"]]
+
+
+def _sizes(result: TrialResult) -> pd.DataFrame:
+    table = result.sizes.pivot(index="treatment", columns="endpoint", values="note")
+    order = list(dict.fromkeys(result.sizes["endpoint"]))
+    table = table.loc[list(dict.fromkeys(result.sizes["treatment"])), order]
+    return table.rename(columns=ENDPOINT_NAMES).reset_index()
 
 
 def _pairs(result: TrialResult) -> str:

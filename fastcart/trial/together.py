@@ -97,7 +97,9 @@ def _kind(arms: Sequence[Arm]) -> type[Arm]:
              for a in arms}  # fmt: skip
     visits = {arm.visits for arm in arms if isinstance(arm, Adaptive)}
     if len(kinds) != 1 or len(visits) > 1:
-        raise InputError("Arms that are solved together must be of one kind, adaptive ones with equal visits.")
+        raise InputError(
+            "Arms that are solved together must be of one kind, adaptive ones with equal visits."
+        )
     return kinds.pop()
 
 

@@ -22,7 +22,7 @@ _OUTCOMES = {
     "CR90": "remission",
     "CD19+ relapse": "CD19+\nrelapse",
     "CD19- relapse": "CD19-\nrelapse",
-    "early_B_recovery": "early B\nrecovery",
+    "early_B_recovery": "early B-cell\nrecovery",
 }
 _MEANING = {p.name: p.description.partition(" (of doses")[0] for p in PARAMETERS} | {
     "L": "leukemia at the start",
@@ -126,8 +126,8 @@ def niche(table: pd.DataFrame, frontier: pd.DataFrame) -> Drawn:
         plotting.panel(axes, letter, "", "CRS of grade ≥ 3 (%)", label)
         label_arms(axes, list(table["arm"]), places, along=100 * scan[["crs3", endpoint]].to_numpy())
         axes.legend(loc="lower right")
-    shown = ["arm", "title", "CR90", "crs3", "EFS730", "dose", "gain_CR90", "gain_EFS730"]
-    return figure, table[shown]
+    shown = ["arm", "title", "CR90", "crs3", "EFS730", "isotoxic_dose", "gain_CR90", "gain_EFS730"]
+    return figure, table.rename(columns={"dose": "isotoxic_dose"})[shown]
 
 
 def prcc(table: pd.DataFrame) -> Drawn:
@@ -146,4 +146,5 @@ def prcc(table: pd.DataFrame) -> Drawn:
     axes.set_yticks(range(len(order)), told, fontsize=6.5)
     plotting.panel(axes, "", "Single infusion, independent inputs", "", "")
     figure.colorbar(colored, label="Partial rank correlation")
-    return figure, table.iloc[order]
+    plain = {name: text.replace("\n", " ").capitalize() for name, text in _OUTCOMES.items()}
+    return figure, table.iloc[order].rename(columns={**plain, "parameter": "Parameter"})

@@ -9,6 +9,7 @@ import math
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
+from html import escape
 from pathlib import Path
 from typing import Any
 
@@ -20,11 +21,13 @@ from fastcart.checks import count
 from fastcart.errors import optional_import
 from fastcart.reproduce.srct import experiments as e
 from fastcart.reproduce.srct import figures as f
+from fastcart.reproduce.srct.comparison import CORRELATION, FACTOR, SHARE, compare
+from fastcart.reproduce.srct.findings import HYPOTHESIS, all_findings
 from fastcart.reproduce.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
 from fastcart.studies.manifest import Manifest, Run, open_run
 from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
-from fastcart.trial.report import figure_html, page, table_html, trial_parts
+from fastcart.trial.report import figure_html, page, points, table_html, trial_parts
 from fastcart.trial.run import OWNS, TrialResult, compute, manifest, write_tables
 from fastcart.trial.spec import TrialSpec, make_spec
 
@@ -134,7 +137,7 @@ def _spec(patients: int, replicates: int) -> TrialSpec:
     spec = make_spec(
         {
             "title": "Low-high-memory dosing of CAR-T cells in B-cell leukemia: a simulated randomized trial",
-            "trial": {"treatments": ["A1", "A3", "A5", "A6"]},
+            "trial": {"treatments": ["A5", "A6", "A3", "A1"]},
             "population": {"patients": patients, "sample": 2 * patients, "seed": SEED},
             "power": {"replicates": replicates},
         }
@@ -212,7 +215,7 @@ def _report(result: TrialResult, run: Run, pictures: list[Picture], tables: dict
             path = folder / f"{name}.png"
             parts.append(figure_html(Picture(name, title, _WORDS[name], path, drawn[name][1])))
         else:
-            shown = tables[name][list(_SHOWN.get(name, tables[name].columns))]
+            shown = tables[name][list(_SHOWN.get(name, tables[name].columns))].rename(columns=_HEADS)
             parts.append(
                 f"<h3>{title}</h3><p>{_WORDS[name]}</p><div class='scroll'>{table_html(shown)}</div>"
             )
@@ -220,11 +223,54 @@ def _report(result: TrialResult, run: Run, pictures: list[Picture], tables: dict
             parts.append(_beside(tables[name], GAINS))
         if name == "heterogeneity":
             parts.append(_beside_heterogeneity(tables[name]))
-    return run.write(
-        "report.html", page(result.spec.title, trial_parts(result, pictures, run, before_limits=parts))
+    parts.append(_compared(tables, result.power, run))
+    told = "".join(f"<li>{escape(text)}</li>" for text in all_findings(result.arms, result.isotoxic, tables))
+    verdict = f"<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
+    body = trial_parts(result, pictures, run, in_short=[verdict], experiments=parts)
+    return run.write("report.html", page(result.spec.title, body))
+
+
+def _compared(tables: dict[str, pd.DataFrame], power: pd.DataFrame, run: Run) -> str:
+    """Return how many numbers of the specification are met, and list those that are not."""
+    table = compare(tables, power)
+    run.write(
+        "experiments/comparison.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )
+    off = table[~table["agrees"]].drop(columns="agrees")
+    off["experiment"] = off["experiment"].map(_TITLES | {"power": "Power"})
+    away = tables["agreement"]["passes"].eq("no").sum()
+    judged = tables["agreement"]["passes"].isin(["yes", "no"]).sum()
+    text = (
+        f"<h3>Where the specification disagrees</h3><p>Of {judged} expected values of the arms with a known "
+        f"spread, {away} differ by more than 3 standard deviations. Of {len(table)} numbers of its "
+        f"experiments, {len(table) - len(off)} agree (shares within {100 * SHARE:g} points, power within "
+        f"{200 * SHARE:g}, correlations within {CORRELATION:g}, doses and amplifications within a factor of "
+        f"{FACTOR:g}). "
+    )
+    if not len(off):
+        return f"{text}</p>"
+    return f"{text}These do not:</p><div class='scroll'>{table_html(off.rename(columns=_HEADS))}</div>"
 
 
+_HEADS = {
+    "specification": "Specification",
+    "here": "Here",
+    "deviations": "Deviations (sd)",
+    "passes": "Within 3 sd",
+    "wanted": "Toxic deaths under A0",
+    "hT_factor": "Factor of the toxic hazard",
+    "variant": "Structure",
+    "cohort": "Cohort",
+    "cells": "Cells",
+    "patients": "Patients",
+    "observed": "Observed CR",
+    "low": "Low",
+    "high": "High",
+    "deaths": "Observed deaths",
+    "experiment": "Experiment",
+    "what": "Number",
+    "tolerance": "Tolerance",
+}
 _SHOWN = {
     "lethality": ["wanted", "hT_factor", "arm", "toxic_death", "CR90", "EFS730", "OS730"],
     "structures": ["variant", "arm", "dose", "CR90", "crs3", "EFS730", "gain_CR90", "gain_EFS730"],
@@ -239,14 +285,23 @@ def _beside(table: pd.DataFrame, prototype: pd.DataFrame) -> str:
         if len(part):
             row: dict[str, Any] = {"rhoE": rho, "amplification": part["amplification"].iloc[0]}
             for arm in ("A3", "A4", "A5"):
-                row[f"gain {arm}, here"] = part.loc[arm, "gain_EFS730"]
-                row[f"gain {arm}, specification"] = there[arm]
+                row[f"{arm}, here"] = points(float(part["gain_EFS730"][arm]))
+                row[f"{arm}, specification"] = points(float(there[arm]))
             rows.append(row)
-    return f"<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"
+    words = "<p>Gain in event-free survival at 24 months over the iso-toxic single dose, in points:</p>"
+    return f"{words}<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"
 
 
 def _beside_heterogeneity(table: pd.DataFrame) -> str:
-    wide = table.pivot(index="het", columns="arm", values=["CR90", "crs3", "EFS730"])
-    wide.columns = pd.Index(["_".join(column) for column in wide.columns.tolist()])
-    both = wide.join(HETEROGENEITY, rsuffix=", specification").reset_index()
-    return f"<div class='wide'>{table_html(both)}</div>"
+    heads = {"CR90": "CR90", "crs3": "CRS ≥ 3", "EFS730": "EFS 24 mo"}
+    rows = []
+    for het, part in table.groupby("het"):
+        row: dict[str, Any] = {"het": het}
+        there = HETEROGENEITY.loc[het].to_dict()
+        for arm, values in part.set_index("arm")[list(heads)].iterrows():
+            for name, value in values.items():
+                both = f"{100 * value:.1f} / {100 * there[f'{name}_{arm}']:.1f}"
+                row[f"{heads[str(name)]}, {arm}"] = both
+        rows.append(row)
+    words = "<p>Percent here / in the specification:</p>"
+    return f"{words}<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"

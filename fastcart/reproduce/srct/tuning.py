@@ -51,9 +51,7 @@ class Regime:
         return float(np.median(self.control["peak_T"].to_numpy() / engrafted.to_numpy()))
 
 
-def tuned_dose(
-    patients: pd.DataFrame, *, threads: int | None = None, model: str | Model = "b_all"
-) -> Regime:
+def tuned_dose(patients: pd.DataFrame, *, threads: int | None = None, model: str | Model = "b_all") -> Regime:
     """Set the dose to a remission rate of 80 %, and the production of IL-6 to 46 % of severe CRS."""
 
     def remission(log_dose: float) -> float:
@@ -80,9 +78,7 @@ def tuned_growth(
 
 
 def _remission(patients: pd.DataFrame, dose: float, threads: int | None, model: str | Model) -> float:
-    path = arm_course(
-        get("A0"), patients, dose=dose, t_end=_REMISSION_DAYS, model=model, threads=threads
-    )
+    path = arm_course(get("A0"), patients, dose=dose, t_end=_REMISSION_DAYS, model=model, threads=threads)
     return float(expected(path)["CR90"])
 
 
@@ -94,9 +90,7 @@ def _lowest(remission: Callable[[float], float], low: float, high: float) -> flo
     return float(high)
 
 
-def _with_toxicity(
-    patients: pd.DataFrame, dose: float, threads: int | None, model: str | Model
-) -> Regime:
+def _with_toxicity(patients: pd.DataFrame, dose: float, threads: int | None, model: str | Model) -> Regime:
     """Scale IL-6, which acts on nothing and is linear in its production ``pC``: one solution is enough."""
     path = arm_course(get("A0"), patients, dose=dose, model=model, threads=threads)
     at = float(np.nanquantile(path["peak_C"].to_numpy(), 1 - CRS3))

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcart.model import Model
 from fastcart.solvers import tableaus
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import DosePlan, entries_of
@@ -26,7 +27,7 @@ from fastcart.solvers.status import Status
 from fastcart.solvers.tableaus.base import ExplicitTableau
 from fastcart.solvers.transform import to_internal, to_natural
 
-METHODS = ("tsit5", "vern7", "dop853", "rodas5p")
+METHODS = tableaus.NAMES
 DEFAULT_METHOD = "tsit5"
 STIFF_METHOD = "rodas5p"
 
@@ -35,9 +36,9 @@ _PIECE = 8192  # patients that a thread takes at once, at most and at least
 _SMALLEST = 256
 
 
-def default_method(rtol: float) -> str:
-    """Return the explicit method that is fastest at a tolerance."""
-    return "dop853" if rtol <= _TIGHT else "tsit5"
+def default_method(model: Model, rtol: float) -> str:
+    """Return the explicit method that a model names, else the one that is fastest at a tolerance."""
+    return model.method or ("dop853" if rtol <= _TIGHT else "tsit5")
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ def get_method(name: str) -> Method:
     # Exponents for the square of the error norm. A little PI control (Hairer & Wanner IV.2) keeps steps
     # smooth where stability limits them; more of it takes more steps for the same error of these models.
     order = tableau.error_order + 1
-    exponents = np.array([1.0 / order / 2, 0.1 / order / 2])
+    gains = (tableau.gains if isinstance(tableau, ExplicitTableau) else None) or (1.0, 0.1)
+    exponents = np.array(gains) / order / 2
     none = (np.empty(0), np.empty((0, 0)))
     if isinstance(tableau, ExplicitTableau):
         table, stages = tableau, len(tableau.c)
@@ -90,7 +92,7 @@ def solve_chunk(
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
     model = problem.model
     patients, n = y0.shape
-    name = problem.method or default_method(problem.rtol)
+    name = problem.method or default_method(model, problem.rtol)
     method = get_method(name)
     log = problem.log
     ones = np.ones(n)

@@ -121,6 +121,9 @@ class ExplicitTableau:
     extra_c, extra_A
         Nodes, shape (x,), and rows, shape (x, s + x), of the stages only the interpolant needs; None
         where it needs none.
+    gains
+        How strongly the step size follows the error of this step and, the other way, that of the step
+        before: exponents times ``error_order + 1``; None for those that suit most methods.
     """
 
     name: str
@@ -135,6 +138,7 @@ class ExplicitTableau:
     dense: np.ndarray
     extra_c: np.ndarray | None = None
     extra_A: np.ndarray | None = None
+    gains: tuple[float, float] | None = None
 
     def __post_init__(self) -> None:
         _freeze(self)

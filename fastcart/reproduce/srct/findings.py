@@ -1,0 +1,115 @@
+"""What the trial says about the hypothesis of the dissertation, in sentences made of its numbers."""
+
+from __future__ import annotations
+
+import pandas as pd
+
+from fastcart.trial.report import SMALL, cells_in_words, points
+
+HYPOTHESIS = (
+    "The hypothesis under test: few effector cells first, more as the burden falls, and memory cells last, "
+    "does better than one infusion or equal parts, above all where patients differ much."
+)
+FEW_TIMES, MANY_TIMES = 10.0, 100.0  # amplification of products that hardly, and that strongly multiply
+_ARM = "A5"
+_NAMES = {"crs3": "severe CRS", "CR90": "remission", "EFS730": "event-free survival"}
+
+
+def equal_cells(arms: pd.DataFrame) -> str:
+    """Say what low-high-memory changes at the same number of cells; ``arms`` is indexed by name."""
+    old, new = arms.loc["A0"], arms.loc[_ARM]
+
+    def change(name: str) -> str:
+        return f"{100 * old[name]:.0f} % to {100 * new[name]:.0f} %"
+
+    return (
+        f"With the same cells, low-high-memory ({_ARM}) instead of a single infusion takes severe CRS from "
+        f"{change('crs3')}, remission from {change('CR90')}, and event-free survival at 24 months from "
+        f"{change('EFS730')}."
+    )
+
+
+def equal_toxicity(isotoxic: pd.DataFrame) -> str:
+    """Say whether low-high-memory beats the single dose of equal toxicity; indexed by name of the arm."""
+    row = isotoxic.loc[_ARM]
+    gain, low, high = (float(row[f"gain_EFS730{end}"]) for end in ("", "_low", "_high"))
+    if low > SMALL:
+        verdict = "so it is better than giving less"
+    elif high < -SMALL:
+        verdict = "so it is worse than giving less"
+    elif max(abs(low), abs(high)) <= SMALL:
+        verdict = "so it is a smaller single dose in disguise"
+    else:
+        verdict = "so it is not clearly different from giving less"
+    return (
+        f"A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS; compared with "
+        f"it, low-high-memory changes event-free survival at 24 months by {points(gain)} points "
+        f"({points(low)} to {points(high)}), {verdict}."
+    )
+
+
+def amplified(table: pd.DataFrame) -> str:
+    """Say where splitting gains, from the experiment on amplification."""
+    split = table[table["arm"] != "A0"]
+
+    def gains(chosen: pd.Series) -> str:
+        values = split.loc[chosen, "gain_EFS730"].dropna()
+        return f"{points(values.min())} to {points(values.max())} points"
+
+    default = float(f"{split.loc[split['rhoE'].idxmax(), 'amplification']:.1g}")
+    return (
+        f"Where CAR-T cells reach less than {FEW_TIMES:g} times the engrafted number, splitting (A3 to A5) "
+        f"changes event-free survival by {gains(split['amplification'] < FEW_TIMES)} over the single dose of equal "
+        f"toxicity; above {MANY_TIMES:g} times by {gains(split['amplification'] > MANY_TIMES)}. In the "
+        f"calibrated model they reach {default:.0f} times that number."
+    )
+
+
+def unlike_patients(table: pd.DataFrame) -> str:
+    """Say how the cost of low-high-memory changes with heterogeneity."""
+    wide = table.pivot(index="het", columns="arm", values=["CR90", "crs3", "EFS730"])
+    ends = []
+    for het in (0.25, 1.5):
+        move = {name: points(wide.loc[het, (name, _ARM)] - wide.loc[het, (name, "A0")]) for name in _NAMES}
+        ends.append(", ".join(f"{text} {move[name]}" for name, text in _NAMES.items()))
+    return (
+        f"Among patients with a quarter of the usual spread it changes, in points, {ends[0]}; with one and a "
+        f"half times the spread {ends[1]}."
+    )
+
+
+def niche(table: pd.DataFrame) -> str:
+    """Say which exploratory arm lies farthest above the frontier, and what late cells add to its niche."""
+    arms = table.set_index("arm")
+    best = arms["gain_EFS730"].idxmax()
+    text = (
+        f"Of the exploratory arms, {best} ({arms['title'][best]}) is farthest above the single dose of "
+        f"equal toxicity: {points(arms['gain_EFS730'][best])} points of event-free survival. With niche "
+        "support on day 28, giving the second half of the cells then (X5) instead of not at all (X13) changes it by "
+    )
+    late = float(arms["EFS730"]["X5"] - arms["EFS730"]["X13"])
+    return f"{text}{points(late)} points{': the niche matters, not the cells' if abs(late) <= SMALL else ''}."
+
+
+def variants(table: pd.DataFrame) -> str:
+    """Say what other structures of the model make of it."""
+    gains = table.loc[table["arm"] == _ARM].set_index("variant")["gain_EFS730"]
+    known = gains.dropna()
+    text = (
+        f"In {len(known)} of {len(gains)} structures of the model, low-high-memory changes event-free survival "
+        f"by {points(known.min())} to {points(known.max())} points over the single dose of equal toxicity"
+    )
+    rest = len(gains) - len(known)
+    return f"{text}; in {rest}, no single dose is equally toxic." if rest else f"{text}."
+
+
+def all_findings(arms: pd.DataFrame, isotoxic: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> list[str]:
+    """Return every sentence, in the order of a report."""
+    return [
+        equal_cells(arms),
+        equal_toxicity(isotoxic),
+        unlike_patients(tables["heterogeneity"]),
+        amplified(tables["amplification"]),
+        variants(tables["structures"]),
+        niche(tables["niche"]),
+    ]
