@@ -30,9 +30,16 @@ from fastcart.reproduce.li_lei_2025 import figure6, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.figure6 import RESPONSE_DAYS
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, RTOL, solve_both
+from fastcart.reproduce.srct import findings
+from fastcart.reproduce.srct.experiments import amplification
 from fastcart.reproduce.t_cell_theories.figures import facts as draw_facts
 from fastcart.solvers.status import Status
+from fastcart.studies.manifest import open_run
 from fastcart.studies.t_cell_facts import t_cell_facts
+from fastcart.trial import run as trial_run
+from fastcart.trial.figures import frontier_figure
+from fastcart.trial.run import TrialResult
+from fastcart.trial.spec import make_spec
 
 ROOT = Path(__file__).resolve().parents[1]
 README = ROOT / "README.md"
@@ -43,17 +50,14 @@ FIGURE_LIMIT = 300_000  # bytes
 POPULATION = 2000
 COMPARED = 200  # patients whose accuracy is measured, against SciPy
 REFERENCE_RTOL = 1e-12
+TRIAL_PATIENTS = 3000
+AMPLIFIED_PATIENTS = 1000  # each dose of each regime is solved for them
+AMPLIFIED_RATES = (1.0, 1.4, 1.8, 2.95)
 
 _BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-_PRINTED = (
-    "quick-start",
-    "doses",
-    "events",
-    "own-model",
-    "scan",
-    "sensitivity",
-)  # what the Python examples print, in their order
+# what the Python examples print, in their order
+_PRINTED = ("quick-start", "doses", "events", "own-model", "scan", "sensitivity")
 
 
 def python_examples(text: str) -> list[str]:
@@ -243,10 +247,47 @@ def t_cell() -> str:
     return "\n".join(["| Theory | Facts met |", "| --- | --- |", *rows])
 
 
+@cache
+def trial() -> TrialResult:
+    """Treat the calibrated patients in every arm, and with a single infusion of every dose."""
+    spec = make_spec(
+        {
+            "population": {"patients": TRIAL_PATIENTS, "sample": 2 * TRIAL_PATIENTS},
+            "trial": {"treatments": ["A5"]},
+            "power": {"sizes": [40], "replicates": 1},  # not shown
+        }
+    )
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        open_run(Path(folder) / "trial", trial_run.manifest(spec), owns=trial_run.OWNS) as run,
+    ):
+        return trial_run.compute(spec, run, progress=False)
+
+
+def claim() -> str:
+    """Say what the simulated trial makes of the hypothesis that it tests."""
+    result = trial()
+    some = result.patients.head(AMPLIFIED_PATIENTS)
+    regimes = amplification(some, rho_E=AMPLIFIED_RATES)
+    sentences = [
+        findings.equal_cells(result.arms),
+        findings.equal_toxicity(result.isotoxic),
+        findings.amplified(regimes),
+    ]
+    lines = "\n".join(f"- {sentence}" for sentence in sentences)
+    note = (
+        f"{TRIAL_PATIENTS} patients per arm, expected values over deaths; intervals by resampling patients. "
+        f"Amplification: {AMPLIFIED_PATIENTS} of them, at growth rates of effectors of "
+        f"{', '.join(f'{rate:g}' for rate in AMPLIFIED_RATES)} per day (default: the last)."
+    )
+    return f"{lines}\n\n{note}"
+
+
 # name of the file in docs: function that draws the figure
 FIGURES: dict[str, Callable[[], Any]] = {
     "figure6": lambda: figure6.make(progress=False).picture,
     "t_cell_facts": lambda: draw_facts(facts_by_theory()),
+    "frontier": lambda: frontier_figure(trial())[0],
 }
 
 
@@ -271,6 +312,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "speed": speed,
     "work-precision": work_precision,
     "t-cell": t_cell,
+    "trial": claim,
 }
 
 

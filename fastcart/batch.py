@@ -97,9 +97,9 @@ def solve(
         ``lanes``: one method of the lane engine; ``published`` repeats the scheme of the paper's authors;
         ``scipy`` is a slow independent check.
     method : str, optional
-        Variant of the engine: ``tsit5``, ``vern7``, ``dop853`` (explicit), ``stab5`` (explicit, for models with
-        fast decays) or ``rodas5p`` (stiff) for lanes, e.g. ``Radau`` for ``scipy``. Default for lanes: the
-        model's ``method``, else ``tsit5`` or ``dop853`` by ``rtol``.
+        Variant of the engine: ``tsit5``, ``vern7``, ``dop853`` (explicit), ``stab5`` (explicit, for models
+        with fast decays) or ``rodas5p`` (stiff) for lanes, e.g. ``Radau`` for ``scipy``. Default for lanes:
+        the model's ``method``, else ``tsit5`` or ``dop853`` by ``rtol``.
     rtol : float
         Relative tolerance, in (0, 0.1].
     atol : float, optional

@@ -112,8 +112,8 @@ def explain_engine(model: str | Model, *, rtol: float = 1e-6) -> str:
         f"Model {model.name}: {_plural(len(model.states), 'state')}, {len(logs)} of them integrated in "
         f"logarithm{named}.",
         *_verdict(code, obstacles(model)),
-        f"Method: at rtol {rtol:g} engine auto starts every patient with {default_method(model, rtol)} in lanes; "
-        f"one that turns out stiff goes on with {STIFF_METHOD} in lanes, then with LSODA.",
+        f"Method: at rtol {rtol:g} engine auto starts every patient with {default_method(model, rtol)} in "
+        f"lanes; one that turns out stiff goes on with {STIFF_METHOD} in lanes, then with LSODA.",
         f"Cost: {cost:.1f} ns for each patient and call of the right-hand side, measured now with default "
         "patients on one core.",
     ]

@@ -16,7 +16,7 @@ from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.lanes.evaluate import evaluation
 from fastcart.solvers.lanes.layout import LANES
 
-EXPLICIT = ["tsit5", "vern7", "dop853"]
+EXPLICIT = ["tsit5", "vern7", "dop853", "stab5"]
 METHODS = [*EXPLICIT, "rodas5p"]
 
 

@@ -368,6 +368,14 @@ def test_repr_shows_name_sizes_and_options():
     )
 
 
+def test_method_is_explicit():
+    assert define().method is None
+    assert define(method="stab5").method == "stab5"
+    assert_says(refusal(method="stab"), "'tiny'", "'stab'", "Did you mean 'stab5'?")
+    for value in ("rodas5p", 5, ["stab5"]):
+        assert_says(refusal(method=value), "'tiny'", "no explicit method", "stab5")
+
+
 def test_burden_index():
     assert define().burden_index == -1
     assert define(burden="y").burden_index == 0

@@ -10,10 +10,10 @@ from itertools import combinations_with_replacement, product
 import numpy as np
 import pytest
 from scipy.integrate import DOP853
+from scipy.optimize import linprog
 
-from fastcart.solvers.tableaus import NAMES, ExplicitTableau, RosenbrockTableau, get
+from fastcart.solvers.tableaus import EXPLICIT, NAMES, ExplicitTableau, RosenbrockTableau, get
 
-EXPLICIT = [name for name in NAMES if isinstance(get(name), ExplicitTableau)]
 ROSENBROCK = [name for name in NAMES if isinstance(get(name), RosenbrockTableau)]
 THETAS = (0.0, 0.1, 0.25, 0.4, 0.5, 0.7, 0.85, 1.0)
 
@@ -110,6 +110,7 @@ def test_number_of_rooted_trees():
 
 def test_registry():
     assert set(NAMES) >= {"tsit5", "dop853", "rodas5p"}
+    assert list(EXPLICIT) == [name for name in NAMES if isinstance(get(name), ExplicitTableau)]
     for name in NAMES:
         assert get(name) is get(name)
         assert get(name).name == name
@@ -208,6 +209,82 @@ def test_interpolant_is_continuously_differentiable(name):
     assert not tableau.dense_weights(0.0).any()
     np.testing.assert_array_equal(tableau.dense[:, 0], np.eye(n)[0])
     np.testing.assert_allclose(tableau.dense @ powers, np.eye(n)[s - 1], rtol=0, atol=3 * DENSE_RESIDUAL)
+
+
+# --- stability of explicit methods on the negative real axis ---
+
+INTERVAL = {"tsit5": 3.5, "stab5": 16.9}  # in whole tenths
+DAMPED = 16.8  # of stab5
+
+
+def stage_growth(tableau, x):
+    """Each stage of u' = -x u for a step of 1 from 1; shape (stages, x)."""
+    A = tableau.A
+    growth = np.ones((tableau.stages, x.size))
+    for i in range(1, tableau.stages):
+        growth[i] = 1.0 - x * (A[i, :i] @ growth[:i])
+    return growth
+
+
+@pytest.mark.parametrize("name", INTERVAL)
+def test_real_stability_interval(name):
+    tableau, end = get(name), INTERVAL[name]
+    x = np.linspace(0.0, end, 2000)[1:]
+    assert abs(stage_growth(tableau, x)[-1]).max() < 1.0
+    assert abs(stage_growth(tableau, np.array([end + 0.1]))[-1, 0]) > 1.0
+    # the same, found by steps
+    decay = ProtheroRobinson(-1.0)
+    decay.f = lambda t, u: -u
+    for h, stable in ((end, True), (end + 0.1, False)):
+        u = np.ones(1)
+        for _ in range(400):
+            u = explicit_step(tableau, decay, 0.0, u, h)[0]
+        assert (abs(u[0]) < 1.0) == stable
+
+
+def test_stab5_has_the_stability_polynomial_that_damps_most():
+    """No polynomial of degree 9 that agrees with exp to order 5 is smaller on [-16.8, -1]."""
+    tableau, end = get("stab5"), DAMPED
+    x = 0.5 * end * (1.0 - np.cos(np.linspace(0.0, np.pi, 800)))
+    x = x[x > 1.0]
+    taylor = sum((-x) ** k / math.factorial(k) for k in range(6))
+    chebyshev = np.cos(np.outer(np.arccos(2.0 * x / end - 1.0), range(4)))
+    free, ones = (x / end)[:, None] ** 6 * chebyshev, np.ones((x.size, 1))
+    best = linprog(
+        [0.0] * 4 + [1.0], A_ub=np.block([[free, -ones], [-free, -ones]]),
+        b_ub=np.concatenate([-taylor, taylor]), bounds=[(None, None)] * 4 + [(0.0, None)],
+    ).fun  # fmt: skip
+    assert abs(stage_growth(tableau, x)[-1]).max() == pytest.approx(best, rel=1e-3)
+    assert best == pytest.approx(0.506, abs=1e-3)
+
+
+def test_stab5_inside_a_step():
+    """Rounding and a transient do not grow from stage to stage, nor in the interpolant or the estimate."""
+    tableau = get("stab5")
+    x = np.linspace(0.0, DAMPED, 500)
+    growth = stage_growth(tableau, x)
+    assert abs(growth).max() < 1.4
+    assert abs(x * (tableau.error @ growth)).max() < 0.05
+    inside = [1.0 - x * (tableau.dense_weights(theta) @ growth) for theta in np.linspace(0.0, 1.0, 41)]
+    assert abs(np.array(inside)).max() < 1.6
+    assert (tableau.c >= 0.0).all()
+    assert (tableau.c <= 1.0).all()
+    assert abs(tableau.A).max() < 1.1
+
+
+@pytest.mark.parametrize("power", [2, 3])
+def test_stab5_follows_a_slow_solution_up_to_the_end_of_its_interval(power):
+    """u' = -x (u - phi) + phi' with phi = t^power / power!, one step of 1 from phi(0): the error is small."""
+    tableau = get("stab5")
+    phi = lambda t: t**power / math.factorial(power)  # noqa: E731
+    slope_of_phi = lambda t: t ** (power - 1) / math.factorial(power - 1)  # noqa: E731
+    worst_error = 0.0
+    for x in np.linspace(0.0, DAMPED, 100):
+        problem = ProtheroRobinson(-x)
+        problem.f = lambda t, u, x=x: -x * (u - phi(t)) + slope_of_phi(t)
+        u = explicit_step(tableau, problem, 0.0, np.zeros(1), 1.0)[0]
+        worst_error = max(worst_error, abs(u[0] - phi(1.0)))
+    assert worst_error < 0.03
 
 
 # --- Rosenbrock methods ---
@@ -439,6 +516,8 @@ STEPS = {
     ("vern7", Riccati): (12, 16, 24),
     ("dop853", Oscillator): (12, 16, 24),
     ("dop853", Riccati): (12, 16, 24),
+    ("stab5", Oscillator): (24, 32, 48),
+    ("stab5", Riccati): (32, 48, 64),
     ("rodas5p", Oscillator): (32, 48, 64),
     ("rodas5p", Riccati): (48, 64, 96),
 }

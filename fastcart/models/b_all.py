@@ -162,6 +162,7 @@ def _default() -> Model:
         observables=OBSERVABLES,
         observe=_observe,
         burden="L",
+        method="stab5",  # IL-6 decays at 4 a day over two years
         doc=_DOC,
         references=REFERENCES,
     )

@@ -263,6 +263,7 @@ def li_lei_cytokines(killing: str = "total") -> Model:
         observables=_CELL_OBSERVABLES,
         observe=functions["observe_cytokines"],
         burden="C",
+        method="stab5",  # the cytokines decay at 4 to 8 a day
         doc=_DOC.format(cytokines=", cytokines as differential equations"),
         references=(REFERENCE,),
         options={"killing": killing},

@@ -162,7 +162,8 @@ def follow_rule(
         else:
             decided = start[0][rows], start[1][rows]
         if visit:
-            known = Visit(visit, days[: visit + 1], *(seen[name][rows, : visit + 1] for name in seen), rows)
+            burdens, il6, E_given, M_given = (seen[name][rows, : visit + 1] for name in seen)
+            known = Visit(visit, days[: visit + 1], burdens, il6, E_given, M_given, rows)
             decided = _decision(arm, known, ids[rows])
         for name, fraction in zip(("effectors", "memory"), decided, strict=True):
             seen[name][rows, visit] = fraction

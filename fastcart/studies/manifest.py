@@ -312,6 +312,8 @@ def describe_model(model: Model) -> dict[str, Any]:
         declared, [o.name for o in model.observables], model.rhs, model.observe, model.burden, model.t_end,
         None if model.published is None else [model.published.rhs, model.published.step],
     ]  # fmt: skip
+    if model.method is not None:
+        parts.append(model.method)
     return {"name": model.name, "options": plain(model.options), "hash": fingerprint(*parts)}
 
 

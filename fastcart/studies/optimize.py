@@ -203,7 +203,7 @@ def optimize(
     failed = np.zeros(setting.space.problems, dtype=np.int64)
     batches = iterations * (setting.space.problems if method == "de" else 1)
     with recorded(
-        setting, "optimization", content, out, resume=resume, force=force, batches=batches, progress=progress
+        setting, "search", content, out, resume=resume, force=force, batches=batches, progress=progress
     ) as (run, evaluate):
 
         def worth(rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -123,7 +123,7 @@ def pareto(
     seed = check_seed(seed)
     content = {"method": "nsga2", "particles": size, "iterations": iterations, "seed": seed}
     with recorded(
-        setting, "pareto", content, out, resume=resume, force=force, batches=iterations, progress=progress
+        setting, "front", content, out, resume=resume, force=force, batches=iterations, progress=progress
     ) as (run, evaluate):
         fronts, failed = _search(setting, evaluate, size, iterations, seed)
         result = _result(

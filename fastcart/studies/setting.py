@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -111,7 +111,7 @@ def prepare(
     first = _start(start, list(variables), space, len(rows_table))
     content = {
         "model": describe_model(model), "variables": plain(variables), "for_each": plain(rows_table),
-        "goals": [[_described(quantity), way, plain(how)] for quantity, way, how in goals],
+        "goals": [[plain(quantity), way, plain(how)] for quantity, way, how in goals],
         "constraints": [plain(item.text) for item in linear] + [plain(item) for item in limits],
         "population": {name: plain(value) for name, value in population.items()}, "patients": size,
         "doses": None if template is None else plain(template.describe()), "start": plain(first),
@@ -216,10 +216,6 @@ def _goal(quantity: Any, way: str, aggregate: Aggregate, known: Sequence[str]) -
     formula = Expression(quantity)
     formula.check_names(list(known), "The objective")
     return Goal(formula, GOALS[way], quantity, how)
-
-
-def _described(quantity: Callable | str) -> Any:
-    return plain(quantity)
 
 
 def _wanted(model: Model, used: Sequence[Any], peaks: Sequence[str], auc: Sequence[str]) -> dict[str, Any]:

@@ -33,7 +33,7 @@ SHARES = (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8
 OBJECTIVE = "gain_EFS730"
 MARGIN = 0.02  # of event-free survival at 24 months that a protocol may lose
 PARTICLES, ITERATIONS = 12, 8
-REPLICATES = 500
+REPLICATES = 300
 _BATCH = 20_000  # patients in one batch
 _ENDPOINTS = ("crs3", *JUDGED)
 
@@ -235,7 +235,13 @@ def search(
 
 
 def judge(
-    arms: Mapping[str, Arm], where: Setting, *, seed: int, replicates: int = REPLICATES, level: float = 0.95
+    arms: Mapping[str, Arm],
+    where: Setting,
+    *,
+    seed: int,
+    replicates: int = REPLICATES,
+    level: float = 0.95,
+    margin: float = MARGIN,
 ) -> pd.DataFrame:
     """Judge protocols in patients that no search has seen, with bootstrap intervals.
 
@@ -248,13 +254,17 @@ def judge(
     replicates : int
     level : float
         Of the intervals.
+    margin : float
+        By how much a protocol may be worse than the single infusion of the whole product, in severe CRS or in
+        event-free survival at 24 months, and still be eligible as the best one.
 
     Returns
     -------
     DataFrame
-        A row per arm: ``arm``, expected endpoints, gains over the iso-toxic single infusion, ``low`` and
-        ``high``: percentile interval of the gain in event-free survival, ``best``: share of the draws in
-        which no other arm gains more, ``unjudged``: share of draws without an iso-toxic single infusion.
+        A row per arm: ``arm``, expected endpoints, gains over the iso-toxic single infusion, ``eligible``,
+        ``low`` and ``high``: percentile interval of the gain in event-free survival, ``best``: share of the
+        draws in which it is the eligible arm that gains most, ``unjudged``: share of draws without an
+        iso-toxic single infusion.
 
     Raises
     ------
@@ -268,12 +278,18 @@ def judge(
         raise InputError("Fewer than two patients are solved in every arm; there is nothing to judge.")
     parts, frontier = parts[:, solved], where.frontier[:, solved]
     table = gains(parts, frontier, names)
+    table["eligible"] = _eligible(table, frontier, margin)
     generator = np.random.default_rng(check_seed(seed))
     n = parts.shape[1]
     drawn = np.empty((count(replicates, "The number of replicates"), len(names)))
+    first = np.zeros(len(names))
     for k in range(replicates):
         rows = generator.integers(0, n, n)
-        drawn[k] = gains(parts[:, rows], frontier[:, rows], names)[OBJECTIVE]
+        again = gains(parts[:, rows], frontier[:, rows], names)
+        drawn[k] = again[OBJECTIVE]
+        allowed = np.where(_eligible(again, frontier[:, rows], margin), drawn[k], -np.inf)
+        if np.isfinite(allowed).any():
+            first[allowed.argmax()] += 1
     known = ~np.isnan(drawn)
     tail = 100 * (1 - level) / 2
     for name, at in (("low", tail), ("high", 100 - tail)):
@@ -281,7 +297,13 @@ def judge(
             np.percentile(column[ok], at) if ok.any() else np.nan
             for column, ok in zip(drawn.T, known.T, strict=True)
         ]
-    top = np.where(known, drawn, -np.inf).argmax(axis=1)
-    table["best"] = np.bincount(top, minlength=len(names)) / replicates
+    table["best"] = first / replicates
     table["unjudged"] = 1.0 - known.mean(axis=0)
     return table.reset_index(names="arm")
+
+
+def _eligible(table: pd.DataFrame, frontier: np.ndarray, margin: float) -> np.ndarray:
+    """Return which arms are not worse than the whole product at once by more than a margin, and judged."""
+    single = dict(zip(_ENDPOINTS, np.nanmean(frontier[SHARES.index(1.0)], axis=0), strict=True))
+    good = (table["crs3"] <= single["crs3"] + margin) & (table["EFS730"] >= single["EFS730"] - margin)
+    return (good & table[OBJECTIVE].notna()).to_numpy()

@@ -33,9 +33,11 @@ _CAPTION = (
 _BURDEN = "Tumor burden $C(0)$ ($10^6$ cells)"
 
 
-def make(*, threads: int | None = None, progress: bool | None = None) -> FigureResult:
+def make(
+    *, burdens: int = optima.BURDENS, threads: int | None = None, progress: bool | None = None
+) -> FigureResult:
     """Average, draw proportions, solve, draw and compare Figure 10."""
-    found = optima.optima(threads=threads, progress=progress)
+    found = optima.optima(burdens=burdens, threads=threads, progress=progress)
     bins = averaged(found)
     table = pd.concat([_averaged_doses(found, bins), _random_doses(found, bins)], ignore_index=True)
     runs = solve_both("li_lei", table, threads=threads, progress=progress)

@@ -47,9 +47,11 @@ _PANELS = (
 )
 
 
-def make(*, threads: int | None = None, progress: bool | None = None) -> FigureResult:
+def make(
+    *, burdens: int = optima.BURDENS, threads: int | None = None, progress: bool | None = None
+) -> FigureResult:
     """Solve, draw and compare Figure 8."""
-    runs = regimen_runs(threads=threads, progress=progress)
+    runs = regimen_runs(burdens, threads=threads, progress=progress)
     return FigureResult(
         8,
         "Dynamics of the full model after optimised doses",
@@ -61,14 +63,14 @@ def make(*, threads: int | None = None, progress: bool | None = None) -> FigureR
     )
 
 
-def regimen_runs(*, threads: int | None = None, progress: bool | None = None) -> Runs:
+def regimen_runs(burdens: int, *, threads: int | None = None, progress: bool | None = None) -> Runs:
     """Solve the regimens of Figures 8 and 9; once in a session."""
-    return _regimen_runs(threads, progress)
+    return _regimen_runs(burdens, threads, progress)
 
 
 @lru_cache(maxsize=1)
-def _regimen_runs(threads: int | None, progress: bool | None) -> Runs:
-    found = optima.optima(threads=threads, progress=progress)
+def _regimen_runs(burdens: int, threads: int | None, progress: bool | None) -> Runs:
+    found = optima.optima(burdens=burdens, threads=threads, progress=progress)
     rows = [
         {"regimen": CONTROL, "C": 1e6, **plans.CONTROL},
         {"regimen": DOSE, **paper.FIGURE_8_START},

@@ -8,7 +8,7 @@ import pandas as pd
 
 from fastcart import plotting
 from fastcart.models import get
-from fastcart.reproduce.li_lei_2025 import drawing
+from fastcart.reproduce.li_lei_2025 import drawing, optima
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, number_row, verdict
 from fastcart.reproduce.li_lei_2025.figure8 import DOSE, REGIMENS, regimen_handles, regimen_runs
@@ -24,9 +24,11 @@ _UNTIL = 120.0
 _PANELS = (("a", "killing_TE", "Effector CAR-T"), ("b", "killing_T4", "CD4+ CAR-T"))
 
 
-def make(*, threads: int | None = None, progress: bool | None = None) -> FigureResult:
+def make(
+    *, burdens: int = optima.BURDENS, threads: int | None = None, progress: bool | None = None
+) -> FigureResult:
     """Solve, draw and compare Figure 9."""
-    runs = regimen_runs(threads=threads, progress=progress)
+    runs = regimen_runs(burdens, threads=threads, progress=progress)
     columns = ["solution", "regimen", "t", "killing_TE", "killing_T4"]
     return FigureResult(
         9,

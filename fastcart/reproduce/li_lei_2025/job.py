@@ -26,6 +26,7 @@ _MODULES = {
     10: "fastcart.reproduce.li_lei_2025.figure10",
 }
 FIGURES = tuple(_MODULES)
+_SIZED = (2, 7, 8, 9, 10)  # figures whose size can be chosen
 REPORT = "report.md"
 
 
@@ -35,6 +36,7 @@ def reproduce(
     *,
     force: bool = False,
     sample: int | None = None,
+    burdens: int | None = None,
     threads: int | None = None,
     progress: bool | None = None,
 ) -> Path:
@@ -53,6 +55,8 @@ def reproduce(
         Replace outputs that exist.
     sample : int, optional
         Patients of the large sample of Figure 2; default a million.
+    burdens : int, optional
+        Tumor burdens of Figures 7 to 10; default 400, as in the paper.
     threads : int, optional
         Default: all processors that this process may use.
     progress : bool, optional
@@ -86,7 +90,8 @@ def reproduce(
     with progress_bar(len(modules), progress, unit="figures") as bar:
         for number, module in zip(numbers, modules, strict=True):
             bar.set_description(f"Figure {number}")
-            sizes = {"sample": sample} if number == 2 and sample is not None else {}
+            name, size = ("sample", sample) if number == 2 else ("burdens", burdens)
+            sizes = {name: size} if size is not None and number in _SIZED else {}
             results.append(module.make(threads=threads, progress=progress, **sizes))
             bar.update()
     for result in results:

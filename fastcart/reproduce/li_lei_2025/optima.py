@@ -72,9 +72,9 @@ class Optima:
     above: int
 
 
-def burdens() -> np.ndarray:
+def tumor_burdens(number: int = BURDENS) -> np.ndarray:
     """Return the tumor burdens (cells): that of Figure 8, and others uniform in 1e6 to 6e6, sorted."""
-    drawn = np.random.default_rng([SEED, 0]).uniform(*BURDEN_RANGE, BURDENS - 1)
+    drawn = np.random.default_rng([SEED, 0]).uniform(*BURDEN_RANGE, number - 1)
     return np.append(FIGURE_8_BURDEN, np.sort(drawn))
 
 
@@ -106,15 +106,15 @@ def published_protocol(C: np.ndarray, *, threads: int | None, progress: bool | N
     return patients.iloc[rows].reset_index(drop=True)
 
 
-def optima(*, threads: int | None = None, progress: bool | None = None) -> Optima:
-    """Return the doses of Figures 7 to 10; computed once in a session."""
-    return _optima(threads, progress)
+def optima(*, burdens: int = BURDENS, threads: int | None = None, progress: bool | None = None) -> Optima:
+    """Return the doses of Figures 7 to 10 for so many tumor burdens; computed once in a session."""
+    return _optima(burdens, threads, progress)
 
 
 @lru_cache(maxsize=1)
-def _optima(threads: int | None, progress: bool | None) -> Optima:
+def _optima(number: int, threads: int | None, progress: bool | None) -> Optima:
     options: dict[str, Any] = {"threads": threads, "progress": progress, "seed": SEED}
-    C = burdens()
+    C = tumor_burdens(number)
     published = published_protocol(C, threads=threads, progress=progress)
     inside = optimize(
         "li_lei", box(C), for_each={"C": C}, particles=PARTICLES, iterations=ITERATIONS, **options
@@ -167,7 +167,7 @@ def _limited(rows: pd.DataFrame, peak: float, options: Mapping[str, Any]) -> tup
     """
     constraints = _constraints(peak)
     order = np.argsort(rows["C"].to_numpy(), kind="stable")
-    guides = rows.iloc[order[np.linspace(0, len(order) - 1, min(_GUIDES, len(order))).astype(int)]]
+    guides = rows.iloc[order[np.linspace(0, len(order) - 1, min(_GUIDES, 1 + len(order) // 10)).astype(int)]]
     long = {**options, "constraints": constraints, "particles": PARTICLES, "iterations": 4 * ITERATIONS}
     found = optimize("li_lei", _subtypes(), for_each=guides, **long).best
     solves = int(found["evaluations"].sum())

@@ -28,6 +28,8 @@ ADULT = 70 / 39  # body weights, kg; extensive quantities grow with it
 SPLIT_ARMS = ("A3", "A4", "A5")
 NICHE_ARMS = ("A5", "X1", "X2", "X3", "X4", "X5", "X6", "X7", "X8", "X9", "X10", "X11", "X12", "X13")
 
+_IN_REMISSION = ("CD19+ relapse", "CD19- relapse", "early_B_recovery")  # correlated among those alone
+
 # what a structural variant changes: parameters by value, or as a multiple of the patient's own
 VARIANTS: dict[str, dict[str, tuple[str, float]]] = {
     "default (nu 0.85)": {},
@@ -170,13 +172,16 @@ def frey(patients: pd.DataFrame, *, threads: int | None = None) -> pd.DataFrame:
 
 
 def why_patients_differ(n: int, *, seed: int, threads: int | None = None) -> pd.DataFrame:
-    """Partial rank correlations of outcomes with every input, inputs independent (8.6)."""
+    """Partial rank correlations of outcomes with every input, inputs independent (8.6).
+
+    Relapse and B-cell recovery: among patients in remission.
+    """
     patients = sample(n, seed=seed, prior=PRIOR.independent())
     path = course(patients, infusions(patients, [(0.0, 1.0, 1.0)]), threads=threads)
     told = moments(path)
-    ok = told["ok"].to_numpy()
-    inputs = patients.drop(columns=["patient", "R"]).assign(fR=patients["R"] / patients["L"])[ok]
-    inputs = inputs.loc[:, inputs.nunique() > 1]
+    # the share of CD19- cells that there are: less than one cell is none
+    inputs = patients.drop(columns=["patient", "R"]).assign(fR=patients["R"] / patients["L"])
+    inputs = inputs.loc[:, inputs[told["ok"]].nunique() > 1]
     outcome = pd.DataFrame(
         {
             "ln_peak_T": told["ln_peak_T"],
@@ -186,7 +191,11 @@ def why_patients_differ(n: int, *, seed: int, threads: int | None = None) -> pd.
             "CD19- relapse": told["negative"],
             "early_B_recovery": told["early_B_recovery"],
         }
-    )[ok]
-    found = partial_rank_correlations(inputs.to_numpy(), outcome.to_numpy(dtype=np.float64))
-    table = pd.DataFrame(found, index=inputs.columns, columns=outcome.columns)
-    return table.reset_index(names="parameter")
+    ).astype(np.float64)
+    remission = told["ok"] & told["CR90"]
+    columns = {}
+    for name in outcome:
+        rows = remission if name in _IN_REMISSION else told["ok"]
+        x, y = inputs[rows].to_numpy(), outcome.loc[rows, [name]].to_numpy()
+        columns[name] = partial_rank_correlations(x, y)[:, 0]
+    return pd.DataFrame(columns, index=inputs.columns).reset_index(names="parameter")

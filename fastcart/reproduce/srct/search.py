@@ -16,6 +16,7 @@ from fastcart.protocols import Arm, get
 from fastcart.reproduce.srct.experiments import DEFAULT_RHO_E, VARIANTS, changed
 from fastcart.reproduce.srct.tuning import Regime, tuned_dose, tuned_growth
 from fastcart.trial.families import FAMILIES, Family
+from fastcart.trial.report import points
 from fastcart.trial.search import ITERATIONS, PARTICLES, REPLICATES, Setting, judge, search, setting
 
 SEARCH_RHO_E = (1.4, 2.2, DEFAULT_RHO_E)
@@ -29,8 +30,8 @@ _TRAINING, _HELD_OUT, _STRUCTURES = 12, 3, 12  # the size of the study over the 
 
 _COLUMNS = [
     "het", "rhoE", "amplification", "dose", "structure", "arm", "protocol", "CR90", "crs3", "EFS730", "OS730",
-    "isotoxic_share", "gain_CR90", "gain_EFS730", "gain_OS730", "low", "high", "best", "unjudged", "training_gain",
-    "keeps",
+    "isotoxic_share", "gain_CR90", "gain_EFS730", "gain_OS730", "eligible", "low", "high", "best", "unjudged",
+    "training_gain", "keeps",
 ]  # fmt: skip
 
 
@@ -49,8 +50,8 @@ def protocol_search(
     """Search each family of protocols in each regime, and judge what is found in unseen patients.
 
     A regime is tuned as in the amplification experiment: 80 % remissions and 46 % severe CRS of the single
-    infusion, in the patients of the search. What is found at heterogeneity 1 is then tried in other structures
-    of the model, each tuned anew.
+    infusion, in the patients of the search. What is found at heterogeneity 1 is then tried in other
+    structures of the model, each tuned anew.
 
     Parameters
     ----------
@@ -120,10 +121,15 @@ def _searched(
 
 
 def _judged(
-    where: Setting, arms: dict[str, Arm], label: dict[str, Any], rows: pd.DataFrame, seed: int
+    where: Setting,
+    arms: dict[str, Arm],
+    label: dict[str, Any],
+    rows: pd.DataFrame,
+    seed: int,
+    replicates: int = REPLICATES,
 ) -> pd.DataFrame:
     """Judge arms in unseen patients, and put what they are beside."""
-    table = judge(arms, where, seed=seed, replicates=REPLICATES).rename(columns={"dose": "isotoxic_share"})
+    table = judge(arms, where, seed=seed, replicates=replicates).rename(columns={"dose": "isotoxic_share"})
     return table.merge(rows, on="arm", how="left").assign(**label)
 
 
@@ -136,7 +142,7 @@ def _in_structures(
     seed: int,
     threads: int | None,
 ) -> pd.DataFrame:
-    """Try protocols in other structures of the model: the dose is tuned anew, or the growth at the default."""
+    """Try protocols in other structures: with the dose tuned anew, or the growth where it is the default."""
     parts = []
     for name, changes in [*list(VARIANTS.items())[1:], (_LAG_NAME, {})]:
         model: str | Model = get_model("b_all", growth_lag=GROWTH_LAG) if name == _LAG_NAME else "b_all"
@@ -147,87 +153,86 @@ def _in_structures(
             regime = tuned_dose(some, model=model, threads=threads)
         where = setting(regime.patients, dose=regime.dose, model=model, threads=threads)
         told = {"structure": name, "dose": regime.dose, "amplification": regime.amplification}
-        parts.append(_judged(where, arms, label | told, rows, seed))
+        parts.append(_judged(where, arms, label | told, rows, seed, REPLICATES // 3))
     return pd.concat(parts, ignore_index=True)
 
 
 def best_by_regime(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the arm with the largest gain in each regime of the default structure.
+    """Return the eligible arm with the largest gain in each regime of the default structure.
 
     Returns
     -------
     DataFrame
         The rows of the table, one per regime; regimes in which no arm can be judged are left out.
     """
-    regimes = table[(table["structure"] == _DEFAULT) & table["gain_EFS730"].notna()]
+    regimes = table[(table["structure"] == _DEFAULT) & table["eligible"]]
     rows = regimes.groupby(["het", "rhoE"], sort=True)["gain_EFS730"].idxmax()
     return regimes.loc[rows].reset_index(drop=True)
 
 
 def across_structures(table: pd.DataFrame) -> pd.DataFrame:
-    """Return how the gain of each arm varies over structures of the model.
+    """Return how the gain of each arm varies over structures of the model, at heterogeneity 1.
 
     Returns
     -------
     DataFrame
-        ``rhoE, arm, structures`` (in which it can be judged), ``least, median, most`` gain, ``wins`` (in how
-        many it gains most).
+        ``rhoE, arm, structures`` (in which its gain can be judged), ``least, median, most`` gain,
+        ``eligible`` (in how many it is not worse than the whole product at once), ``wins`` (in how many it is
+        the eligible arm that gains most).
     """
-    tried = [value for value in STRUCTURE_RHO_E if (table["rhoE"] == value).any()]
-    part = table[(table["het"] == 1.0) & table["rhoE"].isin(tried) & table["gain_EFS730"].notna()]
-    top = part.loc[part.groupby(["rhoE", "structure"])["gain_EFS730"].idxmax(), ["rhoE", "structure", "arm"]]
-    rows = []
-    for (value, arm), group in part.groupby(["rhoE", "arm"], sort=False):
-        gain = group["gain_EFS730"]
-        wins = int(((top["rhoE"] == value) & (top["arm"] == arm)).sum())
-        rows.append(
-            {"rhoE": value, "arm": arm, "structures": len(gain), "least": gain.min(), "median": gain.median(),
-             "most": gain.max(), "wins": wins}
-        )  # fmt: skip
-    return pd.DataFrame(rows)
+    tried = table["rhoE"].isin(STRUCTURE_RHO_E) & (table["het"] == 1.0)
+    part = table[tried & table["gain_EFS730"].notna()]
+    among = part[part["eligible"]]
+    top = among.loc[among.groupby(["rhoE", "structure"])["gain_EFS730"].idxmax(), ["rhoE", "arm"]]
+    wins = top.value_counts()
+    grouped = part.groupby(["rhoE", "arm"], sort=False)
+    result = grouped["gain_EFS730"].agg(structures="size", least="min", median="median", most="max")
+    result["eligible"] = grouped["eligible"].sum().astype(int)
+    result["wins"] = [int(wins.get(key, 0)) for key in result.index]
+    return result.reset_index()
 
 
 def findings(table: pd.DataFrame) -> str:
     """Say in a paragraph which protocol is best where, from the numbers of the table."""
-    best = best_by_regime(table)
-    said = [
-        f"At heterogeneity {row.het:g} and a median amplification of {row.amplification:.2g} "
-        f"{_title(row.arm)} is best: {_points(row.gain_EFS730)} points of event-free survival at 24 months "
-        f"({_points(row.low)} to {_points(row.high)}) over the iso-toxic single infusion, first in "
-        f"{100 * row.best:.0f} % of the bootstrap; {_versus_single(table, row)}."
-        for row in best.itertuples()
-    ]
-    across = across_structures(table)
-    count = int(table.loc[table["het"] == 1.0, "structure"].nunique())
-    if count > 1:
-        for value, group in across.groupby("rhoE", sort=True):
-            top = group.sort_values(["wins", "median"], ascending=False).iloc[0]
+    said = [_said_of_regime(table, row) for row in best_by_regime(table).to_dict("records")]
+    number = int(table.loc[table["het"] == 1.0, "structure"].nunique())
+    if number > 1:
+        for value, group in across_structures(table).groupby("rhoE", sort=True):
+            top = group.sort_values(["wins", "median"], ascending=False).iloc[0].to_dict()
             said.append(
-                f"Over {count} structures of the model at rhoE {value:g}, {_title(top['arm'])} gains most in "
-                f"{top['wins']:.0f}; its gain there is {_points(top['least'])} to {_points(top['most'])} "
-                f"points in the {top['structures']:.0f} in which it can be judged."
+                f"Over {number} structures of the model at rhoE {value:g}, {_title(top['arm'])} is the "
+                f"eligible arm that gains most in {top['wins']}; its gain is {points(top['least'])} to "
+                f"{points(top['most'])} points in the {top['structures']} in which it can be judged."
             )
     return " ".join(said)
 
 
-def _versus_single(table: pd.DataFrame, row: Any) -> str:
+def _said_of_regime(table: pd.DataFrame, row: dict[Any, Any]) -> str:
+    regime = f"At heterogeneity {row['het']:g} and a median amplification of {row['amplification']:.2g}"
+    if row["low"] <= 0.0:
+        return (
+            f"{regime} no protocol gains beyond doubt over the iso-toxic single infusion; the largest gain "
+            f"is {points(row['gain_EFS730'])} points ({points(row['low'])} to {points(row['high'])}), of "
+            f"{_title(row['arm'])}."
+        )
     same = table[
-        (table["het"] == row.het) & (table["rhoE"] == row.rhoE) & (table["structure"] == row.structure)
+        (table["het"] == row["het"])
+        & (table["rhoE"] == row["rhoE"])
+        & (table["structure"] == row["structure"])
     ]
-    single = same.set_index("arm").loc["A0"]
+    single = same.set_index("arm").loc["A0"].to_dict()
     return (
-        f"severe CRS {100 * row.crs3:.0f} % against {100 * single['crs3']:.0f} %, event-free "
-        f"{100 * row.EFS730:.0f} % against {100 * single['EFS730']:.0f} % with the whole product at once"
+        f"{regime} {_title(row['arm'])} is best: {points(row['gain_EFS730'])} points of event-free survival "
+        f"at 24 months ({points(row['low'])} to {points(row['high'])}) over the iso-toxic single infusion, "
+        f"first in {100 * row['best']:.0f} % of the bootstrap; severe CRS {100 * row['crs3']:.0f} % against "
+        f"{100 * single['crs3']:.0f} %, event-free {100 * row['EFS730']:.0f} % against "
+        f"{100 * single['EFS730']:.0f} % with the whole product at once."
     )
 
 
 def _title(arm: str) -> str:
     titles = {family.name: family.title[0].lower() + family.title[1:] for family in FAMILIES}
-    return f"&#8220;{titles[arm]}&#8221;" if arm in titles else arm
-
-
-def _points(share: float) -> str:
-    return f"{100 * share:+.1f}"
+    return f"the arm {arm!r} ({titles[arm]})" if arm in titles else f"the arm {arm}"
 
 
 def figure(table: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
@@ -247,12 +252,14 @@ def figure(table: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
         _draw_structures(panels[-1], table, arms)
         plotting.panel(panels[-1], "abcdef"[len(spreads)], "Structures, heterogeneity 1", "Protocol", "")
     panels[0].legend(fontsize=6)
-    shown = ["het", "rhoE", "amplification", "structure", "arm", "protocol", "crs3", "CR90", "EFS730", "gain_EFS730",
-             "low", "high", "best"]  # fmt: skip
-    return canvas, table[shown]
+    return canvas, table[_SHOWN]
 
 
 _GAIN = "Gain of EFS at 24 months (points)"
+_SHOWN = [
+    "het", "rhoE", "amplification", "structure", "arm", "protocol", "crs3", "CR90", "EFS730", "gain_EFS730",
+    "low", "high", "eligible", "best",
+]  # fmt: skip
 
 
 def _draw_regimes(axes: Any, part: pd.DataFrame, colors: dict[str, str]) -> None:
@@ -280,10 +287,3 @@ def _draw_structures(axes: Any, table: pd.DataFrame, arms: list[str]) -> None:
     axes.axhline(0, color=plotting.GREY, linewidth=0.6, linestyle=":")
     axes.set_xticks(range(len(arms)), arms, fontsize=6, rotation=45)
     axes.legend(fontsize=6)
-
-
-def shown(table: pd.DataFrame) -> pd.DataFrame:
-    """Return what the report prints: the best of each regime, and gains over structures side by side."""
-    names = ["het", "rhoE", "amplification", "arm", "protocol", "CR90", "crs3", "EFS730", "gain_EFS730", "low", "high",
-             "best"]  # fmt: skip
-    return best_by_regime(table)[names]

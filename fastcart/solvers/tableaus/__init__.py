@@ -4,8 +4,8 @@ Coefficient tables of the one-step methods, one module for each method.
 ``NAMES`` lists the methods and ``get(name)`` returns one's table: an ``ExplicitTableau`` or a
 ``RosenbrockTableau``. A table is imported when it is first asked for; only numpy is needed.
 
-The numbers are copied from the publications named in each module, those of ``stab5`` derived for this project,
-and all are proved in the tests: order conditions, error estimates and interpolants.
+The numbers are copied from the publications named in each module; those of ``stab5`` were derived for this
+project. All are proved in the tests: order conditions, error estimates and interpolants.
 """
 
 from __future__ import annotations

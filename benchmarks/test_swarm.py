@@ -1,0 +1,69 @@
+"""Solves per second of a particle swarm against the bare batch of the same patients.
+
+The work of Figure 7 of Li & Lei 2025 in small: model li_lei, the published box of doses for 100 tumor
+burdens, 100 particles, 5 iterations. The two are timed in turn, so that a busy machine slows both. Run with
+``make bench``.
+"""
+
+from __future__ import annotations
+
+import time
+
+import numpy as np
+import pytest
+
+import fastcart
+from fastcart.studies import evaluate
+
+BURDENS, PARTICLES, ITERATIONS = 100, 100, 5
+SOLVES = BURDENS * PARTICLES * ITERATIONS
+BOX = {
+    "T4": ("5e-3*C", "7.5e-3*C"), "TP": ("4*C", "6*C"), "TE": ("4*C", "6*C"), "TM": ("5e-5*C", "7.5e-4*C"),
+    "Tr": (10, 2000),
+}  # fmt: skip
+
+
+def swarm():
+    return fastcart.optimize(
+        "li_lei", BOX, for_each={"C": np.linspace(1e6, 6e6, BURDENS)}, particles=PARTICLES,
+        iterations=ITERATIONS, seed=1, progress=False,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def patients():
+    """The patients that the swarm asks for, as one batch."""
+    asked = []
+
+    def noted(model, given, **options):
+        asked.append(given)
+        return fastcart.solve(model, given, **options)
+
+    original, evaluate.solve = evaluate.solve, noted
+    try:
+        swarm()
+    finally:
+        evaluate.solve = original
+    return {name: np.concatenate([part[name] for part in asked[:ITERATIONS]]) for name in asked[0]}
+
+
+@pytest.mark.benchmark(group="swarm")
+def test_swarm(benchmark, patients):
+    assert len(patients["C"]) == SOLVES
+    bare = []
+
+    def setup():
+        began = time.perf_counter()
+        fastcart.solve("li_lei", patients, progress=False)
+        bare.append(time.perf_counter() - began)
+
+    result = benchmark.pedantic(swarm, setup=setup, rounds=5, iterations=1)
+    assert result.best["evaluations"].sum() == SOLVES
+    if benchmark.stats is not None:  # None where benchmarks are disabled
+        best, alone = benchmark.stats.stats.min, min(bare)
+        benchmark.extra_info.update(
+            solves=SOLVES, solves_per_second=SOLVES / best, bare_per_second=SOLVES / alone,
+            overhead=best / alone - 1,
+        )  # fmt: skip
+        print(f"\nswarm {SOLVES / best:,.0f}, bare batch {SOLVES / alone:,.0f} solves per second, "
+              f"overhead {best / alone - 1:.1%}")  # fmt: skip
