@@ -30,6 +30,7 @@ from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
 from fastcart.trial.report import figure_html, page, points, table_html, trial_parts
 from fastcart.trial.run import OWNS, TrialResult, compute, manifest, write_tables
+from fastcart.trial.search import MARGIN
 from fastcart.trial.spec import TrialSpec, make_spec
 
 PATIENTS = 3000
@@ -82,8 +83,8 @@ _WORDS = {
     ),
     "protocol_search": (
         "A swarm searches families of protocols: calendars of four infusions, rules that follow burden and "
-        "IL-6, niche support, and a CAR whose activity is switched at visits. Each must not be more toxic than "
-        "the single infusion of the whole product, nor lose more than 2 points of event-free survival. "
+        "IL-6, niche support, and a CAR whose activity is switched at visits. None may be more toxic than the "
+        f"single infusion of the whole product, or lose more than {100 * MARGIN:g} points of event-free survival. "
         "Gains over the iso-toxic single infusion with 95 % bootstrap intervals, in patients that the search "
         "has not seen; at heterogeneity 1 also in other structures of the model, each set anew."
     ),
