@@ -57,7 +57,7 @@ AMPLIFIED_RATES = (1.0, 1.4, 1.8, 2.95)
 _BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # what the Python examples print, in their order
-_PRINTED = ("quick-start", "doses", "events", "own-model", "scan", "sensitivity")
+_PRINTED = ("quick-start", "doses", "events", "own-model", "scan", "sensitivity", "optimize")
 
 
 def python_examples(text: str) -> list[str]:

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from fastcart.studies.optimize import Limit as Limit
     from fastcart.studies.optimize import optimize as optimize
     from fastcart.studies.pareto import pareto as pareto
-    from fastcart.studies.sensitivity import sensitivity as sensitivity
     from fastcart.studies.scan import scan as scan
+    from fastcart.studies.sensitivity import sensitivity as sensitivity
 
 __version__ = "0.1.0"
 

@@ -172,6 +172,7 @@ def extended(model: Model, auc: Sequence[str], events: Sequence[Event]) -> Model
         doc=model.doc,
         references=model.references,
         options=model.options,
+        method=model.method,
     )
 
 

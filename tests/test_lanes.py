@@ -306,6 +306,18 @@ def test_counts_of_work_on_the_default_population():
         assert (ends["steps"] + ends["rejected"]).mean() < steps
 
 
+def test_auto_begins_with_the_method_that_the_model_names():
+    problem = ALL["dip"]
+    one = dict(
+        states=problem.model.states, parameters=problem.model.parameters, rhs=problem.model.rhs, t_end=20.0
+    )
+    named = Model("named_dip", **one, method="stab5")
+    for options, used in (({}, "stab5"), ({"auc": ["y"]}, "stab5"), ({"method": "tsit5"}, "tsit5")):
+        for engine in ("auto", "lanes"):
+            ends = fastcart.solve(named, 1, engine=engine, **options).endpoints
+            assert ends["engine"].tolist() == [f"lanes-{used}"]
+
+
 # --- extinction -----------------------------------------------------------------------------------
 
 

@@ -160,5 +160,6 @@ def variant(model: Model, growth_lag: float, switch: bool) -> Model:
         burden=model.burden,
         doc=model.doc + (_DOC_LAG if lagging else "") + (_DOC_SWITCH if switch else ""),
         references=model.references,
+        method=model.method,
         options={"growth_lag": growth_lag, "switch": switch},
     )

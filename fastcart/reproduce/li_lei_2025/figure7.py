@@ -103,7 +103,7 @@ def _notes(runs: Runs, found: optima.Optima) -> list[str]:
         f"Published protocol: {optima.PARTICLES} random doses for each burden in a box that is proportional "
         "to it, the best kept, which is all that the authors' program does (erratum 6). Optimum: a "
         f"particle swarm of {optima.PARTICLES} particles and {optima.ITERATIONS} iterations for each "
-        "burden, all burdens at once, judged by the PFS of engine auto at rtol 1e-6.",
+        f"burden, all burdens at once, judged by the PFS at rtol {format_number(optima.RTOL)}.",
         f"In {_on_edge(found)} of {len(found.doses[optima.BOX])} burdens the optimum in the box has at "
         "least one dose at an end of the box (within 1% of its width): there the box, and not the model, "
         "sets it.",

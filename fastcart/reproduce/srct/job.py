@@ -83,8 +83,9 @@ _WORDS = {
     ),
     "protocol_search": (
         "A swarm searches families of protocols: calendars of four infusions, rules that follow burden and "
-        "IL-6, niche support, and a CAR whose activity is switched at visits. None may be more toxic than the "
-        f"single infusion of the whole product, or lose more than {100 * MARGIN:g} points of event-free survival. "
+        "IL-6, niche support, and a CAR whose activity is switched at visits. None may be more toxic than "
+        f"the single infusion of the whole product, or lose more than {100 * MARGIN:g} points of event-free "
+        "survival. "
         "Gains over the iso-toxic single infusion with 95 % bootstrap intervals, in patients that the search "
         "has not seen; at heterogeneity 1 also in other structures of the model, each set anew."
     ),

@@ -23,7 +23,7 @@ from fastcart.solvers.tableaus.base import ExplicitTableau
 INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 
 FEW = 16  # lanes whose extra stages are computed together
-SAFETY = 0.8
+SAFETY = 0.85
 SHRINK = 0.2
 GROW = 8.0
 SETTLED = 64.0  # steps after which the step says how many more are needed

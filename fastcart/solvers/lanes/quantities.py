@@ -238,7 +238,7 @@ def seek(low, high, of_slope, level, k, s, t, h, address, one, U_old, C, n, m, d
                 f_high *= 0.5 if side == -1 else 1.0
                 side = -1
             if high - low < 1e-13 or (moved < 1e-13 and step > 3):
-                break
+                return theta  # next to the end that moved; the other may still be far
     return high
 
 
