@@ -49,7 +49,7 @@ def table(text):
 
 
 def test_registry():
-    assert WORKS == ("li-lei-2025",)
+    assert set(WORKS) == {"li-lei-2025", "t-cell-theories", "srct"}
     assert get("li-lei-2025") is reproduce
     with pytest.raises(InputError, match="Did you mean 'li-lei-2025'"):
         get("li-lei-2024")

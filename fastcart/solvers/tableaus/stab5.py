@@ -21,8 +21,8 @@ How the coefficients were found:
    the conditions to rounding.
 3. The weights of the error estimate are zero under the eight conditions up to order 4, which leaves a plane.
    Of it they take the direction that, for the same coefficients of order 5, is smallest on the interval, with
-   entries of moderate size. Their scale makes the error of a model whose steps stability limits about the
-   tolerance.
+   entries of moderate size. Their scale, with ``gains`` and the engine's factor of safety, makes the error of
+   a model whose steps stability limits about the tolerance.
 4. The interpolant meets the eight conditions of order 4 at every place, is continuously differentiable, and
    has the smallest error coefficients of order 5 of those.
 
@@ -97,16 +97,16 @@ _A = [
 ]
 
 _ERROR = [
-    -0.058426082167990924,
-    0.04280626974680853,
-    0.062047517627343125,
-    -0.06683122096889138,
-    -0.017611744298617994,
-    0.05949410277399001,
-    -0.026429805957617535,
-    0.008330160868075828,
-    -0.004326235610744171,
-    0.0009470379876445147,
+    -0.17527824650397067,
+    0.12841880924040505,
+    0.18614255288205142,
+    -0.2004936629066666,
+    -0.052835232895854824,
+    0.1784823083219615,
+    -0.07928941787286439,
+    0.02499048260425239,
+    -0.01297870683225478,
+    0.002841113962940903,
 ]
 
 # powers theta^1 ... theta^4 for each stage
