@@ -26,7 +26,6 @@ _WIDTHS = (("zmm", 8), ("ymm", 4), ("xmm", 2))  # doubles in a register
 _RUNTIME = re.compile(r"Py|NRT_|numba_|_Z|mem(?:set|cpy|move)$")
 _PLAIN_ARITHMETIC = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context)
 _ROUNDS = 7
-_UNROLLED = 64  # a loop of a fixed count up to about this disappears; a longer one may stay
 
 
 @dataclass(frozen=True)
@@ -235,7 +234,7 @@ def _loop(node: ast.For, function: FunctionType) -> str:
     if any(count is None for count in counts):
         return "a loop whose count depends on the data; use a fixed number of turns"
     turns = len(range(*(int(count) for count in counts if count is not None)))
-    if turns > _UNROLLED:
+    if turns > UNROLLED:
         return f"a loop of {turns} turns, too long to be unrolled; use fewer turns of a better method"
     return ""
 

@@ -44,7 +44,9 @@ def solve_chunk(
 
 def _again(result: ChunkResult, solver, problem: Problem, y0, p, threads: int, doses) -> None:
     """Solve the patients that were given up with another solver; keep its answer where it has one."""
-    rows = np.flatnonzero(np.isin(result.status, _GIVEN_UP))
+    # LSODA can spin for ever where a solution blows up, which the lanes have told by then
+    given_up = (Status.max_steps,) if solver is lsoda else _GIVEN_UP
+    rows = np.flatnonzero(np.isin(result.status, given_up))
     if not rows.size:
         return
     theirs = None if doses is None else doses.take(rows)

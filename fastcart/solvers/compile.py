@@ -29,6 +29,8 @@ FAST: dict[str, Any] = {
 }
 # For functions that only kernels call: wrappers for Python take a fifth of the time to compile.
 INNER: dict[str, Any] = {**FAST, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+UNROLLED = 31  # turns up to which a loop in a callback disappears, if its body is short
+_ANY = 2**32 - 1
 EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck": False}
 
 _announce: Callable[[str], None] | None = None
@@ -138,12 +140,17 @@ def from_source(text: str, name: str, namespace: dict[str, Any]) -> types.Functi
 
 @contextmanager
 def _interleaved(count: int) -> Iterator[None]:
-    """Within the context, LLVM interleaves so many vectors in each loop; 0 leaves the choice to LLVM."""
+    """Within the context, LLVM interleaves so many vectors in each loop; 0 leaves the choice to LLVM.
+
+    Then short loops are unrolled, but not those over lanes, which must become vectors first.
+    """
     llvm.set_option("fastcart", f"-force-vector-interleave={count}")
+    llvm.set_option("fastcart", f"-unroll-full-max-count={UNROLLED if count else _ANY}")
     try:
         yield
     finally:
         llvm.set_option("fastcart", "-force-vector-interleave=0")
+        llvm.set_option("fastcart", f"-unroll-full-max-count={_ANY}")
 
 
 def cached(
@@ -169,7 +176,7 @@ def cached(
     -------
     numba dispatcher or cfunc
     """
-    key = fingerprint(function, options, str(signature), interleave)
+    key = fingerprint(function, options, str(signature), (interleave, UNROLLED))
     if key in _memory:
         return _memory[key]
     file = _stub(function, key)

@@ -58,7 +58,7 @@ th{background:#f3f3f3;position:sticky;top:0}td.text,th.text{text-align:left}
 .pair figure{flex:3 1 min(30rem,100%);margin:0;min-width:0}.pair .scroll{flex:2 1 min(20rem,100%);min-width:0}
 img{width:100%;height:auto}figcaption,.note{font-size:.85rem;color:#444}
 .warn{border-left:4px solid #D55E00;padding:.3rem .8rem;background:#fdf3ec}
-.wide{overflow-x:auto}.wide td.text{white-space:normal;min-width:8rem}nav a{margin-right:1rem}
+.wide{overflow-x:auto}.arms td.text+td.text{white-space:normal;min-width:10rem}nav a{margin-right:1rem}
 @media print{.scroll{max-height:none;overflow:visible}}
 """
 
@@ -76,6 +76,8 @@ _HEADS = {
     "OS365": "OS 12 mo",
     "OS730": "OS 24 mo",
     "negative_share": "CD19- of relapses",
+    "t_peak_T": "Day of most CAR-T cells, in remission",
+    "early_B_recovery": "B cells back in 6 months, in remission",
     "n_per_arm": "Patients per arm",
     "at_risk": "At risk",
     "frontier_CR90": "CR90, single dose",
@@ -118,7 +120,7 @@ _SHARES = {
     "frontier_CR90", "frontier_EFS730", "difference",
 }  # fmt: skip
 _POINTS = ("gain_CR90", "gain_EFS730")  # differences of shares
-_P_VALUES = ("p", "p_CR", "p_deaths")
+_P_VALUES = ("p", "P (CR)", "P (deaths)")
 
 
 def write_report(result: TrialResult, pictures: Sequence[Picture], run: Run) -> Path:
@@ -188,7 +190,9 @@ def table_html(table: pd.DataFrame) -> str:
 
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, str):
-        return ENDPOINT_NAMES.get(value, _HEADS.get(value, value) if name == "endpoint" else value)
+        return ENDPOINT_NAMES.get(
+            value, _HEADS.get(value, value) if name in ("endpoint", "target") else value
+        )
     if isinstance(value, bool):
         return "yes" if value else "no"
     number = float(value)
@@ -301,7 +305,7 @@ def _arms(result: TrialResult) -> str:
         "<h2 id='arms'>Arms</h2><p>Expected values over all patients, before any randomization. Relapse-free "
         "survival after remission (RFS12) is not comparable across arms, since each selects its own "
         "responders; event-free survival from day 0 is. Arms that give cells late look worse on day 28 by "
-        "construction, so both CR28 and CR90 are shown.</p><div class='wide'>"
+        "construction, so both CR28 and CR90 are shown.</p><div class='wide arms'>"
         f"{table_html(table)}</div>"
     )
 

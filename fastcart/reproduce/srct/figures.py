@@ -16,6 +16,7 @@ from fastcart.trial.figures import label_arms
 Drawn = tuple[Any, pd.DataFrame]
 _SPLIT = ("A3", "A4", "A5")
 _MISSED = 0.02  # by how much the remission of the control may miss the wanted one
+_PLAIN = {"het": "Heterogeneity", "amplification": "Amplification"}
 _OUTCOMES = {
     "ln_peak_T": "most\nCAR-T",
     "ln_peak_C": "peak\nIL-6",
@@ -50,7 +51,8 @@ def amplification(table: pd.DataFrame) -> Drawn:
         axes.axhline(0, color=plotting.GREY, linewidth=0.6, linestyle=":")
         plotting.panel(axes, letter, title, what, "Gain over iso-toxic single dose (points)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    return figure, table[["rhoE", "amplification", "arm", "dose", "crs3", "CR90", "EFS730", "gain_EFS730"]]
+    shown = ["rhoE", "amplification", "arm", "dose", "crs3", "CR90", "EFS730", "gain_EFS730"]
+    return figure, table[shown].rename(columns=_PLAIN)
 
 
 def regime_map(table: pd.DataFrame) -> Drawn:
@@ -84,7 +86,8 @@ def regime_map(table: pd.DataFrame) -> Drawn:
         across = "Growth of effectors rhoE (1/day); in brackets: amplification" if last else ""
         plotting.panel(axes, "abc"[k], f"{arm}: {get(arm).title}", across, "Heterogeneity")
     figure.colorbar(colored, ax=figure.axes, label="Gain of EFS at 24 months (points)", shrink=0.6)
-    return figure, table[["het", "rhoE", "amplification", "arm", "crs3", "CR90", "EFS730", "gain_EFS730"]]
+    shown = ["het", "rhoE", "amplification", "arm", "crs3", "CR90", "EFS730", "gain_EFS730"]
+    return figure, table[shown].rename(columns=_PLAIN)
 
 
 def _short(value: float) -> str:
@@ -104,7 +107,7 @@ def heterogeneity(table: pd.DataFrame) -> Drawn:
             axes.plot(part["het"], 100 * part[name], "o-", color=color, label=arm)
         plotting.panel(axes, "abc"[k], title, "Heterogeneity (1: calibrated)", "" if k else "Patients (%)")
     panels[0].legend()
-    return figure, table[["het", "arm", "CR90", "crs3", "EFS730", "OS730"]]
+    return figure, table[["het", "arm", "CR90", "crs3", "EFS730", "OS730"]].rename(columns=_PLAIN)
 
 
 def niche(table: pd.DataFrame, frontier: pd.DataFrame) -> Drawn:
@@ -146,5 +149,5 @@ def prcc(table: pd.DataFrame) -> Drawn:
     axes.set_yticks(range(len(order)), told, fontsize=6.5)
     plotting.panel(axes, "", "Single infusion, independent inputs", "", "")
     figure.colorbar(colored, label="Partial rank correlation")
-    plain = {name: text.replace("\n", " ").capitalize() for name, text in _OUTCOMES.items()}
+    plain = {name: text[0].upper() + text[1:].replace("\n", " ") for name, text in _OUTCOMES.items()}
     return figure, table.iloc[order].rename(columns={**plain, "parameter": "Parameter"})

@@ -85,8 +85,8 @@ def unlike_patients(table: pd.DataFrame) -> str:
         move = (arms.loc[[_ARM]] - arms.loc["A0"]).to_dict("records")[0]
         ends.append(", ".join(f"{text} {points(move[name])}" for name, text in _NAMES.items()))
     return (
-        f"Among patients with a quarter of the usual spread it changes, in points, {ends[0]}; with one and a "
-        f"half times the spread {ends[1]}."
+        "Among patients with a quarter of the usual spread, low-high-memory with the same cells changes, in "
+        f"points, {ends[0]}; with one and a half times the spread {ends[1]}."
     )
 
 
@@ -114,7 +114,11 @@ def variants(table: pd.DataFrame) -> str:
         "toxicity"
     )
     rest = len(gains) - len(known)
-    return f"{text}; in {rest}, no single dose is equally toxic." if rest else f"{text}."
+    return (
+        f"{text}; in {rest}, doses far apart are equally toxic, and none can be compared with."
+        if rest
+        else f"{text}."
+    )
 
 
 def all_findings(arms: pd.DataFrame, isotoxic: pd.DataFrame, tables: dict[str, pd.DataFrame]) -> list[str]:

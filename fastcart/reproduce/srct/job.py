@@ -287,6 +287,8 @@ _HEADS = {
     "low": "Low",
     "high": "High",
     "deaths": "Observed deaths",
+    "p_CR": "P (CR)",
+    "p_deaths": "P (deaths)",
     "experiment": "Experiment",
     "what": "Number",
     "tolerance": "Tolerance",
@@ -303,7 +305,7 @@ def _beside(table: pd.DataFrame, prototype: pd.DataFrame) -> str:
     for rho, there in prototype.iterrows():
         part = table[table["rhoE"] == rho].set_index("arm")
         if len(part):
-            row: dict[str, Any] = {"rhoE": rho, "amplification": part["amplification"].iloc[0]}
+            row: dict[str, Any] = {"rhoE": rho, "Amplification": part["amplification"].iloc[0]}
             for arm in ("A3", "A4", "A5"):
                 row[f"{arm}, here"] = points(float(part["gain_EFS730"][arm]))
                 row[f"{arm}, specification"] = points(float(there[arm]))
@@ -316,7 +318,7 @@ def _beside_heterogeneity(table: pd.DataFrame) -> str:
     heads = {"CR90": "CR90", "crs3": "CRS ≥ 3", "EFS730": "EFS 24 mo"}
     rows = []
     for het, part in table.groupby("het"):
-        row: dict[str, Any] = {"het": het}
+        row: dict[str, Any] = {"Heterogeneity": het}
         there = HETEROGENEITY.loc[het].to_dict()
         for arm, values in part.set_index("arm")[list(heads)].iterrows():
             for name, value in values.items():
