@@ -227,6 +227,8 @@ def _obstacle(node: ast.AST, function: FunctionType) -> str:
 
 def _loop(node: ast.For, function: FunctionType) -> str:
     """Say what is wrong with a for loop: a count from the data, or too many turns to be unrolled."""
+    from fastcart.solvers.compile import UNROLLED
+
     call = node.iter
     if not (isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id == "range"):
         return ""

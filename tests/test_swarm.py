@@ -208,7 +208,9 @@ boxes = st.integers(1, 6).flatmap(
         st.lists(st.floats(1e-3, 1e3), min_size=n, max_size=n),
         st.lists(st.floats(1.001, 1e3), min_size=n, max_size=n),
         st.lists(st.booleans(), min_size=n, max_size=n),
-        st.lists(st.lists(st.floats(-2, 2), min_size=n, max_size=n), max_size=3),
+        st.lists(
+            st.lists(st.integers(-2000, 2000).map(lambda k: k / 1000), min_size=n, max_size=n), max_size=3
+        ),
         st.lists(st.floats(0.01, 1), min_size=3, max_size=3),
         st.integers(0, 2**32),
     )
