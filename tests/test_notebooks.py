@@ -58,7 +58,7 @@ def test_notebook_runs(name, kernel, tmp_path):
     complaints = [output["text"] for output in outputs if output.get("name") == "stderr"]
     assert complaints == []
     drawn = [output for output in outputs if "image/png" in output.get("data", {})]
-    asked = sum("plt.show()" in cell.source for cell in notebook.cells)
+    asked = sum("plt.show()" in cell.source or "display(" in cell.source for cell in notebook.cells)
     assert len(drawn) == asked > 0
     assert list(work.iterdir()) == [], "a notebook leaves files behind"
 

@@ -169,6 +169,15 @@ def test_prcc_is_the_correlation_of_residuals(several):
             assert found[j, m] == pytest.approx(stats.pearsonr(*left).statistic, abs=1e-10)
 
 
+def test_prcc_of_what_the_other_inputs_explain_is_undefined():
+    x = np.random.default_rng(5).random((300, 3))
+    y = np.column_stack([np.log(x[:, 0]), x[:, 0] + 1e-3 * x[:, 1]])
+    found = estimate(correlation_design("prcc", x), y, resamples=10).value["prcc"]
+    assert found[0, 0] == pytest.approx(1, abs=1e-12)
+    assert np.isnan(found[1:, 0]).all()  # nothing is left of ln x_0 for the others
+    assert np.isfinite(found[:, 1]).all()
+
+
 def test_sobol_indices_are_those_of_salib():
     from SALib.analyze import sobol
 

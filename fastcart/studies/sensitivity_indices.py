@@ -36,6 +36,7 @@ INDICES = {
 }
 _GROUPS = 1000  # rows of larger samples are drawn in so many groups
 _RANKED_ROWS = 10_000  # rows that are ranked anew in each resample, at most
+_EXPLAINED = 1e-12  # share of the variance of ranks that is left by rounding alone
 _COLUMNS = 64  # outputs worked on together
 
 
@@ -241,7 +242,8 @@ def _rank_correlation(
 def _partial(xx: np.ndarray, xy: np.ndarray) -> np.ndarray:
     """Return the correlations of each x with y with the other x removed, from the plain correlations.
 
-    They are -Q_jy / sqrt(Q_jj Q_yy), where Q is the inverse of the matrix of all correlations.
+    They are -Q_jy / sqrt(Q_jj Q_yy), where Q is the inverse of the matrix of all correlations. NaN where the
+    other x explain y to rounding.
     """
     try:
         inverse = np.linalg.inv(xx)
@@ -249,7 +251,10 @@ def _partial(xx: np.ndarray, xy: np.ndarray) -> np.ndarray:
         return np.full_like(xy, np.nan)
     slope = inverse @ xy
     left = np.maximum(0.0, 1 - (xy * slope).sum(axis=0))
-    return slope / np.sqrt(np.diag(inverse)[:, None] * left + slope**2)
+    scale = np.diag(inverse)[:, None]
+    # the share of y that the other x leave; where they leave nothing, rounding is all there is to correlate
+    rest = left + slope**2 / scale
+    return slope / np.sqrt(scale * np.where(rest < _EXPLAINED, np.nan, rest))
 
 
 # --- designs ----------------------------------------------------------------------------------------------
