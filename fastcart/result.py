@@ -111,7 +111,7 @@ def endpoints_frame(
     columns["rejected"] = result.rejected
     columns["rhs_calls"] = result.rhs_calls
     columns["t_reached"] = result.t_reached
-    frame = pd.DataFrame(columns, index=range(stop - start))
+    frame = pd.DataFrame(columns, index=range(stop - start), copy=False)
     kept = table.kept.iloc[start:stop].reset_index(drop=True)
     return pd.concat([frame, kept], axis=1) if len(kept.columns) else frame
 

@@ -16,11 +16,13 @@ from numba import carray, types
 import fastcart.math as vector_math
 from fastcart.model import Model
 from fastcart.solvers.compile import FAST, assembly, cached, from_source, rebuild
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _signature = types.void(types.CPointer(types.float64))
 _OPTIONS: dict[str, Any] = {"interleave": 2, **FAST}
+_made: dict[Any, Any] = {}  # by the content of the right-hand side, so that an edit of what it names is seen
 
 
 def _substitute(module: python_types.ModuleType) -> python_types.ModuleType:
@@ -64,8 +66,12 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = 
     numba cfunc
         ``f(buffer)``; rows of ``lanes`` values: states, time, parameters, rates, derivatives (written).
     """
+    sizes = (len(model.states), len(model.parameters))
+    key = (fingerprint(model.rhs), sizes, log, infused, lanes)
+    if key in _made:
+        return _made[key]
     function = from_source(
-        _source(len(model.states), len(model.parameters), log, infused, lanes),
+        _source(*sizes, log, infused, lanes),
         "evaluate_lanes",
         {
             "rhs": rebuild(model.rhs, FAST, SUBSTITUTES),
@@ -76,7 +82,8 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = 
         },
     )
     label = f"{model.name} for lanes" if lanes == LANES else f"{model.name} for its dense output"
-    return cached(function, label, signature=_signature, **_OPTIONS)
+    _made[key] = cached(function, label, signature=_signature, **_OPTIONS)
+    return _made[key]
 
 
 def machine_code(model: Model) -> str:

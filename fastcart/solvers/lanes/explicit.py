@@ -22,7 +22,6 @@ from fastcart.solvers.tableaus.base import ExplicitTableau
 
 INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 
-FEW = 16  # lanes whose extra stages are computed together
 SAFETY = 0.85
 SHRINK = 0.2
 GROW = 8.0
@@ -188,46 +187,3 @@ def accept(Q, o, n, alpha, beta, budget, smallest, horizon, ahead):
         trouble = steps + rejected >= budget or hopeless or (h < smallest and not good)
         flag += 8.0 if trouble and t_new < horizon else 0.0
         Q[o + q.FLAG * _L + l] = flag
-
-
-@njit(**INNER)
-def extra_stages(ev, small, lanes, count, W, Q, U_old, K, n, m, stages, extra):
-    """Compute the stages that only the interpolant needs, for a few lanes after their last step.
-
-    Parameters
-    ----------
-    ev : int
-        Address of the right-hand side for rows of `FEW`.
-    small : ndarray
-        Buffer of that right-hand side.
-    lanes : ndarray of int
-        The first ``count`` name the lanes.
-    W, Q, U_old, K : ndarray
-        Buffers of all lanes; the stages are written behind the others in ``K``.
-    n, m, stages : int
-        Numbers of states, parameters, and stages without the extra ones.
-    extra : (ndarray, ndarray)
-        Nodes and rows of the extra stages.
-    """
-    c, A = extra
-    f_row = 2 * n + 1 + m
-    for start in range(0, count, FEW):
-        stop = min(start + FEW, count)
-        for s in range(start, stop):
-            l = lanes[s]
-            for r in range(n + 1, f_row):  # parameters and rates
-                small[r * FEW + s - start] = W[r * _L + l]
-        for x in range(c.size):
-            for s in range(start, stop):
-                l = lanes[s]
-                h = Q[q.H_USED * _L + l]
-                for i in range(n):
-                    total = 0.0
-                    for j in range(stages + x):
-                        total += A[x, j] * K[(j * n + i) * _L + l]
-                    small[i * FEW + s - start] = U_old[i * _L + l] + h * total
-                small[n * FEW + s - start] = Q[q.T_OLD * _L + l] + c[x] * h
-            evaluate(ev, small)
-            for s in range(start, stop):
-                for i in range(n):
-                    K[((stages + x) * n + i) * _L + lanes[s]] = small[(f_row + i) * FEW + s - start]

@@ -43,6 +43,8 @@ from fastcart.solvers.lanes.queue import (
     LANE,
     NOW,
     PATIENT,
+    SAVE_FROM,
+    SAVE_TO,
     due,
     enqueue,
     extra_stages,
@@ -104,7 +106,9 @@ def look_closely(
     for s in range(queued):
         l, j = slots[s, LANE], slots[s, PATIENT]
         t, h = Q[q.T_OLD * _L + s], Q[q.H_USED * _L + s]
-        polynomials(s, C, K, dense, h if scaled_by_step else 1.0, n)
+        every = extinct is not None or watch is not None or slots[s, SAVE_FROM] < slots[s, SAVE_TO]
+        states = (0, n) if every else (burden, burden + 1)
+        polynomials(s, C, K, dense, h if scaled_by_step else 1.0, n, states[0], states[1])
         end, group, item = 2.0, -1, -1
         if extinct is not None and slots[s, NOW] == 1:
             end, group = extinction_place(s, U, U_old, K, C, n, (stages - 1) * size, degree, extinct, log)
@@ -212,6 +216,12 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             flag = int(Q[q.FLAG * _L + l])
             close = flag & (q.TURN | q.SAVE) != 0
             now = False
+            if look is None and extra[0].size == 0 and flag & (q.TURN | q.SAVE) == q.TURN:
+                # the most common case needs only what the lane still has: no copy
+                h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
+                polynomials(l, C, K, dense, h_stage, n, burden, burden + 1)
+                watch_burden(rows[j], Q, C[burden], dense.shape[1], l, work[0], 2.0)
+                close = False
             if look is not None:
                 need = look[1][look[2][12] + l]
                 close = close or need > QUIET

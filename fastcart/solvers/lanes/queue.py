@@ -68,9 +68,12 @@ def extra_stages(ev, W, Q, U_old, K, n, m, stages, extra):
 
 
 @njit(**INNER)
-def polynomials(s, C, K, dense, h_stage, n):
-    """Fill ``C`` with the polynomials of all states of slot ``s``; ``h_stage`` multiplies the stages."""
-    for i in range(n):
+def polynomials(s, C, K, dense, h_stage, n, first, stop):
+    """Fill ``C`` with the polynomials of states ``first .. stop`` of slot or lane ``s``.
+
+    ``h_stage`` multiplies the stages, ``n`` is the number of all states.
+    """
+    for i in range(first, stop):
         for k in range(dense.shape[1]):
             C[i, k] = 0.0
         for j in range(dense.shape[0]):
