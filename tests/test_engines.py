@@ -98,6 +98,20 @@ def test_lsoda_locates_events_and_counts_to_the_reference(reference):
     np.testing.assert_allclose(result.trajectories["C"], counts, rtol=1e-5)
 
 
+@njit
+def _explosive(t, y, p):
+    return (p[0] * y[0] * y[0],)
+
+
+def test_lsoda_comes_to_an_end_behind_a_blow_up():
+    """With this rate LSODA meets the blow-up such that it goes on in steps of no length."""
+    rates = [0.40077874985882006, 0.1, 0.42]
+    model = Model("blow_up", {"C": 1.0}, {"r": 1.0}, _explosive, t_end=5.0)
+    ends = fastcart.solve(model, {"r": rates}, engine="lsoda").endpoints
+    assert ends["status"].isin(["non_finite", "max_steps"]).tolist() == [True, False, True]
+    assert ends["final_C"][1] == pytest.approx(2.0, rel=1e-4)
+
+
 def test_lsoda_agrees_with_scipy_on_varied_patients(varied_patients):
     fast = fastcart.solve("li_lei", varied_patients, engine="lsoda", rtol=1e-9).endpoints
     slow = fastcart.solve("li_lei", varied_patients, engine="scipy", rtol=1e-10).endpoints

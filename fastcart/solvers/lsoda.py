@@ -248,7 +248,9 @@ def solve_one(address, start, p, scale, log, grid, save_at, k, stop, entries, rt
     control = m + n
     data[control + LAST_T] = -1.0
     data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
-    max_steps = 2**31 - 1  # LSODA's own limit is per output time and would hide the budget's own status
+    # LSODA's own limit is per output time, and only for what goes on behind the end of the budget: behind a
+    # blow-up it may take steps of no length, derivatives of zero or not
+    max_steps = min(8 * max_steps, 2**31 - 1)
     u = start.copy()
     times = np.empty(grid.size + 2)
     out = np.empty((grid.size + 2, n))
