@@ -302,7 +302,7 @@ def iterate(
         for start in range(0, table.size, size):
             stop = min(start + size, table.size)
             y0, p = table.arrays(start, stop)
-            with _compiling(problem.model):
+            with compiling_errors(problem.model):
                 if doses is None:
                     result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
                 else:
@@ -311,7 +311,7 @@ def iterate(
             endpoints = endpoints_frame(problem, table, start, stop, result, engine)
             path = None
             if len(problem.save_at):
-                with _compiling(problem.model):
+                with compiling_errors(problem.model):
                     path = trajectories_frame(problem, table, start, stop, result.saved, p)
             bar.update(stop - start)
             yield endpoints, path
@@ -334,12 +334,15 @@ def _solve_dosed(
 
 
 @contextmanager
-def _compiling(model: Model) -> Iterator[None]:
+def compiling_errors(model: Model) -> Iterator[None]:
     """Say in one sentence what numba cannot compile, instead of a page."""
     from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
+    from fastcart.solvers.compile import collector_paused
+
     try:
-        yield
+        with collector_paused():
+            yield
     except (NumbaError, UnsupportedBytecodeError) as error:
         # the first lines name numba's own steps, the first place is the innermost, in the user's file
         text = re.sub(r"(?m)^Failed in .*$", "", str(error))

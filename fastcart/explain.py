@@ -96,13 +96,13 @@ def explain_engine(model: str | Model, *, rtol: float = 1e-6) -> str:
     >>> print(fastcart.explain_engine("li_lei").splitlines()[0])
     Model li_lei: 7 states, 4 of them integrated in logarithm (T4, TP, Tr, C).
     """
-    from fastcart.batch import _compiling
+    from fastcart.batch import compiling_errors
     from fastcart.solvers.lanes.engine import STIFF_METHOD, default_method
     from fastcart.solvers.lanes.evaluate import machine_code
 
     model = as_model(model)
     rtol = make_problem(model, t_end=None, save_at=None, rtol=rtol, atol=None).rtol
-    with _compiling(model):
+    with compiling_errors(model):
         code = MachineCode.of(machine_code(model))
         cost = call_cost(model)
     logs = [state.name for state in model.states if state.log]

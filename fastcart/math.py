@@ -24,6 +24,7 @@ _FAST: dict[str, Any] = {
     "fastmath": {"nsz", "arcp", "contract", "reassoc", "afn"},
     "error_model": "numpy",
     "boundscheck": False,
+    "no_cfunc_wrapper": True,
     "forceinline": True,
 }
 # The reductions below split constants in two parts; reassociation would merge them again.

@@ -6,6 +6,7 @@ checks, helpers inlined), so that a plain ``@njit`` right-hand side runs at full
 
 from __future__ import annotations
 
+import gc
 import os
 import tempfile
 import types
@@ -82,7 +83,7 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[Any, Any] 
     function : numba dispatcher or plain function
         What the model's author wrote.
     options : dict
-        Options of ``numba.njit``, normally `FAST` or `EXACT`.
+        Options of ``numba.njit``: `FAST` or `EXACT`, or `INNER` for what Python itself never calls.
     substitutes : dict, optional
         Replacements for global values, e.g. for ``math`` one whose ``exp`` vectorises.
     """
@@ -136,6 +137,18 @@ def from_source(text: str, name: str, namespace: dict[str, Any]) -> types.Functi
     function = scope[name]
     function.__fastcart_source__ = text
     return function
+
+
+@contextmanager
+def collector_paused() -> Iterator[None]:
+    """Compile without the garbage collector, which would walk millions of objects again and again."""
+    paused = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if paused:
+            gc.enable()
 
 
 @contextmanager

@@ -19,7 +19,7 @@ import numpy as np
 from numba import carray, get_num_threads, njit, prange, set_num_threads
 
 from fastcart.model import Model
-from fastcart.solvers.compile import FAST, cached, from_source, rebuild
+from fastcart.solvers.compile import FAST, INNER, cached, from_source, rebuild
 from fastcart.solvers.doses import RATE, DosePlan, canonical, entries_of
 from fastcart.solvers.hermite import minimum, upward_crossings
 from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper, rhs_signature
@@ -68,7 +68,7 @@ def _callback(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
         *[f"    du[{i}] = 0.0 if stop else (du{i} if 0.0 * du{i} == 0.0 else {_HUGE})" for i in range(n)],
     ]
     namespace = {
-        "rhs": rebuild(model.rhs, FAST), "exp": math.exp, "nan": math.nan, "carray": carray,
+        "rhs": rebuild(model.rhs, INNER), "exp": math.exp, "nan": math.nan, "carray": carray,
     }  # fmt: skip
     function = from_source("\n".join(lines), "lsoda_rhs", namespace)
     return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)

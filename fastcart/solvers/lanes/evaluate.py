@@ -15,7 +15,7 @@ from numba import carray, types
 
 import fastcart.math as vector_math
 from fastcart.model import Model
-from fastcart.solvers.compile import FAST, assembly, cached, from_source, rebuild
+from fastcart.solvers.compile import FAST, INNER, assembly, cached, from_source, rebuild
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
@@ -74,7 +74,7 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = 
         _source(*sizes, log, infused, lanes),
         "evaluate_lanes",
         {
-            "rhs": rebuild(model.rhs, FAST, SUBSTITUTES),
+            "rhs": rebuild(model.rhs, INNER, SUBSTITUTES),
             "exp": vector_math.exp_bounded,
             "ratio": vector_math.ratio,
             "nan": math.nan,

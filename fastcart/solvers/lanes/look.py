@@ -84,7 +84,7 @@ def namespace(model: Model, names: tuple[str, ...]) -> dict[str, Any]:
     """Return what generated functions of quantities need to know by name."""
     scope: dict[str, Any] = {"exp": vector_math.exp_bounded, "carray": carray}
     if any(name in model.observable_names for name in names):
-        scope["observe"] = rebuild(model.observe, FAST, SUBSTITUTES)
+        scope["observe"] = rebuild(model.observe, INNER, SUBSTITUTES)
     return scope
 
 
