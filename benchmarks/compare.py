@@ -138,7 +138,7 @@ def _threads_and_shares(measured: Measured) -> list[str]:
     return [
         "Threads, model `li_lei`, engine `auto` at rtol 1e-6, endpoints only:",
         bench_report.thread_table(measured.threads),
-        "Where the time of `lanes` goes (`li_lei`, dop853, rtol 1e-6, one thread):",
+        "Where the time of `lanes` goes (`li_lei`, vern7, rtol 1e-6, one thread):",
         bench_report.share_table(measured.shares),
     ]
 

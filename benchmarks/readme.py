@@ -89,7 +89,8 @@ def models() -> str:
     for name in fastcart.models.names():
         model = fastcart.models.get(name)
         numbers = (len(model.states), len(model.parameters), f"{model.t_end:g} {model.time_unit}s")
-        words = re.split(r"\.\s+(?=[A-Z])", model.doc)[0].rstrip(".")
+        # the first sentence, or what stands before the equations
+        words = " ".join(re.split(r"\.\s+(?=[A-Z])|:\n", model.doc)[0].split()).rstrip(".")
         rows.append([f"`{name}`", *map(str, numbers), words])
     return markdown_table(["Model", "States", "Parameters", "Horizon", "What it is"], rows, "lrrrl")
 

@@ -99,7 +99,7 @@ def solve(
     method : str, optional
         Variant of the engine: ``tsit5``, ``vern7``, ``dop853`` (explicit), ``stab5`` (explicit, for models
         with fast decays) or ``rodas5p`` (stiff) for lanes, e.g. ``Radau`` for ``scipy``. Default for lanes:
-        the model's ``method``, else ``tsit5`` or ``dop853`` by ``rtol``.
+        the model's ``method``, else ``tsit5`` or ``vern7`` by ``rtol``.
     rtol : float
         Relative tolerance, in (0, 0.1].
     atol : float, optional

@@ -296,7 +296,7 @@ def thread_scaling(
 def time_shares(
     model: str | Model = "li_lei",
     *,
-    method: str = "dop853",
+    method: str = "vern7",
     rtol: float = 1e-6,
     patients: int = 20_000,
     seed: int = 5,

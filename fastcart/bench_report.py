@@ -116,5 +116,5 @@ def report(
     scaling = bench.thread_scaling(model, **options)
     if len(scaling) > 1:
         parts += ["Engine `auto` at rtol 1e-6, endpoints only:", thread_table(scaling)]
-    parts += ["Where the time of `lanes` goes (dop853, rtol 1e-6, one thread):", share_table(shares)]
+    parts += ["Where the time of `lanes` goes (vern7, rtol 1e-6, one thread):", share_table(shares)]
     return "\n\n".join(parts)

@@ -108,7 +108,7 @@ def test_shipped_models_are_vectorised(name):
 def test_a_smooth_model_says_method_and_cost():
     text = fastcart.explain_engine(model(smooth))
     assert "1 state, 0 of them" in text
-    assert "starts every patient with dop853" in text
+    assert "starts every patient with vern7" in text
     assert "ns for each patient" in text
     assert "starts every patient with tsit5" in fastcart.explain_engine(model(smooth), rtol=1e-3)
     assert "starts every patient with stab5" in fastcart.explain_engine("b_all")

@@ -50,7 +50,7 @@ def test_known_optimum_of_an_endpoint():
     assert (best["A"], best["k"]) == (pytest.approx(3, abs=1e-3), pytest.approx(0.4, abs=1e-3))
     assert best["evaluations"] == 15 * 60
     assert best["stopped"] == "iterations"
-    assert result.endpoints["final_A"].iloc[0] == pytest.approx(exact_final_A(best["A"], best["k"]), rel=1e-4)
+    assert result.endpoints["final_A"].iloc[0] == pytest.approx(exact_final_A(best["A"], best["k"]), rel=1e-3)
 
 
 @pytest.mark.parametrize("method", ["pso", "cmaes", "de"])
@@ -385,7 +385,7 @@ def test_command(tmp_path, capsys):
     assert main(arguments) == 0
     out = capsys.readouterr().out
     assert "2 problems, 64 solves (0 failed)" in out
-    best = pd.read_csv(tmp_path / "best" / "best.csv")
+    best = pd.read_csv(tmp_path / "best" / "best.csv", float_precision="round_trip")
     assert (best["TE"] + best["TM"] <= 9 * best["C"]).all()
     expected = optimize(
         "li_lei_coarse", {"TE": (1e6, "10*C"), "TM": (10, 1e4, "log")}, for_each={"C": [1e6, 2e6]},

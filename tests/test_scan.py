@@ -456,6 +456,17 @@ def test_specs_that_make_no_sense(tmp_path, capsys, text, expected):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_plot_that_will_not_be_possible_is_refused_before_the_scan(tmp_path, capsys):
+    spec = tmp_path / "grid.toml"
+    spec.write_text(
+        'model = "li_lei"\n[sample]\nmethod = "grid"\n[sample.columns]\nC = [1e6, 2e6]\nTE = [1e6, 1e7]\n'
+    )
+    out = tmp_path / "out"
+    assert main(["scan", str(spec), "--out", str(out), "--plot", "psf"]) == 2
+    assert "The scan has no column 'psf'. Did you mean 'pfs'?" in capsys.readouterr().err
+    assert not out.exists()
+
+
 def test_axes_without_a_plot_and_no_spec(tmp_path, capsys):
     (tmp_path / "scan.toml").write_text(SPEC)
     command = ["scan", str(tmp_path / "scan.toml"), "--out", str(tmp_path / "out")]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -83,15 +82,8 @@ def run(options: argparse.Namespace) -> int:
         common["particles"] = options.particles
     model = get(options.model, **model_options(options.option))
     variables = dict(_variable(text) for text in options.vary)
-    try:
-        summary = _front(model, variables, goals, options, common) if len(goals) > 1 else ""
-        summary = summary or _optimum(model, variables, goals, options, common)
-    except KeyboardInterrupt:
-        print(
-            f"\nfastcart: interrupted; what is finished is kept in {options.out}. Go on with --resume.",
-            file=sys.stderr,
-        )
-        return 130
+    summary = _front(model, variables, goals, options, common) if len(goals) > 1 else ""
+    summary = summary or _optimum(model, variables, goals, options, common)
     if not options.quiet:
         print(summary)
     return 0

@@ -36,12 +36,14 @@ def run(options: argparse.Namespace) -> int:
     axes = None if options.axes is None else options.axes.split(",")
     if options.plot is None and axes is not None:
         raise InputError("--axes are those of a heat map; give also --plot OUTPUT.")
+    needs: list[str] = []
     if options.plot is not None:
         from fastcart.plotting import require_matplotlib
 
         require_matplotlib()
+        needs = [options.plot, *(axes or ())]
     result = scan(
-        **arguments, out=options.out, resume=options.resume, force=options.force,
+        **arguments, needs=needs, out=options.out, resume=options.resume, force=options.force,
         scheduler=options.scheduler, threads=options.threads, progress=False if options.quiet else None,
     )  # fmt: skip
     if not options.quiet:

@@ -82,6 +82,7 @@ def scan(
     *,
     doses: Any = None,
     outputs: Sequence[str] | None = None,
+    needs: Sequence[str] = (),
     keep: Sequence[str] = (),
     chunk: int | None = None,
     resume: bool = False,
@@ -112,6 +113,9 @@ def scan(
         "dose_TE"}`` gives each patient the amount in their column ``dose_TE``.
     outputs : sequence of str, optional
         Endpoints to write, beside ``patient``, ``status`` and the columns of the patients; default all.
+    needs : sequence of str
+        Columns that will be needed later, e.g. for a plot: an error now, rather than after the last chunk, if
+        the scan will not have them.
     keep : sequence of str
         Columns of a table of patients that are neither parameters nor states, but go along.
     chunk : int, optional
@@ -162,7 +166,7 @@ def scan(
     threads = check_threads(threads)
     job = ScanJob(model, options, template, source.names, outputs)
     _check_late(job, source)
-    job = _probe(job, source, threads, progress)
+    job = _probe(job, source, threads, progress, needs)
     rows = _CHUNK[chosen["engine"]] if chunk is None else count(chunk, "The number of patients per chunk")
     manifest = Manifest("scan", {
         "model": describe_model(model), "patients": source.describe(), "chunk": rows,
@@ -194,9 +198,15 @@ def _options(given: Mapping[str, Any]) -> dict[str, Any]:
     return known | dict(given)
 
 
-def _probe(job: ScanJob, source: Source, threads: int, progress: bool | None) -> ScanJob:
+def _probe(
+    job: ScanJob, source: Source, threads: int, progress: bool | None, needs: Sequence[str]
+) -> ScanJob:
     """Solve the first patient: it finds what is wrong with options, and compiles; check the outputs."""
     columns = list(job.solve(source.rows(0, 1), threads=threads, progress=progress).columns)
+    written = columns if job.outputs is None else [*job.outputs, *job.columns]
+    for name in needs:
+        if name not in written:
+            raise InputError(f"The scan has no column {name!r}." + nearest(name, written))
     if job.outputs is None:
         return job
     outputs = names(job.outputs, "The outputs")

@@ -1,1 +1,1 @@
-"""The lane engine: 64 patients per core advance together in SIMD lanes, each with its own time and step."""
+"""The lane engine: 32 patients per core advance together in SIMD lanes, each with its own time and step."""
