@@ -17,7 +17,7 @@ demo: setup
 	@$(BIN)/fastcart reproduce li-lei-2025 --out results/li-lei-2025 --force
 
 test: setup
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \

@@ -11,13 +11,18 @@ import os
 import tempfile
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import llvmlite.binding as llvm
 from numba import cfunc, njit
 from numba.extending import is_jitted
+
+try:
+    import fcntl
+except ImportError:  # not a Unix
+    fcntl = None  # type: ignore[assignment]
 
 from fastcart.solvers.fingerprint import fingerprint, python_function, referenced_names
 
@@ -166,6 +171,17 @@ def _interleaved(count: int) -> Iterator[None]:
         llvm.set_option("fastcart", f"-unroll-full-max-count={_ANY}")
 
 
+@contextmanager
+def _alone(file: Path | None) -> Iterator[None]:
+    """Compile while no other process compiles the same kernel; it then finds the machine code on disk."""
+    with ExitStack() as stack:
+        if fcntl is not None and file is not None:
+            with suppress(OSError):  # a file system without locks: both compile, which only takes time
+                lock = stack.enter_context(file.with_suffix(".lock").open("w"))
+                fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def cached(
     function: types.FunctionType, label: str, *, signature: Any = None, interleave: int = 0, **options: Any
 ) -> Any:
@@ -204,7 +220,7 @@ def cached(
     if signature is None:
         kernel = njit(cache=file is not None, **options)(copy)
     else:
-        with _interleaved(interleave):
+        with _alone(None if known else file), _interleaved(interleave):
             kernel = cfunc(signature, cache=file is not None, **options)(copy)
     _memory[key] = kernel
     return kernel
