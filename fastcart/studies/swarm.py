@@ -183,7 +183,10 @@ class Swarms:
         elif anew.any():
             self._restarts[rows[anew]] += 1
         self._begin(rows[anew], moves[anew])
-        self._move(rows[~anew], moves[~anew], mutation[~anew])
+        if not anew.any():  # the common case, without copies
+            self._move(slice(None) if len(rows) == self.space.problems else rows, moves, mutation)
+        else:
+            self._move(rows[~anew], moves[~anew], mutation[~anew])
         if self.iteration == 0 and self._start is not None:
             self._u[rows, 0] = self._start[rows]
         natural = self.space.to_natural(self._u[rows], rows)
@@ -250,8 +253,8 @@ class Swarms:
         self._own[rows] = self._own_violation[rows] = self._best[rows] = np.inf
         self._since[rows] = 0
 
-    def _move(self, rows: np.ndarray, moves: np.ndarray, mutation: np.ndarray) -> None:
-        if not rows.size:
+    def _move(self, rows: np.ndarray | slice, moves: np.ndarray, mutation: np.ndarray) -> None:
+        if not len(moves):
             return
         options = self.settings
         inertia, constriction = options.factors(self.iteration / max(1, self.iterations - 1))
@@ -261,18 +264,22 @@ class Swarms:
         step = inertia * self._velocity[rows]
         step += options.cognitive * moves[:, :, 0] * (own - u)
         step += options.social * moves[:, :, 1] * (guide - u)
-        step = np.clip(constriction * step, -options.velocity_limit, options.velocity_limit)
-        u = u + step
-        outside = (u < 0.0) | (u > 1.0)
-        u = np.clip(np.where(u < 0.0, -u, np.where(u > 1.0, 2.0 - u, u)), 0.0, 1.0)
-        self._velocity[rows] = np.where(outside, -_BOUNCE * step, step)
+        step *= constriction
+        np.clip(step, -options.velocity_limit, options.velocity_limit, out=step)
+        u += step
+        below, above = u < 0.0, u > 1.0  # reflected at the bound, and slowed
+        np.negative(u, out=u, where=below)
+        np.subtract(2.0, u, out=u, where=above)
+        np.clip(u, 0.0, 1.0, out=u)
+        np.multiply(step, -_BOUNCE, out=step, where=below | above)
+        self._velocity[rows] = step
         if options.mutate_best:
             best = best_of(self._own[rows], self._own_violation[rows])
-            k = np.arange(len(rows))
+            k = np.arange(len(moves))
             u[k, best] = mutate(own[k, best], mutation)
         self._u[rows] = u
 
-    def _leaders(self, rows: np.ndarray) -> np.ndarray:
+    def _leaders(self, rows: np.ndarray | slice) -> np.ndarray:
         """Return for each particle which one of its neighbours has the best point, shape (k, particles)."""
         value, broken = self._own[rows], self._own_violation[rows]
         particles = value.shape[1]
