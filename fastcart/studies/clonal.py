@@ -160,11 +160,11 @@ def _tables(values: Mapping[str, float], drive: np.ndarray) -> tuple[np.ndarray,
     -------
     total, net : ndarray, shape (steps, 5)
         Rate of all events, and of growth.
-    outcome : ndarray, shape (steps, 5, 7)
-        Chance of each outcome, given that it is none of those before.
+    outcome : ndarray, shape (steps, 5, 7, 2)
+        Chance of each outcome, given that it is none of those before; see `_with_rest`.
     targets : ndarray of int, shape (5, 7)
         Type that a conversion leads to.
-    daughter : ndarray, shape (5, 5)
+    daughter : ndarray, shape (5, 5, 2)
         Chance of each fate of a daughter, given that it is none of those before.
     first : ndarray, shape (steps, 4)
         Cumulative fates of first daughters.
@@ -196,13 +196,20 @@ def _tables(values: Mapping[str, float], drive: np.ndarray) -> tuple[np.ndarray,
     lo = np.array([values[f"flo_{b}"] for b in PHENOTYPES])
     hi = np.array([values[f"fhi_{b}"] for b in PHENOTYPES])
     first = np.cumsum(off[:, None] * lo + drive[:, None] * hi, axis=1)
-    return total, net, _conditional(rates), targets, _conditional(daughters), first
+    outcome, daughter = _with_rest(_conditional(rates)), _with_rest(_conditional(daughters))
+    return total, net, outcome, targets, daughter, first
 
 
 def _conditional(weights: np.ndarray) -> np.ndarray:
     """Return the chance of each alternative (last axis), given that it is none of those before."""
     left = np.flip(np.cumsum(np.flip(weights, axis=-1), axis=-1), axis=-1)
     return np.divide(weights, left, out=np.zeros_like(weights), where=left > 0).clip(0.0, 1.0)
+
+
+def _with_rest(chance: np.ndarray) -> np.ndarray:
+    """Return chances with the logarithm of what they or the rest leave, whichever is smaller, beside them."""
+    with np.errstate(divide="ignore"):
+        return np.stack([chance, np.log1p(-np.minimum(chance, 1.0 - chance))], axis=-1)
 
 
 @njit(**_INNER)
@@ -234,30 +241,34 @@ def _stirling(k):
 
 
 @njit(**_INNER)
-def _binomial(state, n, p):
-    """How many of ``n`` events of chance ``p`` happen."""
+def _binomial(state, n, chance):
+    """How many of ``n`` events happen; ``chance`` is a row of `_with_rest`."""
+    p = chance[0]
     if n <= 0 or p <= 0.0:
         return 0
     if p >= 1.0:
         return n
     if p > 0.5:
-        return n - _binomial_half(state, n, 1.0 - p)
-    return _binomial_half(state, n, p)
+        return n - _binomial_half(state, n, 1.0 - p, chance[1])
+    return _binomial_half(state, n, p, chance[1])
 
 
 @njit(**_INNER)
-def _binomial_half(state, n, p):
+def _binomial_half(state, n, p, log_rest):
     """The same for a chance of at most one half: inversion, or BTRS (Hormann 1993) where n p >= 10."""
-    ratio = p / (1.0 - p)
     if n * p < 10.0:
-        chance = np.exp(n * np.log1p(-p))
         u = _uniform(state)
+        if u <= 1.0 - n * p:  # at most the chance of none, (1 - p)^n
+            return 0
+        chance = np.exp(n * log_rest)
+        ratio = p / (1.0 - p)
         k = 0
         while u > chance and k < n:
             u -= chance
             k += 1
             chance *= ratio * (n - k + 1) / k
         return k
+    ratio = p / (1.0 - p)
     spread = np.sqrt(n * p * (1.0 - p))
     b = 1.15 + 2.53 * spread
     a = -0.0873 + 0.0248 * b + 0.01 * p
@@ -289,11 +300,13 @@ def _binomial_half(state, n, p):
 def _pick(state, chances):
     """One alternative at random; each chance is given that it is none of those before."""
     u = _uniform(state)
-    last = chances.size - 1
+    last = chances.shape[0] - 1
     for o in range(last):
-        if u < chances[o]:
-            return o
-        u = (u - chances[o]) / (1.0 - chances[o])
+        chance = chances[o, 0]
+        if chance > 0.0:
+            if u < chance:
+                return o
+            u = (u - chance) / (1.0 - chance)
     return last
 
 
@@ -317,7 +330,7 @@ def _one_by_one(state, new, i, events, outcome, targets, daughter):
 @njit(**_INNER)
 def _together(state, new, i, events, outcome, targets, daughter):
     """Let many events happen to cells of type ``i``; the law is the same."""
-    for o in range(outcome.size):
+    for o in range(outcome.shape[0]):
         happened = _binomial(state, events, outcome[o])
         events -= happened
         if o == 1:
@@ -356,7 +369,8 @@ def _chances(into, total, net, dt):
     """Chance that something happens to a cell within ``dt``, so that the mean grows exactly."""
     for i in range(_TYPES):
         growth = net[i] * dt
-        into[i] = min(1.0, total[i] * (dt if abs(growth) < 1e-12 else np.expm1(growth) / net[i]))
+        chance = min(1.0, total[i] * (dt if abs(growth) < 1e-12 else np.expm1(growth) / net[i]))
+        into[i, 0], into[i, 1] = chance, np.log1p(-min(chance, 1.0 - chance))
 
 
 def _families(
@@ -366,8 +380,8 @@ def _families(
     """Simulate families ``begin`` to ``end``."""
     state = np.zeros(1, np.uint64)
     new = np.zeros(_TYPES, np.int64)
-    part = np.zeros(_TYPES)
-    chance = np.zeros((drive.size, _TYPES))
+    part = np.zeros((_TYPES, 2))
+    chance = np.zeros((drive.size, _TYPES, 2))
     for k in range(drive.size):
         _chances(chance[k], total[k], net[k], step)
     for family in range(begin, end):
