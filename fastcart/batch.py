@@ -167,11 +167,15 @@ def solve(
         "max_steps": max_steps, "seed": seed, "doses": doses is not None,
     }  # fmt: skip
     return BatchResult(
-        endpoints=pd.concat(endpoints, ignore_index=True),
-        trajectories=pd.concat(trajectories, ignore_index=True) if trajectories else None,
+        endpoints=_one_table(endpoints),
+        trajectories=_one_table(trajectories) if trajectories else None,
         model=model,
         options=options,
     )
+
+
+def _one_table(chunks: list[pd.DataFrame]) -> pd.DataFrame:
+    return chunks[0] if len(chunks) == 1 else pd.concat(chunks, ignore_index=True)
 
 
 def as_model(model: str | Model) -> Model:

@@ -92,7 +92,7 @@ def endpoints_frame(
     censored = ok & (result.pfs >= result.t_reached) if has_burden else np.zeros(len(ok), dtype=bool)
     engines = result.engine if result.engine is not None else engine
     columns: dict[str, Any] = {
-        "patient": table.ids[start:stop],
+        "patient": table.ids[start:stop].copy(),  # not the caller's own
         "status": pd.Categorical.from_codes(result.status, NAMES),  # type: ignore[call-overload]
         "pfs": result.pfs,
         "progression": result.progression,

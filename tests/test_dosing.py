@@ -15,7 +15,6 @@ from fastcart import DosingSchedule, InputError, Model, Parameter, PublishedSche
 from fastcart.cli import main
 from fastcart.dosing import check_doses
 from fastcart.solvers.doses import JUMP, RATE, canonical
-from fastcart.solvers.lanes import engine as lanes
 
 KA, KE = 1.1, 0.3
 SOLVERS = [("lanes", "tsit5"), ("lanes", "dop853"), ("lanes", "rodas5p"), ("lsoda", None), ("scipy", None)]
@@ -298,7 +297,6 @@ def test_schedules_in_a_batch_equal_each_alone_bit_for_bit(engine, method, monke
             paths.sort_values(["patient", "t"]), other_paths.sort_values(["patient", "t"]), check_exact=True
         )
     monkeypatch.setitem(batch._CHUNK, engine, 13)
-    monkeypatch.setattr(lanes, "_PIECE", 7)
     pd.testing.assert_frame_equal(ends, _run(patients, doses, engine, method)[0], check_exact=True)
 
 

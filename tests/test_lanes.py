@@ -12,7 +12,6 @@ from problems import ALL
 
 import fastcart
 from fastcart import Model, State
-from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.lanes.evaluate import machine_code
 from fastcart.solvers.lanes.layout import LANES
 
@@ -114,7 +113,7 @@ def test_zero_doses_stay_exact_zeros():
 
 
 @pytest.mark.parametrize("method", ["tsit5", "dop853", "rodas5p"])
-def test_bitwise_independent_of_neighbours_position_and_threads(method, monkeypatch):
+def test_bitwise_independent_of_neighbours_position_and_threads(method):
     from conftest import draw_patients
 
     patients = draw_patients(3 * LANES + 5, seed=2).assign(patient=range(3 * LANES + 5))
@@ -135,7 +134,6 @@ def test_bitwise_independent_of_neighbours_position_and_threads(method, monkeypa
     ):
         pd.testing.assert_frame_equal(ends, others[0], check_exact=True)
         pd.testing.assert_frame_equal(paths, others[1], check_exact=True)
-    monkeypatch.setattr(lanes, "_PIECE", 7)
     pd.testing.assert_frame_equal(ends, run(patients)[0], check_exact=True)
     for k in (0, 31, 32, 100):
         alone, path = run(patients.iloc[[k]])

@@ -41,6 +41,7 @@ EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck
 
 _announce: Callable[[str], None] | None = None
 _memory: dict[str, Any] = {}
+_made: dict[Any, Any] = {}
 
 
 @contextmanager
@@ -169,6 +170,13 @@ def _interleaved(count: int) -> Iterator[None]:
     finally:
         llvm.set_option("fastcart", "-force-vector-interleave=0")
         llvm.set_option("fastcart", f"-unroll-full-max-count={_ANY}")
+
+
+def made_once(key: Any, make: Callable[[], Any]) -> Any:
+    """Return ``make()``, a kernel from generated text, or what it returned before for the same key."""
+    if key not in _made:
+        _made[key] = make()
+    return _made[key]
 
 
 @contextmanager

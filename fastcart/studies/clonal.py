@@ -8,6 +8,7 @@ of random numbers, made from the seed and its number.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -149,7 +150,10 @@ def families_of(
         kernel(a, b, start, drive, step, values["alpha"], values["d_N"], correlation, *tables, cells,
                recruited, control)  # fmt: skip
 
-    in_threads(run, families, check_threads(threads), control)
+    threads = check_threads(threads)
+    size = max(64, -(-families // (8 * threads)))  # a few pieces for each thread, so that none waits long
+    jobs = [partial(run, a, min(a + size, families)) for a in range(0, families, size)]
+    in_threads(jobs, threads, control)
     return cells, recruited
 
 

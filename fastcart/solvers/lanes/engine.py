@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
 from functools import cache
@@ -18,7 +18,7 @@ from fastcart.solvers.doses import DosePlan, entries_of
 from fastcart.solvers.lanes import explicit, rosenbrock
 from fastcart.solvers.lanes.driver import EMPTY
 from fastcart.solvers.lanes.evaluate import evaluation
-from fastcart.solvers.lanes.layout import LANES, aligned_rows, offsets
+from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.quantities import watching
 from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
@@ -32,8 +32,6 @@ DEFAULT_METHOD = "tsit5"
 STIFF_METHOD = "rodas5p"
 
 _TIGHT = 5e-6  # from this rtol down the method of order 7 does better than that of order 5
-_PIECE = 8192  # patients that a thread takes at once, at most and at least
-_SMALLEST = 256
 
 
 def default_method(model: Model, rtol: float) -> str:
@@ -118,9 +116,10 @@ def solve_chunk(
     watch = watching(problem, log)
     begin, end, *entries = entries_of(doses, patients)
     shared = (problem.t_end, problem.save_at, model.burden_index)
-    control = np.zeros(2, dtype=np.int64)
+    control = np.zeros(3, dtype=np.int64)
+    slopes = np.zeros((patients, n))
 
-    def run(a: int, b: int) -> None:
+    def run() -> None:
         buffers = aligned_rows(2, at.total + method.work(n))
         buffers[:, at.tolerance : at.limits] = tolerance.ravel()
         buffers[:, at.limits : at.control] = limits
@@ -128,20 +127,19 @@ def solve_chunk(
         look, items, extinct = None, None, None
         if watch is not None:
             extinct = watch.extinct
-            look, items = watch.arrays(result.best[a:b], result.when[a:b], result.times[a:b])
+            look, items = watch.arrays(result.best, result.when, result.times)
         degree = method.dense.shape[1]
         kernel(
-            step.address, callback.address, buffers[0], buffers[1], places, u0[a:b], p[a:b], shared,
-            (begin[a:b], end[a:b], *entries), log, method.blocks, method.dense,
-            method.scaled_by_step, method.extra, tolerance, limits, extinct, look, items, rows[a:b],
-            final[a:b],
-            result.saved[a:b], result.status[a:b], counts[a:b], result.t_reached[a:b], result.cured[a:b],
-            control, np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64), np.zeros((LANES, 5), np.int64),
+            step.address, callback.address, buffers[0], buffers[1], places, u0, p, shared,
+            (begin, end, *entries), log, method.blocks, method.dense, method.scaled_by_step, method.extra,
+            tolerance, limits, extinct, look, items, rows, final, result.saved, result.status, counts,
+            result.t_reached, result.cured, control, np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64),
+            np.zeros((LANES, 5), np.int64),
             *np.zeros((3, LANES), np.int64), np.zeros((n, degree)), np.zeros((2, max(n, degree))),
-            np.zeros((b - a, n)),
+            slopes, aligned_rows(1, evaluation_rows(n, p.shape[1]) * LANES)[0],
         )  # fmt: skip
 
-    in_threads(run, patients, threads, control)
+    in_threads([run] * min(threads, -(-patients // LANES)), threads, control)
     if model.burden_index >= 0:
         _burden_endpoints(result, rows, u0[:, model.burden_index], final[:, model.burden_index])
         result.nadir = to_natural(result.nadir, log[model.burden_index], 1.0)
@@ -164,26 +162,22 @@ def _burden_endpoints(result: ChunkResult, rows: np.ndarray, level: np.ndarray, 
     result.t_nadir = np.where(at_end, result.t_reached, rows[:, T_LOWEST])
 
 
-def in_threads(run: Callable[[int, int], None], patients: int, threads: int, control: np.ndarray) -> None:
-    """Run pieces of the patients in threads; an interrupt stops them within a moment.
+def in_threads(jobs: Sequence[Callable[[], None]], threads: int, control: np.ndarray) -> None:
+    """Run jobs in threads; an interrupt stops them within a moment.
 
     Parameters
     ----------
-    run : callable
-        ``run(start, stop)``, releases the interpreter's lock while it works.
-    patients, threads : int
+    jobs : sequence of callable
+        Each releases the interpreter's lock while it works.
+    threads : int
     control : ndarray of int
         A number other than zero in ``control[0]`` asks the kernels to stop.
     """
-    # a few pieces for each thread, so that none waits long for the others
-    share = -(-patients // (4 * threads))
-    size = min(_PIECE, max(_SMALLEST, -(-share // LANES) * LANES)) if threads > 1 else _PIECE
-    pieces = [(a, min(a + size, patients)) for a in range(0, patients, size)]
-    if len(pieces) == 1 and threading.current_thread() is not threading.main_thread():
-        run(*pieces[0])
+    if len(jobs) == 1 and threading.current_thread() is not threading.main_thread():
+        jobs[0]()
         return
-    with ThreadPoolExecutor(min(threads, len(pieces))) as pool:
-        futures = [pool.submit(run, *piece) for piece in pieces]
+    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:
+        futures = [pool.submit(job) for job in jobs]
         try:
             wait(futures)
         except BaseException:

@@ -15,14 +15,13 @@ from numba import carray, types
 
 import fastcart.math as vector_math
 from fastcart.model import Model
-from fastcart.solvers.compile import FAST, INNER, assembly, cached, from_source, rebuild
+from fastcart.solvers.compile import FAST, INNER, assembly, cached, from_source, made_once, rebuild
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _signature = types.void(types.CPointer(types.float64))
 _OPTIONS: dict[str, Any] = {"interleave": 2, **FAST}
-_made: dict[Any, Any] = {}  # by the content of the right-hand side, so that an edit of what it names is seen
 
 
 def _substitute(module: python_types.ModuleType) -> python_types.ModuleType:
@@ -67,9 +66,14 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = 
         ``f(buffer)``; rows of ``lanes`` values: states, time, parameters, rates, derivatives (written).
     """
     sizes = (len(model.states), len(model.parameters))
-    key = (fingerprint(model.rhs), sizes, log, infused, lanes)
-    if key in _made:
-        return _made[key]
+    # by the content of the right-hand side, so that an edit of what it names is seen
+    key = ("evaluation", fingerprint(model.rhs), sizes, log, infused, lanes)
+    return made_once(key, lambda: _evaluation(model, sizes, log, infused, lanes))
+
+
+def _evaluation(
+    model: Model, sizes: tuple[int, int], log: tuple[bool, ...], infused: bool, lanes: int
+) -> Any:
     function = from_source(
         _source(*sizes, log, infused, lanes),
         "evaluate_lanes",
@@ -82,8 +86,7 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = 
         },
     )
     label = f"{model.name} for lanes" if lanes == LANES else f"{model.name} for its dense output"
-    _made[key] = cached(function, label, signature=_signature, **_OPTIONS)
-    return _made[key]
+    return cached(function, label, signature=_signature, **_OPTIONS)
 
 
 def machine_code(model: Model) -> str:

@@ -15,7 +15,8 @@ from numba import carray, njit, types
 
 import fastcart.math as vector_math
 from fastcart.model import Model
-from fastcart.solvers.compile import FAST, INNER, cached, from_source, rebuild
+from fastcart.solvers.compile import FAST, INNER, cached, from_source, made_once, rebuild
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.evaluate import SUBSTITUTES
 from fastcart.solvers.lanes.layout import LANES
@@ -105,6 +106,21 @@ def look_function(
     groups : list of (states, is it one state, threshold)
         What may die out; see `fastcart.solvers.lanes.extinction.groups`.
     """
+    dying = tuple((tuple(members), alone, limit) for members, alone, limit in groups)
+    key = ("look", _content(model), log, names, tuple(items), dying)
+    return made_once(key, lambda: _look_function(model, log, names, items, groups))
+
+
+def _content(model: Model) -> Any:
+    """Return what the generated functions depend on, beside their other arguments."""
+    names = (model.state_names, model.parameter_names, model.observable_names)
+    return fingerprint(model.observe), *map(tuple, names)
+
+
+def _look_function(
+    model: Model, log: tuple[bool, ...], names: tuple[str, ...], items: list[Item],
+    groups: list[tuple[list[int], bool, float]],
+) -> tuple[Any, Rows]:  # fmt: skip
     n, m = len(model.states), len(model.parameters)
     rows = Rows.of(n, m, len(names) + len(groups), len(items))
     observes = any(name in model.observable_names for name in names)
@@ -187,6 +203,10 @@ def _item_lines(i: int, item: Item, rows: Rows) -> list[str]:
 
 def one_function(model: Model, log: tuple[bool, ...], names: tuple[str, ...]) -> Any:
     """Compile ``f(buffer)`` for one patient: states as integrated, time, parameters, quantities (written)."""
+    return made_once(("quantities", _content(model), log, names), lambda: _one_function(model, log, names))
+
+
+def _one_function(model: Model, log: tuple[bool, ...], names: tuple[str, ...]) -> Any:
     n, m = len(model.states), len(model.parameters)
     lines = ["def quantities(w_):", f"    w = carray(w_, ({n + 1 + m + len(names)},))", "    if True:"]
     lines += [f"        u{i} = w[{i}]" for i in range(n)] + natural_states(n, log, "u", "y")

@@ -27,7 +27,7 @@ from fastcart.solvers.lanes.extinction import extinction_place
 from fastcart.solvers.lanes.interpolate import rise
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.look import AT_ONCE, QUIET, advance, look_at_all
-from fastcart.solvers.lanes.pointer import evaluate, take_step
+from fastcart.solvers.lanes.pointer import claim, evaluate, take_step
 from fastcart.solvers.lanes.quantities import (
     begin_items,
     cut_quantities,
@@ -141,9 +141,9 @@ def look_closely(
 def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
     step, ev, B, D, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance,
     limits, extinct, look, watch, rows, final, saved, codes, counts, reached, cured, control, index, position,
-    slots, attention, fate, fresh, C, work, f0,
+    slots, attention, fate, fresh, C, work, f0, blank,
 ):  # fmt: skip
-    """Solve patients ``0 .. len(u0)``; see `fastcart.solvers.lanes.engine` for the arguments."""
+    """Solve patients of ``u0`` until none is left; see `fastcart.solvers.lanes.engine` for the arguments."""
     patients, n = u0.shape
     m = p.shape[1]
     t_end, times, burden = problem[0], problem[1], problem[2]
@@ -152,36 +152,51 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
     U = B[places[2] : places[2] + size]
     rows_used = places[4] // _L + stages * n
     last = (stages - 1) * size  # derivatives at the end of the step
-    for first in range(0, patients, _L):
-        start_block(ev, W, u0, p, first, f0, n, m)
-    following = 0
-    active = min(_L, patients)
+    # blocks of patients are claimed from a counter that all threads share, so that all end at about one time
+    following = claim(control[2:], _L)
+    limit = min(following + _L, patients)
+    filler = following
+    if following < limit:
+        start_block(ev, blank, u0, p, following, f0, n, m)
+    active = 0
     turns = 0
     queued = patients - patients  # not the literal 0, for which numba would compile what takes it once more
     refill = True
     begun = False
-    while active > 0:
+    while following < limit or active > 0:
         if refill:
             for l in range(_L):
                 if index[l] == EMPTY:
-                    if following < patients or turns == 0:
-                        # a lane without a patient carries the last, so that its numbers stay ordinary
+                    if following == limit:
+                        following = claim(control[2:], _L)
+                        limit = min(following + _L, patients)
+                        if following < limit:
+                            start_block(ev, blank, u0, p, following, f0, n, m)
+                        else:
+                            following = limit
+                    # a lane without a patient carries one of those before, so that its numbers stay ordinary
+                    j = following if following < limit else filler
+                    if following < limit or turns == 0:
                         load(
-                            l, min(following, patients - 1), W, Q, U, K, index, position, u0, p, f0, rows,
-                            saved, n, m, problem, doses, tolerance,
+                            l, j, W, Q, U, K, index, position, u0, p, f0, rows, saved, n, m, problem, doses,
+                            tolerance,
                         )  # fmt: skip
                         fresh[l] = 1
                         if look is not None:
                             for k in range(m):
-                                look[1][look[2][1] + k * _L + l] = p[min(following, patients - 1), k]
+                                look[1][look[2][1] + k * _L + l] = p[j, k]
                         if watch is not None:
-                            load_items(l, min(following, patients - 1), look, watch[2], p)
-                    if following >= patients:
+                            load_items(l, j, look, watch[2], p)
+                    if following < limit:
+                        following += 1
+                        active += 1
+                    else:
                         park(l, Q, U, index, n)
                         fresh[l] = 0
-                    following += 1
             refill = False
             begun = True
+            if active == 0:
+                break
         if look is not None and begun:
             look_at_all(look, Q, U, K, 0, n, q.H, False)
             for l in range(_L):
@@ -254,7 +269,6 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             )  # fmt: skip
             queued = 0
         # --- look after each flagged lane
-        emptied = 0
         for k in range(flagged):
             l = attention[k]
             j = index[l]
@@ -286,9 +300,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 fresh[l] = 0
                 index[l] = EMPTY
                 refill = True
-                if following + emptied >= patients:
-                    active -= 1
-                emptied += 1
+                active -= 1
             begun = begun or fresh[l] == 2
         if begun:
             # one evaluation gives all restarted lanes their first stage

@@ -24,6 +24,24 @@ def _call(typingctx, address, buffer):
     return signature, codegen
 
 
+@intrinsic
+def _fetch_add(typingctx, address, amount):
+    """Add to the 64-bit number at ``address`` in one piece, whatever other threads do; return what it was."""
+    signature = types.intp(types.intp, types.intp)
+
+    def codegen(context, builder, signature, args):
+        pointer = builder.inttoptr(args[0], ir.IntType(64).as_pointer())
+        return builder.atomic_rmw("add", pointer, args[1], "monotonic")
+
+    return signature, codegen
+
+
+@njit(**INNER)
+def claim(counter, amount):
+    """Take the next ``amount`` of what all threads share; return the first."""
+    return _fetch_add(counter.ctypes.data, amount)
+
+
 @njit(**INNER)
 def evaluate(address, buffer):
     """Evaluate the right-hand side of all lanes in their buffer."""
