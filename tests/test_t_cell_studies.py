@@ -72,6 +72,14 @@ def test_reverse_arrows_and_mixtures():
     assert robust["mean"].iloc[1] > robust["mean"].iloc[0] + 2
 
 
+def test_reverse_arrows_help_other_theories():
+    found = scans.union_map(("linear", "progressive"), factors=(0.0, 0.5), draws=60)
+    alone = scans.robustness(("linear", "progressive"), 60, clonal_draws=0)
+    assert found["mean"].iloc[0] == alone.loc[alone["preset"] == "linear", "passes"].mean()
+    assert found["mean"].iloc[2] == alone.loc[alone["preset"] == "progressive", "passes"].mean()
+    assert found["mean"].iloc[1] > found["mean"].iloc[0]
+
+
 def test_random_common_rates():
     rates = scans.draw_common_rates(500, seed=2)
     assert rates["kappa"].between(7e-6, 3e-5).all()

@@ -11,7 +11,7 @@ import pandas as pd
 from fastcart.batch import progress_bar
 from fastcart.checks import count
 from fastcart.models import get
-from fastcart.models.t_cell_presets import PRESETS, Preset, convex, scale_reverse
+from fastcart.models.t_cell_presets import PRESETS, Preset, convex, scale_reverse, union
 from fastcart.models.t_cell_presets import preset as find_preset
 from fastcart.studies.t_cell_facts import ANCESTRY, FACTS, POPULATION, fact_numbers, passes
 
@@ -20,6 +20,7 @@ WITHOUT_ANCESTRY = tuple(name for name in ALL if name not in ANCESTRY)
 WEIGHTS = tuple(np.round(np.linspace(0, 1, 11), 10).tolist())
 FACTORS = (0.0, 0.1, 0.25, 0.5, 1.0, 2.0)
 PURE = tuple(name for name in PRESETS if name != "unified_edge")
+ONE_WAY = tuple(name for name in PURE if name != "unified")  # without the reverse arrows of `unified`
 
 # common rates: name, lowest, highest, drawn in logarithm (sec. 4 of the sources: see the model's parameters)
 _RANGES = (
@@ -196,6 +197,37 @@ def reverse_robustness(
         score = passes(numbers, POPULATION)
         shares = {fact: _holds(fact, numbers).mean() for fact in POPULATION}
         rows.append({"factor": factor, "mean": score.mean(), "sd": score.std(ddof=1), **shares})
+    return pd.DataFrame(rows)
+
+
+def union_map(
+    presets: Sequence[str] = ONE_WAY, factors: Sequence[float] = FACTORS, *, draws: int = 1000, seed: int = 0,
+    threads: int | None = None,
+) -> pd.DataFrame:  # fmt: skip
+    """Add the reverse arrows of ``unified`` to other theories, at several strengths, under random rates.
+
+    Parameters
+    ----------
+    presets : sequence of str
+    factors : sequence of float
+        Strength of the added arrows; 0 is the theory itself.
+    draws : int
+        Random common rates, the same for all.
+    seed : int
+    threads : int, optional
+
+    Returns
+    -------
+    DataFrame
+        ``preset``, ``factor``, ``mean`` and ``sd`` of the facts met, of the 14 of the equations.
+    """
+    rates = draw_common_rates(draws, seed=seed)
+    rows = []
+    for name in presets:
+        for factor in factors:
+            numbers = fact_numbers(union(name, "unified", strength=factor), rates, threads=threads)
+            score = passes(numbers, POPULATION)
+            rows.append({"preset": name, "factor": factor, "mean": score.mean(), "sd": score.std(ddof=1)})
     return pd.DataFrame(rows)
 
 

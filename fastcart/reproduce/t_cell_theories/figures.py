@@ -32,6 +32,7 @@ def make(outcome: Any, threads: int) -> Iterator[tuple[str, Any]]:
     yield "courses.png", courses(courses_of)
     yield "phase.png", phase(courses_of)
     yield "firmness.png", firmness(tables)
+    yield "union_map.png", union_map(tables["union_map.csv"])
     yield "x1_products.png", products(tables["x1_products.csv"])
     yield "x2_theories.png", theories(tables["x2_theories.csv"])
     yield "x3_doses.png", doses(tables["x3_doses.csv"], tables["x3_splits.csv"])
@@ -143,6 +144,27 @@ def firmness(tables: dict[str, pd.DataFrame]) -> Any:
     random.set_xlim(0, len(POPULATION))
     for axes in (mix, reverse):
         axes.set_ylim(0, 16)
+    return figure
+
+
+def union_map(table: pd.DataFrame) -> Any:
+    """Facts by theory and strength of the reverse arrows that are added to it."""
+    figure = plotting.new_figure(5.6, 3.0)
+    axes = figure.subplots()
+    mean = table.pivot(index="preset", columns="factor", values="mean").loc[
+        list(dict.fromkeys(table["preset"]))
+    ]
+    mesh = axes.imshow(mean, cmap="viridis", aspect="auto")
+    middle = (mean.to_numpy().min() + mean.to_numpy().max()) / 2
+    for i, row in enumerate(mean.to_numpy()):
+        for j, value in enumerate(row):
+            color = plotting.BLACK if value > middle else "white"
+            axes.text(j, i, f"{value:.1f}", ha="center", va="center", fontsize=6.5, color=color)
+    axes.set_yticks(range(len(mean)), list(mean.index))
+    axes.set_xticks(range(len(mean.columns)), [f"{factor:g}" for factor in mean.columns])
+    axes.tick_params(length=0)
+    figure.colorbar(mesh, label=f"facts of {len(POPULATION)}, mean")
+    plotting.panel(axes, "", "Reverse arrows of unified added, random common rates", "factor", "")
     return figure
 
 

@@ -14,12 +14,12 @@ from fastcart.checks import count
 REPORT = "report.md"
 TABLES = (
     "facts.csv", "mixtures.csv", "reverse.csv", "robustness.csv", "equal_budget.csv", "reverse_robust.csv",
-    "variants.csv", "variant_searches.csv", "x1_products.csv", "x2_theories.csv", "x3_doses.csv",
-    "x3_splits.csv", "x4_live.csv", "x4_vaccine.csv", "x5_indices.csv", "x5_variances.csv",
+    "union_map.csv", "variants.csv", "variant_searches.csv", "x1_products.csv", "x2_theories.csv",
+    "x3_doses.csv", "x3_splits.csv", "x4_live.csv", "x4_vaccine.csv", "x5_indices.csv", "x5_variances.csv",
 )  # fmt: skip
 FIGURES = (
-    "facts.png", "courses.png", "phase.png", "firmness.png", "x1_products.png", "x2_theories.png",
-    "x3_doses.png", "x4_boosts.png", "x5_variance.png",
+    "facts.png", "courses.png", "phase.png", "firmness.png", "union_map.png", "x1_products.png",
+    "x2_theories.png", "x3_doses.png", "x4_boosts.png", "x5_variance.png",
 )  # fmt: skip
 
 
@@ -153,6 +153,9 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
         ("robustness", robustness),
         ("reverse arrows, random rates", lambda: {
             "reverse_robust.csv": scans.reverse_robustness(draws=fewer, seed=seed, **common)
+        }),
+        ("reverse arrows in other theories", lambda: {
+            "union_map.csv": scans.union_map(draws=max(2, sizes["draws"] // 20), seed=seed, **common)
         }),
         ("equal budget", lambda: {
             "equal_budget.csv": scans.equal_budget(trials=sizes["trials"], seed=seed, **common)

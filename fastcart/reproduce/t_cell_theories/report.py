@@ -109,6 +109,8 @@ def _limits(tables: dict[str, Any]) -> str:
    kinds of arrow must act in the same cells.
 6. The reverse arrows of `unified` times a factor (factor: facts): {scan}. Under random rates the mean is highest
    at the factor {best_factor:g}.
+   Added to the other theories (`union_map.csv`), mean of {len(POPULATION)} facts:
+   {_gains(tables["union_map.csv"])}.
 7. Facts that no preset meets: {nobody}. F16 fails because the drive dies with the antigen: a fault of the
    common drive and not of a theory; the variant `blasts` below makes it reachable.
 8. F14 has little power: a strictly asymmetric first division gives it too, because share and size have the same
@@ -123,7 +125,18 @@ Equal effort:
 
 {_table(budget.reset_index())}
 ![firmness](firmness.png)
+
+![reverse arrows in other theories](union_map.png)
 """
+
+
+def _gains(table: Any) -> str:
+    texts = []
+    for name, rows in table.groupby("preset", sort=False):
+        best = rows.loc[rows["mean"].idxmax()]
+        alone = rows.loc[rows["factor"] == 0.0, "mean"].iloc[0]
+        texts.append(f"`{name}` {alone:.1f} alone, {best['mean']:.1f} at the factor {best['factor']:g}")
+    return "; ".join(texts)
 
 
 def _cart(tables: dict[str, Any]) -> str:
