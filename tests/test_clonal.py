@@ -15,17 +15,17 @@ from fastcart.studies import clonal
 from fastcart.studies.clonal import family_facts, simulate_families
 
 
-def _draw(seed, n, p, out):
+def _draw(seed, n, p, log_rest, out):
     state = np.zeros(1, np.uint64)
     state[0] = seed
     for k in range(out.size):
-        out[k] = clonal._binomial(state, n, p)
+        out[k] = clonal._binomial(state, n, p, log_rest)
 
 
 @pytest.mark.parametrize(("n", "p"), [(1, 0.3), (7, 0.5), (40, 0.02), (60, 0.9), (100, 0.3), (5000, 0.01)])
 def test_binomial_numbers_have_the_binomial_law(n, p):
     drawn = np.zeros(40_000, np.int64)
-    cached(_draw, "numbers for a test", **EXACT)(np.uint64(11), n, clonal._with_rest(np.array(p)), drawn)
+    cached(_draw, "numbers for a test", **EXACT)(np.uint64(11), n, *clonal._with_rest(np.array(p)), drawn)
     low, high = stats.binom.ppf([0.001, 0.999], n, p).astype(int)
     edges = np.arange(low, high + 2)
     observed = np.histogram(np.clip(drawn, low, high), bins=edges)[0]

@@ -30,7 +30,9 @@ _TYPES = len(FATES)
 _FEW = 10  # events that are drawn one by one
 _OUTCOMES = 6  # of an event: division, homeostatic division, death, conversions to the other phenotypes
 
-_INNER: dict[str, Any] = {**EXACT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+_INNER: dict[str, Any] = {
+    **EXACT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True,
+}  # fmt: skip
 
 
 def simulate_families(
@@ -245,16 +247,15 @@ def _stirling(k):
 
 
 @njit(**_INNER)
-def _binomial(state, n, chance):
-    """How many of ``n`` events happen; ``chance`` is a row of `_with_rest`."""
-    p = chance[0]
+def _binomial(state, n, p, log_rest):
+    """How many of ``n`` events of chance ``p`` happen; see `_with_rest` for the other number."""
     if n <= 0 or p <= 0.0:
         return 0
     if p >= 1.0:
         return n
     if p > 0.5:
-        return n - _binomial_half(state, n, 1.0 - p, chance[1])
-    return _binomial_half(state, n, p, chance[1])
+        return n - _binomial_half(state, n, 1.0 - p, log_rest)
+    return _binomial_half(state, n, p, log_rest)
 
 
 @njit(**_INNER)
@@ -300,13 +301,16 @@ def _binomial_half(state, n, p, log_rest):
             return k
 
 
+# What happens to families takes whole tables and places in them: slices would be counted, one by one.
+
+
 @njit(**_INNER)
-def _pick(state, chances):
-    """One alternative at random; each chance is given that it is none of those before."""
+def _outcome(state, outcome, k, i):
+    """Outcome of one event of type ``i`` in step ``k``."""
     u = _uniform(state)
-    last = chances.shape[0] - 1
+    last = outcome.shape[2] - 1
     for o in range(last):
-        chance = chances[o, 0]
+        chance = outcome[k, i, o, 0]
         if chance > 0.0:
             if u < chance:
                 return o
@@ -315,66 +319,81 @@ def _pick(state, chances):
 
 
 @njit(**_INNER)
-def _one_by_one(state, new, i, events, outcome, targets, daughter):
+def _fate(state, daughter, i):
+    """Fate of one daughter of type ``i``."""
+    u = _uniform(state)
+    last = daughter.shape[1] - 1
+    for j in range(last):
+        chance = daughter[i, j, 0]
+        if chance > 0.0:
+            if u < chance:
+                return j
+            u = (u - chance) / (1.0 - chance)
+    return last
+
+
+@njit(**_INNER)
+def _one_by_one(state, new, k, i, events, outcome, targets, daughter):
     """Let a few events happen to cells of type ``i``."""
     for _ in range(events):
-        o = _pick(state, outcome)
+        o = _outcome(state, outcome, k, i)
         if o == 0:
             new[i] -= 1
-            new[_pick(state, daughter)] += 1
-            new[_pick(state, daughter)] += 1
+            new[_fate(state, daughter, i)] += 1
+            new[_fate(state, daughter, i)] += 1
         elif o == 1:
             new[i] += 1
         else:
             new[i] -= 1
             if o > 2:
-                new[targets[o]] += 1
+                new[targets[i, o]] += 1
 
 
 @njit(**_INNER)
-def _together(state, new, i, events, outcome, targets, daughter):
+def _together(state, new, k, i, events, outcome, targets, daughter):
     """Let many events happen to cells of type ``i``; the law is the same."""
-    for o in range(outcome.shape[0]):
-        happened = _binomial(state, events, outcome[o])
+    for o in range(outcome.shape[2]):
+        happened = _binomial(state, events, outcome[k, i, o, 0], outcome[k, i, o, 1])
         events -= happened
         if o == 1:
             new[i] += happened
             continue
         new[i] -= happened
         if o > 2:
-            new[targets[o]] += happened
+            new[targets[i, o]] += happened
         cells = 2 * happened if o == 0 else 0
         for j in range(_TYPES):
-            born = _binomial(state, cells, daughter[j])
+            born = _binomial(state, cells, daughter[i, j, 0], daughter[i, j, 1])
             new[j] += born
             cells -= born
 
 
 @njit(**_INNER)
-def _leap(state, x, new, chance, outcome, targets, daughter):
-    """Let one step pass for one family; ``x`` are its cells, ``chance`` that something happens to each."""
+def _leap(state, x, family, new, chance, c, k, outcome, targets, daughter):
+    """Let step ``k`` pass for one family of ``x``; ``chance[c]``: that something happens to a cell."""
     for i in range(_TYPES):
         new[i] = 0
     for i in range(_TYPES):
-        if x[i] == 0:
+        cells = x[family, i]
+        if cells == 0:
             continue
-        events = _binomial(state, x[i], chance[i])
-        new[i] += x[i]
+        events = _binomial(state, cells, chance[c, i, 0], chance[c, i, 1])
+        new[i] += cells
         if events <= _FEW:
-            _one_by_one(state, new, i, events, outcome[i], targets[i], daughter[i])
+            _one_by_one(state, new, k, i, events, outcome, targets, daughter)
         else:
-            _together(state, new, i, events, outcome[i], targets[i], daughter[i])
+            _together(state, new, k, i, events, outcome, targets, daughter)
     for i in range(_TYPES):
-        x[i] = new[i]
+        x[family, i] = new[i]
 
 
 @njit(**_INNER)
-def _chances(into, total, net, dt):
-    """Chance that something happens to a cell within ``dt``, so that the mean grows exactly."""
+def _chances(into, c, total, net, k, dt):
+    """Chance that something happens to a cell within ``dt`` of step ``k``, so that the mean grows exactly."""
     for i in range(_TYPES):
-        growth = net[i] * dt
-        chance = min(1.0, total[i] * (dt if abs(growth) < 1e-12 else np.expm1(growth) / net[i]))
-        into[i, 0], into[i, 1] = chance, np.log1p(-min(chance, 1.0 - chance))
+        growth = net[k, i] * dt
+        chance = min(1.0, total[k, i] * (dt if abs(growth) < 1e-12 else np.expm1(growth) / net[k, i]))
+        into[c, i, 0], into[c, i, 1] = chance, np.log1p(-min(chance, 1.0 - chance))
 
 
 def _families(
@@ -384,10 +403,10 @@ def _families(
     """Simulate families ``begin`` to ``end``."""
     state = np.zeros(1, np.uint64)
     new = np.zeros(_TYPES, np.int64)
-    part = np.zeros((_TYPES, 2))
+    part = np.zeros((1, _TYPES, 2))
     chance = np.zeros((drive.size, _TYPES, 2))
     for k in range(drive.size):
-        _chances(chance[k], total[k], net[k], step)
+        _chances(chance, k, total, net, k, step)
     for family in range(begin, end):
         if control[0] != 0:
             return
@@ -396,7 +415,6 @@ def _families(
         state[0] = _next(state)
         call = -np.log(_uniform(state))  # the first division, in units of its cumulated hazard
         death = -np.log(_uniform(state)) / d_N if d_N > 0.0 else np.inf
-        x = cells[family]
         passed = 0.0
         k = 0
         while k < drive.size and passed + alpha * drive[k] * step < call:
@@ -419,11 +437,11 @@ def _families(
             i = 0
             while i < first.shape[1] - 1 and w >= first[k, i]:
                 i += 1
-            x[i] += 1
-        _chances(part, total[k], net[k], step - into)
-        _leap(state, x, new, part, outcome[k], targets, daughter)
+            cells[family, i] += 1
+        _chances(part, 0, total, net, k, step - into)
+        _leap(state, cells, family, new, part, 0, k, outcome, targets, daughter)
         for s in range(k + 1, drive.size):
-            _leap(state, x, new, chance[s], outcome[s], targets, daughter)
+            _leap(state, cells, family, new, chance, s, s, outcome, targets, daughter)
 
 
 def family_facts(families: pd.DataFrame) -> dict[str, float]:
