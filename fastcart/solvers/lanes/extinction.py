@@ -11,7 +11,7 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.compile import INNER
-from fastcart.solvers.lanes.interpolate import rise
+from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.transform import LOG_ZERO
 
@@ -86,7 +86,7 @@ def size_inside(g, theta, U_old, C, l, n, degree, extinct, log):
     total = 0.0
     for i in range(n):
         if group[i] == g:
-            u = U_old[i * _L + l] + rise(C[i], degree, theta)
+            u = U_old[i * _L + l] + rise_of(C, i, degree, theta)
             total += u if alone[g] else natural(u, log[i])
     return total
 

@@ -20,6 +20,15 @@ def rise(c, degree, theta):
 
 
 @njit(**INNER)
+def rise_of(C, i, degree, theta):
+    """The same for state ``i`` of all polynomials ``C``; a slice of them would cost more than the value."""
+    value = 0.0
+    for k in range(degree - 1, -1, -1):
+        value = (value + C[i, k]) * theta
+    return value
+
+
+@njit(**INNER)
 def root(c, degree, start, low, high):
     """Place in [low, high] where ``start + rise`` changes sign; its ends must have opposite signs.
 

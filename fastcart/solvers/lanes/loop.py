@@ -24,7 +24,7 @@ from fastcart.solvers.lanes.driver import (
     start_block,
 )
 from fastcart.solvers.lanes.extinction import extinction_place
-from fastcart.solvers.lanes.interpolate import rise
+from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.look import AT_ONCE, QUIET, advance, look_at_all
 from fastcart.solvers.lanes.pointer import claim, evaluate, take_step
@@ -65,7 +65,7 @@ def cut_lane(l, t, end, B, places, U_old, C, s, n):
     """Put a lane back to where its step ends early."""
     B[places[1] + q.T * _L + l] = t
     for i in range(n):
-        B[places[2] + i * _L + l] = U_old[i * _L + s] + rise(C[i], C.shape[1], end)
+        B[places[2] + i * _L + l] = U_old[i * _L + s] + rise_of(C, i, C.shape[1], end)
 
 
 @njit(**INNER)

@@ -13,7 +13,7 @@ from numba import njit
 
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes.extinction import groups
-from fastcart.solvers.lanes.interpolate import rise
+from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.look import (
     BOTH,
@@ -194,7 +194,7 @@ def finish_items(l, j, look, items, best, when):
 def inside(theta, k, s, t, h, address, one, U_old, C, n, m, degree):
     """Quantity ``k`` at a place of the step of slot ``s``; ``one`` holds the patient's parameters."""
     for i in range(n):
-        one[i] = U_old[i * _L + s] + rise(C[i], degree, theta)
+        one[i] = U_old[i * _L + s] + rise_of(C, i, degree, theta)
     one[n] = t + theta * h
     evaluate(address, one)
     return one[n + 1 + m + k]

@@ -11,7 +11,7 @@ from numba import njit
 
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.interpolate import rise
+from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.pointer import evaluate
 
@@ -93,5 +93,5 @@ def save_steps(s, j, end, Q, U, U_old, C, slots, saved, n, times):
             if times[k] == Q[q.T * _L + s]:
                 saved[j, k, i] = U[i * _L + s]
             else:
-                saved[j, k, i] = U_old[i * _L + s] + rise(C[i], C.shape[1], (times[k] - t0) / h)
+                saved[j, k, i] = U_old[i * _L + s] + rise_of(C, i, C.shape[1], (times[k] - t0) / h)
     return slots[s, SAVE_TO]
