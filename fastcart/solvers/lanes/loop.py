@@ -183,8 +183,9 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                         )  # fmt: skip
                         fresh[l] = 1
                         if look is not None:
+                            V, place = look[1], look[2][1]
                             for k in range(m):
-                                look[1][look[2][1] + k * _L + l] = p[j, k]
+                                V[place + k * _L + l] = p[j, k]
                         if watch is not None:
                             load_items(l, j, look, watch[2], p)
                     if following < limit:

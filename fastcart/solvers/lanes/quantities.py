@@ -44,7 +44,7 @@ class Watch:
     rows: Rows
     # per item: which quantity, kind, is it terminal, parameter that is the threshold or -1, the threshold if
     # it is a number, time behind which an event counts, item behind whose first time it counts or -1
-    items: tuple[np.ndarray, ...]
+    items: np.ndarray
     sizes: tuple[int, int, int, int]  # states, parameters, quantities, groups
     extinct: tuple[np.ndarray, ...] | None
 
@@ -57,7 +57,7 @@ class Watch:
              r.level, r.best, r.when, r.need]
         )  # fmt: skip
         look = (self.all_lanes.address, np.zeros(r.total), at, quantities + groups)
-        if not len(self.items[0]):
+        if not len(self.items):
             return look, None
         one = np.zeros(n + 1 + m + quantities)
         ends = np.zeros((4, quantities, _L))
@@ -87,14 +87,14 @@ def watching(problem: Problem, log: np.ndarray) -> Watch | None:
     ]  # fmt: skip
     items = [Item(names.index(name), kind, end) for name, kind, end in zip(of, kinds, terminal, strict=True)]
     function, rows = look_function(model, marks, names, items, dying)
-    arrays = (
-        np.array([item.quantity for item in items], np.int64), np.array(kinds, np.int64),
-        np.array(terminal, np.bool_),
-        np.array([model.parameter_names.index(v) if isinstance(v, str) else -1 for v in levels], np.int64),
-        np.array([np.nan if isinstance(v, str) else v for v in levels], np.float64),
-        np.array([-1.0 if isinstance(v, str) else v for v in after], np.float64),
-        np.array([order[v] if isinstance(v, str) else -1 for v in after], np.int64),
-    )  # fmt: skip
+    # one array for all that the loop needs to know of the items: taking arrays out of a tuple takes time
+    arrays = np.array(
+        [[item.quantity for item in items], kinds, terminal,
+         [model.parameter_names.index(v) if isinstance(v, str) else -1 for v in levels],
+         [np.nan if isinstance(v, str) else v for v in levels],
+         [-1.0 if isinstance(v, str) else v for v in after],
+         [order[v] if isinstance(v, str) else -1 for v in after]], dtype=np.float64,
+    ).reshape(7, len(items)).T.copy()  # fmt: skip
     one = one_function(model, marks, names) if items else None
     sizes = (len(model.states), len(model.parameters), len(names), len(dying))
     return Watch(function, one, rows, arrays, sizes, extinct)
@@ -111,8 +111,8 @@ def crosses(kind, before, after, level):
 @njit(**INNER)
 def threshold(items, i, p, j):
     """The threshold of item ``i`` for patient ``j``: a number, or one of the parameters."""
-    index = items[3][i]
-    return p[j, index] if index >= 0 else items[4][i]
+    index = int(items[i, 3])
+    return p[j, index] if index >= 0 else items[i, 4]
 
 
 @njit(**INNER)
@@ -126,8 +126,8 @@ def keep(best, when, j, i, value, t):
 @njit(**INNER)
 def happened(items, when, times, j, i, t):
     """Record an event, unless it only counts later."""
-    behind = items[6][i]
-    if t >= items[5][i] and (behind < 0 or t > when[j, behind]):
+    behind = int(items[i, 6])
+    if t >= items[i, 5] and (behind < 0 or t > when[j, behind]):
         when[j, i] = min(when[j, i], t)
         times[j, i] += 1
 
@@ -136,16 +136,15 @@ def happened(items, when, times, j, i, t):
 def load_items(l, j, look, items, p):
     """Set the thresholds of the patient that comes into a lane."""
     V, at = look[1], look[2]
-    for i in range(items[0].size):
+    for i in range(items.shape[0]):
         V[at[9] + i * _L + l] = threshold(items, i, p, j)
         V[at[10] + i * _L + l] = -np.inf
         V[at[11] + i * _L + l] = np.inf
 
 
 @njit(**INNER)
-def keep_in_lane(l, i, t, value, look):
+def keep_in_lane(l, i, t, value, V, at):
     """Record the value at the end of a step, or at a start, that may be a peak."""
-    V, at = look[1], look[2]
     if value > V[at[10] + i * _L + l]:
         V[at[10] + i * _L + l] = value
         V[at[11] + i * _L + l] = t
@@ -155,21 +154,22 @@ def keep_in_lane(l, i, t, value, look):
 def begin_items(l, j, fresh, t, look, items, p, when, times):
     """Record what holds at the start of a patient (``fresh`` is 1), or behind a jump (2)."""
     V, at = look[1], look[2]
-    for i in range(items[0].size):
-        k = items[0][i]
+    for i in range(items.shape[0]):
+        k = int(items[i, 0])
         value = V[at[6] + k * _L + l]
-        if items[1][i] == PEAK:
-            keep_in_lane(l, i, t, value, look)
-        elif fresh == 2 and crosses(items[1][i], V[at[5] + k * _L + l], value, threshold(items, i, p, j)):
+        if items[i, 1] == PEAK:
+            keep_in_lane(l, i, t, value, V, at)
+        elif fresh == 2 and crosses(items[i, 1], V[at[5] + k * _L + l], value, threshold(items, i, p, j)):
             happened(items, when, times, j, i, t)
 
 
 @njit(**INNER)
 def step_end(l, t, look, items):
     """Record the end of a step as a candidate for peaks."""
-    for i in range(items[0].size):
-        if items[1][i] == PEAK:
-            keep_in_lane(l, i, t, look[1][look[2][6] + items[0][i] * _L + l], look)
+    V, at = look[1], look[2]
+    for i in range(items.shape[0]):
+        if items[i, 1] == PEAK:
+            keep_in_lane(l, i, t, V[at[6] + int(items[i, 0]) * _L + l], V, at)
 
 
 @njit(**INNER)
@@ -185,8 +185,8 @@ def enqueue_quantities(l, s, look, G):
 def finish_items(l, j, look, items, best, when):
     """Take over the peaks at the ends of steps when a patient is done."""
     V, at = look[1], look[2]
-    for i in range(items[0].size):
-        if items[1][i] == PEAK:
+    for i in range(items.shape[0]):
+        if items[i, 1] == PEAK:
             keep(best, when, j, i, V[at[10] + i * _L + l], V[at[11] + i * _L + l])
 
 
@@ -245,7 +245,7 @@ def seek(low, high, of_slope, level, k, s, t, h, address, one, U_old, C, n, m, d
 @njit(**INNER)
 def crossings(i, s, j, end, t, h, items, G, p, address, one, U_old, C, n, m, degree):
     """Return the places of the crossings of an event up to ``theta = end``, at most two; 2.0 for none."""
-    k, kind, level = items[0][i], items[1][i], threshold(items, i, p, j)
+    k, kind, level = int(items[i, 0]), items[i, 1], threshold(items, i, p, j)
     turn = 2.0
     if G[SLOPE_OLD, k, s] * G[SLOPE_NEW, k, s] < 0.0:
         turn = seek(0.0, 1.0, True, 0.0, k, s, t, h, address, one, U_old, C, n, m, degree)
@@ -272,10 +272,10 @@ def crossings(i, s, j, end, t, h, items, G, p, address, one, U_old, C, n, m, deg
 def first_terminal(s, j, t, h, items, G, p, address, one, U_old, C, n, m, degree):
     """Return the place of the first terminal event in the step, and its item; 2.0, -1 for none."""
     first, which = 2.0, -1
-    for i in range(items[0].size):
-        if items[2][i]:
+    for i in range(items.shape[0]):
+        if items[i, 2] != 0.0:
             for place in crossings(i, s, j, 1.0, t, h, items, G, p, address, one, U_old, C, n, m, degree):
-                if place < first and t + place * h >= items[5][i]:
+                if place < first and t + place * h >= items[i, 5]:
                     first, which = place, i
     return first, which
 
@@ -283,9 +283,9 @@ def first_terminal(s, j, t, h, items, G, p, address, one, U_old, C, n, m, degree
 @njit(**INNER)
 def look_inside(s, j, end, t, h, items, G, p, best, when, times, address, one, U_old, C, n, m, degree):
     """Record peaks and crossings of all items that do not end the integration, up to ``theta = end``."""
-    for i in range(items[0].size):
-        k = items[0][i]
-        if items[1][i] == PEAK:
+    for i in range(items.shape[0]):
+        k = int(items[i, 0])
+        if items[i, 1] == PEAK:
             turn = 2.0
             if G[SLOPE_OLD, k, s] > 0.0 and G[SLOPE_NEW, k, s] < 0.0:
                 turn = seek(0.0, 1.0, True, 0.0, k, s, t, h, address, one, U_old, C, n, m, degree)
@@ -293,7 +293,7 @@ def look_inside(s, j, end, t, h, items, G, p, best, when, times, address, one, U
                 if place < 1.0 and place <= end:
                     value = inside(place, k, s, t, h, address, one, U_old, C, n, m, degree)
                     keep(best, when, j, i, value, t + place * h)
-        elif not items[2][i]:
+        elif items[i, 2] == 0.0:
             for place in crossings(i, s, j, end, t, h, items, G, p, address, one, U_old, C, n, m, degree):
                 if place <= 1.0:
                     happened(items, when, times, j, i, t + place * h)
