@@ -1,8 +1,9 @@
 """Solves per second of a particle swarm against the bare batch of the same patients.
 
 The work of Figure 7 of Li & Lei 2025 in small: model li_lei, the published box of doses for 100 tumor
-burdens, 100 particles, 20 iterations. The two are timed in turn, so that a busy machine slows both. Run with
-``make bench``.
+burdens, 100 particles, 20 iterations. The two are timed in turn, so that a busy machine slows both; the
+overhead is the median of the ratios of neighbours, as the clock of a machine may have more than one state.
+Run with ``make bench``.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from fastcart.studies import evaluate
 
 BURDENS, PARTICLES, ITERATIONS = 100, 100, 20
 SOLVES = BURDENS * PARTICLES * ITERATIONS
+ROUNDS = 15
 BOX = {
     "T4": ("5e-3*C", "7.5e-3*C"), "TP": ("4*C", "6*C"), "TE": ("4*C", "6*C"), "TM": ("5e-5*C", "7.5e-4*C"),
     "Tr": (10, 2000),
@@ -57,13 +59,13 @@ def test_swarm(benchmark, patients):
         fastcart.solve("li_lei", patients, progress=False)
         bare.append(time.perf_counter() - began)
 
-    result = benchmark.pedantic(swarm, setup=setup, rounds=4, iterations=1)
+    result = benchmark.pedantic(swarm, setup=setup, rounds=ROUNDS, iterations=1)
     assert result.best["evaluations"].sum() == SOLVES
     if benchmark.stats is not None:  # None where benchmarks are disabled
-        best, alone = benchmark.stats.stats.min, min(bare)
+        times = np.array(benchmark.stats.stats.data)
+        overhead = np.median(times / bare) - 1
+        rate, bare_rate = SOLVES / np.median(times), SOLVES / np.median(bare)
         benchmark.extra_info.update(
-            solves=SOLVES, solves_per_second=SOLVES / best, bare_per_second=SOLVES / alone,
-            overhead=best / alone - 1,
+            solves=SOLVES, solves_per_second=rate, bare_per_second=bare_rate, overhead=overhead
         )  # fmt: skip
-        print(f"\nswarm {SOLVES / best:,.0f}, bare batch {SOLVES / alone:,.0f} solves per second, "
-              f"overhead {best / alone - 1:.1%}")  # fmt: skip
+        print(f"\nswarm {rate:,.0f}, bare batch {bare_rate:,.0f} solves per second, overhead {overhead:.1%}")

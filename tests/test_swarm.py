@@ -182,6 +182,16 @@ def test_debs_rules():
     assert is_better(1.0, 0.1, 1.0, 0.1, or_equal=True)
 
 
+@given(st.integers(0, 2**32 - 1))
+def test_best_is_the_first_in_the_order_of_ranks(seed):
+    rng = np.random.default_rng(seed)
+    value, broken = rng.integers(0, 4, (2, 5, 7)).astype(float)
+    value[rng.random(value.shape) < 0.4] = rng.choice([np.inf, -np.inf])
+    broken[rng.random(broken.shape) < 0.3] = np.inf
+    best = best_of(value, broken)
+    assert (rank(value, broken)[np.arange(5), best] == 0).all()
+
+
 def test_nonlinear_constraint():
     # the nearest point of a disc to a point outside of it
     def broken(x):

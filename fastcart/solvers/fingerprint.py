@@ -49,11 +49,14 @@ def python_function(item: Any) -> types.FunctionType | None:
 
 
 # constants that their representation tells apart
-_PLAIN = bool | int | float | complex | str | bytes | None | range | np.dtype | numba.types.Type
+_PLAIN = (bool, int, float, complex, str, bytes, type(None), range, np.dtype, numba.types.Type)
 
 
 def _feed(item: Any, digest: Any, seen: dict[int, int]) -> None:
     """Feed one item; ``seen`` numbers the functions met so far, so that recursion ends."""
+    if isinstance(item, _PLAIN):
+        digest.update(f"{type(item).__name__} {item!r}".encode())
+        return
     function = python_function(item)
     if function is not None:
         _feed_function(function, digest, seen)
@@ -77,11 +80,9 @@ def _feed(item: Any, digest: Any, seen: dict[int, int]) -> None:
 
 
 def _described(item: Any) -> bytes:
-    """Return what tells an item without parts from others of its kind."""
+    """Return what tells an object without parts from others of its kind."""
     if isinstance(item, np.ndarray | np.generic):
         return f"{type(item).__name__} {item.shape} {item.dtype!r}".encode() + item.tobytes()
-    if isinstance(item, _PLAIN):
-        return f"{type(item).__name__} {item!r}".encode()
     if isinstance(item, set | frozenset):
         return repr(sorted(map(repr, item))).encode()
     if isinstance(item, types.ModuleType):

@@ -76,7 +76,7 @@ def cma_es(search: Search, evaluate: Evaluate) -> Progress:
     optimizers = [
         cmaes.CMA(
             first[k, 0], _SIGMA, bounds=box, population_size=size,
-            seed=int(generator(search.seed, k, 0).integers(2**31)),
+            seed=int(generator(search.seed, k).integers(2**31)),
         )
         for k in range(space.problems)
     ]  # fmt: skip
@@ -115,7 +115,7 @@ def _evolve(search: Search, evaluate: Evaluate, progress: Progress, k: int) -> N
     space, size = search.space, max(5, search.settings.particles)
     n = space.dimensions
     row = np.array([k])
-    rng = generator(search.seed, k, 0)
+    rng = generator(search.seed, k)
     strata = np.argsort(rng.random((size, n)), axis=0)
     first = (strata + rng.random((size, n))) / size
     if search.start is not None:

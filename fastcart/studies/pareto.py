@@ -186,7 +186,7 @@ def _algorithm(setting: Setting, problem: Any, size: int, iterations: int, seed:
     from pymoo.algorithms.moo.nsga2 import NSGA2
 
     space = setting.space
-    rng = generator(seed, k, 0)
+    rng = generator(seed, k)
     strata = np.argsort(rng.random((size, space.dimensions)), axis=0)
     first = (strata + rng.random(strata.shape)) / size
     if setting.start is not None:

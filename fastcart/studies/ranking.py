@@ -22,7 +22,10 @@ def is_better(value: Any, broken: Any, than: Any, than_broken: Any, *, or_equal:
 
 def best_of(value: np.ndarray, broken: np.ndarray) -> np.ndarray:
     """Return the place of the best point of each row by Deb's rules; of equal ones the first."""
-    return np.lexsort((value, broken), axis=1)[:, 0]
+    least = broken == broken.min(axis=1, keepdims=True)
+    lowest = np.where(least, value, np.inf)
+    # where all of these are infinite, the first of them
+    return np.where(lowest.min(axis=1) == np.inf, least.argmax(axis=1), lowest.argmin(axis=1))
 
 
 def rank(value: np.ndarray, broken: np.ndarray) -> np.ndarray:

@@ -2,7 +2,8 @@
 
 All swarms move together as arrays of shape (swarms, particles, dimensions), so that the points of all of them
 can be evaluated as one batch. Each swarm draws from a stream of random numbers of its own, which follows from
-the seed, the number of the swarm and the iteration alone: a swarm does the same whatever the others do.
+the seed and the number of the swarm alone, and draws as many in every iteration: a swarm does the same
+whatever the others do.
 
 References
 ----------
@@ -17,12 +18,14 @@ as in K. Deb, M. Goyal, Comput. Sci. Inform. 26, 30 (1996).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
 
 from fastcart.checks import count, is_whole, number, shown
 from fastcart.errors import InputError, nearest
+from fastcart.solvers.compile import EXACT, cached
 from fastcart.studies.progress import Progress, StopRule
 from fastcart.studies.ranking import best_of, is_better, ordered, rank
 from fastcart.studies.space import Space
@@ -164,6 +167,7 @@ class Swarms:
         self._since = np.zeros(space.problems, dtype=int)  # iterations since a better point or a restart
         self._best = np.full((space.problems, 2), np.inf)  # violation and objective since the restart
         self._asked: tuple[np.ndarray, np.ndarray] | None = None
+        self._streams = [generator(self.seed, row) for row in range(space.problems)]
 
     @property
     def active(self) -> np.ndarray:
@@ -183,19 +187,16 @@ class Swarms:
         elif anew.any():
             self._restarts[rows[anew]] += 1
         self._begin(rows[anew], moves[anew])
-        if not anew.any():  # the common case, without copies
-            self._move(slice(None) if len(rows) == self.space.problems else rows, moves, mutation)
-        else:
-            self._move(rows[~anew], moves[~anew], mutation[~anew])
+        self._move(rows[~anew], moves[~anew], mutation[~anew])
         if self.iteration == 0 and self._start is not None:
             self._u[rows, 0] = self._start[rows]
         natural = self.space.to_natural(self._u[rows], rows)
-        # first points are spread between the interior point and the constraint, evenly in volume
-        spread = np.where(anew[:, None], spread ** (1.0 / self.space.dimensions), 1.0)
-        if self._start is not None:
-            spread[:, 0] = 1.0
-        natural = self.space.repair(natural, rows, spread)
         if self.space.constrained:
+            # first points are spread between the interior point and the constraint, evenly in volume
+            spread = np.where(anew[:, None], spread ** (1.0 / self.space.dimensions), 1.0)
+            if self._start is not None:
+                spread[:, 0] = 1.0
+            natural = self.space.repair(natural, rows, spread)
             self._u[rows] = self.space.to_unit(natural, rows)
         self._asked = rows, natural
         return rows, natural
@@ -239,7 +240,7 @@ class Swarms:
         sizes = np.cumsum([particles * 3 * dimensions, particles, 2 * dimensions + 1])
         drawn = np.empty((len(rows), sizes[-1]))
         for place, row in enumerate(rows):
-            generator(self.seed, int(row), self.iteration).random(out=drawn[place])
+            self._streams[row].random(out=drawn[place])
         moves, spread, mutation = np.split(drawn, sizes[:-1], axis=1)
         return moves.reshape(len(rows), particles, 3, dimensions), spread, mutation
 
@@ -253,33 +254,21 @@ class Swarms:
         self._own[rows] = self._own_violation[rows] = self._best[rows] = np.inf
         self._since[rows] = 0
 
-    def _move(self, rows: np.ndarray | slice, moves: np.ndarray, mutation: np.ndarray) -> None:
-        if not len(moves):
+    def _move(self, rows: np.ndarray, moves: np.ndarray, mutation: np.ndarray) -> None:
+        if not rows.size:
             return
         options = self.settings
-        inertia, constriction = options.factors(self.iteration / max(1, self.iterations - 1))
-        u, own = self._u[rows], self._own_u[rows]
-        leaders = self._leaders(rows)
-        guide = np.take_along_axis(own, leaders[..., None], axis=1)
-        step = inertia * self._velocity[rows]
-        step += options.cognitive * moves[:, :, 0] * (own - u)
-        step += options.social * moves[:, :, 1] * (guide - u)
-        step *= constriction
-        np.clip(step, -options.velocity_limit, options.velocity_limit, out=step)
-        u += step
-        below, above = u < 0.0, u > 1.0  # reflected at the bound, and slowed
-        np.negative(u, out=u, where=below)
-        np.subtract(2.0, u, out=u, where=above)
-        np.clip(u, 0.0, 1.0, out=u)
-        np.multiply(step, -_BOUNCE, out=step, where=below | above)
-        self._velocity[rows] = step
+        factors = options.factors(self.iteration / max(1, self.iterations - 1))
+        pulls = (options.cognitive, options.social)
+        _step()(
+            rows, self._u, self._velocity, self._own_u, self._leaders(rows), moves, factors, pulls,
+            options.velocity_limit,
+        )  # fmt: skip
         if options.mutate_best:
             best = best_of(self._own[rows], self._own_violation[rows])
-            k = np.arange(len(moves))
-            u[k, best] = mutate(own[k, best], mutation)
-        self._u[rows] = u
+            self._u[rows, best] = mutate(self._own_u[rows, best], mutation)
 
-    def _leaders(self, rows: np.ndarray | slice) -> np.ndarray:
+    def _leaders(self, rows: np.ndarray) -> np.ndarray:
         """Return for each particle which one of its neighbours has the best point, shape (k, particles)."""
         value, broken = self._own[rows], self._own_violation[rows]
         particles = value.shape[1]
@@ -310,9 +299,9 @@ def mutate(point: np.ndarray, draws: np.ndarray) -> np.ndarray:
     return np.clip(point + np.where(chosen, step, 0.0), 0.0, 1.0)
 
 
-def generator(seed: int, row: int, iteration: int) -> np.random.Generator:
-    """Return the stream of random numbers of one problem in one iteration."""
-    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(row, iteration))))
+def generator(seed: int, row: int) -> np.random.Generator:
+    """Return the stream of random numbers of one problem."""
+    return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(row, 0))))
 
 
 def check_seed(seed: Any) -> int:
@@ -320,3 +309,30 @@ def check_seed(seed: Any) -> int:
     if not is_whole(seed) or seed < 0:
         raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
     return int(seed)
+
+
+@cache
+def _step() -> Any:
+    return cached(_step_particles, "the moves of particles", **EXACT)  # type: ignore[arg-type]
+
+
+def _step_particles(rows, u, velocity, own, leaders, moves, factors, pulls, limit):
+    """Move the particles of some swarms in place; those that leave the box are reflected, and slowed."""
+    inertia, constriction = factors
+    cognitive, social = pulls
+    for k in range(rows.size):
+        row = rows[k]
+        for i in range(u.shape[1]):
+            leader = leaders[k, i]
+            for j in range(u.shape[2]):
+                at = u[row, i, j]
+                step = inertia * velocity[row, i, j]
+                step += cognitive * moves[k, i, 0, j] * (own[row, i, j] - at)
+                step += social * moves[k, i, 1, j] * (own[row, leader, j] - at)
+                step = min(max(step * constriction, -limit), limit)
+                at += step
+                if at < 0.0 or at > 1.0:
+                    at = -at if at < 0.0 else 2.0 - at
+                    step *= -_BOUNCE
+                u[row, i, j] = min(max(at, 0.0), 1.0)
+                velocity[row, i, j] = step
