@@ -7,7 +7,7 @@ afterwards; see `fastcart.trial.outcomes`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -40,7 +40,7 @@ _EVENTS = (
     _BLASTS,
     Event("negative", of="negative", threshold=0.5, direction="up"),
     *(Event(f"grade{g}", of="C", threshold=level, direction="up") for g, level in enumerate(GRADES, 1)),
-    Event("B_recovery", of="B", threshold="B_recovered", direction="up"),
+    Event("B_recovery", of="B", threshold="B_recovered", direction="up", after=B_FROM),
     Event("toxic", of="Ht", threshold="U1", direction="up"),
     Event("leukemia", of="Hl", threshold="U2", direction="up"),
 )
@@ -114,17 +114,17 @@ def course(
     now = _inputs(table, model)
     walk = _Course.start(table, horizon)
     options: dict[str, Any] = {"rtol": rtol, "threads": threads, "extinction": EXTINCTION, "progress": False}
-    # B cells are looked at from day 45 on: a segment of its own
-    bounds = sorted({0.0, horizon, *(day for day, _ in stops), *([B_FROM] if horizon > B_FROM else [])})
+    bounds = sorted({0.0, horizon, *(day for day, _ in stops)})
     for k, begin in enumerate(bounds[:-1]):
         end = bounds[k + 1]
         for _, change in (stop for stop in stops if stop[0] == begin):
             changed = change(now[model.state_names].copy(), table)
             now[model.state_names] = changed[model.state_names]
-        days = [day for day in marks(horizon) if begin < day <= end]
+        days = sorted(day for day in {*marks(horizon), B_FROM} if begin < day <= end)
         result = solve(
             model, now, doses=_between(doses, begin, end, last=end == horizon), t_end=end - begin,
-            save_at=[day - begin for day in days], peaks=("C", "T"), auc=("C",), events=_EVENTS, **options,
+            save_at=[day - begin for day in days], peaks=("C", "T"), auc=("C",),
+            events=[_counted_from(event, begin) for event in _EVENTS], **options,
         )  # fmt: skip
         ends = result.endpoints
         walk.follow(now, ends, begin)
@@ -134,7 +134,7 @@ def course(
             found = _relapse_after_remission(model, now[unclear], theirs, end - begin, options)
             walk.values["t_relapse"][unclear] = begin + found
         if days:
-            walk.keep(result.trajectories, days)
+            walk.keep(result.trajectories, days, now["B_recovered"].to_numpy())
         # a failed patient goes on from where the segment began, and stays failed
         ok = (ends["status"] == "ok").to_numpy()
         for name in model.state_names:
@@ -146,6 +146,11 @@ def course(
 def marks(horizon: float) -> list[float]:
     """Return the days on which the cumulative hazards are kept."""
     return [day for day in MARKS if day < horizon] + [horizon]
+
+
+def _counted_from(event: Event, begin: float) -> Event:
+    """Return an event with its time ``after`` counted from the beginning of a segment."""
+    return replace(event, after=max(0.0, float(event.after) - begin)) if event.after else event
 
 
 def _stops(interventions: Iterable[Intervention], horizon: float) -> list[Intervention]:
@@ -234,11 +239,10 @@ class _Course:
         if begin == 0.0:
             v["S0"] = S
         for name, (event, quantity, level) in _FIRST.items():
-            if event == "B_recovery" and begin < B_FROM:
-                continue
             value = at_start[quantity] if quantity in at_start else now[quantity].to_numpy()
             limit = now[level].to_numpy() if isinstance(level, str) else level
             beyond = (value < limit) if event == "remission" else (value > limit)
+            beyond &= event != "B_recovery" or begin >= B_FROM
             time = np.where(beyond, begin, begin + ends[f"event_{event}"].to_numpy())
             v[name] = np.fmin(v[name], time)
         for name in ("C", "T"):
@@ -260,14 +264,19 @@ class _Course:
         v["t_relapse"] = np.where(after, first, v["t_relapse"])
         return in_CR & (first <= t_CR) & (t_CR > begin) & (often > 1)
 
-    def keep(self, path: pd.DataFrame | None, days: list[float]) -> None:
-        """Keep the cumulative hazards and the leukemia of day 28."""
+    def keep(self, path: pd.DataFrame | None, days: list[float], B_recovered: np.ndarray) -> None:
+        """Keep what is asked for on fixed days: hazards, the leukemia of day 28, whether B cells are back."""
         assert path is not None
         for name in ("Ht", "Hl"):
             columns = path[name].to_numpy().reshape(-1, len(days)).T
-            self.values |= {f"{name}_{day:g}": column for day, column in zip(days, columns, strict=True)}
+            kept = [pair for pair in zip(days, columns, strict=True) if pair[0] in marks(self.horizon)]
+            self.values |= {f"{name}_{day:g}": column for day, column in kept}
         if 28.0 in days:
             self.values["S28"] = path["S"].to_numpy().reshape(-1, len(days))[:, days.index(28.0)]
+        if B_FROM in days:
+            B = path["B"].to_numpy().reshape(-1, len(days))[:, days.index(B_FROM)]
+            t = self.values["t_B_recovery"]
+            self.values["t_B_recovery"] = np.where(B > B_recovered, np.fmin(t, B_FROM), t)
 
     def frame(self, now: pd.DataFrame) -> pd.DataFrame:
         """Return the table of `course`; ``now`` are the states at the horizon."""

@@ -21,6 +21,7 @@ from fastcart.solvers.lanes.evaluate import evaluation
 from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.quantities import watching
+from fastcart.solvers.lanes.queue import MAX_DEGREE
 from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
@@ -48,7 +49,8 @@ class Method:
     step: Callable[[int, int], Any]
     blocks: int  # blocks of states among the stages, extra ones left out
     exponents: np.ndarray
-    dense: np.ndarray
+    dense: np.ndarray  # with columns of zeros up to `MAX_DEGREE`
+    degree: int
     scaled_by_step: bool
     extra: tuple[np.ndarray, np.ndarray]
     calls_per_step: Callable[[int], int]
@@ -71,14 +73,19 @@ def get_method(name: str) -> Method:
         if table.extra_c is not None and table.extra_A is not None:
             extra = (table.extra_c.copy(), table.extra_A.copy())
         return Method(
-            cache(lambda n, m: explicit.step_function(table, n, m)), stages, exponents, table.dense.copy(),
-            True, extra, lambda n: stages - 1, lambda n: 0,
+            cache(lambda n, m: explicit.step_function(table, n, m)), stages, exponents,
+            _widened(table.dense), table.dense.shape[1], True, extra, lambda n: stages - 1, lambda n: 0,
         )  # fmt: skip
     stiff = tableau
     return Method(
         cache(lambda n, m: rosenbrock.step_function(stiff, n, m)), rosenbrock.stage_rows(stiff), exponents,
-        rosenbrock.dense_weights(stiff), False, none, lambda n: len(stiff.c) + n + 2, rosenbrock.work_size,
+        _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
+        lambda n: len(stiff.c) + n + 2, rosenbrock.work_size,
     )  # fmt: skip
+
+
+def _widened(dense: np.ndarray) -> np.ndarray:
+    return np.hstack([dense, np.zeros((len(dense), MAX_DEGREE - dense.shape[1]))])
 
 
 @cache
@@ -128,14 +135,14 @@ def solve_chunk(
         if watch is not None:
             extinct = watch.extinct
             look, items = watch.arrays(result.best, result.when, result.times)
-        degree = method.dense.shape[1]
         kernel(
             step.address, callback.address, buffers[0], buffers[1], places, u0, p, shared,
-            (begin, end, *entries), log, method.blocks, method.dense, method.scaled_by_step, method.extra,
-            tolerance, limits, extinct, look, items, rows, final, result.saved, result.status, counts,
+            (begin, end, *entries), log, method.blocks, method.dense, method.degree, method.scaled_by_step,
+            method.extra, tolerance, limits, extinct, look, items, rows, final, result.saved, result.status, counts,
             result.t_reached, result.cured, control, np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64),
             np.zeros((LANES, 5), np.int64),
-            *np.zeros((3, LANES), np.int64), np.zeros((n, degree)), np.zeros((2, max(n, degree))),
+            *np.zeros((3, LANES), np.int64), np.zeros((n, MAX_DEGREE)),
+            np.zeros((2, max(n, MAX_DEGREE))),
             slopes, aligned_rows(1, evaluation_rows(n, p.shape[1]) * LANES)[0],
         )  # fmt: skip
 

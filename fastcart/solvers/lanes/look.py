@@ -228,18 +228,22 @@ def look_at_all(look, Q, U, K, derivatives, n, step_row, a_step):
     Without ``a_step`` only the quantities and slopes are computed. Returns how much attention is needed.
     """
     V, at = look[1], look[2]
-    for i in range(n):
-        for l in range(_L):
-            V[i * _L + l] = U[i * _L + l]
-            V[at[2] + i * _L + l] = K[derivatives + i * _L + l]
+    # places as numbers, and one loop for each row, so that these become copies
+    time, slopes, step, accepted, need = at[0], at[2], at[3], at[4], at[12]
+    for k in range(n * _L):
+        V[k] = U[k]
+    for k in range(n * _L):
+        V[slopes + k] = K[derivatives + k]
     for l in range(_L):
-        V[at[0] + l] = Q[q.T * _L + l]
-        V[at[3] + l] = Q[step_row * _L + l]
-        V[at[4] + l] = Q[q.ACCEPTED * _L + l] if a_step else q.FRESH
+        V[time + l] = Q[q.T * _L + l]
+    for l in range(_L):
+        V[step + l] = Q[step_row * _L + l]
+    for l in range(_L):
+        V[accepted + l] = Q[q.ACCEPTED * _L + l] if a_step else q.FRESH
     evaluate(look[0], V)
     total = 0.0
     for l in range(_L):
-        total += V[at[12] + l]
+        total += V[need + l]
     return total
 
 

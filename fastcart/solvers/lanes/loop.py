@@ -27,7 +27,7 @@ from fastcart.solvers.lanes.extinction import extinction_place
 from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.look import AT_ONCE, QUIET, advance, look_at_all
-from fastcart.solvers.lanes.pointer import claim, evaluate, take_step
+from fastcart.solvers.lanes.pointer import borrowed, claim, evaluate, take_step
 from fastcart.solvers.lanes.quantities import (
     begin_items,
     cut_quantities,
@@ -41,7 +41,7 @@ from fastcart.solvers.lanes.quantities import (
 )
 from fastcart.solvers.lanes.queue import (
     LANE,
-    NOW,
+    NEED,
     PATIENT,
     SAVE_FROM,
     SAVE_TO,
@@ -61,11 +61,11 @@ GOES_ON, CUT, ENDS = range(3)  # what a close look says of a lane
 
 
 @njit(**INNER)
-def cut_lane(l, t, end, B, places, U_old, C, s, n):
+def cut_lane(l, t, end, B, places, U_old, C, degree, s, n):
     """Put a lane back to where its step ends early."""
     B[places[1] + q.T * _L + l] = t
     for i in range(n):
-        B[places[2] + i * _L + l] = U_old[i * _L + s] + rise_of(C, i, C.shape[1], end)
+        B[places[2] + i * _L + l] = U_old[i * _L + s] + rise_of(C, i, degree, end)
 
 
 @njit(**INNER)
@@ -90,56 +90,78 @@ def die_out(l, j, t, group, B, places, row, burden, n, extinct, log, cured):
 
 
 @njit(**INNER)
-def look_closely(
-    ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct, look, watch,
+def look_at_step(
+    s, W, Q, K, U, U_old, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extinct, look, watch,
     slots, position, C, work, rows, saved, cured, fate,
 ):  # fmt: skip
-    """Look at all steps in the queue; one may turn out to end early, which ``fate`` tells its lane."""
+    """Look closely at the step in slot ``s``; it may turn out to end early, which ``fate`` tells its lane."""
     n, m = C.shape[0], p.shape[1]
     times, burden = problem[1], problem[2]
-    degree = dense.shape[1]
-    size = n * _L
-    W, Q, K = D[: places[1]], D[places[1] : places[2]], D[places[4] : places[5]]
-    U, U_old = D[places[2] : places[2] + size], D[places[3] : places[3] + size]
-    if extra[0].size > 0:
-        extra_stages(ev, W, Q, U_old, K, n, m, stages, extra)
-    for s in range(queued):
-        l, j = slots[s, LANE], slots[s, PATIENT]
-        t, h = Q[q.T_OLD * _L + s], Q[q.H_USED * _L + s]
-        every = extinct is not None or watch is not None or slots[s, SAVE_FROM] < slots[s, SAVE_TO]
-        states = (0, n) if every else (burden, burden + 1)
-        polynomials(s, C, K, dense, h if scaled_by_step else 1.0, n, states[0], states[1])
-        end, group, item = 2.0, -1, -1
-        if extinct is not None and slots[s, NOW] == 1:
-            end, group = extinction_place(s, U, U_old, K, C, n, (stages - 1) * size, degree, extinct, log)
-        if watch is not None:
-            address, one, items, G, best, when, counted = watch
-            for k in range(m):
-                one[n + 1 + k] = W[(n + 1 + k) * _L + s]
-            if slots[s, NOW] == 1:
-                place, which = first_terminal(s, j, t, h, items, G, p, address, one, U_old, C, n, m, degree)
-                if place < end:
-                    end, group, item = place, -1, which
-                    happened(items, when, counted, j, item, t + place * h)
-            look_inside(
-                s, j, min(end, 1.0), t, h, items, G, p, best, when, counted, address, one, U_old, C, n, m,
-                degree,
+    l, j = slots[s, LANE], slots[s, PATIENT]
+    t, h = Q[q.T_OLD * _L + s], Q[q.H_USED * _L + s]
+    need = slots[s, NEED]
+    every = need > QUIET or slots[s, SAVE_FROM] < slots[s, SAVE_TO]
+    states = (0, n) if every else (burden, burden + 1)
+    polynomials(s, C, K, dense, h if scaled_by_step else 1.0, n, states[0], states[1])
+    end, group, item = 2.0, -1, -1
+    if extinct is not None and need == AT_ONCE:
+        last = (stages - 1) * n * _L
+        end, group = extinction_place(s, U, U_old, K, C, n, last, degree, extinct, log)
+    if watch is not None and need > QUIET:
+        address, one, items, G, best, when, counted, direct = watch
+        for k in range(m):
+            one[n + 1 + k] = p[j, k]
+        if need == AT_ONCE:
+            place, which = first_terminal(
+                s, j, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree
             )  # fmt: skip
-        if burden >= 0 and (int(Q[q.FLAG * _L + s]) & q.TURN or end <= 1.0):
-            watch_burden(rows[j], Q, C[burden], degree, s, work[0], end)
-        saved_to = save_steps(s, j, end, Q, U, U_old, C, slots, saved, n, times)
-        if end <= 1.0:
-            cut_lane(l, t + end * h, end, B, places, U_old, C, s, n)
-            position[l, 1] = saved_to
-            fate[l] = CUT if item < 0 else ENDS
-            if watch is not None:
-                cut_quantities(l, s, end, t, h, look, G.shape[1], address, one, U_old, C, n, m, degree)
-            if extinct is not None and group >= 0:
-                die_out(l, j, t + end * h, group, B, places, rows[j], burden, n, extinct, log, cured)
+            if place < end:
+                end, group, item = place, -1, which
+                happened(items, when, counted, j, item, t + place * h)
+        look_inside(
+            s, j, min(end, 1.0), t, h, items, G, p, best, when, counted, address, one, direct, U_old, C, n,
+            m, degree,
+        )  # fmt: skip
+    if burden >= 0 and (int(Q[q.FLAG * _L + s]) & q.TURN or end <= 1.0):
+        watch_burden(rows[j], Q, C[burden], degree, s, work[0], end)
+    saved_to = save_steps(s, j, end, Q, U, U_old, C, degree, slots, saved, n, times)
+    if end <= 1.0:
+        cut_lane(l, t + end * h, end, B, places, U_old, C, degree, s, n)
+        position[l, 1] = saved_to
+        fate[l] = CUT if item < 0 else ENDS
+        if watch is not None:
+            cut_quantities(
+                l, s, end, t, h, look, G.shape[1], address, one, direct, U_old, C, n, m, degree
+            )  # fmt: skip
+        if extinct is not None and group >= 0:
+            die_out(l, j, t + end * h, group, B, places, rows[j], burden, n, extinct, log, cured)
 
 
-def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
-    step, ev, B, D, places, u0, p, problem, doses, log, stages, dense, scaled_by_step, extra, tolerance,
+@njit(**INNER)
+def look_at_queue(
+    ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra, extinct, look, watch,
+    slots, position, C, work, rows, saved, cured, fate,
+):  # fmt: skip
+    """Look at all steps that were put aside, their extra stages first."""
+    n = C.shape[0]
+    W, Q, K = D[: places[1]], D[places[1] : places[2]], D[places[4] : places[5]]
+    U, U_old = D[places[2] : places[2] + n * _L], D[places[3] : places[3] + n * _L]
+    extra_stages(ev, W, Q, U_old, K, n, p.shape[1], stages, extra)
+    for s in range(queued):
+        look_at_step(
+            s, W, Q, K, U, U_old, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extinct, look,
+            watch, slots, position, C, work, rows, saved, cured, fate,
+        )  # fmt: skip
+
+
+def run_lanes(*arguments):
+    """Solve patients until none is left; the arguments are those of `keep_busy`."""
+    keep_busy(*borrowed(arguments))
+
+
+@njit(**INNER)
+def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
+    step, ev, B, D, places, u0, p, problem, doses, log, stages, dense, degree, scaled_by_step, extra, tolerance,
     limits, extinct, look, watch, rows, final, saved, codes, counts, reached, cured, control, index, position,
     slots, attention, fate, fresh, C, work, f0, blank,
 ):  # fmt: skip
@@ -149,7 +171,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
     t_end, times, burden = problem[0], problem[1], problem[2]
     size = n * _L
     W, Q, K = B[: places[1]], B[places[1] : places[2]], B[places[4] : places[5]]
-    U = B[places[2] : places[2] + size]
+    U, U_old = B[places[2] : places[2] + size], B[places[3] : places[3] + size]
+    queues = extra[0].size > 0  # without extra stages a step is looked at where it is
     rows_used = places[4] // _L + stages * n
     last = (stages - 1) * size  # derivatives at the end of the step
     # blocks of patients are claimed from a counter that all threads share, so that all end at about one time
@@ -231,41 +254,43 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 continue
             flag = int(Q[q.FLAG * _L + l])
             close = flag & (q.TURN | q.SAVE) != 0
-            now = False
-            if look is None and extra[0].size == 0 and flag & (q.TURN | q.SAVE) == q.TURN:
-                # the most common case needs only what the lane still has: no copy
-                h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
-                polynomials(l, C, K, dense, h_stage, n, burden, burden + 1)
-                watch_burden(rows[j], Q, C[burden], dense.shape[1], l, work[0], 2.0)
-                close = False
+            need = QUIET
             if look is not None:
                 need = look[1][look[2][12] + l]
                 close = close or need > QUIET
-                now = need == AT_ONCE
+            now = need == AT_ONCE
             if close:
                 if queued == _L:
-                    look_closely(
-                        ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra,
+                    look_at_queue(
+                        ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra,
                         extinct, look, watch, slots, position, C, work, rows, saved, cured, fate,
                     )  # fmt: skip
                     queued = 0
-                enqueue(l, queued, j, B, D, rows_used, slots)
+                s = queued if queues else l
+                slots[s, LANE] = l
+                slots[s, PATIENT] = j
+                slots[s, NEED] = int(need)
                 dosed = flag & q.AT_STOP != 0 and position[l, 0] < doses[1][j]
-                due(l, Q[q.T * _L + l], not dosed, Q, position, times, slots, queued)
-                if now:
-                    slots[queued, NOW] = 1
-                    at_once = True
-                if watch is not None:
-                    enqueue_quantities(l, queued, look, watch[3])
-                queued += 1
-            if look is not None and close and not now:
+                due(l, Q[q.T * _L + l], not dosed, Q, position, times, slots, s)
+                if watch is not None and need > QUIET:
+                    enqueue_quantities(l, s, look, watch[3])
+                if queues:
+                    enqueue(l, s, B, D, rows_used)
+                    queued += 1
+                    at_once = at_once or now
+                else:
+                    look_at_step(
+                        l, W, Q, K, U, U_old, B, places, p, problem, log, stages, dense, degree, scaled_by_step,
+                        extinct, look, watch, slots, position, C, work, rows, saved, cured, fate,
+                    )  # fmt: skip
+            if look is not None and need > QUIET and not now:
                 step_done(l, Q, look, watch)
             if flag & (q.AT_STOP | q.TROUBLE) or now:
                 attention[flagged] = l
                 flagged += 1
         if at_once:
-            look_closely(
-                ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct,
+            look_at_queue(
+                ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra, extinct,
                 look, watch, slots, position, C, work, rows, saved, cured, fate,
             )  # fmt: skip
             queued = 0
@@ -311,8 +336,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 W[n * _L + l] = Q[q.T * _L + l]
             evaluate(ev, W)
             if watch is not None and queued > 0:  # what came before a jump is recorded before it
-                look_closely(
-                    ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct,
+                look_at_queue(
+                    ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra, extinct,
                     look, watch, slots, position, C, work, rows, saved, cured, fate,
                 )  # fmt: skip
                 queued = 0
@@ -320,7 +345,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 if fresh[attention[k]] == 2:
                     restart(attention[k], W, Q, U, K, n, m, t_end, tolerance, work[0], work[1])
     if queued > 0:
-        look_closely(
-            ev, queued, D, B, places, p, problem, log, stages, dense, scaled_by_step, extra, extinct, look,
+        look_at_queue(
+            ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra, extinct, look,
             watch, slots, position, C, work, rows, saved, cured, fate,
         )  # fmt: skip

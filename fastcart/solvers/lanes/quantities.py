@@ -14,7 +14,7 @@ from numba import njit
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes.extinction import groups
 from fastcart.solvers.lanes.interpolate import rise_of
-from fastcart.solvers.lanes.layout import LANES
+from fastcart.solvers.lanes.layout import LANES, aligned_rows
 from fastcart.solvers.lanes.look import (
     BOTH,
     DOWN,
@@ -31,7 +31,9 @@ from fastcart.solvers.problem import Problem
 _L = LANES
 
 _KINDS = {"up": UP, "down": DOWN, "both": BOTH}
-OLD, NEW, SLOPE_OLD, SLOPE_NEW = range(4)  # what is known of a quantity at the ends of a step
+# what is known of a quantity at the ends of a step; then where its slope changes sign, once that is asked for
+OLD, NEW, SLOPE_OLD, SLOPE_NEW, TURN = range(5)
+_UNKNOWN = -1.0
 _REACH = 1e-4  # of a step, for differences in place of derivatives
 
 
@@ -45,6 +47,7 @@ class Watch:
     # per item: which quantity, kind, is it terminal, parameter that is the threshold or -1, the threshold if
     # it is a number, time behind which an event counts, item behind whose first time it counts or -1
     items: np.ndarray
+    direct: np.ndarray  # per quantity: the state that it is, as integrated; -1 where it takes the function
     sizes: tuple[int, int, int, int]  # states, parameters, quantities, groups
     extinct: tuple[np.ndarray, ...] | None
 
@@ -56,12 +59,12 @@ class Watch:
             [r.time, r.parameters, r.slopes, r.step, r.accepted, r.old, r.new, r.slope_old, r.slope_new,
              r.level, r.best, r.when, r.need]
         )  # fmt: skip
-        look = (self.all_lanes.address, np.zeros(r.total), at, quantities + groups)
+        look = (self.all_lanes.address, aligned_rows(1, r.total)[0], at, quantities + groups)
         if not len(self.items):
             return look, None
         one = np.zeros(n + 1 + m + quantities)
-        ends = np.zeros((4, quantities, _L))
-        return look, (self.one_patient.address, one, self.items, ends, best, when, times)
+        ends = np.zeros((5, quantities, _L))
+        return look, (self.one_patient.address, one, self.items, ends, best, when, times, self.direct)
 
 
 def watching(problem: Problem, log: np.ndarray) -> Watch | None:
@@ -97,7 +100,9 @@ def watching(problem: Problem, log: np.ndarray) -> Watch | None:
     ).reshape(7, len(items)).T.copy()  # fmt: skip
     one = one_function(model, marks, names) if items else None
     sizes = (len(model.states), len(model.parameters), len(names), len(dying))
-    return Watch(function, one, rows, arrays, sizes, extinct)
+    plain = {name: j for j, name in enumerate(model.state_names) if not marks[j]}
+    direct = np.array([plain.get(name, -1) for name in names], dtype=np.int64)
+    return Watch(function, one, rows, arrays, direct, sizes, extinct)
 
 
 @njit(**INNER)
@@ -179,6 +184,7 @@ def enqueue_quantities(l, s, look, G):
     for k in range(G.shape[1]):
         for a in range(4):
             G[a, k, s] = V[at[5 + a] + k * _L + l]
+        G[TURN, k, s] = _UNKNOWN
 
 
 @njit(**INNER)
@@ -191,8 +197,11 @@ def finish_items(l, j, look, items, best, when):
 
 
 @njit(**INNER)
-def inside(theta, k, s, t, h, address, one, U_old, C, n, m, degree):
+def inside(theta, k, s, t, h, address, one, direct, U_old, C, n, m, degree):
     """Quantity ``k`` at a place of the step of slot ``s``; ``one`` holds the patient's parameters."""
+    i = direct[k]
+    if i >= 0:
+        return U_old[i * _L + s] + rise_of(C, i, degree, theta)
     for i in range(n):
         one[i] = U_old[i * _L + s] + rise_of(C, i, degree, theta)
     one[n] = t + theta * h
@@ -201,7 +210,7 @@ def inside(theta, k, s, t, h, address, one, U_old, C, n, m, degree):
 
 
 @njit(**INNER)
-def seek(low, high, of_slope, level, k, s, t, h, address, one, U_old, C, n, m, degree):
+def seek(low, high, of_slope, level, k, s, t, h, address, one, direct, U_old, C, n, m, degree):
     """Place in [low, high] where the quantity crosses ``level``, or where its slope changes sign.
 
     Regula falsi with the Illinois rule. The ends must have opposite signs.
@@ -218,8 +227,12 @@ def seek(low, high, of_slope, level, k, s, t, h, address, one, U_old, C, n, m, d
             theta = low - f_low * (high - low) / (f_high - f_low) if step % 8 != 7 else 0.5 * (low + high)
             if not low < theta < high:
                 theta = 0.5 * (low + high)
-        f = inside(theta + reach, k, s, t, h, address, one, U_old, C, n, m, degree)
-        f -= inside(theta - reach, k, s, t, h, address, one, U_old, C, n, m, degree) if of_slope else level
+        f = inside(theta + reach, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
+        f -= (
+            inside(theta - reach, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
+            if of_slope
+            else level
+        )
         if step == 0:
             f_low = f
         elif step == 1:
@@ -243,23 +256,50 @@ def seek(low, high, of_slope, level, k, s, t, h, address, one, U_old, C, n, m, d
 
 
 @njit(**INNER)
-def crossings(i, s, j, end, t, h, items, G, p, address, one, U_old, C, n, m, degree):
+def turn_of(k, s, t, h, G, address, one, direct, U_old, C, n, m, degree):
+    """Place where the slope of quantity ``k`` changes sign; all items that are about it share it."""
+    if G[TURN, k, s] == _UNKNOWN:
+        G[TURN, k, s] = seek(0.0, 1.0, True, 0.0, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
+    return G[TURN, k, s]
+
+
+@njit(**INNER)
+def comes_back(k, s, h, level, G):
+    """Whether a quantity that ends on the side of ``level`` where it began may have been on the other."""
+    old, new, slope_old, slope_new = G[OLD, k, s], G[NEW, k, s], G[SLOPE_OLD, k, s], G[SLOPE_NEW, k, s]
+    reach = h * (abs(slope_old) + abs(slope_new))
+    top = slope_old > 0.0 and slope_new < 0.0 and old <= level and new <= level
+    bottom = slope_old < 0.0 and slope_new > 0.0 and old >= level and new >= level
+    return (top and max(old, new) + reach > level) or (bottom and min(old, new) - reach < level)
+
+
+@njit(**INNER)
+def may_cross(i, s, j, h, items, G, p):
+    """Whether an event may happen inside the step, by what is known of its ends."""
+    k, level = int(items[i, 0]), threshold(items, i, p, j)
+    return crosses(items[i, 1], G[OLD, k, s], G[NEW, k, s], level) or comes_back(k, s, h, level, G)
+
+
+@njit(**INNER)
+def crossings(i, s, j, end, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree):
     """Return the places of the crossings of an event up to ``theta = end``, at most two; 2.0 for none."""
     k, kind, level = int(items[i, 0]), items[i, 1], threshold(items, i, p, j)
-    turn = 2.0
-    if G[SLOPE_OLD, k, s] * G[SLOPE_NEW, k, s] < 0.0:
-        turn = seek(0.0, 1.0, True, 0.0, k, s, t, h, address, one, U_old, C, n, m, degree)
     first = second = 2.0
+    turn = 2.0
+    if comes_back(k, s, h, level, G):
+        turn = turn_of(k, s, t, h, G, address, one, direct, U_old, C, n, m, degree)
     low, before = 0.0, G[OLD, k, s]
     while low < end:
         high = turn if low < turn < end else end
         after = G[NEW, k, s]
         if high < 1.0:
-            after = inside(high, k, s, t, h, address, one, U_old, C, n, m, degree)
+            after = inside(high, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
         if crosses(kind, before, after, level):
             place = low
             if before != level:
-                place = seek(low, high, False, level, k, s, t, h, address, one, U_old, C, n, m, degree)
+                place = seek(
+                    low, high, False, level, k, s, t, h, address, one, direct, U_old, C, n, m, degree
+                )
             if first > 1.0:
                 first = place
             else:
@@ -269,38 +309,48 @@ def crossings(i, s, j, end, t, h, items, G, p, address, one, U_old, C, n, m, deg
 
 
 @njit(**INNER)
-def first_terminal(s, j, t, h, items, G, p, address, one, U_old, C, n, m, degree):
+def first_terminal(s, j, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree):
     """Return the place of the first terminal event in the step, and its item; 2.0, -1 for none."""
     first, which = 2.0, -1
     for i in range(items.shape[0]):
-        if items[i, 2] != 0.0:
-            for place in crossings(i, s, j, 1.0, t, h, items, G, p, address, one, U_old, C, n, m, degree):
+        if items[i, 2] != 0.0 and may_cross(i, s, j, h, items, G, p):
+            for place in crossings(
+                i, s, j, 1.0, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree
+            ):
                 if place < first and t + place * h >= items[i, 5]:
                     first, which = place, i
     return first, which
 
 
 @njit(**INNER)
-def look_inside(s, j, end, t, h, items, G, p, best, when, times, address, one, U_old, C, n, m, degree):
+def look_inside(
+    s, j, end, t, h, items, G, p, best, when, times, address, one, direct, U_old, C, n, m, degree
+):
     """Record peaks and crossings of all items that do not end the integration, up to ``theta = end``."""
     for i in range(items.shape[0]):
         k = int(items[i, 0])
         if items[i, 1] == PEAK:
             turn = 2.0
-            if G[SLOPE_OLD, k, s] > 0.0 and G[SLOPE_NEW, k, s] < 0.0:
-                turn = seek(0.0, 1.0, True, 0.0, k, s, t, h, address, one, U_old, C, n, m, degree)
+            top = G[SLOPE_OLD, k, s] > 0.0 and G[SLOPE_NEW, k, s] < 0.0
+            reach = h * (abs(G[SLOPE_OLD, k, s]) + abs(G[SLOPE_NEW, k, s]))
+            if top and max(G[OLD, k, s], G[NEW, k, s]) + reach > best[j, i]:
+                turn = turn_of(k, s, t, h, G, address, one, direct, U_old, C, n, m, degree)
             for place in (end, turn):
                 if place < 1.0 and place <= end:
-                    value = inside(place, k, s, t, h, address, one, U_old, C, n, m, degree)
+                    value = inside(place, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
                     keep(best, when, j, i, value, t + place * h)
-        elif items[i, 2] == 0.0:
-            for place in crossings(i, s, j, end, t, h, items, G, p, address, one, U_old, C, n, m, degree):
+        elif items[i, 2] == 0.0 and may_cross(i, s, j, h, items, G, p):
+            for place in crossings(
+                i, s, j, end, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree
+            ):
                 if place <= 1.0:
                     happened(items, when, times, j, i, t + place * h)
 
 
 @njit(**INNER)
-def cut_quantities(l, s, end, t, h, look, quantities, address, one, U_old, C, n, m, degree):
+def cut_quantities(l, s, end, t, h, look, quantities, address, one, direct, U_old, C, n, m, degree):
     """Make the quantities at the place where the step was cut the start of what follows in the lane."""
     for k in range(quantities):
-        look[1][look[2][5] + k * _L + l] = inside(end, k, s, t, h, address, one, U_old, C, n, m, degree)
+        look[1][look[2][5] + k * _L + l] = inside(
+            end, k, s, t, h, address, one, direct, U_old, C, n, m, degree
+        )

@@ -17,18 +17,17 @@ from fastcart.solvers.lanes.pointer import evaluate
 
 _L = LANES
 
-# columns of the slots: whose step it is, which times to save lie in it, whether it may end early
-LANE, PATIENT, SAVE_FROM, SAVE_TO, NOW = range(5)
+MAX_DEGREE = 8  # of the interpolants
+
+# columns of the slots: whose step it is, which times to save lie in it, what else asks for a close look
+LANE, PATIENT, SAVE_FROM, SAVE_TO, NEED = range(5)
 
 
 @njit(**INNER)
-def enqueue(l, s, j, B, D, rows, slots):
+def enqueue(l, s, B, D, rows):
     """Copy the step of lane ``l`` into slot ``s`` of a buffer of the same layout."""
     for r in range(rows):
         D[r * _L + s] = B[r * _L + l]
-    slots[s, LANE] = l
-    slots[s, PATIENT] = j
-    slots[s, NOW] = 0
 
 
 @njit(**INNER)
@@ -71,19 +70,26 @@ def extra_stages(ev, W, Q, U_old, K, n, m, stages, extra):
 def polynomials(s, C, K, dense, h_stage, n, first, stop):
     """Fill ``C`` with the polynomials of states ``first .. stop`` of slot or lane ``s``.
 
-    ``h_stage`` multiplies the stages, ``n`` is the number of all states.
+    ``h_stage`` multiplies the stages, ``n`` is the number of all states; ``dense`` has `MAX_DEGREE` columns.
     """
     for i in range(first, stop):
-        for k in range(dense.shape[1]):
-            C[i, k] = 0.0
+        c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = 0.0  # numbers, not places in memory, which take longer
         for j in range(dense.shape[0]):
             stage = h_stage * K[(j * n + i) * _L + s]
-            for k in range(dense.shape[1]):
-                C[i, k] += dense[j, k] * stage
+            c0 += dense[j, 0] * stage
+            c1 += dense[j, 1] * stage
+            c2 += dense[j, 2] * stage
+            c3 += dense[j, 3] * stage
+            c4 += dense[j, 4] * stage
+            c5 += dense[j, 5] * stage
+            c6 += dense[j, 6] * stage
+            c7 += dense[j, 7] * stage
+        C[i, 0], C[i, 1], C[i, 2], C[i, 3] = c0, c1, c2, c3
+        C[i, 4], C[i, 5], C[i, 6], C[i, 7] = c4, c5, c6, c7
 
 
 @njit(**INNER)
-def save_steps(s, j, end, Q, U, U_old, C, slots, saved, n, times):
+def save_steps(s, j, end, Q, U, U_old, C, degree, slots, saved, n, times):
     """Save what is due in a step, before ``theta = end`` where that is at most 1; return how far."""
     t0, h = Q[q.T_OLD * _L + s], Q[q.H_USED * _L + s]
     for k in range(slots[s, SAVE_FROM], slots[s, SAVE_TO]):
@@ -93,5 +99,5 @@ def save_steps(s, j, end, Q, U, U_old, C, slots, saved, n, times):
             if times[k] == Q[q.T * _L + s]:
                 saved[j, k, i] = U[i * _L + s]
             else:
-                saved[j, k, i] = U_old[i * _L + s] + rise_of(C, i, C.shape[1], (times[k] - t0) / h)
+                saved[j, k, i] = U_old[i * _L + s] + rise_of(C, i, degree, (times[k] - t0) / h)
     return slots[s, SAVE_TO]
