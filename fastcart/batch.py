@@ -60,6 +60,7 @@ def solve(
     doses: Doses | None = None,
     t_end: float | None = None,
     save_at: Any = None,
+    save: Sequence[str] | None = None,
     engine: str = "auto",
     method: str | None = None,
     rtol: float = 1e-6,
@@ -92,6 +93,8 @@ def solve(
         Horizon in the model's unit of time; default the model's.
     save_at : sequence of float, optional
         Sorted times at which trajectories are kept; at a dose, the state after it.
+    save : sequence of str, optional
+        States and observables that the trajectories hold; default all.
     engine : {'auto', 'lanes', 'lsoda', 'published', 'scipy'}
         ``auto``: SIMD lanes with an explicit method, and a stiff one or LSODA for patients that need it;
         ``lanes``: one method of the lane engine; ``published`` repeats the scheme of the paper's authors;
@@ -145,8 +148,8 @@ def solve(
     """
     model = as_model(model)
     problem = make_problem(
-        model, t_end=t_end, save_at=save_at, rtol=rtol, atol=atol, max_steps=max_steps, method=method,
-        extinction=extinction, peaks=peaks, auc=auc, events=events,
+        model, t_end=t_end, save_at=save_at, save=save, rtol=rtol, atol=atol, max_steps=max_steps,
+        method=method, extinction=extinction, peaks=peaks, auc=auc, events=events,
     )  # fmt: skip
     name = resolve_engine(engine, problem)
     table = check_patients(problem.model, patients, keep, taken=added_columns(problem))
@@ -202,11 +205,14 @@ def make_problem(
     peaks: Sequence[str] = (),
     auc: Sequence[str] = (),
     events: Sequence[Event] = (),
+    save: Sequence[str] | None = None,
 ) -> Problem:
     """Check what is common to all patients."""
     peaks = check_quantities(model, peaks, "The peaks to look for")
     auc = check_quantities(model, auc, "The quantities to integrate")
     events = check_events(model, events)
+    if save is not None:
+        save = check_quantities(model, save, "The columns of the trajectories")
     own = len(model.states)
     model = extended(model, auc, events)
     horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
@@ -226,7 +232,7 @@ def make_problem(
             )
     return Problem(
         model, horizon, times, tolerance, scale, budget, method, extinction=extinction, peaks=peaks,
-        events=events, auc=auc,
+        events=events, auc=auc, save=(*model.state_names, *model.observable_names) if save is None else save,
     )  # fmt: skip
 
 
@@ -333,6 +339,8 @@ def _solve_dosed(
         part = problem
         if given is not None:
             part = replace(problem, infused=infused, save_at=canonical(problem.save_at, problem.t_end))
+        if len(rows) == len(y0):
+            return module.solve_chunk(part, y0, p, threads, given)
         result.put(rows, module.solve_chunk(part, y0[rows], p[rows], threads, given))
     return result
 

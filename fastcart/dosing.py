@@ -253,7 +253,9 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
 def _places(column: pd.Series, known: pd.Index, what: str) -> np.ndarray:
     """Return the place of each cell among the known names."""
     try:
-        places = known.get_indexer(pd.Index(column.to_numpy(dtype=object)))
+        whole = pd.api.types.is_integer_dtype(column.dtype) and pd.api.types.is_integer_dtype(known.dtype)
+        # text and numbers together are compared as they are, which takes longer
+        places = known.get_indexer(pd.Index(column.to_numpy(dtype=None if whole else object)))
     except TypeError:  # lists and the like
         raise InputError(f"The column {column.name!r} of the doses must hold numbers or text.") from None
     if (places < 0).any():

@@ -136,13 +136,16 @@ def trajectories_frame(
     model = problem.model
     times = problem.save_at
     n = stop - start
-    observed = observe(model, times, saved, p)
     columns: dict[str, Any] = {
         "patient": np.repeat(table.ids[start:stop], len(times)),
         "t": np.tile(times, n),
     }
     for j, name in enumerate(model.state_names):
-        columns[name] = saved[:, :, j].ravel()
-    for j, name in enumerate(model.observable_names):
-        columns[name] = observed[:, :, j].ravel()
+        if name in problem.save:
+            columns[name] = saved[:, :, j].ravel()
+    if any(name in problem.save for name in model.observable_names):
+        observed = observe(model, times, saved, p)
+        for j, name in enumerate(model.observable_names):
+            if name in problem.save:
+                columns[name] = observed[:, :, j].ravel()
     return pd.DataFrame(columns)

@@ -40,6 +40,8 @@ class Problem:
     events : tuple of Event
     auc : tuple of str
         What is integrated over time, by the last states of the model, ``auc_<name>``.
+    save : tuple of str
+        The states and observables of the trajectories.
     """
 
     model: Model
@@ -55,6 +57,7 @@ class Problem:
     peaks: tuple[str, ...] = ()
     events: tuple[Event, ...] = ()
     auc: tuple[str, ...] = ()
+    save: tuple[str, ...] = ()
 
     @property
     def log(self) -> np.ndarray:

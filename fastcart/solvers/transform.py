@@ -19,12 +19,24 @@ def to_internal(y: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray
     return np.where(log, np.where(y > 0, np.log(safe), LOG_ZERO), y / scale)
 
 
-def to_natural(u: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray:
-    """Return natural states of integrated variables ``u`` (last axis: states)."""
-    exponent = np.where(log, u, 0.0)
+def to_natural(
+    u: np.ndarray, log: np.ndarray, scale: np.ndarray | float, *, overwrite: bool = False
+) -> np.ndarray:
+    """Return natural states of integrated variables ``u`` (last axis: states), or of one state.
+
+    ``overwrite`` allows to put them in the place of ``u``, where no state is scaled.
+    """
+    if np.ndim(log) == 0:
+        return _from_log(u) if log else u * scale
+    natural = u if overwrite and np.all(scale == 1.0) else u * scale
+    for j in np.flatnonzero(log):  # only these: most states are integrated as they are
+        natural[..., j] = _from_log(u[..., j])
+    return natural
+
+
+def _from_log(u: np.ndarray) -> np.ndarray:
     with np.errstate(under="ignore"):
-        natural = np.where(exponent != LOG_ZERO, np.exp(exponent), 0.0)
-    return np.where(log, natural, u * scale)
+        return np.where(u != LOG_ZERO, np.exp(u), 0.0)
 
 
 def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...], infused: bool) -> str:

@@ -123,7 +123,7 @@ def course(
         days = sorted(day for day in {*marks(horizon), B_FROM} if begin < day <= end)
         result = solve(
             model, now, doses=_between(doses, begin, end, last=end == horizon), t_end=end - begin,
-            save_at=[day - begin for day in days], peaks=("C", "T"), auc=("C",),
+            save_at=[day - begin for day in days], save=("Ht", "Hl", "S", "B"), peaks=("C", "T"), auc=("C",),
             events=[_counted_from(event, begin) for event in _EVENTS], **options,
         )  # fmt: skip
         ends = result.endpoints
@@ -276,7 +276,7 @@ class _Course:
         if B_FROM in days:
             B = path["B"].to_numpy().reshape(-1, len(days))[:, days.index(B_FROM)]
             t = self.values["t_B_recovery"]
-            self.values["t_B_recovery"] = np.where(B > B_recovered, np.fmin(t, B_FROM), t)
+            self.values["t_B_recovery"] = np.where(B_recovered < B, np.fmin(t, B_FROM), t)
 
     def frame(self, now: pd.DataFrame) -> pd.DataFrame:
         """Return the table of `course`; ``now`` are the states at the horizon."""

@@ -125,6 +125,7 @@ def solve_chunk(
     shared = (problem.t_end, problem.save_at, model.burden_index)
     control = np.zeros(3, dtype=np.int64)
     slopes = np.zeros((patients, n))
+    of_method = (method.blocks, method.dense, method.degree, method.scaled_by_step, method.extra)
 
     def run() -> None:
         buffers = aligned_rows(2, at.total + method.work(n))
@@ -137,12 +138,10 @@ def solve_chunk(
             look, items = watch.arrays(result.best, result.when, result.times)
         kernel(
             step.address, callback.address, buffers[0], buffers[1], places, u0, p, shared,
-            (begin, end, *entries), log, method.blocks, method.dense, method.degree, method.scaled_by_step,
-            method.extra, tolerance, limits, extinct, look, items, rows, final, result.saved, result.status, counts,
-            result.t_reached, result.cured, control, np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64),
-            np.zeros((LANES, 5), np.int64),
-            *np.zeros((3, LANES), np.int64), np.zeros((n, MAX_DEGREE)),
-            np.zeros((2, max(n, MAX_DEGREE))),
+            (begin, end, *entries), log, of_method, tolerance, limits, extinct, look, items, rows, final,
+            result.saved, result.status, counts, result.t_reached, result.cured, control,
+            np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64), np.zeros((LANES, 5), np.int64),
+            *np.zeros((3, LANES), np.int64), np.zeros((n, MAX_DEGREE)), np.zeros((2, max(n, MAX_DEGREE))),
             slopes, aligned_rows(1, evaluation_rows(n, p.shape[1]) * LANES)[0],
         )  # fmt: skip
 
@@ -150,8 +149,8 @@ def solve_chunk(
     if model.burden_index >= 0:
         _burden_endpoints(result, rows, u0[:, model.burden_index], final[:, model.burden_index])
         result.nadir = to_natural(result.nadir, log[model.burden_index], 1.0)
-    result.final = to_natural(final, log, ones)
-    result.saved = to_natural(result.saved, log, ones)
+    result.final = to_natural(final, log, ones, overwrite=True)
+    result.saved = to_natural(result.saved, log, ones, overwrite=True)
     result.steps, result.rejected = counts[:, 0].copy(), counts[:, 1].copy()
     result.rhs_calls = (result.steps + result.rejected) * method.calls_per_step(n) + 1
     result.engine = np.full(patients, f"lanes-{name}")

@@ -222,28 +222,32 @@ def _one_function(model: Model, log: tuple[bool, ...], names: tuple[str, ...]) -
 
 
 @njit(**INNER)
+def copy(target, place, source, start, size):
+    """Copy a part of one flat array into another."""
+    # of parts that begin at 0, the compiler knows that no index is negative, and copies vectors
+    to, of = target[place : place + size], source[start : start + size]
+    for k in range(size):
+        to[k] = of[k]
+
+
+@njit(**INNER)
 def look_at_all(look, Q, U, K, derivatives, n, step_row, a_step):
     """Fill the buffer with the present of all lanes and evaluate; ``derivatives`` is where theirs begin.
 
     Without ``a_step`` only the quantities and slopes are computed. Returns how much attention is needed.
     """
     V, at = look[1], look[2]
-    # places as numbers, and one loop for each row, so that these become copies
-    time, slopes, step, accepted, need = at[0], at[2], at[3], at[4], at[12]
-    for k in range(n * _L):
-        V[k] = U[k]
-    for k in range(n * _L):
-        V[slopes + k] = K[derivatives + k]
+    copy(V, 0, U, 0, n * _L)
+    copy(V, at[0], Q, q.T * _L, _L)
+    copy(V, at[2], K, derivatives, n * _L)
+    copy(V, at[3], Q, step_row * _L, _L)
+    accepted, need = V[at[4] : at[4] + _L], V[at[12] : at[12] + _L]
     for l in range(_L):
-        V[time + l] = Q[q.T * _L + l]
-    for l in range(_L):
-        V[step + l] = Q[step_row * _L + l]
-    for l in range(_L):
-        V[accepted + l] = Q[q.ACCEPTED * _L + l] if a_step else q.FRESH
+        accepted[l] = Q[q.ACCEPTED * _L + l] if a_step else q.FRESH
     evaluate(look[0], V)
     total = 0.0
     for l in range(_L):
-        total += V[need + l]
+        total += need[l]
     return total
 
 

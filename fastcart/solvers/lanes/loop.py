@@ -91,12 +91,13 @@ def die_out(l, j, t, group, B, places, row, burden, n, extinct, log, cured):
 
 @njit(**INNER)
 def look_at_step(
-    s, W, Q, K, U, U_old, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extinct, look, watch,
-    slots, position, C, work, rows, saved, cured, fate,
+    s, W, Q, K, U, U_old, B, places, p, problem, log, method, extinct, look, watch, slots, position, C, work,
+    rows, saved, cured, fate,
 ):  # fmt: skip
     """Look closely at the step in slot ``s``; it may turn out to end early, which ``fate`` tells its lane."""
     n, m = C.shape[0], p.shape[1]
     times, burden = problem[1], problem[2]
+    stages, dense, degree, scaled_by_step, _ = method
     l, j = slots[s, LANE], slots[s, PATIENT]
     t, h = Q[q.T_OLD * _L + s], Q[q.H_USED * _L + s]
     need = slots[s, NEED]
@@ -139,18 +140,18 @@ def look_at_step(
 
 @njit(**INNER)
 def look_at_queue(
-    ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra, extinct, look, watch,
-    slots, position, C, work, rows, saved, cured, fate,
+    ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C, work, rows,
+    saved, cured, fate,
 ):  # fmt: skip
     """Look at all steps that were put aside, their extra stages first."""
     n = C.shape[0]
     W, Q, K = D[: places[1]], D[places[1] : places[2]], D[places[4] : places[5]]
     U, U_old = D[places[2] : places[2] + n * _L], D[places[3] : places[3] + n * _L]
-    extra_stages(ev, W, Q, U_old, K, n, p.shape[1], stages, extra)
+    extra_stages(ev, W, Q, U_old, K, n, p.shape[1], method[0], method[4])
     for s in range(queued):
         look_at_step(
-            s, W, Q, K, U, U_old, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extinct, look,
-            watch, slots, position, C, work, rows, saved, cured, fate,
+            s, W, Q, K, U, U_old, B, places, p, problem, log, method, extinct, look, watch, slots, position,
+            C, work, rows, saved, cured, fate,
         )  # fmt: skip
 
 
@@ -161,14 +162,15 @@ def run_lanes(*arguments):
 
 @njit(**INNER)
 def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
-    step, ev, B, D, places, u0, p, problem, doses, log, stages, dense, degree, scaled_by_step, extra, tolerance,
-    limits, extinct, look, watch, rows, final, saved, codes, counts, reached, cured, control, index, position,
-    slots, attention, fate, fresh, C, work, f0, blank,
+    step, ev, B, D, places, u0, p, problem, doses, log, method, tolerance, limits, extinct, look, watch,
+    rows, final, saved, codes, counts, reached, cured, control, index, position, slots, attention, fate,
+    fresh, C, work, f0, blank,
 ):  # fmt: skip
     """Solve patients of ``u0`` until none is left; see `fastcart.solvers.lanes.engine` for the arguments."""
     patients, n = u0.shape
     m = p.shape[1]
     t_end, times, burden = problem[0], problem[1], problem[2]
+    stages, dense, degree, scaled_by_step, extra = method
     size = n * _L
     W, Q, K = B[: places[1]], B[places[1] : places[2]], B[places[4] : places[5]]
     U, U_old = B[places[2] : places[2] + size], B[places[3] : places[3] + size]
@@ -181,6 +183,7 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
     filler = following
     if following < limit:
         start_block(ev, blank, u0, p, following, f0, n, m)
+    asks = look[2][12] if look is not None else 0
     active = 0
     turns = 0
     queued = patients - patients  # not the literal 0, for which numba would compile what takes it once more
@@ -249,21 +252,24 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
         flagged = 0
         at_once = False
         for l in range(_L):
-            j = index[l]
-            if j < 0:
-                continue
             flag = int(Q[q.FLAG * _L + l])
-            close = flag & (q.TURN | q.SAVE) != 0
             need = QUIET
             if look is not None:
-                need = look[1][look[2][12] + l]
-                close = close or need > QUIET
+                need = look[1][asks + l]
+            j = index[l]
+            if (flag == 0 and need == QUIET) or j < 0:
+                continue
+            close = flag & (q.TURN | q.SAVE) != 0 or need > QUIET
             now = need == AT_ONCE
-            if close:
+            if look is None and not queues and flag & (q.TURN | q.SAVE) == q.TURN:  # the most common case
+                h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
+                polynomials(l, C, K, dense, h_stage, n, burden, burden + 1)
+                watch_burden(rows[j], Q, C[burden], degree, l, work[0], 2.0)
+            elif close:
                 if queued == _L:
                     look_at_queue(
-                        ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra,
-                        extinct, look, watch, slots, position, C, work, rows, saved, cured, fate,
+                        ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots,
+                        position, C, work, rows, saved, cured, fate,
                     )  # fmt: skip
                     queued = 0
                 s = queued if queues else l
@@ -280,8 +286,8 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     at_once = at_once or now
                 else:
                     look_at_step(
-                        l, W, Q, K, U, U_old, B, places, p, problem, log, stages, dense, degree, scaled_by_step,
-                        extinct, look, watch, slots, position, C, work, rows, saved, cured, fate,
+                        l, W, Q, K, U, U_old, B, places, p, problem, log, method, extinct, look, watch,
+                        slots, position, C, work, rows, saved, cured, fate,
                     )  # fmt: skip
             if look is not None and need > QUIET and not now:
                 step_done(l, Q, look, watch)
@@ -290,8 +296,8 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 flagged += 1
         if at_once:
             look_at_queue(
-                ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra, extinct,
-                look, watch, slots, position, C, work, rows, saved, cured, fate,
+                ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C,
+                work, rows, saved, cured, fate,
             )  # fmt: skip
             queued = 0
         # --- look after each flagged lane
@@ -337,8 +343,8 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
             evaluate(ev, W)
             if watch is not None and queued > 0:  # what came before a jump is recorded before it
                 look_at_queue(
-                    ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra, extinct,
-                    look, watch, slots, position, C, work, rows, saved, cured, fate,
+                    ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position,
+                    C, work, rows, saved, cured, fate,
                 )  # fmt: skip
                 queued = 0
             for k in range(flagged):
@@ -346,6 +352,6 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     restart(attention[k], W, Q, U, K, n, m, t_end, tolerance, work[0], work[1])
     if queued > 0:
         look_at_queue(
-            ev, queued, D, B, places, p, problem, log, stages, dense, degree, scaled_by_step, extra, extinct, look,
-            watch, slots, position, C, work, rows, saved, cured, fate,
+            ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C,
+            work, rows, saved, cured, fate,
         )  # fmt: skip
