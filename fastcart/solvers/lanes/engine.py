@@ -90,7 +90,8 @@ def _widened(dense: np.ndarray) -> np.ndarray:
 
 @cache
 def _loop() -> Any:
-    return cached(run_lanes, "the loop of the lane engine", nogil=True, **FAST)
+    # it makes no arrays, so that it needs no counts of references, which take time at every call and slice
+    return cached(run_lanes, "the loop of the lane engine", nogil=True, _nrt=False, **FAST)
 
 
 def solve_chunk(

@@ -27,7 +27,7 @@ from fastcart.solvers.lanes.extinction import extinction_place
 from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.look import AT_ONCE, QUIET, advance, look_at_all
-from fastcart.solvers.lanes.pointer import borrowed, claim, evaluate, take_step
+from fastcart.solvers.lanes.pointer import claim, evaluate, take_step
 from fastcart.solvers.lanes.quantities import (
     begin_items,
     cut_quantities,
@@ -90,78 +90,63 @@ def die_out(l, j, t, group, B, places, row, burden, n, extinct, log, cured):
 
 
 @njit(**INNER)
-def look_at_step(
-    s, W, Q, K, U, U_old, B, places, p, problem, log, method, extinct, look, watch, slots, position, C, work,
+def look_closely(
+    ev, first, stop, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C, work,
     rows, saved, cured, fate,
 ):  # fmt: skip
-    """Look closely at the step in slot ``s``; it may turn out to end early, which ``fate`` tells its lane."""
+    """Look at the steps in slots ``first .. stop`` of ``D``, which are lanes where ``D`` is ``B`` itself.
+
+    A step may turn out to end early, which ``fate`` tells its lane.
+    """
     n, m = C.shape[0], p.shape[1]
     times, burden = problem[1], problem[2]
-    stages, dense, degree, scaled_by_step, _ = method
-    l, j = slots[s, LANE], slots[s, PATIENT]
-    t, h = Q[q.T_OLD * _L + s], Q[q.H_USED * _L + s]
-    need = slots[s, NEED]
-    every = need > QUIET or slots[s, SAVE_FROM] < slots[s, SAVE_TO]
-    states = (0, n) if every else (burden, burden + 1)
-    polynomials(s, C, K, dense, h if scaled_by_step else 1.0, n, states[0], states[1])
-    end, group, item = 2.0, -1, -1
-    if extinct is not None and need == AT_ONCE:
-        last = (stages - 1) * n * _L
-        end, group = extinction_place(s, U, U_old, K, C, n, last, degree, extinct, log)
-    if watch is not None and need > QUIET:
-        address, one, items, G, best, when, counted, direct = watch
-        for k in range(m):
-            one[n + 1 + k] = p[j, k]
-        if need == AT_ONCE:
-            place, which = first_terminal(
-                s, j, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree
-            )  # fmt: skip
-            if place < end:
-                end, group, item = place, -1, which
-                happened(items, when, counted, j, item, t + place * h)
-        look_inside(
-            s, j, min(end, 1.0), t, h, items, G, p, best, when, counted, address, one, direct, U_old, C, n,
-            m, degree,
-        )  # fmt: skip
-    if burden >= 0 and (int(Q[q.FLAG * _L + s]) & q.TURN or end <= 1.0):
-        watch_burden(rows[j], Q, C[burden], degree, s, work[0], end)
-    saved_to = save_steps(s, j, end, Q, U, U_old, C, degree, slots, saved, n, times)
-    if end <= 1.0:
-        cut_lane(l, t + end * h, end, B, places, U_old, C, degree, s, n)
-        position[l, 1] = saved_to
-        fate[l] = CUT if item < 0 else ENDS
-        if watch is not None:
-            cut_quantities(
-                l, s, end, t, h, look, G.shape[1], address, one, direct, U_old, C, n, m, degree
-            )  # fmt: skip
-        if extinct is not None and group >= 0:
-            die_out(l, j, t + end * h, group, B, places, rows[j], burden, n, extinct, log, cured)
-
-
-@njit(**INNER)
-def look_at_queue(
-    ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C, work, rows,
-    saved, cured, fate,
-):  # fmt: skip
-    """Look at all steps that were put aside, their extra stages first."""
-    n = C.shape[0]
+    stages, dense, degree, scaled_by_step, extra = method
     W, Q, K = D[: places[1]], D[places[1] : places[2]], D[places[4] : places[5]]
     U, U_old = D[places[2] : places[2] + n * _L], D[places[3] : places[3] + n * _L]
-    extra_stages(ev, W, Q, U_old, K, n, p.shape[1], method[0], method[4])
-    for s in range(queued):
-        look_at_step(
-            s, W, Q, K, U, U_old, B, places, p, problem, log, method, extinct, look, watch, slots, position,
-            C, work, rows, saved, cured, fate,
-        )  # fmt: skip
+    if extra[0].size > 0:
+        extra_stages(ev, W, Q, U_old, K, n, m, stages, extra)
+    for s in range(first, stop):
+        l, j = slots[s, LANE], slots[s, PATIENT]
+        t, h = Q[q.T_OLD * _L + s], Q[q.H_USED * _L + s]
+        need = slots[s, NEED]
+        every = need > QUIET or slots[s, SAVE_FROM] < slots[s, SAVE_TO]
+        states = (0, n) if every else (burden, burden + 1)
+        polynomials(s, C, K, dense, h if scaled_by_step else 1.0, n, states[0], states[1])
+        end, group, item = 2.0, -1, -1
+        if extinct is not None and need == AT_ONCE:
+            last = (stages - 1) * n * _L
+            end, group = extinction_place(s, U, U_old, K, C, n, last, degree, extinct, log)
+        if watch is not None and need > QUIET:
+            address, one, items, G, best, when, counted, direct = watch
+            for k in range(m):
+                one[n + 1 + k] = p[j, k]
+            if need == AT_ONCE:
+                place, which = first_terminal(
+                    s, j, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree
+                )  # fmt: skip
+                if place < end:
+                    end, group, item = place, -1, which
+                    happened(items, when, counted, j, item, t + place * h)
+            look_inside(
+                s, j, min(end, 1.0), t, h, items, G, p, best, when, counted, address, one, direct, U_old, C,
+                n, m, degree,
+            )  # fmt: skip
+        if burden >= 0 and (int(Q[q.FLAG * _L + s]) & q.TURN or end <= 1.0):
+            watch_burden(rows[j], Q, C[burden], degree, s, work[0], end)
+        saved_to = save_steps(s, j, end, Q, U, U_old, C, degree, slots, saved, n, times)
+        if end <= 1.0:
+            cut_lane(l, t + end * h, end, B, places, U_old, C, degree, s, n)
+            position[l, 1] = saved_to
+            fate[l] = CUT if item < 0 else ENDS
+            if watch is not None:
+                cut_quantities(
+                    l, s, end, t, h, look, G.shape[1], address, one, direct, U_old, C, n, m, degree
+                )  # fmt: skip
+            if extinct is not None and group >= 0:
+                die_out(l, j, t + end * h, group, B, places, rows[j], burden, n, extinct, log, cured)
 
 
-def run_lanes(*arguments):
-    """Solve patients until none is left; the arguments are those of `keep_busy`."""
-    keep_busy(*borrowed(arguments))
-
-
-@njit(**INNER)
-def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
+def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
     step, ev, B, D, places, u0, p, problem, doses, log, method, tolerance, limits, extinct, look, watch,
     rows, final, saved, codes, counts, reached, cured, control, index, position, slots, attention, fate,
     fresh, C, work, f0, blank,
@@ -173,7 +158,7 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
     stages, dense, degree, scaled_by_step, extra = method
     size = n * _L
     W, Q, K = B[: places[1]], B[places[1] : places[2]], B[places[4] : places[5]]
-    U, U_old = B[places[2] : places[2] + size], B[places[3] : places[3] + size]
+    U = B[places[2] : places[2] + size]
     queues = extra[0].size > 0  # without extra stages a step is looked at where it is
     rows_used = places[4] // _L + stages * n
     last = (stages - 1) * size  # derivatives at the end of the step
@@ -186,7 +171,8 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
     asks = look[2][12] if look is not None else 0
     active = 0
     turns = 0
-    queued = patients - patients  # not the literal 0, for which numba would compile what takes it once more
+    zero = patients - patients  # not the literal 0, for which numba would compile what takes it once more
+    queued = zero
     refill = True
     begun = False
     while following < limit or active > 0:
@@ -267,8 +253,8 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 watch_burden(rows[j], Q, C[burden], degree, l, work[0], 2.0)
             elif close:
                 if queued == _L:
-                    look_at_queue(
-                        ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots,
+                    look_closely(
+                        ev, zero, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots,
                         position, C, work, rows, saved, cured, fate,
                     )  # fmt: skip
                     queued = 0
@@ -285,9 +271,9 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     queued += 1
                     at_once = at_once or now
                 else:
-                    look_at_step(
-                        l, W, Q, K, U, U_old, B, places, p, problem, log, method, extinct, look, watch,
-                        slots, position, C, work, rows, saved, cured, fate,
+                    look_closely(
+                        ev, l, l + 1, B, B, places, p, problem, log, method, extinct, look, watch, slots,
+                        position, C, work, rows, saved, cured, fate,
                     )  # fmt: skip
             if look is not None and need > QUIET and not now:
                 step_done(l, Q, look, watch)
@@ -295,9 +281,9 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 attention[flagged] = l
                 flagged += 1
         if at_once:
-            look_at_queue(
-                ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C,
-                work, rows, saved, cured, fate,
+            look_closely(
+                ev, zero, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots,
+                position, C, work, rows, saved, cured, fate,
             )  # fmt: skip
             queued = 0
         # --- look after each flagged lane
@@ -342,16 +328,16 @@ def keep_busy(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 W[n * _L + l] = Q[q.T * _L + l]
             evaluate(ev, W)
             if watch is not None and queued > 0:  # what came before a jump is recorded before it
-                look_at_queue(
-                    ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position,
-                    C, work, rows, saved, cured, fate,
+                look_closely(
+                    ev, zero, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots,
+                    position, C, work, rows, saved, cured, fate,
                 )  # fmt: skip
                 queued = 0
             for k in range(flagged):
                 if fresh[attention[k]] == 2:
                     restart(attention[k], W, Q, U, K, n, m, t_end, tolerance, work[0], work[1])
     if queued > 0:
-        look_at_queue(
-            ev, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C,
+        look_closely(
+            ev, zero, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C,
             work, rows, saved, cured, fate,
         )  # fmt: skip

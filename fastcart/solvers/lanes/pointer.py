@@ -36,34 +36,6 @@ def _fetch_add(typingctx, address, amount):
     return signature, codegen
 
 
-@intrinsic
-def borrowed(typingctx, value):
-    """Return an array, or a tuple of arrays, without its count of references.
-
-    Every call and slice changes that count in one piece, which in short functions takes longer than the rest.
-    Who calls must keep the original.
-    """
-
-    def stripped(context, builder, kind, value):
-        if isinstance(kind, types.Array):
-            array = context.make_array(kind)(context, builder, value)
-            array.meminfo = ir.Constant(array.meminfo.type, None)
-            array.parent = ir.Constant(array.parent.type, None)
-            return array._getvalue()
-        if isinstance(kind, types.BaseTuple):
-            parts = [
-                stripped(context, builder, part, builder.extract_value(value, place))
-                for place, part in enumerate(kind)
-            ]
-            return context.make_tuple(builder, kind, parts)
-        return value
-
-    def codegen(context, builder, signature, args):
-        return stripped(context, builder, value, args[0])
-
-    return value(value), codegen
-
-
 @njit(**INNER)
 def claim(counter, amount):
     """Take the next ``amount`` of what all threads share; return the first."""
