@@ -111,7 +111,7 @@ def look_closely(
         need = slots[s, NEED]
         every = need > QUIET or slots[s, SAVE_FROM] < slots[s, SAVE_TO]
         states = (0, n) if every else (burden, burden + 1)
-        polynomials(s, C, K, dense, h if scaled_by_step else 1.0, n, states[0], states[1])
+        polynomials(s, C, K, dense, degree, h if scaled_by_step else 1.0, n, states[0], states[1])
         end, group, item = 2.0, -1, -1
         if extinct is not None and need == AT_ONCE:
             last = (stages - 1) * n * _L
@@ -249,7 +249,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             now = need == AT_ONCE
             if look is None and not queues and flag & (q.TURN | q.SAVE) == q.TURN:  # the most common case
                 h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
-                polynomials(l, C, K, dense, h_stage, n, burden, burden + 1)
+                polynomials(l, C, K, dense, degree, h_stage, n, burden, burden + 1)
                 watch_burden(rows[j], Q, C[burden], degree, l, work[0], 2.0)
             elif close:
                 if queued == _L:

@@ -67,25 +67,21 @@ def extra_stages(ev, W, Q, U_old, K, n, m, stages, extra):
 
 
 @njit(**INNER)
-def polynomials(s, C, K, dense, h_stage, n, first, stop):
+def polynomials(s, C, K, dense, degree, h_stage, n, first, stop):
     """Fill ``C`` with the polynomials of states ``first .. stop`` of slot or lane ``s``.
 
     ``h_stage`` multiplies the stages, ``n`` is the number of all states; ``dense`` has `MAX_DEGREE` columns.
     """
     for i in range(first, stop):
-        c0 = c1 = c2 = c3 = c4 = c5 = c6 = c7 = 0.0  # numbers, not places in memory, which take longer
-        for j in range(dense.shape[0]):
-            stage = h_stage * K[(j * n + i) * _L + s]
-            c0 += dense[j, 0] * stage
-            c1 += dense[j, 1] * stage
-            c2 += dense[j, 2] * stage
-            c3 += dense[j, 3] * stage
-            c4 += dense[j, 4] * stage
-            c5 += dense[j, 5] * stage
-            c6 += dense[j, 6] * stage
-            c7 += dense[j, 7] * stage
-        C[i, 0], C[i, 1], C[i, 2], C[i, 3] = c0, c1, c2, c3
-        C[i, 4], C[i, 5], C[i, 6], C[i, 7] = c4, c5, c6, c7
+        for k in range(0, degree, 4):
+            c0 = c1 = c2 = c3 = 0.0  # numbers, not places in memory, which take longer
+            for j in range(dense.shape[0]):
+                stage = h_stage * K[(j * n + i) * _L + s]
+                c0 += dense[j, k] * stage
+                c1 += dense[j, k + 1] * stage
+                c2 += dense[j, k + 2] * stage
+                c3 += dense[j, k + 3] * stage
+            C[i, k], C[i, k + 1], C[i, k + 2], C[i, k + 3] = c0, c1, c2, c3
 
 
 @njit(**INNER)
