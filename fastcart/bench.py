@@ -73,7 +73,9 @@ class Contender:
 
 
 def varied_patients(model: str | Model, size: int, *, seed: int) -> pd.DataFrame:
-    """Draw patients with every parameter uniform within 10% of its default.
+    """Draw patients with every parameter uniform within 10% of its default, and within its range.
+
+    Parameters that must add up to a total are scaled to do so.
 
     Parameters
     ----------
@@ -84,9 +86,16 @@ def varied_patients(model: str | Model, size: int, *, seed: int) -> pd.DataFrame
     -------
     DataFrame, shape (size, parameters)
     """
-    defaults = as_model(model).default_parameters()
+    model = as_model(model)
+    defaults = model.default_parameters()
     factors = 1 + SPREAD * (2 * np.random.default_rng(seed).random((size, len(defaults))) - 1)
-    return pd.DataFrame(factors * np.array(list(defaults.values())), columns=list(defaults))
+    table = pd.DataFrame(factors * np.array(list(defaults.values())), columns=list(defaults))
+    for item in model.parameters:
+        table[item.name] = table[item.name].clip(*item.range)
+    for constraint in model.constraints:
+        names = list(constraint.parameters)
+        table[names] = table[names].mul(constraint.total / table[names].sum(axis=1), axis=0)
+    return table
 
 
 def days(model: Model) -> np.ndarray:
@@ -254,15 +263,19 @@ def speedup(table: pd.DataFrame) -> pd.DataFrame:
 def time_at_error(errors: Sequence[float] | Any, times: Sequence[float] | Any, target: float) -> float:
     """Return the time at which a method reaches an error; infinite where no measured run does.
 
-    A run with a larger tolerance than any measured is not assumed: an error above all measured ones costs
-    the time of the coarsest run.
+    Only runs that no cheaper one beats count; between them the logarithm of the time is interpolated. A run
+    with a larger tolerance than any measured is not assumed: an error above all measured ones costs the time
+    of the cheapest run.
     """
-    e, t = np.asarray(errors, dtype=float), np.asarray(times, dtype=float)
-    order = np.argsort(-e)
-    e, t = e[order], t[order]
-    if not e[-1] <= target:
+    tiny = np.finfo(float).tiny  # an error of exactly zero has no logarithm
+    best: list[tuple[float, float]] = []
+    for taken, error in sorted(zip(map(float, times), map(float, errors), strict=True)):
+        if error < (best[-1][1] if best else np.inf) and (not best or best[-1][1] > tiny):
+            best.append((taken, max(error, tiny)))
+    if not best or not best[-1][1] <= max(target, tiny):
         return float("inf")
-    return float(np.exp(np.interp(-np.log(target), -np.log(e), np.log(t))))
+    t, e = np.log(np.array(best)).T
+    return float(np.exp(np.interp(-np.log(max(target, tiny)), -e, t)))
 
 
 def thread_scaling(

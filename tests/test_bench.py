@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 from numba import njit
 
-from fastcart import InputError, Model, bench, bench_report
+from fastcart import InputError, Model, bench, bench_report, models
 from fastcart.bench import Course
+from fastcart.patients import check_patients
 
 
 @njit
@@ -28,6 +29,16 @@ def test_time_at_an_error_is_interpolated_in_logarithms():
 
 def test_no_run_coarser_than_measured_is_assumed():
     assert bench.time_at_error([1e-2, 1e-4], [1.0, 4.0], 1.0) == 1.0
+
+
+def test_of_equal_errors_the_cheapest_run_counts():
+    assert bench.time_at_error([0.0, 0.0, np.nan], [3.0, 4.0, 1.0], 0.0) == pytest.approx(3.0)
+    assert bench.time_at_error([1e-2, 1e-1, 1e-4], [1.0, 2.0, 4.0], 1e-3) == pytest.approx(2.0)
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_varied_patients_are_patients(name):
+    check_patients(models.get(name), bench.varied_patients(name, 50, seed=1))
 
 
 def test_an_error_that_no_run_reaches_takes_for_ever():
