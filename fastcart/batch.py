@@ -211,10 +211,11 @@ def make_problem(
     peaks = check_quantities(model, peaks, "The peaks to look for")
     auc = check_quantities(model, auc, "The quantities to integrate")
     events = check_events(model, events)
-    if save is not None:
-        save = check_quantities(model, save, "The columns of the trajectories")
+    columns = None if save is None else check_quantities(model, save, "The columns of the trajectories")
     own = len(model.states)
     model = extended(model, auc, events)
+    if columns is None:
+        columns = (*model.state_names, *model.observable_names)
     horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
     tolerance = number(rtol, "The relative tolerance rtol", positive=True)
     if tolerance > MAX_RTOL:
@@ -224,6 +225,8 @@ def make_problem(
     if atol is not None:
         scale[:own] = number(atol, "The absolute tolerance atol", positive=True) / tolerance
     times = check_times(save_at, horizon)
+    if save is not None and not len(times):
+        raise InputError("The columns of the trajectories (save) were given, but no times; give save_at.")
     if extinction is not None:
         extinction = number(extinction, "The threshold of extinction", positive=True)
         if not any(state.extinction for state in model.states):
@@ -232,7 +235,7 @@ def make_problem(
             )
     return Problem(
         model, horizon, times, tolerance, scale, budget, method, extinction=extinction, peaks=peaks,
-        events=events, auc=auc, save=(*model.state_names, *model.observable_names) if save is None else save,
+        events=events, auc=auc, save=columns,
     )  # fmt: skip
 
 

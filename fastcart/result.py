@@ -140,12 +140,12 @@ def trajectories_frame(
         "patient": np.repeat(table.ids[start:stop], len(times)),
         "t": np.tile(times, n),
     }
-    for j, name in enumerate(model.state_names):
-        if name in problem.save:
-            columns[name] = saved[:, :, j].ravel()
-    if any(name in problem.save for name in model.observable_names):
-        observed = observe(model, times, saved, p)
-        for j, name in enumerate(model.observable_names):
-            if name in problem.save:
-                columns[name] = observed[:, :, j].ravel()
+    states, observables = list(model.state_names), list(model.observable_names)
+    observed = observe(model, times, saved, p) if set(problem.save) & set(observables) else None
+    for name in problem.save:
+        if name in states:
+            columns[name] = saved[:, :, states.index(name)].ravel()
+        else:
+            assert observed is not None
+            columns[name] = observed[:, :, observables.index(name)].ravel()
     return pd.DataFrame(columns)

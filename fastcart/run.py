@@ -53,6 +53,7 @@ def run_files(
     trajectories: Path | None = None,
     save_every: float | None = None,
     save_at: Sequence[float] | None = None,
+    save: Sequence[str] | None = None,
     keep: Sequence[str] = (),
     force: bool = False,
     progress: bool | None = None,
@@ -74,10 +75,10 @@ def run_files(
         For bad input, before anything is computed.
     """
     model = as_model(model)
-    times = save_times(model, t_end, trajectories, save_every, save_at)
+    times = save_times(model, t_end, trajectories, save_every, save_at, save)
     problem = make_problem(
         model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method, extinction=extinction,
-        peaks=peaks, auc=auc, events=events,
+        peaks=peaks, auc=auc, events=events, save=save,
     )  # fmt: skip
     name = resolve_engine(engine, problem)
     threads = check_threads(threads)
@@ -128,11 +129,14 @@ def save_times(
     trajectories: Path | None,
     save_every: float | None,
     save_at: Sequence[float] | None,
+    save: Sequence[str] | None = None,
 ) -> np.ndarray | Sequence[float] | None:
     """Return the times of the trajectories, checked against the other options."""
     if trajectories is None:
         if save_every is not None or save_at is not None:
             raise InputError("Times to save were given, but no --trajectories file to save them to.")
+        if save is not None:
+            raise InputError("Columns to save were given, but no --trajectories file to save them to.")
         return None
     if save_at is not None:
         return save_at

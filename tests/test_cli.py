@@ -246,8 +246,8 @@ def test_trajectories_at_regular_times(folder, run, suffix):
 
 
 def test_trajectories_at_given_times(folder, run):
-    assert run("--trajectories", "t.parquet", "--save-at", "0.1,1.7").code == 0
-    reference = expected(save_at=[0.1, 1.7]).trajectories
+    assert run("--trajectories", "t.parquet", "--save-at", "0.1,1.7", "--save", "C,TE").code == 0
+    reference = expected(save_at=[0.1, 1.7]).trajectories[["patient", "t", "C", "TE"]]
     pd.testing.assert_frame_equal(pd.read_parquet("t.parquet"), reference, check_exact=True)
 
 
@@ -397,6 +397,8 @@ def test_output_that_is_a_folder(folder, run):
     ("arguments", "words"),
     [
         (("--save-at", "1"), ("--trajectories",)),
+        (("--save", "C"), ("--trajectories",)),
+        (("--trajectories", "t.csv", "--save-at", "1", "--save", "C,TEE"), ("'TEE'", "'TE'")),
         (("--save-every", "1"), ("--trajectories",)),
         (("--trajectories", "t.csv"), ("--save-every", "--save-at")),
         (("--trajectories", "o.csv", "--save-at", "1"), ("different files",)),

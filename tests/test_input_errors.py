@@ -275,6 +275,13 @@ def test_times_to_save(times, words):
     assert_says(refusal(save_at=times), "'save_at'", *words)
 
 
+def test_columns_of_trajectories():
+    path = fastcart.solve(TINY, 2, save_at=[1.0], save=["y"], engine="lsoda").trajectories
+    assert path.columns.tolist() == ["patient", "t", "y"]
+    assert_says(refusal(save_at=[1.0], save=["yy"]), "'yy'", "'y'")
+    assert_says(refusal(save=["y"]), "save_at")
+
+
 @pytest.mark.parametrize("number", [2000, 200_000])
 def test_message_about_many_bad_times_stays_short(number):
     refusal(save_at=["a"] * number)

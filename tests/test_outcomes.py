@@ -184,7 +184,7 @@ def test_a_course_is_the_patients_own(solved):
 def test_an_intervention_that_does_nothing_changes_nothing(solved):
     patients, c = solved
     some = patients.iloc[:100]
-    same = course(some, infusions(some, SINGLE), interventions=[(20.0, lambda states, p: states)])
+    same = course(some, infusions(some, SINGLE), interventions=[(20.0, unchanged)])
     for name in ("t_CR", "t_grade3", "t_toxic", "t_relapse"):
         a, b = same[name].to_numpy(), c[name].to_numpy()[:100]
         assert (np.isfinite(a) == np.isfinite(b)).all()
@@ -205,7 +205,33 @@ def test_niche_support_lets_late_cells_grow():
     assert expected(helped)["EFS730"] > expected(plain)["EFS730"]
 
 
-def test_blasts_that_rise_before_remission_are_no_relapse(monkeypatch):
+def unchanged(states, patients):
+    return states
+
+
+def test_B_cells_count_as_recovered_from_day_45_on():
+    """Where they are back by then, that day; else when they rise, also across interventions."""
+    patients = sample(40, seed=21)
+    assert (course(patients)["t_B_recovery"] == 45.0).all()  # never depleted
+    doses = infusions(patients, SINGLE)
+    c = course(patients, doses, rtol=1e-8)
+    path = fastcart.solve(
+        "b_all", patients, doses=doses, save_at=np.arange(45.0, 730.5), save=["B"], extinction=1.0, rtol=1e-8
+    ).trajectories
+    rest = {**fastcart.models.get("b_all").default_parameters(), **patients}
+    at_rest = np.broadcast_to(rest["sB"] / rest["dB"], 40)
+    B = path["B"].to_numpy().reshape(40, -1) > 0.2 * at_rest[:, None]
+    first = np.where(B.any(axis=1), 45.0 + B.argmax(axis=1), np.inf)
+    found = c["t_B_recovery"].to_numpy()
+    assert np.isfinite(found).sum() > 5
+    assert (found > 46).sum() > 5
+    assert ((found == first) | ((found <= first) & (found > first - 1))).all()
+    for days in ((20.0,), (45.0,), (20.0, 60.0, 300.0)):
+        again = course(patients, doses, rtol=1e-8, interventions=[(day, unchanged) for day in days])
+        np.testing.assert_allclose(again["t_B_recovery"], found, rtol=1e-5)
+
+
+def test_blasts_that_rise_before_remission_are_no_relapse():
     """The first crossing of 5 % comes before remission; the relapse is the one after it."""
     patients = pd.DataFrame({"patient": [3, 9], "L": 4.5e10, "R": [1e6, 0.0], "kap": 1.1})
     doses = infusions(patients, [(0, 0.5, 0.5), (30, 0.5, 0.5)])
@@ -226,10 +252,9 @@ def test_blasts_that_rise_before_remission_are_no_relapse(monkeypatch):
     assert c["relapse_negative"][0]
     assert np.isinf(c["t_relapse"][1])
     assert c["t_CR"].between(5, 20).all()
-    # the same where remission and relapse fall into one segment, in which a first crossing does not tell
-    monkeypatch.setattr("fastcart.trial.course.B_FROM", 500.0)
-    whole = course(patients, doses, t_end=400.0)
-    np.testing.assert_allclose(whole["t_relapse"], c["t_relapse"], rtol=1e-5)
+    # the same where remission and relapse fall into two segments: else the first crossing does not tell
+    parted = course(patients, doses, t_end=400.0, interventions=[(45.0, unchanged)])
+    np.testing.assert_allclose(parted["t_relapse"], c["t_relapse"], rtol=1e-5)
 
 
 def test_bad_interventions():

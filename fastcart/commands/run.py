@@ -43,6 +43,9 @@ def register(commands: Any) -> None:
     times.add_argument("--save-every", type=float, metavar="D", help="times of the trajectories")
     times.add_argument("--save-at", metavar="D,D,...", help="times of the trajectories")
     parser.add_argument(
+        "--save", metavar="NAME,...", help="states or observables in the trajectories (default: all)"
+    )
+    parser.add_argument(
         "--keep", nargs="+", default=[], metavar="COLUMN", help="columns to copy to the endpoints"
     )
     parser.add_argument("--force", action="store_true", help="replace existing output files")
@@ -82,6 +85,7 @@ def run(options: argparse.Namespace) -> int:
         trajectories=options.trajectories,
         save_every=options.save_every,
         save_at=None if options.save_at is None else numbers(options.save_at, "--save-at"),
+        save=None if options.save is None else options.save.split(","),
         keep=options.keep,
         force=options.force,
         progress=False if options.quiet else None,

@@ -32,6 +32,7 @@ MARKS = (7.0, 14.0, 28.0, 60.0, 90.0, 180.0, 270.0, 365.0, 455.0, 545.0, 730.0)
 States = pd.DataFrame
 Intervention = tuple[float, Callable[[States, pd.DataFrame], States]]
 
+_KEPT = ("Ht", "Hl", "S", "B")  # what is asked for on fixed days
 _NEVER = 1e300  # a threshold that is not reached
 _REMISSION = Event("remission", of="S", threshold=MRD, direction="down", terminal=True)
 _BLASTS = Event("blasts", of="S", threshold=BLASTS_5_PERCENT, direction="up")
@@ -123,7 +124,7 @@ def course(
         days = sorted(day for day in {*marks(horizon), B_FROM} if begin < day <= end)
         result = solve(
             model, now, doses=_between(doses, begin, end, last=end == horizon), t_end=end - begin,
-            save_at=[day - begin for day in days], save=("Ht", "Hl", "S", "B"), peaks=("C", "T"), auc=("C",),
+            save_at=[day - begin for day in days], save=_KEPT if days else None, peaks=("C", "T"), auc=("C",),
             events=[_counted_from(event, begin) for event in _EVENTS], **options,
         )  # fmt: skip
         ends = result.endpoints
