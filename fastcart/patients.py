@@ -189,6 +189,8 @@ def _as_frame(patients: Any) -> pd.DataFrame:
             )
         return pd.DataFrame(index=range(int(patients)))
     if isinstance(patients, Mapping):
+        if all(map(_is_column, patients.values())) and len({len(v) for v in patients.values()}) == 1:
+            return pd.DataFrame(dict(patients), copy=False)  # the common case of studies, in less time
         columns = {name: _column(values, name) for name, values in patients.items()}
         lengths = {name: len(c) for name, c in columns.items() if is_list_like(patients[name])}
         if len(set(lengths.values())) > 1:
@@ -202,6 +204,10 @@ def _as_frame(patients: Any) -> pd.DataFrame:
         "The patients must be a DataFrame, a mapping of columns, or a number of patients, not "
         f"{type(patients).__name__}."
     )
+
+
+def _is_column(values: Any) -> bool:
+    return isinstance(values, np.ndarray) and values.ndim == 1 and values.dtype.kind in "fiu"
 
 
 def _column(values: Any, name: str) -> pd.Series:

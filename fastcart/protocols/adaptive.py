@@ -148,12 +148,12 @@ def follow_rule(
     days = np.array([0.0, *arm.visits])
     seen = {name: np.zeros((n, columns)) for name in ("burden", "il6", "effectors", "memory")}
     now = {name: np.array(values, dtype=np.float64) for name, values in states.items()}
-    rows = np.arange(n)  # patients who still come to visits
+    rows, mine = np.arange(n), patients  # patients who still come to visits
     for visit, day in enumerate(days):
         if visit:
-            now = advance(patients.iloc[rows], now, float(day - days[visit - 1]))
+            now = advance(mine, now, float(day - days[visit - 1]))
         # no rule sees a patient whose integration failed; the outcomes will report the failure
-        rows, now = _only(np.isfinite(now["L"] + now["C"]), rows, now)
+        rows, mine, now = _only(np.isfinite(now["L"] + now["C"]), rows, mine, now)
         factor = 1.0 if noise is None else np.exp(assay_sd * noise(visit)[rows])
         seen["burden"][rows, visit] = (now["L"] + now["R"]) * factor
         seen["il6"][rows, visit] = now["C"]
@@ -167,10 +167,10 @@ def follow_rule(
             decided = _decision(arm, known, ids[rows])
         for name, fraction in zip(("effectors", "memory"), decided, strict=True):
             seen[name][rows, visit] = fraction
-        for state, cells in zip(into, engraft(patients.iloc[rows], *decided), strict=True):
+        for state, cells in zip(into, engraft(mine, *decided), strict=True):
             now[state] = now[state] + cells
         given = np.minimum(seen["effectors"][rows].sum(axis=1), seen["memory"][rows].sum(axis=1))
-        rows, now = _only(given < 1 - _ROUNDING, rows, now)
+        rows, mine, now = _only(given < 1 - _ROUNDING, rows, mine, now)
         if not len(rows):
             break
     return [
@@ -181,9 +181,11 @@ def follow_rule(
 
 
 def _only(
-    chosen: np.ndarray, rows: np.ndarray, states: dict[str, np.ndarray]
-) -> tuple[np.ndarray, dict[str, np.ndarray]]:
-    return rows[chosen], {name: values[chosen] for name, values in states.items()}
+    chosen: np.ndarray, rows: np.ndarray, patients: pd.DataFrame, states: dict[str, np.ndarray]
+) -> tuple[np.ndarray, pd.DataFrame, dict[str, np.ndarray]]:
+    if chosen.all():
+        return rows, patients, states
+    return rows[chosen], patients[chosen], {name: values[chosen] for name, values in states.items()}
 
 
 def _decision(arm: Adaptive, visit: Visit, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

@@ -124,10 +124,10 @@ def advance(
     model: Model, rtol: float, threads: int | None, patients: pd.DataFrame, states: Any, days: float
 ) -> dict[str, np.ndarray]:
     """Return the states so many days later, NaN where the solver fails."""
-    known = [name for name in patients.columns if name in {"patient", *model.parameter_names}]
+    given = {name: patients[name].to_numpy() for name in patients if name in model.parameter_names}
     result = solve(
-        model, patients[known].assign(**states), t_end=days, extinction=EXTINCTION, rtol=rtol,
-        threads=threads, progress=False,
+        model, {**given, **states}, t_end=days, extinction=EXTINCTION, rtol=rtol, threads=threads,
+        progress=False,
     )  # fmt: skip
     ends = result.endpoints
     ok = (ends["status"] == "ok").to_numpy()
