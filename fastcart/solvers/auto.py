@@ -44,7 +44,7 @@ def solve_chunk(
 
 def _again(result: ChunkResult, solver, problem: Problem, y0, p, threads: int, doses) -> None:
     """Solve the patients that were given up with another solver; keep its answer where it has one."""
-    # LSODA can spin for ever where a solution blows up, which the lanes have told by then
+    # where a solution blows up, LSODA would only take all its steps to say so too
     given_up = (Status.max_steps,) if solver is lsoda else _GIVEN_UP
     rows = np.flatnonzero(np.isin(result.status, given_up))
     if not rows.size:

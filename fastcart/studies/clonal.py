@@ -170,7 +170,7 @@ def _tables(values: Mapping[str, float], drive: np.ndarray) -> tuple[np.ndarray,
         Chance of each outcome, given that it is none of those before; see `_with_rest`.
     targets : ndarray of int, shape (5, 7)
         Type that a conversion leads to.
-    daughter : ndarray, shape (5, 5, 2)
+    daughter : ndarray, shape (1, 5, 5, 2)
         Chance of each fate of a daughter, given that it is none of those before.
     first : ndarray, shape (steps, 4)
         Cumulative fates of first daughters.
@@ -202,7 +202,7 @@ def _tables(values: Mapping[str, float], drive: np.ndarray) -> tuple[np.ndarray,
     lo = np.array([values[f"flo_{b}"] for b in PHENOTYPES])
     hi = np.array([values[f"fhi_{b}"] for b in PHENOTYPES])
     first = np.cumsum(off[:, None] * lo + drive[:, None] * hi, axis=1)
-    outcome, daughter = _with_rest(_conditional(rates)), _with_rest(_conditional(daughters))
+    outcome, daughter = _with_rest(_conditional(rates)), _with_rest(_conditional(daughters[None]))
     return total, net, outcome, targets, daughter, first
 
 
@@ -305,26 +305,12 @@ def _binomial_half(state, n, p, log_rest):
 
 
 @njit(**_INNER)
-def _outcome(state, outcome, k, i):
-    """Outcome of one event of type ``i`` in step ``k``."""
+def _pick(state, table, k, i):
+    """One of the alternatives in row ``k, i`` of a table of conditional chances."""
     u = _uniform(state)
-    last = outcome.shape[2] - 1
-    for o in range(last):
-        chance = outcome[k, i, o, 0]
-        if chance > 0.0:
-            if u < chance:
-                return o
-            u = (u - chance) / (1.0 - chance)
-    return last
-
-
-@njit(**_INNER)
-def _fate(state, daughter, i):
-    """Fate of one daughter of type ``i``."""
-    u = _uniform(state)
-    last = daughter.shape[1] - 1
+    last = table.shape[2] - 1
     for j in range(last):
-        chance = daughter[i, j, 0]
+        chance = table[k, i, j, 0]
         if chance > 0.0:
             if u < chance:
                 return j
@@ -336,11 +322,11 @@ def _fate(state, daughter, i):
 def _one_by_one(state, new, k, i, events, outcome, targets, daughter):
     """Let a few events happen to cells of type ``i``."""
     for _ in range(events):
-        o = _outcome(state, outcome, k, i)
+        o = _pick(state, outcome, k, i)
         if o == 0:
             new[i] -= 1
-            new[_fate(state, daughter, i)] += 1
-            new[_fate(state, daughter, i)] += 1
+            new[_pick(state, daughter, 0, i)] += 1
+            new[_pick(state, daughter, 0, i)] += 1
         elif o == 1:
             new[i] += 1
         else:
@@ -363,7 +349,7 @@ def _together(state, new, k, i, events, outcome, targets, daughter):
             new[targets[i, o]] += happened
         cells = 2 * happened if o == 0 else 0
         for j in range(_TYPES):
-            born = _binomial(state, cells, daughter[i, j, 0], daughter[i, j, 1])
+            born = _binomial(state, cells, daughter[0, i, j, 0], daughter[0, i, j, 1])
             new[j] += born
             cells -= born
 

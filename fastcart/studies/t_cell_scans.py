@@ -194,9 +194,8 @@ def reverse_robustness(
     rows = []
     for factor in factors:
         numbers = fact_numbers(scale_reverse(theory, factor), rates, threads=threads)
-        score = passes(numbers, POPULATION)
         shares = {fact: _holds(fact, numbers).mean() for fact in POPULATION}
-        rows.append({"factor": factor, "mean": score.mean(), "sd": score.std(ddof=1), **shares})
+        rows.append({"factor": factor, **_mean_passes(numbers), **shares})
     return pd.DataFrame(rows)
 
 
@@ -226,9 +225,13 @@ def union_map(
     for name in presets:
         for factor in factors:
             numbers = fact_numbers(union(name, "unified", strength=factor), rates, threads=threads)
-            score = passes(numbers, POPULATION)
-            rows.append({"preset": name, "factor": factor, "mean": score.mean(), "sd": score.std(ddof=1)})
+            rows.append({"preset": name, "factor": factor, **_mean_passes(numbers)})
     return pd.DataFrame(rows)
+
+
+def _mean_passes(numbers: pd.DataFrame) -> dict[str, float]:
+    score = passes(numbers, POPULATION)
+    return {"mean": score.mean(), "sd": score.std(ddof=1)}
 
 
 # --- equal tuning effort for every theory

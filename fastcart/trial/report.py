@@ -285,13 +285,30 @@ def _verdict(result: TrialResult, name: str) -> str:
     same = cells_in_words(row["dose"])
     text += f"A single dose of {same} cells has the same rate of severe CRS; compared with it, "
     span = f"{points(gain)} points of event-free survival ({points(low)} to {points(high)})"
+    return (
+        text
+        + {
+            "better": f"this arm gains {span}: <b>better than giving less</b>.",
+            "worse": f"this arm loses {span}: <b>worse than giving less</b>.",
+            "same": f"the difference is {span}: <b>the same as giving less</b>.",
+            "unclear": f"the difference is {span}: not clearly different from giving less.",
+        }[verdict(low, high)]
+    )
+
+
+def verdict(low: float, high: float) -> str:
+    """Return what an interval of a gain over the single dose of equal toxicity says.
+
+    Returns
+    -------
+    str
+        ``"better"``, ``"worse"``, ``"same"`` where all of it is small, or ``"unclear"``.
+    """
     if low > SMALL:
-        return text + f"this arm gains {span}: <b>better than giving less</b>."
+        return "better"
     if high < -SMALL:
-        return text + f"this arm loses {span}: <b>worse than giving less</b>."
-    if low >= -SMALL and high <= SMALL:
-        return text + f"the difference is {span}: <b>the same as giving less</b>."
-    return text + f"the difference is {span}: not clearly different from giving less."
+        return "worse"
+    return "same" if low >= -SMALL and high <= SMALL else "unclear"
 
 
 def _arms(result: TrialResult) -> str:

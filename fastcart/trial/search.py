@@ -64,8 +64,7 @@ class Setting:
     @property
     def single(self) -> dict[str, float]:
         """Endpoints of the single infusion of the whole product."""
-        values = np.nanmean(self.frontier[SHARES.index(1.0)], axis=0)
-        return dict(zip(_ENDPOINTS, map(float, values), strict=True))
+        return _single(self.frontier)
 
     def parts(self, arms: Sequence[Arm]) -> np.ndarray:
         """Return what each patient adds to the endpoints, shape (arms, patients, endpoints)."""
@@ -302,8 +301,13 @@ def judge(
     return table.reset_index(names="arm")
 
 
+def _single(frontier: np.ndarray) -> dict[str, float]:
+    values = np.nanmean(frontier[SHARES.index(1.0)], axis=0)
+    return dict(zip(_ENDPOINTS, map(float, values), strict=True))
+
+
 def _eligible(table: pd.DataFrame, frontier: np.ndarray, margin: float) -> np.ndarray:
     """Return which arms are not worse than the whole product at once by more than a margin, and judged."""
-    single = dict(zip(_ENDPOINTS, np.nanmean(frontier[SHARES.index(1.0)], axis=0), strict=True))
+    single = _single(frontier)
     good = (table["crs3"] <= single["crs3"] + margin) & (table["EFS730"] >= single["EFS730"] - margin)
     return (good & table[OBJECTIVE].notna()).to_numpy()

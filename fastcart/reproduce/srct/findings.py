@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pandas as pd
 
-from fastcart.trial.report import SMALL, cells_in_words, points
+from fastcart.trial.report import SMALL, cells_in_words, points, verdict
 
 HYPOTHESIS = (
     "The hypothesis under test: few effector cells first, more as the burden falls, and memory cells last, "
@@ -33,19 +33,17 @@ def equal_toxicity(isotoxic: pd.DataFrame) -> str:
     """Say whether low-high-memory beats the single dose of equal toxicity; indexed by name of the arm."""
     row = isotoxic.loc[[_ARM]].to_dict("records")[0]
     gain, low, high = (row[f"gain_EFS730{end}"] for end in ("", "_low", "_high"))
-    if low > SMALL:
-        verdict = "so it is better than giving less"
-    elif high < -SMALL:
-        verdict = "so it is worse than giving less"
-    elif max(abs(low), abs(high)) <= SMALL:
-        verdict = "so it is a smaller single dose in disguise"
-    else:
-        verdict = "so it is not clearly different from giving less"
+    words = {
+        "better": "better than giving less",
+        "worse": "worse than giving less",
+        "same": "a smaller single dose in disguise",
+        "unclear": "not clearly different from giving less",
+    }[verdict(low, high)]
     dose = cells_in_words(row["dose"])
     return (
         f"A single dose of {dose} cells has the same rate of severe CRS; compared with "
         f"it, low-high-memory changes event-free survival at 24 months by {points(gain)} points "
-        f"({points(low)} to {points(high)}), {verdict}."
+        f"({points(low)} to {points(high)}), so it is {words}."
     )
 
 

@@ -47,7 +47,7 @@ SUBSTITUTES: dict[Any, Any] = {
 }
 
 
-def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = LANES) -> Any:
+def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
     """Compile the right-hand side for lanes.
 
     Parameters
@@ -57,25 +57,21 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool, lanes: int = 
         Which states are integrated in logarithm here.
     infused : bool
         Whether rates of infusion are added to the derivatives.
-    lanes : int
-        Length of the rows.
 
     Returns
     -------
     numba cfunc
-        ``f(buffer)``; rows of ``lanes`` values: states, time, parameters, rates, derivatives (written).
+        ``f(buffer)``; rows of `LANES` values: states, time, parameters, rates, derivatives (written).
     """
     sizes = (len(model.states), len(model.parameters))
     # by the content of the right-hand side, so that an edit of what it names is seen
-    key = ("evaluation", fingerprint(model.rhs), sizes, log, infused, lanes)
-    return made_once(key, lambda: _evaluation(model, sizes, log, infused, lanes))
+    key = ("evaluation", fingerprint(model.rhs), sizes, log, infused)
+    return made_once(key, lambda: _evaluation(model, sizes, log, infused))
 
 
-def _evaluation(
-    model: Model, sizes: tuple[int, int], log: tuple[bool, ...], infused: bool, lanes: int
-) -> Any:
+def _evaluation(model: Model, sizes: tuple[int, int], log: tuple[bool, ...], infused: bool) -> Any:
     function = from_source(
-        _source(*sizes, log, infused, lanes),
+        _source(*sizes, log, infused),
         "evaluate_lanes",
         {
             "rhs": rebuild(model.rhs, INNER, SUBSTITUTES),
@@ -85,8 +81,7 @@ def _evaluation(
             "carray": carray,
         },
     )
-    label = f"{model.name} for lanes" if lanes == LANES else f"{model.name} for its dense output"
-    return cached(function, label, signature=_signature, **_OPTIONS)
+    return cached(function, f"{model.name} for lanes", signature=_signature, **_OPTIONS)
 
 
 def machine_code(model: Model) -> str:
@@ -95,7 +90,8 @@ def machine_code(model: Model) -> str:
     return assembly(kernel, **_OPTIONS)
 
 
-def _source(n: int, m: int, log: tuple[bool, ...], infused: bool, L: int) -> str:
+def _source(n: int, m: int, log: tuple[bool, ...], infused: bool) -> str:
+    L = LANES
     t, p, r, f = n, n + 1, n + 1 + m, 2 * n + 1 + m
     lines = [
         "def evaluate_lanes(w_):",
