@@ -164,7 +164,8 @@ def union_map(table: pd.DataFrame) -> Any:
     axes.set_xticks(range(len(mean.columns)), [f"{factor:g}" for factor in mean.columns])
     axes.tick_params(length=0)
     figure.colorbar(mesh, label=f"facts of {len(POPULATION)}, mean")
-    plotting.panel(axes, "", "Reverse arrows of unified added, random common rates", "factor", "")
+    plotting.panel(axes, "", "Reverse arrows of unified added, random common rates",
+                   "strength of the added arrows", "")  # fmt: skip
     return figure
 
 

@@ -135,7 +135,10 @@ def _gains(table: Any) -> str:
     for name, rows in table.groupby("preset", sort=False):
         best = rows.loc[rows["mean"].idxmax()]
         alone = rows.loc[rows["factor"] == 0.0, "mean"].iloc[0]
-        texts.append(f"`{name}` {alone:.1f} alone, {best['mean']:.1f} at the factor {best['factor']:g}")
+        gained = (
+            f"{best['mean']:.1f} at the factor {best['factor']:g}" if best["factor"] else "fewer with any"
+        )
+        texts.append(f"`{name}` {alone:.1f} alone, {gained}")
     return "; ".join(texts)
 
 
