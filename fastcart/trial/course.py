@@ -34,11 +34,10 @@ Intervention = tuple[float, Callable[[States, pd.DataFrame], States]]
 
 _KEPT = ("Ht", "Hl", "S", "B")  # what is asked for on fixed days
 _NEVER = 1e300  # a threshold that is not reached
-_REMISSION = Event("remission", of="S", threshold=MRD, direction="down", terminal=True)
-_BLASTS = Event("blasts", of="S", threshold=BLASTS_5_PERCENT, direction="up")
 _EVENTS = (
     Event("remission", of="S", threshold=MRD, direction="down"),
-    _BLASTS,
+    Event("blasts", of="S", threshold=BLASTS_5_PERCENT, direction="up"),
+    Event("relapse", of="S", threshold=BLASTS_5_PERCENT, direction="up", after="remission"),
     Event("negative", of="negative", threshold=0.5, direction="up"),
     *(Event(f"grade{g}", of="C", threshold=level, direction="up") for g, level in enumerate(GRADES, 1)),
     Event("B_recovery", of="B", threshold="B_recovered", direction="up", after=B_FROM),
@@ -129,11 +128,7 @@ def course(
         )  # fmt: skip
         ends = result.endpoints
         walk.follow(now, ends, begin)
-        unclear = walk.remission(ends, now, begin)
-        if unclear.any():
-            theirs = _between(doses, begin, end, last=end == horizon)
-            found = _relapse_after_remission(model, now[unclear], theirs, end - begin, options)
-            walk.values["t_relapse"][unclear] = begin + found
+        walk.relapse(ends, begin)
         if days:
             walk.keep(result.trajectories, days, now["B_recovered"].to_numpy())
         # a failed patient goes on from where the segment began, and stays failed
@@ -151,7 +146,9 @@ def marks(horizon: float) -> list[float]:
 
 def _counted_from(event: Event, begin: float) -> Event:
     """Return an event with its time ``after`` counted from the beginning of a segment."""
-    return replace(event, after=max(0.0, float(event.after) - begin)) if event.after else event
+    if isinstance(event.after, str) or not event.after:
+        return event
+    return replace(event, after=max(0.0, event.after - begin))
 
 
 def _stops(interventions: Iterable[Intervention], horizon: float) -> list[Intervention]:
@@ -188,30 +185,6 @@ def _between(doses: pd.DataFrame | None, begin: float, end: float, *, last: bool
     rows = (time >= begin) & ((time <= end) if last else (time < end))
     part = doses[rows].assign(time=time[rows] - begin)
     return part if len(part) else None
-
-
-def _relapse_after_remission(
-    model: Model, now: pd.DataFrame, doses: pd.DataFrame | None, length: float, options: dict[str, Any]
-) -> np.ndarray:
-    """Return when blasts come back, for patients whose blasts already rose through 5 % before remission.
-
-    A first crossing says nothing of them, so they are stopped at remission, and followed anew from there.
-    """
-    own = now["patient"]
-    now = now.drop(columns=["B_recovered", "U1", "U2"])
-    mine = None if doses is None or "patient" not in doses else doses[doses["patient"].isin(own)]
-    first = solve(model, now, doses=mine, t_end=length, events=(_REMISSION,), **options).endpoints
-    start = first["t_reached"].to_numpy()
-    states = {name: np.maximum(first[f"final_{name}"].to_numpy(), 0.0) for name in model.state_names}
-    then = now.assign(**states)
-    if mine is not None:
-        shift = mine["patient"].map(dict(zip(own, start, strict=True)))
-        # what was given on the very day of remission is in the states already
-        mine = mine.assign(time=mine["time"] - shift)[mine["time"] > shift]
-        mine = mine if len(mine) else None
-    again = solve(model, then, doses=mine, t_end=length, events=(_BLASTS,), **options).endpoints
-    time = start + again["event_blasts"].to_numpy()
-    return np.where(time <= length, time, np.inf)
 
 
 @dataclass
@@ -253,17 +226,12 @@ class _Course:
         v["auc_C"] = v["auc_C"] + ends["auc_C"].to_numpy()
         v["nadir_L"] = np.fmin(v["nadir_L"], ends["nadir"].to_numpy())
 
-    def remission(self, ends: pd.DataFrame, now: pd.DataFrame, begin: float) -> np.ndarray:
-        """Note relapses; return for whom a first crossing of 5 % blasts does not tell."""
+    def relapse(self, ends: pd.DataFrame, begin: float) -> None:
+        """Note the first crossing of 5 % blasts after remission, which may lie in the same segment."""
         v = self.values
-        t_CR = v["t_CR"]
-        first = begin + ends["event_blasts"].to_numpy()
-        often = ends["count_blasts"].to_numpy()
-        relapsed = np.isfinite(v["t_relapse"])
-        in_CR = np.isfinite(t_CR) & ~relapsed
-        after = in_CR & (first > t_CR)
-        v["t_relapse"] = np.where(after, first, v["t_relapse"])
-        return in_CR & (first <= t_CR) & (t_CR > begin) & (often > 1)
+        time = begin + np.where(v["t_CR"] <= begin, ends["event_blasts"], ends["event_relapse"])
+        new = np.isfinite(v["t_CR"]) & np.isinf(v["t_relapse"]) & np.isfinite(time)
+        v["t_relapse"] = np.where(new, time, v["t_relapse"])
 
     def keep(self, path: pd.DataFrame | None, days: list[float], B_recovered: np.ndarray) -> None:
         """Keep what is asked for on fixed days: hazards, the leukemia of day 28, whether B cells are back."""
