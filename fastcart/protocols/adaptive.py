@@ -147,6 +147,7 @@ def follow_rule(
     n, columns = len(patients), 1 + len(arm.visits)
     days = np.array([0.0, *arm.visits])
     seen = {name: np.zeros((n, columns)) for name in ("burden", "il6", "effectors", "memory")}
+    given = np.zeros((2, n))  # so far, of each budget
     now = {name: np.array(values, dtype=np.float64) for name, values in states.items()}
     rows, mine = np.arange(n), patients  # patients who still come to visits
     for visit, day in enumerate(days):
@@ -165,12 +166,12 @@ def follow_rule(
             burdens, il6, E_given, M_given = (seen[name][rows, : visit + 1] for name in seen)
             known = Visit(visit, days[: visit + 1], burdens, il6, E_given, M_given, rows)
             decided = _decision(arm, known, ids[rows])
-        for name, fraction in zip(("effectors", "memory"), decided, strict=True):
-            seen[name][rows, visit] = fraction
+        for k, name in enumerate(("effectors", "memory")):
+            seen[name][rows, visit] = decided[k]
+            given[k, rows] += decided[k]
         for state, cells in zip(into, engraft(mine, *decided), strict=True):
             now[state] = now[state] + cells
-        given = np.minimum(seen["effectors"][rows].sum(axis=1), seen["memory"][rows].sum(axis=1))
-        rows, mine, now = _only(given < 1 - _ROUNDING, rows, mine, now)
+        rows, mine, now = _only(given[:, rows].min(axis=0) < 1 - _ROUNDING, rows, mine, now)
         if not len(rows):
             break
     return [
