@@ -21,7 +21,7 @@ from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _signature = types.void(types.CPointer(types.float64))
-_OPTIONS: dict[str, Any] = {"interleave": 2, **FAST}
+_MANY = 8  # states of two vectors, beyond which registers run short
 
 
 def _substitute(module: python_types.ModuleType) -> python_types.ModuleType:
@@ -81,13 +81,23 @@ def _evaluation(model: Model, sizes: tuple[int, int], log: tuple[bool, ...], inf
             "carray": carray,
         },
     )
-    return cached(function, f"{model.name} for lanes", signature=_signature, **_OPTIONS)
+    return cached(function, f"{model.name} for lanes", signature=_signature, **_options(log))
 
 
 def machine_code(model: Model) -> str:
     """Return the assembly of the right-hand side for lanes; it is compiled anew, what is on disk has none."""
-    kernel = evaluation(model, tuple(state.log for state in model.states), False)
-    return assembly(kernel, **_OPTIONS)
+    log = tuple(state.log for state in model.states)
+    return assembly(evaluation(model, log, False), **_options(log))
+
+
+def _options(log: tuple[bool, ...]) -> dict[str, Any]:
+    """Return options of the compiler: with one vector or two side by side, whichever was faster.
+
+    Exponentials leave the processor waiting, which a second vector fills; but of many states, few of them in
+    logarithm, two vectors only fill the registers.
+    """
+    alone = len(log) > _MANY and 3 * sum(log) < len(log)
+    return {"interleave": 1 if alone else 2, **FAST}
 
 
 def _source(n: int, m: int, log: tuple[bool, ...], infused: bool) -> str:
