@@ -337,13 +337,16 @@ def _solve_dosed(
     from fastcart.solvers.doses import canonical
 
     doses.add_initial(y0)
-    result = ChunkResult.empty(len(y0), problem)
+    parts = []
     for rows, infused, given in doses.parts():
         part = problem
         if given is not None:
             part = replace(problem, infused=infused, save_at=canonical(problem.save_at, problem.t_end))
-        if len(rows) == len(y0):
-            return module.solve_chunk(part, y0, p, threads, given)
+        parts.append((rows, part, given))
+    if len(parts) == 1:  # all are dosed alike: without copies
+        return module.solve_chunk(parts[0][1], y0, p, threads, parts[0][2])
+    result = ChunkResult.empty(len(y0), problem)
+    for rows, part, given in parts:
         result.put(rows, module.solve_chunk(part, y0[rows], p[rows], threads, given))
     return result
 

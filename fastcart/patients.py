@@ -145,17 +145,17 @@ def _check_computed_defaults(table: PatientTable, first_id: int) -> None:
         return
     for start in range(0, table.size, _CHECKED_ROWS):
         y0, p = table.arrays(start, min(start + _CHECKED_ROWS, table.size))
-        values = np.hstack([p, y0])
         for j in computed:
             name = items[j].name
-            bad = ~np.isfinite(values[:, j])
+            values = p[:, j] if j < p.shape[1] else y0[:, j - p.shape[1]]
+            bad = ~np.isfinite(values)
             if bad.any():
                 row = first_id + start + int(np.argmax(bad)) + 1
                 raise InputError(
                     f"The default of {name!r} cannot be computed from the other columns in row {row}; "
                     f"give the column {name!r}."
                 )
-            _check_range(values[:, j], items[j], f"The computed default of {name!r} is", first_id + start)
+            _check_range(values, items[j], f"The computed default of {name!r} is", first_id + start)
 
 
 def _check_sums(table: PatientTable, first_id: int) -> None:

@@ -302,7 +302,10 @@ def check_equal_budget(arm: Arm, schedule: Schedule, patients: pd.DataFrame) -> 
 
 def _total(schedule: Schedule, place: int, size: int) -> np.ndarray:
     """Return the sum of the fractions of one kind of cells for each patient, exactly rounded."""
-    fractions = [np.broadcast_to(np.asarray(entry[place], dtype=np.float64), size) for entry in schedule]
+    given = [entry[place] for entry in schedule]
+    if not any(map(np.ndim, given)):  # a calendar: the same for all
+        return np.full(size, math.fsum(given))
+    fractions = [np.broadcast_to(np.asarray(fraction, dtype=np.float64), size) for fraction in given]
     return np.array([math.fsum(values) for values in zip(*fractions, strict=True)])
 
 

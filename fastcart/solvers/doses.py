@@ -146,8 +146,12 @@ def make_plan(
     kind = np.repeat([JUMP, RATE], [len(jumps[0]), len(rates[0])])
     if not len(row):
         return None
-    # the value is the last key, so that sums do not depend on the order of rows in the table
-    order = np.lexsort((value, state, kind, time, row))
+    order = np.lexsort((state, kind, time, row))
+    twice = np.ones(len(order) - 1, dtype=bool)
+    for values in (state, kind, time, row):
+        twice &= values[order[1:]] == values[order[:-1]]
+    if twice.any():  # the value is the last key, so that sums do not depend on the order of rows in the table
+        order = np.lexsort((value, state, kind, time, row))
     row, time, state, kind, value = (values[order] for values in (row, time, state, kind, value))
     bounds = np.searchsorted(row, np.arange(schedules + 1))
     at_zero = np.bincount(row[(time == 0) & (kind == JUMP)], minlength=schedules)

@@ -88,13 +88,19 @@ class ChunkResult:
     engine: np.ndarray | None = field(default=None)
 
     @classmethod
-    def empty(cls, patients: int, problem: Problem) -> ChunkResult:
-        """Room for ``patients`` results; all NaN and not run."""
+    def empty(cls, patients: int, problem: Problem, *, blank_saved: bool = True) -> ChunkResult:
+        """Room for ``patients`` results; all NaN and not run.
+
+        Without ``blank_saved`` the engine sets ``saved`` to NaN itself, in its threads.
+        """
         states = len(problem.model.states)
         items = len(problem.peaks) + len(problem.events)
 
         def nan(*shape: int) -> np.ndarray:
             return np.full(shape, np.nan)
+
+        def room(*shape: int) -> np.ndarray:
+            return np.empty(shape)
 
         def zeros() -> np.ndarray:
             return np.zeros(patients, dtype=np.int64)
@@ -110,7 +116,7 @@ class ChunkResult:
             rejected=zeros(),
             rhs_calls=zeros(),
             t_reached=np.zeros(patients),
-            saved=nan(patients, len(problem.save_at), states),
+            saved=(nan if blank_saved else room)(patients, len(problem.save_at), states),
             cured=np.zeros(patients, dtype=np.bool_),
             best=np.full((patients, items), -np.inf),
             when=np.full((patients, items), np.inf),

@@ -73,6 +73,9 @@ def load(l, j, W, Q, U, K, index, position, u0, p, f0, rows, saved, n, m, proble
     position[l, 0] = start[j]
     Q[q.STOP * _L + l] = time[start[j]] if start[j] < stop[j] else t_end
     position[l, 1] = 0
+    for k in range(times.size):
+        for i in range(n):
+            saved[j, k, i] = np.nan
     if times.size > 0 and times[0] == 0.0:
         for i in range(n):
             saved[j, 0, i] = u0[j, i]

@@ -108,7 +108,7 @@ def solve_chunk(
     callback = evaluation(model, marks, infused)
     step = method.step(n, p.shape[1])
     kernel = _loop()
-    result = ChunkResult.empty(patients, problem)
+    result = ChunkResult.empty(patients, problem, blank_saved=False)
     u0 = to_internal(y0, log, ones)
     at = offsets(n, p.shape[1], method.blocks + len(method.extra[0]))
     places = np.array([at.W, at.Q, at.U, at.U_old, at.K, at.tolerance])
