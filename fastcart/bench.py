@@ -271,8 +271,9 @@ def time_at_error(errors: Sequence[float] | Any, times: Sequence[float] | Any, t
     tiny = np.finfo(float).tiny  # an error of exactly zero has no logarithm
     best: list[tuple[float, float]] = []
     for taken, error in sorted(zip(map(float, times), map(float, errors), strict=True)):
-        if error < (best[-1][1] if best else np.inf) and (not best or best[-1][1] > tiny):
-            best.append((taken, max(error, tiny)))
+        error = max(error, tiny)
+        if error < (best[-1][1] if best else np.inf):
+            best.append((taken, error))
     if not best or not best[-1][1] <= max(target, tiny):
         return float("inf")
     t, e = np.log(np.array(best)).T

@@ -229,6 +229,9 @@ def test_B_cells_count_as_recovered_from_day_45_on():
     for days in ((20.0,), (45.0,), (20.0, 60.0, 300.0)):
         again = course(patients, doses, rtol=1e-8, interventions=[(day, unchanged) for day in days])
         np.testing.assert_allclose(again["t_B_recovery"], found, rtol=1e-5)
+    # what is done on that very day comes first
+    none_left = course(patients, interventions=[(45.0, lambda states, patients: states.assign(B=0.0))])
+    assert (none_left["t_B_recovery"] > 45.0).all()
 
 
 def test_blasts_that_rise_before_remission_are_no_relapse():

@@ -95,12 +95,10 @@ class ChunkResult:
         """
         states = len(problem.model.states)
         items = len(problem.peaks) + len(problem.events)
+        path = (patients, len(problem.save_at), states)
 
         def nan(*shape: int) -> np.ndarray:
             return np.full(shape, np.nan)
-
-        def room(*shape: int) -> np.ndarray:
-            return np.empty(shape)
 
         def zeros() -> np.ndarray:
             return np.zeros(patients, dtype=np.int64)
@@ -116,7 +114,7 @@ class ChunkResult:
             rejected=zeros(),
             rhs_calls=zeros(),
             t_reached=np.zeros(patients),
-            saved=(nan if blank_saved else room)(patients, len(problem.save_at), states),
+            saved=nan(*path) if blank_saved else np.empty(path),
             cured=np.zeros(patients, dtype=np.bool_),
             best=np.full((patients, items), -np.inf),
             when=np.full((patients, items), np.inf),

@@ -120,7 +120,9 @@ def course(
         for _, change in (stop for stop in stops if stop[0] == begin):
             changed = change(now[model.state_names].copy(), table)
             now[model.state_names] = changed[model.state_names]
-        days = sorted(day for day in {*marks(horizon), B_FROM} if begin < day <= end)
+        days = [day for day in marks(horizon) if begin < day <= end]
+        if begin < B_FROM < end:  # where a segment begins then, its start tells
+            days = sorted({*days, B_FROM})
         result = solve(
             model, now, doses=_between(doses, begin, end, last=end == horizon), t_end=end - begin,
             save_at=[day - begin for day in days], save=_KEPT if days else None, peaks=("C", "T"), auc=("C",),
@@ -242,7 +244,7 @@ class _Course:
             self.values |= {f"{name}_{day:g}": column for day, column in kept}
         if 28.0 in days:
             self.values["S28"] = path["S"].to_numpy().reshape(-1, len(days))[:, days.index(28.0)]
-        if B_FROM in days:
+        if B_FROM in days and self.horizon > B_FROM:
             B = path["B"].to_numpy().reshape(-1, len(days))[:, days.index(B_FROM)]
             t = self.values["t_B_recovery"]
             self.values["t_B_recovery"] = np.where(B_recovered < B, np.fmin(t, B_FROM), t)
