@@ -260,22 +260,21 @@ class Swarms:
         options = self.settings
         factors = options.factors(self.iteration / max(1, self.iterations - 1))
         pulls = (options.cognitive, options.social)
+        best = best_of(self._own[rows], self._own_violation[rows])
         _step()(
-            rows, self._u, self._velocity, self._own_u, self._leaders(rows), moves, factors, pulls,
+            rows, self._u, self._velocity, self._own_u, self._leaders(rows, best), moves, factors, pulls,
             options.velocity_limit,
         )  # fmt: skip
         if options.mutate_best:
-            best = best_of(self._own[rows], self._own_violation[rows])
             self._u[rows, best] = mutate(self._own_u[rows, best], mutation)
 
-    def _leaders(self, rows: np.ndarray) -> np.ndarray:
+    def _leaders(self, rows: np.ndarray, best: np.ndarray) -> np.ndarray:
         """Return for each particle which one of its neighbours has the best point, shape (k, particles)."""
-        value, broken = self._own[rows], self._own_violation[rows]
-        particles = value.shape[1]
+        particles = self.settings.particles
         reach = min(self.settings.neighbours, (particles - 1) // 2)
         if self.settings.topology == "global":
-            return np.repeat(best_of(value, broken)[:, None], particles, axis=1)
-        order = rank(value, broken)
+            return np.repeat(best[:, None], particles, axis=1)
+        order = rank(self._own[rows], self._own_violation[rows])
         around = np.array([(np.arange(particles) + k) % particles for k in range(-reach, reach + 1)])
         choice = order[:, around].argmin(axis=1)
         return around[choice, np.arange(particles)]
