@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastcart.batch import solve as solve
     from fastcart.dosing import DosingSchedule as DosingSchedule
     from fastcart.errors import InputError as InputError
+    from fastcart.errors import PatientsFailed as PatientsFailed
     from fastcart.events import Event as Event
     from fastcart.explain import explain_engine as explain_engine
     from fastcart.model import Model as Model
@@ -40,6 +41,7 @@ _PUBLIC = {
     "Model": "fastcart.model",
     "Observable": "fastcart.model",
     "Parameter": "fastcart.model",
+    "PatientsFailed": "fastcart.errors",
     "PublishedScheme": "fastcart.model",
     "State": "fastcart.model",
     "explain_engine": "fastcart.explain",

@@ -18,7 +18,7 @@ import pandas as pd
 
 from fastcart.checks import count, first_line, number, shown
 from fastcart.dosing import Doses, check_doses
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, nearest, warn_failed
 from fastcart.events import (
     Event,
     check_events,
@@ -74,6 +74,7 @@ def solve(
     threads: int | None = None,
     seed: int | None = None,
     progress: bool | None = None,
+    warn: bool = True,
 ) -> BatchResult:
     """Solve a model for many virtual patients.
 
@@ -129,6 +130,8 @@ def solve(
         Recorded with the result; the models here are deterministic and draw no random numbers.
     progress : bool, optional
         Show progress on stderr; default: only on a terminal.
+    warn : bool
+        Warn where patients were not solved. Studies that count failures themselves say no.
 
     Returns
     -------
@@ -138,6 +141,11 @@ def solve(
     ------
     InputError
         For bad input, before anything is computed.
+
+    Warns
+    -----
+    PatientsFailed
+        Once, with counts by status, where patients were not solved.
 
     Examples
     --------
@@ -169,12 +177,15 @@ def solve(
         "extinction": extinction, "peaks": problem.peaks, "auc": problem.auc, "events": problem.events,
         "max_steps": max_steps, "seed": seed, "doses": doses is not None,
     }  # fmt: skip
-    return BatchResult(
+    result = BatchResult(
         endpoints=_one_table(endpoints),
         trajectories=_one_table(trajectories) if trajectories else None,
         model=model,
         options=options,
     )
+    if warn:
+        warn_failed(result.summary(), len(result.endpoints))
+    return result
 
 
 def _one_table(chunks: list[pd.DataFrame]) -> pd.DataFrame:
@@ -380,6 +391,11 @@ def chunk_size(problem: Problem, engine: str) -> int:
 
 def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult) -> None:
     """Give the start its exact values back, and mark what is not finite as failed."""
+    lost = int(np.count_nonzero(result.status == Status.not_run))
+    if lost:  # a request to stop raises, so nobody else may be without an answer
+        raise RuntimeError(
+            f"internal error: an engine left out {lost} of {len(result.status)} patients; please report it"
+        )
     if len(problem.save_at) and problem.save_at[0] == 0.0:
         result.saved[:, 0] = y0
     if problem.model.burden_index >= 0:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+import warnings
+from collections.abc import Iterable, Mapping
 
 
 class InputError(ValueError):
@@ -12,6 +13,34 @@ class InputError(ValueError):
 
 class MissingDependencyError(ImportError):
     """An optional package is needed and not installed."""
+
+
+class PatientsFailed(UserWarning):  # noqa: N818  a warning, not an error
+    """Some patients of a batch were not solved; their endpoints are NaN.
+
+    Attributes
+    ----------
+    counts : dict of str to int
+        How many patients ended with each status other than ``ok``.
+    total : int
+        Patients of the batch.
+    """
+
+    def __init__(self, counts: Mapping[str, int], total: int):
+        self.counts = {name: int(n) for name, n in counts.items() if n and name != "ok"}
+        self.total = total
+        failed = sum(self.counts.values())
+        listed = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()))
+        super().__init__(
+            f"{failed} of {total} patients {'was' if failed == 1 else 'were'} not solved ({listed}); their "
+            "endpoints are NaN: leave them out by the column 'status', and see result.explain(patient)."
+        )
+
+
+def warn_failed(counts: Mapping[str, int], total: int, *, stacklevel: int = 2) -> None:
+    """Warn once with `PatientsFailed` where any patient of a batch was not solved."""
+    if any(n for name, n in counts.items() if name != "ok"):
+        warnings.warn(PatientsFailed(counts, total), stacklevel=stacklevel + 1)
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

@@ -170,7 +170,7 @@ class Evaluator:
         if self.doses is not None:
             ids = {"patient": np.arange(size)}
             doses = self.doses.table(pd.DataFrame({**columns, **ids}))
-        result = solve(self.model, given or size, doses=doses, progress=False, **self.options)
+        result = solve(self.model, given or size, doses=doses, progress=False, warn=False, **self.options)
         return result.endpoints
 
 

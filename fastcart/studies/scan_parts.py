@@ -50,7 +50,7 @@ class ScanJob:
         """Return the endpoints of some patients, all of them."""
         doses = None if self.doses is None else self.doses.table(rows)
         result = fastcart.solve(
-            self.model, rows, doses=doses, keep=self.columns, threads=threads, progress=progress,
+            self.model, rows, doses=doses, keep=self.columns, threads=threads, progress=progress, warn=False,
             **self.options,
         )  # fmt: skip
         return result.endpoints

@@ -258,6 +258,7 @@ def _evaluate(
                     patients,
                     save_at=times if len(times) else None,
                     progress=False,
+                    warn=False,
                     **solver,
                     **outputs.extras,
                 )

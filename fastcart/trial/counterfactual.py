@@ -127,7 +127,7 @@ def advance(
     given = {name: patients[name].to_numpy() for name in patients if name in model.parameter_names}
     result = solve(
         model, {**given, **states}, t_end=days, extinction=EXTINCTION, rtol=rtol, threads=threads,
-        progress=False,
+        progress=False, warn=False,
     )  # fmt: skip
     ends = result.endpoints
     ok = (ends["status"] == "ok").to_numpy()

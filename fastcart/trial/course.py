@@ -126,7 +126,7 @@ def course(
         result = solve(
             model, now, doses=_between(doses, begin, end, last=end == horizon), t_end=end - begin,
             save_at=[day - begin for day in days], save=_KEPT if days else None, peaks=("C", "T"), auc=("C",),
-            events=[_counted_from(event, begin) for event in _EVENTS], **options,
+            events=[_counted_from(event, begin) for event in _EVENTS], warn=False, **options,
         )  # fmt: skip
         ends = result.endpoints
         walk.follow(now, ends, begin)

@@ -175,7 +175,9 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
     queued = zero
     refill = True
     begun = False
-    while following < limit or active > 0:
+    # lanes may all be done in one turn, with blocks left: only a refill that finds no patient ends the loop
+    working = following < limit
+    while working:
         if refill:
             for l in range(_L):
                 if index[l] == EMPTY:
