@@ -184,7 +184,7 @@ def solve(
         options=options,
     )
     if warn:
-        warn_failed(result.summary(), len(result.endpoints))
+        warn_failed(result.summary())
     return result
 
 

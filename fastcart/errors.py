@@ -15,32 +15,45 @@ class MissingDependencyError(ImportError):
     """An optional package is needed and not installed."""
 
 
-class PatientsFailed(UserWarning):  # noqa: N818  a warning, not an error
-    """Some patients of a batch were not solved; their endpoints are NaN.
+class PatientsFailed(UserWarning):
+    """Patients of a batch that were not solved; their results are NaN.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        How many patients ended with each status, ``ok`` among them.
 
     Attributes
     ----------
     counts : dict of str to int
-        How many patients ended with each status other than ``ok``.
-    total : int
-        Patients of the batch.
+    failed, size : int
+        Patients that were not solved, and all.
     """
 
-    def __init__(self, counts: Mapping[str, int], total: int):
-        self.counts = {name: int(n) for name, n in counts.items() if n and name != "ok"}
-        self.total = total
-        failed = sum(self.counts.values())
-        listed = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()))
+    def __init__(self, counts: Mapping[str, int]):
+        self.counts = {str(name): int(n) for name, n in counts.items() if n}
+        self.size = sum(self.counts.values())
+        self.failed = self.size - self.counts.get("ok", 0)
+        ends = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()) if name != "ok")
         super().__init__(
-            f"{failed} of {total} patients {'was' if failed == 1 else 'were'} not solved ({listed}); their "
-            "endpoints are NaN: leave them out by the column 'status', and see result.explain(patient)."
+            f"{self.failed} of {self.size} patients {'was' if self.failed == 1 else 'were'} not solved ({ends}); their results are NaN. Look at "
+            "the column 'status', and leave them out knowingly."
         )
 
+    def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:
+        """Travel between processes by the counts, not by the sentence."""
+        return type(self), (self.counts,)
 
-def warn_failed(counts: Mapping[str, int], total: int, *, stacklevel: int = 2) -> None:
+
+def warn_failed(counts: Mapping[str, int], *, stacklevel: int = 2) -> None:
     """Warn once with `PatientsFailed` where any patient of a batch was not solved."""
-    if any(n for name, n in counts.items() if name != "ok"):
-        warnings.warn(PatientsFailed(counts, total), stacklevel=stacklevel + 1)
+    warning = PatientsFailed(counts)
+    if warning.failed:
+        warnings.warn(warning, stacklevel=stacklevel + 1)
+
+
+class KernelCacheWarning(UserWarning):
+    """Compiled kernels cannot be kept on disk, or not be taken from there: each process compiles anew."""
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

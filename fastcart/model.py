@@ -9,7 +9,7 @@ from __future__ import annotations
 import keyword
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -48,6 +48,9 @@ class State:
         Whether the state may die out: where an extinction threshold is asked for, it becomes an exact
         zero when it falls below, and stays zero until a dose. States with the same text, the name of a
         group, die out together when their sum falls below.
+    nonnegative : bool
+        Whether the state counts something and is not in logarithm: a step that takes it below minus its
+        tolerance is tried again, shorter, and a patient whose solution does go there ends as ``negative``.
     """
 
     name: str
@@ -57,6 +60,7 @@ class State:
     scale: float = 1.0
     description: str = ""
     extinction: bool | str = False
+    nonnegative: bool = False
 
 
 @dataclass(frozen=True)
@@ -269,6 +273,39 @@ class Model:
             if callable(item.default):
                 values[item.name] = float(computed_default(self, item, values, ()))
         return {item.name: values[item.name] for item in items}
+
+    def replace(self, **changes: Any) -> Model:
+        """Return a copy of the model with some of its parts changed, checked as a new one is.
+
+        What is not named stays, also what is added to models later: a derived model forgets nothing.
+
+        Parameters
+        ----------
+        **changes
+            Parts by the names that `Model` takes them by, e.g. ``t_end=365.0`` or ``states=...``; those of a
+            list, such as the parameters, are replaced all together.
+
+        Returns
+        -------
+        Model
+
+        Raises
+        ------
+        InputError
+            For a part that models do not have, and for a model that `Model` would refuse.
+
+        Examples
+        --------
+        >>> import fastcart
+        >>> year = fastcart.models.get("li_lei").replace(t_end=365.0)
+        >>> year.t_end, year.burden
+        (365.0, 'C')
+        """
+        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        for name in changes:
+            if name not in values:
+                raise InputError(f"A model has no part {shown(name)}." + nearest(name, values))
+        return type(self)(**{**values, **changes})
 
     def __repr__(self) -> str:
         """Short form: name, numbers of states and parameters, options."""

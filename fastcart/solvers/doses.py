@@ -1,7 +1,7 @@
 """Doses as every engine takes them: flat entries that the patients point into.
 
 An entry changes a state at one time: a jump adds an amount to it, a rate sets the constant inflow that lasts
-until the next rate of that state. Engines stop exactly at each entry and start anew behind it.
+until the next rate of that state, a break changes nothing: there the right-hand side may jump. Engines stop exactly at each entry and start anew behind it.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 
 from fastcart.solvers.compile import EXACT, cached
 
-JUMP, RATE = 0, 1  # kinds of entries
+JUMP, RATE, BREAK = range(3)  # kinds of entries
 
 _DIGITS = 13  # significant digits of times of doses
 

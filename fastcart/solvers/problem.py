@@ -42,6 +42,8 @@ class Problem:
         What is integrated over time, by the last states of the model, ``auc_<name>``.
     save : tuple of str
         The states and observables of the trajectories.
+    max_step : float
+        No step is longer.
     """
 
     model: Model
@@ -58,12 +60,18 @@ class Problem:
     events: tuple[Event, ...] = ()
     auc: tuple[str, ...] = ()
     save: tuple[str, ...] = ()
+    max_step: float = np.inf
 
     @property
     def log(self) -> np.ndarray:
         """Which states are integrated in logarithm."""
         log = np.array([state.log for state in self.model.states])
         return log & ~np.array(self.infused) if self.infused else log
+
+    @property
+    def nonnegative(self) -> np.ndarray:
+        """Which states may not go below zero; those in logarithm cannot."""
+        return np.array([state.nonnegative for state in self.model.states]) & ~self.log
 
 
 @dataclass

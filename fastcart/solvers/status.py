@@ -15,6 +15,8 @@ class Status(IntEnum):
     log_inflow = 4
     solver_error = 5
     not_run = 6
+    negative = 7
+    rhs_error = 8
 
     @property
     def sentence(self) -> str:
@@ -40,6 +42,11 @@ _SENTENCES = {
     ),
     Status.solver_error: "the solver gave up without a reason; try another engine or a looser rtol",
     Status.not_run: "the computation was interrupted before this patient was solved",
+    Status.negative: (
+        "a state that is marked nonnegative goes below zero; check this patient's parameters and the "
+        "right-hand side where that state is nearly zero"
+    ),
+    Status.rhs_error: "the right-hand side raised an error; let it return nan where it has no value",
 }
 
 NAMES = [status.name for status in Status]

@@ -1,0 +1,114 @@
+"""Copies of models with changes: nothing is forgotten, and what is changed is checked."""
+
+from __future__ import annotations
+
+import pickle
+import warnings
+from dataclasses import fields
+
+import pytest
+from numba import njit
+
+import fastcart
+from fastcart import InputError, Model, Observable, Parameter, PatientsFailed, PublishedScheme, State
+from fastcart.model import Sum
+
+
+@njit
+def rhs(t, y, p):
+    (C,) = y
+    a, b = p
+    return ((a - b) * C,)
+
+
+@njit
+def other(t, y, p):
+    (C,) = y
+    a, b = p
+    return (-a * b * C,)
+
+
+@njit
+def observe(t, y, p):
+    return (2 * y[0],)
+
+
+def full() -> Model:
+    """Return a model that gives every part, so that a forgotten one is seen."""
+    return Model(
+        "full",
+        [State("C", "cells", 1e6, log=True, scale=2.0, description="tumor", extinction=True)],
+        [Parameter("a", 0.25, range=(0, 1)), Parameter("b", 0.75, range=(0, 1))],
+        rhs,
+        t_end=50.0,
+        observables=[Observable("twice")],
+        observe=observe,
+        burden="C",
+        time_unit="week",
+        doc="text",
+        references=("somebody",),
+        published=PublishedScheme(rhs, 0.1),
+        options={"killing": "free"},
+        constraints=[Sum(("a", "b"))],
+        method="stab5",
+    )
+
+
+def test_full_model_gives_every_part():
+    plain = Model("full", {"C": 1e6}, {"a": 0.25, "b": 0.75}, other)
+    for part in fields(Model):
+        if part.name != "name":
+            assert getattr(full(), part.name) != getattr(plain, part.name), part.name
+
+
+@pytest.mark.parametrize("part", [part.name for part in fields(Model)])
+def test_replace_changes_one_part_and_keeps_all_others(part):
+    model = full()
+    changed = {
+        "name": "new", "states": (State("C", default=5.0),),
+        "parameters": (Parameter("a", 0.5), Parameter("b", 0.5)), "rhs": other, "t_end": 7.0,
+        "observables": (Observable("double"),), "observe": njit(lambda t, y, p: (1.0,)), "burden": None,
+        "time_unit": "day", "doc": "new", "references": (), "published": None, "options": {},
+        "constraints": (), "method": None,
+    }[part]  # fmt: skip
+    copy = model.replace(**{part: changed})
+    for other_part in fields(Model):
+        expected = changed if other_part.name == part else getattr(model, other_part.name)
+        assert getattr(copy, other_part.name) == expected, other_part.name
+    assert getattr(model, part) != changed  # the model itself stays as it is
+
+
+def test_replace_without_changes_is_an_equal_model():
+    assert full().replace() == full().replace()
+    assert full().replace() == full()
+
+
+def test_replace_checks_as_a_new_model_is_checked():
+    with pytest.raises(InputError, match="too many values to unpack"):
+        full().replace(states={"C": 1.0, "D": 1.0})
+    with pytest.raises(InputError, match="horizon 't_end' must be a positive"):
+        full().replace(t_end=-1)
+
+
+def test_replace_of_an_unknown_part_names_the_nearest():
+    with pytest.raises(InputError, match=r"A model has no part 'paramaters'\. Did you mean 'parameters'"):
+        full().replace(paramaters=())
+
+
+def test_a_subclass_stays_itself():
+    class Own(Model):
+        pass
+
+    own = Own("own", {"C": 1.0}, {"a": 0.5, "b": 0.5}, rhs)
+    assert type(own.replace(t_end=3.0)) is Own
+
+
+def test_warning_of_failed_patients_counts_by_status():
+    failed = PatientsFailed({"ok": 7, "max_steps": 2, "non_finite": 1, "solver_error": 0})
+    assert (failed.failed, failed.size) == (3, 10)
+    assert failed.counts == {"ok": 7, "max_steps": 2, "non_finite": 1}
+    assert str(failed).startswith("3 of 10 patients were not solved (2 max_steps, 1 non_finite)")
+    with pytest.warns(fastcart.PatientsFailed) as seen:
+        warnings.warn(failed, stacklevel=1)
+    assert seen[0].message.counts["max_steps"] == 2
+    assert pickle.loads(pickle.dumps(failed)).counts == failed.counts
