@@ -26,6 +26,7 @@ from fastcart.events import (
     extended,
     require_columns,
     result_columns,
+    watched_observables,
 )
 from fastcart.model import Model
 from fastcart.patients import Patients, PatientTable, check_patients, check_times
@@ -224,9 +225,11 @@ def make_problem(
     events = check_events(model, events)
     columns = None if save is None else check_quantities(model, save, "The columns of the trajectories")
     own = len(model.states)
-    model = extended(model, auc, events)
+    integrands = tuple(x for x in watched_observables(model, peaks, events) if x not in auc)
+    shown_states = [*model.state_names, *(f"auc_{x}" for x in auc)]
+    model = extended(model, auc, events, integrands)
     if columns is None:
-        columns = (*model.state_names, *model.observable_names)
+        columns = (*shown_states, *model.observable_names)
     horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
     tolerance = number(rtol, "The relative tolerance rtol", positive=True)
     if tolerance > MAX_RTOL:
@@ -246,7 +249,7 @@ def make_problem(
             )
     return Problem(
         model, horizon, times, tolerance, scale, budget, method, extinction=extinction, peaks=peaks,
-        events=events, auc=auc, save=columns,
+        events=events, auc=auc, save=columns, integrands=integrands,
     )  # fmt: skip
 
 

@@ -11,7 +11,6 @@ from fastcart.errors import InputError, nearest
 from fastcart.model import Model, Observable, Parameter, State
 
 DIRECTIONS = ("up", "down", "both")
-_NOT_CONTROLLED = 1e300  # scale of an integral: its error does not choose the step
 
 
 @dataclass(frozen=True)
@@ -135,7 +134,20 @@ def require_columns(model: Model, events: Sequence[Event], given: Iterable[str])
             )
 
 
-def extended(model: Model, auc: Sequence[str], events: Sequence[Event]) -> Model:
+def hidden(name: str) -> str:
+    """Return the name of the state that is the integral of an observable that is watched, but no endpoint."""
+    return f"_integral_of_{name}"
+
+
+def watched_observables(model: Model, peaks: Sequence[str], events: Sequence[Event]) -> tuple[str, ...]:
+    """Return the observables that peaks and events are about, each once."""
+    of = dict.fromkeys([*peaks, *(event.of for event in events)])
+    return tuple(name for name in of if name in model.observable_names)
+
+
+def extended(
+    model: Model, auc: Sequence[str], events: Sequence[Event], integrands: Sequence[str] = ()
+) -> Model:
     """Add an integral for each area under a curve, and a parameter for each threshold that has a column.
 
     Parameters
@@ -144,35 +156,28 @@ def extended(model: Model, auc: Sequence[str], events: Sequence[Event]) -> Model
     auc : sequence of str
         States and observables; a new state ``auc_<name>`` is the integral of each from time 0.
     events : sequence of Event
+    integrands : sequence of str
+        Further observables whose integrals take part in the control of the error; see `hidden`.
     """
     columns = [event.threshold for event in events if isinstance(event.threshold, str)]
     columns = [name for name in dict.fromkeys(columns) if name not in model.parameter_names]
     for name in columns:
         if name in model.state_names:
             raise InputError(f"The threshold {name!r} of an event is a state; name a parameter or a column.")
-    if not auc and not columns:
+    if not auc and not columns and not integrands:
         return model
     watched: list[State | Observable] = [*model.states, *model.observables]
     units = {item.name: item.unit for item in watched}
     integrals = [
-        State(f"auc_{x}", f"{units[x]} {model.time_unit}", scale=_NOT_CONTROLLED, description=f"∫ {x} dt")
-        for x in auc
+        State(name, f"{units[x]} {model.time_unit}", description=f"∫ {x} dt")
+        for x, name in [*((x, f"auc_{x}") for x in auc), *((x, hidden(x)) for x in integrands)]
     ]
     everything = (-float("inf"), float("inf"))
-    return Model(
-        model.name,
-        (*model.states, *integrals),
-        (*model.parameters, *(Parameter(name, 0.0, range=everything) for name in columns)),
-        _extended_rhs(model, auc),
-        t_end=model.t_end,
-        observables=model.observables,
+    return model.replace(
+        states=(*model.states, *integrals),
+        parameters=(*model.parameters, *(Parameter(name, 0.0, range=everything) for name in columns)),
+        rhs=_extended_rhs(model, [*auc, *integrands]),
         observe=model.observe and _shortened(model, "observe", model.observe),
-        burden=model.burden,
-        time_unit=model.time_unit,
-        doc=model.doc,
-        references=model.references,
-        options=model.options,
-        method=model.method,
     )
 
 

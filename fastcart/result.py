@@ -103,7 +103,7 @@ def endpoints_frame(
         "cured": result.cured,
     }
     integrals = [f"auc_{name}" for name in problem.auc]
-    for j, name in enumerate(model.state_names):
+    for j, name in enumerate(model.state_names[: len(model.states) - len(problem.integrands)]):
         columns[name if name in integrals else f"final_{name}"] = result.final[:, j]
     columns.update(_watched(problem, result, ok))
     columns["engine"] = engines

@@ -103,6 +103,7 @@ def _explosive(t, y, p):
     return (p[0] * y[0] * y[0],)
 
 
+@pytest.mark.filterwarnings("ignore::fastcart.errors.PatientsFailed")
 def test_lsoda_comes_to_an_end_behind_a_blow_up():
     """With this rate LSODA meets the blow-up such that it goes on in steps of no length."""
     rates = [0.40077874985882006, 0.1, 0.42]
@@ -162,6 +163,7 @@ def _one_state(rhs, *, log=False, start=1.0, t_end=10.0):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("ignore::fastcart.errors.PatientsFailed")
 def test_a_failing_patient_does_not_take_down_the_others(engine, capfd):
     model = _one_state(_explosive)
     result = fastcart.solve(model, {"a": [0.01, 1.0, 0.02]}, engine=engine)
@@ -180,6 +182,7 @@ def test_a_failing_patient_does_not_take_down_the_others(engine, capfd):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("ignore::fastcart.errors.PatientsFailed")
 def test_nan_in_the_right_hand_side_is_reported(engine, capfd):
     result = fastcart.solve(_one_state(_not_a_number), {"a": [2.0]}, engine=engine)
     assert result.endpoints["status"].tolist() == ["non_finite"]
@@ -187,6 +190,7 @@ def test_nan_in_the_right_hand_side_is_reported(engine, capfd):
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.filterwarnings("ignore::fastcart.errors.PatientsFailed")
 def test_an_inflow_into_a_zero_log_state_is_reported(engine):
     model = _one_state(_source, log=True, start=0.0)
     result = fastcart.solve(model, 1, engine=engine)
@@ -194,6 +198,7 @@ def test_an_inflow_into_a_zero_log_state_is_reported(engine):
     assert "log=False" in result.explain(0)
 
 
+@pytest.mark.filterwarnings("ignore::fastcart.errors.PatientsFailed")
 def test_the_budget_of_steps_is_kept():
     result = fastcart.solve("li_lei", 2, engine="lsoda", max_steps=20)
     assert result.endpoints["status"].tolist() == ["max_steps"] * 2

@@ -371,6 +371,7 @@ def test_a_very_large_budget_of_steps_is_a_large_budget(value):
     assert fastcart.solve(TINY, engine="lsoda", max_steps=value).summary() == {"ok": 1}
 
 
+@pytest.mark.filterwarnings("ignore::fastcart.errors.PatientsFailed")
 def test_a_budget_that_is_used_up_is_a_status_and_no_error():
     result = fastcart.solve("li_lei_coarse", engine="lsoda", max_steps=1)
     assert result.summary() == {"max_steps": 1}

@@ -255,6 +255,7 @@ def _source(t, y, p):
     return (p[0] - 0.1 * y[0],)
 
 
+@pytest.mark.filterwarnings("ignore::fastcart.errors.PatientsFailed")
 def test_failures_are_told_apart_and_leave_the_others_alone():
     model = Model("blow_up", {"y": 1.0}, {"a": 1.0}, _explosive, t_end=10.0, burden="y")
     ends = lane_solve(model, {"a": [0.01, 1.0, 0.02]}).endpoints
@@ -268,6 +269,7 @@ def test_failures_are_told_apart_and_leave_the_others_alone():
     assert lane_solve(model).endpoints["status"].tolist() == ["log_inflow"]
 
 
+@pytest.mark.filterwarnings("ignore::fastcart.errors.PatientsFailed")
 def test_the_budget_of_steps_is_kept():
     ends = lane_solve("li_lei", 2, max_steps=20).endpoints
     assert ends["status"].tolist() == ["max_steps"] * 2

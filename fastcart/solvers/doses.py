@@ -1,7 +1,8 @@
 """Doses as every engine takes them: flat entries that the patients point into.
 
 An entry changes a state at one time: a jump adds an amount to it, a rate sets the constant inflow that lasts
-until the next rate of that state, a break changes nothing: there the right-hand side may jump. Engines stop exactly at each entry and start anew behind it.
+until the next rate of that state, a break changes nothing: there the right-hand side may jump. Engines stop
+exactly at each entry and start anew behind it.
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ import numpy as np
 from fastcart.solvers.compile import EXACT, cached
 
 JUMP, RATE, BREAK = range(3)  # kinds of entries
+# Where an engine stops before a break, and starts behind it, relative to its time: times are rounded to 13
+# digits, so that the jump may lie a little to either side.
+AROUND_BREAK = 2e-13
 
 _DIGITS = 13  # significant digits of times of doses
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass, field, fields
 
 import numpy as np
 
-from fastcart.events import Event
+from fastcart.events import Event, hidden
 from fastcart.model import Model
 from fastcart.solvers.status import Status
 
@@ -40,6 +40,9 @@ class Problem:
     events : tuple of Event
     auc : tuple of str
         What is integrated over time, by the last states of the model, ``auc_<name>``.
+    integrands : tuple of str
+        Observables that peaks and events are about and no area: integrals of these come behind those, only so
+        that the steps follow them. They are no endpoints.
     save : tuple of str
         The states and observables of the trajectories.
     max_step : float
@@ -61,6 +64,16 @@ class Problem:
     auc: tuple[str, ...] = ()
     save: tuple[str, ...] = ()
     max_step: float = np.inf
+    integrands: tuple[str, ...] = ()
+
+    @property
+    def integrals(self) -> int:
+        """How many of the states, the last ones, are integrals that nothing depends on."""
+        return len(self.auc) + len(self.integrands)
+
+    def integral_of(self, name: str) -> str:
+        """Return the state that is the integral of a quantity."""
+        return f"auc_{name}" if name in self.auc else hidden(name)
 
     @property
     def log(self) -> np.ndarray:

@@ -6,8 +6,9 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.compile import INNER
-from fastcart.solvers.doses import RATE
+from fastcart.solvers.doses import BREAK, RATE
 from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.explicit import RESOLVED
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.pointer import evaluate
 from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST, candidate, crossing
@@ -15,20 +16,21 @@ from fastcart.solvers.transform import LOG_ZERO
 
 _L = LANES
 
-OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN = range(7)
+OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN, NEGATIVE, RHS_ERROR = range(9)
 IDLE, EMPTY = -1, -2  # a lane without a patient: for good, or to be refilled
 
 
 @njit(**INNER)
-def first_step(f, u, h_limit, tolerance, n):
+def first_step(f, u, h_limit, tolerance):
     """A cautious first step: a twentieth of the time in which a state changes by itself.
 
     Hairer, Norsett & Wanner II.4, steps a and b of the automatic choice, with a larger factor: smaller first
-    steps only take one step more to grow. The controller does the rest.
+    steps only take one step more to grow. The controller does the rest. ``tolerance`` knows no integrals,
+    which begin at zero and have no time of their own.
     """
     d0 = 0.0
     d1 = 0.0
-    for i in range(n):
+    for i in range(tolerance.shape[1]):
         scale = tolerance[0, i] + tolerance[1, i] * abs(u[i])
         d0 += (u[i] / scale) ** 2
         d1 += (f[i] / scale) ** 2
@@ -68,6 +70,7 @@ def load(l, j, W, Q, U, K, index, position, u0, p, f0, rows, saved, n, m, proble
         W[(n + 1 + m + i) * _L + l] = 0.0
     for k in range(m):
         W[(n + 1 + k) * _L + l] = p[j, k]
+    W[(3 * n + 1 + m) * _L + l] = 0.0
     for row in range(q.Q_ROWS):
         Q[row * _L + l] = 0.0
     position[l, 0] = start[j]
@@ -82,7 +85,7 @@ def load(l, j, W, Q, U, K, index, position, u0, p, f0, rows, saved, n, m, proble
         position[l, 1] = 1
     Q[q.NEXT_SAVE * _L + l] = times[position[l, 1]] if position[l, 1] < times.size else np.inf
     Q[q.ACCEPTED * _L + l] = q.FRESH
-    Q[q.H * _L + l] = first_step(f0[j], u0[j], t_end, tolerance, n)
+    Q[q.H * _L + l] = first_step(f0[j], u0[j], t_end, tolerance)
     Q[q.ERROR_OLD * _L + l] = 1.0
     if burden >= 0:
         Q[q.LEVEL * _L + l] = u0[j, burden]
@@ -97,11 +100,11 @@ def load(l, j, W, Q, U, K, index, position, u0, p, f0, rows, saved, n, m, proble
 def save_now(l, Q, U, position, saved, j, n, times):
     """Save the present state where a time to save is now (after a dose)."""
     k = position[l, 1]
-    if k < times.size and times[k] == Q[q.T * _L + l]:
+    while k < times.size and times[k] <= Q[q.T * _L + l]:
         for i in range(n):
             saved[j, k, i] = U[i * _L + l]
-        position[l, 1] = k + 1
-    k = position[l, 1]
+        k += 1
+    position[l, 1] = k
     Q[q.NEXT_SAVE * _L + l] = times[k] if k < times.size else np.inf
 
 
@@ -117,7 +120,10 @@ def give_doses(l, W, Q, U, position, row, j, n, m, problem, doses, log):
     k = position[l, 0]
     while k < stop[j] and time[k] <= now:
         i = state[k]
-        if kind[k] == RATE:
+        if kind[k] == BREAK:  # to the other side, where the right-hand side is another
+            now = value[k]
+            Q[q.T * _L + l] = now
+        elif kind[k] == RATE:
             W[(n + 1 + m + i) * _L + l] = value[k]
         elif log[i]:
             u = U[i * _L + l]
@@ -135,7 +141,7 @@ def give_doses(l, W, Q, U, position, row, j, n, m, problem, doses, log):
 
 
 @njit(**INNER)
-def finish(l, Q, U, j, status, n, final, codes, counts, reached):
+def finish(l, Q, U, j, status, n, burden, log, final, codes, counts, reached, cured):
     """Write the results of a lane's patient."""
     for i in range(n):
         final[j, i] = U[i * _L + l]
@@ -145,25 +151,32 @@ def finish(l, Q, U, j, status, n, final, codes, counts, reached):
     counts[j, 0] = int(Q[q.STEPS * _L + l])
     counts[j, 1] = int(Q[q.REJECTED * _L + l])
     reached[j] = Q[q.T * _L + l]
+    if burden >= 0:  # what died out may have been seeded again
+        cured[j] = cured[j] and U[burden * _L + l] == (LOG_ZERO if log[burden] else 0.0)
 
 
 @njit(**INNER)
-def diagnose(l, Q, W, K, U, n, m, log, limits):
+def diagnose(l, Q, W, K, U, n, m, log, limits, tolerance):
     """Tell why a lane is in trouble."""
     for i in range(n):
         if log[i] and U[i * _L + l] == LOG_ZERO and K[i * _L + l] != 0.0:
             return LOG_INFLOW
+    short = Q[q.H_USED * _L + l] < RESOLVED * abs(Q[q.T * _L + l]) + limits[q.SMALLEST]
     if not np.isfinite(Q[q.ERROR * _L + l]):
+        raised = W[(3 * n + 1 + m) * _L + l] != 0.0
         for i in range(n):
             if not np.isfinite(K[i * _L + l]):
-                return NON_FINITE
-        if Q[q.H_USED * _L + l] < limits[1]:
-            return NON_FINITE
-    if Q[q.STEPS * _L + l] + Q[q.REJECTED * _L + l] >= limits[0]:
+                return RHS_ERROR if raised else NON_FINITE
+        if short:
+            return RHS_ERROR if raised else NON_FINITE
+    if short:
+        for i in range(tolerance.shape[1]):
+            floor = tolerance[0, i] + tolerance[1, i] * abs(U[i * _L + l])
+            if tolerance[2, i] != 0.0 and W[i * _L + l] < -floor:
+                return NEGATIVE
+    if Q[q.STEPS * _L + l] + Q[q.REJECTED * _L + l] >= limits[q.BUDGET]:
         return MAX_STEPS
-    if Q[q.H_USED * _L + l] < limits[1]:
-        return STEP_TOO_SMALL
-    return MAX_STEPS
+    return STEP_TOO_SMALL if short else MAX_STEPS
 
 
 @njit(**INNER)
@@ -183,6 +196,6 @@ def restart(l, W, Q, U, K, n, m, t_end, tolerance, du, u):
         du[i] = f
         u[i] = U[i * _L + l]
     Q[q.ACCEPTED * _L + l] = q.FRESH
-    Q[q.H * _L + l] = first_step(du, u, t_end, tolerance, n)
+    Q[q.H * _L + l] = first_step(du, u, t_end, tolerance)
     Q[q.ERROR_OLD * _L + l] = 1.0
     Q[q.SINCE * _L + l] = 0.0

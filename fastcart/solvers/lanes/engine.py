@@ -14,8 +14,9 @@ import numpy as np
 from fastcart.model import Model
 from fastcart.solvers import tableaus
 from fastcart.solvers.compile import FAST, cached
-from fastcart.solvers.doses import DosePlan, entries_of
+from fastcart.solvers.doses import AROUND_BREAK, BREAK, DosePlan, entries_of
 from fastcart.solvers.lanes import explicit, rosenbrock
+from fastcart.solvers.lanes.bernstein import STACK
 from fastcart.solvers.lanes.driver import EMPTY
 from fastcart.solvers.lanes.evaluate import evaluation
 from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets
@@ -32,6 +33,9 @@ METHODS = tableaus.NAMES
 DEFAULT_METHOD = "tsit5"
 STIFF_METHOD = "rodas5p"
 
+_NO_FLOOR = 1e-250  # absolute tolerance of integrals: they are measured by themselves
+_SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
+_ROUNDING = 1.5e-14  # relative errors below are rounding
 _TIGHT = 5e-6  # from this rtol down the method of order 7 does better than that of order 5
 
 
@@ -46,7 +50,7 @@ def default_method(model: Model, rtol: float) -> str:
 class Method:
     """What the loop needs to know of a method."""
 
-    step: Callable[[int, int], Any]
+    step: Callable[..., Any]  # of states, parameters, integrals, and which states may not be negative
     blocks: int  # blocks of states among the stages, extra ones left out
     exponents: np.ndarray
     dense: np.ndarray  # with columns of zeros up to `MAX_DEGREE`
@@ -73,12 +77,12 @@ def get_method(name: str) -> Method:
         if table.extra_c is not None and table.extra_A is not None:
             extra = (table.extra_c.copy(), table.extra_A.copy())
         return Method(
-            cache(lambda n, m: explicit.step_function(table, n, m)), stages, exponents,
+            cache(lambda *sizes: explicit.step_function(table, *sizes)), stages, exponents,
             _widened(table.dense), table.dense.shape[1], True, extra, lambda n: stages - 1, lambda n: 0,
         )  # fmt: skip
     stiff = tableau
     return Method(
-        cache(lambda n, m: rosenbrock.step_function(stiff, n, m)), rosenbrock.stage_rows(stiff), exponents,
+        cache(lambda *sizes: rosenbrock.step_function(stiff, *sizes)), rosenbrock.stage_rows(stiff), exponents,
         _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
         lambda n: len(stiff.c) + n + 2, rosenbrock.work_size,
     )  # fmt: skip
@@ -105,24 +109,29 @@ def solve_chunk(
     log = problem.log
     ones = np.ones(n)
     marks, infused = tuple(bool(x) for x in log), any(problem.infused)
+    own = n - problem.integrals
+    counted = problem.nonnegative
     callback = evaluation(model, marks, infused)
-    step = method.step(n, p.shape[1])
+    step = method.step(n, p.shape[1], problem.integrals, tuple(np.flatnonzero(counted).tolist()))
     kernel = _loop()
     result = ChunkResult.empty(patients, problem, blank_saved=False)
     u0 = to_internal(y0, log, ones)
     at = offsets(n, p.shape[1], method.blocks + len(method.extra[0]))
-    places = np.array([at.W, at.Q, at.U, at.U_old, at.K, at.tolerance])
-    tolerance = np.empty((2, n))
-    tolerance[0] = problem.rtol * np.where(log, 1.0, problem.scale)
-    tolerance[1] = problem.rtol
+    places = np.array([at.W, at.Q, at.U, at.U_old, at.K, at.tolerance, at.outline])
+    tolerance = np.full((3, n), problem.rtol)
+    tolerance[0] *= np.where(log, 1.0, problem.scale)
+    tolerance[0, own:] = _NO_FLOOR
+    tolerance[2] = counted
     limits = np.array(
-        [problem.max_steps, 1e-14 * problem.t_end, problem.t_end, problem.max_steps_ahead, n], dtype=float
-    )
+        [problem.max_steps, _SMALLEST * problem.t_end, problem.t_end, problem.max_steps_ahead, n,
+         problem.max_step, (_ROUNDING / problem.rtol) ** 2], dtype=float,
+    )  # fmt: skip
     rows = np.full((patients, 4), np.nan)
     final = np.full((patients, n), np.nan)
     counts = np.zeros((patients, 2), dtype=np.int64)
     watch = watching(problem, log)
-    begin, end, *entries = entries_of(doses, patients)
+    outlined = sorted({*([model.burden_index] if model.burden else []), *(watch.outlined if watch else [])})
+    begin, end, *entries = _around_breaks(*entries_of(doses, patients))
     shared = (problem.t_end, problem.save_at, model.burden_index)
     control = np.zeros(3, dtype=np.int64)
     slopes = np.zeros((patients, n))
@@ -130,19 +139,18 @@ def solve_chunk(
 
     def run() -> None:
         buffers = aligned_rows(2, at.total + method.work(n))
-        buffers[:, at.tolerance : at.limits] = tolerance.ravel()
+        buffers[:, at.tolerance : at.limits] = tolerance[:2].ravel()
         buffers[:, at.limits : at.control] = limits
-        buffers[:, at.control : at.total] = method.exponents
-        look, items, extinct = None, None, None
-        if watch is not None:
-            extinct = watch.extinct
-            look, items = watch.arrays(result.best, result.when, result.times)
+        buffers[:, at.control : at.watched] = method.exponents
+        buffers[:, at.watched : at.watched + 1 + len(outlined)] = len(outlined), *outlined
+        items = None if watch is None else watch.arrays(result.best, result.when, result.times)
+        room = (np.zeros(MAX_DEGREE + 3), np.zeros((STACK, MAX_DEGREE + 3)), np.zeros(MAX_DEGREE + 3))
         kernel(
             step.address, callback.address, buffers[0], buffers[1], places, u0, p, shared,
-            (begin, end, *entries), log, of_method, tolerance, limits, extinct, look, items, rows, final,
+            (begin, end, *entries), log, of_method, tolerance[:, :own].copy(), limits, items, rows, final,
             result.saved, result.status, counts, result.t_reached, result.cured, control,
             np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64), np.zeros((LANES, 5), np.int64),
-            *np.zeros((3, LANES), np.int64), np.zeros((n, MAX_DEGREE)), np.zeros((2, max(n, MAX_DEGREE))),
+            *np.zeros((3, LANES), np.int64), np.zeros((n, MAX_DEGREE)), np.zeros((2, n)), room,
             slopes, aligned_rows(1, evaluation_rows(n, p.shape[1]) * LANES)[0],
         )  # fmt: skip
 
@@ -150,12 +158,25 @@ def solve_chunk(
     if model.burden_index >= 0:
         _burden_endpoints(result, rows, u0[:, model.burden_index], final[:, model.burden_index])
         result.nadir = to_natural(result.nadir, log[model.burden_index], 1.0)
+    if watch is not None:
+        for i in np.flatnonzero(watch.in_log):
+            result.best[:, i] = to_natural(result.best[:, i], True, 1.0)
     result.final = to_natural(final, log, ones, overwrite=True)
     result.saved = to_natural(result.saved, log, ones, overwrite=True)
     result.steps, result.rejected = counts[:, 0].copy(), counts[:, 1].copy()
     result.rhs_calls = (result.steps + result.rejected) * method.calls_per_step(n) + 1
     result.engine = np.full(patients, f"lanes-{name}")
     return result
+
+
+def _around_breaks(*entries: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Let each break begin just before its time and lead to just behind it; nobody evaluates in between."""
+    begin, end, time, state, kind, value = entries
+    breaks = kind == BREAK
+    if not breaks.any():
+        return entries
+    before = np.where(breaks, time * (1 - AROUND_BREAK), time)
+    return begin, end, before, state, kind, np.where(breaks, time * (1 + AROUND_BREAK), value)
 
 
 def _burden_endpoints(result: ChunkResult, rows: np.ndarray, level: np.ndarray, last: np.ndarray) -> None:

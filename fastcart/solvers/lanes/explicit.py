@@ -14,28 +14,33 @@ from numba import carray, njit
 from fastcart.math import fast_power
 from fastcart.solvers.compile import FAST, INNER, cached, from_source
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.evaluate import LANES
-from fastcart.solvers.lanes.layout import Offsets, offsets
+from fastcart.solvers.lanes.bernstein import outline_weights
+from fastcart.solvers.lanes.layout import LANES, Offsets, offsets
+from fastcart.solvers.lanes.outline import outline
 from fastcart.solvers.lanes.pointer import STEP_SIGNATURE, evaluate
 from fastcart.solvers.lanes.sums import error_sums, stage_input
-from fastcart.solvers.tableaus.base import ExplicitTableau
+from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
 
 INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 
 SAFETY = 0.85
 SHRINK = 0.2
 GROW = 8.0
+CAUTIOUS = 2.0  # growth where the estimate of the error is nothing but rounding
+RESOLVED = 4e-15  # of the time: shorter steps are lost in rounding
+BELOW_ZERO = 1e4  # error, in tolerances squared, of a step that takes what counts something below zero
 SETTLED = 64.0  # steps after which the step says how many more are needed
 
 _L = LANES
 
 
 @njit(**INLINED)
-def begin(Q, o):
+def begin(Q, o, longest):
     """Choose the step of each lane so that stops are hit exactly and no sliver is left before them."""
     for l in range(_L):
         rest = Q[o + q.STOP * _L + l] - Q[o + q.T * _L + l]
         h = Q[o + q.H * _L + l]
+        h = longest if h > longest else h
         hit = h >= rest * 0.9999999999
         half = 0.5 * rest
         h = rest if hit else (half if h > half else h)
@@ -43,10 +48,21 @@ def begin(Q, o):
         Q[o + q.HIT * _L + l] = 1.0 if hit else 0.0
 
 
-def step_function(tableau: ExplicitTableau, n: int, m: int) -> Any:
+def step_function(
+    tableau: ExplicitTableau, n: int, m: int, integrals: int, nonnegative: tuple[int, ...]
+) -> Any:
     """Compile one step of a method for models of ``n`` states and ``m`` parameters.
 
     The tableau's numbers and all offsets into the buffer are constants of the code.
+
+    Parameters
+    ----------
+    tableau : ExplicitTableau
+    n, m : int
+    integrals : int
+        How many of the states, the last ones, are integrals that nothing depends on.
+    nonnegative : tuple of int
+        States that may not fall below minus their tolerance: a step that takes them there is tried again.
 
     Returns
     -------
@@ -56,11 +72,28 @@ def step_function(tableau: ExplicitTableau, n: int, m: int) -> Any:
     """
     at = offsets(n, m, len(tableau.c) + tableau.extra_stages)
     names = {"carray": carray, "begin": begin, "accept": accept, "combine": combine, "evaluate": evaluate}
-    function = from_source(_source(tableau, n, m, at), "explicit_step", names | _sums(tableau, n, m, at))
+    names |= _sums(tableau, n, m, at, integrals) | outlines(tableau, at, n, integrals)
+    function = from_source(_source(tableau, n, m, at, integrals, nonnegative), "explicit_step", names)
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
 
 
-def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets) -> dict[str, Any]:
+def outlines(
+    tableau: ExplicitTableau | RosenbrockTableau, at: Offsets, n: int, integrals: int
+) -> dict[str, Any]:
+    """Return the functions that outline states and integrands on a step."""
+    weights = outline_weights(tableau)
+    by_time = isinstance(tableau, ExplicitTableau)
+    if not by_time:  # the blocks before and behind the stages are derivatives
+        none = np.zeros((len(weights), 1))
+        weights = np.hstack([none, weights, none])
+    common = {"size": n * LANES, "by_time": by_time}
+    functions = {"outline_state": outline(weights, at, of_integrand=False, **common)}
+    if integrals:
+        functions["outline_integrand"] = outline(weights, at, of_integrand=True, **common)
+    return functions
+
+
+def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int) -> dict[str, Any]:
     """Return what a step calls: the sum before each evaluation, and that of the error."""
     L, size, stages = LANES, n * LANES, len(tableau.c)
     places = [at.K + s * size for s in range(stages)]
@@ -77,7 +110,8 @@ def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets) -> dict[str, An
     if tableau.error_low is not None:
         estimates.append((q.SECOND, tableau.error_low))
     functions["errors"] = error_sums(
-        [weights.tolist() for _, weights in estimates], places, states=n, old=at.U, new=at.W,
+        [weights.tolist() for _, weights in estimates], places, states=n, integrals=integrals, old=at.U,
+        new=at.W,
         tolerance=at.tolerance, step=h, out=[at.Q + row * L for row, _ in estimates],
         fresh=(evaluated, places[-1]),
     )  # fmt: skip
@@ -90,14 +124,16 @@ def weighted_sum(weights: np.ndarray, stage: int, size: int) -> str:
     return " + ".join(terms) or "0.0"
 
 
-def _source(tableau: ExplicitTableau, n: int, m: int, at: Offsets) -> str:
+def _source(
+    tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int, nonnegative: tuple[int, ...]
+) -> str:
     lines = step_header("explicit_step", at).splitlines()
     for s in range(1, len(tableau.c)):
         lines += [f"    input_{s}(B_)", "    evaluate(ev, B)"]
     lines.append("    errors(B_)")
     if tableau.error_low is not None:
         lines.append(f"    combine(B, {at.Q})")
-    lines += step_footer(at, n, at.K + (len(tableau.c) - 1) * n * LANES).splitlines()
+    lines += step_footer(at, n, integrals, nonnegative).splitlines()
     return "\n".join(lines)
 
 
@@ -106,32 +142,54 @@ def step_header(name: str, at: Offsets) -> str:
     return f"""\
 def {name}(ev, B_, burden):
     B = carray(B_, ({at.total},))
-    n = int(B[{at.limits + 4}])  # not a constant, so that the loops over states are not unrolled
-    begin(B, {at.Q})"""
+    n = int(B[{at.limits + q.STATES}])  # not a constant, so that the loops over states are not unrolled
+    begin(B, {at.Q}, B[{at.limits + q.MAX_STEP}])"""
 
 
-def step_footer(at: Offsets, n: int, last: int) -> str:
-    """Return the last lines: slopes and heights of the burden, the decision, the new states.
-
-    ``last`` is where the slopes at the new point are.
-    """
-    L, Q, U, V, W, K = LANES, at.Q, at.U, at.U_old, at.W, at.K
-    return f"""\
-    if burden >= 0:
-        b = burden * {L}
-        for l in range({L}):
-            B[{Q + q.SLOPE_OLD * L} + l] = B[{K} + b + l]
-            B[{Q + q.SLOPE_NEW * L} + l] = B[{last} + b + l]
-            B[{Q + q.ABOVE_OLD * L} + l] = B[{U} + b + l] - B[{Q + q.LEVEL * L} + l]
-            B[{Q + q.ABOVE_NEW * L} + l] = B[{W} + b + l] - B[{Q + q.LEVEL * L} + l]
-    accept(B, {Q}, n, B[{at.control}], B[{at.control + 1}], B[{at.limits}], B[{at.limits + 1}],
-           B[{at.limits + 2}], B[{at.limits + 3}])
-    for i in range(n):
-        b = i * {L}
-        for l in range({L}):
-            u = B[{U} + b + l]
-            B[{V} + b + l] = u
-            B[{U} + b + l] = B[{W} + b + l] if B[{Q + q.ACCEPTED * L} + l] == {q.ACCEPTED_STEP!r} else u"""
+def step_footer(at: Offsets, n: int, integrals: int, nonnegative: tuple[int, ...]) -> str:
+    """Return the last lines: what is outlined, the decision, the new states."""
+    L, Q, U, V, W, O = LANES, at.Q, at.U, at.U_old, at.W, at.outline
+    lines = []
+    for i in nonnegative:
+        absolute, relative = f"B[{at.tolerance + i}]", f"B[{at.tolerance + n + i}]"
+        u, w = f"B[{U + i * L} + l]", f"B[{W + i * L} + l]"
+        lines += [
+            f"    for l in range({L}):",
+            f"        below = {w} < -({absolute} + {relative} * max(abs({u}), abs({w})))",
+            f"        e = B[{Q + q.ERROR * L} + l]",
+            f"        B[{Q + q.ERROR * L} + l] = {BELOW_ZERO * n!r} if below and e < {BELOW_ZERO * n!r} else e",
+        ]
+    lines += [
+        f"    for w in range(int(B[{at.watched}])):",
+        f"        i = int(B[{at.watched + 1} + w])",
+    ]
+    outlined = f"outline_state(B_, i * {L})"
+    if integrals:
+        lines += [
+            f"        if i < {n - integrals}:",
+            f"            {outlined}",
+            "        else:",
+            f"            outline_integrand(B_, i * {L})",
+        ]
+    else:
+        lines.append(f"        {outlined}")
+    lines += [
+        "    if burden >= 0:",
+        f"        b = burden * {L}",
+        f"        for l in range({L}):",
+        f"            B[{Q + q.ABOVE_OLD * L} + l] = B[{U} + b + l] - B[{Q + q.LEVEL * L} + l]",
+        f"            B[{Q + q.ABOVE_NEW * L} + l] = B[{W} + b + l] - B[{Q + q.LEVEL * L} + l]",
+        f"    accept(B, {Q}, B[{at.control}], B[{at.control + 1}], {at.limits}, {O} + 3 * burden * {L}, "
+        f"{n - integrals}, burden)",
+        "    for i in range(n):",
+        f"        b = i * {L}",
+        f"        for l in range({L}):",
+        f"            u = B[{U} + b + l]",
+        f"            B[{V} + b + l] = u",
+        f"            B[{U} + b + l] = "
+        f"B[{W} + b + l] if B[{Q + q.ACCEPTED * L} + l] == {q.ACCEPTED_STEP!r} else u",
+    ]
+    return "\n".join(lines)
 
 
 @njit(**INLINED)
@@ -144,15 +202,32 @@ def combine(Q, o):
 
 
 @njit(**INLINED)
-def accept(Q, o, n, alpha, beta, budget, smallest, horizon, ahead):
-    """Accept or reject, choose the next step by a PI controller, and flag lanes that need attention."""
+def accept(Q, o, alpha, beta, limits, outline, n, burden):
+    """Accept or reject, choose the next step by a PI controller, and flag lanes that need attention.
+
+    Parameters
+    ----------
+    Q : ndarray
+        The step's buffer.
+    o, limits, outline : int
+        Where the per-lane numbers, the limits and the outline of the burden begin in it.
+    alpha, beta : float
+        Exponents of the controller.
+    n : int
+        States whose errors were added up.
+    burden : int
+    """
+    budget, horizon, ahead = Q[limits + q.BUDGET], Q[limits + q.HORIZON], Q[limits + q.AHEAD]
+    floor, collapsed = Q[limits + q.SMALLEST], Q[limits + q.COLLAPSED]
     for l in range(_L):
         e = Q[o + q.ERROR * _L + l] / n
         good = e <= 1.0
         bounded = min(max(e, 1e-12), 1e12) if e == e else 1e12
         # exponents act on the square of the error norm
         factor = SAFETY * fast_power(bounded, -alpha) * fast_power(Q[o + q.ERROR_OLD * _L + l], beta)
-        factor = min(max(factor, SHRINK), GROW)
+        # an estimate that is nothing but rounding says little: the next step might leap over a whole pulse
+        most = CAUTIOUS if e < collapsed else GROW
+        factor = min(max(factor, SHRINK), most)
         # no growth right after a rejection
         factor = min(factor, 1.0) if Q[o + q.ACCEPTED * _L + l] == q.REJECTED_STEP else factor
         factor = factor if good else min(factor, 0.9)
@@ -169,21 +244,23 @@ def accept(Q, o, n, alpha, beta, budget, smallest, horizon, ahead):
         rejected = Q[o + q.REJECTED * _L + l] + (0.0 if good else 1.0)
         Q[o + q.STEPS * _L + l] = steps
         Q[o + q.REJECTED * _L + l] = rejected
-        g0, g1 = Q[o + q.ABOVE_OLD * _L + l], Q[o + q.ABOVE_NEW * _L + l]
-        s0, s1 = Q[o + q.SLOPE_OLD * _L + l], Q[o + q.SLOPE_NEW * _L + l]
-        # how far the burden can go beyond its ends inside the step
-        reach = h * (abs(s0) + abs(s1))
-        lowest = max(0.0, Q[o + q.LOWEST * _L + l] - Q[o + q.LEVEL * _L + l])
-        dips = s0 < 0.0 and s1 > 0.0 and min(g0, g1) - reach < lowest
-        peaks = s0 > 0.0 and s1 < 0.0 and g0 <= 0.0 and g1 <= 0.0 and max(g0, g1) + reach > 0.0
-        crosses = g0 <= 0.0 and g1 > 0.0
         flag = 1.0 if hit else 0.0
-        flag += 2.0 if dips or peaks or crosses else 0.0
         flag += 4.0 if Q[o + q.NEXT_SAVE * _L + l] <= t_new else 0.0
-        flag = flag if good else 0.0
         since = Q[o + q.SINCE * _L + l] + 1.0
         Q[o + q.SINCE * _L + l] = since
         hopeless = since > SETTLED and not hit and horizon - t_new > ahead * h
-        trouble = steps + rejected >= budget or hopeless or (h < smallest and not good)
+        trouble = steps + rejected >= budget or hopeless or (h < RESOLVED * abs(t) + floor and not good)
+        flag = flag if good else 0.0
         flag += 8.0 if trouble and t_new < horizon else 0.0
         Q[o + q.FLAG * _L + l] = flag
+    if burden >= 0:
+        for l in range(_L):
+            g0, g1 = Q[o + q.ABOVE_OLD * _L + l], Q[o + q.ABOVE_NEW * _L + l]
+            level = Q[o + q.LEVEL * _L + l]
+            low, high = Q[outline + l] - level, Q[outline + _L + l] - level
+            turns = Q[outline + 2 * _L + l] > 0.5
+            lowest = max(0.0, Q[o + q.LOWEST * _L + l] - level)
+            matters = (turns and (low < lowest or (low <= 0.0 and high > 0.0))) or (g0 <= 0.0 and g1 > 0.0)
+            good = Q[o + q.ACCEPTED * _L + l] == q.ACCEPTED_STEP
+            Q[o + q.TURNS * _L + l] = 1.0 if turns else 0.0
+            Q[o + q.FLAG * _L + l] += 2.0 if matters and good else 0.0

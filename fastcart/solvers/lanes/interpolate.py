@@ -1,4 +1,4 @@
-"""The method's own interpolant on one step of one lane: values, turning points, crossings.
+"""The method's own interpolant on one step of one lane: values and crossings.
 
 ``u(theta) = u_old + sum_m c_m theta^(m+1)`` for theta in [0, 1].
 """
@@ -11,17 +11,8 @@ from fastcart.solvers.compile import INNER
 
 
 @njit(**INNER)
-def rise(c, degree, theta):
-    """``u(theta) - u_old``."""
-    value = 0.0
-    for k in range(degree - 1, -1, -1):
-        value = (value + c[k]) * theta
-    return value
-
-
-@njit(**INNER)
 def rise_of(C, i, degree, theta):
-    """The same for state ``i`` of all polynomials ``C``; a slice of them would cost more than the value."""
+    """``u(theta) - u_old`` of state ``i``; a slice of the polynomials would cost more than the value."""
     value = 0.0
     for k in range(degree - 1, -1, -1):
         value = (value + C[i, k]) * theta
@@ -29,13 +20,13 @@ def rise_of(C, i, degree, theta):
 
 
 @njit(**INNER)
-def root(c, degree, start, low, high):
+def root(C, i, degree, start, low, high):
     """Place in [low, high] where ``start + rise`` changes sign; its ends must have opposite signs.
 
     Regula falsi with the Illinois rule, and bisection where it stalls.
     """
-    f_low = start + rise(c, degree, low)
-    f_high = start + rise(c, degree, high)
+    f_low = start + rise_of(C, i, degree, low)
+    f_high = start + rise_of(C, i, degree, high)
     sign = 1.0 if f_high > f_low else -1.0
     f_low *= sign
     f_high *= sign
@@ -47,7 +38,7 @@ def root(c, degree, start, low, high):
         theta = (low * f_high - high * f_low) / (f_high - f_low) if k % 8 != 7 else 0.5 * (low + high)
         if not low < theta < high:
             theta = 0.5 * (low + high)
-        f = sign * (start + rise(c, degree, theta))
+        f = sign * (start + rise_of(C, i, degree, theta))
         if f == 0.0:
             return theta
         if f > 0.0:
@@ -63,11 +54,3 @@ def root(c, degree, start, low, high):
         if moved < 1e-13 and k > 1:
             return theta  # next to the end that moved; the other may still be far
     return high
-
-
-@njit(**INNER)
-def turning_point(c, work, degree):
-    """Place in [0, 1] where the slope changes sign; the slopes at 0 and 1 must have opposite signs."""
-    for k in range(1, degree):
-        work[k - 1] = (k + 1) * c[k]
-    return root(work, degree - 1, c[0], 0.0, 1.0)

@@ -30,13 +30,12 @@ LAST = 14  # last upward crossing
 LOWEST = 15  # smallest burden at a turning point so far
 T_LOWEST = 16
 HIT = 17  # 1 where the step ends at STOP
-SLOPE_OLD = 18  # slope of the burden at both ends of the step, and its height above LEVEL
-SLOPE_NEW = 19
-ABOVE_OLD = 20
-ABOVE_NEW = 21
-SECOND = 22  # second error sum, for methods with two estimates
-SINCE = 23  # steps since the start or the last dose
-Q_ROWS = 24
+TURNS = 18  # 1 where the burden turns within the step
+ABOVE_OLD = 19  # height of the burden above LEVEL at both ends of the step
+ABOVE_NEW = 20
+SECOND = 21  # second error sum, for methods with two estimates
+SINCE = 22  # steps since the start or the last dose
+Q_ROWS = 23
 
 # values of ACCEPTED
 REJECTED_STEP = 0.0
@@ -45,7 +44,7 @@ FRESH = 2.0  # no step yet since the start or a dose: the first stage is in plac
 
 # bits of FLAG
 AT_STOP = 1
-TURN = 2  # the burden crosses its start or has a turning point
+TURN = 2  # the burden crosses its start or turns where that matters
 SAVE = 4
 TROUBLE = 8
 
@@ -62,12 +61,19 @@ class Offsets:
     tolerance: int
     limits: int
     control: int
+    watched: int  # how many states are outlined, then which
+    outline: int  # of each state, see `fastcart.solvers.lanes.outline`
     total: int
 
 
+# places among the limits
+BUDGET, SMALLEST, HORIZON, AHEAD, STATES, MAX_STEP, COLLAPSED = range(7)
+LIMITS = 7
+
+
 def evaluation_rows(states: int, parameters: int) -> int:
-    """Return the rows that the right-hand side uses: states, time, parameters, rates, derivatives."""
-    return 3 * states + parameters + 1
+    """Return the rows that the right-hand side uses: states, time, parameters, rates, derivatives, raised."""
+    return 3 * states + parameters + 2
 
 
 def offsets(states: int, parameters: int, stages: int) -> Offsets:
@@ -79,8 +85,10 @@ def offsets(states: int, parameters: int, stages: int) -> Offsets:
         states * LANES,
         stages * states * LANES,
         2 * states,
-        5,
+        LIMITS,
         2,
+        1 + states,
+        3 * states * LANES,
     )
     places = [0]
     for size in sizes:

@@ -1,16 +1,13 @@
 """Tell, for all lanes at once, which steps need a close look: peaks, events, states that may die out.
 
-One function per model and set of items, generated and vectorised: the quantities and their slopes at the end
-of a step, and from these and those at its start whether a crossing or a turning point that matters may lie
-between. Quiet steps, nearly all, are done with here: their end is the start of the next.
+A step is quiet where no quantity crosses a threshold between its ends, and none turns near something that is
+looked for, by the outlines that the step made. Quiet steps, nearly all, are done with here.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
-import numpy as np
 from numba import carray, njit, types
 
 import fastcart.math as vector_math
@@ -20,49 +17,24 @@ from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.evaluate import SUBSTITUTES
 from fastcart.solvers.lanes.layout import LANES
-from fastcart.solvers.lanes.pointer import evaluate
+from fastcart.solvers.lanes.outline import HIGH, LOW, TURNS
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _L = LANES
 _SIGNATURE = types.void(types.CPointer(types.float64))
 
-PEAK, UP, DOWN, BOTH = range(4)  # kinds of items
+PEAK, UP, DOWN, BOTH, DIES = range(5)  # kinds of items
 QUIET, LATER, AT_ONCE = 0.0, 1.0, 2.0  # what a step needs: nothing, a close look, one before the lane goes on
 
-
-@dataclass(frozen=True)
-class Rows:
-    """Where the rows of the buffer begin, in numbers; ``states``, then what the fields name."""
-
-    time: int
-    parameters: int
-    slopes: int  # derivatives of the states
-    step: int
-    accepted: int
-    old: int  # the quantities at the start of the step, then those of the groups
-    new: int
-    slope_old: int
-    slope_new: int
-    level: int  # thresholds of the items
-    best: int  # largest value so far, where an item is a peak
-    when: int
-    need: int
-    total: int
-
-    @classmethod
-    def of(cls, n: int, m: int, quantities: int, items: int) -> Rows:
-        """Return the rows for ``n`` states and ``m`` parameters."""
-        sizes = (n, 1, m, n, 1, 1, *(4 * (quantities,)), *(3 * (items,)), 1)
-        return cls(*(int(end) for end in np.cumsum(sizes) * _L))
-
-
-@dataclass(frozen=True)
-class Item:
-    """A peak or an event, as the generated function needs it."""
-
-    quantity: int
-    kind: int
-    terminal: bool
+# columns of the table of items: which quantity, kind, does it end the course; the parameter that is the
+# threshold or -1, the threshold if it is a number; time from which an event counts, item behind whose first
+# time it counts or -1; is the quantity integrated in logarithm
+QUANTITY, KIND, TERMINAL, BY_PARAMETER, THRESHOLD, AFTER_TIME, AFTER_ITEM, IN_LOG = range(8)
+# columns of the table of quantities: the state whose outline it has (an integral's is that of its integrand;
+# -1 for a sum of states that die out together), the state that it is or -1, the group that it sums or -1
+OUTLINED, DIRECT, GROUP = range(3)
+# rows of an item in a lane's numbers
+LEVEL, BEST, WHEN, SIDE = range(4)
 
 
 def natural_states(n: int, log: tuple[bool, ...], u: str, y: str) -> list[str]:
@@ -74,186 +46,181 @@ def natural_states(n: int, log: tuple[bool, ...], u: str, y: str) -> list[str]:
     return lines
 
 
-def quantity(model: Model, name: str, states: str, observed: str) -> str:
-    """Return the expression for a state or an observable."""
-    if name in model.observable_names:
-        return f"{observed}[{model.observable_names.index(name)}]"
-    return f"{states}{model.state_names.index(name)}"
+def one_function(model: Model, log: tuple[bool, ...], quantities: tuple[str | tuple[int, ...], ...]) -> Any:
+    """Compile ``f(buffer)`` for one patient: states as integrated, time, parameters, quantities (written).
 
-
-def namespace(model: Model, names: tuple[str, ...]) -> dict[str, Any]:
-    """Return what generated functions of quantities need to know by name."""
-    scope: dict[str, Any] = {"exp": vector_math.exp_bounded, "carray": carray}
-    if any(name in model.observable_names for name in names):
-        scope["observe"] = rebuild(model.observe, INNER, SUBSTITUTES)
-    return scope
-
-
-def look_function(
-    model: Model, log: tuple[bool, ...], names: tuple[str, ...], items: list[Item],
-    groups: list[tuple[list[int], bool, float]],
-) -> tuple[Any, Rows]:  # fmt: skip
-    """Compile ``f(buffer)`` for all lanes, with the rows of the buffer.
-
-    Parameters
-    ----------
-    model : Model
-    log : tuple of bool
-        Which states are integrated in logarithm.
-    names : tuple of str
-        The quantities that the items are about.
-    items : list of Item
-    groups : list of (states, is it one state, threshold)
-        What may die out; see `fastcart.solvers.lanes.extinction.groups`.
+    A quantity is the name of a state or an observable, or several states of which it is the sum.
     """
-    dying = tuple((tuple(members), alone, limit) for members, alone, limit in groups)
-    key = ("look", _content(model), log, names, tuple(items), dying)
-    return made_once(key, lambda: _look_function(model, log, names, items, groups))
+    sizes = (model.state_names, model.parameter_names, model.observable_names)
+    key = ("quantities", fingerprint(model.observe), *map(tuple, sizes), log, quantities)
+    return made_once(key, lambda: _one_function(model, log, quantities))
 
 
-def _content(model: Model) -> Any:
-    """Return what the generated functions depend on, beside their other arguments."""
-    names = (model.state_names, model.parameter_names, model.observable_names)
-    return fingerprint(model.observe), *map(tuple, names)
-
-
-def _look_function(
-    model: Model, log: tuple[bool, ...], names: tuple[str, ...], items: list[Item],
-    groups: list[tuple[list[int], bool, float]],
-) -> tuple[Any, Rows]:  # fmt: skip
+def _one_function(model: Model, log: tuple[bool, ...], quantities: tuple[str | tuple[int, ...], ...]) -> Any:
     n, m = len(model.states), len(model.parameters)
-    rows = Rows.of(n, m, len(names) + len(groups), len(items))
-    observes = any(name in model.observable_names for name in names)
-    lines = ["def look(v_):", f"    v = carray(v_, ({rows.total},))", f"    for l in range({_L}):"]
-    lines += [f"        t = v[{rows.time} + l]", f"        h = v[{rows.step} + l]", "        e = 1e-5 * h"]
-    for i in range(n):
-        lines.append(f"        u{i} = v[{i * _L} + l]")
-        lines.append(f"        d{i} = u{i} + e * v[{rows.slopes + i * _L} + l]")
-    lines += natural_states(n, log, "u", "y") + natural_states(n, log, "d", "z")
-    if observes:
-        parameters = "".join(f"v[{rows.parameters + k * _L} + l], " for k in range(m))
-        for target, time, states in (("f", "t", "y"), ("g", "t + e", "z")):
-            values = "".join(f"{states}{i}, " for i in range(n))
-            lines.append(f"        {target} = observe({time}, ({values}), ({parameters}))")
-    pairs = [(quantity(model, name, "y", "f"), quantity(model, name, "z", "g")) for name in names]
-    for members, alone, _ in groups:
-        for_end, for_later = ("u", "d") if alone else ("y", "z")
-        pairs.append(
-            (" + ".join(f"{for_end}{i}" for i in members), " + ".join(f"{for_later}{i}" for i in members))
-        )
-    for k, (here, later) in enumerate(pairs):
-        lines += [
-            f"        new{k} = {here}",
-            f"        s{k} = (({later}) - new{k}) / e",
-            f"        old{k} = v[{rows.old + k * _L} + l]",
-            f"        r{k} = v[{rows.slope_old + k * _L} + l]",
-            f"        reach{k} = h * (abs(r{k}) + abs(s{k}))",
-            f"        v[{rows.new + k * _L} + l] = new{k}",
-            f"        v[{rows.slope_new + k * _L} + l] = s{k}",
-        ]
-    lines.append("        need = 0.0")
-    for i, item in enumerate(items):
-        lines += _item_lines(i, item, rows)
-    for g, (members, alone, limit) in enumerate(groups):
-        k = len(names) + g
-        zero = LOG_ZERO if alone and log[members[0]] else 0.0
-        lines += [
-            f"        limit = {limit!r}",
-            f"        under = (new{k} <= limit) & (old{k} != {zero!r})",
-            f"        dips = (r{k} < 0.0) & (s{k} > 0.0) & (min(old{k}, new{k}) - reach{k} <= limit)",
-            f"        need = {AT_ONCE} if under | dips else need",
-        ]
-    accepted = f"v[{rows.accepted} + l] == {q.ACCEPTED_STEP!r}"
-    lines.append(f"        v[{rows.need} + l] = need if {accepted} else 0.0")
-    lines.append(f"        quiet = ({accepted}) & (need == 0.0)")
-    for i, item in enumerate(items):
-        if item.kind == PEAK:
-            best, when = f"v[{rows.best + i * _L} + l]", f"v[{rows.when + i * _L} + l]"
-            lines += [
-                f"        higher = quiet & (new{item.quantity} > {best})",
-                f"        {best} = new{item.quantity} if higher else {best}",
-                f"        {when} = t if higher else {when}",
-            ]
-    for k in range(len(pairs)):
-        lines += [
-            f"        v[{rows.old + k * _L} + l] = new{k} if quiet else old{k}",
-            f"        v[{rows.slope_old + k * _L} + l] = s{k} if quiet else r{k}",
-        ]
-    function = from_source("\n".join(lines), "look", namespace(model, names))
-    return cached(function, f"peaks and events of {model.name}", signature=_SIGNATURE, **FAST), rows
-
-
-def _item_lines(i: int, item: Item, rows: Rows) -> list[str]:
-    """Lines that raise ``need`` where item ``i`` asks for it."""
-    k = item.quantity
-    top = f"(r{k} > 0.0) & (s{k} < 0.0)"
-    bottom = f"(r{k} < 0.0) & (s{k} > 0.0)"
-    if item.kind == PEAK:
-        found = f"{top} & (max(old{k}, new{k}) + reach{k} > v[{rows.best + i * _L} + l])"
-    else:
-        level = f"v[{rows.level + i * _L} + l]"
-        up = f"((old{k} <= {level}) & (new{k} > {level}))"
-        down = f"((old{k} >= {level}) & (new{k} < {level}))"
-        crossed = {UP: up, DOWN: down, BOTH: f"{up} | {down}"}[item.kind]
-        over = f"({top} & (old{k} <= {level}) & (max(old{k}, new{k}) + reach{k} > {level}))"
-        under = f"({bottom} & (old{k} >= {level}) & (min(old{k}, new{k}) - reach{k} < {level}))"
-        found = f"{crossed} | {over} | {under}"
-    return [f"        need = max(need, {AT_ONCE if item.terminal else LATER}) if {found} else need"]
-
-
-def one_function(model: Model, log: tuple[bool, ...], names: tuple[str, ...]) -> Any:
-    """Compile ``f(buffer)`` for one patient: states as integrated, time, parameters, quantities (written)."""
-    return made_once(("quantities", _content(model), log, names), lambda: _one_function(model, log, names))
-
-
-def _one_function(model: Model, log: tuple[bool, ...], names: tuple[str, ...]) -> Any:
-    n, m = len(model.states), len(model.parameters)
-    lines = ["def quantities(w_):", f"    w = carray(w_, ({n + 1 + m + len(names)},))", "    if True:"]
-    lines += [f"        u{i} = w[{i}]" for i in range(n)] + natural_states(n, log, "u", "y")
-    if any(name in model.observable_names for name in names):
+    scope: dict[str, Any] = {"exp": vector_math.exp_bounded, "carray": carray}
+    lines = ["def quantities(w_):", f"    w = carray(w_, ({n + 1 + m + len(quantities)},))"]
+    lines += ["    if True:", *(f"        u{i} = w[{i}]" for i in range(n))]
+    lines += natural_states(n, log, "u", "y")
+    observed = model.observable_names
+    if any(of in observed for of in quantities):
+        scope["observe"] = rebuild(model.observe, INNER, SUBSTITUTES)
         states = "".join(f"y{i}, " for i in range(n))
         parameters = "".join(f"w[{n + 1 + k}], " for k in range(m))
         lines.append(f"        f = observe(w[{n}], ({states}), ({parameters}))")
-    lines += [
-        f"        w[{n + 1 + m + k}] = {quantity(model, name, 'y', 'f')}" for k, name in enumerate(names)
-    ]
-    function = from_source("\n".join(lines), "quantities", namespace(model, names))
+    for k, of in enumerate(quantities):
+        if isinstance(of, tuple):
+            value = " + ".join(f"y{i}" for i in of)
+        else:
+            value = f"f[{observed.index(of)}]" if of in observed else f"y{model.state_names.index(of)}"
+        lines.append(f"        w[{n + 1 + m + k}] = {value}")
+    function = from_source("\n".join(lines), "quantities", scope)
     return cached(function, f"quantities of {model.name}", signature=_SIGNATURE, **FAST)
 
 
 @njit(**INNER)
-def copy(target, place, source, start, size):
-    """Copy a part of one flat array into another."""
-    # of parts that begin at 0, the compiler knows that no index is negative, and copies vectors
-    to, of = target[place : place + size], source[start : start + size]
-    for k in range(size):
-        to[k] = of[k]
+def of_item(which, i, row):
+    """Where a row of item ``i`` begins in the lanes' numbers, behind the quantities' old and new values."""
+    return (2 * which.shape[0] + 4 * i + row) * _L
 
 
 @njit(**INNER)
-def look_at_all(look, Q, U, K, derivatives, n, step_row, a_step):
-    """Fill the buffer with the present of all lanes and evaluate; ``derivatives`` is where theirs begin.
+def need_at(which, items):
+    """Where it is said what each lane needs; scratch comes behind it."""
+    return of_item(which, items.shape[0], 0)
 
-    Without ``a_step`` only the quantities and slopes are computed. Returns how much attention is needed.
+
+@njit(**INNER)
+def survey(V, which, items, B, places, last, own, groups, log):
+    """Fill in the quantities at the end of the step of all lanes, and what each needs; return the sum.
+
+    Parameters
+    ----------
+    V : ndarray
+        Numbers of the lanes: old and new values of the quantities, rows of the items, needs.
+    which, items : ndarray
+        Tables of quantities and items.
+    B : ndarray
+        The step's buffer, ``places`` where its parts begin; derivatives at the end of the step are at
+        ``last`` among the stages.
+    own : int
+        States that are no integrals.
+    groups : ndarray of int
+        The group of each state that may die out.
+    log : ndarray of bool
     """
-    V, at = look[1], look[2]
-    copy(V, 0, U, 0, n * _L)
-    copy(V, at[0], Q, q.T * _L, _L)
-    copy(V, at[2], K, derivatives, n * _L)
-    copy(V, at[3], Q, step_row * _L, _L)
-    accepted, need = V[at[4] : at[4] + _L], V[at[12] : at[12] + _L]
+    count = which.shape[0]
+    for k in range(count):
+        r = which[k, OUTLINED]
+        if r >= 0:
+            source = places[2] + r * _L if r < own else places[4] + last + r * _L
+            for l in range(_L):
+                V[(count + k) * _L + l] = B[source + l]
+    need = need_at(which, items)
     for l in range(_L):
-        accepted[l] = Q[q.ACCEPTED * _L + l] if a_step else q.FRESH
-    evaluate(look[0], V)
+        V[need + l] = QUIET
+    for i in range(items.shape[0]):
+        k, kind = int(items[i, QUANTITY]), items[i, KIND]
+        outlined = places[6] + 3 * which[k, OUTLINED] * _L
+        low, high, turns = outlined + LOW * _L, outlined + HIGH * _L, outlined + TURNS * _L
+        new, level = (count + k) * _L, of_item(which, i, LEVEL)
+        best, side = of_item(which, i, BEST), of_item(which, i, SIDE)
+        asks = AT_ONCE if items[i, TERMINAL] != 0.0 else LATER
+        if kind == PEAK:
+            for l in range(_L):
+                found = B[turns + l] > 0.5 and B[high + l] > V[best + l]
+                V[need + l] = max(V[need + l], LATER) if found else V[need + l]
+        elif kind == DIES:
+            lowest, alive = need + _L, need + 2 * _L
+            lower_bound(V, lowest, alive, which, k, B, places, own, groups, log)
+            for l in range(_L):
+                found = V[alive + l] > 0.0 and V[lowest + l] <= V[level + l]
+                V[need + l] = AT_ONCE if found else V[need + l]
+        else:
+            up, down = kind != DOWN, kind != UP
+            for l in range(_L):
+                rises = up and V[new + l] > V[level + l] and V[side + l] <= 0.0
+                falls = down and V[new + l] < V[level + l] and V[side + l] >= 0.0
+                visits = B[turns + l] > 0.5 and B[low + l] < V[level + l] and B[high + l] > V[level + l]
+                V[need + l] = max(V[need + l], asks) if rises or falls or visits else V[need + l]
     total = 0.0
+    accepted = places[1] + q.ACCEPTED * _L
     for l in range(_L):
-        total += need[l]
+        V[need + l] = V[need + l] if B[accepted + l] == q.ACCEPTED_STEP else QUIET
+        total += V[need + l]
+    for k in range(count):
+        for l in range(_L):
+            done = B[accepted + l] == q.ACCEPTED_STEP and V[need + l] == QUIET
+            V[k * _L + l] = V[(count + k) * _L + l] if done else V[k * _L + l]
+    time = places[1] + q.T * _L
+    for i in range(items.shape[0]):
+        new = (count + int(items[i, QUANTITY])) * _L
+        level, best = of_item(which, i, LEVEL), of_item(which, i, BEST)
+        when, side = of_item(which, i, WHEN), of_item(which, i, SIDE)
+        if items[i, KIND] == PEAK:
+            for l in range(_L):
+                done = B[accepted + l] == q.ACCEPTED_STEP and V[need + l] == QUIET
+                more = done and V[new + l] > V[best + l]
+                V[best + l] = V[new + l] if more else V[best + l]
+                V[when + l] = B[time + l] if more else V[when + l]
+        else:
+            for l in range(_L):
+                done = B[accepted + l] == q.ACCEPTED_STEP and V[need + l] == QUIET
+                here = (
+                    1.0 if V[new + l] > V[level + l] else (-1.0 if V[new + l] < V[level + l] else V[side + l])
+                )
+                V[side + l] = here if done else V[side + l]
     return total
 
 
 @njit(**INNER)
-def advance(l, at, V, quantities):
-    """Make the end of a step the start of the next."""
-    for k in range(quantities):
-        V[at[5] + k * _L + l] = V[at[6] + k * _L + l]
-        V[at[7] + k * _L + l] = V[at[8] + k * _L + l]
+def lower_bound(V, lowest, alive, which, k, B, places, own, groups, log):
+    """What a state or a sum that may die out cannot be below in the step, and whether there is any."""
+    for l in range(_L):
+        V[lowest + l] = 0.0
+        V[alive + l] = 0.0
+    alone = which[k, DIRECT] >= 0
+    for i in range(own):
+        if groups[i] == which[k, GROUP]:
+            old, low = places[3] + i * _L, places[6] + (3 * i + LOW) * _L
+            zero = LOG_ZERO if log[i] else 0.0
+            by_log = log[i] and not alone
+            for l in range(_L):
+                V[alive + l] += 1.0 if B[old + l] != zero else 0.0
+                value = B[low + l]
+                if by_log:
+                    value = vector_math.exp_bounded(max(value, LOG_FLOOR)) if B[old + l] != LOG_ZERO else 0.0
+                V[lowest + l] += value
+
+
+@njit(**INNER)
+def step_done(l, t, V, which, items):
+    """Make the end of an accepted step of a lane, not quiet, the start of the next, after it was put aside."""
+    count = which.shape[0]
+    for k in range(count):
+        V[k * _L + l] = V[(count + k) * _L + l]
+    for i in range(items.shape[0]):
+        value = V[(count + int(items[i, QUANTITY])) * _L + l]
+        if items[i, KIND] == PEAK:
+            keep_in_lane(l, i, t, value, V, which)
+        else:
+            set_side(l, i, value, V, which)
+
+
+@njit(**INNER)
+def set_side(l, i, value, V, which):
+    """Note on which side of its threshold an event's quantity is; on the threshold itself, where it was."""
+    level, side = of_item(which, i, LEVEL) + l, of_item(which, i, SIDE) + l
+    if value > V[level]:
+        V[side] = 1.0
+    elif value < V[level]:
+        V[side] = -1.0
+
+
+@njit(**INNER)
+def keep_in_lane(l, i, t, value, V, which):
+    """Record the value at the end of a step, or at a start, that may be a peak."""
+    best, when = of_item(which, i, BEST) + l, of_item(which, i, WHEN) + l
+    if value > V[best]:
+        V[best] = value
+        V[when] = t

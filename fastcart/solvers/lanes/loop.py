@@ -23,21 +23,21 @@ from fastcart.solvers.lanes.driver import (
     save_now,
     start_block,
 )
-from fastcart.solvers.lanes.extinction import extinction_place
 from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES
-from fastcart.solvers.lanes.look import AT_ONCE, QUIET, advance, look_at_all
+from fastcart.solvers.lanes.look import AT_ONCE, GROUP, QUANTITY, QUIET, step_done, survey
 from fastcart.solvers.lanes.pointer import claim, evaluate, take_step
 from fastcart.solvers.lanes.quantities import (
     begin_items,
     cut_quantities,
     enqueue_quantities,
     finish_items,
-    first_terminal,
+    first_end,
+    forget_turns,
     happened,
     load_items,
     look_inside,
-    step_end,
+    need_of,
 )
 from fastcart.solvers.lanes.queue import (
     LANE,
@@ -69,19 +69,10 @@ def cut_lane(l, t, end, B, places, U_old, C, degree, s, n):
 
 
 @njit(**INNER)
-def step_done(l, Q, look, watch):
-    """Make the end of an accepted step the start of the next, after it has been put aside."""
-    if Q[q.ACCEPTED * _L + l] == q.ACCEPTED_STEP:
-        if watch is not None:
-            step_end(l, Q[q.T * _L + l], look, watch[2])
-        advance(l, look[2], look[1], look[3])
-
-
-@njit(**INNER)
-def die_out(l, j, t, group, B, places, row, burden, n, extinct, log, cured):
+def die_out(l, j, t, group, B, places, row, burden, n, groups, log, cured):
     """Set a group of states of a lane to zero."""
     for i in range(n):
-        if extinct[0][i] == group:
+        if groups[i] == group:
             zero = LOG_ZERO if log[i] else 0.0
             B[places[2] + i * _L + l] = zero
             if i == burden:
@@ -91,8 +82,8 @@ def die_out(l, j, t, group, B, places, row, burden, n, extinct, log, cured):
 
 @njit(**INNER)
 def look_closely(
-    ev, first, stop, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C, work,
-    rows, saved, cured, fate,
+    ev, first, stop, D, B, places, p, problem, log, method, watch, slots, position, C, room, rows, saved,
+    cured, fate,
 ):  # fmt: skip
     """Look at the steps in slots ``first .. stop`` of ``D``, which are lanes where ``D`` is ``B`` itself.
 
@@ -112,49 +103,43 @@ def look_closely(
         every = need > QUIET or slots[s, SAVE_FROM] < slots[s, SAVE_TO]
         states = (0, n) if every else (burden, burden + 1)
         polynomials(s, C, K, dense, degree, h if scaled_by_step else 1.0, n, states[0], states[1])
-        end, group, item = 2.0, -1, -1
-        if extinct is not None and need == AT_ONCE:
-            last = (stages - 1) * n * _L
-            end, group = extinction_place(s, U, U_old, K, C, n, last, degree, extinct, log)
+        end, item = 2.0, -1
+        here, step = (s, t, h), (U_old, C, n, m, degree)
         if watch is not None and need > QUIET:
-            address, one, items, G, best, when, counted, direct = watch
+            one = watch[5]
             for k in range(m):
                 one[n + 1 + k] = p[j, k]
+            forget_turns(watch)
             if need == AT_ONCE:
-                place, which = first_terminal(
-                    s, j, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree
-                )  # fmt: skip
-                if place < end:
-                    end, group, item = place, -1, which
-                    happened(items, when, counted, j, item, t + place * h)
-            look_inside(
-                s, j, min(end, 1.0), t, h, items, G, p, best, when, counted, address, one, direct, U_old, C,
-                n, m, degree,
-            )  # fmt: skip
+                end, item = first_end(j, here, watch, step, p, room)
+            look_inside(j, end, here, watch, step, p, room)
         if burden >= 0 and (int(Q[q.FLAG * _L + s]) & q.TURN or end <= 1.0):
-            watch_burden(rows[j], Q, C[burden], degree, s, work[0], end)
+            watch_burden(rows[j], Q, C, burden, degree, s, room, end)
         saved_to = save_steps(s, j, end, Q, U, U_old, C, degree, slots, saved, n, times)
         if end <= 1.0:
             cut_lane(l, t + end * h, end, B, places, U_old, C, degree, s, n)
             position[l, 1] = saved_to
-            fate[l] = CUT if item < 0 else ENDS
             if watch is not None:
-                cut_quantities(
-                    l, s, end, t, h, look, G.shape[1], address, one, direct, U_old, C, n, m, degree
-                )  # fmt: skip
-            if extinct is not None and group >= 0:
-                die_out(l, j, t + end * h, group, B, places, rows[j], burden, n, extinct, log, cured)
+                group = watch[1][int(watch[2][item, QUANTITY]), GROUP]
+                cut_quantities(l, end, here, watch, step)
+                if group >= 0:
+                    fate[l] = CUT
+                    die_out(l, j, t + end * h, group, B, places, rows[j], burden, n, watch[3], log, cured)
+                else:
+                    fate[l] = ENDS
+                    happened(watch[2], watch[8], watch[9], j, item, t + end * h)
 
 
 def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two dozen arrays around
-    step, ev, B, D, places, u0, p, problem, doses, log, method, tolerance, limits, extinct, look, watch,
-    rows, final, saved, codes, counts, reached, cured, control, index, position, slots, attention, fate,
-    fresh, C, work, f0, blank,
+    step, ev, B, D, places, u0, p, problem, doses, log, method, tolerance, limits, watch, rows, final, saved,
+    codes, counts, reached, cured, control, index, position, slots, attention, fate, fresh, C, work, room, f0,
+    blank,
 ):  # fmt: skip
     """Solve patients of ``u0`` until none is left; see `fastcart.solvers.lanes.engine` for the arguments."""
     patients, n = u0.shape
     m = p.shape[1]
     t_end, times, burden = problem[0], problem[1], problem[2]
+    own = tolerance.shape[1]
     stages, dense, degree, scaled_by_step, extra = method
     size = n * _L
     W, Q, K = B[: places[1]], B[places[1] : places[2]], B[places[4] : places[5]]
@@ -168,7 +153,6 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
     filler = following
     if following < limit:
         start_block(ev, blank, u0, p, following, f0, n, m)
-    asks = look[2][12] if look is not None else 0
     active = 0
     turns = 0
     zero = patients - patients  # not the literal 0, for which numba would compile what takes it once more
@@ -196,12 +180,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                             tolerance,
                         )  # fmt: skip
                         fresh[l] = 1
-                        if look is not None:
-                            V, place = look[1], look[2][1]
-                            for k in range(m):
-                                V[place + k * _L + l] = p[j, k]
                         if watch is not None:
-                            load_items(l, j, look, watch[2], p)
+                            load_items(l, j, watch, p)
                     if following < limit:
                         following += 1
                         active += 1
@@ -212,17 +192,10 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             begun = True
             if active == 0:
                 break
-        if look is not None and begun:
-            look_at_all(look, Q, U, K, 0, n, q.H, False)
-            for l in range(_L):
-                if fresh[l] > 0:
-                    if watch is not None:
-                        begin_items(
-                            l, index[l], fresh[l], Q[q.T * _L + l], look, watch[2], p, watch[5], watch[6]
-                        )
-                    advance(l, look[2], look[1], look[3])
         if begun:
             for l in range(_L):
+                if watch is not None and fresh[l] > 0:
+                    begin_items(l, index[l], fresh[l], Q[q.T * _L + l], watch, B, places, own)
                 fresh[l] = 0
             begun = False
         take_step(step, ev, B, burden)
@@ -232,8 +205,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
         any_flag = 0.0
         for l in range(_L):
             any_flag += Q[q.FLAG * _L + l]
-        if look is not None:
-            any_flag += look_at_all(look, Q, U, K, last, n, q.H_USED, True)
+        if watch is not None:
+            any_flag += survey(watch[0], watch[1], watch[2], B, places, last, own, watch[3], log)
         if any_flag == 0.0:
             continue
         # --- which lanes need attention, and which of their steps a close look
@@ -242,22 +215,22 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
         for l in range(_L):
             flag = int(Q[q.FLAG * _L + l])
             need = QUIET
-            if look is not None:
-                need = look[1][asks + l]
+            if watch is not None:
+                need = need_of(watch, l)
             j = index[l]
             if (flag == 0 and need == QUIET) or j < 0:
                 continue
             close = flag & (q.TURN | q.SAVE) != 0 or need > QUIET
             now = need == AT_ONCE
-            if look is None and not queues and flag & (q.TURN | q.SAVE) == q.TURN:  # the most common case
+            if watch is None and not queues and flag & (q.TURN | q.SAVE) == q.TURN:  # the most common case
                 h_stage = Q[q.H_USED * _L + l] if scaled_by_step else 1.0
                 polynomials(l, C, K, dense, degree, h_stage, n, burden, burden + 1)
-                watch_burden(rows[j], Q, C[burden], degree, l, work[0], 2.0)
+                watch_burden(rows[j], Q, C, burden, degree, l, room, 2.0)
             elif close:
                 if queued == _L:
                     look_closely(
-                        ev, zero, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots,
-                        position, C, work, rows, saved, cured, fate,
+                        ev, zero, queued, D, B, places, p, problem, log, method, watch, slots,
+                        position, C, room, rows, saved, cured, fate,
                     )  # fmt: skip
                     queued = 0
                 s = queued if queues else l
@@ -267,25 +240,25 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 dosed = flag & q.AT_STOP != 0 and position[l, 0] < doses[1][j]
                 due(l, Q[q.T * _L + l], not dosed, Q, position, times, slots, s)
                 if watch is not None and need > QUIET:
-                    enqueue_quantities(l, s, look, watch[3])
+                    enqueue_quantities(l, s, watch, B, places)
                 if queues:
                     enqueue(l, s, B, D, rows_used)
                     queued += 1
                     at_once = at_once or now
                 else:
                     look_closely(
-                        ev, l, l + 1, B, B, places, p, problem, log, method, extinct, look, watch, slots,
-                        position, C, work, rows, saved, cured, fate,
+                        ev, l, l + 1, B, B, places, p, problem, log, method, watch, slots,
+                        position, C, room, rows, saved, cured, fate,
                     )  # fmt: skip
-            if look is not None and need > QUIET and not now:
-                step_done(l, Q, look, watch)
+            if watch is not None and need > QUIET and not now:
+                step_done(l, Q[q.T * _L + l], watch[0], watch[1], watch[2])
             if flag & (q.AT_STOP | q.TROUBLE) or now:
                 attention[flagged] = l
                 flagged += 1
         if at_once:
             look_closely(
-                ev, zero, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots,
-                position, C, work, rows, saved, cured, fate,
+                ev, zero, queued, D, B, places, p, problem, log, method, watch, slots,
+                position, C, room, rows, saved, cured, fate,
             )  # fmt: skip
             queued = 0
         # --- look after each flagged lane
@@ -300,8 +273,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 save_now(l, Q, U, position, saved, j, n, times)
                 fresh[l] = 2
             else:
-                if look is not None:
-                    step_done(l, Q, look, watch)
+                if watch is not None and need_of(watch, l) == AT_ONCE:  # nothing came of it
+                    step_done(l, Q[q.T * _L + l], watch[0], watch[1], watch[2])
                 if flag & q.AT_STOP:
                     if position[l, 0] < doses[1][j]:
                         give_doses(l, W, Q, U, position, rows[j], j, n, m, problem, doses, log)
@@ -310,12 +283,12 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     if Q[q.T * _L + l] >= t_end:
                         done = OK
                 elif flag & q.TROUBLE:
-                    done = diagnose(l, Q, W, K, U, n, m, log, limits)
+                    done = diagnose(l, Q, W, K, U, n, m, log, limits, tolerance)
             fate[l] = GOES_ON
             if done >= 0:
-                finish(l, Q, U, j, done, n, final, codes, counts, reached)
+                finish(l, Q, U, j, done, n, burden, log, final, codes, counts, reached, cured)
                 if watch is not None:
-                    finish_items(l, j, look, watch[2], watch[4], watch[5])
+                    finish_items(l, j, watch)
                 control[1] += 1
                 fresh[l] = 0
                 index[l] = EMPTY
@@ -331,8 +304,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
             evaluate(ev, W)
             if watch is not None and queued > 0:  # what came before a jump is recorded before it
                 look_closely(
-                    ev, zero, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots,
-                    position, C, work, rows, saved, cured, fate,
+                    ev, zero, queued, D, B, places, p, problem, log, method, watch, slots,
+                    position, C, room, rows, saved, cured, fate,
                 )  # fmt: skip
                 queued = 0
             for k in range(flagged):
@@ -340,6 +313,6 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                     restart(attention[k], W, Q, U, K, n, m, t_end, tolerance, work[0], work[1])
     if queued > 0:
         look_closely(
-            ev, zero, queued, D, B, places, p, problem, log, method, extinct, look, watch, slots, position, C,
-            work, rows, saved, cured, fate,
+            ev, zero, queued, D, B, places, p, problem, log, method, watch, slots, position, C, room, rows,
+            saved, cured, fate,
         )  # fmt: skip

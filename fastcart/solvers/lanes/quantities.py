@@ -1,10 +1,13 @@
-"""Peaks and events: states and observables inside a step, located on the interpolant.
+"""Peaks, events and dying out: states and observables inside a step, located on the interpolant.
 
-`fastcart.solvers.lanes.look` says which steps are worth it.
+`fastcart.solvers.lanes.look` says which steps are worth it. Between two turning points a quantity goes one
+way, so that each piece holds at most one crossing. A state turns where the polynomial of its slope changes
+sign; what is computed from the states is sampled, in parts that are halved until a polynomial follows it.
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,59 +15,96 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.compile import INNER
-from fastcart.solvers.lanes.extinction import groups
+from fastcart.solvers.lanes.bernstein import roots, slope_coefficients
+from fastcart.solvers.lanes.extinction import groups_of
 from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES, aligned_rows
 from fastcart.solvers.lanes.look import (
+    AFTER_ITEM,
+    AFTER_TIME,
+    BEST,
     BOTH,
+    BY_PARAMETER,
+    DIES,
+    DIRECT,
     DOWN,
+    IN_LOG,
+    KIND,
+    LEVEL,
+    OUTLINED,
     PEAK,
+    QUANTITY,
+    SIDE,
+    TERMINAL,
+    THRESHOLD,
     UP,
-    Item,
-    Rows,
-    look_function,
+    WHEN,
+    keep_in_lane,
+    need_at,
+    of_item,
     one_function,
+    set_side,
 )
+from fastcart.solvers.lanes.outline import TURNS
 from fastcart.solvers.lanes.pointer import evaluate
 from fastcart.solvers.problem import Problem
+from fastcart.solvers.transform import LOG_ZERO
 
 _L = LANES
 
 _KINDS = {"up": UP, "down": DOWN, "both": BOTH}
-# what is known of a quantity at the ends of a step; then where its slope changes sign, once that is asked for
-OLD, NEW, SLOPE_OLD, SLOPE_NEW, TURN = range(5)
-_UNKNOWN = -1.0
-_REACH = 1e-4  # of a step, for differences in place of derivatives
+# what is known in a slot: of a quantity the values at the ends of the step and whether it turns; of an item
+# on which side of its threshold the step began
+OLD, NEW, TURNING, BEGAN = range(4)
+_MANY = 250  # turning points of a quantity in one step
+_UNKNOWN = -1
+JUST_BEGUN = 2.0  # instead of a side: no step yet since the start or a jump
+
+_DEGREE = 6  # of the polynomials that follow a quantity
+_NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(_DEGREE + 1) / _DEGREE)
+_TESTS = np.array([0.19, 0.43, 0.81])  # where they must agree with it
+_HALVINGS = 10
+_FOLLOWS = 1e-8  # of the range
+_BASIS = np.array(
+    [[math.comb(_DEGREE, i) * x**i * (1 - x) ** (_DEGREE - i) for i in range(_DEGREE + 1)] for x in _NODES]
+)
+_TO_BERNSTEIN = np.linalg.inv(_BASIS)
+_TO_TESTS = (
+    np.array(
+        [
+            [math.comb(_DEGREE, i) * x**i * (1 - x) ** (_DEGREE - i) for i in range(_DEGREE + 1)]
+            for x in _TESTS
+        ]
+    )
+    @ _TO_BERNSTEIN
+)
 
 
 @dataclass(frozen=True)
 class Watch:
     """What the loop needs to know of peaks, events and states that may die out; see `watching`."""
 
-    all_lanes: Any
-    one_patient: Any
-    rows: Rows
-    # per item: which quantity, kind, is it terminal, parameter that is the threshold or -1, the threshold if
-    # it is a number, time behind which an event counts, item behind whose first time it counts or -1
+    one_patient: int  # address of the function of the quantities
     items: np.ndarray
-    direct: np.ndarray  # per quantity: the state that it is, as integrated; -1 where it takes the function
-    sizes: tuple[int, int, int, int]  # states, parameters, quantities, groups
-    extinct: tuple[np.ndarray, ...] | None
+    which: np.ndarray
+    groups: np.ndarray  # the group of each state that may die out, -1 for none
+    outlined: tuple[int, ...]
+    in_log: np.ndarray  # items whose values are logarithms
+    sizes: tuple[int, int]  # states, parameters
 
-    def arrays(self, best: np.ndarray, when: np.ndarray, times: np.ndarray) -> tuple[Any, Any]:
-        """Return the tuples ``look`` and ``watch`` of the loop, with buffers of their own."""
-        n, m, quantities, groups = self.sizes
-        r = self.rows
-        at = np.array(
-            [r.time, r.parameters, r.slopes, r.step, r.accepted, r.old, r.new, r.slope_old, r.slope_new,
-             r.level, r.best, r.when, r.need]
-        )  # fmt: skip
-        look = (self.all_lanes.address, aligned_rows(1, r.total)[0], at, quantities + groups)
-        if not len(self.items):
-            return look, None
+    def arrays(self, best: np.ndarray, when: np.ndarray, times: np.ndarray) -> tuple[Any, ...]:
+        """Return the tuple ``watch`` of the loop, with buffers of its own."""
+        n, m = self.sizes
+        quantities, items = len(self.which), len(self.items)
         one = np.zeros(n + 1 + m + quantities)
-        ends = np.zeros((5, quantities, _L))
-        return look, (self.one_patient.address, one, self.items, ends, best, when, times, self.direct)
+        V = aligned_rows(1, (2 * quantities + 4 * items + 3) * _L)[0]
+        G = np.zeros((4, max(quantities, items), _L))
+        found = np.zeros((quantities, _MANY + 1))
+        wait = np.zeros((_HALVINGS + 2, 2))
+        return (
+            V, self.which, self.items, self.groups, self.one_patient, one, G, best, when, times, found,
+            np.zeros(quantities, np.int64), wait,
+        )  # fmt: skip
 
 
 def watching(problem: Problem, log: np.ndarray) -> Watch | None:
@@ -72,52 +112,59 @@ def watching(problem: Problem, log: np.ndarray) -> Watch | None:
     model, events = problem.model, problem.events
     if not problem.peaks and not events and problem.extinction is None:
         return None
+    states = model.state_names
     marks = tuple(bool(x) for x in log)
     of = [*problem.peaks, *(event.of for event in events)]
-    names = tuple(dict.fromkeys(of))
-    flat = len(problem.peaks)
-    kinds = [PEAK] * flat + [_KINDS[event.direction] for event in events]
-    levels = [0.0] * flat + [event.threshold for event in events]
-    terminal = [False] * flat + [event.terminal for event in events]
-    after = [-1.0] * flat + [event.after for event in events]
+    names = list(dict.fromkeys(of))
+    quantities: list[str | tuple[int, ...]] = [*names]
+    which = []
+    for name in names:
+        if name in states:
+            j = states.index(name)
+            which.append((j, j, -1))
+        else:
+            which.append((states.index(problem.integral_of(name)), -1, -1))
+    rows: list[tuple[float, ...]] = [(names.index(x), PEAK, 0, -1, 0.0, -1.0, -1) for x in problem.peaks]
+    flat = len(rows)
     order = {event.name: flat + i for i, event in enumerate(events)}
-    extinct = None
-    if problem.extinction is not None:
-        extinct = groups([state.extinction for state in model.states], log, problem.extinction)
-    dying = [] if extinct is None else [
-        ([int(i) for i in np.flatnonzero(extinct[0] == g)], bool(extinct[1][g]), float(extinct[2][g]))
-        for g in range(len(extinct[2]))
-    ]  # fmt: skip
-    items = [Item(names.index(name), kind, end) for name, kind, end in zip(of, kinds, terminal, strict=True)]
-    function, rows = look_function(model, marks, names, items, dying)
-    # one array for all that the loop needs to know of the items: taking arrays out of a tuple takes time
-    arrays = np.array(
-        [[item.quantity for item in items], kinds, terminal,
-         [model.parameter_names.index(v) if isinstance(v, str) else -1 for v in levels],
-         [np.nan if isinstance(v, str) else v for v in levels],
-         [-1.0 if isinstance(v, str) else v for v in after],
-         [order[v] if isinstance(v, str) else -1 for v in after]], dtype=np.float64,
-    ).reshape(7, len(items)).T.copy()  # fmt: skip
-    one = one_function(model, marks, names) if items else None
-    sizes = (len(model.states), len(model.parameters), len(names), len(dying))
-    plain = {name: j for j, name in enumerate(model.state_names) if not marks[j]}
-    direct = np.array([plain.get(name, -1) for name in names], dtype=np.int64)
-    return Watch(function, one, rows, arrays, direct, sizes, extinct)
-
-
-@njit(**INNER)
-def crosses(kind, before, after, level):
-    """Whether an item's quantity crosses its threshold in the item's direction."""
-    up = before <= level and after > level
-    down = before >= level and after < level
-    return (up and kind != DOWN) or (down and kind != UP)
+    for event in events:
+        named = isinstance(event.threshold, str)
+        behind = isinstance(event.after, str)
+        rows.append(
+            (names.index(event.of), _KINDS[event.direction], event.terminal,
+             model.parameter_names.index(event.threshold) if named else -1,
+             math.nan if named else event.threshold,
+             -1.0 if behind else event.after, order[event.after] if behind else -1)
+        )  # fmt: skip
+    groups, members = groups_of([state.extinction for state in model.states])
+    if problem.extinction is None:
+        groups[:], members = -1, []
+    for g, of_group in enumerate(members):
+        state = of_group[0] if len(of_group) == 1 else -1
+        rows.append((len(which), DIES, 1, -1, problem.extinction or 0.0, -1.0, -1))
+        which.append((state, state, g))
+        quantities.append(tuple(of_group))
+    direct = [which[int(row[QUANTITY])][DIRECT] for row in rows]
+    in_log = [state >= 0 and marks[state] for state in direct]
+    items = np.array([(*row, flag) for row, flag in zip(rows, in_log, strict=True)], dtype=np.float64)
+    one = one_function(model, marks, tuple(quantities))
+    outlined = {row[OUTLINED] for row in which if row[OUTLINED] >= 0} | {i for m in members for i in m}
+    return Watch(
+        one.address, items, np.array(which, dtype=np.int64), groups, tuple(sorted(outlined)),
+        np.array(in_log[: flat + len(events)], dtype=bool), (len(states), len(model.parameters)),
+    )  # fmt: skip
 
 
 @njit(**INNER)
 def threshold(items, i, p, j):
-    """The threshold of item ``i`` for patient ``j``: a number, or one of the parameters."""
-    index = int(items[i, 3])
-    return p[j, index] if index >= 0 else items[i, 4]
+    """The threshold of item ``i`` for patient ``j``, in logarithm where its quantity is."""
+    index = int(items[i, BY_PARAMETER])
+    value = p[j, index] if index >= 0 else items[i, THRESHOLD]
+    if items[i, IN_LOG] != 0.0:
+        if value > 0.0:
+            return np.log(value)
+        return LOG_ZERO if value == 0.0 else -np.inf
+    return value
 
 
 @njit(**INNER)
@@ -131,226 +178,302 @@ def keep(best, when, j, i, value, t):
 @njit(**INNER)
 def happened(items, when, times, j, i, t):
     """Record an event, unless it only counts later."""
-    behind = int(items[i, 6])
-    if t >= items[i, 5] and (behind < 0 or t > when[j, behind]):
+    behind = int(items[i, AFTER_ITEM])
+    if t >= items[i, AFTER_TIME] and (behind < 0 or t > when[j, behind]):
         when[j, i] = min(when[j, i], t)
         times[j, i] += 1
 
 
 @njit(**INNER)
-def load_items(l, j, look, items, p):
+def counts(kind, side):
+    """Whether a crossing to that side is one that an event is about."""
+    return kind != DOWN if side > 0.0 else kind != UP
+
+
+@njit(**INNER)
+def side_of(value, level, before):
+    """The side of a threshold on which a value is; on the threshold itself, where it was before."""
+    if value > level:
+        return 1.0
+    return -1.0 if value < level else before
+
+
+@njit(**INNER)
+def load_items(l, j, watch, p):
     """Set the thresholds of the patient that comes into a lane."""
-    V, at = look[1], look[2]
+    V, which, items = watch[0], watch[1], watch[2]
     for i in range(items.shape[0]):
-        V[at[9] + i * _L + l] = threshold(items, i, p, j)
-        V[at[10] + i * _L + l] = -np.inf
-        V[at[11] + i * _L + l] = np.inf
+        V[of_item(which, i, LEVEL) + l] = threshold(items, i, p, j)
+        V[of_item(which, i, BEST) + l] = -np.inf
+        V[of_item(which, i, WHEN) + l] = np.inf
+        V[of_item(which, i, SIDE) + l] = 0.0
 
 
 @njit(**INNER)
-def keep_in_lane(l, i, t, value, V, at):
-    """Record the value at the end of a step, or at a start, that may be a peak."""
-    if value > V[at[10] + i * _L + l]:
-        V[at[10] + i * _L + l] = value
-        V[at[11] + i * _L + l] = t
-
-
-@njit(**INNER)
-def begin_items(l, j, fresh, t, look, items, p, when, times):
+def begin_items(l, j, fresh, t, watch, B, places, own):
     """Record what holds at the start of a patient (``fresh`` is 1), or behind a jump (2)."""
-    V, at = look[1], look[2]
+    V, which, items = watch[0], watch[1], watch[2]
+    when, times = watch[8], watch[9]
+    count = which.shape[0]
+    for k in range(count):
+        r = which[k, OUTLINED]
+        if r >= 0:  # the first stage is the integrand of an integral
+            V[(count + k) * _L + l] = B[(places[2] if r < own else places[4]) + r * _L + l]
     for i in range(items.shape[0]):
-        k = int(items[i, 0])
-        value = V[at[6] + k * _L + l]
-        if items[i, 1] == PEAK:
-            keep_in_lane(l, i, t, value, V, at)
-        elif fresh == 2 and crosses(items[i, 1], V[at[5] + k * _L + l], value, threshold(items, i, p, j)):
-            happened(items, when, times, j, i, t)
+        value = V[(count + int(items[i, QUANTITY])) * _L + l]
+        if items[i, KIND] == PEAK:
+            keep_in_lane(l, i, t, value, V, which)
+        elif items[i, KIND] != DIES:
+            before = V[of_item(which, i, SIDE) + l]
+            set_side(l, i, value, V, which)
+            now = V[of_item(which, i, SIDE) + l]
+            if fresh == 2 and now != before and counts(items[i, KIND], now):
+                happened(items, when, times, j, i, t)
+        else:
+            V[of_item(which, i, SIDE) + l] = JUST_BEGUN
+    for k in range(count):
+        V[k * _L + l] = V[(count + k) * _L + l]
 
 
 @njit(**INNER)
-def step_end(l, t, look, items):
-    """Record the end of a step as a candidate for peaks."""
-    V, at = look[1], look[2]
-    for i in range(items.shape[0]):
-        if items[i, 1] == PEAK:
-            keep_in_lane(l, i, t, V[at[6] + int(items[i, 0]) * _L + l], V, at)
-
-
-@njit(**INNER)
-def enqueue_quantities(l, s, look, G):
+def enqueue_quantities(l, s, watch, B, places):
     """Copy what is known of the quantities in a lane into slot ``s`` of the queue."""
-    V, at = look[1], look[2]
-    for k in range(G.shape[1]):
-        for a in range(4):
-            G[a, k, s] = V[at[5 + a] + k * _L + l]
-        G[TURN, k, s] = _UNKNOWN
-
-
-@njit(**INNER)
-def finish_items(l, j, look, items, best, when):
-    """Take over the peaks at the ends of steps when a patient is done."""
-    V, at = look[1], look[2]
+    V, which, items, G = watch[0], watch[1], watch[2], watch[6]
+    count = which.shape[0]
+    for k in range(count):
+        G[OLD, k, s] = V[k * _L + l]
+        G[NEW, k, s] = V[(count + k) * _L + l]
+        r = which[k, OUTLINED]
+        G[TURNING, k, s] = B[places[6] + (3 * r + TURNS) * _L + l] if r >= 0 else 1.0
     for i in range(items.shape[0]):
-        if items[i, 1] == PEAK:
-            keep(best, when, j, i, V[at[10] + i * _L + l], V[at[11] + i * _L + l])
+        G[BEGAN, i, s] = V[of_item(which, i, SIDE) + l]
 
 
 @njit(**INNER)
-def inside(theta, k, s, t, h, address, one, direct, U_old, C, n, m, degree):
-    """Quantity ``k`` at a place of the step of slot ``s``; ``one`` holds the patient's parameters."""
-    i = direct[k]
+def finish_items(l, j, watch):
+    """Take over the peaks at the ends of steps when a patient is done."""
+    V, which, items, best, when = watch[0], watch[1], watch[2], watch[7], watch[8]
+    for i in range(items.shape[0]):
+        if items[i, KIND] == PEAK:
+            keep(best, when, j, i, V[of_item(which, i, BEST) + l], V[of_item(which, i, WHEN) + l])
+
+
+@njit(**INNER)
+def inside(theta, k, here, watch, step):
+    """Quantity ``k`` at a place of the step of a slot; ``watch`` holds the patient's parameters.
+
+    ``here`` is the slot, time and length of the step; ``step`` the states at its start, the polynomials of
+    all states, how many states and parameters, and the degree.
+    """
+    s, t, h = here
+    U_old, C, n, m, degree = step
+    i = watch[1][k, DIRECT]
     if i >= 0:
         return U_old[i * _L + s] + rise_of(C, i, degree, theta)
+    one = watch[5]
     for i in range(n):
         one[i] = U_old[i * _L + s] + rise_of(C, i, degree, theta)
     one[n] = t + theta * h
-    evaluate(address, one)
+    evaluate(watch[4], one)
     return one[n + 1 + m + k]
 
 
 @njit(**INNER)
-def seek(low, high, of_slope, level, k, s, t, h, address, one, direct, U_old, C, n, m, degree):
-    """Place in [low, high] where the quantity crosses ``level``, or where its slope changes sign.
-
-    Regula falsi with the Illinois rule. The ends must have opposite signs.
-    """
-    f_low = f_high = 0.0
+def seek(low, high, level, k, here, watch, step):
+    """Place in [low, high] where the quantity crosses ``level``: regula falsi, Illinois rule."""
+    f_low = inside(low, k, here, watch, step) - level
+    f_high = inside(high, k, here, watch, step) - level
+    if (f_low > 0.0) == (f_high > 0.0):  # rounding at an end that is the crossing
+        return low if abs(f_low) < abs(f_high) else high
     side = 0
-    reach = _REACH if of_slope else 0.0
-    for step in range(62):
-        if step == 0:
-            theta = low
-        elif step == 1:
-            theta = high
-        else:
-            theta = low - f_low * (high - low) / (f_high - f_low) if step % 8 != 7 else 0.5 * (low + high)
-            if not low < theta < high:
-                theta = 0.5 * (low + high)
-        f = inside(theta + reach, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
-        f -= (
-            inside(theta - reach, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
-            if of_slope
-            else level
-        )
-        if step == 0:
-            f_low = f
-        elif step == 1:
-            f_high = f
-        elif f == 0.0:
+    for count in range(100):
+        theta = low - f_low * (high - low) / (f_high - f_low) if count % 8 != 7 else 0.5 * (low + high)
+        if not low < theta < high:
+            theta = 0.5 * (low + high)
+        f = inside(theta, k, here, watch, step) - level
+        if f == 0.0:
             return theta
+        if (f > 0.0) == (f_high > 0.0):
+            moved = high - theta
+            high, f_high = theta, f
+            f_low *= 0.5 if side == 1 else 1.0
+            side = 1
         else:
-            if (f > 0.0) == (f_high > 0.0):
-                moved = high - theta
-                high, f_high = theta, f
-                f_low *= 0.5 if side == 1 else 1.0
-                side = 1
-            else:
-                moved = theta - low
-                low, f_low = theta, f
-                f_high *= 0.5 if side == -1 else 1.0
-                side = -1
-            if high - low < 1e-13 or (moved < 1e-13 and step > 3):
-                return theta  # next to the end that moved; the other may still be far
+            moved = theta - low
+            low, f_low = theta, f
+            f_high *= 0.5 if side == -1 else 1.0
+            side = -1
+        if high - low < 1e-13 or (moved < 1e-13 and count > 1):
+            return theta  # next to the end that moved; the other may still be far
     return high
 
 
 @njit(**INNER)
-def turn_of(k, s, t, h, G, address, one, direct, U_old, C, n, m, degree):
-    """Place where the slope of quantity ``k`` changes sign; all items that are about it share it."""
-    if G[TURN, k, s] == _UNKNOWN:
-        G[TURN, k, s] = seek(0.0, 1.0, True, 0.0, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
-    return G[TURN, k, s]
+def turning_places(k, here, watch, step, room):
+    """Fill in where quantity ``k`` turns within the step, once for all items that are about it."""
+    found, known, G = watch[10], watch[11], watch[6]
+    if known[k] != _UNKNOWN:
+        return known[k]
+    count = 0
+    i = watch[1][k, DIRECT]
+    if G[TURNING, k, here[0]] > 0.5:
+        if i >= 0:
+            top = slope_coefficients(step[1], i, step[4], room[0])
+            count = roots(room[0], top, 0.0, 1.0, room[1], found[k, :_MANY], 0)
+        else:
+            count = sampled_turns(k, here, watch, step, room)
+    known[k] = count
+    return count
 
 
 @njit(**INNER)
-def comes_back(k, s, h, level, G):
-    """Whether a quantity that ends on the side of ``level`` where it began may have been on the other."""
-    old, new, slope_old, slope_new = G[OLD, k, s], G[NEW, k, s], G[SLOPE_OLD, k, s], G[SLOPE_NEW, k, s]
-    reach = h * (abs(slope_old) + abs(slope_new))
-    top = slope_old > 0.0 and slope_new < 0.0 and old <= level and new <= level
-    bottom = slope_old < 0.0 and slope_new > 0.0 and old >= level and new >= level
-    return (top and max(old, new) + reach > level) or (bottom and min(old, new) - reach < level)
+def sampled_turns(k, here, watch, step, room):
+    """Where a quantity that is computed from the states turns, by polynomials that follow it."""
+    b, values = room[0], room[2]
+    out, wait = watch[10][k, :_MANY], watch[12]
+    wait[0, 0], wait[0, 1] = 0.0, 1.0
+    waiting, count = 1, 0
+    going = 0.0  # up or down, at the end of the part before
+    while waiting > 0:
+        waiting -= 1
+        low, high = wait[waiting, 0], wait[waiting, 1]
+        width = high - low
+        least, most = np.inf, -np.inf
+        for x in range(_DEGREE + 1):
+            values[x] = inside(low + _NODES[x] * width, k, here, watch, step)
+            least, most = min(least, values[x]), max(most, values[x])
+        allowed = _FOLLOWS * (most - least) + 1e-14 * max(abs(most), abs(least))
+        follows = True
+        for x in range(_TESTS.size):
+            if follows:
+                value = 0.0
+                for j in range(_DEGREE + 1):
+                    value += _TO_TESTS[x, j] * values[j]
+                true = inside(low + _TESTS[x] * width, k, here, watch, step)
+                follows = not abs(value - true) > allowed
+        if not follows and waiting + 2 <= wait.shape[0] and width > 1.5 / 2**_HALVINGS:
+            middle = 0.5 * (low + high)
+            wait[waiting, 0], wait[waiting, 1] = middle, high
+            wait[waiting + 1, 0], wait[waiting + 1, 1] = low, middle
+            waiting += 2
+            continue
+        if not most - least > 1e-13 * max(abs(most), abs(least)):
+            continue  # level, but for rounding
+        before = 0.0
+        for i in range(_DEGREE + 1):
+            corner = 0.0
+            for j in range(_DEGREE + 1):
+                corner += _TO_BERNSTEIN[i, j] * values[j]
+            if i > 0:
+                b[i - 1] = corner - before
+            before = corner
+        first, last = values[1] - values[0], values[_DEGREE] - values[_DEGREE - 1]
+        if going * first < 0.0 and count < out.size:  # a corner where two parts meet
+            out[count] = low
+            count += 1
+        count = roots(b, _DEGREE - 1, low, high, room[1], out, count)
+        going = 1.0 if last > 0.0 else (-1.0 if last < 0.0 else going)
+    return count
 
 
 @njit(**INNER)
-def may_cross(i, s, j, h, items, G, p):
-    """Whether an event may happen inside the step, by what is known of its ends."""
-    k, level = int(items[i, 0]), threshold(items, i, p, j)
-    return crosses(items[i, 1], G[OLD, k, s], G[NEW, k, s], level) or comes_back(k, s, h, level, G)
+def value_at(place, k, here, watch, step):
+    """Quantity ``k`` at a place of the step; at its end as the solver has it."""
+    if place >= 1.0 and watch[1][k, OUTLINED] >= 0:
+        return watch[6][NEW, k, here[0]]
+    return inside(min(place, 1.0), k, here, watch, step)
 
 
 @njit(**INNER)
-def crossings(i, s, j, end, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree):
-    """Return the places of the crossings of an event up to ``theta = end``, at most two; 2.0 for none."""
-    k, kind, level = int(items[i, 0]), items[i, 1], threshold(items, i, p, j)
-    first = second = 2.0
-    turn = 2.0
-    if comes_back(k, s, h, level, G):
-        turn = turn_of(k, s, t, h, G, address, one, direct, U_old, C, n, m, degree)
-    low, before = 0.0, G[OLD, k, s]
-    while low < end:
-        high = turn if low < turn < end else end
-        after = G[NEW, k, s]
-        if high < 1.0:
-            after = inside(high, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
-        if crosses(kind, before, after, level):
-            place = low
-            if before != level:
-                place = seek(
-                    low, high, False, level, k, s, t, h, address, one, direct, U_old, C, n, m, degree
-                )
-            if first > 1.0:
-                first = place
+def first_end(j, here, watch, step, p, room):
+    """Return the place of the first terminal event, or death of a group, and its item; 2.0, -1 for none."""
+    items, which, G = watch[2], watch[1], watch[6]
+    s, t, h = here
+    first, item = 2.0, -1
+    for i in range(items.shape[0]):
+        if items[i, TERMINAL] == 0.0:
+            continue
+        k, kind, level = int(items[i, QUANTITY]), items[i, KIND], threshold(items, i, p, j)
+        side = G[BEGAN, i, s]
+        before = G[OLD, k, s]
+        if kind == DIES:
+            before = inside(0.0, k, here, watch, step)
+            if before == (LOG_ZERO if items[i, IN_LOG] != 0.0 else 0.0):
+                continue  # gone already
+        turns = turning_places(k, here, watch, step, room)
+        low = 0.0
+        for x in range(turns + 1):
+            high = watch[10][k, x] if x < turns else 1.0
+            after = value_at(high, k, here, watch, step)
+            if kind == DIES:  # who is below and rises, by an inflow, is not dying
+                crossed = after <= level and (before > level or after < before or side == JUST_BEGUN)
+                now = 0.0
             else:
-                second = place
-        low, before = high, after
-    return first, second
+                now = side_of(after, level, side)
+                crossed = now != side and counts(kind, now)
+            side = now
+            if crossed:
+                below = before == level or (kind == DIES and before < level)
+                place = low if below else seek(low, high, level, k, here, watch, step)
+                if place < first and (kind == DIES or t + place * h >= items[i, AFTER_TIME]):
+                    first, item = place, i
+                    break
+            low, before = high, after
+    return first, item
 
 
 @njit(**INNER)
-def first_terminal(s, j, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree):
-    """Return the place of the first terminal event in the step, and its item; 2.0, -1 for none."""
-    first, which = 2.0, -1
-    for i in range(items.shape[0]):
-        if items[i, 2] != 0.0 and may_cross(i, s, j, h, items, G, p):
-            for place in crossings(
-                i, s, j, 1.0, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree
-            ):
-                if place < first and t + place * h >= items[i, 5]:
-                    first, which = place, i
-    return first, which
+def look_inside(j, end, here, watch, step, p, room):
+    """Record peaks and crossings of all items that do not end the integration, up to ``theta = end``.
 
-
-@njit(**INNER)
-def look_inside(
-    s, j, end, t, h, items, G, p, best, when, times, address, one, direct, U_old, C, n, m, degree
-):
-    """Record peaks and crossings of all items that do not end the integration, up to ``theta = end``."""
+    ``end`` is 2 where the step does not end early; then the loop itself records what holds at its end.
+    """
+    last = min(end, 1.0)
+    items, G, best, when, times = watch[2], watch[6], watch[7], watch[8], watch[9]
+    s, t, h = here
     for i in range(items.shape[0]):
-        k = int(items[i, 0])
-        if items[i, 1] == PEAK:
-            turn = 2.0
-            top = G[SLOPE_OLD, k, s] > 0.0 and G[SLOPE_NEW, k, s] < 0.0
-            reach = h * (abs(G[SLOPE_OLD, k, s]) + abs(G[SLOPE_NEW, k, s]))
-            if top and max(G[OLD, k, s], G[NEW, k, s]) + reach > best[j, i]:
-                turn = turn_of(k, s, t, h, G, address, one, direct, U_old, C, n, m, degree)
-            for place in (end, turn):
-                if place < 1.0 and place <= end:
-                    value = inside(place, k, s, t, h, address, one, direct, U_old, C, n, m, degree)
-                    keep(best, when, j, i, value, t + place * h)
-        elif items[i, 2] == 0.0 and may_cross(i, s, j, h, items, G, p):
-            for place in crossings(
-                i, s, j, end, t, h, items, G, p, address, one, direct, U_old, C, n, m, degree
-            ):
-                if place <= 1.0:
+        k, kind = int(items[i, QUANTITY]), items[i, KIND]
+        if items[i, TERMINAL] != 0.0:
+            continue
+        turns = turning_places(k, here, watch, step, room)
+        level = 0.0 if kind == PEAK else threshold(items, i, p, j)
+        low, before, side = 0.0, G[OLD, k, s], G[BEGAN, i, s]
+        for x in range(turns + 1):
+            high = min(watch[10][k, x], last) if x < turns else last
+            if high <= low and x > 0:
+                break
+            after = value_at(high, k, here, watch, step)
+            if kind == PEAK:
+                if high < 1.0 or end <= 1.0:
+                    keep(best, when, j, i, after, t + high * h)
+            else:
+                now = side_of(after, level, side)
+                if now != side and counts(kind, now):
+                    place = low if before == level else seek(low, high, level, k, here, watch, step)
                     happened(items, when, times, j, i, t + place * h)
+                side = now
+            low, before = high, after
 
 
 @njit(**INNER)
-def cut_quantities(l, s, end, t, h, look, quantities, address, one, direct, U_old, C, n, m, degree):
+def cut_quantities(l, end, here, watch, step):
     """Make the quantities at the place where the step was cut the start of what follows in the lane."""
-    for k in range(quantities):
-        look[1][look[2][5] + k * _L + l] = inside(
-            end, k, s, t, h, address, one, direct, U_old, C, n, m, degree
-        )
+    V, which, items = watch[0], watch[1], watch[2]
+    for k in range(which.shape[0]):
+        V[k * _L + l] = inside(end, k, here, watch, step)
+    for i in range(items.shape[0]):
+        if items[i, KIND] != PEAK and items[i, KIND] != DIES:
+            set_side(l, i, V[int(items[i, QUANTITY]) * _L + l], V, which)
+
+
+@njit(**INNER)
+def forget_turns(watch):
+    """Begin with another step: nobody knows yet where its quantities turn."""
+    for k in range(watch[11].size):
+        watch[11][k] = _UNKNOWN
+
+
+@njit(**INNER)
+def need_of(watch, l):
+    """What the step of a lane needs."""
+    return watch[0][need_at(watch[1], watch[2]) + l]

@@ -20,9 +20,18 @@ from numba import carray, njit
 
 from fastcart.solvers.compile import FAST, cached, from_source
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.explicit import INLINED, accept, begin, step_footer, step_header, weighted_sum
+from fastcart.solvers.lanes.explicit import (
+    INLINED,
+    accept,
+    begin,
+    outlines,
+    step_footer,
+    step_header,
+    weighted_sum,
+)
 from fastcart.solvers.lanes.layout import LANES, offsets
 from fastcart.solvers.lanes.pointer import STEP_SIGNATURE, evaluate
+from fastcart.solvers.lanes.sums import SO_FAR
 from fastcart.solvers.tableaus.base import RosenbrockTableau
 
 _L = LANES
@@ -45,20 +54,24 @@ def dense_weights(tableau: RosenbrockTableau) -> np.ndarray:
     return np.vstack([none, tableau.dense, none])
 
 
-def step_function(tableau: RosenbrockTableau, n: int, m: int) -> Any:
+def step_function(
+    tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegative: tuple[int, ...]
+) -> Any:
     """Compile one step; see `fastcart.solvers.lanes.explicit.step_function`."""
+    at = offsets(n, m, stage_rows(tableau))
     function = from_source(
-        _source(tableau, n, m),
+        _source(tableau, n, m, integrals, nonnegative),
         "rosenbrock_step",
         {
             "carray": carray, "begin": begin, "accept": accept, "evaluate": evaluate,
             "jacobian": jacobian, "factor": factor, "substitute": substitute,
+            **outlines(tableau, at, n, integrals),
         },
     )  # fmt: skip
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
 
 
-def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
+def _source(tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegative: tuple[int, ...]) -> str:
     L, size, stages = LANES, n * LANES, len(tableau.c)
     at = offsets(n, m, stage_rows(tableau))
     W, Q, U, K = at.W, at.Q, at.U, at.K
@@ -75,7 +88,7 @@ def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
         f"        for l in range({L}):",
         f"            fresh = B[{Q + q.ACCEPTED * L} + l] != {q.ACCEPTED_STEP!r}",
         f"            B[{K} + b + l] = B[{K} + b + l] if fresh else B[{last} + b + l]",
-        f"    jacobian(ev, B, n, {U}, {W}, {n * L}, {t}, {h}, {F}, {K}, {J}, {dT}, {at.tolerance})",
+        f"    jacobian(ev, B, n, {n - integrals}, {U}, {W}, {n * L}, {t}, {h}, {F}, {K}, {J}, {dT}, {at.tolerance})",
         f"    factor(B, n, {J}, {A}, {h}, {tableau.gamma!r})",
     ]
     for s in range(stages):
@@ -107,7 +120,7 @@ def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
         "    evaluate(ev, B)",
         f"    for k in range({size}):",
         f"        B[{last} + k] = B[{F} + k]",
-        "    for i in range(n):",
+        f"    for i in range({n - integrals}):",
         f"        b = i * {L}",
         f"        absolute = B[{at.tolerance} + i]",
         f"        relative = B[{at.tolerance + n} + i]",
@@ -115,15 +128,29 @@ def _source(tableau: RosenbrockTableau, n: int, m: int) -> str:
         f"            scale = absolute + relative * max(abs(B[{U} + b + l]), abs(B[{W} + b + l]))",
         f"            e = ({weighted_sum(tableau.error, first, size)}) / scale",
         f"            B[{Q + q.ERROR * L} + l] += e * e",
-        *step_footer(at, n, last).splitlines(),
     ]
+    if integrals:
+        lines += [
+            f"    for i in range({n - integrals}, {n}):",
+            f"        b = i * {L}",
+            f"        absolute = B[{at.tolerance} + i]",
+            f"        relative = B[{at.tolerance + n} + i]",
+            f"        for l in range({L}):",
+            f"            before, after = B[{U} + b + l], B[{W} + b + l]",
+            f"            size = abs(after - before) + {SO_FAR!r} * max(abs(before), abs(after))",
+            f"            e = ({weighted_sum(tableau.error, first, size)}) / (absolute + relative * size)",
+            f"            alone = {n - integrals} * e * e",
+            f"            total = B[{Q + q.ERROR * L} + l]",
+            f"            B[{Q + q.ERROR * L} + l] = (alone if alone > total else total) + 0.0 * alone",
+        ]
+    lines += step_footer(at, n, integrals, nonnegative).splitlines()
     return "\n".join(lines)
 
 
 @njit(**INLINED)
-def jacobian(ev, B, n, U, W, time, t, h, F, f0, J, dT, tolerance):
-    """Forward differences of the right-hand side by each state and by time."""
-    for j in range(n):
+def jacobian(ev, B, n, own, U, W, time, t, h, F, f0, J, dT, tolerance):
+    """Forward differences of the right-hand side by time and by each state but the integrals."""
+    for j in range(own):
         typical = B[tolerance + j] / B[tolerance + n + j]
         for i in range(n):
             for l in range(_L):
@@ -143,11 +170,13 @@ def jacobian(ev, B, n, U, W, time, t, h, F, f0, J, dT, tolerance):
         for l in range(_L):
             B[W + i * _L + l] = B[U + i * _L + l]
     for l in range(_L):
-        B[W + time + l] = B[t + l] + _DIFFERENCE * max(abs(B[t + l]), B[h + l] + 1e-300)
+        # never beyond the step: there the right-hand side may be another
+        B[W + time + l] = B[t + l] + min(_DIFFERENCE * max(abs(B[t + l]), B[h + l]), B[h + l])
     evaluate(ev, B)
     for i in range(n):
         for l in range(_L):
-            delta = _DIFFERENCE * max(abs(B[t + l]), B[h + l] + 1e-300)
+            t_later = B[t + l] + min(_DIFFERENCE * max(abs(B[t + l]), B[h + l]), B[h + l])
+            delta = max(t_later - B[t + l], 1e-300)
             B[dT + i * _L + l] = (B[F + i * _L + l] - B[f0 + i * _L + l]) / delta
 
 

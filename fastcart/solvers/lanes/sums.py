@@ -18,6 +18,7 @@ from numba.extending import intrinsic
 from fastcart.solvers.lanes.layout import LANES
 
 WIDTH = 8  # numbers in a vector
+SO_FAR = 0.01  # of an integral so far, beside its rise in the step: what its error is measured by
 _FLAGS = ("contract", "nsz")
 
 
@@ -154,10 +155,13 @@ def stage_input(
 
 
 def error_sums(
-    estimates: Sequence[Sequence[float]], stages: Sequence[int], *, states: int, old: int, new: int,
-    tolerance: int, step: int, out: Sequence[int], fresh: tuple[int, int] | None = None,
+    estimates: Sequence[Sequence[float]], stages: Sequence[int], *, states: int, integrals: int, old: int,
+    new: int, tolerance: int, step: int, out: Sequence[int], fresh: tuple[int, int] | None = None,
 ) -> Any:  # fmt: skip
     """Make ``f(buffer)``: sums over the states of (h times estimate / tolerance) squared.
+
+    Integrals do not enter the sums, so that to ask for one does not loosen the others: a sum is raised to
+    what it would be if each state erred as much, in its tolerances, as the worst integral does.
 
     Parameters
     ----------
@@ -166,6 +170,9 @@ def error_sums(
     stages : sequence of int
         Where each stage begins in the buffer.
     states : int
+    integrals : int
+        How many of the states, the last ones, are integrals; their tolerance is relative to their rise in the
+        step, and a little to what they have become.
     old, new : int
         Where the states before and after the step begin.
     tolerance : int
@@ -194,20 +201,39 @@ def error_sums(
                 lane = builder.mul(loop.index, _integer(WIDTH))
                 for total in totals:
                     builder.store(_constant(0.0), total)
-                with cgutils.for_range(builder, _integer(states)) as inner:
-                    i = inner.index
+
+                def squares(i, of_integral):
+                    """Yield the square of each estimate of state ``i``, in its tolerances."""
                     k = builder.add(builder.mul(i, _integer(LANES)), lane)
                     known = _known(builder, buffer, k, lane, fresh, None)
-                    a, b = (builder.call(magnitude, [_load(builder, buffer, x, k)]) for x in (old, new))
+                    before, after = (_load(builder, buffer, x, k) for x in (old, new))
+                    a, b = (builder.call(magnitude, [x]) for x in (before, after))
                     larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)  # NaN of the new stays
+                    if of_integral:
+                        rise = builder.call(magnitude, [builder.fsub(after, before)])
+                        larger = _add(builder, rise, _multiply(builder, _constant(SO_FAR), larger))
                     relative = _multiply(builder, _spread(builder, buffer, tolerance + states, i), larger)
                     scale = _add(builder, _spread(builder, buffer, tolerance, i), relative)
                     factor = builder.fdiv(_load(builder, buffer, step, lane), scale)
                     values = _values(builder, buffer, k, stages, used, known)
-                    for weights, total in zip(estimates, totals, strict=True):
+                    for weights in estimates:
                         e = _multiply(builder, _weighted(builder, weights, values), factor)
-                        squares = _add(builder, builder.load(total), _multiply(builder, e, e))
-                        builder.store(squares, total)
+                        yield _multiply(builder, e, e)
+
+                own = states - integrals
+                with cgutils.for_range(builder, _integer(own)) as inner:
+                    for total, square in zip(totals, squares(inner.index, False), strict=True):
+                        builder.store(_add(builder, builder.load(total), square), total)
+                if integrals:
+                    with cgutils.for_range(builder, _integer(integrals)) as inner:
+                        i = builder.add(inner.index, _integer(own))
+                        for total, square in zip(totals, squares(i, True), strict=True):
+                            alone = _multiply(builder, _constant(own), square)
+                            so_far = builder.load(total)
+                            more = builder.fcmp_ordered(">", alone, so_far)
+                            worst = builder.select(more, alone, so_far)
+                            nothing = _multiply(builder, _constant(0.0), alone)  # but for its NaN
+                            builder.store(_add(builder, worst, nothing), total)
                 for total, row in zip(totals, out, strict=True):
                     _store(builder, builder.load(total), buffer, row, lane)
             return context.get_dummy_value()

@@ -9,7 +9,8 @@ from numba import njit
 
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.interpolate import rise, root, turning_point
+from fastcart.solvers.lanes.bernstein import roots, slope_coefficients
+from fastcart.solvers.lanes.interpolate import rise_of, root
 from fastcart.solvers.lanes.layout import LANES
 
 _L = LANES
@@ -34,33 +35,41 @@ def candidate(row, t, value):
 
 
 @njit(**INNER)
-def watch_burden(row, Q, c, degree, lane, work, end):
-    """Look at the burden, of polynomial ``c``, inside the last step, up to ``theta = end``.
+def watch_burden(row, Q, C, burden, degree, lane, room, end):
+    """Look at the burden inside the last step, up to ``theta = end``: at each piece between its turns.
 
-    A step holds at most one turning point that matters: the signs of the slope at its ends tell.
+    Parameters
+    ----------
+    row : ndarray
+        What is recorded of the patient.
+    Q : ndarray
+        Numbers of the lanes, or of the slots of the queue.
+    C : ndarray
+        Polynomials of the states.
+    burden, degree, lane : int
+    room : tuple of ndarray
+        Scratch: coefficients, what waits, places.
+    end : float
+        2 where the step does not end early.
     """
+    b, waiting, places = room
     t = Q[q.T_OLD * _L + lane]
     h = Q[q.H_USED * _L + lane]
     g0 = Q[q.ABOVE_OLD * _L + lane]
     level = Q[q.LEVEL * _L + lane]
-    s0 = Q[q.SLOPE_OLD * _L + lane]
-    s1 = Q[q.SLOPE_NEW * _L + lane]
-    low = 0.0
-    g_low = g0
-    if s0 * s1 < 0.0:
-        turn = turning_point(c, work, degree)
-        if turn < end:
-            g_turn = g0 + rise(c, degree, turn)
-            if s0 < 0.0:
-                candidate(row, t + turn * h, level + g_turn)
-            if g_low <= 0.0 and g_turn > 0.0:
-                place = 0.0 if g_low == 0.0 else root(c, degree, g0, 0.0, turn)
-                crossing(row, t + place * h)
-            low = turn
-            g_low = g_turn
-    g_end = Q[q.ABOVE_NEW * _L + lane] if end >= 1.0 else g0 + rise(c, degree, end)
-    if g_low <= 0.0 and g_end > 0.0:
-        place = 0.0 if (low == 0.0 and g_low == 0.0) else root(c, degree, g0, low, min(end, 1.0))
-        crossing(row, t + place * h)
-    if end < 1.0:
-        candidate(row, t + end * h, level + g_end)
+    turns = 0
+    if Q[q.TURNS * _L + lane] > 0.5:
+        top = slope_coefficients(C, burden, degree, b)
+        turns = roots(b, top, 0.0, 1.0, waiting, places, 0)
+    low, g_low = 0.0, g0
+    for k in range(turns + 1):
+        high = places[k] if k < turns else 1.0
+        high = min(high, end)
+        if high <= low:
+            break
+        g_high = Q[q.ABOVE_NEW * _L + lane] if high == 1.0 else g0 + rise_of(C, burden, degree, high)
+        if high < 1.0:
+            candidate(row, t + high * h, level + g_high)
+        if g_low <= 0.0 and g_high > 0.0:
+            crossing(row, t + (low if g_low == 0.0 else root(C, burden, degree, g0, low, high)) * h)
+        low, g_low = high, g_high

@@ -1,0 +1,174 @@
+"""Polynomials on [0, 1] by their Bernstein coefficients, whose changes of sign bound the number of roots.
+
+A polynomial lies between its smallest and its largest coefficient, and has at most as many roots in (0, 1) as
+its coefficients change sign: where they do not, there is none (Farin, Curves and Surfaces for CAGD, ch. 5).
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numba import njit
+
+from fastcart.solvers.compile import INNER
+from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
+
+MAX_DEGREE = 8  # of what is looked at inside a step
+STACK = 26  # rows of a scratch array: intervals that wait, at most
+_SPLIT = 0.4763  # where an interval is cut; nobody's root is just there
+_NARROW = 1e-6  # of a step: roots that are nearer to each other than this are a touch, not a crossing
+
+_RATIOS = np.zeros((MAX_DEGREE + 1, MAX_DEGREE + 1, MAX_DEGREE + 1))  # C(i, m) / C(degree, m)
+for _d in range(MAX_DEGREE + 1):
+    for _i in range(_d + 1):
+        for _m in range(_i + 1):
+            _RATIOS[_d, _i, _m] = math.comb(_i, _m) / math.comb(_d, _m)
+
+
+def outline_weights(tableau: ExplicitTableau | RosenbrockTableau) -> np.ndarray:
+    """Return weights of the stages that give the Bernstein coefficients of the slope on a step.
+
+    For a method whose interpolant needs no stages of its own these are its exact slope. For the others they
+    fit a polynomial of degree 5 to the slopes that the stages are, by least squares.
+
+    Returns
+    -------
+    ndarray, shape (coefficients, stages)
+    """
+    if isinstance(tableau, RosenbrockTableau) or tableau.extra_c is None:
+        power = tableau.dense * np.arange(1, tableau.dense.shape[1] + 1)
+        degree = power.shape[1] - 1
+        return _RATIOS[degree, : degree + 1, : degree + 1] @ power.T
+    degree = 5
+    c = tableau.c
+    basis = np.column_stack(
+        [math.comb(degree, i) * c**i * (1 - c) ** (degree - i) for i in range(degree + 1)]
+    )
+    trust = np.ones(len(c))
+    trust[1] = 0.0  # a stage of order 1
+    trust[[0, -1]] = 4.0  # the slopes at the ends are exact
+    return np.linalg.pinv(basis * trust[:, None]) * trust
+
+
+@njit(**INNER)
+def slope_coefficients(C, i, degree, b):
+    """Fill ``b`` with the Bernstein coefficients of the slope of a rise ``sum_m C[i, m] theta^(m+1)``."""
+    top = degree - 1
+    for k in range(top + 1):
+        value = 0.0
+        for m in range(k + 1):
+            value += _RATIOS[top, k, m] * (m + 1) * C[i, m]
+        b[k] = value
+    return top
+
+
+@njit(**INNER)
+def _changes(room, row, degree):
+    """How often the coefficients in a row change sign, zeros left out."""
+    count = 0
+    last = 0.0
+    for k in range(degree + 1):
+        value = room[row, k]
+        if value != 0.0:
+            if last != 0.0 and (value > 0.0) != (last > 0.0):
+                count += 1
+            last = value
+    return count
+
+
+@njit(**INNER)
+def _value(room, row, degree, theta, spare):
+    """The polynomial in a row at theta, by de Casteljau's scheme in the row ``spare``."""
+    for k in range(degree + 1):
+        room[spare, k] = room[row, k]
+    for r in range(degree):
+        for k in range(degree - r):
+            room[spare, k] = (1.0 - theta) * room[spare, k] + theta * room[spare, k + 1]
+    return room[spare, 0]
+
+
+@njit(**INNER)
+def _only_root(room, row, degree, spare):
+    """The one root in (0, 1) of coefficients that change sign once: regula falsi, Illinois rule."""
+    first = 0
+    while room[row, first] == 0.0:
+        first += 1
+    sign = 1.0 if room[row, first] < 0.0 else -1.0  # the polynomial rises through its root
+    low, high = 0.0, 1.0
+    f_low, f_high = sign * room[row, 0], sign * room[row, degree]
+    side = 0
+    for step in range(80):
+        theta = 0.5 * (low + high)
+        if step % 8 != 7 and f_high > f_low and f_low < 0.0 < f_high:
+            theta = (low * f_high - high * f_low) / (f_high - f_low)
+            if not low < theta < high:
+                theta = 0.5 * (low + high)
+        f = sign * _value(room, row, degree, theta, spare)
+        if f == 0.0:
+            return theta
+        if f > 0.0:
+            moved = high - theta
+            high, f_high = theta, f
+            f_low *= 0.5 if side == 1 else 1.0
+            side = 1
+        else:
+            moved = theta - low
+            low, f_low = theta, f
+            f_high *= 0.5 if side == -1 else 1.0
+            side = -1
+        if high - low < 1e-14 or (moved < 1e-14 and step > 2):
+            return theta
+    return 0.5 * (low + high)
+
+
+@njit(**INNER)
+def roots(b, degree, low, high, room, out, count):
+    """Append to ``out`` the places in (low, high), in order, where a polynomial changes its sign.
+
+    Parameters
+    ----------
+    b : ndarray
+        Bernstein coefficients on [low, high].
+    degree : int
+    low, high : float
+    room : ndarray, shape (`STACK`, `MAX_DEGREE` + 3)
+        Scratch.
+    out : ndarray
+    count : int
+        How many places it holds already.
+
+    Returns
+    -------
+    int
+        How many it holds now.
+    """
+    ends = MAX_DEGREE + 1  # columns of the ends of an interval, in [0, 1]
+    spare = STACK - 1
+    for k in range(degree + 1):
+        room[0, k] = b[k]
+    room[0, ends], room[0, ends + 1] = 0.0, 1.0
+    waiting = 1
+    while waiting > 0:
+        row = waiting - 1
+        changes = _changes(room, row, degree)
+        a, z = room[row, ends], room[row, ends + 1]
+        if changes == 0:
+            waiting -= 1
+        elif changes == 1 or z - a < _NARROW or waiting == spare:
+            waiting -= 1
+            if changes % 2 == 1 and count < out.size:
+                place = _only_root(room, row, degree, spare) if changes == 1 else 0.5
+                out[count] = low + (high - low) * (a + place * (z - a))
+                count += 1
+        else:  # in two parts: the right one stays in this row, the left one is looked at first
+            left = row + 1
+            for k in range(degree + 1):
+                room[left, k] = room[row, 0]
+                for j in range(degree - k):
+                    room[row, j] = (1.0 - _SPLIT) * room[row, j] + _SPLIT * room[row, j + 1]
+            middle = a + _SPLIT * (z - a)
+            room[left, ends], room[left, ends + 1] = a, middle
+            room[row, ends] = middle
+            waiting += 1
+    return count

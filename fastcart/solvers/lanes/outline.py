@@ -1,0 +1,125 @@
+"""How far a quantity goes within a step, and whether it turns: vector code for all lanes at once.
+
+The slope on a step is a polynomial whose Bernstein coefficients are sums over the stages. Where they all have
+one sign, nothing turns; the corners of the polygon that they make bound what lies in between. Only steps
+that turn near something that is looked for are then looked at closely.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import cgutils
+from numba.extending import intrinsic
+
+from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.layout import LANES, Offsets
+from fastcart.solvers.lanes.sums import WIDTH, _add, _constant, _integer, _load, _multiply, _store, _weighted
+
+# rows of the outline of each state
+LOW, HIGH, TURNS = range(3)
+
+_MARGIN = 0.02  # of the largest slope: below it the sign of a coefficient is not trusted
+_SLACK = 0.1  # of the range, added to both sides where a quantity turns
+_ROUNDING = 1e-12
+
+
+def outline(weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_integrand: bool) -> Any:
+    """Make ``f(buffer, b)``: the outline of the state whose lanes begin at ``b = i * LANES`` in each block.
+
+    Parameters
+    ----------
+    weights : ndarray, shape (coefficients, stages)
+        From `fastcart.solvers.lanes.bernstein.outline_weights`.
+    at : Offsets
+        Of the step's buffer; the new states are in ``W``.
+    size : int
+        Length of a stage.
+    by_time : bool
+        Whether the stages are slopes, to be multiplied by the step; otherwise they are rises.
+    of_integrand : bool
+        Whether the state is an integral, and what is outlined is its integrand.
+
+    Returns
+    -------
+    numba intrinsic
+    """
+    coefficients, stages = weights.shape
+
+    @intrinsic
+    def function(typingctx, buffer, b):
+        def codegen(context, builder, signature, args):
+            buffer, b = args
+            kind = ir.FunctionType(_vector_type(), [_vector_type()])
+            magnitude = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.v{WIDTH}f64")
+
+            def smaller(x, y):
+                return builder.select(builder.fcmp_ordered("<", y, x), y, x)
+
+            def larger(x, y):
+                return builder.select(builder.fcmp_ordered(">", y, x), y, x)
+
+            def subtract(x, y):
+                return builder.fsub(x, y)
+
+            with cgutils.for_range(builder, _integer(LANES // WIDTH)) as loop:
+                lane = builder.mul(loop.index, _integer(WIDTH))
+                k = builder.add(b, lane)
+                used = [bool(weights[:, j].any()) for j in range(stages)]
+                values = [
+                    _load(builder, buffer, at.K + j * size, k) if used[j] or j in (0, stages - 1) else None
+                    for j in range(stages)
+                ]
+                slopes = [_weighted(builder, row.tolist(), values) for row in weights]
+                h = _load(builder, buffer, at.Q + q.H_USED * LANES, lane)
+                samples = [v for v, wanted in zip(values, used, strict=True) if wanted and by_time]
+                if of_integrand:
+                    corners = slopes if by_time else [builder.fdiv(s, h) for s in slopes]
+                    within = [values[0], values[-1], *corners, *samples]
+                    slopes = [subtract(y, x) for x, y in zip(corners[:-1], corners[1:], strict=True)]
+                else:
+                    part = _constant(1.0 / coefficients)
+                    part = _multiply(builder, part, h) if by_time else part
+                    corners = [_load(builder, buffer, at.U, k)]
+                    for s in slopes:
+                        corners.append(_add(builder, corners[-1], _multiply(builder, part, s)))
+                    within = [*corners, _load(builder, buffer, at.W, k)]
+                    slopes = [*slopes, *samples]
+                low = high = within[0]
+                for value in within[1:]:
+                    low, high = smaller(low, value), larger(high, value)
+                least = most = slopes[0]
+                for s in slopes[1:]:
+                    least, most = smaller(least, s), larger(most, s)
+                steepest = larger(builder.call(magnitude, [least]), builder.call(magnitude, [most]))
+                margin = _multiply(builder, _constant(_MARGIN), steepest)
+                if of_integrand:
+                    largest = larger(builder.call(magnitude, [low]), builder.call(magnitude, [high]))
+                    margin = _add(builder, margin, _multiply(builder, _constant(_ROUNDING), largest))
+                    flat = builder.fcmp_ordered("<=", steepest, margin)  # nothing but rounding
+                falls = builder.fcmp_ordered("<", least, margin)
+                rises = builder.fcmp_ordered(">", most, subtract(_constant(0.0), margin))
+                turns = builder.and_(falls, rises)
+                if of_integrand:
+                    turns = builder.and_(turns, builder.not_(flat))
+                slack = _multiply(builder, _constant(_SLACK), subtract(high, low))
+                slack = builder.select(turns, slack, _constant(0.0))
+                row = builder.add(builder.mul(b, _integer(3)), lane)
+                for which, value in (
+                    (LOW, subtract(low, slack)),
+                    (HIGH, _add(builder, high, slack)),
+                    (TURNS, builder.select(turns, _constant(1.0), _constant(0.0))),
+                ):
+                    _store(builder, value, buffer, at.outline + which * LANES, row)
+            return context.get_dummy_value()
+
+        return types.void(buffer, b), codegen
+
+    return function
+
+
+def _vector_type() -> Any:
+    return ir.VectorType(ir.DoubleType(), WIDTH)
