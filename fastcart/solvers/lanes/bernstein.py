@@ -52,15 +52,11 @@ def outline_weights(tableau: ExplicitTableau | RosenbrockTableau) -> np.ndarray:
 
 
 @njit(**INNER)
-def slope_coefficients(C, i, degree, b):
-    """Fill ``b`` with the Bernstein coefficients of the slope of a rise ``sum_m C[i, m] theta^(m+1)``."""
-    top = degree - 1
-    for k in range(top + 1):
-        value = 0.0
-        for m in range(k + 1):
-            value += _RATIOS[top, k, m] * (m + 1) * C[i, m]
-        b[k] = value
-    return top
+def slope(C, i, degree, a):
+    """Fill ``a`` with the coefficients of the slope of a rise ``sum_m C[i, m] theta^(m+1)``; its degree."""
+    for m in range(degree):
+        a[m] = (m + 1) * C[i, m]
+    return degree - 1
 
 
 @njit(**INNER)
@@ -78,62 +74,56 @@ def _changes(room, row, degree):
 
 
 @njit(**INNER)
-def _value(room, row, degree, theta, spare):
-    """The polynomial in a row at theta, by de Casteljau's scheme in the row ``spare``."""
-    for k in range(degree + 1):
-        room[spare, k] = room[row, k]
-    for r in range(degree):
-        for k in range(degree - r):
-            room[spare, k] = (1.0 - theta) * room[spare, k] + theta * room[spare, k + 1]
-    return room[spare, 0]
+def _value(a, degree, x):
+    """The polynomial at x, by Horner's scheme."""
+    value = a[degree]
+    for k in range(degree - 1, -1, -1):
+        value = value * x + a[k]
+    return value
 
 
 @njit(**INNER)
-def _only_root(room, row, degree, spare):
-    """The one root in (0, 1) of coefficients that change sign once: regula falsi, Illinois rule."""
-    first = 0
-    while room[row, first] == 0.0:
-        first += 1
-    sign = 1.0 if room[row, first] < 0.0 else -1.0  # the polynomial rises through its root
-    low, high = 0.0, 1.0
-    f_low, f_high = sign * room[row, 0], sign * room[row, degree]
+def _only_root(a, degree, low, high, rises):
+    """The one root in (low, high), through which the polynomial rises or falls: regula falsi, Illinois rule."""
+    sign = 1.0 if rises else -1.0
+    f_low, f_high = sign * _value(a, degree, low), sign * _value(a, degree, high)
     side = 0
     for step in range(80):
-        theta = 0.5 * (low + high)
-        if step % 8 != 7 and f_high > f_low and f_low < 0.0 < f_high:
-            theta = (low * f_high - high * f_low) / (f_high - f_low)
-            if not low < theta < high:
-                theta = 0.5 * (low + high)
-        f = sign * _value(room, row, degree, theta, spare)
+        x = 0.5 * (low + high)
+        if step % 8 != 7 and f_low < 0.0 < f_high:
+            x = (low * f_high - high * f_low) / (f_high - f_low)
+            if not low < x < high:
+                x = 0.5 * (low + high)
+        f = sign * _value(a, degree, x)
         if f == 0.0:
-            return theta
+            return x
         if f > 0.0:
-            moved = high - theta
-            high, f_high = theta, f
+            moved = high - x
+            high, f_high = x, f
             f_low *= 0.5 if side == 1 else 1.0
             side = 1
         else:
-            moved = theta - low
-            low, f_low = theta, f
+            moved = x - low
+            low, f_low = x, f
             f_high *= 0.5 if side == -1 else 1.0
             side = -1
         if high - low < 1e-14 or (moved < 1e-14 and step > 2):
-            return theta
+            return x
     return 0.5 * (low + high)
 
 
 @njit(**INNER)
-def roots(b, degree, low, high, room, out, count):
+def roots(a, degree, low, high, room, out, count):
     """Append to ``out`` the places in (low, high), in order, where a polynomial changes its sign.
 
     Parameters
     ----------
-    b : ndarray
-        Bernstein coefficients on [low, high].
+    a : ndarray
+        Its coefficients, in ``x = (place - low) / (high - low)``.
     degree : int
     low, high : float
     room : ndarray, shape (`STACK`, `MAX_DEGREE` + 3)
-        Scratch.
+        Scratch: intervals that wait, by Bernstein coefficients and ends.
     out : ndarray
     count : int
         How many places it holds already.
@@ -144,22 +134,27 @@ def roots(b, degree, low, high, room, out, count):
         How many it holds now.
     """
     ends = MAX_DEGREE + 1  # columns of the ends of an interval, in [0, 1]
-    spare = STACK - 1
     for k in range(degree + 1):
-        room[0, k] = b[k]
+        value = 0.0
+        for m in range(k + 1):
+            value += _RATIOS[degree, k, m] * a[m]
+        room[0, k] = value
     room[0, ends], room[0, ends + 1] = 0.0, 1.0
     waiting = 1
     while waiting > 0:
         row = waiting - 1
         changes = _changes(room, row, degree)
-        a, z = room[row, ends], room[row, ends + 1]
+        start, stop = room[row, ends], room[row, ends + 1]
         if changes == 0:
             waiting -= 1
-        elif changes == 1 or z - a < _NARROW or waiting == spare:
+        elif changes == 1 or stop - start < _NARROW or waiting == STACK:
             waiting -= 1
             if changes % 2 == 1 and count < out.size:
-                place = _only_root(room, row, degree, spare) if changes == 1 else 0.5
-                out[count] = low + (high - low) * (a + place * (z - a))
+                first = 0
+                while room[row, first] == 0.0:
+                    first += 1
+                x = _only_root(a, degree, start, stop, room[row, first] < 0.0)
+                out[count] = low + (high - low) * x
                 count += 1
         else:  # in two parts: the right one stays in this row, the left one is looked at first
             left = row + 1
@@ -167,8 +162,8 @@ def roots(b, degree, low, high, room, out, count):
                 room[left, k] = room[row, 0]
                 for j in range(degree - k):
                     room[row, j] = (1.0 - _SPLIT) * room[row, j] + _SPLIT * room[row, j + 1]
-            middle = a + _SPLIT * (z - a)
-            room[left, ends], room[left, ends + 1] = a, middle
+            middle = start + _SPLIT * (stop - start)
+            room[left, ends], room[left, ends + 1] = start, middle
             room[row, ends] = middle
             waiting += 1
     return count

@@ -130,7 +130,10 @@ def solve_chunk(
     final = np.full((patients, n), np.nan)
     counts = np.zeros((patients, 2), dtype=np.int64)
     watch = watching(problem, log)
-    outlined = sorted({*([model.burden_index] if model.burden else []), *(watch.outlined if watch else [])})
+    outlined = [model.burden_index] if model.burden else []
+    outlined += [i for i in (watch.outlined if watch else ()) if i not in outlined]
+    slots = np.full(n, -1)
+    slots[outlined] = np.arange(len(outlined))
     begin, end, *entries = _around_breaks(*entries_of(doses, patients))
     shared = (problem.t_end, problem.save_at, model.burden_index)
     control = np.zeros(3, dtype=np.int64)
@@ -143,7 +146,7 @@ def solve_chunk(
         buffers[:, at.limits : at.control] = limits
         buffers[:, at.control : at.watched] = method.exponents
         buffers[:, at.watched : at.watched + 1 + len(outlined)] = len(outlined), *outlined
-        items = None if watch is None else watch.arrays(result.best, result.when, result.times)
+        items = None if watch is None else watch.arrays(result.best, result.when, result.times, slots)
         room = (np.zeros(MAX_DEGREE + 3), np.zeros((STACK, MAX_DEGREE + 3)), np.zeros(MAX_DEGREE + 3))
         kernel(
             step.address, callback.address, buffers[0], buffers[1], places, u0, p, shared,

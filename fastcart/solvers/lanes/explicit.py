@@ -163,13 +163,14 @@ def step_footer(at: Offsets, n: int, integrals: int, nonnegative: tuple[int, ...
         f"    for w in range(int(B[{at.watched}])):",
         f"        i = int(B[{at.watched + 1} + w])",
     ]
-    outlined = f"outline_state(B_, i * {L})"
+    of, place = f"i * {L}", f"{O} + 3 * {L} * w"
+    outlined = f"outline_state(B_, {of}, {place})"
     if integrals:
         lines += [
             f"        if i < {n - integrals}:",
             f"            {outlined}",
             "        else:",
-            f"            outline_integrand(B_, i * {L})",
+            f"            outline_integrand(B_, {of}, {place})",
         ]
     else:
         lines.append(f"        {outlined}")
@@ -179,7 +180,7 @@ def step_footer(at: Offsets, n: int, integrals: int, nonnegative: tuple[int, ...
         f"        for l in range({L}):",
         f"            B[{Q + q.ABOVE_OLD * L} + l] = B[{U} + b + l] - B[{Q + q.LEVEL * L} + l]",
         f"            B[{Q + q.ABOVE_NEW * L} + l] = B[{W} + b + l] - B[{Q + q.LEVEL * L} + l]",
-        f"    accept(B, {Q}, B[{at.control}], B[{at.control + 1}], {at.limits}, {O} + 3 * burden * {L}, "
+        f"    accept(B, {Q}, B[{at.control}], B[{at.control + 1}], {at.limits}, {O}, "
         f"{n - integrals}, burden)",
         "    for i in range(n):",
         f"        b = i * {L}",
@@ -258,9 +259,12 @@ def accept(Q, o, alpha, beta, limits, outline, n, burden):
             g0, g1 = Q[o + q.ABOVE_OLD * _L + l], Q[o + q.ABOVE_NEW * _L + l]
             level = Q[o + q.LEVEL * _L + l]
             low, high = Q[outline + l] - level, Q[outline + _L + l] - level
-            turns = Q[outline + 2 * _L + l] > 0.5
+            turns = Q[outline + 2 * _L + l]
             lowest = max(0.0, Q[o + q.LOWEST * _L + l] - level)
-            matters = (turns and (low < lowest or (low <= 0.0 and high > 0.0))) or (g0 <= 0.0 and g1 > 0.0)
-            good = Q[o + q.ACCEPTED * _L + l] == q.ACCEPTED_STEP
-            Q[o + q.TURNS * _L + l] = 1.0 if turns else 0.0
-            Q[o + q.FLAG * _L + l] += 2.0 if matters and good else 0.0
+            # 1 and 0 instead of and and or, which the compiler would make branches of
+            dips = 1.0 if low < lowest else 0.0
+            visits = (1.0 if low <= 0.0 else 0.0) * (1.0 if high > 0.0 else 0.0)
+            crosses = (1.0 if g0 <= 0.0 else 0.0) * (1.0 if g1 > 0.0 else 0.0)
+            matters = max(turns * max(dips, visits), crosses) * Q[o + q.ACCEPTED * _L + l]
+            Q[o + q.TURNS * _L + l] = turns
+            Q[o + q.FLAG * _L + l] += 2.0 * matters

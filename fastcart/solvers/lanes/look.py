@@ -91,7 +91,7 @@ def need_at(which, items):
 
 
 @njit(**INNER)
-def survey(V, which, items, B, places, last, own, groups, log):
+def survey(V, which, items, slots, B, places, last, own, groups, log):
     """Fill in the quantities at the end of the step of all lanes, and what each needs; return the sum.
 
     Parameters
@@ -100,6 +100,8 @@ def survey(V, which, items, B, places, last, own, groups, log):
         Numbers of the lanes: old and new values of the quantities, rows of the items, needs.
     which, items : ndarray
         Tables of quantities and items.
+    slots : ndarray of int
+        The how manieth outline is that of a state.
     B : ndarray
         The step's buffer, ``places`` where its parts begin; derivatives at the end of the step are at
         ``last`` among the stages.
@@ -121,7 +123,7 @@ def survey(V, which, items, B, places, last, own, groups, log):
         V[need + l] = QUIET
     for i in range(items.shape[0]):
         k, kind = int(items[i, QUANTITY]), items[i, KIND]
-        outlined = places[6] + 3 * which[k, OUTLINED] * _L
+        outlined = places[6] + 3 * slots[which[k, OUTLINED]] * _L
         low, high, turns = outlined + LOW * _L, outlined + HIGH * _L, outlined + TURNS * _L
         new, level = (count + k) * _L, of_item(which, i, LEVEL)
         best, side = of_item(which, i, BEST), of_item(which, i, SIDE)
@@ -132,7 +134,7 @@ def survey(V, which, items, B, places, last, own, groups, log):
                 V[need + l] = max(V[need + l], LATER) if found else V[need + l]
         elif kind == DIES:
             lowest, alive = need + _L, need + 2 * _L
-            lower_bound(V, lowest, alive, which, k, B, places, own, groups, log)
+            lower_bound(V, lowest, alive, which, k, slots, B, places, own, groups, log)
             for l in range(_L):
                 found = V[alive + l] > 0.0 and V[lowest + l] <= V[level + l]
                 V[need + l] = AT_ONCE if found else V[need + l]
@@ -174,7 +176,7 @@ def survey(V, which, items, B, places, last, own, groups, log):
 
 
 @njit(**INNER)
-def lower_bound(V, lowest, alive, which, k, B, places, own, groups, log):
+def lower_bound(V, lowest, alive, which, k, slots, B, places, own, groups, log):
     """What a state or a sum that may die out cannot be below in the step, and whether there is any."""
     for l in range(_L):
         V[lowest + l] = 0.0
@@ -182,7 +184,7 @@ def lower_bound(V, lowest, alive, which, k, B, places, own, groups, log):
     alone = which[k, DIRECT] >= 0
     for i in range(own):
         if groups[i] == which[k, GROUP]:
-            old, low = places[3] + i * _L, places[6] + (3 * i + LOW) * _L
+            old, low = places[3] + i * _L, places[6] + (3 * slots[i] + LOW) * _L
             zero = LOG_ZERO if log[i] else 0.0
             by_log = log[i] and not alone
             for l in range(_L):

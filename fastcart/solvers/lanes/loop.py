@@ -206,7 +206,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
         for l in range(_L):
             any_flag += Q[q.FLAG * _L + l]
         if watch is not None:
-            any_flag += survey(watch[0], watch[1], watch[2], B, places, last, own, watch[3], log)
+            any_flag += survey(watch[0], watch[1], watch[2], watch[13], B, places, last, own, watch[3], log)
         if any_flag == 0.0:
             continue
         # --- which lanes need attention, and which of their steps a close look

@@ -28,7 +28,9 @@ _ROUNDING = 1e-12
 
 
 def outline(weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_integrand: bool) -> Any:
-    """Make ``f(buffer, b)``: the outline of the state whose lanes begin at ``b = i * LANES`` in each block.
+    """Make ``f(buffer, b, place)``: the outline of a state, to be put at ``place`` in the buffer.
+
+    ``b`` is where the state's lanes begin in each block, its number times `LANES`.
 
     Parameters
     ----------
@@ -50,9 +52,9 @@ def outline(weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_in
     coefficients, stages = weights.shape
 
     @intrinsic
-    def function(typingctx, buffer, b):
+    def function(typingctx, buffer, b, place):
         def codegen(context, builder, signature, args):
-            buffer, b = args
+            buffer, b, place = args
             kind = ir.FunctionType(_vector_type(), [_vector_type()])
             magnitude = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.v{WIDTH}f64")
 
@@ -75,9 +77,9 @@ def outline(weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_in
                 ]
                 slopes = [_weighted(builder, row.tolist(), values) for row in weights]
                 h = _load(builder, buffer, at.Q + q.H_USED * LANES, lane)
-                samples = [v for v, wanted in zip(values, used, strict=True) if wanted and by_time]
                 if of_integrand:
                     corners = slopes if by_time else [builder.fdiv(s, h) for s in slopes]
+                    samples = [v for v, wanted in zip(values, used, strict=True) if wanted and by_time]
                     within = [values[0], values[-1], *corners, *samples]
                     slopes = [subtract(y, x) for x, y in zip(corners[:-1], corners[1:], strict=True)]
                 else:
@@ -87,7 +89,6 @@ def outline(weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_in
                     for s in slopes:
                         corners.append(_add(builder, corners[-1], _multiply(builder, part, s)))
                     within = [*corners, _load(builder, buffer, at.W, k)]
-                    slopes = [*slopes, *samples]
                 low = high = within[0]
                 for value in within[1:]:
                     low, high = smaller(low, value), larger(high, value)
@@ -107,16 +108,16 @@ def outline(weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_in
                     turns = builder.and_(turns, builder.not_(flat))
                 slack = _multiply(builder, _constant(_SLACK), subtract(high, low))
                 slack = builder.select(turns, slack, _constant(0.0))
-                row = builder.add(builder.mul(b, _integer(3)), lane)
+                row = builder.add(place, lane)
                 for which, value in (
                     (LOW, subtract(low, slack)),
                     (HIGH, _add(builder, high, slack)),
                     (TURNS, builder.select(turns, _constant(1.0), _constant(0.0))),
                 ):
-                    _store(builder, value, buffer, at.outline + which * LANES, row)
+                    _store(builder, value, buffer, which * LANES, row)
             return context.get_dummy_value()
 
-        return types.void(buffer, b), codegen
+        return types.void(buffer, b, place), codegen
 
     return function
 

@@ -15,7 +15,7 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.compile import INNER
-from fastcart.solvers.lanes.bernstein import roots, slope_coefficients
+from fastcart.solvers.lanes.bernstein import roots, slope
 from fastcart.solvers.lanes.extinction import groups_of
 from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES, aligned_rows
@@ -64,20 +64,9 @@ _DEGREE = 6  # of the polynomials that follow a quantity
 _NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(_DEGREE + 1) / _DEGREE)
 _TESTS = np.array([0.19, 0.43, 0.81])  # where they must agree with it
 _HALVINGS = 10
-_FOLLOWS = 1e-8  # of the range
-_BASIS = np.array(
-    [[math.comb(_DEGREE, i) * x**i * (1 - x) ** (_DEGREE - i) for i in range(_DEGREE + 1)] for x in _NODES]
-)
-_TO_BERNSTEIN = np.linalg.inv(_BASIS)
-_TO_TESTS = (
-    np.array(
-        [
-            [math.comb(_DEGREE, i) * x**i * (1 - x) ** (_DEGREE - i) for i in range(_DEGREE + 1)]
-            for x in _TESTS
-        ]
-    )
-    @ _TO_BERNSTEIN
-)
+_POWERS = np.linalg.inv(np.vander(_NODES, increasing=True))  # coefficients of the polynomial through values
+_TO_SLOPE = np.arange(1, _DEGREE + 1)[:, None] * _POWERS[1:]
+_TO_TESTS = np.vander(_TESTS, _DEGREE + 1, increasing=True) @ _POWERS
 
 
 @dataclass(frozen=True)
@@ -91,9 +80,15 @@ class Watch:
     outlined: tuple[int, ...]
     in_log: np.ndarray  # items whose values are logarithms
     sizes: tuple[int, int]  # states, parameters
+    follows: float  # how near a polynomial must come to what it stands for, relative to its range
 
-    def arrays(self, best: np.ndarray, when: np.ndarray, times: np.ndarray) -> tuple[Any, ...]:
-        """Return the tuple ``watch`` of the loop, with buffers of its own."""
+    def arrays(
+        self, best: np.ndarray, when: np.ndarray, times: np.ndarray, slots: np.ndarray
+    ) -> tuple[Any, ...]:
+        """Return the tuple ``watch`` of the loop, with buffers of its own.
+
+        ``slots`` says of each state the how manieth outline is its.
+        """
         n, m = self.sizes
         quantities, items = len(self.which), len(self.items)
         one = np.zeros(n + 1 + m + quantities)
@@ -103,7 +98,7 @@ class Watch:
         wait = np.zeros((_HALVINGS + 2, 2))
         return (
             V, self.which, self.items, self.groups, self.one_patient, one, G, best, when, times, found,
-            np.zeros(quantities, np.int64), wait,
+            np.zeros(quantities, np.int64), wait, slots, self.follows,
         )  # fmt: skip
 
 
@@ -152,6 +147,7 @@ def watching(problem: Problem, log: np.ndarray) -> Watch | None:
     return Watch(
         one.address, items, np.array(which, dtype=np.int64), groups, tuple(sorted(outlined)),
         np.array(in_log[: flat + len(events)], dtype=bool), (len(states), len(model.parameters)),
+        min(max(problem.rtol, 1e-9), 1e-5),
     )  # fmt: skip
 
 
@@ -244,7 +240,7 @@ def enqueue_quantities(l, s, watch, B, places):
         G[OLD, k, s] = V[k * _L + l]
         G[NEW, k, s] = V[(count + k) * _L + l]
         r = which[k, OUTLINED]
-        G[TURNING, k, s] = B[places[6] + (3 * r + TURNS) * _L + l] if r >= 0 else 1.0
+        G[TURNING, k, s] = B[places[6] + (3 * watch[13][r] + TURNS) * _L + l] if r >= 0 else 1.0
     for i in range(items.shape[0]):
         G[BEGAN, i, s] = V[of_item(which, i, SIDE) + l]
 
@@ -318,7 +314,7 @@ def turning_places(k, here, watch, step, room):
     i = watch[1][k, DIRECT]
     if G[TURNING, k, here[0]] > 0.5:
         if i >= 0:
-            top = slope_coefficients(step[1], i, step[4], room[0])
+            top = slope(step[1], i, step[4], room[0])
             count = roots(room[0], top, 0.0, 1.0, room[1], found[k, :_MANY], 0)
         else:
             count = sampled_turns(k, here, watch, step, room)
@@ -342,7 +338,7 @@ def sampled_turns(k, here, watch, step, room):
         for x in range(_DEGREE + 1):
             values[x] = inside(low + _NODES[x] * width, k, here, watch, step)
             least, most = min(least, values[x]), max(most, values[x])
-        allowed = _FOLLOWS * (most - least) + 1e-14 * max(abs(most), abs(least))
+        allowed = watch[14] * (most - least) + 1e-14 * max(abs(most), abs(least))
         follows = True
         for x in range(_TESTS.size):
             if follows:
@@ -359,14 +355,10 @@ def sampled_turns(k, here, watch, step, room):
             continue
         if not most - least > 1e-13 * max(abs(most), abs(least)):
             continue  # level, but for rounding
-        before = 0.0
-        for i in range(_DEGREE + 1):
-            corner = 0.0
+        for i in range(_DEGREE):
+            b[i] = 0.0
             for j in range(_DEGREE + 1):
-                corner += _TO_BERNSTEIN[i, j] * values[j]
-            if i > 0:
-                b[i - 1] = corner - before
-            before = corner
+                b[i] += _TO_SLOPE[i, j] * values[j]
         first, last = values[1] - values[0], values[_DEGREE] - values[_DEGREE - 1]
         if going * first < 0.0 and count < out.size:  # a corner where two parts meet
             out[count] = low

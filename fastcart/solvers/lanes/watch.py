@@ -9,7 +9,7 @@ from numba import njit
 
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.bernstein import roots, slope_coefficients
+from fastcart.solvers.lanes.bernstein import roots, slope
 from fastcart.solvers.lanes.interpolate import rise_of, root
 from fastcart.solvers.lanes.layout import LANES
 
@@ -52,15 +52,15 @@ def watch_burden(row, Q, C, burden, degree, lane, room, end):
     end : float
         2 where the step does not end early.
     """
-    b, waiting, places = room
+    a, waiting, places = room
     t = Q[q.T_OLD * _L + lane]
     h = Q[q.H_USED * _L + lane]
     g0 = Q[q.ABOVE_OLD * _L + lane]
     level = Q[q.LEVEL * _L + lane]
     turns = 0
     if Q[q.TURNS * _L + lane] > 0.5:
-        top = slope_coefficients(C, burden, degree, b)
-        turns = roots(b, top, 0.0, 1.0, waiting, places, 0)
+        top = slope(C, burden, degree, a)
+        turns = roots(a, top, 0.0, 1.0, waiting, places, 0)
     low, g_low = 0.0, g0
     for k in range(turns + 1):
         high = places[k] if k < turns else 1.0
