@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from fastcart.breaks import break_columns, break_times, check_breaks, require_break_columns
 from fastcart.checks import count, first_line, number, shown
 from fastcart.dosing import Doses, check_doses
 from fastcart.errors import InputError, nearest, warn_failed
@@ -71,6 +72,8 @@ def solve(
     auc: Sequence[str] = (),
     events: Sequence[Event] = (),
     max_steps: int = DEFAULT_MAX_STEPS,
+    max_step: float | None = None,
+    breaks: Sequence[float | str] = (),
     keep: Sequence[str] = (),
     threads: int | None = None,
     seed: int | None = None,
@@ -123,6 +126,13 @@ def solve(
         and ``lanes``.
     max_steps : int
         Budget of steps per patient.
+    max_step : float, optional
+        No step is longer, in the model's unit of time: for a right-hand side with a pulse or another change in
+        time that is shorter than a step and so could be stepped over; default: no limit.
+    breaks : sequence of float or str
+        Times at which the right-hand side may jump: every engine stops just before and starts anew just
+        behind, and none evaluates in between. A name stands for a parameter, or a column of the patients, that
+        holds each patient's own time. Breaks from the horizon on are of no effect.
     keep : sequence of str
         Columns of ``patients`` that are copied to the endpoints.
     threads : int, optional
@@ -158,12 +168,14 @@ def solve(
     model = as_model(model)
     problem = make_problem(
         model, t_end=t_end, save_at=save_at, save=save, rtol=rtol, atol=atol, max_steps=max_steps,
-        method=method, extinction=extinction, peaks=peaks, auc=auc, events=events,
+        method=method, extinction=extinction, peaks=peaks, auc=auc, events=events, max_step=max_step,
+        breaks=breaks,
     )  # fmt: skip
     name = resolve_engine(engine, problem)
     table = check_patients(problem.model, patients, keep, taken=added_columns(problem))
     require_columns(model, problem.events, table.columns)
-    plan = dose_plan(problem, name, doses, table.ids)
+    require_break_columns(model, problem.breaks, table.columns)
+    plan = dose_plan(problem, name, doses, table.ids, breaks=break_times(problem.breaks, table))
     threads = check_threads(threads)
     endpoints, trajectories = [], []
     with progress_bar(table.size, progress) as bar:
@@ -176,7 +188,8 @@ def solve(
     options = {
         "engine": name, "method": method, "t_end": problem.t_end, "rtol": rtol, "atol": atol,
         "extinction": extinction, "peaks": problem.peaks, "auc": problem.auc, "events": problem.events,
-        "max_steps": max_steps, "seed": seed, "doses": doses is not None,
+        "max_steps": max_steps, "max_step": max_step, "breaks": problem.breaks, "seed": seed,
+        "doses": doses is not None,
     }  # fmt: skip
     result = BatchResult(
         endpoints=_one_table(endpoints),
@@ -218,6 +231,8 @@ def make_problem(
     auc: Sequence[str] = (),
     events: Sequence[Event] = (),
     save: Sequence[str] | None = None,
+    max_step: float | None = None,
+    breaks: Sequence[float | str] = (),
 ) -> Problem:
     """Check what is common to all patients."""
     peaks = check_quantities(model, peaks, "The peaks to look for")
@@ -227,7 +242,8 @@ def make_problem(
     own = len(model.states)
     integrands = tuple(x for x in watched_observables(model, peaks, events) if x not in auc)
     shown_states = [*model.state_names, *(f"auc_{x}" for x in auc)]
-    model = extended(model, auc, events, integrands)
+    stops = check_breaks(breaks)
+    model = extended(model, auc, events, integrands, break_columns(model, stops))
     if columns is None:
         columns = (*shown_states, *model.observable_names)
     horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
@@ -249,8 +265,21 @@ def make_problem(
             )
     return Problem(
         model, horizon, times, tolerance, scale, budget, method, extinction=extinction, peaks=peaks,
-        events=events, auc=auc, save=columns, integrands=integrands,
+        events=events, auc=auc, save=columns, integrands=integrands, breaks=stops,
+        max_step=_longest_step(max_step, horizon, budget),
     )  # fmt: skip
+
+
+def _longest_step(max_step: float | None, horizon: float, budget: int) -> float:
+    if max_step is None:
+        return np.inf
+    longest = number(max_step, "The longest step max_step", positive=True)
+    if horizon / longest > budget:
+        raise InputError(
+            f"Steps of at most max_step {longest:g} to the horizon {horizon:g} are more than max_steps {budget}; "
+            "raise one of them."
+        )
+    return longest
 
 
 def added_columns(problem: Problem) -> list[str]:
@@ -283,6 +312,11 @@ def resolve_engine(engine: str, problem: Problem) -> str:
     if engine == "published":
         if problem.auc:
             raise InputError("Engine 'published' integrates no areas under curves; use another, e.g. 'auto'.")
+        if problem.breaks or np.isfinite(problem.max_step):
+            raise InputError(
+                "Engine 'published' has the fixed step of its authors; leave off max_step and breaks, or use "
+                "another, e.g. 'auto'."
+            )
         module.grid_index(problem)
     return engine
 
@@ -292,11 +326,11 @@ def _engine(name: str) -> ModuleType:
 
 
 def dose_plan(
-    problem: Problem, engine: str, doses: Doses | None, ids: np.ndarray, **options: Callable[[str], None]
+    problem: Problem, engine: str, doses: Doses | None, ids: np.ndarray, **options: Any
 ) -> DosePlan | None:
     """Check doses, also against the engine; see `fastcart.dosing.check_doses`."""
     plan = check_doses(problem.model, doses, ids, problem.t_end, **options)
-    if engine == "published":
+    if engine == "published" and doses is not None:
         _engine(engine).dose_index(problem, plan)
     return plan
 

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_list_like
 
+from fastcart.breaks import Breaks, rows_of
 from fastcart.checks import count, is_whole, number, reason, shown
 from fastcart.errors import InputError, nearest
 from fastcart.patients import finite_numbers
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from fastcart.solvers.doses import DosePlan
 
 _REQUIRED = ("time", "state", "amount")
+_NONE = pd.DataFrame({"time": [], "state": [], "amount": []})
 _COLUMNS = (*_REQUIRED, "duration", "patient")
 _MAX_REPEATS = 1_000_000
 _MAX_SUGGESTED = 1000  # among more ids than this the nearest is not looked for
@@ -142,8 +144,9 @@ def _warn(text: str) -> None:
 
 
 def check_doses(
-    model: Model, doses: Doses | None, ids: np.ndarray, t_end: float, *, warn: Callable[[str], None] = _warn
-) -> DosePlan | None:
+    model: Model, doses: Doses | None, ids: np.ndarray, t_end: float, *, breaks: Breaks | None = None,
+    warn: Callable[[str], None] = _warn,
+) -> DosePlan | None:  # fmt: skip
     """Check a table of doses and turn it into what engines take.
 
     Parameters
@@ -156,6 +159,8 @@ def check_doses(
         Ids of the patients, in the order of their rows.
     t_end : float
         Horizon; a dose after it is left out, with a warning.
+    breaks : (ndarray, ndarray), optional
+        From `fastcart.breaks.break_times`: times at which the engines are to stop too.
     warn : callable
         What is told about doses left out, one sentence.
 
@@ -170,12 +175,13 @@ def check_doses(
         For a table that is empty or lacks a column; an unknown column, state or patient; a time, amount or
         duration that is not a number or is negative.
     """
-    if doses is None:
-        return None
     from fastcart.solvers.doses import canonical, make_plan
 
-    frame = _as_frame(doses)
-    _check_columns(frame)
+    if doses is None and breaks is None:
+        return None
+    frame = _NONE if doses is None else _as_frame(doses)
+    if doses is not None:
+        _check_columns(frame)
     time = _column(frame, "time")
     amount = _column(frame, "amount")
     duration = _column(frame, "duration") if "duration" in frame else np.zeros(len(frame))
@@ -200,8 +206,16 @@ def check_doses(
             f"{late.sum()} of {len(late)} doses {be} after the horizon {t_end:g} and {be} left out; "
             "raise t_end to give them."
         )
+    stops = None
+    if breaks is not None:
+        if shared and len(breaks[1]):  # each patient has a schedule, of the same doses
+            row = np.repeat(np.arange(len(ids)), len(frame))
+            begin, end, state, amount = (np.tile(x, len(ids)) for x in (begin, end, state, amount))
+            shared = False
+        rows, times = rows_of(breaks, len(ids), shared)
+        stops = rows, canonical(times, t_end)
     schedules = 1 if shared else len(ids)
-    plan = make_plan(schedules, len(model.states), row, begin, end, state, amount, t_end)
+    plan = make_plan(schedules, len(model.states), row, begin, end, state, amount, t_end, stops)
     return plan.take(np.zeros(len(ids), dtype=np.int64)) if plan is not None and shared else plan
 
 

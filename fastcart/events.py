@@ -146,8 +146,9 @@ def watched_observables(model: Model, peaks: Sequence[str], events: Sequence[Eve
 
 
 def extended(
-    model: Model, auc: Sequence[str], events: Sequence[Event], integrands: Sequence[str] = ()
-) -> Model:
+    model: Model, auc: Sequence[str], events: Sequence[Event], integrands: Sequence[str] = (),
+    further: Sequence[str] = (),
+) -> Model:  # fmt: skip
     """Add an integral for each area under a curve, and a parameter for each threshold that has a column.
 
     Parameters
@@ -158,12 +159,15 @@ def extended(
     events : sequence of Event
     integrands : sequence of str
         Further observables whose integrals take part in the control of the error; see `hidden`.
+    further : sequence of str
+        Further columns of the patients that become parameters.
     """
     columns = [event.threshold for event in events if isinstance(event.threshold, str)]
     columns = [name for name in dict.fromkeys(columns) if name not in model.parameter_names]
     for name in columns:
         if name in model.state_names:
             raise InputError(f"The threshold {name!r} of an event is a state; name a parameter or a column.")
+    columns += [name for name in further if name not in columns]
     if not auc and not columns and not integrands:
         return model
     watched: list[State | Observable] = [*model.states, *model.observables]

@@ -23,6 +23,8 @@ EXPLICIT_STEPS = 5_000  # an explicit method that needs more is not the right on
 EXPLICIT_AHEAD = 20_000.0  # nor one whose step promises more than this
 
 _GIVEN_UP = (Status.max_steps, Status.step_too_small, Status.non_finite)
+_BLOWN_UP = (Status.step_too_small, Status.non_finite)
+_LAST_TRY = 5_000  # steps of LSODA where a solution seems to blow up: to say so too may take all it is given
 
 
 def solve_chunk(
@@ -31,21 +33,25 @@ def solve_chunk(
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
     if problem.method is not None:
         return lanes.solve_chunk(problem, y0, p, threads, doses)
-    budget = min(problem.max_steps, EXPLICIT_STEPS)
-    explicit = replace(problem, max_steps=budget, max_steps_ahead=EXPLICIT_AHEAD)
+    # a longest step asks for a number of steps that says nothing about the method
+    least = problem.t_end / problem.max_step
+    budget = int(min(problem.max_steps, max(EXPLICIT_STEPS, 4 * least)))
+    explicit = replace(problem, max_steps=budget, max_steps_ahead=max(EXPLICIT_AHEAD, 4 * least))
     result = lanes.solve_chunk(explicit, y0, p, threads, doses)
     if problem.max_steps <= EXPLICIT_STEPS:
         return result
-    _again(result, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
+    _again(result, _GIVEN_UP, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
     if problem.extinction is None and not problem.peaks and not problem.events:  # LSODA knows none of them
-        _again(result, lsoda, problem, y0, p, threads, doses)
+        _again(result, (Status.max_steps,), lsoda, problem, y0, p, threads, doses)
+        last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least))))
+        _again(result, _BLOWN_UP, lsoda, last, y0, p, threads, doses)
     return result
 
 
-def _again(result: ChunkResult, solver, problem: Problem, y0, p, threads: int, doses) -> None:
+def _again(
+    result: ChunkResult, given_up: tuple[Status, ...], solver, problem: Problem, y0, p, threads: int, doses
+) -> None:
     """Solve the patients that were given up with another solver; keep its answer where it has one."""
-    # where a solution blows up, LSODA would only take all its steps to say so too
-    given_up = (Status.max_steps,) if solver is lsoda else _GIVEN_UP
     rows = np.flatnonzero(np.isin(result.status, given_up))
     if not rows.size:
         return

@@ -234,6 +234,18 @@ def cached(
     return kernel
 
 
+def may_raise(kernel: Any) -> bool:
+    """Whether a callback can raise an error, by what LLVM could not prove away.
+
+    numba prints the error of a callback and goes on as if nothing had happened.
+    """
+    library = kernel._library
+    code = getattr(library, "_compiled_object", None)  # there too where it came from disk
+    if isinstance(code, bytes):
+        return b"numba_do_raise" in code
+    return "numba_do_raise" in library.get_asm_str()
+
+
 def assembly(kernel: Any, *, interleave: int = 0, **options: Any) -> str:
     """Compile a callback that `cached` made once more, and return its machine code as text."""
     with _interleaved(interleave):

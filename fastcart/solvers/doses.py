@@ -44,10 +44,10 @@ class DosePlan:
     Parameters
     ----------
     time : ndarray, shape (entries,)
-        Sorted for each schedule; at equal times jumps come before rates.
+        Sorted for each schedule; at equal times breaks come first, then jumps, then rates.
     state : ndarray of int, shape (entries,)
     kind : ndarray of int, shape (entries,)
-        `JUMP` or `RATE`.
+        `JUMP`, `RATE` or `BREAK`.
     value : ndarray, shape (entries,)
         Amount, or amount per unit of time; natural units.
     first, start, stop : ndarray of int, shape (patients,)
@@ -118,7 +118,7 @@ def entries_of(plan: DosePlan | None, patients: int) -> Entries:
 
 def make_plan(
     schedules: int, states: int, row: np.ndarray, time: np.ndarray, end: np.ndarray, state: np.ndarray,
-    amount: np.ndarray, t_end: float,
+    amount: np.ndarray, t_end: float, breaks: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> DosePlan | None:  # fmt: skip
     """Turn doses into a plan with one patient for each schedule.
 
@@ -134,6 +134,8 @@ def make_plan(
         Not negative; natural units.
     t_end : float
         Doses after this horizon are left out.
+    breaks : (ndarray of int, ndarray), optional
+        Whose right-hand side may jump, and when; those at 0 and from the horizon on are left out.
 
     Returns
     -------
@@ -146,16 +148,19 @@ def make_plan(
     lasts = end > time
     rates = _rates(row[lasts], state[lasts], time[lasts], end[lasts], amount[lasts], t_end)
     jumps = (row[~lasts], time[~lasts], state[~lasts], amount[~lasts])
-    row, time, state, value = (np.concatenate(pair) for pair in zip(jumps, rates, strict=True))
-    kind = np.repeat([JUMP, RATE], [len(jumps[0]), len(rates[0])])
+    stops = _stops(breaks, t_end)
+    row, time, state, value = (np.concatenate(three) for three in zip(stops, jumps, rates, strict=True))
+    kind = np.repeat([BREAK, JUMP, RATE], [len(stops[0]), len(jumps[0]), len(rates[0])])
     if not len(row):
         return None
-    order = np.lexsort((state, kind, time, row))
+    # each list is behind the one before where times are equal, so that its place in the row is its rank
+    rank = np.repeat([0, 1, 2], [len(stops[0]), len(jumps[0]), len(rates[0])])
+    order = np.lexsort((state, rank, time, row))
     twice = np.ones(len(order) - 1, dtype=bool)
     for values in (state, kind, time, row):
         twice &= values[order[1:]] == values[order[:-1]]
     if twice.any():  # the value is the last key, so that sums do not depend on the order of rows in the table
-        order = np.lexsort((value, state, kind, time, row))
+        order = np.lexsort((value, state, rank, time, row))
     row, time, state, kind, value = (values[order] for values in (row, time, state, kind, value))
     bounds = np.searchsorted(row, np.arange(schedules + 1))
     at_zero = np.bincount(row[(time == 0) & (kind == JUMP)], minlength=schedules)
@@ -168,6 +173,20 @@ def make_plan(
     return DosePlan(
         time, state, kind, value, bounds[:-1], bounds[:-1] + at_zero, bounds[1:], group, flags[member]
     )
+
+
+def _stops(
+    breaks: tuple[np.ndarray, np.ndarray] | None, t_end: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return rows, times, states and values of breaks, each once."""
+    row, time = (np.empty(0, np.int64), np.empty(0)) if breaks is None else breaks
+    inside = (time > 0) & (time < t_end)
+    row, time = row[inside], time[inside]
+    order = np.lexsort((time, row))
+    row, time = row[order], time[order]
+    new = (np.diff(row, prepend=-1) != 0) | (np.diff(time, prepend=-1.0) != 0)
+    row, time = row[new], time[new]
+    return row, time, np.zeros(len(row), dtype=np.int64), np.zeros(len(row))
 
 
 def _rates(row, state, begin, end, amount, t_end):

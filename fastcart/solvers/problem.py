@@ -47,6 +47,9 @@ class Problem:
         The states and observables of the trajectories.
     max_step : float
         No step is longer.
+    breaks : tuple of float or str
+        Times at which the right-hand side may jump, or parameters that hold them; engines get them with the
+        doses.
     """
 
     model: Model
@@ -64,6 +67,7 @@ class Problem:
     auc: tuple[str, ...] = ()
     save: tuple[str, ...] = ()
     max_step: float = np.inf
+    breaks: tuple[float | str, ...] = ()
     integrands: tuple[str, ...] = ()
 
     @property

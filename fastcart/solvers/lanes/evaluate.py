@@ -15,7 +15,16 @@ from numba import carray, types
 
 import fastcart.math as vector_math
 from fastcart.model import Model
-from fastcart.solvers.compile import FAST, INNER, assembly, cached, from_source, made_once, rebuild
+from fastcart.solvers.compile import (
+    FAST,
+    INNER,
+    assembly,
+    cached,
+    from_source,
+    made_once,
+    may_raise,
+    rebuild,
+)
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
@@ -70,18 +79,20 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
 
 
 def _evaluation(model: Model, sizes: tuple[int, int], log: tuple[bool, ...], infused: bool) -> Any:
-    function = from_source(
-        _source(*sizes, log, infused),
-        "evaluate_lanes",
-        {
-            "rhs": rebuild(model.rhs, INNER, SUBSTITUTES),
-            "exp": vector_math.exp_bounded,
-            "ratio": vector_math.ratio,
-            "nan": math.nan,
-            "carray": carray,
-        },
-    )
-    return cached(function, f"{model.name} for lanes", signature=_signature, **_options(log))
+    names = {
+        "rhs": rebuild(model.rhs, INNER, SUBSTITUTES),
+        "exp": vector_math.exp_bounded,
+        "ratio": vector_math.ratio,
+        "nan": math.nan,
+        "carray": carray,
+    }
+    for guarded in (False, True):
+        function = from_source(_source(*sizes, log, infused, guarded), "evaluate_lanes", names)
+        kernel = cached(function, f"{model.name} for lanes", signature=_signature, **_options(log))
+        if not may_raise(kernel):
+            break
+        # an error would end the loop over lanes unseen, with neighbours left out: catch it in its own lane
+    return kernel
 
 
 def machine_code(model: Model) -> str:
@@ -100,7 +111,7 @@ def _options(log: tuple[bool, ...]) -> dict[str, Any]:
     return {"interleave": 1 if alone else 2, **FAST}
 
 
-def _source(n: int, m: int, log: tuple[bool, ...], infused: bool) -> str:
+def _source(n: int, m: int, log: tuple[bool, ...], infused: bool, guarded: bool) -> str:
     L = LANES
     t, p, r, f = n, n + 1, n + 1 + m, 2 * n + 1 + m
     lines = [
@@ -117,7 +128,13 @@ def _source(n: int, m: int, log: tuple[bool, ...], infused: bool) -> str:
             lines.append(f"        y{i} = u{i}")
     states = "".join(f"y{i}, " for i in range(n))
     parameters = "".join(f"w[{(p + k) * L} + l], " for k in range(m))
-    lines.append(f"        f = rhs(t, ({states}), ({parameters}))")
+    call = f"f = rhs(t, ({states}), ({parameters}))"
+    if guarded:
+        raised = f"            w[{(3 * n + 1 + m) * L} + l] = 1.0"
+        lines += [f"        f = ({'nan, ' * n})", "        try:", f"            {call}"]
+        lines += ["        except Exception:", raised]
+    else:
+        lines.append(f"        {call}")
     for i in range(n):
         value = f"f[{i}] + w[{(r + i) * L} + l]" if infused and not log[i] else f"f[{i}]"
         if log[i]:

@@ -35,6 +35,7 @@ from fastcart.solvers.lanes.sums import SO_FAR
 from fastcart.solvers.tableaus.base import RosenbrockTableau
 
 _L = LANES
+INSIDE = 0.2  # weight of the error in the middle of a step, where only what is saved or looked for is read
 _DIFFERENCE = math.sqrt(np.finfo(float).eps)
 
 
@@ -109,6 +110,33 @@ def _source(tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegat
             f"                + {float(tableau.d[s])!r} * B[{h} + l] * B[{dT} + b + l])",
             f"    substitute(B, n, {A}, {stage})",
         ]
+    # the interpolant in the middle of the step: how far it is from what the right-hand side wants there
+    middle = tableau.dense @ 0.5 ** np.arange(1, tableau.dense.shape[1] + 1)
+    slope = tableau.dense @ (np.arange(1, tableau.dense.shape[1] + 1) * 0.5 ** np.arange(tableau.dense.shape[1]))
+    lines += [
+        "    for i in range(n):",
+        f"        b = i * {L}",
+        f"        for l in range({L}):",
+        f"            B[{W} + b + l] = B[{U} + b + l] + ({weighted_sum(middle, first, size)})",
+        f"    for l in range({L}):",
+        f"        B[{W + n * L} + l] = B[{t} + l] + 0.5 * B[{h} + l]",
+        f"        B[{Q + q.ERROR * L} + l] = 0.0",
+        "    evaluate(ev, B)",
+        "    for i in range(n):",
+        f"        b = i * {L}",
+        f"        for l in range({L}):",
+        f"            B[{last} + b + l] = B[{F} + b + l] - ({weighted_sum(slope, first, size)})"
+        f" / max(B[{h} + l], 1e-300)",
+        f"    substitute(B, n, {A}, {last})",
+        f"    for i in range({n - integrals}):",
+        f"        b = i * {L}",
+        f"        absolute = B[{at.tolerance} + i]",
+        f"        relative = B[{at.tolerance + n} + i]",
+        f"        for l in range({L}):",
+        f"            e = {INSIDE!r} * B[{last} + b + l]",
+        f"            e /= absolute + relative * max(abs(B[{U} + b + l]), abs(B[{W} + b + l]))",
+        f"            B[{Q + q.ERROR * L} + l] += e * e",
+    ]
     lines += [
         "    for i in range(n):",
         f"        b = i * {L}",
@@ -116,7 +144,6 @@ def _source(tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegat
         f"            B[{W} + b + l] = B[{U} + b + l] + ({weighted_sum(tableau.b, first, size)})",
         f"    for l in range({L}):",
         f"        B[{W + n * L} + l] = B[{t} + l] + B[{h} + l]",
-        f"        B[{Q + q.ERROR * L} + l] = 0.0",
         "    evaluate(ev, B)",
         f"    for k in range({size}):",
         f"        B[{last} + k] = B[{F} + k]",
