@@ -364,6 +364,7 @@ def _check(model: Model) -> None:
         _check_function(
             model, model.observe, "observe", len(model.observables), "values (one per observable)"
         )
+        _check_no_raise(model)
 
 
 def _check_names(model: Model) -> None:
@@ -420,6 +421,11 @@ def _check_numbers(model: Model) -> None:
                 f"{where}: state {state.name!r} is integrated in logarithm, so its default must not "
                 f"be negative; it is {values[state.name]:g}."
             )
+        if state.nonnegative and values[state.name] < 0:
+            raise InputError(
+                f"{where}: state {state.name!r} is marked nonnegative, but its default is "
+                f"{values[state.name]:g}; change one of them."
+            )
         number(state.scale, f"{where}: the scale of state {state.name!r}", positive=True)
     if model.published is not None:
         number(model.published.step, f"{where}: the step of the published scheme", positive=True)
@@ -443,6 +449,17 @@ def _check_method(model: Model) -> None:
         raise InputError(
             f"Model {model.name!r}: {shown(model.method)} is no explicit method of the lane engine."
             + nearest(model.method, EXPLICIT)
+        )
+
+
+def _check_no_raise(model: Model) -> None:
+    """Refuse observables that raise errors: in a kernel nobody would see them."""
+    from fastcart.solvers.compile import raising_lines
+
+    for line in raising_lines(model.observe):
+        raise InputError(
+            f"Model {model.name!r}: observe(t, y, p) raises an error in line {line}, which a kernel cannot pass "
+            "on; let it return nan where an observable has no value."
         )
 
 

@@ -292,7 +292,7 @@ def allowed_range(item: Parameter | State) -> tuple[float, float]:
     """Return the lowest and the highest value that a parameter or an initial value may have."""
     if isinstance(item, Parameter):
         return item.range
-    return (0.0 if item.log or item.unit == "cells" else -np.inf), np.inf
+    return (0.0 if item.log or item.nonnegative or item.unit == "cells" else -np.inf), np.inf
 
 
 def _check_range(values: np.ndarray, item: Parameter | State, what: str, first_id: int) -> None:

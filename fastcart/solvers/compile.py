@@ -6,6 +6,7 @@ checks, helpers inlined), so that a plain ``@njit`` right-hand side runs at full
 
 from __future__ import annotations
 
+import dis
 import gc
 import os
 import tempfile
@@ -234,16 +235,34 @@ def cached(
     return kernel
 
 
+def raising_lines(function: Any) -> Iterator[int]:
+    """Yield the lines in which a function, or a jitted helper that it names, raises an error or asserts."""
+    source = python_function(function)
+    if source is None or _is_own_math(function):
+        return
+    for instruction in dis.get_instructions(source.__code__):
+        if instruction.opname == "RAISE_VARARGS":
+            yield instruction.positions.lineno if instruction.positions else source.__code__.co_firstlineno
+    cells = (cell.cell_contents for cell in source.__closure__ or ())
+    names = referenced_names(source.__code__) & source.__globals__.keys()
+    for value in (*(source.__globals__[name] for name in sorted(names)), *cells):
+        if _is_helper(value) and value is not function:
+            yield from raising_lines(value)
+
+
 def may_raise(kernel: Any) -> bool:
     """Whether a callback can raise an error, by what LLVM could not prove away.
 
     numba prints the error of a callback and goes on as if nothing had happened.
     """
-    library = kernel._library
-    code = getattr(library, "_compiled_object", None)  # there too where it came from disk
-    if isinstance(code, bytes):
-        return b"numba_do_raise" in code
-    return "numba_do_raise" in library.get_asm_str()
+    code = getattr(kernel._library, "_compiled_object", None)
+    if code is None:  # it came from disk, and LLVM has it now
+        stub = Path(kernel._pyfunc.__code__.co_filename)
+        stored = list((stub.parent / "__pycache__").glob(f"{stub.stem}.*.nbc"))
+        if not stored:
+            return "numba_do_raise" in kernel._library.get_asm_str()
+        return any(b"numba_do_raise" in file.read_bytes() for file in stored)
+    return b"numba_do_raise" in code
 
 
 def assembly(kernel: Any, *, interleave: int = 0, **options: Any) -> str:

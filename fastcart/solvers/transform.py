@@ -36,7 +36,9 @@ def to_natural(
 
 def _from_log(u: np.ndarray) -> np.ndarray:
     with np.errstate(under="ignore"):
-        return np.where(u != LOG_ZERO, np.exp(u), 0.0)
+        return np.where(
+            u != LOG_ZERO, np.exp(np.maximum(u, LOG_FLOOR)), 0.0
+        )  # as the right-hand side sees it
 
 
 def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...], infused: bool) -> str:

@@ -35,7 +35,7 @@ from fastcart.solvers.lanes.sums import SO_FAR
 from fastcart.solvers.tableaus.base import RosenbrockTableau
 
 _L = LANES
-INSIDE = 0.2  # weight of the error in the middle of a step, where only what is saved or looked for is read
+
 _DIFFERENCE = math.sqrt(np.finfo(float).eps)
 
 
@@ -112,7 +112,9 @@ def _source(tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegat
         ]
     # the interpolant in the middle of the step: how far it is from what the right-hand side wants there
     middle = tableau.dense @ 0.5 ** np.arange(1, tableau.dense.shape[1] + 1)
-    slope = tableau.dense @ (np.arange(1, tableau.dense.shape[1] + 1) * 0.5 ** np.arange(tableau.dense.shape[1]))
+    slope = tableau.dense @ (
+        np.arange(1, tableau.dense.shape[1] + 1) * 0.5 ** np.arange(tableau.dense.shape[1])
+    )
     lines += [
         "    for i in range(n):",
         f"        b = i * {L}",
@@ -133,7 +135,7 @@ def _source(tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegat
         f"        absolute = B[{at.tolerance} + i]",
         f"        relative = B[{at.tolerance + n} + i]",
         f"        for l in range({L}):",
-        f"            e = {INSIDE!r} * B[{last} + b + l]",
+        f"            e = B[{last} + b + l]",
         f"            e /= absolute + relative * max(abs(B[{U} + b + l]), abs(B[{W} + b + l]))",
         f"            B[{Q + q.ERROR * L} + l] += e * e",
     ]

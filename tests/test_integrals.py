@@ -1,0 +1,124 @@
+"""Areas under curves to the tolerance asked for, whatever they are the areas of; watched observables too."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from numba import njit
+from scipy.integrate import quad
+
+import fastcart
+from fastcart import Event, Model, Observable, State
+
+METHODS = ("tsit5", "vern7", "dop853", "stab5", "rodas5p")
+
+
+@njit
+def _decay(t, y, p):
+    return (-p[0] * y[0],)
+
+
+@njit
+def _seen(t, y, p):
+    s = math.sin(2 * math.pi * t)
+    return y[0] * s * s, y[0] / (1.0 + y[0]), math.cos(t)
+
+
+# y' = -k y in logarithm; an observable much faster than y, a quotient, one that cancels
+FADING = Model(
+    "fading",
+    [State("y", default=1.0, log=True)],
+    {"k": 0.01},
+    _decay,
+    t_end=100.0,
+    observables=[Observable("fast"), Observable("quotient"), Observable("wave")],
+    observe=_seen,
+)
+
+
+def exact(name: str, k: float, y0: float, t_end: float) -> tuple[float, float]:
+    """The integral, and that of the absolute value, by quadrature day by day."""
+    functions = {
+        "y": lambda t: y0 * math.exp(-k * t),
+        "fast": lambda t: y0 * math.exp(-k * t) * math.sin(2 * math.pi * t) ** 2,
+        "quotient": lambda t: y0 * math.exp(-k * t) / (1 + y0 * math.exp(-k * t)),
+        "wave": math.cos,
+    }
+    f = functions[name]
+    parts = [
+        [quad(g, a, a + 1, epsabs=0, epsrel=1e-12, limit=200)[0] for a in range(int(t_end))]
+        for g in (f, lambda t: abs(f(t)))
+    ]
+    return math.fsum(parts[0]), math.fsum(parts[1])
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_areas_keep_the_tolerance(method):
+    cases = [(0.01, 1.0), (0.5, 1e6), (0.05, 1e-3)]
+    names = ["y", "fast", "quotient", "wave"]
+    right = np.array([[exact(name, k, y0, 100.0) for name in names] for k, y0 in cases])
+    for rtol in (1e-3, 1e-5, 1e-8, 1e-10) if method != "rodas5p" else (1e-3, 1e-5, 1e-7):
+        patients = {"k": [k for k, _ in cases], "y": [y0 for _, y0 in cases]}
+        ends = fastcart.solve(FADING, patients, auc=names, rtol=rtol, engine="lanes", method=method).endpoints
+        assert ends["status"].eq("ok").all()
+        found = ends[[f"auc_{name}" for name in names]].to_numpy()
+        # beside 30 tolerances, what rounding leaves of some thousand sums
+        assert (np.abs(found - right[..., 0]) <= (30 * rtol + 1e-11) * right[..., 1]).all()
+
+
+def test_an_untreated_tumor_of_the_shipped_model():
+    """Means over the course at every tolerance; 3.9623e11 cell days is the value of SciPy at 1e-12."""
+    untreated = dict.fromkeys(("T4", "TP", "TE", "TM", "Tr"), 0.0)
+    for rtol in (1e-2, 1e-3, 1e-6):
+        area = fastcart.solve("li_lei", untreated, auc=["C"], rtol=rtol).endpoints["auc_C"].item()
+        assert area == pytest.approx(3.9623e11, rel=30 * rtol + 2e-5)
+
+
+def test_an_area_changes_no_solution_and_costs_no_more_than_a_state():
+    plain = fastcart.solve("li_lei", 40, rtol=1e-6).endpoints
+    with_area = fastcart.solve("li_lei", 40, rtol=1e-6, auc=["TE", "I6"]).endpoints
+    np.testing.assert_allclose(with_area["pfs"], plain["pfs"], rtol=1e-5)
+    assert with_area["steps"].mean() < 1.15 * plain["steps"].mean()
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_peaks_and_crossings_of_what_is_faster_than_the_states(method):
+    events = [Event("up", "fast", 0.5, "up"), Event("down", "fast", 0.5, "down"), Event("any", "fast", 0.5)]
+    peak = np.max(np.exp(-0.01 * (x := np.linspace(0.24, 0.26, 200_001))) * np.sin(2 * np.pi * x) ** 2)
+    # two humps a day, each above 0.5 as long as its top is
+    tops = 0.25 + 0.5 * np.arange(200)
+    humps = int(np.sum(np.exp(-0.01 * tops) > 0.5))
+    for rtol in (1e-3, 1e-6):
+        row = fastcart.solve(
+            FADING, 1, peaks=["fast"], events=events, rtol=rtol, engine="lanes", method=method
+        ).endpoints.iloc[0]
+        assert row["peak_fast"] == pytest.approx(peak, rel=rtol)
+        assert row["t_peak_fast"] == pytest.approx(0.25, abs=1e-2)
+        assert [row["count_up"], row["count_down"], row["count_any"]] == [humps, humps, 2 * humps]
+
+
+def test_hidden_integrals_are_no_results():
+    result = fastcart.solve(FADING, 2, peaks=["quotient"], save_at=[1.0, 2.0])
+    for table in (result.endpoints, result.trajectories):
+        assert not [name for name in table.columns if "integral" in name]
+    assert result.trajectories.columns.tolist() == ["patient", "t", "y", "fast", "quotient", "wave"]
+
+
+def test_an_integral_agrees_with_its_course_down_to_the_floor_of_logarithms():
+    """``auc_L`` of ln A where A fades below what a float can hold, as the saved course has it."""
+
+    @njit
+    def logarithm(t, y, p):
+        return (math.log(y[0]),)
+
+    model = Model(
+        "floor", [State("y", default=1.0, log=True)], {"k": 20.0}, _decay, t_end=60.0,
+        observables=[Observable("L")], observe=logarithm,
+    )  # fmt: skip
+    times = np.linspace(0, 60, 6001)
+    result = fastcart.solve(model, 1, auc=["L"], save_at=times, rtol=1e-8)
+    course = result.trajectories["L"].to_numpy()
+    assert np.isfinite(course).all()
+    assert result.endpoints["auc_L"].item() == pytest.approx(np.trapezoid(course, times), rel=1e-5)
