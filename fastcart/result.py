@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.errors import InputError
+from fastcart.ids import id_text
 from fastcart.model import Model
 from fastcart.patients import PatientTable
 from fastcart.solvers.arrays import observe
@@ -60,7 +61,10 @@ class BatchResult:
         InputError
             When there is no such patient.
         """
-        rows = self.endpoints[self.endpoints["patient"] == patient]
+        ids = self.endpoints["patient"]
+        rows = self.endpoints[ids == patient]
+        if rows.empty:  # ids are compared as text
+            rows = self.endpoints[ids.map(id_text) == id_text(patient)]
         if rows.empty:
             raise InputError(f"There is no patient {patient!r} in this result.")
         row = rows.iloc[0]

@@ -267,7 +267,7 @@ def output_refusal(path: Path, *, force: bool = False) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["t.txt", "t", "t.csv.gz", "t.parquet "])
+@pytest.mark.parametrize("name", ["t.txt", "t", "t.gz", "t.csv.zip", "t.xlsx", "t.parquet "])
 def test_output_with_another_suffix(tmp_path, name):
     assert "must end in .csv or .parquet" in output_refusal(tmp_path / name)
 

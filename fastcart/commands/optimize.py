@@ -70,9 +70,9 @@ def run(options: argparse.Namespace) -> int:
     goals = [(text, "maximize") for text in options.maximize]
     goals += [(text, "minimize") for text in options.minimize]
     common = {
-        "seed": options.seed, "constraints": options.constraint, "for_each": _table(options.for_each),
-        "patients": _table(options.patients), "aggregate": _aggregate(options.aggregate),
-        "doses": _table(options.doses), "start": _table(options.start), "iterations": options.iterations,
+        "seed": options.seed, "constraints": options.constraint, "for_each": options.for_each,
+        "patients": options.patients, "aggregate": _aggregate(options.aggregate),
+        "doses": options.doses, "start": options.start, "iterations": options.iterations,
         "engine": options.engine, "t_end": options.t_end, "rtol": options.rtol,
         "extinction": None if options.extinction == "off" else threshold(options.extinction),
         "out": options.out, "resume": options.resume, "force": options.force, "threads": options.threads,
@@ -133,17 +133,3 @@ def _aggregate(text: str) -> float | str:
         return float(text)
     except ValueError:
         return text
-
-
-def _table(path: Path | None) -> Any:
-    """Read a whole table, with plain NumPy columns."""
-    if path is None:
-        return None
-    import pandas as pd
-
-    from fastcart.storage import TableReader
-
-    frame = pd.concat(list(TableReader(path, "The table")), ignore_index=True)
-    return frame.astype(
-        {name: float for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)}
-    )

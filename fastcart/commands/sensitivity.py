@@ -77,16 +77,10 @@ def run(options: argparse.Namespace) -> int:
     from fastcart import plotting
     from fastcart.batch import check_threads
     from fastcart.models import get
-    from fastcart.storage import TableReader
     from fastcart.studies.sensitivity import sensitivity
 
     if not options.no_plots:
         plotting.require_matplotlib()
-    doses = None
-    if options.doses is not None:
-        import pandas as pd
-
-        doses = pd.concat(list(TableReader(options.doses, "The table of doses")), ignore_index=True)
     result = sensitivity(
         get(options.model, **model_options(options.option)),
         folder=options.out,
@@ -97,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         n=options.n,
         ranges=parse_ranges_text(options.ranges),
         fixed=_fixed(options.fixed),
-        doses=doses,
+        doses=options.doses,
         where=options.where,
         censored=options.censored,
         t_end=options.t_end,

@@ -16,7 +16,7 @@ from fastcart.checks import names, shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event, check_events
 from fastcart.model import Model
-from fastcart.patients import check_patients
+from fastcart.patients import check_patients, number_columns
 from fastcart.studies import candidates
 from fastcart.studies.candidates import Aggregate, Constraint
 from fastcart.studies.evaluate import Evaluator, Goal, Values
@@ -89,7 +89,7 @@ def prepare(
     if not isinstance(variables, Mapping) or not variables:
         raise InputError(f"The variables must be a mapping of names to bounds, not {shown(variables)}.")
     template = dose_template(model, doses)
-    rows_table = candidates.check_rows(for_each)
+    rows_table = candidates.check_rows(for_each, number_columns(model))
     rows = candidates.numeric_columns(rows_table, model, "the table for_each")
     population, size = _population(model, patients)
     _check_sources(model, list(variables), rows, population, [] if template is None else template.columns)
@@ -236,7 +236,7 @@ def _start(start: Any, variables: list[str], space: Space, problems: int) -> np.
     """Return the first guess, one row for each problem."""
     if start is None:
         return None
-    frame = candidates.check_rows(start)
+    frame = candidates.check_rows(start, variables)
     for name in variables:
         if name not in frame.columns:
             raise InputError(f"The start needs a column {name!r} for each of the variables {variables}.")
