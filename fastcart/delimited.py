@@ -39,7 +39,7 @@ _BATCH_ROWS = 65_536  # rows turned into columns at a time
 _SAMPLE = 50  # lines that the separator is found from
 _POINT = re.compile(r"\s*[+-]?(\d+\.\d*|\.\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _COMMA = re.compile(r"\s*[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?\s*", re.ASCII)
-_EITHER = re.compile(r"\s*[+-]?[1-9]\d{0,2},\d{3}\s*", re.ASCII)  # 1,234: a decimal or a thousand?
+_EITHER = re.compile(r"\s*[+-]?[1-9]\d{0,2}[.,]\d{3}\s*", re.ASCII)  # 1,234: a decimal or a thousand?
 
 
 def read_delimited(path: Path, numbers: Collection[str] | None) -> pd.DataFrame:
@@ -64,21 +64,20 @@ def read_delimited(path: Path, numbers: Collection[str] | None) -> pd.DataFrame:
         With a reason that completes the sentence "the file cannot be read".
     """
     with _opened(path) as text:
-        rows = _records(text, path)
+        rows, separator = _records(text, path)
         names, places, width = _header(next(rows))
         wanted = [numbers is not None and name in numbers for name in names]
         columns: list[list[Any]] = [[] for _ in names]
-        pointed = False
+        points = _Points()
         for batch in _batches(_data_rows(rows, width, places)):
             for j, cells in zip(range(len(names)), zip(*batch, strict=True), strict=True):
                 if wanted[j]:
+                    points.look(cells)
                     converted = _converted(cells)
-                    pointed = pointed or (converted is not None and any("." in cell for cell in cells))
                     columns[j].append(cells if converted is None else converted)
                 else:
                     columns[j].append(cells)
-    if any(wanted):
-        _decimal_commas([(n, c) for n, c, w in zip(names, columns, wanted, strict=True) if w], pointed)
+    _decimal_commas([parts for parts, w in zip(columns, wanted, strict=True) if w], points, separator)
     made = [_column(parts, w, numbers is None) for parts, w in zip(columns, wanted, strict=True)]
     frame = pd.DataFrame(dict(enumerate(made)))
     frame.columns = pd.Index(names, dtype=object)
@@ -109,13 +108,13 @@ def _encoding_reason(error: UnicodeDecodeError, encoding: str) -> str:
         return (
             f"it begins as {encoding.upper().removesuffix('-SIG')}, but does not go on so; save it as UTF-8"
         )
-    before = bytes(error.object[max(0, error.start - 12) : error.start]).decode("ascii", "replace")
-    near = f" behind {shown(before)}" if before.isprintable() and before else ""
+    before = re.split(r"[\r\n]", error.object[: error.start].decode("ascii", "replace"))[-1][-12:]
+    near = f" behind {shown(before)}" if before else ""
     return f"it is not UTF-8 (byte 0x{error.object[error.start]:02x}{near}); save it as UTF-8"
 
 
-def _records(text: TextIO, path: Path) -> Iterator[list[str]]:
-    """Return the records from the header on."""
+def _records(text: TextIO, path: Path) -> tuple[Iterator[list[str]], str]:
+    """Return the records from the header on, and the separator."""
     given, head, before = None, "", 0
     for before, line in enumerate(text):
         bare = line.rstrip("\r\n")
@@ -135,7 +134,7 @@ def _records(text: TextIO, path: Path) -> Iterator[list[str]]:
     # "a, b" in the header is how some write a table; a space in other places belongs to the text
     skip = len(first) > 1 and all(cell.startswith(" ") for cell in first[1:])
     reader = csv.reader(chain(sample, text), delimiter=separator, strict=True, skipinitialspace=skip)
-    return _with_lines(reader, before)
+    return _with_lines(reader, before), separator
 
 
 def _with_lines(reader: Any, before: int) -> Iterator[list[str]]:
@@ -145,7 +144,10 @@ def _with_lines(reader: Any, before: int) -> Iterator[list[str]]:
     except csv.Error as error:
         if "unexpected end of data" in str(error):
             raise ValueError("a quotation mark that opens a cell is never closed") from None
-        raise ValueError(f"line {before + reader.line_num}: {error}") from None
+        text = str(error)
+        if "limit" in text:
+            text = f"a cell is longer than {csv.field_size_limit()} characters"
+        raise ValueError(f"line {before + reader.line_num}: {text}") from None
 
 
 def _separator(sample: list[str], path: Path) -> str:
@@ -163,7 +165,7 @@ def _separator(sample: list[str], path: Path) -> str:
                 "such as sep=; that names it"
             )
         found = fitting
-    if not found and re.search(r"\S[ |:]+\S", sample[0]):
+    if not found and re.search(r"[^\s|][\s|]+[^\s|]", sample[0]):
         raise ValueError(
             f"its header {shown(sample[0].strip())} holds no separator; separate columns by commas, "
             "semicolons or tabs"
@@ -265,34 +267,60 @@ def _converted(cells: Sequence[str]) -> np.ndarray | None:
         return None
 
 
-def _decimal_commas(columns: list[tuple[str, list[Any]]], pointed: bool) -> None:
+class _Points:
+    """Numbers with a point that were seen so far: one in decimals, and one that may be in thousands."""
+
+    def __init__(self) -> None:
+        self.decimal: str | None = None
+        self.unclear: str | None = None
+
+    def look(self, cells: Sequence[str]) -> None:
+        if self.decimal is not None:
+            return
+        for cell in cells:
+            if "." in cell and _POINT.fullmatch(cell):
+                if _EITHER.fullmatch(cell):
+                    self.unclear = self.unclear or cell.strip()
+                else:
+                    self.decimal = cell.strip()
+                    return
+
+
+def _decimal_commas(columns: list[list[Any]], points: _Points, separator: str) -> None:
     """Turn decimal commas into points, in place, where they can be nothing else.
 
     Raises
     ------
     ValueError
-        Where a comma may be that of thousands, or other numbers of the file have a point.
+        Where a comma may be that of thousands, or other numbers of the file have a point; where a point may
+        be that of thousands, which goes with semicolons.
     """
-    texts = [(parts, k) for _, parts in columns for k, part in enumerate(parts) if isinstance(part, tuple)]
+    texts = [(parts, k) for parts in columns for k, part in enumerate(parts) if isinstance(part, tuple)]
     cells = (cell for parts, k in texts for cell in parts[k] if "," in cell)
-    commas = [cell for cell in cells if _COMMA.fullmatch(cell)]
-    if not commas:
-        return
+    commas = [cell.strip() for cell in cells if _COMMA.fullmatch(cell)]
     write = "write all numbers with a decimal point and without commas"
-    if pointed or any(_POINT.fullmatch(cell) for parts, k in texts for cell in parts[k] if "." in cell):
+    point = points.decimal or points.unclear
+    if commas and point:
         raise ValueError(
-            f"it holds the number {shown(commas[0].strip())} with a comma, and others with a point; {write}"
+            f"it holds numbers with a comma, as {shown(commas[0])}, and with a point, as {shown(point)}; "
+            f"{write}"
         )
-    if all(map(_EITHER.fullmatch, commas)):
-        decimal = commas[0].strip()
+    if commas and all(map(_EITHER.fullmatch, commas)):
+        raise ValueError(f"it holds the number {shown(commas[0])}, {_two_ways(commas[0])}; {write}")
+    if points.unclear and not points.decimal and separator == ";":
         raise ValueError(
-            f"it holds the number {shown(decimal)}, which may be {decimal.replace(',', '.')} or "
-            f"{decimal.replace(',', '')}; {write}"
+            f"it holds the number {shown(points.unclear)}, {_two_ways(points.unclear)} where semicolons "
+            "separate columns; separate them by commas, then a point is a decimal point"
         )
-    for parts, k in texts:
+    for parts, k in texts if commas else ():
         replaced = tuple(c.replace(",", ".") if "," in c and _COMMA.fullmatch(c) else c for c in parts[k])
         converted = _converted(replaced)
         parts[k] = replaced if converted is None else converted
+
+
+def _two_ways(number: str) -> str:
+    whole, part = re.split("[.,]", number)
+    return f"which may be {whole}.{part} or {whole}{part}"
 
 
 def _column(parts: list[Any], wanted: bool, infer: bool) -> Any:
@@ -309,7 +337,6 @@ def _column(parts: list[Any], wanted: bool, infer: bool) -> Any:
 
 def text_column(cells: Sequence[Any]) -> Any:
     """Return texts as a column in which an empty one is missing."""
-    values = np.empty(len(cells), dtype=object)
-    values[:] = cells
-    values[values == ""] = pd.NA
+    values = np.array([*cells, None], dtype=object)[:-1]
+    values[[isinstance(cell, str) and not cell for cell in cells]] = pd.NA
     return pd.array(values, dtype="string")

@@ -8,6 +8,7 @@ others: text is never read as a number.
 from __future__ import annotations
 
 import math
+import re
 from decimal import Decimal
 from typing import Any
 
@@ -38,6 +39,12 @@ def id_text(value: Any) -> str:
         whole = int(number)
         return str(whole) if whole == number else str(number)
     return str(int(value)) if is_whole(value) else str(value)
+
+
+def id_shown(value: Any) -> str:
+    """Return how an id is shown in a sentence: a whole number without quotes, also one that is text."""
+    text = id_text(value)
+    return text if re.fullmatch(r"-?[1-9]\d*|0", text, re.ASCII) else shown(value)
 
 
 def _whole(values: Any) -> bool:
@@ -86,4 +93,4 @@ def check_ids(ids: Any) -> None:
     objects, place = np.asarray(ids, dtype=object), int(np.argmax(duplicated))
     first, given = objects[int(np.argmax(compared == compared[place]))], objects[place]
     likewise = "" if type(first) is type(given) else f", as {shown(first)} and as {shown(given)}"
-    raise InputError(f"The id {shown(given)} stands more than once in the column 'patient'{likewise}.")
+    raise InputError(f"The id {id_shown(given)} stands more than once in the column 'patient'{likewise}.")

@@ -317,8 +317,8 @@ def _ids(frame: pd.DataFrame, first_id: int) -> np.ndarray:
         return np.arange(first_id, first_id + len(frame))
     ids = frame["patient"]
     empty = ids.isna().to_numpy()
-    if ids.dtype.kind == "O":  # pandas' types for text are of this kind too
-        empty = empty | (ids == "").fillna(False).to_numpy(dtype=bool)
+    if not is_numeric_dtype(ids.dtype):
+        empty = empty | np.array([isinstance(value, str) and not value for value in ids], dtype=bool)
     if empty.any():
         row = first_id + int(np.argmax(empty)) + 1
         raise InputError(f"The column 'patient' is empty in row {row}; every row needs an id.")

@@ -177,7 +177,10 @@ def arrow_table(frame: pd.DataFrame) -> Any:
 
 def _decoded(pa: Any, values: Any) -> Any:
     """Return categories as what they stand for: their codes may differ from batch to batch."""
-    return values.cast(values.type.value_type) if pa.types.is_dictionary(values.type) else values
+    if pa.types.is_dictionary(values.type):
+        return values.cast(values.type.value_type)
+    # pandas can do little with views
+    return values.cast(pa.string()) if str(values.type) == "string_view" else values
 
 
 def check_writable(frame: pd.DataFrame, path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pandas as pd
 
-from fastcart.checks import is_whole, shown
+from fastcart.checks import first_line, is_whole, shown
 from fastcart.delimited import text_column
 from fastcart.errors import optional_import
 
@@ -79,7 +79,7 @@ def _rows(openpyxl: Any, path: Path) -> list[list[Any]]:
     except OSError:
         raise
     except Exception as error:  # what a damaged one raises depends on where it is damaged
-        text = str(error) or type(error).__name__
+        text = first_line(str(error)) or type(error).__name__
         raise ValueError(f"it is no workbook that Excel could have written, or is damaged ({text})") from None
     for k, (computed, written) in enumerate(zip(*sheets, strict=True) if len(sheets) == 2 else ()):
         for j, (value, formula) in enumerate(zip(computed, written, strict=False)):
