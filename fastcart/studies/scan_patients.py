@@ -117,7 +117,10 @@ class _Table:
         for name in self._frame.columns:
             values = self._frame[name]
             digest.update(f"{name} {values.dtype}".encode())
-            digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+            try:
+                digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+            except TypeError:  # lists and the like
+                digest.update(repr(values.tolist()).encode())
         return {"rows": self.size, "columns": self.names, "hash": digest.hexdigest()}
 
 
@@ -193,7 +196,7 @@ def _plain_frame(table: PatientTable, dose_columns: Sequence[str]) -> pd.DataFra
     """Return checked patients as a table with numbers in NumPy's types."""
     from fastcart.patients import finite_numbers
 
-    frame = pd.DataFrame({"patient": table.ids, **table.columns})
+    frame = pd.DataFrame({"patient": _of_one_type(pd.Series(table.ids), "patient"), **table.columns})
     for name in table.kept.columns:
         values = table.kept[name]
         if name in dose_columns:
@@ -206,5 +209,27 @@ def _plain_frame(table: PatientTable, dose_columns: Sequence[str]) -> pd.DataFra
                 )
             frame[name] = numbers
         else:
-            frame[name] = values.array  # in its type, which does not depend on the rows
+            frame[name] = _of_one_type(values, name)
     return frame
+
+
+def _of_one_type(values: pd.Series, name: str) -> Any:
+    """Return a column in a type that is the same in every part, whatever the cells in it.
+
+    Raises
+    ------
+    InputError
+        Where the cells are of several types.
+    """
+    if values.dtype != object:
+        return values.array
+    pa = optional_import("pyarrow", extra="parquet", purpose="A scan")
+    try:
+        cells = pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        kinds = ", ".join(sorted({type(value).__name__ for value in values}))
+        raise InputError(
+            f"The column {name!r} of the patients holds values of several types ({kinds}), which a Parquet "
+            "file cannot hold; make them all text."
+        ) from None
+    return pd.arrays.ArrowExtensionArray(cells)
