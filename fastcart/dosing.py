@@ -148,7 +148,7 @@ def _warn(text: str) -> None:
 
 
 def check_doses(
-    model: Model, doses: Doses | None, ids: np.ndarray, t_end: float, *, breaks: Breaks | None = None,
+    model: Model, doses: Doses | None, ids: Any, t_end: float, *, breaks: Breaks | None = None,
     warn: Callable[[str], None] = _warn,
 ) -> DosePlan | None:  # fmt: skip
     """Check a table of doses and turn it into what engines take.
@@ -272,7 +272,7 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     return values
 
 
-def _places(column: pd.Series, known: np.ndarray, what: str) -> np.ndarray:
+def _places(column: pd.Series, known: Any, what: str) -> np.ndarray:
     """Return the place of each cell among the known names."""
     try:
         places = id_places(column, known)

@@ -33,7 +33,7 @@ class PatientTable:
     model : Model
     columns : dict of str to ndarray
         Given parameters and initial values, each of length ``size``.
-    ids : ndarray
+    ids : ndarray or pandas array
         The ``patient`` column in the type that it was given in, or 0, 1, 2, ...
     kept : DataFrame
         Columns carried along to the endpoints.
@@ -41,7 +41,7 @@ class PatientTable:
 
     model: Model
     columns: dict[str, np.ndarray]
-    ids: np.ndarray
+    ids: Any
     kept: pd.DataFrame
 
     @property
@@ -312,7 +312,7 @@ def _check_range(values: np.ndarray, item: Parameter | State, what: str, first_i
         )
 
 
-def _ids(frame: pd.DataFrame, first_id: int) -> np.ndarray:
+def _ids(frame: pd.DataFrame, first_id: int) -> Any:
     if "patient" not in frame.columns:
         return np.arange(first_id, first_id + len(frame))
     ids = frame["patient"]
@@ -323,7 +323,7 @@ def _ids(frame: pd.DataFrame, first_id: int) -> np.ndarray:
         row = first_id + int(np.argmax(empty)) + 1
         raise InputError(f"The column 'patient' is empty in row {row}; every row needs an id.")
     check_ids(ids)
-    return ids.to_numpy()
+    return ids.to_numpy() if isinstance(ids.dtype, np.dtype) else ids.array
 
 
 def check_times(times: Any, t_end: float, what: str = "save_at") -> np.ndarray:

@@ -62,9 +62,7 @@ class BatchResult:
             When there is no such patient.
         """
         ids = self.endpoints["patient"]
-        rows = self.endpoints[ids == patient]
-        if rows.empty:  # ids are compared as text
-            rows = self.endpoints[ids.map(id_text) == id_text(patient)]
+        rows = self.endpoints[[id_text(value) == id_text(patient) for value in ids]]
         if rows.empty:
             raise InputError(f"There is no patient {patient!r} in this result.")
         row = rows.iloc[0]
@@ -141,7 +139,7 @@ def trajectories_frame(
     times = problem.save_at
     n = stop - start
     columns: dict[str, Any] = {
-        "patient": np.repeat(table.ids[start:stop], len(times)),
+        "patient": table.ids[start:stop].repeat(len(times)),
         "t": np.tile(times, n),
     }
     states, observables = list(model.state_names), list(model.observable_names)

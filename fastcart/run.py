@@ -174,7 +174,7 @@ def _check_all(
         check_writable(batch[[*named, *keep]], out)
         if trajectories is not None:
             check_writable(batch[named], trajectories)
-        ids.append(table.ids)
+        ids.append(np.asarray(table.ids))
         done += len(batch)
     joined = np.concatenate(ids)
     check_ids(joined)
