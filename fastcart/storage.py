@@ -305,8 +305,6 @@ def naming(path: Path) -> Iterator[None]:
     """Name the file in an error of the operating system, e.g. that the disk is full."""
     try:
         yield
-    except InputError:
-        raise
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 

@@ -221,7 +221,8 @@ def test_ids_keep_the_type_that_they_have_in_python():
         pd.array(["01", "1", "x"], dtype="string"), pd.array([3, 1, 2], dtype="Int64"),
         pd.array([3, 1, 2], dtype=pd.ArrowDtype(pa.int16())),
         pd.array(["01", "1", "x"], dtype=pd.ArrowDtype(pa.large_string())),
-        pd.Categorical(["01", "x", "1"], ordered=True), pd.date_range("2020-01-01", periods=3, tz="UTC").array,
+        pd.Categorical(["01", "x", "1"], ordered=True),
+        pd.date_range("2020-01-01", periods=3, tz="UTC").array,
     ):  # fmt: skip
         result = fastcart.solve(
             "li_lei_coarse", pd.DataFrame({"patient": ids, "TE": 1e7}), save_at=[0, 1], **FAST

@@ -43,12 +43,26 @@ def numbers(text: str, what: str) -> list[float]:
     return [number for number in found if number is not None]
 
 
-def real_number(text: str) -> float:
-    """Parse one number, as argparse's ``type``: as in tables, ``1_0`` is none."""
+def strict_float(text: str) -> float:
+    """Return the number that a text holds.
+
+    Raises
+    ------
+    ValueError
+        Where it holds none, as in tables: ``1_0`` is none.
+    """
     found = number_in(text)
     if found is None:
-        raise argparse.ArgumentTypeError(f"{text!r} is no number")
+        raise ValueError(f"{text!r} is no number")
     return found
+
+
+def real_number(text: str) -> float:
+    """Parse one number, as argparse's ``type``: as in tables, ``1_0`` is none."""
+    try:
+        return strict_float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def threshold(text: str) -> float:

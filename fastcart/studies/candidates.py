@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
 from fastcart.checks import names, number, number_in, real, shown
 from fastcart.errors import InputError, nearest
@@ -108,13 +109,15 @@ def numeric_columns(table: pd.DataFrame, model: Model, what: str) -> dict[str, n
     found = {}
     for name in table.columns:
         column = table[name]
-        if name in known or pd.api.types.is_numeric_dtype(column.dtype) or _holds_numbers(column):
+        if name in known or _holds_numbers(column):
             found[name] = finite_numbers(column, f"The column {name!r} of {what} holds", 0)
     return found
 
 
 def _holds_numbers(column: pd.Series) -> bool:
-    """Return whether a column of text holds nothing but finite numbers."""
+    """Return whether a column is one of numbers, or of texts that all are finite numbers."""
+    if is_numeric_dtype(column.dtype):
+        return not is_bool_dtype(column.dtype)
     texts = column.tolist() if isinstance(column.dtype, pd.StringDtype) else [None]
     numbers = (number_in(text) if isinstance(text, str) else None for text in texts)
     return all(number is not None and np.isfinite(number) for number in numbers)
