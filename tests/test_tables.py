@@ -696,6 +696,7 @@ def test_optimize_takes_paths_and_gives_the_rows_back_as_they_are_written(people
         patients={"TE": [1e7, 2e7]}, doses=SCHEDULE, start={"TM": 1e3}, **options,
     )  # fmt: skip
     assert found.best["site"].tolist() == ["007", "NA"]
+    assert found.endpoints["patient"].tolist() == ["01", "1"] * 2
     assert found.best["objective"].tolist() == same.best["objective"].tolist()
 
 

@@ -91,7 +91,7 @@ def prepare(
     template = dose_template(model, doses)
     rows_table = candidates.check_rows(for_each, number_columns(model))
     rows = candidates.numeric_columns(rows_table, model, "the table for_each")
-    population, size = _population(model, patients)
+    population, size, ids = _population(model, patients)
     _check_sources(model, list(variables), rows, population, [] if template is None else template.columns)
     events = check_events(model, events)
     known = [*variables, *rows, *population, *_endpoints(model, events)]
@@ -106,7 +106,7 @@ def prepare(
     resolve_engine(engine, problem)
     evaluator = Evaluator(
         model, list(variables), rows, population, size, template, checked, limits,
-        {**options, "engine": engine, "threads": threads},
+        {**options, "engine": engine, "threads": threads}, ids,
     )  # fmt: skip
     first = _start(start, list(variables), space, len(rows_table))
     content = {
@@ -114,6 +114,7 @@ def prepare(
         "goals": [[plain(quantity), way, plain(how)] for quantity, way, how in goals],
         "constraints": [plain(item.text) for item in linear] + [plain(item) for item in limits],
         "population": {name: plain(value) for name, value in population.items()}, "patients": size,
+        "ids": plain(list(ids)),
         "doses": None if template is None else plain(template.describe()), "start": plain(first),
         "solve": plain({**options, "engine": engine, "t_end": problem.t_end}),
     }  # fmt: skip
@@ -165,11 +166,12 @@ def write_tables(run: Run | None, tables: Mapping[str, pd.DataFrame]) -> None:
             run.write(f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
 
 
-def _population(model: Model, patients: Any) -> tuple[dict[str, np.ndarray], int]:
+def _population(model: Model, patients: Any) -> tuple[dict[str, np.ndarray], int, Any]:
+    """Return the columns of a population, its size and its ids."""
     if patients is None:
-        return {}, 1
+        return {}, 1, np.arange(1)
     table = check_patients(model, patients)
-    return dict(table.columns), table.size
+    return dict(table.columns), table.size, table.ids
 
 
 def _check_sources(
