@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import gzip
 import io
 import os
@@ -246,11 +245,7 @@ class TableWriter:
         assert self._file is not None
         with naming(self.path):
             if self._ending != ".parquet":
-                # the end of a line in two signs: else a cell with one of them is written without quotes
-                part.to_csv(
-                    self._writer, index=False, header=not self._started, lineterminator="\r\n",
-                    quoting=csv.QUOTE_MINIMAL,
-                )  # fmt: skip
+                _write_csv(part, self._writer, header=not self._started)
             else:
                 table = arrow_table(part)
                 if self._writer is None:
@@ -281,7 +276,7 @@ class TableWriter:
 class _Lines(io.TextIOBase):
     """A file for the module csv, which hands over one record at a time: each ends in a line feed alone."""
 
-    def __init__(self, file: io.TextIOWrapper):
+    def __init__(self, file: io.TextIOWrapper | io.StringIO):
         self._inner = file
 
     def writable(self) -> bool:
@@ -295,9 +290,21 @@ class _Lines(io.TextIOBase):
         if not self.closed:
             super().close()
             self._inner.flush()
-            below = self._inner.detach()
+            below = self._inner.detach() if isinstance(self._inner, io.TextIOWrapper) else None
             if isinstance(below, gzip.GzipFile):
                 below.close()
+
+
+def _write_csv(table: pd.DataFrame, lines: Any, *, header: bool) -> None:
+    # the end of a line in two signs: else a cell that holds one of them is written without quotation marks
+    table.to_csv(lines, index=False, header=header, lineterminator="\r\n")
+
+
+def csv_text(table: pd.DataFrame) -> str:
+    """Return a table as the text of a CSV file."""
+    text = io.StringIO(newline="")
+    _write_csv(table, _Lines(text), header=True)
+    return text.getvalue()
 
 
 @contextmanager

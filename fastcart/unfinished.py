@@ -74,7 +74,10 @@ def remove_left_over(target: Path) -> None:
         Where a run that is still alive is writing it.
     """
     name = re.compile(rf"\.{re.escape(target.name)}\.\d+(-[0-9a-f]+)?\.part")
-    for entry in [entry for entry in target.parent.iterdir() if name.fullmatch(entry.name)]:
+    found: list[Path] = []
+    with contextlib.suppress(PermissionError):  # a folder that may be written but not listed
+        found = [entry for entry in target.parent.iterdir() if name.fullmatch(entry.name)]
+    for entry in found:
         if not _removed(entry):
             raise InputError(
                 f"The file {str(target)!r} is being written by another run; wait for it, or give another "

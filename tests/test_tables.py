@@ -677,7 +677,7 @@ def test_sensitivity_takes_a_path(doses):
 
 def test_optimize_takes_paths_and_gives_the_rows_back_as_they_are_written(people, doses, tmp_path):
     each = write_csv(
-        tmp_path / "each.csv", {"site": ["007", "NA"], "C": ["1e6", "2e6"], "most": ["5e6", "8e6"]}
+        tmp_path / "each.csv", {"site": ["007", "N\rA"], "C": ["1e6", "2e6"], "most": ["5e6", "8e6"]}
     )
     start = write_csv(tmp_path / "start.csv", {"TM": ["1e3"]})
     options = dict(goal="minimize", objective="final", seed=1, particles=3, iterations=2, engine="published",
@@ -689,13 +689,15 @@ def test_optimize_takes_paths_and_gives_the_rows_back_as_they_are_written(people
         patients=people,
         doses=doses,
         start=start,
+        out=tmp_path / "found",
         **options,
     )
     same = fastcart.optimize(
         "li_lei_coarse", {"TM": (0.0, "most")}, for_each={"C": [1e6, 2e6], "most": [5e6, 8e6]},
         patients={"TE": [1e7, 2e7]}, doses=SCHEDULE, start={"TM": 1e3}, **options,
     )  # fmt: skip
-    assert found.best["site"].tolist() == ["007", "NA"]
+    assert found.best["site"].tolist() == ["007", "N\rA"]
+    assert texts(tmp_path / "found" / "best.csv")["site"] == ["007", "N\rA"]
     assert found.endpoints["patient"].tolist() == ["01", "1"] * 2
     assert found.best["objective"].tolist() == same.best["objective"].tolist()
 

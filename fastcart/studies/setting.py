@@ -17,6 +17,7 @@ from fastcart.errors import InputError, nearest
 from fastcart.events import Event, check_events
 from fastcart.model import Model
 from fastcart.patients import check_patients, number_columns
+from fastcart.storage import csv_text
 from fastcart.studies import candidates
 from fastcart.studies.candidates import Aggregate, Constraint
 from fastcart.studies.evaluate import Evaluator, Goal, Values
@@ -163,7 +164,7 @@ def write_tables(run: Run | None, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write the tables of a finished run as CSV."""
     if run is not None:
         for name, table in tables.items():
-            run.write(f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+            run.write(f"{name}.csv", csv_text(table))
 
 
 def _population(model: Model, patients: Any) -> tuple[dict[str, np.ndarray], int, Any]:
