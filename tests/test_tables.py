@@ -646,6 +646,18 @@ def test_scan_takes_paths(people, doses, tmp_path):
     assert found.load()["patient"].tolist() == ["01", "1"]
 
 
+def test_breaks_may_be_columns_of_a_file(tmp_path):
+    people = write_csv(
+        tmp_path / "p.csv", {"patient": ["01", "1"], "TE": ["1e7", "2e7"], "when": ["0,5", "1"]}, ";"
+    )
+    options = dict(breaks=["when"], t_end=2.0, progress=False)
+    table = {"patient": ["01", "1"], "TE": [1e7, 2e7], "when": [0.5, 1.0]}
+    same = fastcart.solve("li_lei_coarse", table, **options).endpoints["final"].tolist()
+    assert fastcart.solve("li_lei_coarse", people, **options).endpoints["final"].tolist() == same
+    scanned = fastcart.scan("li_lei_coarse", people, tmp_path / "scan", **options).load()
+    assert (scanned["final"].tolist(), scanned["when"].tolist()) == (same, [0.5, 1.0])
+
+
 def test_doses_of_a_scan_in_a_file_may_name_columns_and_repeat(tmp_path):
     path = write_csv(
         tmp_path / "d.csv",

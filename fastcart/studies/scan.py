@@ -16,6 +16,7 @@ from typing import Any
 import pandas as pd
 
 from fastcart.batch import as_model, check_threads, progress_bar, solve
+from fastcart.breaks import break_columns, check_breaks
 from fastcart.checks import count, held_to, names, number
 from fastcart.errors import InputError, nearest, optional_import
 from fastcart.events import check_events, extended
@@ -158,8 +159,9 @@ def scan(
     chosen = _options(options)
     template = dose_template(model, doses)
     dose_columns = [] if template is None else template.columns
-    # thresholds of events may be columns of the patients
-    known = extended(model, (), check_events(model, chosen["events"]))
+    # thresholds of events, and breaks, may be columns of the patients
+    stops = break_columns(model, check_breaks(chosen["breaks"]))
+    known = extended(model, (), check_events(model, chosen["events"]), further=stops)
     source = patient_source(
         known, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
     )
