@@ -86,18 +86,21 @@ def solve(
     ----------
     model : str or Model
         A name from `fastcart.models.names`, or a model of your own.
-    patients : DataFrame, mapping or int
+    patients : DataFrame, mapping, path or int
         Columns are names of parameters and of states (initial values) in the units of the model; what
-        is missing takes its default; an optional ``patient`` column is the id. A number stands for so
-        many default patients.
-    doses : DosingSchedule, DataFrame or mapping, optional
+        is missing takes its default; an optional ``patient`` column is the id, any number or text, which
+        comes back as it is. A path names a table (``.csv``, ``.tsv``, ``.csv.gz``, ``.parquet``, ``.xlsx``);
+        a number stands for so many default patients.
+    doses : DosingSchedule, DataFrame, mapping or path, optional
         Columns ``time``, ``state``, ``amount``, optionally ``duration`` (an infusion at a constant rate;
         0 for a bolus) and ``patient`` (without it every patient gets every dose), in the units of the
-        model. Doses at time 0 add to the initial values.
+        model. Doses at time 0 add to the initial values. Ids are compared as text: 1 and ``"1"`` are the
+        same, ``"01"`` is not.
     t_end : float, optional
         Horizon in the model's unit of time; default the model's.
     save_at : sequence of float, optional
-        Sorted times at which trajectories are kept; at a dose, the state after it.
+        Sorted times at which trajectories are kept; at a dose, the state after it. A time that is beyond the
+        horizon by rounding alone, such as ``3 * 0.1`` beyond 0.3, is the horizon.
     save : sequence of str, optional
         States and observables that the trajectories hold; default all.
     engine : {'auto', 'lanes', 'lsoda', 'published', 'scipy'}

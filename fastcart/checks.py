@@ -13,6 +13,8 @@ import numpy as np
 
 from fastcart.errors import InputError
 
+_ROUNDING = 1e-12  # of a time, relative
+
 
 class _Short(reprlib.Repr):
     """Short representations, in which a NumPy number looks like the number it is."""
@@ -57,6 +59,19 @@ def real(value: Any) -> float | None:
         return None
 
 
+def number_in(text: str) -> float | None:
+    """Return the number that a text holds, spaces around it aside; None where it holds none.
+
+    Digits are ASCII, without underscores: Python's own ``float`` takes ``1_0`` and digits of other scripts.
+    """
+    if not text.isascii() or "_" in text:
+        return None
+    try:
+        return float(text)
+    except ValueError:
+        return None
+
+
 def number(value: Any, what: str, *, positive: bool = False) -> float:
     """Return a finite number as a float.
 
@@ -70,6 +85,15 @@ def number(value: Any, what: str, *, positive: bool = False) -> float:
         kind = "a positive, finite number" if positive else "a finite number"
         raise InputError(f"{what} must be {kind}, not {shown(value)}.")
     return result
+
+
+def held_to(times: Any, t_end: float) -> Any:
+    """Return times of which those beyond the horizon by rounding alone, such as ``3 * 0.1``, are the horizon.
+
+    As for the times of doses, see `fastcart.solvers.doses.canonical`, 12 digits count.
+    """
+    times = np.asarray(times, dtype=np.float64)
+    return np.where((times > t_end) & (times <= t_end * (1 + _ROUNDING)), t_end, times)
 
 
 def is_whole(value: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
@@ -14,7 +15,9 @@ from pandas.api.types import is_list_like
 from fastcart.breaks import Breaks, rows_of
 from fastcart.checks import count, is_whole, number, reason, shown
 from fastcart.errors import InputError, nearest
+from fastcart.ids import id_places
 from fastcart.patients import finite_numbers
+from fastcart.storage import is_path, read_table
 
 if TYPE_CHECKING:
     from fastcart.model import Model
@@ -23,6 +26,7 @@ if TYPE_CHECKING:
 _REQUIRED = ("time", "state", "amount")
 _NONE = pd.DataFrame({"time": [], "state": [], "amount": []})
 _COLUMNS = (*_REQUIRED, "duration", "patient")
+NUMBERS = ("time", "amount", "duration")
 _MAX_REPEATS = 1_000_000
 _MAX_SUGGESTED = 1000  # among more ids than this the nearest is not looked for
 
@@ -136,7 +140,7 @@ class DosingSchedule:
         return f"DosingSchedule({len(self)} doses)"
 
 
-Doses = DosingSchedule | pd.DataFrame | Mapping[str, Any]
+Doses = DosingSchedule | pd.DataFrame | Mapping[str, Any] | str | os.PathLike[str]
 
 
 def _warn(text: str) -> None:
@@ -144,7 +148,7 @@ def _warn(text: str) -> None:
 
 
 def check_doses(
-    model: Model, doses: Doses | None, ids: np.ndarray, t_end: float, *, breaks: Breaks | None = None,
+    model: Model, doses: Doses | None, ids: Any, t_end: float, *, breaks: Breaks | None = None,
     warn: Callable[[str], None] = _warn,
 ) -> DosePlan | None:  # fmt: skip
     """Check a table of doses and turn it into what engines take.
@@ -152,13 +156,14 @@ def check_doses(
     Parameters
     ----------
     model : Model
-    doses : DosingSchedule, DataFrame, mapping or None
+    doses : DosingSchedule, DataFrame, mapping, path or None
         Columns ``time``, ``state``, ``amount``, and optionally ``duration`` (0 for a bolus) and
         ``patient`` (without it every patient gets every dose); rows in any order.
     ids : ndarray, shape (patients,)
-        Ids of the patients, in the order of their rows.
+        Ids of the patients, in the order of their rows. Those of the doses are compared with them as text,
+        see `fastcart.ids`.
     t_end : float
-        Horizon; a dose after it is left out, with a warning.
+        Horizon; a dose after it is left out, with a warning. What is after it by rounding alone is at it.
     breaks : (ndarray, ndarray), optional
         From `fastcart.breaks.break_times`: times at which the engines are to stop too.
     warn : callable
@@ -185,7 +190,8 @@ def check_doses(
     time = _column(frame, "time")
     amount = _column(frame, "amount")
     duration = _column(frame, "duration") if "duration" in frame else np.zeros(len(frame))
-    state = _places(frame["state"], pd.Index(model.state_names), f"a state of model {model.name!r}")
+    named = frame["state"].map(lambda name: name.strip() if isinstance(name, str) else name)
+    state = _places(named, np.array(model.state_names, dtype=object), f"a state of model {model.name!r}")
     shared = "patient" not in frame
     row = np.zeros(len(frame), dtype=np.int64)
     if not shared:
@@ -195,7 +201,7 @@ def check_doses(
                 f"The column 'patient' of the doses is empty in row {int(np.argmax(empty)) + 1}; name the "
                 "patient of each dose, or leave the column out to give every patient every dose."
             )
-        row = _places(frame["patient"], pd.Index(ids), "among the ids of the patients")
+        row = _places(frame["patient"], ids, "among the ids of the patients")
     begin = canonical(time, t_end)
     with np.errstate(over="ignore"):
         end = canonical(time + duration, t_end)
@@ -222,6 +228,8 @@ def check_doses(
 def _as_frame(doses: Any) -> pd.DataFrame:
     if isinstance(doses, DosingSchedule):
         doses = doses.table()
+    if is_path(doses):
+        doses = read_table(doses, "The table of doses", NUMBERS)
     if isinstance(doses, Mapping):
         columns = dict(doses)
         try:
@@ -230,7 +238,7 @@ def _as_frame(doses: Any) -> pd.DataFrame:
             raise InputError(f"The doses are not a table: {reason(error)}.") from None
     if not isinstance(doses, pd.DataFrame):
         raise InputError(
-            "The doses must be a DataFrame, a mapping of columns or a fastcart.DosingSchedule, not "
+            "The doses must be a DataFrame, a mapping of columns, a path or a fastcart.DosingSchedule, not "
             f"{type(doses).__name__}."
         )
     return doses
@@ -264,13 +272,11 @@ def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
     return values
 
 
-def _places(column: pd.Series, known: pd.Index, what: str) -> np.ndarray:
+def _places(column: pd.Series, known: Any, what: str) -> np.ndarray:
     """Return the place of each cell among the known names."""
     try:
-        whole = pd.api.types.is_integer_dtype(column.dtype) and pd.api.types.is_integer_dtype(known.dtype)
-        # text and numbers together are compared as they are, which takes longer
-        places = known.get_indexer(pd.Index(column.to_numpy(dtype=None if whole else object)))
-    except TypeError:  # lists and the like
+        places = id_places(column, known)
+    except InputError:  # lists and the like
         raise InputError(f"The column {column.name!r} of the doses must hold numbers or text.") from None
     if (places < 0).any():
         row = int(np.argmax(places < 0))

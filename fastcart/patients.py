@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +11,13 @@ import numpy as np
 import pandas as pd
 from pandas.api.types import is_bool_dtype, is_complex_dtype, is_list_like, is_numeric_dtype, is_scalar
 
-from fastcart.checks import is_whole, names, real, shown
+from fastcart.checks import held_to, is_whole, names, number_in, real, shown
 from fastcart.errors import InputError, nearest
+from fastcart.ids import check_ids
 from fastcart.model import RESERVED, Model, Parameter, State, computed_default
+from fastcart.storage import is_path, read_table
 
-Patients = pd.DataFrame | Mapping[str, Any] | int
+Patients = pd.DataFrame | Mapping[str, Any] | int | str | os.PathLike[str]
 
 _CHECKED_ROWS = 65_536  # rows of computed defaults looked at together
 _MAX_PATIENTS = 10**9
@@ -30,15 +33,15 @@ class PatientTable:
     model : Model
     columns : dict of str to ndarray
         Given parameters and initial values, each of length ``size``.
-    ids : ndarray
-        The ``patient`` column, or 0, 1, 2, ...
+    ids : ndarray or pandas array
+        The ``patient`` column in the type that it was given in, or 0, 1, 2, ...
     kept : DataFrame
         Columns carried along to the endpoints.
     """
 
     model: Model
     columns: dict[str, np.ndarray]
-    ids: np.ndarray
+    ids: Any
     kept: pd.DataFrame
 
     @property
@@ -86,9 +89,10 @@ def check_patients(
     Parameters
     ----------
     model : Model
-    patients : DataFrame, mapping, or int
-        Columns are names of parameters and of states (initial values); a mapping may mix numbers and
-        sequences; a number stands for so many default patients.
+    patients : DataFrame, mapping, path, or int
+        Columns are names of parameters and of states (initial values), and ``patient``, the ids; a mapping
+        may mix numbers and sequences; a path names a table for `fastcart.storage.TableReader`; a number
+        stands for so many default patients. Ids are compared as text, see `fastcart.ids`.
     keep : sequence of str
         Columns that are copied to the endpoints; they may have any type.
     first_id : int
@@ -100,10 +104,12 @@ def check_patients(
     Raises
     ------
     InputError
-        For an unknown column, a value that is not a finite number, a value outside its range, an
-        empty table, a duplicated id.
+        For an unknown column, a value that is not a finite number (an empty cell too), a value outside its
+        range, an empty table, an id that is empty or stands twice.
     """
     keep = check_keep(model, keep, taken)
+    if is_path(patients):
+        patients = read_table(patients, "The table of patients", number_columns(model))
     if isinstance(patients, pd.Series):  # one patient
         patients = patients.to_frame().T
     if isinstance(patients, pd.DataFrame | Mapping):
@@ -123,6 +129,11 @@ def check_patients(
     _check_computed_defaults(table, first_id)
     _check_sums(table, first_id)
     return table
+
+
+def number_columns(model: Model) -> list[str]:
+    """Return the columns of a table of patients that hold numbers; ids and what is kept may hold anything."""
+    return [*model.parameter_names, *model.state_names]
 
 
 def check_keep(model: Model, keep: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
@@ -201,7 +212,7 @@ def _as_frame(patients: Any) -> pd.DataFrame:
             columns[name] = columns[name].repeat(size).reset_index(drop=True)
         return pd.DataFrame(columns, index=range(size))
     raise InputError(
-        "The patients must be a DataFrame, a mapping of columns, or a number of patients, not "
+        "The patients must be a DataFrame, a mapping of columns, a path or a number of patients, not "
         f"{type(patients).__name__}."
     )
 
@@ -279,12 +290,7 @@ def finite_numbers(column: pd.Series, what: str, first_id: int) -> np.ndarray:
 
 def _cell(value: Any) -> float:
     """Return the number in a cell, also one that is written as text; else NaN."""
-    if isinstance(value, str):
-        try:
-            return float(value)
-        except ValueError:
-            return np.nan
-    result = real(value)
+    result = number_in(value) if isinstance(value, str) else real(value)
     return np.nan if result is None else result
 
 
@@ -306,37 +312,24 @@ def _check_range(values: np.ndarray, item: Parameter | State, what: str, first_i
         )
 
 
-def _ids(frame: pd.DataFrame, first_id: int) -> np.ndarray:
+def _ids(frame: pd.DataFrame, first_id: int) -> Any:
     if "patient" not in frame.columns:
         return np.arange(first_id, first_id + len(frame))
     ids = frame["patient"]
-    if ids.isna().any():
-        row = first_id + int(np.argmax(ids.isna())) + 1
+    empty = ids.isna().to_numpy()
+    if not is_numeric_dtype(ids.dtype):
+        empty = empty | np.array([isinstance(value, str) and not value for value in ids], dtype=bool)
+    if empty.any():
+        row = first_id + int(np.argmax(empty)) + 1
         raise InputError(f"The column 'patient' is empty in row {row}; every row needs an id.")
-    check_unique(ids)
-    return ids.to_numpy()
-
-
-def check_unique(ids: pd.Series) -> None:
-    """Check that no id stands twice.
-
-    Raises
-    ------
-    InputError
-        Naming the first id that does.
-    """
-    try:
-        duplicated = ids.duplicated()
-    except TypeError:  # lists and the like
-        raise InputError("The ids in the column 'patient' must be numbers or text.") from None
-    if duplicated.any():
-        raise InputError(
-            f"The id {shown(ids[duplicated].iloc[0])} stands more than once in the column 'patient'."
-        )
+    check_ids(ids)
+    return ids.to_numpy() if isinstance(ids.dtype, np.dtype) else ids.array
 
 
 def check_times(times: Any, t_end: float, what: str = "save_at") -> np.ndarray:
     """Check output times: finite, sorted, without repetition, from 0 to the horizon.
+
+    A time that is beyond the horizon by rounding alone, such as ``3 * 0.1`` beyond 0.3, is the horizon.
 
     Raises
     ------
@@ -352,6 +345,7 @@ def check_times(times: Any, t_end: float, what: str = "save_at") -> np.ndarray:
         raise InputError(f"The times in {what!r} must be finite numbers in one row, not {shown(times)}.")
     if (array < 0).any():
         raise InputError(f"The times in {what!r} must not be negative; {array.min():g} is.")
+    array = held_to(array, t_end)
     if (array > t_end).any():
         raise InputError(
             f"The times in {what!r} must not exceed the horizon {t_end:g}; {array.max():g} does. Raise t_end."

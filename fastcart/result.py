@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.errors import InputError
+from fastcart.ids import id_text
 from fastcart.model import Model
 from fastcart.patients import PatientTable
 from fastcart.solvers.arrays import observe
@@ -60,7 +61,8 @@ class BatchResult:
         InputError
             When there is no such patient.
         """
-        rows = self.endpoints[self.endpoints["patient"] == patient]
+        ids = self.endpoints["patient"]
+        rows = self.endpoints[[id_text(value) == id_text(patient) for value in ids]]
         if rows.empty:
             raise InputError(f"There is no patient {patient!r} in this result.")
         row = rows.iloc[0]
@@ -137,7 +139,7 @@ def trajectories_frame(
     times = problem.save_at
     n = stop - start
     columns: dict[str, Any] = {
-        "patient": np.repeat(table.ids[start:stop], len(times)),
+        "patient": table.ids[start:stop].repeat(len(times)),
         "t": np.tile(times, n),
     }
     states, observables = list(model.state_names), list(model.observable_names)

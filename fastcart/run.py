@@ -8,7 +8,6 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from fastcart.batch import (
     added_columns,
@@ -22,14 +21,15 @@ from fastcart.batch import (
     wants_progress,
 )
 from fastcart.checks import number
-from fastcart.dosing import DosingSchedule
+from fastcart.dosing import NUMBERS, DosingSchedule
 from fastcart.errors import InputError
 from fastcart.events import Event, require_columns
+from fastcart.ids import check_ids
 from fastcart.model import Model
-from fastcart.patients import check_keep, check_patients, check_unique
+from fastcart.patients import check_keep, check_patients, number_columns
 from fastcart.solvers.problem import Problem
 from fastcart.solvers.status import Status
-from fastcart.storage import TableReader, TableWriter, check_output
+from fastcart.storage import TableReader, TableWriter, check_output, check_writable, read_table
 
 _MAX_TIMES = 1_000_000
 
@@ -61,8 +61,9 @@ def run_files(
 ) -> str:
     """Solve the patients of a file and write their endpoints, batch by batch.
 
-    Parameters are those of `fastcart.solve`, and paths of ``.csv`` or ``.parquet`` files; ``warn`` is told
-    about doses that are left out, by default through `warnings.warn`.
+    Parameters are those of `fastcart.solve`, and paths of tables, see `fastcart.storage`; ``warn`` is told
+    about doses that are left out, by default through `warnings.warn`. Ids and kept columns of a table of text
+    come back exactly as they are written there.
 
     Returns
     -------
@@ -73,6 +74,8 @@ def run_files(
     ------
     InputError
         For bad input, before anything is computed.
+    OSError
+        Where an output cannot be written, e.g. because the disk is full; then neither is there.
     """
     model = as_model(model)
     times = save_times(model, t_end, trajectories, save_every, save_at, save)
@@ -88,8 +91,8 @@ def run_files(
         check_output(trajectories, "The trajectories file", source=patients, force=force)
         if trajectories.resolve() == out.resolve():
             raise InputError("Endpoints and trajectories must go to different files.")
-    source = TableReader(patients, "The table of patients")
-    ids = _check_all(problem, model, source, keep)
+    source = TableReader(patients, "The table of patients", number_columns(problem.model))
+    ids = _check_all(problem, model, source, keep, out, trajectories)
     plan = None
     if doses is not None:
         if isinstance(doses, DosingSchedule):
@@ -100,7 +103,7 @@ def run_files(
                     raise InputError(
                         f"The output {str(file)!r} is the table of doses itself; give another name."
                     )
-            given = pd.concat(list(TableReader(doses, "The table of doses")), ignore_index=True)
+            given = read_table(doses, "The table of doses", NUMBERS)
         plan = dose_plan(problem, name, given, ids, **({} if warn is None else {"warn": warn}))
 
     counts: Counter[str] = Counter()
@@ -153,17 +156,28 @@ def save_times(
     return np.minimum(np.arange(count + 1) * save_every, horizon)
 
 
-def _check_all(problem: Problem, model: Model, source: TableReader, keep: Sequence[str]) -> np.ndarray:
+def _check_all(
+    problem: Problem,
+    model: Model,
+    source: TableReader,
+    keep: Sequence[str],
+    out: Path,
+    trajectories: Path | None,
+) -> np.ndarray:
     """Read the whole file once and check it, before anything is computed; return the ids of the patients."""
     ids = []
     done = 0
     for batch in source:
         table = check_patients(problem.model, batch, keep, first_id=done)
         require_columns(model, problem.events, table.columns)
-        ids.append(table.ids)
+        named = [name for name in ("patient",) if name in batch.columns]
+        check_writable(batch[[*named, *keep]], out)
+        if trajectories is not None:
+            check_writable(batch[named], trajectories)
+        ids.append(np.asarray(table.ids))
         done += len(batch)
     joined = np.concatenate(ids)
-    check_unique(pd.Series(joined))
+    check_ids(joined)
     return joined
 
 

@@ -387,14 +387,15 @@ GOOD = {"time": [1.0], "state": ["gut"], "amount": [2.0]}
         ({**GOOD, "duration": [True]}, "'duration' of the doses holds True or False in row 1"),
         ({**GOOD, "patient": [7]}, "The patient 7 of the dose in row 1 is not among the ids of the patients. "
                                    "Known: 0, 1."),
-        ({**GOOD, "patient": ["0"]}, "The patient '0' of the dose in row 1 is not"),
+        ({**GOOD, "patient": ["00"]}, "The patient '00' of the dose in row 1 is not"),
         ({**GOOD, "patient": [None]}, "The column 'patient' of the doses is empty in row 1"),
         ({**GOOD, "patient": [[1]]}, "must hold numbers or text"),
         ({name: [] for name in GOOD}, "The table of doses is empty"),
         (DosingSchedule(), "The table of doses is empty"),
         (pd.concat([pd.DataFrame(GOOD), pd.DataFrame({"time": [2.0]})], axis=1), "'time' is given twice"),
         ({**GOOD, "amount": [1.0, 2.0]}, "The doses are not a table"),
-        ("doses.csv", "must be a DataFrame, a mapping of columns or a fastcart.DosingSchedule, not str"),
+        ("doses.csv", "The table of doses 'doses.csv' does not exist"),
+        ("doses", "must be a DataFrame, a mapping of columns, a path or a fastcart.DosingSchedule, not str"),
         (5, "not int"),
     ],
 )  # fmt: skip
@@ -563,7 +564,8 @@ def test_files_read_in_batches_get_their_own_doses(folder, monkeypatch):
         ("time,state,amount\n1,TE,\n", "an empty cell or NaN in row 1"),
         ("time,state,amount\n", "The table of doses is empty"),
         ("", "The table of doses 'd.csv' is empty"),
-        ("time;state;amount\n1;TE;5\n", "The column 'time;state;amount' is not one"),
+        ("time|state|amount\n1|TE|5\n", "its header 'time|state|amount' holds no separator"),
+        ("time;state;amount\n1;TE;5,000\n", "'5,000', which may be 5.000 or 5000"),
     ],
 )
 def test_bad_files_of_doses_are_refused(folder, capsys, text, words):

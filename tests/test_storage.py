@@ -34,8 +34,8 @@ def load(path: Path) -> pd.DataFrame:
 
 
 def save(frame: pd.DataFrame, path: Path) -> Path:
-    if path.suffix == ".csv":
-        frame.to_csv(path, index=False)
+    if path.suffix != ".parquet":  # compressed where the name says so
+        frame.to_csv(path, index=False, sep="\t" if ".tsv" in path.suffixes else ",")
     else:
         frame.to_parquet(path, index=False)
     return path
@@ -267,7 +267,7 @@ def output_refusal(path: Path, *, force: bool = False) -> str:
     return str(caught.value)
 
 
-@pytest.mark.parametrize("name", ["t.txt", "t", "t.csv.gz", "t.parquet "])
+@pytest.mark.parametrize("name", ["t.txt", "t", "t.gz", "t.csv.zip", "t.xlsx", "t.parquet "])
 def test_output_with_another_suffix(tmp_path, name):
     assert "must end in .csv or .parquet" in output_refusal(tmp_path / name)
 
@@ -402,7 +402,7 @@ def test_patients_without_ids_are_counted_through_all_batches(tmp_path, monkeypa
 def test_files_give_what_the_python_interface_gives(tmp_path):
     frame = varied(6)
     expected = fastcart.solve("li_lei_coarse", frame, engine="published", t_end=2.0).endpoints
-    for source in SUFFIXES:
+    for source in (*SUFFIXES, ".csv.gz", ".tsv", ".tsv.gz"):
         endpoints = run(save(frame, tmp_path / f"p{source}"), tmp_path / f"from_{source[1:]}.parquet")
         expected_plain = expected.astype({"status": "str"})
         pd.testing.assert_frame_equal(endpoints, expected_plain, check_exact=True)

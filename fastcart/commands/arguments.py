@@ -6,6 +6,7 @@ import argparse
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+from fastcart.checks import number_in
 from fastcart.errors import InputError
 
 if TYPE_CHECKING:
@@ -36,18 +37,40 @@ def model_options(texts: Sequence[str]) -> dict[str, str]:
 
 def numbers(text: str, what: str) -> list[float]:
     """Parse a list of numbers separated by commas."""
+    found = [number_in(part) for part in text.split(",")]
+    if None in found:
+        raise InputError(f"{what} must be numbers separated by commas, not {text!r}.")
+    return [number for number in found if number is not None]
+
+
+def strict_float(text: str) -> float:
+    """Return the number that a text holds.
+
+    Raises
+    ------
+    ValueError
+        Where it holds none, as in tables: ``1_0`` is none.
+    """
+    found = number_in(text)
+    if found is None:
+        raise ValueError(f"{text!r} is no number")
+    return found
+
+
+def real_number(text: str) -> float:
+    """Parse one number, as argparse's ``type``: as in tables, ``1_0`` is none."""
     try:
-        return [float(part) for part in text.split(",")]
-    except ValueError:
-        raise InputError(f"{what} must be numbers separated by commas, not {text!r}.") from None
+        return strict_float(text)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from None
 
 
 def threshold(text: str) -> float:
     """Parse the number of cells of ``--extinction``."""
-    try:
-        return float(text)
-    except ValueError:
-        raise InputError(f"--extinction must be 'off' or a number of cells, not {text!r}.") from None
+    found = number_in(text)
+    if found is None:
+        raise InputError(f"--extinction must be 'off' or a number of cells, not {text!r}.")
+    return found
 
 
 def event(text: str) -> Event:
@@ -61,9 +84,7 @@ def event(text: str) -> Event:
             f":stop, not {text!r}."
         )
     name, of, level = parts[:3]
-    try:
-        at: float | str = float(level)
-    except ValueError:
-        at = level  # the name of a parameter or column
+    found = number_in(level)
+    at = level if found is None else found  # or the name of a parameter or column
     direction = parts[3] if len(parts) > 3 else "both"
     return Event(name, of, at, direction, terminal=len(parts) == 5)

@@ -6,7 +6,13 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fastcart.commands.arguments import add_model_options, model_options, threshold
+from fastcart.commands.arguments import (
+    add_model_options,
+    model_options,
+    real_number,
+    strict_float,
+    threshold,
+)
 from fastcart.errors import InputError
 
 _EXAMPLE = """example, with one problem for each row of burdens.csv (column C):
@@ -49,11 +55,13 @@ def register(commands: Any) -> None:
     parser.add_argument("--method", help="pso (default), cmaes, de")
     parser.add_argument("--particles", type=int, metavar="N", help="points in an iteration")
     parser.add_argument("--iterations", type=int, default=50, metavar="N", help="default: 50")
-    parser.add_argument("--target", type=float, metavar="X", help="stop where the objective reaches this")
+    parser.add_argument(
+        "--target", type=real_number, metavar="X", help="stop where the objective reaches this"
+    )
     parser.add_argument("--patience", type=int, metavar="N", help="stop after N iterations without gain")
     parser.add_argument("--engine", default="auto", help="default: auto")
-    parser.add_argument("--t-end", type=float, metavar="D", help="horizon (default: the model's)")
-    parser.add_argument("--rtol", type=float, default=1e-6, metavar="R", help="default: 1e-6")
+    parser.add_argument("--t-end", type=real_number, metavar="D", help="horizon (default: the model's)")
+    parser.add_argument("--rtol", type=real_number, default=1e-6, metavar="R", help="default: 1e-6")
     parser.add_argument("--extinction", default="off", metavar="off|CELLS", help="as for 'fastcart run'")
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     parser.add_argument("--resume", action="store_true", help="go on with the optimization in FOLDER")
@@ -70,9 +78,9 @@ def run(options: argparse.Namespace) -> int:
     goals = [(text, "maximize") for text in options.maximize]
     goals += [(text, "minimize") for text in options.minimize]
     common = {
-        "seed": options.seed, "constraints": options.constraint, "for_each": _table(options.for_each),
-        "patients": _table(options.patients), "aggregate": _aggregate(options.aggregate),
-        "doses": _table(options.doses), "start": _table(options.start), "iterations": options.iterations,
+        "seed": options.seed, "constraints": options.constraint, "for_each": options.for_each,
+        "patients": options.patients, "aggregate": _aggregate(options.aggregate),
+        "doses": options.doses, "start": options.start, "iterations": options.iterations,
         "engine": options.engine, "t_end": options.t_end, "rtol": options.rtol,
         "extinction": None if options.extinction == "off" else threshold(options.extinction),
         "out": options.out, "resume": options.resume, "force": options.force, "threads": options.threads,
@@ -123,27 +131,13 @@ def _variable(text: str) -> tuple[str, tuple]:
 
 def _bound(text: str) -> float | str:
     try:
-        return float(text)
+        return strict_float(text)
     except ValueError:
         return text
 
 
 def _aggregate(text: str) -> float | str:
     try:
-        return float(text)
+        return strict_float(text)
     except ValueError:
         return text
-
-
-def _table(path: Path | None) -> Any:
-    """Read a whole table, with plain NumPy columns."""
-    if path is None:
-        return None
-    import pandas as pd
-
-    from fastcart.storage import TableReader
-
-    frame = pd.concat(list(TableReader(path, "The table")), ignore_index=True)
-    return frame.astype(
-        {name: float for name in frame.columns if pd.api.types.is_numeric_dtype(frame[name].dtype)}
-    )

@@ -7,15 +7,24 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fastcart.commands.arguments import add_model_options, event, model_options, numbers, threshold
+from fastcart.commands.arguments import (
+    add_model_options,
+    event,
+    model_options,
+    numbers,
+    real_number,
+    threshold,
+)
 
 
 def register(commands: Any) -> None:
     """Add the command ``run``."""
     parser = commands.add_parser("run", help="solve a table of patients, write a table of endpoints")
     parser.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
-    parser.add_argument("--patients", required=True, type=Path, metavar="FILE", help=".csv or .parquet")
-    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help=".csv or .parquet")
+    parser.add_argument(
+        "--patients", required=True, type=Path, metavar="FILE", help=".csv, .tsv, .csv.gz, .parquet or .xlsx"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FILE", help=".csv, .csv.gz or .parquet")
     parser.add_argument(
         "--doses", type=Path, metavar="FILE", help="time, state, amount[, duration][, patient]"
     )
@@ -25,9 +34,9 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
     parser.add_argument("--method", help="variant of the engine, e.g. Radau for scipy")
-    parser.add_argument("--t-end", type=float, metavar="D", help="horizon (default: the model's)")
-    parser.add_argument("--rtol", type=float, default=1e-6, metavar="R", help="default 1e-6")
-    parser.add_argument("--atol", type=float, metavar="A", help="default: rtol times a state's scale")
+    parser.add_argument("--t-end", type=real_number, metavar="D", help="horizon (default: the model's)")
+    parser.add_argument("--rtol", type=real_number, default=1e-6, metavar="R", help="default 1e-6")
+    parser.add_argument("--atol", type=real_number, metavar="A", help="default: rtol times a state's scale")
     parser.add_argument(
         "--extinction", default="off", metavar="off|CELLS", help="below so many cells the tumor is gone"
     )
@@ -40,7 +49,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     parser.add_argument("--trajectories", type=Path, metavar="FILE", help="also write trajectories")
     times = parser.add_mutually_exclusive_group()
-    times.add_argument("--save-every", type=float, metavar="D", help="times of the trajectories")
+    times.add_argument("--save-every", type=real_number, metavar="D", help="times of the trajectories")
     times.add_argument("--save-at", metavar="D,D,...", help="times of the trajectories")
     parser.add_argument(
         "--save", metavar="NAME,...", help="states or observables in the trajectories (default: all)"

@@ -7,7 +7,13 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastcart.commands.arguments import add_model_options, model_options, threshold
+from fastcart.commands.arguments import (
+    add_model_options,
+    model_options,
+    real_number,
+    strict_float,
+    threshold,
+)
 from fastcart.errors import InputError
 
 if TYPE_CHECKING:
@@ -50,15 +56,15 @@ def register(commands: Any) -> None:
         help="patients without progression: keep them with the horizon as pfs (default), or drop",
     )  # fmt: skip
     parser.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
-    parser.add_argument("--t-end", type=float, metavar="D", help="horizon (default: the model's)")
-    parser.add_argument("--rtol", type=float, default=1e-6, metavar="R", help="default 1e-6")
+    parser.add_argument("--t-end", type=real_number, metavar="D", help="horizon (default: the model's)")
+    parser.add_argument("--rtol", type=real_number, default=1e-6, metavar="R", help="default 1e-6")
     parser.add_argument(
         "--extinction", default="off", metavar="off|CELLS", help="below so many cells the tumor is gone"
     )
     parser.add_argument(
         "--resamples", type=int, default=500, metavar="N", help="of the bootstrap; default 500"
     )
-    parser.add_argument("--confidence", type=float, default=0.95, metavar="P", help="default 0.95")
+    parser.add_argument("--confidence", type=real_number, default=0.95, metavar="P", help="default 0.95")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--format", default="csv", metavar="csv|parquet", help="of the tables")
@@ -77,16 +83,10 @@ def run(options: argparse.Namespace) -> int:
     from fastcart import plotting
     from fastcart.batch import check_threads
     from fastcart.models import get
-    from fastcart.storage import TableReader
     from fastcart.studies.sensitivity import sensitivity
 
     if not options.no_plots:
         plotting.require_matplotlib()
-    doses = None
-    if options.doses is not None:
-        import pandas as pd
-
-        doses = pd.concat(list(TableReader(options.doses, "The table of doses")), ignore_index=True)
     result = sensitivity(
         get(options.model, **model_options(options.option)),
         folder=options.out,
@@ -97,7 +97,7 @@ def run(options: argparse.Namespace) -> int:
         n=options.n,
         ranges=parse_ranges_text(options.ranges),
         fixed=_fixed(options.fixed),
-        doses=doses,
+        doses=options.doses,
         where=options.where,
         censored=options.censored,
         t_end=options.t_end,
@@ -132,10 +132,10 @@ def parse_ranges_text(text: str) -> dict[str, Any]:
         name, equals, value = part.strip().rpartition("=")
         try:
             if value.endswith("%"):
-                given: Any = float(value.lstrip("±")[:-1]) / 100
+                given: Any = strict_float(value.lstrip("±")[:-1]) / 100
             else:
                 low, high = value.split(":")
-                given = (float(low), float(high))
+                given = (strict_float(low), strict_float(high))
         except ValueError:
             given = None
         if given is None or (not equals and isinstance(given, tuple)) or (equals and not name):
@@ -154,7 +154,7 @@ def _fixed(text: str) -> dict[str, float]:
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
         try:
-            values[name.strip()] = float(value)
+            values[name.strip()] = strict_float(value)
         except ValueError:
             raise InputError(f"A fixed value must read NAME=VALUE, not {part!r}.") from None
     return values

@@ -158,7 +158,7 @@ def read_specification(source: str | Path | Mapping[str, Any]) -> tuple[Prior, d
 
 def _toml(path: Path) -> dict[str, Any]:
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"The population {str(path)!r} cannot be read: {reason(error)}.") from None
 

@@ -8,11 +8,13 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from pandas.api.types import is_bool_dtype, is_numeric_dtype
 
-from fastcart.checks import names, number, real, shown
+from fastcart.checks import names, number, number_in, real, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 from fastcart.patients import allowed_range, finite_numbers
+from fastcart.storage import is_path, read_table
 from fastcart.studies.expressions import Expression, Relation, relations
 from fastcart.studies.space import Space
 
@@ -81,10 +83,15 @@ def check_aggregate(value: Any) -> Aggregate:
     )
 
 
-def check_rows(for_each: Any) -> pd.DataFrame:
-    """Return the table of problems: one row each; one row without columns where none is given."""
+def check_rows(for_each: Any, numbers: Sequence[str] = ()) -> pd.DataFrame:
+    """Return the table of problems: one row each; one row without columns where none is given.
+
+    ``numbers`` are the columns of a file that hold numbers; all others come back as they are written.
+    """
     if for_each is None:
         return pd.DataFrame(index=range(1))
+    if is_path(for_each):
+        for_each = read_table(for_each, "The table", numbers)
     if isinstance(for_each, Mapping):
         scalars = not any(np.ndim(value) for value in for_each.values())
         for_each = pd.DataFrame(dict(for_each), index=[0] if scalars else None)
@@ -101,9 +108,19 @@ def numeric_columns(table: pd.DataFrame, model: Model, what: str) -> dict[str, n
     known = {*model.parameter_names, *model.state_names}
     found = {}
     for name in table.columns:
-        if name in known or pd.api.types.is_numeric_dtype(table[name].dtype):
-            found[name] = finite_numbers(table[name], f"The column {name!r} of {what} holds", 0)
+        column = table[name]
+        if name in known or _holds_numbers(column):
+            found[name] = finite_numbers(column, f"The column {name!r} of {what} holds", 0)
     return found
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    """Return whether a column is one of numbers, or of texts that all are finite numbers."""
+    if is_numeric_dtype(column.dtype):
+        return not is_bool_dtype(column.dtype)
+    texts = column.tolist() if isinstance(column.dtype, pd.StringDtype) else [None]
+    numbers = (number_in(text) if isinstance(text, str) else None for text in texts)
+    return all(number is not None and np.isfinite(number) for number in numbers)
 
 
 def make_space(

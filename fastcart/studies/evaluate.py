@@ -84,6 +84,8 @@ class Evaluator:
     limits : sequence of Excess
     options : mapping
         Further arguments of `fastcart.solve`.
+    ids : array, shape (patients,), optional
+        Ids of the population; default 0, 1, 2, ...
     """
 
     model: Model
@@ -95,6 +97,7 @@ class Evaluator:
     goals: Sequence[Goal]
     limits: Sequence[Excess]
     options: Mapping[str, Any]
+    ids: Any = None
 
     def __call__(self, rows: np.ndarray, points: np.ndarray) -> Values:
         """Return what points are worth.
@@ -128,7 +131,8 @@ class Evaluator:
         columns = self._columns(problem, points)
         frame = self._solve(columns, len(points))
         extra = {name: value for name, value in columns.items() if name not in frame}
-        index = np.tile(np.arange(self.patients), len(points))
+        ids = pd.Series(np.arange(self.patients) if self.ids is None else self.ids)
+        index = ids.array.take(np.tile(np.arange(self.patients), len(points)))
         head = pd.DataFrame({"row": np.repeat(problem, self.patients), **extra})
         return pd.concat([head, frame.drop(columns="patient").assign(patient=index)], axis=1)
 

@@ -127,15 +127,15 @@ def optimize(
         <= 2e-3"``. Those that are linear in the variables hold for every point that is solved; for all
         others Deb's rules decide, and every patient of the population must keep them (a `Limit` has another
         aggregate). ``TE/TP <= 2`` is not linear as written, ``TE <= 2*TP`` is.
-    for_each : DataFrame or mapping, optional
+    for_each : DataFrame, mapping or path, optional
         One problem for each row, e.g. a tumor burden or a patient: columns of the model, and others for
         bounds and constraints.
-    patients : DataFrame, mapping or int, optional
+    patients : DataFrame, mapping, path or int, optional
         A virtual population: every point is solved for all of them. Default: one default patient.
     aggregate : str or float
         How the objective of a point follows from those of its patients: ``"mean"``, ``"median"``, ``"min"``,
         ``"max"``, or a quantile from 0 to 1. A point with a failed patient counts as worse than all others.
-    doses : DosingSchedule, DataFrame or list of mappings, optional
+    doses : DosingSchedule, DataFrame, path or list of mappings, optional
         A schedule whose amounts, times or durations may be names of variables or columns.
     method : {'pso', 'cmaes', 'de'}
         Particle swarm, CMA-ES (package cmaes) or differential evolution (SciPy).
@@ -144,7 +144,7 @@ def optimize(
     iterations : int
     swarm : SwarmSettings or mapping, optional
         How particles move.
-    start : DataFrame or mapping, optional
+    start : DataFrame, mapping or path, optional
         A first guess of all variables: one row, or one for each problem.
     target, patience, tolerance
         A problem stops when the objective reaches ``target``, or has not improved by more than the share

@@ -16,7 +16,8 @@ from typing import Any
 import pandas as pd
 
 from fastcart.batch import as_model, check_threads, progress_bar, solve
-from fastcart.checks import count, names, number
+from fastcart.breaks import break_columns, check_breaks
+from fastcart.checks import count, held_to, names, number
 from fastcart.errors import InputError, nearest, optional_import
 from fastcart.events import check_events, extended
 from fastcart.model import Model
@@ -107,7 +108,7 @@ def scan(
         with the endpoints.
     out : path
         The folder; made where it does not exist.
-    doses : DosingSchedule, DataFrame or sequence of mappings, optional
+    doses : DosingSchedule, DataFrame, path or sequence of mappings, optional
         Rows with ``time``, ``state``, ``amount``, optionally ``duration``, ``every`` and ``repeats``. A text
         as amount, time or duration names a column of the patients: ``{"time": 7, "state": "TE", "amount":
         "dose_TE"}`` gives each patient the amount in their column ``dose_TE``.
@@ -158,8 +159,9 @@ def scan(
     chosen = _options(options)
     template = dose_template(model, doses)
     dose_columns = [] if template is None else template.columns
-    # thresholds of events may be columns of the patients
-    known = extended(model, (), check_events(model, chosen["events"]))
+    # thresholds of events, and breaks, may be columns of the patients
+    stops = break_columns(model, check_breaks(chosen["breaks"]))
+    known = extended(model, (), check_events(model, chosen["events"]), further=stops)
     source = patient_source(
         known, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
     )
@@ -224,7 +226,7 @@ def _check_late(job: ScanJob, source: Source) -> None:
         return
     t_end = job.options.get("t_end")
     t_end = job.model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
-    latest = job.doses.latest(source.highest())
+    latest = float(held_to(job.doses.latest(source.highest()), t_end))
     if latest > t_end:
         raise InputError(
             f"A dose is given at {latest:g}, after the horizon {t_end:g}; raise t_end or leave it out."

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, number, real, shown
+from fastcart.checks import count, number, number_in, real, shown
 from fastcart.dosing import DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
+from fastcart.storage import is_path, read_table
 
 _NUMBERS = ("time", "amount", "duration")
 _KEYS = ("time", "state", "amount", "duration", "every", "repeats")
@@ -69,7 +71,7 @@ def dose_template(model: Model, doses: Any) -> DoseTemplate | None:
     Parameters
     ----------
     model : Model
-    doses : DosingSchedule, DataFrame, sequence of mappings, or None
+    doses : DosingSchedule, DataFrame, path, sequence of mappings, or None
         Rows with ``time``, ``state``, ``amount`` and optionally ``duration``, in a sequence also ``every``
         and ``repeats``.
 
@@ -82,6 +84,8 @@ def dose_template(model: Model, doses: Any) -> DoseTemplate | None:
         return None
     if isinstance(doses, DosingSchedule):
         doses = doses.table()
+    if is_path(doses):
+        doses = _read(doses)
     if isinstance(doses, pd.DataFrame):
         if "patient" in doses.columns:
             raise InputError(
@@ -106,6 +110,14 @@ def dose_template(model: Model, doses: Any) -> DoseTemplate | None:
     return template
 
 
+def _read(path: Any) -> pd.DataFrame:
+    frame = read_table(path, "The table of doses", (*_NUMBERS, "every", "repeats"))
+    if "repeats" in frame and frame["repeats"].dtype.kind == "f":
+        whole = (frame["repeats"] == np.round(frame["repeats"])).all()
+        frame["repeats"] = frame["repeats"].astype(np.int64 if whole else np.float64)
+    return frame
+
+
 def _kind(model: Model, name: str) -> str:
     return "parameter" if name in model.parameter_names else "state"
 
@@ -119,12 +131,13 @@ def _entries(model: Model, place: int, dose: Mapping[str, Any]) -> list[dict[str
     for key in ("time", "state", "amount"):
         if key not in dose:
             raise InputError(f"{where} needs 'time', 'state' and 'amount'; {key!r} is missing.")
-    if dose["state"] not in model.state_names:
+    state = dose["state"].strip() if isinstance(dose["state"], str) else dose["state"]
+    if state not in model.state_names:
         raise InputError(
-            f"{where}: {shown(dose['state'])} is not a state of model {model.name!r}."
-            + nearest(dose["state"], model.state_names)
+            f"{where}: {shown(state)} is not a state of model {model.name!r}."
+            + nearest(state, model.state_names)
         )
-    entry: dict[str, Any] = {"state": str(dose["state"])}
+    entry: dict[str, Any] = {"state": str(state)}
     entry |= {key: _number(f"{where}: the {key}", dose.get(key, 0.0)) for key in _NUMBERS}
     if ("every" in dose) != ("repeats" in dose):
         raise InputError(f"{where}: repeated doses need both 'every' (the interval) and 'repeats'.")
@@ -138,10 +151,10 @@ def _entries(model: Model, place: int, dose: Mapping[str, Any]) -> list[dict[str
 def _number(what: str, value: Any) -> float | str:
     """Return a number from 0 on, or the name of a column."""
     if isinstance(value, str):
-        try:
-            value = float(value)  # as in a CSV file whose other rows name columns
-        except ValueError:
-            return str(value)
+        found = number_in(value)  # as in a CSV file whose other rows name columns
+        if found is None:
+            return value.strip()
+        value = found
     result = real(value)
     if result is None or not 0 <= result < float("inf"):
         raise InputError(f"{what} must be a number from 0 on or the name of a column, not {shown(value)}.")

@@ -15,6 +15,7 @@ import fastcart
 from fastcart.checks import reason
 from fastcart.errors import InputError, optional_import
 from fastcart.model import Model
+from fastcart.storage import arrow_table
 from fastcart.studies.manifest import environment
 from fastcart.studies.scan_doses import DoseTemplate
 
@@ -95,9 +96,7 @@ def encode(table: pd.DataFrame) -> bytes:
     """Return a table as the bytes of a Parquet file; the same table always gives the same bytes."""
     pa = optional_import("pyarrow", extra="parquet", purpose="A scan")
     parquet = optional_import("pyarrow.parquet", extra="parquet", purpose="A scan")
-    # categories as plain text: a dictionary may differ from part to part
-    texts = table.astype(dict.fromkeys(table.select_dtypes("category").columns, "str"))
-    arrow = pa.Table.from_pandas(texts, preserve_index=False)
+    arrow = arrow_table(table)
     sink = pa.BufferOutputStream()
     repeating = [field.name for field in arrow.schema if not pa.types.is_floating(field.type)]
     parquet.write_table(arrow, sink, compression="zstd", compression_level=1, use_dictionary=repeating)

@@ -12,10 +12,11 @@ import pandas as pd
 
 from fastcart.checks import reason
 from fastcart.errors import InputError, optional_import
+from fastcart.ids import check_ids
 from fastcart.model import Model
-from fastcart.patients import PatientTable, check_patients, check_unique
+from fastcart.patients import PatientTable, check_patients, number_columns
 from fastcart.sample_design import Design
-from fastcart.storage import TableReader
+from fastcart.storage import TableReader, arrow_frame, is_path, read_table
 
 _HASHED_BYTES = 1 << 22
 
@@ -50,7 +51,7 @@ def patient_source(
     ----------
     model : Model
     patients : Design, path, DataFrame, mapping or int
-        A path is a ``.csv`` or ``.parquet`` file; Parquet is never held in memory as a whole.
+        A path names a table, see `fastcart.storage.TableReader`; Parquet is never held in memory as a whole.
     dose_columns : sequence of str
         Columns that doses use; they must be there, not negative.
     keep : sequence of str
@@ -66,7 +67,7 @@ def patient_source(
             raise InputError("A sample has no further columns to keep; all its columns are kept.")
         patients.checked(model, dose_columns)
         source: Source = _Sample(patients)
-    elif isinstance(patients, str | Path):
+    elif is_path(patients):
         source = _file(model, Path(patients), dose_columns, keep)
     else:
         source = _Table(model, patients, dose_columns, keep)
@@ -116,7 +117,10 @@ class _Table:
         for name in self._frame.columns:
             values = self._frame[name]
             digest.update(f"{name} {values.dtype}".encode())
-            digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+            try:
+                digest.update(pd.util.hash_pandas_object(values, index=False).to_numpy().tobytes())
+            except TypeError:  # lists and the like
+                digest.update(repr(values.tolist()).encode())
         return {"rows": self.size, "columns": self.names, "hash": digest.hexdigest()}
 
 
@@ -135,7 +139,7 @@ class _ParquetFile:
             for name in set(dose_columns) & set(frame.columns):
                 self._highest[name] = max(self._highest.get(name, 0.0), float(frame[name].max()))
             first += len(frame)
-        check_unique(pd.Series(np.concatenate(ids)))
+        check_ids(np.concatenate(ids))
         self.size = first
         self.names = [name for name in frame.columns if name != "patient"]
         self._parquet = optional_import("pyarrow.parquet", extra="parquet", purpose="Reading Parquet files")
@@ -148,8 +152,6 @@ class _ParquetFile:
         return _plain_frame(check_patients(self._model, batch, self._keep, first_id=first), self._doses)
 
     def _read(self, group: int) -> pd.DataFrame:
-        from fastcart.storage import arrow_frame
-
         if self._group is None or self._group[0] != group:
             try:
                 with self._parquet.ParquetFile(self._path) as file:
@@ -185,7 +187,8 @@ class _ParquetFile:
 def _file(model: Model, path: Path, dose_columns: Sequence[str], keep: Sequence[str]) -> Source:
     if path.suffix.lower() == ".parquet":
         return _ParquetFile(model, path, dose_columns, keep)
-    frame = pd.concat(list(TableReader(path, "The table of patients")), ignore_index=True)
+    numbers = [*number_columns(model), *dose_columns]
+    frame = read_table(path, "The table of patients", numbers)
     return _Table(model, frame, dose_columns, keep)
 
 
@@ -193,7 +196,7 @@ def _plain_frame(table: PatientTable, dose_columns: Sequence[str]) -> pd.DataFra
     """Return checked patients as a table with numbers in NumPy's types."""
     from fastcart.patients import finite_numbers
 
-    frame = pd.DataFrame({"patient": table.ids, **table.columns})
+    frame = pd.DataFrame({"patient": _of_one_type(pd.Series(table.ids), "patient"), **table.columns})
     for name in table.kept.columns:
         values = table.kept[name]
         if name in dose_columns:
@@ -206,5 +209,27 @@ def _plain_frame(table: PatientTable, dose_columns: Sequence[str]) -> pd.DataFra
                 )
             frame[name] = numbers
         else:
-            frame[name] = values.to_numpy()
+            frame[name] = _of_one_type(values, name)
     return frame
+
+
+def _of_one_type(values: pd.Series, name: str) -> Any:
+    """Return a column in a type that is the same in every part, whatever the cells in it.
+
+    Raises
+    ------
+    InputError
+        Where the cells are of several types.
+    """
+    if values.dtype != object:
+        return values.array
+    pa = optional_import("pyarrow", extra="parquet", purpose="A scan")
+    try:
+        cells = pa.array(values, from_pandas=True)
+    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowNotImplementedError):
+        kinds = ", ".join(sorted({type(value).__name__ for value in values}))
+        raise InputError(
+            f"The column {name!r} of the patients holds values of several types ({kinds}), which a Parquet "
+            "file cannot hold; make them all text."
+        ) from None
+    return pd.arrays.ArrowExtensionArray(cells)

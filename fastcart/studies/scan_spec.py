@@ -93,7 +93,7 @@ def _read(path: Path) -> dict[str, Any]:
     if not path.is_file():
         raise InputError(f"The scan {str(path)!r} does not exist; check the path.")
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         raise InputError(f"The scan {str(path)!r} is no TOML: {first_line(str(error))}.") from None
     except (OSError, ValueError) as error:

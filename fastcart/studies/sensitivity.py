@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +13,10 @@ import pandas as pd
 
 from fastcart.batch import as_model, progress_bar, solve
 from fastcart.checks import count, number, shown
-from fastcart.dosing import Doses, DosingSchedule
+from fastcart.dosing import NUMBERS, Doses, DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
-from fastcart.storage import check_format
+from fastcart.storage import check_format, read_table
 from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run
 from fastcart.studies.sensitivity_design import (
     CORRELATIONS,
@@ -89,7 +90,7 @@ def sensitivity(
         ``(low, high)`` or a share; the key ``"*"`` stands for all other parameters.
     fixed : mapping, optional
         Parameters and initial values that replace the defaults.
-    doses : DosingSchedule or DataFrame, optional
+    doses : DosingSchedule, DataFrame or path, optional
         The same for every patient.
     where : str or sequence of str
         Conditions on endpoints, such as ``"pfs > 2"`` for responders. Only for correlations: the designs of
@@ -218,7 +219,10 @@ def analyse(
 def _dose_table(doses: Doses | None) -> pd.DataFrame | None:
     if doses is None:
         return None
-    table = doses.table() if isinstance(doses, DosingSchedule) else pd.DataFrame(doses)
+    if isinstance(doses, str | os.PathLike):
+        table = read_table(doses, "The table of doses", NUMBERS)
+    else:
+        table = doses.table() if isinstance(doses, DosingSchedule) else pd.DataFrame(doses)
     if "patient" in table.columns:
         raise InputError(
             "The doses of a sensitivity study are the same for all; leave the column 'patient' off."

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import names, shown
+from fastcart.checks import held_to, names, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 
@@ -279,6 +279,7 @@ def _times(text: str, times: str, t_end: float) -> list[float]:
         raise InputError(
             f"The times of {text!r} must be one number or FIRST:LAST:STEP, e.g. ln_C@80 or ln_C@0:200:1."
         )
+    parts = held_to(parts, t_end).tolist()
     if parts[0] < 0 or parts[-1] > t_end:
         raise InputError(f"The times of {text!r} must lie between 0 and the horizon {t_end:g}.")
     return parts

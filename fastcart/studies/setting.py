@@ -16,7 +16,8 @@ from fastcart.checks import names, shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event, check_events
 from fastcart.model import Model
-from fastcart.patients import check_patients
+from fastcart.patients import check_patients, number_columns
+from fastcart.storage import csv_text
 from fastcart.studies import candidates
 from fastcart.studies.candidates import Aggregate, Constraint
 from fastcart.studies.evaluate import Evaluator, Goal, Values
@@ -89,9 +90,9 @@ def prepare(
     if not isinstance(variables, Mapping) or not variables:
         raise InputError(f"The variables must be a mapping of names to bounds, not {shown(variables)}.")
     template = dose_template(model, doses)
-    rows_table = candidates.check_rows(for_each)
+    rows_table = candidates.check_rows(for_each, number_columns(model))
     rows = candidates.numeric_columns(rows_table, model, "the table for_each")
-    population, size = _population(model, patients)
+    population, size, ids = _population(model, patients)
     _check_sources(model, list(variables), rows, population, [] if template is None else template.columns)
     events = check_events(model, events)
     known = [*variables, *rows, *population, *_endpoints(model, events)]
@@ -106,7 +107,7 @@ def prepare(
     resolve_engine(engine, problem)
     evaluator = Evaluator(
         model, list(variables), rows, population, size, template, checked, limits,
-        {**options, "engine": engine, "threads": threads},
+        {**options, "engine": engine, "threads": threads}, ids,
     )  # fmt: skip
     first = _start(start, list(variables), space, len(rows_table))
     content = {
@@ -114,6 +115,7 @@ def prepare(
         "goals": [[plain(quantity), way, plain(how)] for quantity, way, how in goals],
         "constraints": [plain(item.text) for item in linear] + [plain(item) for item in limits],
         "population": {name: plain(value) for name, value in population.items()}, "patients": size,
+        "ids": plain(list(ids)),
         "doses": None if template is None else plain(template.describe()), "start": plain(first),
         "solve": plain({**options, "engine": engine, "t_end": problem.t_end}),
     }  # fmt: skip
@@ -162,14 +164,15 @@ def write_tables(run: Run | None, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write the tables of a finished run as CSV."""
     if run is not None:
         for name, table in tables.items():
-            run.write(f"{name}.csv", table.to_csv(index=False, lineterminator="\n"))
+            run.write(f"{name}.csv", csv_text(table))
 
 
-def _population(model: Model, patients: Any) -> tuple[dict[str, np.ndarray], int]:
+def _population(model: Model, patients: Any) -> tuple[dict[str, np.ndarray], int, Any]:
+    """Return the columns of a population, its size and its ids."""
     if patients is None:
-        return {}, 1
+        return {}, 1, np.arange(1)
     table = check_patients(model, patients)
-    return dict(table.columns), table.size
+    return dict(table.columns), table.size, table.ids
 
 
 def _check_sources(
@@ -236,7 +239,7 @@ def _start(start: Any, variables: list[str], space: Space, problems: int) -> np.
     """Return the first guess, one row for each problem."""
     if start is None:
         return None
-    frame = candidates.check_rows(start)
+    frame = candidates.check_rows(start, variables)
     for name in variables:
         if name not in frame.columns:
             raise InputError(f"The start needs a column {name!r} for each of the variables {variables}.")

@@ -119,7 +119,7 @@ def read_spec(path: str | Path) -> TrialSpec:
     """
     source = Path(path)
     try:
-        table = tomllib.loads(source.read_text(encoding="utf-8"))
+        table = tomllib.loads(source.read_text(encoding="utf-8-sig"))
     except (OSError, ValueError) as error:
         raise InputError(f"The trial {str(source)!r} cannot be read: {reason(error)}.") from None
     return make_spec(table, folder=source.parent)
