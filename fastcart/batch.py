@@ -130,12 +130,12 @@ def solve(
     max_steps : int
         Budget of steps per patient.
     max_step : float, optional
-        No step is longer, in the model's unit of time: for a right-hand side with a pulse or another change in
-        time that is shorter than a step and so could be stepped over; default: no limit.
+        No step is longer, in the model's unit of time: for a right-hand side with a pulse or another change
+        in time that is shorter than a step and so could be stepped over; default: no limit.
     breaks : sequence of float or str
         Times at which the right-hand side may jump: every engine stops just before and starts anew just
-        behind, and none evaluates in between. A name stands for a parameter, or a column of the patients, that
-        holds each patient's own time. Breaks from the horizon on are of no effect.
+        behind, and none evaluates in between. A name stands for a parameter, or a column of the patients,
+        that holds each patient's own time. Breaks from the horizon on are of no effect.
     keep : sequence of str
         Columns of ``patients`` that are copied to the endpoints.
     threads : int, optional
@@ -279,8 +279,8 @@ def _longest_step(max_step: float | None, horizon: float, budget: int) -> float:
     longest = number(max_step, "The longest step max_step", positive=True)
     if horizon / longest > budget:
         raise InputError(
-            f"Steps of at most max_step {longest:g} to the horizon {horizon:g} are more than max_steps {budget}; "
-            "raise one of them."
+            f"Steps of at most max_step {longest:g} to the horizon {horizon:g} are more than max_steps "
+            f"{budget}; raise one of them."
         )
     return longest
 

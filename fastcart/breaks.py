@@ -30,7 +30,7 @@ def check_breaks(given: Any) -> tuple[float | str, ...]:
         if isinstance(item, str):
             if not item.isidentifier():
                 raise InputError(
-                    f"A break is a time or the name of a parameter or column that holds it, not {shown(item)}."
+                    f"A break is a time, or the name of a parameter or column of times, not {shown(item)}."
                 )
             checked.append(item)
         else:

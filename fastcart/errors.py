@@ -35,9 +35,10 @@ class PatientsFailed(UserWarning):
         self.size = sum(self.counts.values())
         self.failed = self.size - self.counts.get("ok", 0)
         ends = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()) if name != "ok")
+        were = "was" if self.failed == 1 else "were"
         super().__init__(
-            f"{self.failed} of {self.size} patients {'was' if self.failed == 1 else 'were'} not solved ({ends}); their results are NaN. Look at "
-            "the column 'status', and leave them out knowingly."
+            f"{self.failed} of {self.size} patients {were} not solved ({ends}); their results are NaN. Look "
+            "at the column 'status', and leave them out knowingly."
         )
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:

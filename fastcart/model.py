@@ -458,8 +458,8 @@ def _check_no_raise(model: Model) -> None:
 
     for line in raising_lines(model.observe):
         raise InputError(
-            f"Model {model.name!r}: observe(t, y, p) raises an error in line {line}, which a kernel cannot pass "
-            "on; let it return nan where an observable has no value."
+            f"Model {model.name!r}: observe(t, y, p) raises an error in line {line}, which a kernel cannot "
+            "pass on; let it return nan where an observable has no value."
         )
 
 

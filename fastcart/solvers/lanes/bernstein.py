@@ -84,7 +84,7 @@ def _value(a, degree, x):
 
 @njit(**INNER)
 def _only_root(a, degree, low, high, rises):
-    """The one root in (low, high), through which the polynomial rises or falls: regula falsi, Illinois rule."""
+    """The one root in (low, high), where the polynomial rises or falls: regula falsi, Illinois rule."""
     sign = 1.0 if rises else -1.0
     f_low, f_high = sign * _value(a, degree, low), sign * _value(a, degree, high)
     side = 0

@@ -82,8 +82,8 @@ def get_method(name: str) -> Method:
         )  # fmt: skip
     stiff = tableau
     return Method(
-        cache(lambda *sizes: rosenbrock.step_function(stiff, *sizes)), rosenbrock.stage_rows(stiff), exponents,
-        _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
+        cache(lambda *sizes: rosenbrock.step_function(stiff, *sizes)), rosenbrock.stage_rows(stiff),
+        exponents, _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
         lambda n: len(stiff.c) + n + 3, rosenbrock.work_size,
     )  # fmt: skip
 

@@ -156,8 +156,8 @@ def step_footer(at: Offsets, n: int, integrals: int, nonnegative: tuple[int, ...
         lines += [
             f"    for l in range({L}):",
             f"        below = {w} < -({absolute} + {relative} * max(abs({u}), abs({w})))",
-            f"        e = B[{Q + q.ERROR * L} + l]",
-            f"        B[{Q + q.ERROR * L} + l] = {BELOW_ZERO * n!r} if below and e < {BELOW_ZERO * n!r} else e",
+            f"        e, large = B[{Q + q.ERROR * L} + l], {BELOW_ZERO * n!r}",
+            f"        B[{Q + q.ERROR * L} + l] = large if below and e < large else e",
         ]
     lines += [
         f"    for w in range(int(B[{at.watched}])):",

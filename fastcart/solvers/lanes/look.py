@@ -91,7 +91,7 @@ def need_at(which, items):
 
 
 @njit(**INNER)
-def survey(V, which, items, slots, B, places, last, own, groups, log):
+def survey(V, which, items, slots, B, places, last, own, groups, log):  # noqa: C901  a loop for each kind
     """Fill in the quantities at the end of the step of all lanes, and what each needs; return the sum.
 
     Parameters
@@ -197,7 +197,7 @@ def lower_bound(V, lowest, alive, which, k, slots, B, places, own, groups, log):
 
 @njit(**INNER)
 def step_done(l, t, V, which, items):
-    """Make the end of an accepted step of a lane, not quiet, the start of the next, after it was put aside."""
+    """Make the end of an accepted step, not quiet, the start of the next, after it was put aside."""
     count = which.shape[0]
     for k in range(count):
         V[k * _L + l] = V[(count + k) * _L + l]

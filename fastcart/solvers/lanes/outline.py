@@ -7,6 +7,7 @@ that turn near something that is looked for are then looked at closely.
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,9 @@ _SLACK = 0.1  # of the range, added to both sides where a quantity turns
 _ROUNDING = 1e-12
 
 
-def outline(weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_integrand: bool) -> Any:
+def outline(  # noqa: C901  one vector of lanes, from the stages to what is stored
+    weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_integrand: bool
+) -> Any:
     """Make ``f(buffer, b, place)``: the outline of a state, to be put at ``place`` in the buffer.
 
     ``b`` is where the state's lanes begin in each block, its number times `LANES`.
@@ -81,7 +84,7 @@ def outline(weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_in
                     corners = slopes if by_time else [builder.fdiv(s, h) for s in slopes]
                     samples = [v for v, wanted in zip(values, used, strict=True) if wanted and by_time]
                     within = [values[0], values[-1], *corners, *samples]
-                    slopes = [subtract(y, x) for x, y in zip(corners[:-1], corners[1:], strict=True)]
+                    slopes = [subtract(y, x) for x, y in pairwise(corners)]
                 else:
                     part = _constant(1.0 / coefficients)
                     part = _multiply(builder, part, h) if by_time else part

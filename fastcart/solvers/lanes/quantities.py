@@ -379,7 +379,7 @@ def value_at(place, k, here, watch, step):
 @njit(**INNER)
 def first_end(j, here, watch, step, p, room):
     """Return the place of the first terminal event, or death of a group, and its item; 2.0, -1 for none."""
-    items, which, G = watch[2], watch[1], watch[6]
+    items, G = watch[2], watch[6]
     s, t, h = here
     first, item = 2.0, -1
     for i in range(items.shape[0]):

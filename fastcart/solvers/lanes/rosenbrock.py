@@ -89,7 +89,8 @@ def _source(tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegat
         f"        for l in range({L}):",
         f"            fresh = B[{Q + q.ACCEPTED * L} + l] != {q.ACCEPTED_STEP!r}",
         f"            B[{K} + b + l] = B[{K} + b + l] if fresh else B[{last} + b + l]",
-        f"    jacobian(ev, B, n, {n - integrals}, {U}, {W}, {n * L}, {t}, {h}, {F}, {K}, {J}, {dT}, {at.tolerance})",
+        f"    jacobian(ev, B, n, {n - integrals}, {U}, {W}, {n * L}, {t}, {h}, {F}, {K}, {J}, {dT}, "
+        f"{at.tolerance})",
         f"    factor(B, n, {J}, {A}, {h}, {tableau.gamma!r})",
     ]
     for s in range(stages):
