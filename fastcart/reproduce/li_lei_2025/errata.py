@@ -84,8 +84,8 @@ ERRATA = (
         7,
         "Section 3, optimal doses (Figures 7 to 10)",
         "The doses that the search found are called optimal; the text states no limit that they keep.",
-        "With 1e3 to 2e7 cells of each subtype allowed, T4 = 2e5 cells, with the control doses of the other subtypes, keeps the tumor "
-        "below its start for all 200 days (nadir about 1e-18 cells).",
+        "With 1e3 to 2e7 cells of each subtype allowed, T4 = 2e5 cells, with the control doses of the "
+        "other subtypes, keeps the tumor below its start for all 200 days (nadir about 1e-18 cells).",
         "An optimum means something only with a limit on toxicity or on the total dose, which the paper "
         "names as its own limitation.",
     ),
@@ -109,22 +109,23 @@ ERRATA = (
     Erratum(
         10,
         "Figure 6(c), (f), (g) and the text on plans C",
-        "The table 6(g) has the control as C7. The text names C5 and C6 as the plans with more effector cells and "
-        "the longest PFS, and C3 and C6 as those that increase both CD4+ and pre-CD8+ cells.",
-        "The result files, from which (c) and (f) are drawn, begin with the control: their C1 is C7 of the table, "
+        "The table 6(g) has the control as C7. The text names C5 and C6 as the plans with more effector "
+        "cells and the longest PFS, and C3 and C6 as those that increase both CD4+ and pre-CD8+ cells.",
+        "The result files, from which (c) and (f) are drawn, begin with the control: their C1 is C7 of the "
+        "table, "
         "their C2 to C7 are C1 to C6. Their PFS are " + ", ".join(map(str, PLAN_C_FILE)) + " days.",
-        "The text is right about which two bars are the longest; in the numbers of the table they are C4 and C5. "
-        "C5 has more effector cells in place of pre-CD8+; C4 has more memory and fewer CD4+ cells. The plan that "
-        "the table calls C6, with more effector and memory and fewer CD4+ and pre-CD8+ cells, has the shortest. "
-        "fastcart uses the numbers of the table.",
+        "The text is right about which two bars are the longest; in the numbers of the table they are C4 "
+        "and C5. C5 has more effector cells in place of pre-CD8+; C4 has more memory and fewer CD4+ "
+        "cells. The plan that the table calls C6, with more effector and memory and fewer CD4+ and "
+        "pre-CD8+ cells, has the shortest. fastcart uses the numbers of the table.",
     ),
     Erratum(
         11,
         "Eq. (2.11), production of IFN-γ",
         "Inhibition by regulatory cells and by TGF-β is the sum of two factors.",
         "The sum: results with it repeat the published files.",
-        "Without inhibitors the sum is 2 and not 1, and either inhibitor alone, however strong, leaves half of the "
-        "production; a product of the factors would leave none. fastcart uses the sum.",
+        "Without inhibitors the sum is 2 and not 1, and either inhibitor alone, however strong, leaves "
+        "half of the production; a product of the factors would leave none. fastcart uses the sum.",
     ),
     Erratum(
         12,
@@ -138,8 +139,8 @@ ERRATA = (
         13,
         "Text on Figure 10(c)",
         "Refers to Figure 8(c); proportions were drawn from the ranges that the text lists.",
-        "The panel is 10(c). The published program draws T4 from 7.5e-4 to 8.0e-4 and TM from 3.5e-5 to 5e-5, and "
-        "scales all proportions to a sum of 1.",
+        "The panel is 10(c). The published program draws T4 from 7.5e-4 to 8.0e-4 and TM from 3.5e-5 to "
+        "5e-5, and scales all proportions to a sum of 1.",
         "fastcart draws from the ranges of the text; effector cells are the rest.",
     ),
 )

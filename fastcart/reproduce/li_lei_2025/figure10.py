@@ -172,8 +172,8 @@ def _notes(runs: Runs) -> list[str]:
     lost = int((limited < 0.9 * np.median(limited)).sum())
     return [
         "Proportions and averages are those of a random draw of 100 doses for each burden, as published; "
-        "another draw gives somewhat other bins. An end of a range of proportions agrees within a tenth of the "
-        "width of the range.",
+        "another draw gives somewhat other bins. An end of a range of proportions agrees within a tenth "
+        "of the width of the range.",
         f"Averaging the optimum under limits loses more than a tenth of the median PFS for {lost} of "
         f"{len(limited)} burdens: a sharp optimum does not bear averaging where the dose depends on the "
         "burden.",

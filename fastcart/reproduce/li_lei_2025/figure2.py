@@ -174,19 +174,15 @@ def judged(study: Study) -> list[Assessment]:
     responders = statements.Correlations(statements.exact(paper.PFS_CORRELATION), {})
     printed = statements.sampled({"k_TE": paper.K_TE_DAY_200.value}, _WRITTEN)
     source = f"result file, patients 1 to {paper.PUBLISHED_PATIENTS}"
+    files = dict.fromkeys(("2.1", "2.2", "2.3"), (source, responders))
+    text = {"2.6": ("text", statements.Correlations(responders.pfs, {LAST_DAY: printed}))}
     found = assess(
         statements.STATEMENTS,
         correlations(study, PUBLISHED),
         correlations(study, ACCURATE),
-        {
-            **dict.fromkeys(("2.1", "2.2", "2.3"), (source, responders)),
-            "2.6": ("text", statements.Correlations(responders.pfs, {LAST_DAY: printed})),
-        },
+        published=files | text,
     )
-    return [
-        *found,
-        *assess([statements.TABLE_3], paper.TABLE_3, paper.TABLE_3, {"2.9": ("Table 3", paper.TABLE_3)}),
-    ]
+    return found + assess([statements.TABLE_3], paper.TABLE_3, paper.TABLE_3)
 
 
 def _additions(study: Study) -> list[Row]:

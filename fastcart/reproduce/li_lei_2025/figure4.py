@@ -84,7 +84,9 @@ def judged(found: dict[str, statements.Coarse]) -> list[Assessment]:
     """Judge what the text says of Figure 4."""
     scheme = found[PUBLISHED]
     published = replace(scheme, untreated=pd.Series(paper.UNTREATED))
-    return assess(statements.STATEMENTS, scheme, found[ACCURATE], {"4.1": ("result file", published)})
+    return assess(
+        statements.STATEMENTS, scheme, found[ACCURATE], published={"4.1": ("result file", published)}
+    )
 
 
 def _threshold(scan: Runs, solution: str) -> float:

@@ -99,8 +99,9 @@ def judged(runs: Runs, table: pd.DataFrame, both: Runs, scan: Runs) -> list[Asse
     named = ("6.1", "6.2", "6.3", "6.6", "6.7", "6.10")  # which rest on the PFS of plans A and C alone
     return assess(
         statements.STATEMENTS,
-        *(evidence(solution, runs, table, both, scan) for solution in (PUBLISHED, ACCURATE)),
-        dict.fromkeys(named, ("result file", published)),
+        evidence(PUBLISHED, runs, table, both, scan),
+        evidence(ACCURATE, runs, table, both, scan),
+        published=dict.fromkeys(named, ("result file", published)),
     )
 
 
@@ -116,11 +117,11 @@ def _notes(runs: Runs) -> list[str]:
         f"{highest['t']:g}, far more than a body holds: the model has no limit on CAR-T expansion.",
         f"The tumor falls below one cell in {len(below)} plans ({', '.join(below)}); their PFS is regrowth "
         "from a fraction of a cell (erratum 8).",
-        "Plans have the numbers of the table in Figure 6(g). The result files, the panels (c) and (f) and the text "
-        "number plans C one higher, since they begin with the control (erratum 10): PFS of plan C4 is that of their "
-        "C5.",
-        "The published PFS of plans B were not available as numbers; figure6_totals.csv has the PFS at more total "
-        "doses in the proportions of the control.",
+        "Plans have the numbers of the table in Figure 6(g). The result files, the panels (c) and (f) and "
+        "the text number plans C one higher, since they begin with the control (erratum 10): PFS of plan "
+        "C4 is that of their C5.",
+        "The published PFS of plans B were not available as numbers; figure6_totals.csv has the PFS at "
+        "more total doses in the proportions of the control.",
         f"{plans.MORE_OF_BOTH} is no plan of the paper: it follows the advice of the text.",
     ]
 

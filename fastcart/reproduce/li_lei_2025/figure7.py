@@ -25,11 +25,11 @@ PROTOCOLS = {
 }
 _CAPTION = (
     "Doses for 400 tumor burdens. (a)-(f) Total dose and doses of the subtypes. (g) PFS, accurate. (h) "
-    "Among doses of 1e3 to 2e7 cells of each subtype, with a total of at most the published protocol's and a peak of "
-    "IL-6 of at most the control's, those of which none is better in PFS, total dose and peak IL-6 "
-    "together; a marker for each of three burdens, coloured by peak IL-6. Black: what the authors' program "
-    "does, the best of 100 random doses in a box; orange: the optimum in the same box; blue: the optimum "
-    "within the limits of (h)."
+    "Among doses of 1e3 to 2e7 cells of each subtype, with a total of at most the published protocol's "
+    "and a peak of IL-6 of at most the control's, those of which none is better in PFS, total dose and "
+    "peak IL-6 together; a marker for each of three burdens, coloured by peak IL-6. Black: what the "
+    "authors' program does, the best of 100 random doses in a box; orange: the optimum in the same box; "
+    "blue: the optimum within the limits of (h)."
 )
 _PANELS = (
     ("b", "T4", "CD4+", "$T_4$ (cells)"),
@@ -115,7 +115,7 @@ def judged(runs: Runs, found: optima.Optima, others: Runs) -> list[Assessment]:
             group,
             evidence(PUBLISHED, runs, others, left, start),
             evidence(ACCURATE, runs, others, right, start),
-            {"7.4": ("result file, burdens 1 to 200", of_file)},
+            published={"7.4": ("result file, burdens 1 to 200", of_file)},
         )
     return result + assess(
         statements.INCREASED,

@@ -61,13 +61,14 @@ PFS_CORRELATION = {
 INSENSITIVE = Published(0.2, 1, "text on 2(a)")
 K_TE_DAY_200 = Published(-0.05, 1, "text on 2(d)")
 
-# Table 3: names of the parameters of Figure 2(a), in its order; the keys of `PFS_CORRELATION` are in the order of
-# the published parameter file
+# Table 3: names of the parameters of Figure 2(a), in its order; `PFS_CORRELATION` has them in the order
+# of the published parameter file
 TABLE_3 = (
     "lambda_TM", "lambda_C", "lambda_TPE", "lambda_TEM", "lambda_TME", "k_TE", "k_T4", "d_T4", "d_TP", "d_TE",
-    "d_C", "K_1", "K_2", "K_3", "lambda_T4_I2", "lambda_TP_I2", "lambda_Tr_I2", "lambda_M_Ig", "lambda_I2_T4",
-    "lambda_Ig_TE", "lambda_Ig_T4", "lambda_Tb_C", "lambda_I6_M", "K_TP", "K_T4", "K_Tr", "K_TM", "K_I2", "K_I6",
-    "K_Ig", "K_Tb", "K_TM0", "K_TM1", "K_C", "M_0", "d_M", "d_Tr", "d_TM", "d_I2", "d_Tb", "d_Ig", "d_I6",
+    "d_C", "K_1", "K_2", "K_3", "lambda_T4_I2", "lambda_TP_I2", "lambda_Tr_I2", "lambda_M_Ig",
+    "lambda_I2_T4", "lambda_Ig_TE", "lambda_Ig_T4", "lambda_Tb_C", "lambda_I6_M", "K_TP", "K_T4", "K_Tr",
+    "K_TM", "K_I2", "K_I6", "K_Ig", "K_Tb", "K_TM0", "K_TM1", "K_C", "M_0", "d_M", "d_Tr", "d_TM", "d_I2",
+    "d_Tb", "d_Ig", "d_I6",
 )  # fmt: skip
 
 # Figure 4(a): where the tumor settles without CAR-T cells (cells), and the file at day 1

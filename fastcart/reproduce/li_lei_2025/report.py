@@ -35,19 +35,20 @@ _JUDGED = (
 )
 
 _INTRODUCTION = (
-    "The first table of a figure shows what the paper or its published result files say, what the authors' own numerical "
-    "scheme gives here, and what an accurate solution of the same equations gives. Only the published "
-    'numbers are constants; all others were computed for this report. "Agrees" compares the published '
-    "number with the published scheme, to the digits that were printed; a range agrees when both its ends do."
+    "The first table of a figure shows what the paper or its published result files say, what the authors' "
+    "own numerical scheme gives here, and what an accurate solution of the same equations gives. Only the "
+    'published numbers are constants; all others were computed for this report. "Agrees" compares the '
+    "published number with the published scheme, to the digits that were printed; a range agrees when both "
+    "its ends do."
 )
 
 _ON_STATEMENTS = (
-    "A second table of each figure takes what the text says of it, sentence by sentence. Verdicts are computed. "
-    '"Published numbers" are those of the text or of the result files where so marked, and else those of the '
-    "published scheme, which repeats the result files that we have; where the two columns differ, the statement "
-    "holds in part. Words such as rapidly or marginally have no exact meaning: the last column says what they "
-    "are taken to mean, a choice of this report. A statement about the model is judged within the model, and says "
-    "nothing of patients."
+    "A second table takes what the text says of the figure, statement by statement. Verdicts are computed. "
+    '"Published numbers" are those of the text or of the result files where that is said, and else those of '
+    "the published scheme, which repeats the result files that we have. Where they lead to another verdict "
+    "than the accurate solution, the statement holds in part. Words such as rapidly or marginally have no "
+    "exact meaning: the last column says what they are taken to mean, a choice of this report. Statements "
+    "are judged within the model; no verdict says anything of patients."
 )
 
 _COLUMNS = (
@@ -134,10 +135,10 @@ def _judged(assessments: Sequence[Assessment]) -> list[str]:
     rows = []
     for found in assessments:
         statement = found.statement
-        published = f"{found.source}: {found.published.numbers}" if found.source else found.published.numbers
+        source = f"{found.source}: " if found.source else ""
         rows.append(
-            (statement.name, statement.where, statement.says, published, found.accurate.numbers, found.verdict,
-             statement.note)
+            (statement.name, statement.where, statement.says, source + found.published.numbers,
+             found.accurate.numbers, found.verdict, statement.note)
         )  # fmt: skip
     return markdown(_JUDGED, rows)
 

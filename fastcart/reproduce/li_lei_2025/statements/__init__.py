@@ -6,7 +6,7 @@ from numbers of one solution to a verdict and the numbers that it rests on. No v
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,6 +92,7 @@ def assess(
     statements: Sequence[Statement],
     scheme: Any,
     accurate: Any,
+    *,
     published: Mapping[str, tuple[str, Any]] | None = None,
 ) -> list[Assessment]:
     """Judge statements by the numbers of both solutions.
@@ -116,9 +117,20 @@ def assess(
     return result
 
 
-def by_count(good: int, of: int) -> str:
-    """Return the verdict of a statement on several things of which so many are as stated."""
-    return HOLDS if good == of else IN_PART if good else FAILS
+def day_of_least(course: Any) -> float:
+    """Return the day on which a course, a Series by day, is lowest."""
+    return float(course.index[int(course.to_numpy().argmin())])
+
+
+def day_of_most(course: Any) -> float:
+    """Return the day on which a course, a Series by day, is highest."""
+    return float(course.index[int(course.to_numpy().argmax())])
+
+
+def by_parts(as_stated: Iterable[Any]) -> str:
+    """Return the verdict of a statement with several parts, each of which is as stated or not."""
+    parts = [bool(part) for part in as_stated]
+    return HOLDS if all(parts) else IN_PART if any(parts) else FAILS
 
 
 def by_range(low: float, high: float, stated: tuple[float, float], slack: float) -> str:
@@ -126,6 +138,6 @@ def by_range(low: float, high: float, stated: tuple[float, float], slack: float)
 
     What lies inside without reaching either end holds in part too.
     """
-    ends = (abs(low - stated[0]) <= slack) + (abs(high - stated[1]) <= slack)
+    ends = by_parts([abs(low - stated[0]) <= slack, abs(high - stated[1]) <= slack])
     inside = low >= stated[0] - slack and high <= stated[1] + slack
-    return HOLDS if ends == 2 else IN_PART if ends or inside else FAILS
+    return IN_PART if ends == FAILS and inside else ends

@@ -1,10 +1,9 @@
-"""What the text says of Figure 5, the full model after the control doses, and of memory cells and eq. (2.11)."""
+"""What the text says of Figure 5, the full model after the control doses, and of eq. (2.11)."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-
-import pandas as pd
+from typing import Any
 
 from fastcart.models import get
 from fastcart.reproduce.li_lei_2025.comparison import format_number
@@ -15,7 +14,9 @@ from fastcart.reproduce.li_lei_2025.statements import (
     OPEN,
     Finding,
     Statement,
-    by_count,
+    by_parts,
+    day_of_least,
+    day_of_most,
 )
 
 # of the runs beside the control: see `plans.subtype_variants`
@@ -40,8 +41,8 @@ class Control:
         By variant: pfs (days), peak_TE (cells).
     """
 
-    path: pd.DataFrame
-    variants: pd.DataFrame
+    path: Any
+    variants: Any
 
 
 def remission(found: Control) -> Finding:
@@ -50,13 +51,13 @@ def remission(found: Control) -> Finding:
     part = tumor[50.0] / tumor.iloc[0]
     falls = bool((tumor[tumor.index <= 50].diff().dropna() < 0).all())
     text = f"{format_number(tumor[50.0], 3)} cells on day 50, {format_number(part, 2)} of the start"
-    return Finding(by_count(falls + bool(part < 1e-3), 2), text)
+    return Finding(by_parts([falls, part < 1e-3]), text)
 
 
 def recurrence(found: Control) -> Finding:
     """Judge whether the tumor grows again shortly after day 50."""
     tumor = found.path["C"]
-    nadir = float(tumor.idxmin())
+    nadir = day_of_least(tumor)
     back = tumor.index[(tumor.index > nadir) & (tumor > tumor.iloc[0])]
     if not len(back):
         return Finding(FAILS, f"nadir on day {nadir:g}, never above the start again")
@@ -69,45 +70,45 @@ def helpers_depleted(found: Control) -> Finding:
     cells = found.path["T4"]
     part = cells[30.0] / cells.iloc[0]
     falls = bool((cells.diff().dropna() < 0).all())
-    return Finding(by_count(falls + bool(part < _DEPLETED), 2), f"{part:.2%} of the dose left on day 30")
+    return Finding(by_parts([falls, part < _DEPLETED]), f"{part:.2%} of the dose left on day 30")
 
 
 def precursors(found: Control) -> Finding:
     """Judge whether pre-CD8+ cells expand, and have fallen sharply by day 15."""
     cells = found.path["TP"]
-    peak, part = float(cells.idxmax()), cells[15.0] / cells.max()
+    peak, part = day_of_most(cells), cells[15.0] / cells.max()
     half = cells.index[(cells.index > peak) & (cells < cells.max() / 2)]
     text = f"peak on day {peak:g}; {part:.0%} of it on day 15" + (
         f", half on day {half[0]:g}" if len(half) else ""
     )
-    return Finding(by_count(bool(0 < peak < 15) + bool(0 < peak < 15 and part < 0.5), 2), text)
+    return Finding(by_parts([0 < peak < 15, 0 < peak < 15 and part < 0.5]), text)
 
 
-def _dip(course: pd.Series) -> str:
+def _dip(course: Any) -> str:
     """Say until when a course that peaks later falls first; empty when it rises at once."""
-    before = course[course.index <= course.idxmax()]
-    if before.idxmin() == before.index[0]:
+    before = course[course.index <= day_of_most(course)]
+    if day_of_least(before) == before.index[0]:
         return ""
-    return f"falls first, to {before.min() / before.iloc[0]:.0%} on day {before.idxmin():g}; "
+    return f"falls first, to {before.min() / before.iloc[0]:.0%} on day {day_of_least(before):g}; "
 
 
 def effectors(found: Control) -> Finding:
     """Judge whether effector cells rise from the start, and are low around day 50."""
     cells = found.path["TE"]
-    dip, peak = _dip(cells), float(cells.idxmax())
+    dip, peak = _dip(cells), day_of_most(cells)
     low = bool(cells[50.0] < 0.1 * cells.iloc[0])
     rises = bool(peak > 0)
     text = f"{dip}peak on day {peak:g}; {cells[50.0] / cells.max():.1%} of the peak on day 50"
-    return Finding(by_count((rises and not dip) + (rises and low), 2), text)
+    return Finding(by_parts([rises and not dip, rises and low]), text)
 
 
 def memory_course(found: Control) -> Finding:
     """Judge whether memory cells increase to day 30 or so, and decline then."""
     cells = found.path["TM"]
-    peak = float(cells.idxmax())
+    peak = day_of_most(cells)
     turns = bool(cells.index[0] < peak < cells.index[-1])
     text = f"peak on day {peak:g}; {cells[30.0] / cells.max():.0%} of it on day 30"
-    return Finding(by_count(turns + bool(turns and abs(peak - 30) <= 3), 2), text)
+    return Finding(by_parts([turns, turns and abs(peak - 30) <= 3]), text)
 
 
 def regulatory_course(found: Control) -> Finding:
@@ -125,21 +126,20 @@ def followers(found: Control) -> Finding:
         kept = found.path[cells] > 0
         ratio = found.path.loc[kept, cytokine] / found.path.loc[kept, cells]
         worst.append(float(ratio.max() / ratio.min() - 1))
-    good = sum(spread < 0.01 for spread in worst)
-    if good == len(worst):
+    if max(worst) < 0.01:
         text = f"ratios to these cells constant over {len(found.path)} days (quasi-equilibrium)"
     else:
         text = f"ratios to these cells vary by up to {max(worst):.0%}"
-    return Finding(by_count(good, len(worst)), text)
+    return Finding(by_parts(spread < 0.01 for spread in worst), text)
 
 
 def interferon(found: Control) -> Finding:
     """Judge whether IFN-γ rises and falls with the effector cells."""
     level, cells = found.path["Ig"], found.path["TE"]
-    peak, dip = float(level.idxmax()), _dip(level)
-    together = bool(peak > 0 and abs(peak - cells.idxmax()) <= 1)
-    text = f"{dip}peak on day {peak:g}, that of effector cells on day {cells.idxmax():g}"
-    return Finding(by_count(together + (together and not dip), 2), text)
+    peak, dip = day_of_most(level), _dip(level)
+    together = bool(peak > 0 and abs(peak - day_of_most(cells)) <= 1)
+    text = f"{dip}peak on day {peak:g}, that of effector cells on day {day_of_most(cells):g}"
+    return Finding(by_parts([together, together and not dip]), text)
 
 
 def inhibition(found: Control) -> Finding:
@@ -164,17 +164,17 @@ def memory_critical(found: Control) -> Finding:
     pfs = found.variants["pfs"]
     longer = bool(pfs[MORE_MEMORY] > pfs[CONTROL] > pfs[NO_MEMORY_DOSE]), bool(pfs[CONTROL] > pfs[NO_MEMORY])
     text = (
-        f"PFS {pfs[NO_MEMORY_DOSE]:.1f}, {pfs[CONTROL]:.1f}, {pfs[MORE_MEMORY]:.1f} d with 0, 1e3, 1e4 memory "
-        f"cells infused; {pfs[NO_MEMORY]:.1f} d when none arise either"
+        f"PFS {pfs[NO_MEMORY_DOSE]:.1f}, {pfs[CONTROL]:.1f}, {pfs[MORE_MEMORY]:.1f} d with 0, 1e3, 1e4 "
+        f"memory cells infused; {pfs[NO_MEMORY]:.1f} d when none arise either"
     )
-    return Finding(by_count(sum(longer), 2), text)
+    return Finding(by_parts(longer), text)
 
 
 def recall(found: Control) -> Finding:
     """Judge whether memory cells replace the effector cells that are lost, once the tumor is back."""
     p, path = get("li_lei").default_parameters(), found.path
     tumor = path["C"]
-    back = path[(path.index > tumor.idxmin()) & (tumor > tumor.iloc[0])]
+    back = path[(path.index > day_of_least(tumor)) & (tumor > tumor.iloc[0])]
     if back.empty:
         return Finding(OPEN, "the tumor does not come back")
     row = back.iloc[0]
@@ -198,26 +198,75 @@ def restraint(found: Control) -> Finding:
 
 
 STATEMENTS = (
-    Statement("5.1", "text on 5(a)", "tumor cells declined rapidly, reaching remission by day 50", remission,
-              "remission: less than a thousandth of the start"),
-    Statement("5.2", "text on 5(a)", "recurrence shortly thereafter", recurrence,
-              f"shortly: it grows again within {_SHORTLY:g} days"),
-    Statement("5.3", "text on 5(b)", "CD4+ cells steadily declined, nearly depleted by day 30", helpers_depleted,
-              f"nearly depleted: below {_DEPLETED:.0%} of the dose"),
-    Statement("5.4", "text on 5(c)", "pre-CD8+ cells expanded, but underwent a sharp decline by day 15",
-              precursors, "sharp decline: half of the peak gone"),
-    Statement("5.5", "text on 5(d)", "effector cells rise in the early phase, low levels around day 50",
-              effectors, "low: below a tenth of the dose"),
-    Statement("5.6", "text on 5(e)", "memory cells increased during the first 30 days, then began to decline",
-              memory_course, "the peak within 3 days of day 30"),
+    Statement(
+        "5.1",
+        "text on 5(a)",
+        "tumor cells declined rapidly, reaching remission by day 50",
+        remission,
+        "remission: less than a thousandth of the start",
+    ),
+    Statement(
+        "5.2",
+        "text on 5(a)",
+        "recurrence shortly thereafter",
+        recurrence,
+        f"shortly: it grows again within {_SHORTLY:g} days",
+    ),
+    Statement(
+        "5.3",
+        "text on 5(b)",
+        "CD4+ cells steadily declined, nearly depleted by day 30",
+        helpers_depleted,
+        f"nearly depleted: below {_DEPLETED:.0%} of the dose",
+    ),
+    Statement(
+        "5.4",
+        "text on 5(c)",
+        "pre-CD8+ cells expanded, but underwent a sharp decline by day 15",
+        precursors,
+        "sharp decline: half of the peak gone",
+    ),
+    Statement(
+        "5.5",
+        "text on 5(d)",
+        "effector cells rise in the early phase, low levels around day 50",
+        effectors,
+        "low: below a tenth of the dose",
+    ),
+    Statement(
+        "5.6",
+        "text on 5(e)",
+        "memory cells increased during the first 30 days, then began to decline",
+        memory_course,
+        "the peak within 3 days of day 30",
+    ),
     Statement("5.7", "text on 5(f)", "regulatory cells declined continuously", regulatory_course),
-    Statement("5.8", "text on 5(g)", "TGF-β, IL-2 and IL-6 follow tumor, CD4+ cells and macrophages", followers),
-    Statement("5.9", "text on 5(g)", "IFN-γ increases with effector cells, then declines with them", interferon),
-    Statement("5.10", "eq. (2.11)", "secretion of IFN-γ is inhibited by regulatory cells and TGF-β", inhibition,
-              "erratum 11: a sum of two factors"),
-    Statement("5.11", "text after 5", "memory cells have a critical role in sustaining long-term immunity",
-              memory_critical, "with more memory cells PFS should be longer"),
-    Statement("5.12", "text after 5", "upon recurrence memory cells renew the effector cells", recall,
-              "λ_TME T_M, the most that eq. (2.3) allows, against the loss of effector cells"),
+    Statement(
+        "5.8", "text on 5(g)", "TGF-β, IL-2 and IL-6 follow tumor, CD4+ cells and macrophages", followers
+    ),
+    Statement(
+        "5.9", "text on 5(g)", "IFN-γ increases with effector cells, then declines with them", interferon
+    ),
+    Statement(
+        "5.10",
+        "eq. (2.11)",
+        "secretion of IFN-γ is inhibited by regulatory cells and TGF-β",
+        inhibition,
+        "erratum 11: a sum of two factors",
+    ),
+    Statement(
+        "5.11",
+        "text after 5",
+        "memory cells have a critical role in sustaining long-term immunity",
+        memory_critical,
+        "with more memory cells PFS should be longer",
+    ),
+    Statement(
+        "5.12",
+        "text after 5",
+        "upon recurrence memory cells renew the effector cells",
+        recall,
+        "λ_TME T_M, the most that eq. (2.3) allows, against the loss of effector cells",
+    ),
     Statement("5.13", "text after 5", "regulatory cells prevent excessive immune activation", restraint),
-)  # fmt: skip
+)

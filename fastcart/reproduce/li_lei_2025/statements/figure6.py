@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import pandas as pd
 
@@ -16,7 +17,7 @@ from fastcart.reproduce.li_lei_2025.statements import (
     OPEN,
     Finding,
     Statement,
-    by_count,
+    by_parts,
 )
 
 MARGINAL = 0.1  # part of the control's PFS up to which a change counts as marginal
@@ -40,10 +41,10 @@ class Plans:
         By plan: highest TP, TE (cells), I2, I6 (ng/ml), and TE at day 50 as ``late_TE``; likewise.
     """
 
-    pfs: pd.Series
-    doses: pd.DataFrame
-    scan: pd.Series
-    peaks: pd.DataFrame
+    pfs: Any
+    doses: Any
+    scan: Any
+    peaks: Any
 
 
 def _against(found: Plans, plan: str, control: str = "A1") -> str:
@@ -61,7 +62,7 @@ def marginal(found: Plans) -> Finding:
     """Judge whether plans A3 to A5 change PFS by a tenth or less."""
     plans = ("A3", "A4", "A5")
     small = [abs(found.pfs[plan] / found.pfs["A1"] - 1) <= MARGINAL for plan in plans]
-    return Finding(by_count(sum(small), len(plans)), "; ".join(_against(found, plan) for plan in plans))
+    return Finding(by_parts(small), "; ".join(_against(found, plan) for plan in plans))
 
 
 def suppressed(found: Plans) -> Finding:
@@ -70,7 +71,7 @@ def suppressed(found: Plans) -> Finding:
     return Finding(HOLDS if pfs <= RESPONSE_DAYS else FAILS, f"A6 {pfs:.1f} d")
 
 
-def onset(scan: pd.Series) -> tuple[float, float]:
+def onset(scan: Any) -> tuple[float, float]:
     """Return the largest total dose without a response below the smallest with one (cells)."""
     responds = scan > RESPONSE_DAYS
     first = float(scan.index[responds][0])
@@ -99,20 +100,17 @@ def diminishing(found: Plans) -> Finding:
     stated = paper.PLAN_B_BEST_TOTAL.value
     plans = found.doses[found.doses.index.str.startswith("B")]
     total = plans.sum(axis=1)
-    best = total[total.sub(stated).abs().idxmin()], total.sub(stated).abs().idxmin()
-    more = [plan for plan in plans.index if total[plan] > best[0]]
-    shorter = [found.pfs[plan] < found.pfs[best[1]] for plan in more]
-    text = f"{best[1]} {found.pfs[best[1]]:.1f} d, then " + ", ".join(
-        f"{plan} {found.pfs[plan]:.1f} d" for plan in more
-    )
+    best = str((total - stated).abs().idxmin())
+    more = [plan for plan in plans.index if total[plan] > total[best]]
+    shorter = [found.pfs[plan] < found.pfs[best] for plan in more]
+    text = f"{best} {found.pfs[best]:.1f} d, then " + ", ".join(f"{p} {found.pfs[p]:.1f} d" for p in more)
     if len(found.scan):
-        text += (
-            f"; longest of the scan {found.scan.max():.1f} d at {format_number(found.scan.idxmax())} cells"
-        )
-    return Finding(by_count(sum(shorter), len(more)), text)
+        at = format_number(float(found.scan.idxmax()))
+        text += f"; longest of a finer scan {found.scan.max():.1f} d at {at} cells"
+    return Finding(by_parts(shorter), text)
 
 
-def _changes(doses: pd.DataFrame, plan: str, control: str) -> str:
+def _changes(doses: Any, plan: str, control: str) -> str:
     """Say what a plan has more and less of than the control."""
     words = []
     for word, sign in (("more", 1), ("less", -1)):
@@ -138,7 +136,7 @@ def effector_rich(found: Plans) -> Finding:
         text += "; not longer: " + "; ".join(
             f"{plan} {pfs[plan]:.1f} d ({_changes(doses, plan, 'C7')})" for plan in rest
         )
-    return Finding(by_count(len(rich) - len(rest), len(rich)), text)
+    return Finding(by_parts(plan in longer for plan in rich), text)
 
 
 def increases_both(found: Plans) -> Finding:
@@ -147,10 +145,10 @@ def increases_both(found: Plans) -> Finding:
     ratio = {plan: doses.loc[plan] / doses.loc["C7"] for plan in ("C3", "C6")}
     good = [bool(r["T4"] > 1 and r["TP"] > 1) for r in ratio.values()]
     text = "; ".join(f"{plan}: CD4+ × {r['T4']:.2g}, pre-CD8+ × {r['TP']:.2g}" for plan, r in ratio.items())
-    return Finding(by_count(sum(good), len(good)), text)
+    return Finding(by_parts(good), text)
 
 
-def _peaks(found: Plans, plan: str, *names: str) -> pd.Series | None:
+def _peaks(found: Plans, plan: str, *names: str) -> Any:
     if found.peaks.empty:
         return None
     return found.peaks.loc[plan, list(names)] / found.peaks.loc["A1", list(names)]
@@ -165,7 +163,7 @@ def cytokines(found: Plans) -> Finding:
         f"{word} × {format_number(ratio[name], 2)}"
         for name, word in (("I2", "IL-2"), ("TP", "pre-CD8+"), ("TE", "effector cells"))
     )
-    return Finding(by_count(int((ratio > 1.1).sum()), len(ratio)), f"A2, at the peak: {text}")
+    return Finding(by_parts(ratio > 1.1), f"A2, at the peak: {text}")
 
 
 def sustained(found: Plans) -> Finding:
@@ -175,7 +173,7 @@ def sustained(found: Plans) -> Finding:
         return Finding(OPEN, "")
     more, longer = bool(ratio["TE"] > 1.1), bool(found.pfs["A3"] > found.pfs["A1"])
     text = f"effector cells at the peak × {ratio['TE']:.2g}; PFS of {_against(found, 'A3')}"
-    return Finding(by_count(more + longer, 2), text)
+    return Finding(by_parts([more, longer]), text)
 
 
 def saturation(found: Plans) -> Finding:
@@ -193,7 +191,7 @@ def overabundance(found: Plans) -> Finding:
         f"A4: peak of IL-6 × {ratio['I6']:.2f}; effector cells on day 50 × {ratio['late_TE']:.2f}; PFS of "
         f"{_against(found, 'A4')}"
     )
-    return Finding(by_count(activation + depletion, 2), text)
+    return Finding(by_parts([activation, depletion]), text)
 
 
 def increase_both(found: Plans) -> Finding:
@@ -203,7 +201,7 @@ def increase_both(found: Plans) -> Finding:
     control = {plan: "C7" if plan in ("C1", "C2", "C3") else "A1" for plan in given}
     better = [plan for plan in given if found.pfs[plan] > (1 + MARGINAL) * found.pfs[control[plan]]]
     text = "; ".join(_against(found, plan, control[plan]) for plan in given)
-    return Finding(by_count(len(better), len(given)), text)
+    return Finding(by_parts(plan in better for plan in given), text)
 
 
 def published(pfs: dict[str, float], doses: pd.DataFrame) -> Plans:
@@ -219,24 +217,63 @@ def by_file() -> dict[str, float]:
 
 STATEMENTS = (
     Statement("6.1", "text on 6(d)", "increasing CD4+ cells (A2) significantly increased PFS", helpers),
-    Statement("6.2", "text on 6(d)", "more pre-CD8+ (A3), effector (A4), memory cells (A5) only marginally changed "
-              "PFS", marginal, f"marginally: by {MARGINAL:.0%} at most; all three are shorter"),
-    Statement("6.3", "text on 6(d)", "increasing regulatory cells (A6) failed to induce remission", suppressed),
-    Statement("6.4", "text on 6(e)", "effective only when the total exceeded 5e6 cells, a threshold effect",
-              threshold, "in part: there is a threshold, but below 5e6"),
-    Statement("6.5", "text on 6(e)", "beyond 10e6 cells PFS is not extended further, but diminished",
-              diminishing),
-    Statement("6.6", "text on 6(f)", "increasing effector cells (C5 and C6) extends PFS", effector_rich,
-              "erratum 10: the text's C5 and C6 are C4 and C5 here"),
-    Statement("6.7", "text on 6(c)", "C3 and C6 increase both CD4+ and pre-CD8+ cells", increases_both,
-              "erratum 10"),
-    Statement("6.8", "text after 6", "high doses of CD4+ cells enhance cytokines and expand effector and pre-CD8+ "
-              "cells", cytokines, "but far beyond what a body holds"),
-    Statement("6.9", "text after 6", "more pre-CD8+ cells sustain activity by new effector cells", sustained,
-              "both parts: more effector cells, and a longer PFS"),
+    Statement(
+        "6.2",
+        "text on 6(d)",
+        "more pre-CD8+ (A3), effector (A4), memory cells (A5) only marginally changed PFS",
+        marginal,
+        f"marginally: by {MARGINAL:.0%} at most; all three are shorter",
+    ),
+    Statement(
+        "6.3", "text on 6(d)", "increasing regulatory cells (A6) failed to induce remission", suppressed
+    ),
+    Statement(
+        "6.4",
+        "text on 6(e)",
+        "effective only when the total exceeded 5e6 cells, a threshold effect",
+        threshold,
+        "in part: there is a threshold, but below 5e6",
+    ),
+    Statement(
+        "6.5", "text on 6(e)", "beyond 10e6 cells PFS is not extended further, but diminished", diminishing
+    ),
+    Statement(
+        "6.6",
+        "text on 6(f)",
+        "increasing effector cells (C5 and C6) extends PFS",
+        effector_rich,
+        "erratum 10: the text's C5 and C6 are C4 and C5 here",
+    ),
+    Statement(
+        "6.7", "text on 6(c)", "C3 and C6 increase both CD4+ and pre-CD8+ cells", increases_both, "erratum 10"
+    ),
+    Statement(
+        "6.8",
+        "text after 6",
+        "high doses of CD4+ cells enhance cytokines and expand effector and pre-CD8+ cells",
+        cytokines,
+        "but far beyond what a body holds",
+    ),
+    Statement(
+        "6.9",
+        "text after 6",
+        "more pre-CD8+ cells sustain activity by new effector cells",
+        sustained,
+        "both parts: more effector cells, and a longer PFS",
+    ),
     Statement("6.10", "text after 6", "excessive memory cells may impede effector cells", saturation),
-    Statement("6.11", "text after 6", "an overabundance of effector cells can lead to overactivation and "
-              "depletion", overabundance, "overactivation: a higher peak of IL-6"),
-    Statement("6.12", "text after 6", "carefully increasing CD4+ and pre-CD8+ cells can significantly enhance "
-              "efficacy", increase_both, f"PFS longer by more than {MARGINAL:.0%}; C1 to C3 keep the total"),
-)  # fmt: skip
+    Statement(
+        "6.11",
+        "text after 6",
+        "an overabundance of effector cells can lead to overactivation and depletion",
+        overabundance,
+        "overactivation: a higher peak of IL-6",
+    ),
+    Statement(
+        "6.12",
+        "text after 6",
+        "carefully increasing CD4+ and pre-CD8+ cells can significantly enhance efficacy",
+        increase_both,
+        f"PFS longer by more than {MARGINAL:.0%}; C1 to C3 keep the total",
+    ),
+)

@@ -16,7 +16,7 @@ from fastcart.reproduce.li_lei_2025.statements import (
     HOLDS,
     Finding,
     Statement,
-    by_count,
+    by_parts,
 )
 
 _CYTOKINES = {"I2": "IL-2", "I6": "IL-6", "Ig": "IFN-γ"}
@@ -47,7 +47,7 @@ def extended(found: Pair) -> Finding:
     stated = paper.CONTROL_PFS.value, paper.OPTIMISED_PFS.value
     close = [abs(pfs - value) <= _CLOSE for pfs, value in zip(found.pfs, stated, strict=True)]
     longer = found.pfs[1] > found.pfs[0]
-    verdict = by_count(sum(close) + longer, 3) if longer else FAILS
+    verdict = by_parts([*close, longer]) if longer else FAILS
     return Finding(verdict, f"from {found.pfs[0]:.1f} to {found.pfs[1]:.1f} d")
 
 
@@ -70,7 +70,7 @@ def lower(names: Any) -> Any:
             if days < 1:
                 text += f", lower on {days:.0%} of the days"
             texts.append(text)
-        return Finding(by_count(sum(good), len(good)), "; ".join(texts))
+        return Finding(by_parts(good), "; ".join(texts))
 
     return judge
 
@@ -106,9 +106,10 @@ def mainly_effectors(found: Pair) -> Finding:
     """Judge whether killing by effector cells is far above that by CD4+ cells, after both doses."""
     ratio = [path["killing_TE"].max() / path["killing_T4"].max() for path in (found.control, found.dose)]
     text = (
-        f"highest rates: {format_number(ratio[0], 2)} times (control), {format_number(ratio[1], 2)} times (dose)"
+        f"highest rates: {format_number(ratio[0], 2)} times (control), {format_number(ratio[1], 2)} times "
+        "(dose)"
     )
-    return Finding(by_count(sum(bool(r > _MARKEDLY) for r in ratio), 2), text)
+    return Finding(by_parts(r > _MARKEDLY for r in ratio), text)
 
 
 def sustained(found: Pair) -> Finding:
@@ -129,40 +130,69 @@ def suppression(found: Pair) -> Finding:
         killing_by_effectors(path, none, path)[at] / full - 1,
         killing_by_effectors(path, path, none)[at] / full - 1,
     ]
-    text = f"control, day {day:g}: killing {gains[0]:+.1%} without memory, {gains[1]:+.1%} without regulatory cells"
-    return Finding(by_count(sum(bool(gain > 0) for gain in gains), 2), text)
+    text = (
+        f"control, day {day:g}: killing {gains[0]:+.1%} without memory, {gains[1]:+.1%} without regulatory "
+        "cells"
+    )
+    return Finding(by_parts(gain > 0 for gain in gains), text)
 
 
 def by_both(found: Pair) -> Finding:
-    """Judge whether fewer memory cells and fewer regulatory cells each explain a part of the longer killing."""
+    """Judge whether fewer memory and fewer regulatory cells each explain a part of the longer killing."""
     path, dose = found.control, found.dose
     start, end = (last_day(p.index, p["killing_TE"]) for p in (path, dose))
     memory = last_day(path.index, killing_by_effectors(path, dose, path)) - start
     regulatory = last_day(path.index, killing_by_effectors(path, path, dose)) - start
     text = (
-        f"killing lasts {end - start:g} d longer; the control's with the memory cells of the dose {memory:g} d, with "
-        f"its regulatory cells {regulatory:g} d longer"
+        f"killing lasts {end - start:g} d longer; the control's with the memory cells of the dose "
+        f"{memory:g} d, with its regulatory cells {regulatory:g} d longer"
     )
     good = [bool(gain >= 0.1 * (end - start) and gain > 0) for gain in (memory, regulatory)]
-    return Finding(by_count(sum(good), 2) if end > start else FAILS, text)
+    return Finding(by_parts(good) if end > start else FAILS, text)
 
 
 STATEMENTS_8 = (
-    Statement("8.1", "text on 8", "PFS was extended from 76 to 101 days", extended,
-              f"within {_CLOSE:g} d, the error of the published scheme"),
-    Statement("8.2", "text on 8", "overall lower levels of CAR-T cells", lower(dict(_CELLS)),
-              "lower: at the peak, on average, and on most days until the control progresses; the doses themselves "
-              "are lower"),
-    Statement("8.3", "text on 8", "IL-2, IL-6 and IFN-γ are also reduced", lower(dict(_CYTOKINES)),
-              "as for 8.2"),
-)  # fmt: skip
+    Statement(
+        "8.1",
+        "text on 8",
+        "PFS was extended from 76 to 101 days",
+        extended,
+        f"within {_CLOSE:g} d, the error of the published scheme",
+    ),
+    Statement(
+        "8.2",
+        "text on 8",
+        "overall lower levels of CAR-T cells",
+        lower(dict(_CELLS)),
+        "lower: at the peak, on average, and on most days until the control progresses; the doses "
+        "themselves are lower",
+    ),
+    Statement(
+        "8.3", "text on 8", "IL-2, IL-6 and IFN-γ are also reduced", lower(dict(_CYTOKINES)), "as for 8.2"
+    ),
+)
 STATEMENTS_9 = (
-    Statement("9.1", "text on 9", "killing by effector cells is markedly higher than by CD4+ cells",
-              mainly_effectors, f"markedly: {_MARKEDLY:g} times"),
+    Statement(
+        "9.1",
+        "text on 9",
+        "killing by effector cells is markedly higher than by CD4+ cells",
+        mainly_effectors,
+        f"markedly: {_MARKEDLY:g} times",
+    ),
     Statement("9.2", "text on 9", "and is more sustained under the optimised dose", sustained),
     Statement("9.3", "text on 9", "memory and regulatory cells tend to suppress killing", suppression),
-    Statement("9.4", "text on 9", "the optimised dose has lower levels of memory and regulatory cells",
-              lower({name: _CELLS[name] for name in ("TM", "Tr")}), "as for 8.2"),
-    Statement("9.5", "text on 9", "it prolongs killing by minimizing the influence of memory and regulatory cells",
-              by_both, "each: a tenth of the prolongation or more"),
-)  # fmt: skip
+    Statement(
+        "9.4",
+        "text on 9",
+        "the optimised dose has lower levels of memory and regulatory cells",
+        lower({name: _CELLS[name] for name in ("TM", "Tr")}),
+        "as for 8.2",
+    ),
+    Statement(
+        "9.5",
+        "text on 9",
+        "it prolongs killing by minimizing the influence of memory and regulatory cells",
+        by_both,
+        "each: a tenth of the prolongation or more",
+    ),
+)
