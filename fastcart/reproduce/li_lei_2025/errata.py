@@ -74,9 +74,9 @@ ERRATA = (
     Erratum(
         6,
         "Section 3, particle swarm optimisation (Figures 7 and 8)",
-        "Doses are optimised by a particle swarm: 100 particles, 20 iterations.",
-        "The program clamps velocities to ±30 cells and applies the limits of position to a copy that is "
-        "not simulated, so the particles hardly move.",
+        "Doses are optimised by a particle swarm, whose particles move to better places.",
+        "The program has 100 particles and 20 iterations, clamps velocities to ±30 cells and applies the "
+        "limits of position to a copy that is not simulated, so the particles hardly move.",
         "In effect a random draw of 100 doses for each burden, of which the best is kept; the published "
         "doses are good draws, not optima.",
     ),
@@ -84,8 +84,9 @@ ERRATA = (
         7,
         "Section 3, optimal doses (Figures 7 to 10)",
         "The doses that the search found are called optimal; the text states no limit that they keep.",
-        "With 1e3 to 2e7 cells of each subtype allowed, T4 = 2e5 cells, with the control doses of the "
-        "other subtypes, keeps the tumor below its start for all 200 days (nadir about 1e-18 cells).",
+        "The program allows 1e3 to 2e7 cells of each subtype, and discards doses after which pre-CD8+ cells "
+        "reach 1e15. Without the latter, T4 = 2e5 cells, with the control doses of the other subtypes, keeps "
+        "the tumor below its start for all 200 days (nadir about 1e-18 cells).",
         "An optimum means something only with a limit on toxicity or on the total dose, which the paper "
         "names as its own limitation.",
     ),

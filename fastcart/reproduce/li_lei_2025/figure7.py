@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart import plotting
+from fastcart.batch import solve
 from fastcart.reproduce.li_lei_2025 import drawing, optima, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, format_number, number_row, range_row
@@ -38,6 +39,7 @@ _PANELS = (
     ("e", "TM", "Memory", "$T_M$ (cells)"),
     ("f", "Tr", "Regulatory", "$T_r$ (cells)"),
 )
+_DISCARDED = 1e15  # cells
 _PLAN_BURDENS = 21  # for which the plans of Figure 6 are solved
 _BURDEN = "Tumor burden $C(0)$ ($10^6$ cells)"
 
@@ -169,7 +171,10 @@ def _notes(runs: Runs, found: optima.Optima) -> list[str]:
         f"{censored} of {len(unlimited)} burdens tried the swarm finds doses after which the tumor is still "
         f"at or below its start at the horizon, PFS {format_number(float(unlimited['objective'].min()))} "
         "days, censored (erratum 7). A longer horizon would give a longer PFS; the number is no maximum. "
-        "After these doses CAR-T cells grow without limit in this model.",
+        "After these doses CAR-T cells grow without limit in this model. The authors' program discards doses "
+        f"after which pre-CD8+ cells reach {format_number(_DISCARDED)}, as they do after "
+        f"{_discarded(unlimited)} of "
+        "these.",
         "With the total dose limited to that of the published protocol and peak IL-6 to that of the "
         f"control of Figure 5 ({format_number(found.control_peak, 4)} ng/ml), the best doses found have a "
         f"PFS that is at least {worst:.1f} days longer than that of the published protocol, for every "
@@ -179,6 +184,12 @@ def _notes(runs: Runs, found: optima.Optima) -> list[str]:
         f"The published protocol itself exceeds the control's peak of IL-6 for {found.above} burdens.",
         f"Solves for this figure: {solves:,} patients.",
     ]
+
+
+def _discarded(unlimited: pd.DataFrame) -> int:
+    """Return after how many doses pre-CD8+ cells reach what the authors' program discards."""
+    peaks = solve("li_lei", unlimited[["C", *SUBTYPES]], peaks=("TP",)).endpoints["peak_TP"]
+    return int((peaks >= _DISCARDED).sum())
 
 
 def _on_edge(found: optima.Optima) -> int:
