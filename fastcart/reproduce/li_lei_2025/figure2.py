@@ -15,7 +15,6 @@ from fastcart.reproduce.li_lei_2025.figure2_study import (
     LAMBDA_T4_I2,
     LARGE_SAMPLE,
     LAST_DAY,
-    RESPONSE_DAYS,
     Study,
     pfs_of,
     run_study,
@@ -130,7 +129,7 @@ def _rows(study: Study) -> list[Row]:
 
 
 def _responders(study: Study) -> Row:
-    share = [float(np.mean(pfs_of(study.of(s)) > RESPONSE_DAYS)) for s in (PUBLISHED, ACCURATE)]
+    share = [float(np.mean(pfs_of(study.of(s)) > paper.RESPONSE_DAYS)) for s in (PUBLISHED, ACCURATE)]
     published = paper.PUBLISHED_RESPONDERS / paper.PUBLISHED_PATIENTS
     return Row(
         "responders (PFS above 2 days)", _SHARE, f"{published:.3f}", "result file, 500 patients",

@@ -10,13 +10,13 @@ import pandas as pd
 
 from fastcart.checks import count
 from fastcart.errors import InputError, optional_import
+from fastcart.reproduce.li_lei_2025.published_values import RESPONSE_DAYS
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED
 from fastcart.studies.sensitivity import sensitivity
 from fastcart.studies.sensitivity_design import Design
 from fastcart.studies.sensitivity_indices import Estimate, estimate
 from fastcart.studies.sensitivity_result import SensitivityResult
 
-RESPONSE_DAYS = 2.0  # a responder has a PFS longer than this (Li & Lei 2025, Section 3)
 SPREAD = 0.1
 LAMBDA_T4_I2 = 0.35  # 1/day, the middle of the published parameter file, not of Table 1: erratum 9
 # the thirteen parameters of panels (c) and (d), in the order of the paper

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 TEXT = "text"
 CAPTION = "caption"
 FILE = "result file"
+RESPONSE_DAYS = 2.0  # a responder has a PFS longer than this (Section 3)
 
 
 @dataclass(frozen=True)

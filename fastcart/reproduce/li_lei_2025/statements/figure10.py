@@ -23,7 +23,6 @@ from fastcart.reproduce.li_lei_2025.statements import (
 
 _KEPT = 0.9  # part of the PFS of the single doses that counts as kept
 _MOST = 0.95  # part of the burdens
-_RESPONSE_DAYS = 2.0
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def averaged_range(found: Simplified) -> Finding:
 def effective(found: Simplified) -> Finding:
     """Judge whether averaged doses keep the PFS of the single ones."""
     kept = found.averaged >= _KEPT * found.single
-    responds = bool((found.averaged > _RESPONSE_DAYS).all())
+    responds = bool((found.averaged > paper.RESPONSE_DAYS).all())
     text = (
         f"{'all' if responds else 'not all'} respond; {kept.mean():.1%} of the burdens keep {_KEPT:.0%} of "
         f"their PFS, mean change {np.mean(found.averaged - found.single):+.1f} d"
@@ -94,7 +93,7 @@ def random_range(found: Simplified) -> Finding:
 def robust(found: Simplified) -> Finding:
     """Judge whether random proportions keep the PFS of the single doses."""
     kept = found.random >= _KEPT * found.single[:, None]
-    responds = bool((found.random > _RESPONSE_DAYS).all())
+    responds = bool((found.random > paper.RESPONSE_DAYS).all())
     text = (
         f"{'all' if responds else 'not all'} respond; {kept.mean():.0%} of the draws keep {_KEPT:.0%} of "
         "the PFS of the published protocol, mean change "

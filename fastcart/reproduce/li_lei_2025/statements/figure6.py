@@ -21,7 +21,6 @@ from fastcart.reproduce.li_lei_2025.statements import (
 )
 
 MARGINAL = 0.1  # part of the control's PFS up to which a change counts as marginal
-RESPONSE_DAYS = 2.0  # a responder has a PFS longer than this (Li & Lei 2025, Section 3)
 _NAMES = {"T4": "CD4+", "TP": "pre-CD8+", "TE": "effector", "TM": "memory", "Tr": "regulatory"}
 
 
@@ -68,12 +67,12 @@ def marginal(found: Plans) -> Finding:
 def suppressed(found: Plans) -> Finding:
     """Judge whether there is no response with five times the regulatory cells."""
     pfs = found.pfs["A6"]
-    return Finding(HOLDS if pfs <= RESPONSE_DAYS else FAILS, f"A6 {pfs:.1f} d")
+    return Finding(HOLDS if pfs <= paper.RESPONSE_DAYS else FAILS, f"A6 {pfs:.1f} d")
 
 
 def onset(scan: Any) -> tuple[float, float]:
     """Return the largest total dose without a response below the smallest with one (cells)."""
-    responds = scan > RESPONSE_DAYS
+    responds = scan > paper.RESPONSE_DAYS
     first = float(scan.index[responds][0])
     below = scan.index[scan.index < first]
     return (float(below[-1]) if len(below) else 0.0), first
@@ -83,7 +82,7 @@ def threshold(found: Plans) -> Finding:
     """Judge whether therapy is effective only with more than the stated total dose."""
     stated = paper.PLAN_B_INEFFECTIVE_TOTAL.value
     pfs = found.scan
-    if not (pfs > RESPONSE_DAYS).any():
+    if not (pfs > paper.RESPONSE_DAYS).any():
         return Finding(FAILS, "no response at any total dose")
     low, high = onset(pfs)
     text = (
