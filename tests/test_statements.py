@@ -217,8 +217,8 @@ def test_plan_c_is_that_of_the_result_file_one_later(treated):
     assert [scheme[plan] for plan in ("C7", "C1", "C2", "C3", "C4", "C5", "C6")] == list(paper.PLAN_C_FILE)
     published = on_6.published(on_6.by_file(), treated[PUBLISHED].doses)
     text = on_6.effector_rich(published).numbers
-    assert "C5 83.0 d (more effector, less pre-CD8+)" in text
-    assert "C4 80.0 d (more memory, less CD4+)" in text
+    assert "C5 83.0 d (more effector, fewer pre-CD8+)" in text
+    assert "C4 80.0 d (more memory, fewer CD4+)" in text
     assert "not longer: C6 71.0 d" in text
 
 

@@ -111,7 +111,7 @@ def in_words(table: pd.DataFrame) -> str:
     few = table[table["spread"] == SHOWN]
     row = few[few["facts"] == few["facts"].min()].set_index("preset").loc["unified"]
     return (
-        f"Without the three facts of ancestry `unified` leads in {100 * row['alone']:.0f} % of draws of the cuts "
-        f"(each limit within ±{100 * SHOWN:.0f} %), and is level with the best or ahead in "
+        f"Without the three facts of ancestry `unified` leads in {100 * row['alone']:.0f} % of draws of the "
+        f"cuts (each limit within ±{100 * SHOWN:.0f} %), and is level with the best or ahead in "
         f"{100 * row['level']:.0f} %."
     )

@@ -27,9 +27,10 @@ _SHOWN_DAYS = 120
 _GROUPS = {"A": "One subtype × 5", "B": "Total dose", "C": "Proportions"}
 _CAPTION = (
     "Full model, 19 treatment plans. (a)-(c) Tumor under plans A (one subtype times five), B (total dose "
-    "varied) and C (proportions varied). (d)-(f) PFS of the same plans. (g) The plans. A1, B5 and C7 are the "
-    "control of Figure 5, in red. Lines, full bars and the numbers above them: accurate; circles and "
-    "open bars: published scheme; dotted in (a)-(c): one cell. The axes end at day 120, the data at day 200."
+    "varied) and C (proportions varied). (d)-(f) PFS of the same plans. (g) The plans. A1, B5 and C7 are "
+    "the control of Figure 5, in red; the paper's (c) and (f) number plans C from the control on (erratum "
+    "10). Lines, full bars and the numbers above them: accurate; circles and open bars: published scheme; "
+    "dotted in (a)-(c): one cell. The axes end at day 120, the data at day 200."
 )
 
 

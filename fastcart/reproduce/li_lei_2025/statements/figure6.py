@@ -110,9 +110,9 @@ def diminishing(found: Plans) -> Finding:
 
 
 def _changes(doses: Any, plan: str, control: str) -> str:
-    """Say what a plan has more and less of than the control."""
+    """Say what a plan has more and fewer of than the control."""
     words = []
-    for word, sign in (("more", 1), ("less", -1)):
+    for word, sign in (("more", 1), ("fewer", -1)):
         names = [
             _NAMES[name] for name in _NAMES
             if name != "Tr" and sign * (doses.loc[plan, name] / doses.loc[control, name] - 1) > 0.01
@@ -221,7 +221,7 @@ STATEMENTS = (
         "text on 6(d)",
         "more pre-CD8+ (A3), effector (A4), memory cells (A5) only marginally changed PFS",
         marginal,
-        f"marginally: by {MARGINAL:.0%} at most; all three are shorter",
+        f"marginally: by {MARGINAL:.0%} at most",
     ),
     Statement(
         "6.3", "text on 6(d)", "increasing regulatory cells (A6) failed to induce remission", suppressed
@@ -251,7 +251,6 @@ STATEMENTS = (
         "text after 6",
         "high doses of CD4+ cells enhance cytokines and expand effector and pre-CD8+ cells",
         cytokines,
-        "but far beyond what a body holds",
     ),
     Statement(
         "6.9",
