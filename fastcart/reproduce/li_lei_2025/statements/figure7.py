@@ -161,8 +161,10 @@ def increased(found: Doses) -> Finding:
                 (table[name] / table["total"] / (found.start[name] / found.start["total"])).median()
             )
             good.append(max(dose, share) > 1.05)
+            cells = format_number(float(table[name].median()), 3)
             words.append(
-                f"{_NAMES[name]} dose × {format_number(dose, 2)}, proportion × {format_number(share, 2)}"
+                f"{_NAMES[name]} {cells} cells: dose × {format_number(dose, 2)}, "
+                f"proportion × {format_number(share, 2)}"
             )
         verdicts.append(by_parts(good))
         texts.append(f"{label}: {'; '.join(words)}")
