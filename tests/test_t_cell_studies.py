@@ -9,6 +9,7 @@ import pytest
 from fastcart import InputError, models
 from fastcart.models.t_cell_presets import PRESETS
 from fastcart.studies import t_cell_cart as cart
+from fastcart.studies import t_cell_cuts as cuts
 from fastcart.studies import t_cell_scans as scans
 from fastcart.studies.t_cell_facts import FACTS, POPULATION, fact_numbers, passes, t_cell_facts
 from fastcart.studies.t_cell_variants import (
@@ -97,6 +98,68 @@ def test_equal_budget_keeps_sums_and_is_seeded():
     pd.testing.assert_frame_equal(found, scans.equal_budget(**options, seed=3))
     assert (found["best"] >= 8).all()
     assert set(scans.SPACES) <= set(PRESETS)
+
+
+# --- cuts
+
+
+def facts_of(**values):
+    """A table of three facts with one number each, by theory."""
+    rows = [
+        {"preset": preset, "fact": fact, "value": value, "second": np.nan}
+        for preset, numbers in values.items()
+        for fact, value in zip(("F3", "F9", "F10"), numbers, strict=True)
+    ]
+    return pd.DataFrame(rows)
+
+
+def test_without_spread_the_cuts_are_those_of_the_table():
+    table = t_cell_facts(["linear", "unified"], families=0)
+    met = cuts.draw_cuts(table, spread=0, draws=3)
+    assert met.to_numpy().tolist() == [table.groupby("preset", sort=False)["holds"].sum().tolist()] * 3
+
+
+def test_a_limit_is_drawn_uniformly():
+    # F9 asks for 2 or more: a value of 1.9 holds where the factor is below 0.95
+    table = facts_of(linear=(0.0, 1.9, 0.0), unified=(0.0, 1.9, 0.0))
+    met = cuts.draw_cuts(table, spread=0.25, draws=40_000)
+    assert (met["linear"] == met["unified"]).all()  # the same cuts for all
+    assert met["linear"].mean() == pytest.approx(0.4, abs=0.01)
+    # F3, a range: 0.04 to 0.11
+    table = facts_of(linear=(0.1, 0.0, 0.0), unified=(0.2, 0.0, 0.0))
+    met = cuts.draw_cuts(table, spread=0.25, draws=40_000)
+    assert met["linear"].mean() == pytest.approx((1.25 - 0.1 / 0.11) / 0.5, abs=0.01)
+    assert met["unified"].max() == 0
+
+
+def test_who_leads_with_and_without_ancestry():
+    # `linear` meets F3 and F9, `unified` F3 and F10, a fact of ancestry; `unified_edge` takes no part
+    table = facts_of(linear=(0.07, 9.0, 0.0), unified=(0.07, 0.0, 0.9), unified_edge=(0.07, 9.0, 0.9))
+    found = cuts.leads(table, spreads=(0.1,), draws=100).set_index(["facts", "preset"])
+    assert set(found.index) == {(3, "linear"), (3, "unified"), (2, "linear"), (2, "unified")}
+    assert found.loc[(3, "unified"), ["alone", "level"]].tolist() == [0, 1]
+    assert found.loc[(2, "linear"), ["alone", "level"]].tolist() == [1, 1]
+    assert found.loc[(2, "unified"), ["alone", "level"]].tolist() == [0, 0]
+
+
+def test_other_facts_change_no_cut_and_draws_are_seeded():
+    table = facts_of(linear=(0.1, 1.9, 0.1), unified=(0.05, 2.1, 0.09))
+    parts = [cuts.draw_cuts(table, facts=[fact], draws=500, seed=3) for fact in ("F3", "F9", "F10")]
+    pd.testing.assert_frame_equal(sum(parts), cuts.draw_cuts(table, draws=500, seed=3))
+
+
+def test_without_ancestry_the_lead_rests_on_the_cuts(table):
+    found = cuts.leads(table, spreads=(cuts.SHOWN,), draws=2000).set_index(["facts", "preset"])
+    assert found.loc[(16, "unified"), "alone"] > 0.9
+    assert 0.2 < found.loc[(13, "unified"), "alone"] < 0.35
+
+
+def test_bad_cuts():
+    table = facts_of(linear=(0.1, 1.9, 0.1))
+    with pytest.raises(InputError, match="spread of the cuts is 1"):
+        cuts.draw_cuts(table, spread=1)
+    with pytest.raises(InputError, match="no fact F99"):
+        cuts.draw_cuts(table, facts=["F99"])
 
 
 # --- CAR-T
@@ -201,5 +264,6 @@ def test_report(tmp_path):
     assert sorted(p.name for p in out.iterdir()) == sorted([*FIGURES, *TABLES, "report.md"])
     assert all(f"| {fact.name} " in text for fact in FACTS)
     assert "What the table can not decide" in text
+    assert cuts.in_words(pd.read_csv(out / "cuts.csv")) in text
     with pytest.raises(InputError, match="already holds"):
         reproduce(out)

@@ -9,6 +9,9 @@ import numpy as np
 import pandas as pd
 
 from fastcart.reproduce.li_lei_2025.published_values import TEXT, Published
+from fastcart.reproduce.li_lei_2025.statements import Assessment
+
+RANGE_STEP = 5.0  # days: the text rounds the ends of ranges of PFS to steps of this
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,8 @@ class FigureResult:
     rows : list of Row
     notes : list of str
         Sentences for below the table.
+    statements : list of Assessment
+        What the text says of the figure, with verdicts.
     """
 
     number: int
@@ -58,6 +63,7 @@ class FigureResult:
     tables: dict[str, pd.DataFrame]
     rows: list[Row]
     notes: list[str] = field(default_factory=list)
+    statements: list[Assessment] = field(default_factory=list)
 
 
 def format_number(value: float, digits: int = 5) -> str:
@@ -104,7 +110,7 @@ def range_row(
     reproduced: np.ndarray,
     accurate: np.ndarray,
 ) -> Row:
-    """Compare a range; the text gives its ends in steps of five, so within half of that it agrees."""
+    """Compare a range, whose ends the text gives in steps of five: it agrees when both its ends do."""
 
     def shown(values: np.ndarray) -> str:
         return f"{values.min():.1f} to {values.max():.1f}"
@@ -113,8 +119,16 @@ def range_row(
     if published is not None:
         low, high = published
         stated, source = f"{low:g} to {high:g}", TEXT
-        agrees = verdict(bool(reproduced.min() > low - 2.5 and reproduced.max() < high + 2.5))
+        agrees = ends_agree(
+            abs(reproduced.min() - low) <= RANGE_STEP / 2, abs(reproduced.max() - high) <= RANGE_STEP / 2
+        )
     return Row(quantity, unit, stated, source, shown(reproduced), shown(accurate), agrees)
+
+
+def ends_agree(low: bool, high: bool) -> str:
+    """Say whether both ends of a range are as stated, and if not, which are not."""
+    wrong = [name for name, good in (("lower", low), ("upper", high)) if not good]
+    return f"no, {' and '.join(wrong)} end" + "s" * (len(wrong) > 1) if wrong else "yes"
 
 
 def verdict(same: bool, erratum: int | None = None) -> str:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 import pandas as pd
 
@@ -12,6 +10,7 @@ from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, format_
 from fastcart.reproduce.li_lei_2025.figure2_drawing import SCATTERED, draw
 from fastcart.reproduce.li_lei_2025.figure2_study import (
     COMPARED_DAY,
+    EVERY,
     KEY_PARAMETERS,
     LAMBDA_T4_I2,
     LARGE_SAMPLE,
@@ -21,6 +20,8 @@ from fastcart.reproduce.li_lei_2025.figure2_study import (
     run_study,
 )
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED
+from fastcart.reproduce.li_lei_2025.statements import Assessment, assess
+from fastcart.reproduce.li_lei_2025.statements import figure2 as statements
 
 FILES = (
     "figure2.png",
@@ -30,7 +31,6 @@ FILES = (
     "figure2_sobol.csv",
     "figure2_boundary.csv",
 )
-_SENSITIVE = ("lambda_C", "k_TE")  # by the text
 _WRITTEN = 1000  # patients in the table of panel (b), as many as in the paper
 _SHARE = "fraction of patients"
 
@@ -48,6 +48,7 @@ def make(
         _tables(study),
         _rows(study),
         _notes(study),
+        judged(study),
     )
 
 
@@ -90,9 +91,7 @@ def _tables(study: Study) -> dict[str, pd.DataFrame]:
     }
 
 
-def with_interval(row: Any) -> str:
-    """Write a coefficient and its interval with three decimals."""
-    return f"{row['value']:.3f} [{row['low']:.3f}, {row['high']:.3f}]"
+with_interval = statements.shown
 
 
 def sampling_intervals(study: Study) -> pd.DataFrame:
@@ -126,50 +125,32 @@ def _rows(study: Study) -> list[Row]:
         )
         for name in order
     ]  # fmt: skip
-    return rows + _statements(study, scheme, accurate) + _tumor_rows(study) + _additions(study)
+    return [*rows, _responders(study), *_tumor_rows(study), *_additions(study)]
 
 
-def _statements(study: Study, scheme: pd.DataFrame, accurate: pd.DataFrame) -> list[Row]:
-    largest = [table["value"].drop(list(_SENSITIVE)).abs().max() for table in (scheme, accurate)]
-    rounded = paper.round_digits(largest[0], paper.INSENSITIVE.digits)
-    share = [float(np.mean(pfs_of(study.of(s)) > 2)) for s in (PUBLISHED, ACCURATE)]
+def _responders(study: Study) -> Row:
+    share = [float(np.mean(pfs_of(study.of(s)) > paper.RESPONSE_DAYS)) for s in (PUBLISHED, ACCURATE)]
     published = paper.PUBLISHED_RESPONDERS / paper.PUBLISHED_PATIENTS
-    return [
-        Row(
-            f"(a) largest size of a coefficient but those of {' and '.join(_SENSITIVE)}", "",
-            f"at most {paper.INSENSITIVE.value:g}", paper.INSENSITIVE.source, f"{largest[0]:.3f}",
-            f"{largest[1]:.3f}", verdict(rounded <= paper.INSENSITIVE.value),
-        ),
-        Row(
-            "responders (PFS above 2 days)", _SHARE, f"{published:.3f}", "result file, 500 patients",
-            f"{share[0]:.4f}", f"{share[1]:.4f}",
-            verdict(bool(abs(published - share[0]) < 1.96 * (share[0] * (1 - share[0]) / 500) ** 0.5)),
-        ),
-    ]  # fmt: skip
+    return Row(
+        "responders (PFS above 2 days)", _SHARE, f"{published:.3f}", "result file, 500 patients",
+        f"{share[0]:.4f}", f"{share[1]:.4f}",
+        verdict(bool(abs(published - share[0]) < 1.96 * (share[0] * (1 - share[0]) / 500) ** 0.5)),
+    )  # fmt: skip
 
 
 def _tumor_rows(study: Study) -> list[Row]:
-    """Compare the correlations with the tumor at days 80 and 200, with what the text says of them."""
-    signs = {
-        (COMPARED_DAY, "lambda_C"): "positive", (COMPARED_DAY, "k_TE"): "negative",
-        (COMPARED_DAY, "d_C"): "moderately negative", (LAST_DAY, "lambda_C"): "positive",
-        (LAST_DAY, "d_C"): "strongly negative",
-    }  # fmt: skip
+    """Show the correlations with the tumor at days 80 and 200; one is printed, of 1000 patients."""
     rows = []
     for day, letter in ((COMPARED_DAY, "c"), (LAST_DAY, "d")):
         tables = [study.at_day(solution, day) for solution in (PUBLISHED, ACCURATE)]
         for name in KEY_PARAMETERS:
             found = [table.loc[name] for table in tables]
-            shown, source, agrees = signs.get((day, name), "not stated"), "", ""
-            if (day, name) in signs:
-                source = f"text on 2({letter})"
-                agrees = verdict(bool((found[0]["value"] > 0) == ("positive" in shown)))
-            elif (day, name) == (LAST_DAY, "k_TE"):
-                shown, source = format_number(paper.K_TE_DAY_200.value), paper.K_TE_DAY_200.source
-                # of 1000 patients
-                half = 1.96 / 1000**0.5
-                near = abs(found[0]["value"] - paper.K_TE_DAY_200.value) < half
-                agrees = "yes" if near else "no"
+            shown, source, agrees = "not stated", "", ""
+            if (day, name) == (LAST_DAY, "k_TE"):
+                printed = paper.K_TE_DAY_200
+                shown, source = format_number(printed.value), printed.source
+                near = abs(found[0]["value"] - printed.value) < 1.96 / _WRITTEN**0.5
+                agrees = "yes" if near else "no, sampling"
             rows.append(
                 Row(
                     f"({letter}) correlation of ln C at day {day} with {name}", "", shown, source,
@@ -177,6 +158,30 @@ def _tumor_rows(study: Study) -> list[Row]:
                 )
             )  # fmt: skip
     return rows
+
+
+def correlations(study: Study, solution: str) -> statements.Correlations:
+    """Return what the statements on Figure 2 are judged by."""
+    days = range(EVERY, LAST_DAY + 1, EVERY)
+    return statements.Correlations(
+        study.over_responders(solution), {day: study.at_day(solution, day) for day in days}
+    )
+
+
+def judged(study: Study) -> list[Assessment]:
+    """Judge what the text says of Figure 2."""
+    responders = statements.Correlations(statements.exact(paper.PFS_CORRELATION), {})
+    printed = statements.sampled({"k_TE": paper.K_TE_DAY_200.value}, _WRITTEN)
+    source = f"result file, patients 1 to {paper.PUBLISHED_PATIENTS}"
+    files = dict.fromkeys(("2.1", "2.2", "2.3"), (source, responders))
+    text = {"2.6": ("text", statements.Correlations(responders.pfs, {LAST_DAY: printed}))}
+    found = assess(
+        statements.STATEMENTS,
+        correlations(study, PUBLISHED),
+        correlations(study, ACCURATE),
+        published=files | text,
+    )
+    return found + assess([statements.TABLE_3], paper.TABLE_3, paper.TABLE_3)
 
 
 def _additions(study: Study) -> list[Row]:
@@ -211,8 +216,7 @@ def _notes(study: Study) -> list[str]:
         f"of {paper.PUBLISHED_RESPONDERS} responders lie. That holds for {int(within.sum())} of "
         f"{len(within)}" + (f"; not for {outside}." if outside else "."),
         f"The printed correlation of k_TE with the tumor at day {LAST_DAY} lies within the error of a sample "
-        f"of 1000 patients, ±0.06; the large sample gives {with_interval(late)}. Of what the text says in "
-        "words, the sign is compared.",
+        f"of {_WRITTEN} patients, ±{1.96 / _WRITTEN**0.5:.2f}; the large sample gives {with_interval(late)}.",
         *(
             f"Patients, {solution}: {int(row['patients'])} drawn, {int(row['failed'])} failed, "
             f"{int(row['censored'])} without progression at day {LAST_DAY} (counted with {LAST_DAY} days)."

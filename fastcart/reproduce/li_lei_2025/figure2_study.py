@@ -10,13 +10,13 @@ import pandas as pd
 
 from fastcart.checks import count
 from fastcart.errors import InputError, optional_import
+from fastcart.reproduce.li_lei_2025.published_values import RESPONSE_DAYS
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED
 from fastcart.studies.sensitivity import sensitivity
 from fastcart.studies.sensitivity_design import Design
 from fastcart.studies.sensitivity_indices import Estimate, estimate
 from fastcart.studies.sensitivity_result import SensitivityResult
 
-RESPONSE_DAYS = 2.0  # a responder has a PFS longer than this (Li & Lei 2025, Section 3)
 SPREAD = 0.1
 LAMBDA_T4_I2 = 0.35  # 1/day, the middle of the published parameter file, not of Table 1: erratum 9
 # the thirteen parameters of panels (c) and (d), in the order of the paper
@@ -28,7 +28,7 @@ COMPARED_DAY, LAST_DAY = 80, 200
 LARGE_SAMPLE = 1_000_000  # patients solved accurately
 SCHEME_PATIENTS = 10_000  # patients solved with the published scheme, every day
 _SMALLEST_SAMPLE = 1000
-_EVERY = 20  # days between the times of the large sample
+EVERY = 20  # days between the times of the large sample
 _SOBOL_BASE = 1024
 _TABLE_1_PATIENTS = 100_000
 _SEED = 2025
@@ -127,7 +127,7 @@ def run_study(
         "li_lei", outputs=["pfs", f"ln_C@0:{LAST_DAY}:1"], n=min(SCHEME_PATIENTS, sample), engine="published",
         **common,
     )  # fmt: skip
-    large = sensitivity("li_lei", outputs=["pfs", f"ln_C@0:{LAST_DAY}:{_EVERY}"], n=sample, **common)
+    large = sensitivity("li_lei", outputs=["pfs", f"ln_C@0:{LAST_DAY}:{EVERY}"], n=sample, **common)
     sobol = sensitivity(
         "li_lei", method="sobol", outputs=["pfs", f"ln_C@{COMPARED_DAY}"],
         n=min(_SOBOL_BASE, 1 << (sample // 40).bit_length()), **common,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,8 @@ from fastcart.reproduce.li_lei_2025 import drawing, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, format_number, number_row
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs, solve_both
+from fastcart.reproduce.li_lei_2025.statements import Assessment, assess
+from fastcart.reproduce.li_lei_2025.statements import figure4 as statements
 
 FILES = (
     "figure4.png",
@@ -24,6 +27,7 @@ FILES = (
 KILLING_DAY = 40.0  # Figure 4(e)
 COMPARED_DAY = 50.0
 SAVE_AT = tuple(0.5 * k for k in range(201))  # 100 days
+_DAYS_200 = tuple(float(day) for day in range(201))  # of the published files
 _LOW, _HIGH = 1e-3, 1e11  # cells, the axis of the panels
 _CAPTION = (
     "Coarse-grained model. (a) Tumor without CAR-T cells. (b) Effector and memory CAR-T cells and tumor "
@@ -41,6 +45,10 @@ def make(*, threads: int | None = None, progress: bool | None = None) -> FigureR
     )
     pfs = solve_both("li_lei_coarse", plans.coarse_pfs_runs(), threads=threads, progress=progress)
     scan = solve_both("li_lei_coarse", plans.threshold_scan(), threads=threads, progress=progress)
+    late = solve_both(
+        "li_lei_coarse", plans.coarse_default(), save_at=_DAYS_200, t_end=_DAYS_200[-1], threads=threads,
+        progress=progress,
+    )  # fmt: skip
     thresholds = {solution: _threshold(scan, solution) for solution in (PUBLISHED, ACCURATE)}
     killing = _killing(runs)
     return FigureResult(
@@ -56,6 +64,28 @@ def make(*, threads: int | None = None, progress: bool | None = None) -> FigureR
         },
         _rows(runs, pfs, killing, thresholds),
         _notes(),
+        judged({s: evidence(s, runs, pfs, late, thresholds[s]) for s in thresholds}),
+    )
+
+
+def evidence(solution: str, runs: Runs, pfs: Runs, late: Runs, threshold: float) -> statements.Coarse:
+    """Return what the statements on Figure 4 are judged by."""
+    untreated = runs.paths(solution, panel="a").set_index("t")["C"]
+    default = late.paths(solution).set_index("t")[["C", "TE", "TM"]]
+    ends = runs.ends(solution)
+    by_memory = ends[ends["panel"] == "d"].set_index("TM_0")[["pfs", "t_nadir"]]
+    day = runs.paths(solution, panel="d", t=KILLING_DAY).set_index("TM_0")
+    memory = by_memory.join(day[["C", "TE", "TM", "C_free", "killing_TE"]])
+    by_effector = pfs.ends(solution).set_index("TE_0")["pfs"]
+    return statements.Coarse(untreated, default, by_effector, memory, threshold)
+
+
+def judged(found: dict[str, statements.Coarse]) -> list[Assessment]:
+    """Judge what the text says of Figure 4."""
+    scheme = found[PUBLISHED]
+    published = replace(scheme, untreated=pd.Series(paper.UNTREATED))
+    return assess(
+        statements.STATEMENTS, scheme, found[ACCURATE], published={"4.1": ("result file", published)}
     )
 
 
@@ -102,6 +132,13 @@ def _rows(runs: Runs, pfs: Runs, killing: pd.DataFrame, thresholds: dict[str, fl
         found = both(COMPARED_DAY, "C", panel="d", TM_0=dose)
         label = f"(d) tumor at day 50, memory dose {format_number(dose)}"
         rows.append(number_row(label, "cells", value, *found))
+    ends = {solution: runs.ends(solution) for solution in (PUBLISHED, ACCURATE)}
+    for dose in plans.MEMORY_DOSES:
+        pair = [
+            end.loc[(end["panel"] == "d") & (end["TM_0"] == dose), "pfs"].iloc[0] for end in ends.values()
+        ]
+        label = f"(d) PFS, memory dose {format_number(dose)}"
+        rows.append(number_row(label, "days", None, *pair, digits=6))
     for dose in (plans.MEMORY_DOSES[0], plans.MEMORY_DOSES[-1]):
         found = both(KILLING_DAY, "killing_TE", panel="d", TM_0=dose)
         label = f"(e) killing rate at day 40, memory dose {format_number(dose)}"

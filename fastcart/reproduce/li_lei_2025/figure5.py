@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pandas as pd
+
 from fastcart import plotting
 from fastcart.reproduce.li_lei_2025 import drawing, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, number_row
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs, solve_both
+from fastcart.reproduce.li_lei_2025.statements import Assessment, assess
+from fastcart.reproduce.li_lei_2025.statements import figure5 as statements
 
-FILES = ("figure5.png", "figure5_trajectories.csv", "figure5_pfs.csv")
+FILES = ("figure5.png", "figure5_trajectories.csv", "figure5_pfs.csv", "figure5_variants.csv")
 COMPARED_DAY = 50.0
 SAVE_AT = tuple(float(day) for day in range(201))
 _CAPTION = (
@@ -36,6 +40,12 @@ _CYTOKINES = (
     ("", "Tb", "TGF-β", "TGF-β (ng/ml)", 1.0),
     ("", "I6", "IL-6", "IL-6 ($10^{-3}$ ng/ml)", 1e-3),
 )
+_NOTES = [
+    "The variants (figure5_variants.csv) are not in the paper; they are the control with other memory or "
+    "regulatory cells. No memory cells at all: none infused, and λ_TEM = 0, so that none arise from "
+    "effector cells.",
+    "Peaks, nadirs and days of the statements are on the daily grid.",
+]
 _DAYS = "Time (days)"
 _COLORS = {
     "C": plotting.BLUE, "T4": plotting.SKY, "TP": plotting.PURPLE, "TE": plotting.ORANGE,
@@ -47,17 +57,43 @@ _COLORS = {
 def make(*, threads: int | None = None, progress: bool | None = None) -> FigureResult:
     """Solve, draw and compare Figure 5."""
     runs = solve_both("li_lei", plans.control(), save_at=SAVE_AT, threads=threads, progress=progress)
+    variants = solve_both(
+        "li_lei", plans.subtype_variants(), save_at=SAVE_AT, threads=threads, progress=progress
+    )
     return FigureResult(
         5,
         "Dynamics of the full model after the control doses",
         _CAPTION,
         _draw(runs),
-        {"figure5_trajectories.csv": runs.trajectories, "figure5_pfs.csv": runs.endpoints},
-        _rows(runs),
+        {
+            "figure5_trajectories.csv": runs.trajectories,
+            "figure5_pfs.csv": runs.endpoints,
+            "figure5_variants.csv": variants.endpoints,
+        },
+        _rows(runs, variants),
+        _NOTES,
+        judged(runs, variants),
     )
 
 
-def _rows(runs: Runs) -> list[Row]:
+def evidence(solution: str, runs: Runs, variants: Runs) -> statements.Control:
+    """Return what the statements on Figure 5 are judged by."""
+    pfs = variants.ends(solution).set_index("variant")["pfs"]
+    peaks = variants.paths(solution).groupby("variant")["TE"].max()
+    found = pd.DataFrame({"pfs": pfs, "peak_TE": peaks})
+    return statements.Control(runs.paths(solution).set_index("t"), found)
+
+
+def judged(runs: Runs, variants: Runs) -> list[Assessment]:
+    """Judge what the text says of Figure 5, of memory cells and of eq. (2.11)."""
+    return assess(
+        statements.STATEMENTS,
+        evidence(PUBLISHED, runs, variants),
+        evidence(ACCURATE, runs, variants),
+    )
+
+
+def _rows(runs: Runs, variants: Runs) -> list[Row]:
     ends = [runs.ends(solution).iloc[0] for solution in (PUBLISHED, ACCURATE)]
     rows = [number_row("PFS", "days", paper.CONTROL_PFS, *(end["pfs"] for end in ends), digits=6)]
     for name, value in paper.CONTROL_DAY_50.items():
@@ -68,6 +104,9 @@ def _rows(runs: Runs) -> list[Row]:
     for name in ("I2", "Ig", "Tb", "I6"):
         peaks = [float(runs.paths(solution)[name].max()) for solution in (PUBLISHED, ACCURATE)]
         rows.append(number_row(f"highest {name} on the daily grid", "ng/ml", None, *peaks, digits=4))
+    pfs = [variants.ends(solution).set_index("variant")["pfs"] for solution in (PUBLISHED, ACCURATE)]
+    for name in pfs[0].index[1:]:
+        rows.append(number_row(f"PFS, {name}", "days", None, *(found[name] for found in pfs), digits=6))
     return rows
 
 

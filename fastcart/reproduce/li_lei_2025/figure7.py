@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart import plotting
-from fastcart.reproduce.li_lei_2025 import drawing, optima
+from fastcart.batch import solve
+from fastcart.reproduce.li_lei_2025 import drawing, optima, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
 from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, format_number, number_row, range_row
 from fastcart.reproduce.li_lei_2025.plans import SUBTYPES
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs, solve_both
+from fastcart.reproduce.li_lei_2025.statements import Assessment, assess
+from fastcart.reproduce.li_lei_2025.statements import figure7 as statements
 
 FILES = ("figure7.png", "figure7_doses.csv", "figure7_front.csv", "figure7_unlimited.csv")
 PROTOCOLS = {
@@ -22,11 +26,11 @@ PROTOCOLS = {
 }
 _CAPTION = (
     "Doses for 400 tumor burdens. (a)-(f) Total dose and doses of the subtypes. (g) PFS, accurate. (h) "
-    "Among doses within the stated limits, with a total of at most the published protocol's and a peak of "
-    "IL-6 of at most the control's, those of which none is better in PFS, total dose and peak IL-6 "
-    "together; a marker for each of three burdens, coloured by peak IL-6. Black: what the authors' program "
-    "does, the best of 100 random doses in a box; orange: the optimum in the same box; blue: the optimum "
-    "within the limits of (h)."
+    "Among doses of 1e3 to 2e7 cells of each subtype, with a total of at most the published protocol's "
+    "and a peak of IL-6 of at most the control's, those of which none is better in PFS, total dose and "
+    "peak IL-6 together; a marker for each of three burdens, coloured by peak IL-6. Black: what the "
+    "authors' program does, the best of 100 random doses in a box; orange: the optimum in the same box; "
+    "blue: the optimum within the limits of (h)."
 )
 _PANELS = (
     ("b", "T4", "CD4+", "$T_4$ (cells)"),
@@ -35,6 +39,8 @@ _PANELS = (
     ("e", "TM", "Memory", "$T_M$ (cells)"),
     ("f", "Tr", "Regulatory", "$T_r$ (cells)"),
 )
+_DISCARDED = 1e15  # cells
+_PLAN_BURDENS = 21  # for which the plans of Figure 6 are solved
 _BURDEN = "Tumor burden $C(0)$ ($10^6$ cells)"
 
 
@@ -44,6 +50,7 @@ def make(
     """Optimise, solve, draw and compare Figure 7."""
     found = optima.optima(burdens=burdens, threads=threads, progress=progress)
     runs = dose_runs(found, threads=threads, progress=progress)
+    others = plan_runs(found, threads=threads, progress=progress)
     return FigureResult(
         7,
         "Doses for tumor burdens of 1e6 to 6e6 cells",
@@ -56,6 +63,7 @@ def make(
         },
         _rows(runs, found),
         _notes(runs, found),
+        judged(runs, found, others),
     )
 
 
@@ -64,6 +72,58 @@ def dose_runs(found: optima.Optima, *, threads: int | None = None, progress: boo
     table = pd.concat([doses.assign(protocol=name) for name, doses in found.doses.items()], ignore_index=True)
     table["total"] = table[list(SUBTYPES)].sum(axis=1)
     return solve_both("li_lei", table, threads=threads, progress=progress)
+
+
+def plan_runs(found: optima.Optima, *, threads: int | None = None, progress: bool | None = None) -> Runs:
+    """Solve the plans of Figure 6 for some of the burdens, the control once."""
+    C = np.sort(found.doses[optima.PROTOCOL]["C"].to_numpy())
+    C = np.unique(C[np.linspace(0, len(C) - 1, min(len(C), _PLAN_BURDENS)).astype(int)])
+    table = plans.treatment_plans()
+    table = table[(table["change"] != "control") | (table["plan"] == "A1")][["plan", *SUBTYPES]]
+    rows = table.merge(pd.DataFrame({"C": C}), how="cross")
+    return solve_both("li_lei", rows, threads=threads, progress=progress)
+
+
+def evidence(
+    solution: str, runs: Runs, others: Runs, doses: dict[str, pd.DataFrame], start: pd.DataFrame
+) -> statements.Doses:
+    """Return what the statements on Figure 7 are judged by."""
+    pfs = runs.ends(solution).pivot(index="C_0", columns="protocol", values="pfs")[list(PROTOCOLS)]
+    by_plan = others.ends(solution).pivot(index="C_0", columns="plan", values="pfs")
+    judged_doses = {name: statements.with_total(table) for name, table in doses.items()}
+    return statements.Doses(judged_doses, pfs, optima.PROTOCOL, by_plan, statements.with_total(start))
+
+
+def judged(runs: Runs, found: optima.Optima, others: Runs) -> list[Assessment]:
+    """Judge what the text says of Figure 7: a draw as the published one on the left, optima on the right."""
+    doses = found.doses
+    protocol = {optima.PROTOCOL: doses[optima.PROTOCOL]}
+    box = {optima.BOX: doses[optima.BOX]}
+    limited = {optima.LIMITED: doses[optima.LIMITED]}
+    published = {"published dose": pd.DataFrame([paper.FIGURE_8_START])}
+    control = pd.DataFrame([plans.CONTROL])
+    of_file = replace(
+        evidence(PUBLISHED, runs, others, protocol, control),
+        pfs=pd.DataFrame({optima.PROTOCOL: paper.FILE_PFS_RANGE}),
+    )
+    groups = (
+        (statements.SCALING, protocol, box | limited, control),
+        (statements.REGULATORY, protocol, box, control),
+        (statements.OUTCOMES, protocol, protocol, control),
+    )
+    result = []
+    for group, left, right, start in groups:
+        result += assess(
+            group,
+            evidence(PUBLISHED, runs, others, left, start),
+            evidence(ACCURATE, runs, others, right, start),
+            published={"7.4": ("result file, burdens 1 to 200", of_file)},
+        )
+    return result + assess(
+        statements.INCREASED,
+        evidence(PUBLISHED, runs, others, published, control),
+        evidence(ACCURATE, runs, others, limited, doses[optima.PROTOCOL]),
+    )
 
 
 def _pfs(runs: Runs, solution: str, protocol: str) -> np.ndarray:
@@ -107,11 +167,14 @@ def _notes(runs: Runs, found: optima.Optima) -> list[str]:
         f"In {_on_edge(found)} of {len(found.doses[optima.BOX])} burdens the optimum in the box has at "
         "least one dose at an end of the box (within 1% of its width): there the box, and not the model, "
         "sets it.",
-        f"Inside the stated limits of {low} to {high} cells of each subtype the optimum is unbounded: for "
+        f"Within {low} to {high} cells of each subtype the optimum is unbounded: for "
         f"{censored} of {len(unlimited)} burdens tried the swarm finds doses after which the tumor is still "
         f"at or below its start at the horizon, PFS {format_number(float(unlimited['objective'].min()))} "
         "days, censored (erratum 7). A longer horizon would give a longer PFS; the number is no maximum. "
-        "After these doses CAR-T cells grow without limit in this model.",
+        "After these doses CAR-T cells grow without limit in this model. The authors' program discards doses "
+        f"after which pre-CD8+ cells reach {format_number(_DISCARDED)}, as they do after "
+        f"{_discarded(unlimited)} of "
+        "these.",
         "With the total dose limited to that of the published protocol and peak IL-6 to that of the "
         f"control of Figure 5 ({format_number(found.control_peak, 4)} ng/ml), the best doses found have a "
         f"PFS that is at least {worst:.1f} days longer than that of the published protocol, for every "
@@ -121,6 +184,12 @@ def _notes(runs: Runs, found: optima.Optima) -> list[str]:
         f"The published protocol itself exceeds the control's peak of IL-6 for {found.above} burdens.",
         f"Solves for this figure: {solves:,} patients.",
     ]
+
+
+def _discarded(unlimited: pd.DataFrame) -> int:
+    """Return after how many doses pre-CD8+ cells reach what the authors' program discards."""
+    peaks = solve("li_lei", unlimited[["C", *SUBTYPES]], peaks=("TP",)).endpoints["peak_TP"]
+    return int((peaks >= _DISCARDED).sum())
 
 
 def _on_edge(found: optima.Optima) -> int:

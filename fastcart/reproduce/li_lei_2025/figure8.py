@@ -10,8 +10,10 @@ import pandas as pd
 from fastcart import plotting
 from fastcart.reproduce.li_lei_2025 import drawing, optima, plans
 from fastcart.reproduce.li_lei_2025 import published_values as paper
-from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, number_row, verdict
+from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, number_row
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs, solve_both
+from fastcart.reproduce.li_lei_2025.statements import assess
+from fastcart.reproduce.li_lei_2025.statements import figure8 as statements
 
 FILES = ("figure8.png", "figure8_trajectories.csv", "figure8_pfs.csv")
 COMPARED_DAY = 50.0
@@ -60,7 +62,21 @@ def make(
         {"figure8_trajectories.csv": runs.trajectories, "figure8_pfs.csv": runs.endpoints},
         _rows(runs),
         _notes(runs),
+        assess(statements.STATEMENTS_8, *both_solutions(runs)),
     )
+
+
+def both_solutions(runs: Runs) -> tuple[statements.Pair, statements.Pair]:
+    """Return what the statements on Figures 8 and 9 are judged by, for both solutions."""
+    scheme, accurate = (evidence(runs, solution) for solution in (PUBLISHED, ACCURATE))
+    return scheme, accurate
+
+
+def evidence(runs: Runs, solution: str) -> statements.Pair:
+    """Return the control and the published dose under one solution."""
+    control, dose = (runs.paths(solution, regimen=name).set_index("t") for name in (CONTROL, DOSE))
+    pfs = _end(runs, solution, CONTROL, "pfs"), _end(runs, solution, DOSE, "pfs")
+    return statements.Pair(control, dose, pfs)
 
 
 def regimen_runs(burdens: int, *, threads: int | None = None, progress: bool | None = None) -> Runs:
@@ -94,7 +110,7 @@ def _rows(runs: Runs) -> list[Row]:
     for name in REGIMENS:
         found = [_end(runs, solution, name, "nadir") for solution in both]
         rows.append(number_row(f"nadir of the tumor, {name}", "cells", None, *found))
-    return rows + _statements(runs)
+    return rows + _peak_rows(runs)
 
 
 def _end(runs: Runs, solution: str, regimen: str, column: str) -> float:
@@ -103,8 +119,7 @@ def _end(runs: Runs, solution: str, regimen: str, column: str) -> float:
     return float(ends.loc[ends["regimen"] == regimen, column].iloc[0])
 
 
-def _statements(runs: Runs) -> list[Row]:
-    """Compare what the text says about cytokines with the runs."""
+def _peak_rows(runs: Runs) -> list[Row]:
     rows = []
     for name in ("I2", "I6", "Ig"):
         ratios = []
@@ -112,11 +127,8 @@ def _statements(runs: Runs) -> list[Row]:
             dose, control = (runs.paths(solution, regimen=regimen)[name].max() for regimen in (DOSE, CONTROL))
             ratios.append(float(dose / control))
         rows.append(
-            Row(
-                f"highest {name} after the published dose / after the control", "", "reduced", paper.TEXT,
-                f"{ratios[0]:.3g}", f"{ratios[1]:.3g}", verdict(ratios[0] < 1),
-            )
-        )  # fmt: skip
+            number_row(f"highest {name}, {DOSE} / {CONTROL}", "", None, ratios[0], ratios[1], digits=3)
+        )
     return rows
 
 

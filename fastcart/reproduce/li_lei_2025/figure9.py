@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from typing import Any
 
-import pandas as pd
-
 from fastcart import plotting
-from fastcart.models import get
 from fastcart.reproduce.li_lei_2025 import drawing, optima
-from fastcart.reproduce.li_lei_2025 import published_values as paper
-from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, number_row, verdict
-from fastcart.reproduce.li_lei_2025.figure8 import DOSE, REGIMENS, regimen_handles, regimen_runs
+from fastcart.reproduce.li_lei_2025.comparison import FigureResult, Row, number_row
+from fastcart.reproduce.li_lei_2025.figure8 import (
+    REGIMENS,
+    both_solutions,
+    regimen_handles,
+    regimen_runs,
+)
 from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs
+from fastcart.reproduce.li_lei_2025.statements import assess
+from fastcart.reproduce.li_lei_2025.statements.figure8 import STATEMENTS_9, growth, last_day
 
 FILES = ("figure9.png", "figure9_killing.csv")
 _CAPTION = (
@@ -37,18 +40,9 @@ def make(
         _draw(runs),
         {"figure9_killing.csv": runs.trajectories[columns].reset_index(drop=True)},
         _rows(runs),
+        [],
+        assess(STATEMENTS_9, *both_solutions(runs)),
     )
-
-
-def _growth() -> float:
-    """Return the net growth rate of a small tumor (1/day)."""
-    p = get("li_lei").default_parameters()
-    return p["lambda_C"] - p["d_C"]
-
-
-def _last_day(path: pd.DataFrame) -> float:
-    """Return the last day on which the effector cells kill faster than the tumor grows."""
-    return float(path.loc[path["killing_TE"] > _growth(), "t"].max())
 
 
 def _rows(runs: Runs) -> list[Row]:
@@ -60,24 +54,8 @@ def _rows(runs: Runs) -> list[Row]:
         for column in ("killing_TE", "killing_T4"):
             found = [float(path[name][column].max()) for path in paths]
             rows.append(number_row(f"highest {column}, {name}", "1/day", None, *found, digits=4))
-        found = [_last_day(path[name]) for path in paths]
+        found = [last_day(path[name]["t"], path[name]["killing_TE"]) for path in paths]
         rows.append(number_row(f"last day with killing_TE > λ_C - d_C, {name}", "days", None, *found))
-    control = [_last_day(path["control"]) for path in paths]
-    dose = [_last_day(path[DOSE]) for path in paths]
-    more = [float(path[DOSE]["killing_TE"].max() / path[DOSE]["killing_T4"].max()) for path in paths]
-    rows.append(
-        Row(
-            f"killing by effector / by CD4+ cells, highest, {DOSE}", "", "markedly higher", paper.TEXT,
-            f"{more[0]:.3g}", f"{more[1]:.3g}", verdict(more[0] > 2),
-        )
-    )  # fmt: skip
-    rows.append(
-        Row(
-            "killing by effector cells lasts longer than after the control, by", "days", "more sustained",
-            paper.TEXT, f"{dose[0] - control[0]:g}", f"{dose[1] - control[1]:g}",
-            verdict(dose[0] > control[0]),
-        )
-    )  # fmt: skip
     return rows
 
 
@@ -91,8 +69,8 @@ def _draw(runs: Runs) -> Any:
                 drawing.both(where, runs, name, color, until=_UNTIL, regimen=regimen)
             where.set_xlim(0, _UNTIL)
             where.set_ylim(bottom=0)
-        axes[0].axhline(_growth(), color=plotting.GREY, linewidth=0.8, linestyle=":")
-        axes[0].text(_UNTIL, _growth(), r"$\lambda_C - d_C$", ha="right", va="bottom", color=plotting.GREY)
+        axes[0].axhline(growth(), color=plotting.GREY, linewidth=0.8, linestyle=":")
+        axes[0].text(_UNTIL, growth(), r"$\lambda_C - d_C$", ha="right", va="bottom", color=plotting.GREY)
         figure.legend(
             handles=[*regimen_handles(), *drawing.solution_handles("RK4, 1 d", short=True)],
             loc="outside lower center", ncols=6, columnspacing=1.2,

@@ -24,7 +24,7 @@ BURDEN_RANGE = (1e6, 6e6)
 SEED = 2025
 PARTICLES, ITERATIONS = 100, 20  # as the paper has them
 FIGURE_8_BURDEN = FIGURE_8_START["C"]
-LIMITS = (1e3, 2e7)  # stated limits of each subtype
+LIMITS = (1e3, 2e7)  # limits of each subtype
 FRONT_BURDENS = (FIGURE_8_BURDEN, 3e6, 6e6)
 _GUIDES = 11  # burdens that are searched for longer first; their optima start all others
 # of all searches: at the default of 1e-6 a search finds the doses at which the error in PFS is largest
@@ -59,7 +59,7 @@ class Optima:
     front : DataFrame
         Trade-off of PFS, total dose and peak IL-6 within the same limits, for `FRONT_BURDENS`.
     unlimited : DataFrame
-        Optima inside the stated limits without a further one, for `FRONT_BURDENS`.
+        Optima inside these limits without a further one, for `FRONT_BURDENS`.
     solves : dict of str to int
         How many patients were solved for each.
     above : int
@@ -188,7 +188,7 @@ def _limited(rows: pd.DataFrame, peak: float, options: Mapping[str, Any]) -> tup
 
 
 def _around(doses: pd.DataFrame, width: float) -> dict[str, tuple[Any, Any, str]]:
-    """Return boxes around doses: within a factor of ``width``, and within the stated limits."""
+    """Return boxes around doses: within a factor of ``width``, and within the limits of each subtype."""
     low, high = LIMITS
     ends = {}
     for name in SUBTYPES:

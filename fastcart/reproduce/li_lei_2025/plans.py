@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from fastcart.models import get
+
 SUBTYPES = ("T4", "TP", "TE", "TM", "Tr")
 
 # Figure 5: CD4+, pre-CD8+, effector, memory and regulatory CAR-T cells
@@ -31,6 +33,8 @@ PROPORTIONS = (
     (10, 10000, 10000, 1, 1),
 )
 
+MORE_OF_BOTH = "CD4+ and pre-CD8+ × 5"
+
 _A_CHANGES = ("control", "CD4+ × 5", "pre-CD8+ × 5", "effector × 5", "memory × 5", "regulatory × 5")
 
 
@@ -40,6 +44,11 @@ def coarse_runs() -> pd.DataFrame:
     rows += [("c", dose, COARSE_TM) for dose in EFFECTOR_DOSES]
     rows += [("d", COARSE_TE, dose) for dose in MEMORY_DOSES]
     return pd.DataFrame(rows, columns=["panel", "TE", "TM"])
+
+
+def coarse_default() -> pd.DataFrame:
+    """Return the run of Figure 4(b)."""
+    return pd.DataFrame([{"TE": COARSE_TE, "TM": COARSE_TM}])
 
 
 def coarse_pfs_runs() -> pd.DataFrame:
@@ -55,6 +64,26 @@ def threshold_scan() -> pd.DataFrame:
 def control() -> pd.DataFrame:
     """Return the one run of Figure 5."""
     return pd.DataFrame([CONTROL])
+
+
+def subtype_variants() -> pd.DataFrame:
+    """Return the control with other memory and regulatory cells: variant, doses and λ_TEM (1/day).
+
+    No memory cells at all: none infused, and none from effector cells.
+    """
+    differentiation = get("li_lei").default_parameters()["lambda_TEM"]
+    changes: dict[str, dict[str, float]] = {
+        "control": {},
+        "no memory cells infused": {"TM": 0.0},
+        "ten times the memory cells": {"TM": 10 * CONTROL["TM"]},
+        "no memory cells at all": {"TM": 0.0, "lambda_TEM": 0.0},
+        "no regulatory cells": {"Tr": 0.0},
+    }
+    rows = [
+        {"variant": variant, **CONTROL, "lambda_TEM": differentiation, **change}
+        for variant, change in changes.items()
+    ]
+    return pd.DataFrame(rows)
 
 
 def plan_a() -> pd.DataFrame:
@@ -89,6 +118,19 @@ def plan_c() -> pd.DataFrame:
         doses = dict(zip(SUBTYPES, (total * x / sum(parts) for x in parts), strict=True))
         rows.append({"plan": f"C{number}", "change": change, **doses})
     return pd.DataFrame(rows)
+
+
+def more_of_both() -> pd.DataFrame:
+    """Return the plan that the text recommends and Figure 6 lacks: five times CD4+ and pre-CD8+ cells."""
+    doses = {**CONTROL, "T4": 5 * CONTROL["T4"], "TP": 5 * CONTROL["TP"]}
+    return pd.DataFrame([{"plan": MORE_OF_BOTH, **doses}])
+
+
+def total_scan() -> pd.DataFrame:
+    """Return doses of 1e6 to 25e6 cells in the control's proportions, in steps of 1e5 up to 5e6, then 1e6."""
+    steps = np.concatenate([np.arange(10, 50) / 10, np.arange(5, 26)]) * 1e6
+    parts = pd.Series(CONTROL) / sum(CONTROL.values())
+    return pd.DataFrame(np.outer(steps, parts), columns=list(parts.index)).assign(total=steps)
 
 
 def treatment_plans() -> pd.DataFrame:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 TEXT = "text"
 CAPTION = "caption"
 FILE = "result file"
+RESPONSE_DAYS = 2.0  # a responder has a PFS longer than this (Section 3)
 
 
 @dataclass(frozen=True)
@@ -61,9 +62,24 @@ PFS_CORRELATION = {
 INSENSITIVE = Published(0.2, 1, "text on 2(a)")
 K_TE_DAY_200 = Published(-0.05, 1, "text on 2(d)")
 
+# Table 3: names of the parameters of Figure 2(a), in its order; `PFS_CORRELATION` has them in the order
+# of the published parameter file
+TABLE_3 = (
+    "lambda_TM", "lambda_C", "lambda_TPE", "lambda_TEM", "lambda_TME", "k_TE", "k_T4", "d_T4", "d_TP", "d_TE",
+    "d_C", "K_1", "K_2", "K_3", "lambda_T4_I2", "lambda_TP_I2", "lambda_Tr_I2", "lambda_M_Ig",
+    "lambda_I2_T4", "lambda_Ig_TE", "lambda_Ig_T4", "lambda_Tb_C", "lambda_I6_M", "K_TP", "K_T4", "K_Tr",
+    "K_TM", "K_I2", "K_I6", "K_Ig", "K_Tb", "K_TM0", "K_TM1", "K_C", "M_0", "d_M", "d_Tr", "d_TM", "d_I2",
+    "d_Tb", "d_Ig", "d_I6",
+)  # fmt: skip
+
 # Figure 4(a): where the tumor settles without CAR-T cells (cells), and the file at day 1
 SETTLES = Published(1.2e10, 2, TEXT, erratum=3)
 UNTREATED_DAY_1 = Published(2.2704e7, 5, FILE, erratum=3)
+# and some days of that file (cells)
+UNTREATED = {
+    0.0: 1e6, 10.0: 7.1799e9, 20.0: 1.0621e10, 25.0: 1.1267e10, 28.0: 1.1498e10, 30.0: 1.1610e10,
+    40.0: 1.1890e10, 50.0: 1.1969e10, 200.0: 1.2e10,
+}  # fmt: skip
 
 # Figure 4(b): cells at day 50 after TE = 1e7, TM = 1e3
 COARSE_DAY_50 = {"TE": Published(1232.5, 5), "TM": Published(1805.3, 5), "C": Published(62.775, 5)}
@@ -114,13 +130,21 @@ TUMOR_DAY_50_PLAN_A = {
     "A6": Published(1.9064e9, 5),
 }
 
-# Figure 6, statements of the text on plans B and C
+# PFS (days) of plans C, by the numbers of Figure 6(g); the result file begins with the control: erratum 10
+PLAN_C_FILE = (76, 73, 74, 72, 80, 83, 71)
+PFS_PLAN_C = {
+    plan: Published(days, 2)
+    for plan, days in zip(("C7", "C1", "C2", "C3", "C4", "C5", "C6"), PLAN_C_FILE, strict=True)
+}
+
+# Figure 6, statements of the text on plans B
 PLAN_B_BEST_TOTAL = Published(10e6, 1, TEXT)
 PLAN_B_INEFFECTIVE_TOTAL = Published(5e6, 1, TEXT)
-PLAN_C_SUPERIOR = ("C5", "C6")
 
 # Figure 7(g) and its text: range of the PFS (days) after optimised doses
 OPTIMISED_PFS_RANGE = (70.0, 100.0)
+# and the range in the result file, of its first 200 burdens
+FILE_PFS_RANGE = (74.0, 101.0)
 
 # Figure 8: the optimised dose and its tumor burden (cells), PFS (days), and the file at day 50 (cells)
 FIGURE_8_START = {

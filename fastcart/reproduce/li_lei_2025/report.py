@@ -17,17 +17,38 @@ from fastcart.plotting import DPI
 from fastcart.reproduce.li_lei_2025.comparison import FigureResult, format_number
 from fastcart.reproduce.li_lei_2025.errata import ERRATA
 from fastcart.reproduce.li_lei_2025.runs import RTOL
+from fastcart.reproduce.li_lei_2025.statements import VERDICTS, Assessment
 from fastcart.storage import write_text
 
 _COMPARED = (
     "Quantity", "Unit", "Published", "Where", "Reproduced with the published scheme", "Accurate", "Agrees",
 )  # fmt: skip
 
+_JUDGED = (
+    "No.",
+    "Where",
+    "The paper says",
+    "Published numbers say",
+    "Accurate solution says",
+    "Verdict",
+    "Taken as",
+)
+
 _INTRODUCTION = (
-    "Each table shows what the paper or its published result files say, what the authors' own numerical "
-    "scheme gives here, and what an accurate solution of the same equations gives. Only the published "
-    'numbers are constants; all others were computed for this report. "Agrees" compares the published '
-    "number with the published scheme, to the digits that were printed."
+    "The first table of a figure shows what the paper or its published result files say, what the authors' "
+    "own numerical scheme gives here, and what an accurate solution of the same equations gives. Only the "
+    'published numbers are constants; all others were computed for this report. "Agrees" compares the '
+    "published number with the published scheme, to the digits that were printed; a range agrees when both "
+    "its ends do."
+)
+
+_ON_STATEMENTS = (
+    "A second table takes what the text says of the figure, statement by statement. Verdicts are computed. "
+    '"Published numbers" are those of the text or of the result files where that is said, and else those of '
+    "the published scheme, which repeats the result files that we have. Where they lead to another verdict "
+    "than the accurate solution, the statement holds in part. Words such as rapidly or marginally have no "
+    "exact meaning: the last column says what they are taken to mean, a choice of this report. Statements "
+    "are judged within the model; no verdict says anything of patients."
 )
 
 _COLUMNS = (
@@ -36,7 +57,8 @@ _COLUMNS = (
     ("value, low, high", "", "the index and the ends of its 95% interval"),
     ("responders, patients", "", "how many went into it; in `figure2_boundary.csv` the share of responders"),
     ("lambda_C, d_C, k_TE, d_TE", "1/day", "parameters of patients of Figure 2, or middles of cells"),
-    ("panel, plan, group, change", "", "which panel or treatment plan"),
+    ("panel, plan, group, change, variant", "", "which panel or treatment plan"),
+    ("lambda_TEM", "1/day", "conversion of effector into memory cells"),
     ("protocol, regimen, strategy", "", "how the dose of Figures 7 to 10 was chosen"),
     ("T4_0, TP_0, TE_0, TM_0, Tr_0, total", "cells", "doses"),
     ("t", "days", "time after infusion"),
@@ -72,6 +94,7 @@ def write_report(results: Sequence[FigureResult], path: Path, *, threads: int, w
         Seconds, from the start of the job to this report.
     """
     lines = ["# Li & Lei 2025, reproduced with fastcart", "", f"Paper: {REFERENCE}", "", _INTRODUCTION]
+    lines += ["", _ON_STATEMENTS, "", *_summary(results)]
     for result in results:
         lines += _figure(result)
     lines += ["", "## Errata of the paper", "", *_errata()]
@@ -101,9 +124,36 @@ def _figure(result: FigureResult) -> list[str]:
     lines += [f"![Figure {result.number}]({picture})", "", result.caption, ""]
     lines += ["Data: " + ", ".join(f"[{name}]({name})" for name in result.tables) + ".", ""]
     lines += markdown(_COMPARED, rows)
+    if result.statements:
+        lines += ["", f"### What the text says of Figure {result.number}", "", *_judged(result.statements)]
     if result.notes:
         lines += ["", *(f"- {note}" for note in result.notes)]
     return lines
+
+
+def _judged(assessments: Sequence[Assessment]) -> list[str]:
+    rows = []
+    for found in assessments:
+        statement = found.statement
+        source = f"{found.source}: " if found.source else ""
+        rows.append(
+            (statement.name, statement.where, statement.says, source + found.published.numbers,
+             found.accurate.numbers, found.verdict, statement.note)
+        )  # fmt: skip
+    return markdown(_JUDGED, rows)
+
+
+def _summary(results: Sequence[FigureResult]) -> list[str]:
+    """Return how many statements hold, by figure."""
+    heads = ("Figure", *(verdict[0].upper() + verdict[1:] for verdict in VERDICTS))
+    rows = []
+    for result in results:
+        names: dict[str, list[str]] = {verdict: [] for verdict in VERDICTS}
+        for found in result.statements:
+            names[found.verdict].append(found.statement.name)
+        rows.append((result.number, *(", ".join(names[verdict]) or "none" for verdict in VERDICTS)))
+    total = [sum(f.verdict == verdict for r in results for f in r.statements) for verdict in VERDICTS]
+    return markdown(heads, [*rows, ("All", *total)])
 
 
 def _errata() -> list[str]:

@@ -57,19 +57,23 @@ def solve_both(
     doses: pd.DataFrame,
     *,
     save_at: Sequence[float] | None = None,
+    t_end: float | None = None,
     threads: int | None = None,
     progress: bool | None = None,
 ) -> Runs:
-    """Solve a table of doses with both engines, over the model's own horizon.
+    """Solve a table of doses with both engines.
 
     Parameters
     ----------
     model : str
         Name of a shipped model.
     doses : DataFrame
-        Columns that are states are doses and initial values (cells); all others are labels.
+        Columns that are states are doses and initial values (cells); those that are parameters are set for
+        this run; all others are labels.
     save_at : sequence of float, optional
         Times (days) of the trajectories, on the grid of the published scheme.
+    t_end : float, optional
+        Horizon (days); default the model's.
     threads : int, optional
     progress : bool, optional
 
@@ -82,14 +86,15 @@ def solve_both(
     RuntimeError
         When a run fails; no figure is drawn from an incomplete set of runs.
     """
-    states = get(model).state_names
-    patients = doses[[name for name in doses.columns if name in states]]
-    labels = doses.rename(columns={name: f"{name}_0" for name in patients.columns})
+    states, parameters = get(model).state_names, get(model).default_parameters()
+    patients = doses[[name for name in doses.columns if name in states or name in parameters]]
+    labels = doses.rename(columns={name: f"{name}_0" for name in states})
     endpoints, trajectories = [], []
     for solution, engine in ENGINES.items():
         result = solve(
-            model, patients, engine=engine, rtol=RTOL, save_at=save_at, threads=threads, progress=progress
-        )
+            model, patients, engine=engine, rtol=RTOL, save_at=save_at, t_end=t_end, threads=threads,
+            progress=progress,
+        )  # fmt: skip
         if len(result.failed):
             raise RuntimeError(f"{model}, {solution}: {result.explain(result.failed['patient'].iloc[0])}")
         endpoints.append(

@@ -13,7 +13,8 @@ from fastcart.checks import count
 
 REPORT = "report.md"
 TABLES = (
-    "facts.csv", "mixtures.csv", "reverse.csv", "robustness.csv", "equal_budget.csv", "reverse_robust.csv",
+    "facts.csv", "cuts.csv",
+    "mixtures.csv", "reverse.csv", "robustness.csv", "equal_budget.csv", "reverse_robust.csv",
     "union_map.csv", "variants.csv", "variant_searches.csv", "x1_products.csv", "x2_theories.csv",
     "x3_doses.csv", "x3_splits.csv", "x4_live.csv", "x4_vaccine.csv", "x5_indices.csv", "x5_variances.csv",
 )  # fmt: skip
@@ -120,6 +121,7 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
     """Return what to compute: name, and a function that returns tables by name of file."""
     from fastcart.studies import t_cell_cart as cart
     from fastcart.studies import t_cell_scans as scans
+    from fastcart.studies.t_cell_cuts import leads
     from fastcart.studies.t_cell_facts import t_cell_facts
     from fastcart.studies.t_cell_variants import compare_searches, compare_variants
 
@@ -148,6 +150,9 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
 
     return [
         ("facts", lambda: {"facts.csv": t_cell_facts(families=sizes["families"], seed=seed, **common)}),
+        ("cuts", lambda: {
+            "cuts.csv": leads(outcome.tables["facts.csv"], draws=sizes["draws"], seed=seed)
+        }),
         ("mixtures", lambda: {"mixtures.csv": scans.scan_mixtures(families=some, seed=seed, **common)}),
         ("reverse arrows", lambda: {"reverse.csv": scans.scan_reverse(families=some, seed=seed, **common)}),
         ("robustness", robustness),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.studies import t_cell_cart as cart
+from fastcart.studies.t_cell_cuts import SHOWN, in_words
 from fastcart.studies.t_cell_facts import ANCESTRY, FACTS, POPULATION
 
 
@@ -21,7 +22,8 @@ def write_report(outcome: Any, path: Path, *, threads: int, wall_time: float) ->
         "# Theories of T-cell differentiation in one model\n",
         f"Computed with fastcart in {wall_time:.0f} s on {threads} threads; the table of facts took "
         f"{outcome.seconds['facts']:.1f} s. {sizes['families']} families, {sizes['draws']} random draws of "
-        f"the common rates, seed {sizes['seed']}. Same rates for all theories; a theory is a set of arrows.\n",
+        f"the common rates, seed {sizes['seed']}. Same rates for all theories; a theory is a set of "
+        "arrows.\n",
         _facts(tables["facts.csv"]),
         _limits(tables),
         _cart(tables),
@@ -78,6 +80,7 @@ def _limits(tables: dict[str, Any]) -> str:
     score = facts.groupby("preset")["holds"].sum()
     thirteen = facts[~facts["fact"].isin(ANCESTRY)].groupby("preset")["holds"].sum()
     budget = tables["equal_budget.csv"].set_index("preset")
+    cuts = tables["cuts.csv"]
     pure = budget.drop(index="unified")
     mixtures, reverse, random = tables["mixtures.csv"], tables["reverse.csv"], tables["robustness.csv"]
     robust = tables["reverse_robust.csv"]
@@ -101,7 +104,8 @@ def _limits(tables: dict[str, Any]) -> str:
    {budget.loc["unified", "free"]} free values, the others {pure["free"].min()} to {pure["free"].max()}: the count is no score for choosing a model.
    More trials find more: see the searches of `unified` under Variants.
 3. Some facts and cuts were chosen after early scores were seen (the lower bound of F5, the definition of F11,
-   the order of h for F13, F16 as a known failure), so the table is not blind.
+   the order of h for F13, F16 as a known failure), so the table is not blind. Cuts are choices.
+   {in_words(cuts)}
 4. `unified_edge` meets {score["unified_edge"]}, on a knife edge: see F3, F11 and F13, just within their cuts.
    F11 and F13 pull against each other, since Tcm that never left the slow state have fewer divisions.
 5. A weighted mean of `linear` and `progressive` meets {mixtures["passes"].min()} to
@@ -124,6 +128,11 @@ equations; `best_alone`: share of draws in which a theory beats every other; `_1
 Equal effort:
 
 {_table(budget.reset_index())}
+Random cuts, the same for all theories; `unified_edge` takes no part. `spread`: each limit is multiplied by a
+factor uniform in 1 ± spread (other spreads are in `cuts.csv`); `alone`, `level`: share of draws in which a theory
+meets more facts than every other, and at least as many.
+
+{_table(cuts[cuts["spread"] == SHOWN])}
 ![firmness](firmness.png)
 
 ![reverse arrows in other theories](union_map.png)
@@ -145,7 +154,8 @@ def _gains(table: Any) -> str:
 def _cart(tables: dict[str, Any]) -> str:
     return "\n".join(
         [
-            "## CAR-T products\n\nScenario `cart`: rates of human cells, tuned by hand to Stein 2019. Spreads of "
+            "## CAR-T products\n\nScenario `cart`: rates of human cells, tuned by hand to Stein 2019. "
+            "Spreads of "
             "virtual patients are assumptions.\n",
             _products(tables["x1_products.csv"]), _theories(tables["x2_theories.csv"]),
             _doses(tables["x3_doses.csv"], tables["x3_splits.csv"]),
@@ -243,15 +253,19 @@ def _variance(indices: Any, spreads: Any) -> str:
     known = [name for name in cart.CLINIC_VARIANCE if name in set(spreads["quantity"])]
     table = spreads.set_index("quantity").loc[known].reset_index()
     return (
-        "### X5 Why patients differ\n\nTotal Sobol indices of the logarithm, largest three. Cohort `contraction`: "
+        "### X5 Why patients differ\n\nTotal Sobol indices of the logarithm, largest three. Cohort "
+        "`contraction`: "
         "death after the peak differs between patients as well.\n\n"
         + "\n".join(lines)
-        + f"\n\nCourses with a number that is not defined: {undefined}. For the indices these take the median (a day "
+        + f"\n\nCourses with a number that is not defined: {undefined}. For the indices these take the "
+        "median (a day "
         "of clearing that never comes: the horizon); the variances leave them out.\n\n"
         "Variances of logarithms, beside the random effects of Stein 2019:\n\n"
         + _table(table)
-        + "\nComposition, load, potency and dose explain peak and persistence; hardly any of the published spread "
-        "of the contraction (alpha) comes from them in this model, which suggests that its rates differ between patients.\n\n"
+        + "\nComposition, load, potency and dose explain peak and persistence; hardly any of the published "
+        "spread "
+        "of the contraction (alpha) comes from them in this model, which suggests that its rates differ "
+        "between patients.\n\n"
         "![X5](x5_variance.png)\n"
     )
 
@@ -265,16 +279,23 @@ def _variants(table: Any, searches: Any) -> str:
     best = "; ".join(f"{name}: {', '.join(map(str, g['best']))} of {len(POPULATION)}" for name, g in groups)
     reach = "; ".join(f"{name}: {g['meet_F16'].sum()} of {g['trials'].sum()} trials" for name, g in groups)
     return (
-        "## Variants beside the reference\n\n`blasts`: naive cells divide 11 times by themselves (model option "
+        "## Variants beside the reference\n\n`blasts`: naive cells divide 11 times by themselves (model "
+        "option "
         "`blasts`, preset in `fastcart.studies.t_cell_variants`). Against the preset `unified` it gains "
-        f"{facts('(- to +)')} and loses {facts('(+ to -)')}. That comparison is not fair, since the variant was tuned "
-        "with about thirty times as many trials, and two more free values. With the same search for both, the best "
-        f"counts are: {best}. Trials that meet F16: {reach}. So blasts make F16 reachable; a higher count, or F13, is "
-        "not their doing. Families of single cells (F14, F15) are not simulated for this variant, and F10 and F13 lie "
+        f"{facts('(- to +)')} and loses {facts('(+ to -)')}. That comparison is not fair, since the "
+        "variant was tuned "
+        "with about thirty times as many trials, and two more free values. With the same search for both, "
+        "the best "
+        f"counts are: {best}. Trials that meet F16: {reach}. So blasts make F16 reachable; a higher count, "
+        "or F13, is "
+        "not their doing. Families of single cells (F14, F15) are not simulated for this variant, and F10 "
+        "and F13 lie "
         "just within their cuts.\n\n"
         + _table(searches)
-        + "\n`contraction`: rates of contraction differ (sd of the logarithm 0.8, a choice), which brings the spread "
-        "of alpha nearer to the clinic's, and the spread of FB beyond it. `clinic`: fewer cells are kept as memory, "
+        + "\n`contraction`: rates of contraction differ (sd of the logarithm 0.8, a choice), which brings "
+        "the spread "
+        "of alpha nearer to the clinic's, and the spread of FB beyond it. `clinic`: fewer cells are kept "
+        "as memory, "
         "and all divide 11 % faster; tuned to the five numbers below, so agreement is no test.\n\n"
         + _table(table)
     )
