@@ -20,6 +20,7 @@ JUMP, RATE, BREAK = range(3)  # kinds of entries
 AROUND_BREAK = 2e-13
 
 _DIGITS = 13  # significant digits of times of doses
+_NEAR_ZERO = 1e-12  # of the horizon: a break before is one at the start
 
 Entries = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
@@ -180,7 +181,7 @@ def _stops(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return rows, times, states and values of breaks, each once."""
     row, time = (np.empty(0, np.int64), np.empty(0)) if breaks is None else breaks
-    inside = (time > 0) & (time < t_end)
+    inside = (time > _NEAR_ZERO * t_end) & (time < t_end)
     row, time = row[inside], time[inside]
     order = np.lexsort((time, row))
     row, time = row[order], time[order]
