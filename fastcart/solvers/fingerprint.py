@@ -21,6 +21,7 @@ from typing import Any
 
 import numba
 import numpy as np
+from numba.core.typing.templates import builtin_registry
 
 
 @dataclass(frozen=True)
@@ -111,15 +112,15 @@ class _Feeder:
 
     def text(self, *words: str) -> None:
         """Feed words, each with its length, so that no two rows of words look the same."""
-        for word in words:
-            data = word.encode(errors="backslashreplace")
-            self.digest.update(b"%d:" % len(data))
-            self.digest.update(data)
+        joined = "".join([f"{len(word)}:{word}" for word in words])
+        self.digest.update(joined.encode(errors="backslashreplace"))
 
     def feed(self, item: Any) -> None:
         """Feed one item, whatever it is."""
         kind = type(item)
-        if kind is int:
+        if kind is str:
+            self.text("str", item)
+        elif kind is int:
             self.text("int", hex(item))
         elif kind in _PLAIN:
             self.text(kind.__name__, repr(item))
@@ -145,6 +146,8 @@ class _Feeder:
         if function is not None:
             self._function(function)
             self._options(item)
+            if item is function:
+                self._overloads(function)
         elif isinstance(item, types.CodeType):
             self._code(item)
         elif isinstance(item, types.ModuleType):
@@ -193,6 +196,9 @@ class _Feeder:
 
     def _set(self, item: Any) -> None:
         self.text(type(item).__name__, str(len(item)))
+        if all(type(part) is str for part in item):
+            self.text("texts", *sorted(item))
+            return
         parts = []
         for part in item:
             alone = _Feeder(hashlib.sha256(), dict(self.seen), self.opaque)
@@ -226,7 +232,6 @@ class _Feeder:
                 self._module(inner, names, entered)
             else:
                 self.feed(value)
-        self._overloads(function)
 
     def _options(self, item: Any) -> None:
         """Feed what a dispatcher or a C callback was compiled with."""
@@ -241,16 +246,13 @@ class _Feeder:
 
     def _overloads(self, function: types.FunctionType) -> None:
         """Feed what `numba.extending.overload` puts in the place of a function."""
-        known = getattr(numba.core.registry.cpu_target.typing_context, "_globals", {})
-        try:
-            found = known.get(function)
-        except TypeError:
+        if str(function.__module__).partition(".")[0] in _KNOWN:
             return
-        for template in getattr(found, "templates", ()):
-            implementation = getattr(template, "_overload_func", None)
-            if implementation is not None and implementation.__module__.partition(".")[0] not in _KNOWN:
-                self.text("overload")
-                self.feed(implementation)
+        for replaced, kind in builtin_registry.globals:
+            if replaced is function:
+                for template in getattr(kind, "templates", ()):
+                    self.text("overload")
+                    self.feed(getattr(template, "_overload_func", None))
 
     def _module_name(self, module: types.ModuleType) -> None:
         self.text("module", module.__name__, str(getattr(module, "__version__", "")))

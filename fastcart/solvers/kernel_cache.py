@@ -106,8 +106,8 @@ def not_kept(error: Exception, folder: Path) -> None:
 
     say(
         "write",
-        f"compiled kernels cannot be kept in {str(folder)!r} ({reason(error)}), so each process compiles them "
-        "anew; make room or name another folder by FASTCART_CACHE_DIR.",
+        f"compiled kernels cannot be kept in {str(folder)!r} ({reason(error)}), so each process compiles "
+        "them anew; make room or name another folder by FASTCART_CACHE_DIR.",
     )
 
 
