@@ -10,6 +10,14 @@ from collections.abc import Iterable, Mapping
 class InputError(ValueError):
     """Bad input: what was given, what is allowed, what to do. The command line exits with code 2."""
 
+    exit_code = 2
+
+
+class OutputError(InputError):
+    """The machine does not take an output, e.g. because the disk is full. The command line exits with 1."""
+
+    exit_code = 1
+
 
 class MissingDependencyError(ImportError):
     """An optional package is needed and not installed."""
@@ -36,8 +44,8 @@ class PatientsFailed(UserWarning):
         self.failed = self.size - self.counts.get("ok", 0)
         ends = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()) if name != "ok")
         super().__init__(
-            f"{self.failed} of {self.size} patients {'was' if self.failed == 1 else 'were'} not solved ({ends}); their results are NaN. Look at "
-            "the column 'status', and leave them out knowingly."
+            f"{self.failed} of {self.size} patients {'was' if self.failed == 1 else 'were'} not solved "
+            f"({ends}); their results are NaN. Look at the column 'status', and leave them out knowingly."
         )
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:
@@ -50,10 +58,6 @@ def warn_failed(counts: Mapping[str, int], *, stacklevel: int = 2) -> None:
     warning = PatientsFailed(counts)
     if warning.failed:
         warnings.warn(warning, stacklevel=stacklevel + 1)
-
-
-class KernelCacheWarning(UserWarning):
-    """Compiled kernels cannot be kept on disk, or not be taken from there: each process compiles anew."""
 
 
 def nearest(name: object, known: Iterable[str]) -> str:

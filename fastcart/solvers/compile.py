@@ -54,7 +54,7 @@ _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_J
 
 __all__ = [
     "EXACT", "FAST", "INNER", "UNROLLED", "announcements", "assembly", "cache_directory", "cached",
-    "collector_paused", "from_source", "made_once", "plain", "prepared_function", "rebuild",
+    "collector_paused", "from_source", "made_once", "numba_settings", "plain", "prepared_function", "rebuild",
 ]  # fmt: skip
 
 _announce: Callable[[str], None] | None = None
@@ -222,7 +222,7 @@ def cached(
     -------
     numba dispatcher or cfunc
     """
-    examined = examine(function, options, str(signature), (interleave, UNROLLED), FORMAT, _settings())
+    examined = examine(function, options, str(signature), (interleave, UNROLLED), FORMAT, numba_settings())
     key = examined.digest
     if key in _memory:
         return _memory[key]
@@ -248,9 +248,9 @@ def cached(
     return kernel
 
 
-def _settings() -> tuple:
+def numba_settings() -> dict[str, Any]:
     """Return numba's own settings that machine code depends on, set in the environment."""
-    return tuple(getattr(config, name, None) for name in _SETTINGS)
+    return {name: getattr(config, name, None) for name in _SETTINGS}
 
 
 def _disk_cache(function: types.FunctionType, key: str) -> KernelCache | None:

@@ -21,7 +21,16 @@ from fastcart.errors import InputError, nearest, optional_import
 from fastcart.events import check_events, extended
 from fastcart.model import Model
 from fastcart.solvers.status import Status
-from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, read_manifest
+from fastcart.studies.manifest import (
+    Manifest,
+    Run,
+    describe_model,
+    environment,
+    is_intact,
+    open_run,
+    read_manifest,
+    read_sums,
+)
 from fastcart.studies.scan_doses import dose_template
 from fastcart.studies.scan_parts import Part, ScanJob, read_statuses
 from fastcart.studies.scan_patients import Source, patient_source
@@ -244,7 +253,7 @@ def _fill(
     for k, start in enumerate(range(0, source.size, rows)):
         stop = min(start + rows, source.size)
         if run.has(_name(k)):
-            counts.update(read_statuses(run.path(_name(k)), stop - start))
+            counts.update(read_statuses(run.path(_name(k))))
         else:
             missing.append((k, start, stop))
     with progress_bar(source.size, progress) as bar:
@@ -308,7 +317,7 @@ def load(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -
     manifest = read_manifest(folder, "scan")
     path = Path(folder)
     parts = sorted((path / ENDPOINTS).glob("part-*.parquet"))
-    if not (path / _SUMMARY).is_file():
+    if not (path / _SUMMARY).is_file() or not parts:
         raise InputError(
             f"The scan in {str(path)!r} is not finished ({len(parts)} parts of {manifest['chunk']} patients "
             "are there); go on with --resume."
@@ -319,5 +328,9 @@ def load(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -
     for name in columns or ():
         if name not in known:
             raise InputError(f"The scan in {str(path)!r} has no column {name!r}." + nearest(name, known))
+    sums = read_sums(path)
+    for part in parts:
+        if not is_intact(part, sums.get(f"{ENDPOINTS}/{part.name}")):
+            raise InputError(f"The part {str(part)!r} is not as it was written; --resume computes it again.")
     tables = [parquet.read_table(part, columns=None if columns is None else list(columns)) for part in parts]
     return pa.concat_tables(tables, promote_options="default").to_pandas()

@@ -15,9 +15,11 @@ from fastcart.batch import check_threads, progress_bar
 from fastcart.errors import optional_import
 from fastcart.models import get as get_model
 from fastcart.population import Population, calibrate, draws, sample
+from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
-from fastcart.storage import TableReader, TableWriter
+from fastcart.storage import TableReader
 from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, plain
+from fastcart.studies.scan_parts import encode
 from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
 from fastcart.trial.counterfactual import arm_course, solved_in_all
 from fastcart.trial.frontier import JUDGED, isotoxic
@@ -225,7 +227,8 @@ def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
     given = spec.population
     if given.folder is not None:
         return Population.load(given.folder)
-    if not run.has("population/population.json"):
+    files = [f"population/{name}" for name in POPULATION_FILES]
+    if not all(map(run.has, files)):
         if given.calibrate:
             fitted = calibrate(
                 given.sample,
@@ -243,6 +246,8 @@ def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
             table.insert(1, "source", np.arange(len(table)))
             made = Population(table, {"prior": given.prior.as_dict(), "het": given.het, "calibrated": False})
         made.save(run.path("population"))
+        for name in files:
+            run.adopt(name)
     return Population.load(run.path("population"))
 
 
@@ -252,9 +257,7 @@ def _kept(run: Run, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame
     It is read back in either case, so that a resumed run goes on from the very same values.
     """
     if not run.has(name):
-        run.path(name).parent.mkdir(exist_ok=True)
-        with TableWriter(run.path(name)) as writer:
-            writer.write(make())
+        run.write(name, encode(make(), "A simulated trial"))
     frame = pd.concat(list(TableReader(run.path(name), "The table")), ignore_index=True)
     return _plain_types(frame)
 
@@ -395,5 +398,4 @@ def _long(tables: Iterable[tuple[str, pd.DataFrame]], column: str) -> pd.DataFra
 
 
 def _write_parquet(run: Run, name: str, table: pd.DataFrame) -> None:
-    with TableWriter(run.path(name)) as writer:
-        writer.write(table)
+    run.write(name, encode(table, "A simulated trial"))
