@@ -211,19 +211,19 @@ def _probe(
     job: ScanJob, source: Source, threads: int, progress: bool | None, needs: Sequence[str]
 ) -> ScanJob:
     """Solve the first patient: it finds what is wrong with options, and compiles; check the outputs."""
+    wanted = None if job.outputs is None else names(job.outputs, "The outputs")
     columns = list(job.solve(source.rows(0, 1), threads=threads, progress=progress).columns)
-    written = columns if job.outputs is None else [*job.outputs, *job.columns]
+    written = columns if wanted is None else [*wanted, *job.columns]
     for name in needs:
         if name not in written:
             raise InputError(f"The scan has no column {name!r}." + nearest(name, written))
-    if job.outputs is None:
+    if wanted is None:
         return job
-    outputs = names(job.outputs, "The outputs")
     known = [name for name in columns if name not in job.columns]
-    for name in outputs:
+    for name in wanted:
         if name not in known:
             raise InputError(f"There is no output {name!r}." + nearest(name, known))
-    outputs = [name for name in outputs if name not in ("patient", "status")]
+    outputs = [name for name in wanted if name not in ("patient", "status")]
     return ScanJob(job.model, job.options, job.doses, job.columns, outputs)
 
 

@@ -122,7 +122,9 @@ def _function(path: Path, name: str, what: str) -> Callable:
     try:
         found.loader.exec_module(module)
         function = getattr(module, name)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also where it asks to end the program
         raise InputError(
             f"The rule of {what} cannot be loaded from {str(path)!r}: {reason(error)}."
         ) from None
