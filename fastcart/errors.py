@@ -71,6 +71,45 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f" Known: {shown}."
 
 
+# packages beyond the required ones, and the extra of fastcart that brings each
+EXTRAS = {
+    "pyarrow": "parquet", "matplotlib": "plot", "SALib": "sensitivity", "cmaes": "optimize",
+    "pymoo": "optimize", "lifelines": "trial", "statsmodels": "trial", "dask": "distributed",
+    "distributed": "distributed",
+    "openpyxl": "excel",
+}  # fmt: skip
+
+
+def require(purpose: str, packages: Iterable[str]) -> None:
+    """Check that all packages are there that something will need, before any of it is done.
+
+    Raises
+    ------
+    MissingDependencyError
+        Naming all that are not, and how to get them all at once.
+    """
+    missing = [package for package in dict.fromkeys(packages) if not _installed(package)]
+    if not missing:
+        return
+    named = " and ".join(filter(None, [", ".join(map(repr, missing[:-1])), repr(missing[-1])]))
+    several = len(missing) > 1
+    extras = ",".join(dict.fromkeys(EXTRAS[package] for package in missing))
+    plural, be, it = ("s", "are", "them") if several else ("", "is", "it")
+    raise MissingDependencyError(
+        f"{purpose} needs the package{plural} {named}, which {be} not installed; install {it} with: "
+        f"pip install 'fastcart[{extras}]'"
+    )
+
+
+def _installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
+
+
 def optional_import(module: str, *, extra: str, purpose: str):
     """Import an optional package, or say in one sentence how to get it.
 

@@ -23,7 +23,7 @@ from fastcart.batch import (
 )
 from fastcart.checks import number
 from fastcart.dosing import DosingSchedule
-from fastcart.errors import InputError
+from fastcart.errors import InputError, warn_failed
 from fastcart.events import Event, require_columns
 from fastcart.model import Model
 from fastcart.patients import check_keep, check_patients, check_unique
@@ -120,6 +120,7 @@ def run_files(
                     paths.write(path)
                 counts.update(part["status"].astype(str))
             done += len(batch)
+    warn_failed(counts)
     return _summary(counts, out, trajectories)
 
 

@@ -7,7 +7,14 @@ import sys
 from pathlib import Path
 from typing import Any
 
-from fastcart.commands.arguments import add_model_options, event, model_options, numbers, threshold
+from fastcart.commands.arguments import (
+    add_model_options,
+    event,
+    model_options,
+    numbers,
+    packages_for,
+    threshold,
+)
 
 
 def register(commands: Any) -> None:
@@ -56,8 +63,12 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Solve a table of patients."""
+    from fastcart.errors import require
     from fastcart.models import get
     from fastcart.run import run_files
+
+    files = (options.patients, options.out, options.doses, options.trajectories)
+    require("Reading and writing these files", packages_for(*files))
 
     named = {"preset": options.preset, "scenario": options.scenario}
     given = {name: value for name, value in named.items() if value is not None}

@@ -40,7 +40,7 @@ _SUMMARY = "summary.json"
 _OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png")
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
 # keywords of `solve` that a scan sets itself or has no use for
-_OWN_KEYWORDS = ("model", "patients", "doses", "save_at", "keep", "threads", "seed", "progress")
+_OWN_KEYWORDS = ("model", "patients", "doses", "save_at", "keep", "threads", "seed", "progress", "warn")
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import check_threads, progress_bar
-from fastcart.errors import optional_import
+from fastcart.errors import require, warn_failed
 from fastcart.models import get as get_model
 from fastcart.population import Population, calibrate, draws, sample
 from fastcart.population.population import FILES as POPULATION_FILES
@@ -29,6 +29,7 @@ from fastcart.trial.power import power_table, required_size
 from fastcart.trial.spec import TrialSpec, read_spec
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
+NEEDS = ("lifelines", "statsmodels", "matplotlib", "pyarrow")  # packages
 BOOTSTRAPS = 100
 _BOOTSTRAP_STREAM = 7
 
@@ -113,8 +114,7 @@ def run_spec(
         For a bad specification, a folder that cannot be used, targets that cannot be met.
     """
     chosen = spec if isinstance(spec, TrialSpec) else read_spec(spec)
-    optional_import("lifelines", extra="trial", purpose="A simulated trial")
-    optional_import("matplotlib", extra="plot", purpose="The figures of a simulated trial")
+    require("A simulated trial with its figures", NEEDS)
     threads = check_threads(threads)
     with open_run(out, manifest(chosen), resume=resume, force=force, owns=OWNS) as run:
         result = compute(chosen, run, threads=threads, progress=progress)
@@ -198,6 +198,8 @@ def compute(
             )
             for name in spec.treatments
         }
+    lost = int((~usable).sum())
+    warn_failed({"ok": len(usable) - lost, "not solved in every arm": lost})
     compared = partial(analyse, alpha=spec.alpha, horizon=spec.horizon)
     return TrialResult(
         spec=spec,
