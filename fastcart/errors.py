@@ -76,7 +76,7 @@ EXTRAS = {
     "pyarrow": "parquet", "matplotlib": "plot", "SALib": "sensitivity", "cmaes": "optimize",
     "pymoo": "optimize", "lifelines": "trial", "statsmodels": "trial", "dask": "distributed",
     "distributed": "distributed",
-    "openpyxl": "excel",
+    "openpyxl": "xlsx",
 }  # fmt: skip
 
 
