@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import logging
 import os
 import signal
@@ -20,6 +21,9 @@ from fastcart.errors import InputError, MissingDependencyError, PatientsFailed
 # modules of fastcart.commands, in the order of the help; they import little until they run
 COMMANDS = ("models", "run", "scan", "sensitivity", "optimize", "trial", "reproduce", "bench")
 
+_LONGEST = 300  # characters of what is wrong with the arguments
+# names of files that cannot be, rather than disks that fail
+_BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
 FAILED, BAD_INPUT, NOT_SOLVED, INTERRUPTED = 1, 2, 3, 130
 _CODES = f"""\
 exit codes:
@@ -36,7 +40,9 @@ class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence and the way to the help."""
 
     def error(self, message: str) -> NoReturn:
-        self.exit(BAD_INPUT, f"{self.prog}: {' '.join(message.split())}; see '{self.prog} --help'.\n")
+        text = " ".join(message.split())
+        short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        self.exit(BAD_INPUT, f"{self.prog}: {short}; see '{self.prog} --help'.\n")
 
 
 class _Terminated(KeyboardInterrupt):
@@ -79,8 +85,9 @@ def _code(error: BaseException, options: argparse.Namespace) -> int:
     from fastcart.checks import reason
 
     if isinstance(error, OSError):
-        file = f": {error.filename}" if error.filename else ""
+        file = f": {str(error.filename)[:_LONGEST]}" if error.filename else ""
         _say(f"fastcart: {reason(error)}{file}")
+        return BAD_INPUT if error.errno in _BAD_NAMES else FAILED
     elif isinstance(error, MemoryError):
         _say("fastcart: the memory is used up; take fewer patients, times or threads at once.")
     else:

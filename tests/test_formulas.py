@@ -94,7 +94,8 @@ def test_relations_keep_the_text_of_their_sides():
 HUGE = 9
 HELPERS = {
     "range(9**9**9)": "more turns than a number can count", "range(HUGE**HUGE**HUGE)": "more turns than",
-    "range(2**63)": "more turns than", "range(1 << 10**9)": "more turns than", "range(-(9**9**9), 9)": "more turns",
+    "range(2**63)": "more turns than", "range(1 << 10**9)": "more turns than",
+    "range(-(9**9**9), 9)": "more turns",
     "range(10**18)": "a loop of 1000000000000000000 turns", "range(40)": "a loop of 40 turns",
     "range(-1 + 2**5 + 3)": "a loop of 34 turns", "range(n)": "depends on the data",
     "range(2**-1)": "depends on the data", "range(1 // 0)": "depends on the data",
@@ -217,7 +218,8 @@ DECAY = Model("decay", {"y": 1.0}, {"k": 0.1}, decay, t_end=1.0)
 
 # --- [solve] of a scan ------------------------------------------------------------------------------
 
-SCAN = 'model = "li_lei"\n[sample]\nmethod = "random"\nn = 3\nseed = 1\ncolumns = {TE = {uniform = [1e6, 1e7]}}\n'
+SCAN = 'model = "li_lei"\n[sample]\nmethod = "random"\nn = 3\nseed = 1\n'
+SCAN += "columns = {TE = {uniform = [1e6, 1e7]}}\n"
 
 
 @pytest.mark.parametrize(
