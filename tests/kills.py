@@ -6,22 +6,23 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import io
 import json
 import os
 import re
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+import traceback
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
-ROOT = Path(__file__).resolve().parents[1]
+from fastcart.cli import main as command
 
 SCAN = """
 model = "li_lei_coarse"
@@ -52,19 +53,49 @@ COARSE = ["li_lei_coarse", "--out", "OUT"]
 COMMANDS = {
     "scan": ["scan", "scan.toml", "--out", "OUT"],
     "sensitivity": [
-        "sensitivity", *COARSE, "--outputs", "ln_C@0:100:0.1", "--n", "6000", "--resamples", "5", "--no-plots",
+        "sensitivity",
+        *COARSE,
+        "--outputs",
+        "ln_C@0:100:0.1",
+        "--n",
+        "6000",
+        "--resamples",
+        "5",
+        "--no-plots",
         "--samples",
     ],
     "optimize": [
-        "optimize", *COARSE, "--vary", "TE=1e6:1e7", "--vary", "TM=10:1e4:log", "--constraint", "TE + TM <= 9e6",
-        "--maximize", "pfs", "--seed", "1", "--particles", "500", "--iterations", "30",
+        "optimize",
+        *COARSE,
+        "--vary",
+        "TE=1e6:1e7",
+        "--vary",
+        "TM=10:1e4:log",
+        "--constraint",
+        "TE + TM <= 9e6",
+        "--maximize",
+        "pfs",
+        "--seed",
+        "1",
+        "--particles",
+        "500",
+        "--iterations",
+        "30",
     ],
     "trial": ["trial", "trial.toml", "--out", "OUT"],
     "run": [
-        "run", "li_lei_coarse", "--patients", "patients.csv", "--out", "OUT.parquet", "--trajectories", "OUT.csv",
-        "--save-every", "5",
+        "run",
+        "li_lei_coarse",
+        "--patients",
+        "patients.csv",
+        "--out",
+        "OUT.parquet",
+        "--trajectories",
+        "OUT.csv",
+        "--save-every",
+        "5",
     ],
-}  # fmt: skip
+}
 
 
 @dataclass
@@ -81,26 +112,48 @@ class Study:
         lines = [f"{k},{dose!r},1e6" for k, dose in enumerate(doses.tolist())]
         (self.folder / "patients.csv").write_text("\n".join(["patient,TE,C", *lines, ""]))
         self.inputs = {path.name for path in self.folder.iterdir()}
-        for _ in range(2):  # the first one may compile
-            start = time.monotonic()
-            self.finish("whole")
-            self.seconds = time.monotonic() - start
-            self.whole = self.contents("whole")
-            self.remove("whole")
+        here = Path.cwd()
+        os.chdir(self.folder)
+        try:  # in this process: it compiles
+            with contextlib.redirect_stdout(io.StringIO()):
+                assert command([word.replace("OUT", "whole") for word in COMMANDS[self.kind]]) == 0
+        finally:
+            os.chdir(here)
+        self.remove("whole")
+        start = time.monotonic()
+        self.finish("whole")
+        self.seconds = time.monotonic() - start
+        self.whole = self.contents("whole")
+        self.remove("whole")
 
-    def start(self, name: str, *more: str) -> subprocess.Popen:
-        """Begin the command with its output under a name."""
+    def start(self, name: str, *more: str) -> int:
+        """Begin the command with its output under a name; return the process.
+
+        It is forked from this one, which has compiled everything, so that a kill falls into the work itself.
+        """
         words = [word.replace("OUT", name) for word in COMMANDS[self.kind]]
-        return subprocess.Popen(
-            [sys.executable, "-m", "fastcart", *words, *more], cwd=self.folder, stdout=subprocess.DEVNULL,
-            stderr=subprocess.PIPE, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)},
-        )  # fmt: skip
+        sys.stdout.flush()
+        process = os.fork()
+        if process:
+            return process
+        try:
+            os.chdir(self.folder)
+            for descriptor, file in ((1, os.devnull), (2, f"{self.folder}.told")):
+                os.dup2(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), descriptor)
+            sys.stdout, sys.stderr = (os.fdopen(k, "w") for k in (1, 2))
+            code = command([*words, *more])
+            sys.stderr.flush()
+        except BaseException:
+            traceback.print_exc(file=sys.stderr)
+            sys.stderr.flush()
+            code = 99
+        os._exit(code)
 
     def finish(self, name: str, *more: str) -> None:
         """Run the command to its end."""
-        process = self.start(name, *more)
-        _, told = process.communicate()
-        assert process.returncode == 0, told
+        _, status = os.waitpid(self.start(name, *more), 0)
+        told = Path(f"{self.folder}.told").read_text()
+        assert os.waitstatus_to_exitcode(status) == 0, told
         # a kill between a checksum and its file costs a part, and that is said
         assert all("missing or damaged, so" in line for line in told.splitlines()), told
 
@@ -118,18 +171,15 @@ class Study:
             if path.is_file() and path.name not in self.inputs
         }
 
-    def kill(self, name: str, moment: Callable[[float], float], *more: str) -> bool:
-        """Begin, or go on; kill at a moment; return whether it was still running."""
+    def kill(self, name: str, share: float, *more: str) -> bool:
+        """Begin, or go on; kill after a share of the usual time; return whether it was still running."""
         process = self.start(name, *more)
-        try:
-            process.communicate(timeout=moment(self.seconds))
-        except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGKILL)
-            process.communicate()
-        if process.returncode == -signal.SIGKILL:
-            return True
-        assert process.returncode == 0
-        return False
+        time.sleep(share * self.seconds)
+        os.kill(process, signal.SIGKILL)  # nothing, where it has ended and nobody has waited for it yet
+        _, status = os.waitpid(process, 0)
+        code = os.waitstatus_to_exitcode(status)
+        assert code in (0, -signal.SIGKILL), Path(f"{self.folder}.told").read_text()
+        return code != 0
 
 
 def _undated(path: Path) -> bytes:
@@ -150,26 +200,22 @@ def disturbed(study: Study, kills: int, seed: int, most: int = 4) -> int:
     """
     rng = np.random.default_rng([seed, sorted(COMMANDS).index(study.kind)])
     resume = () if study.kind == "run" else ("--resume",)
-    done = runs = tries = 0
+    done = runs = 0
     while done < kills:
         runs += 1
-        tries = 0
         name = f"killed{runs}"
         moments = []
         for _ in range(int(rng.integers(1, most + 1))):
-            share = rng.uniform(0.1, 1.02)
-            killed = study.kill(
-                name, lambda seconds, share=share: share * seconds, *(resume if moments else ())
-            )
-            tries += 1
+            share = float(rng.uniform(0.0, 1.02))
+            killed = study.kill(name, share, *resume)
             if not killed:
                 break
             moments.append(round(share, 3))
             done += 1
             if done == kills:
                 break
-        if killed or study.kind != "run":
-            study.finish(name, *(resume if moments else ("--resume",) if study.kind != "run" else ()))
+        if killed or resume:
+            study.finish(name, *resume)
         found = study.contents(name)
         if found != study.whole:
             differ = {k for k in {*found, *study.whole} if found.get(k) != study.whole.get(k)}
@@ -192,8 +238,8 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder:
             study = Study(kind, Path(folder))
             runs = disturbed(study, options.kills, options.seed)
-        print(json.dumps({"kind": kind, "kills": options.kills, "runs": runs, "seconds": round(study.seconds, 1)}),
-              flush=True)  # fmt: skip
+        told = {"kind": kind, "kills": options.kills, "runs": runs, "seconds": round(study.seconds, 1)}
+        print(json.dumps(told), flush=True)
 
 
 if __name__ == "__main__":

@@ -3,6 +3,7 @@
 ``python tests/malformed.py 1500 --seed 7`` tries so many; the tests try a few hundred.
 """
 
+# ruff: noqa: E501
 from __future__ import annotations
 
 import argparse
@@ -171,6 +172,53 @@ class Case:
     what: str
 
 
+def _change_arguments(arguments: list[str], rng: np.random.Generator) -> None:
+    for _ in range(int(rng.integers(1, 3))):
+        place = int(rng.integers(1, len(arguments)))
+        way = rng.choice(["replace", "remove", "insert", "swap"], p=[0.7, 0.12, 0.1, 0.08])
+        text = TEXTS[rng.integers(len(TEXTS))]
+        if way == "replace" and not arguments[place].startswith("--"):
+            arguments[place] = text
+        elif way == "remove":
+            del arguments[place]
+        elif way == "insert":
+            arguments.insert(place, text)
+        else:
+            other = int(rng.integers(1, len(arguments)))
+            arguments[place], arguments[other] = arguments[other], arguments[place]
+        if len(arguments) < 2:
+            break
+
+
+def _changed_document(content: Any, rng: np.random.Generator) -> tuple[Any, str]:
+    what = ""
+    for _ in range(int(rng.integers(1, 3))):
+        paths = list(places(content))
+        path = paths[rng.integers(len(paths))]
+        how = str(rng.choice(["replace", "remove", "rename", "add"], p=[0.7, 0.1, 0.1, 0.1]))
+        content = changed(content, path, how, VALUES[rng.integers(len(VALUES))])
+        what += f" {how} {path}"
+    return content, what
+
+
+def _changed_bytes(whole: bytes, rng: np.random.Generator) -> bytes:
+    data = bytearray(whole)
+    for _ in range(int(rng.integers(1, 4))):
+        place = int(rng.integers(len(data)))
+        way = rng.choice(["flip", "cut", "insert", "double"])
+        if way == "flip":
+            data[place] ^= 1 << int(rng.integers(8))
+        elif way == "cut":
+            del data[place : place + int(rng.integers(1, 20))]
+        elif way == "insert":
+            data[place:place] = TEXTS[rng.integers(len(TEXTS))].encode(errors="replace")[:60]
+        else:
+            data += data[place:]
+        if not data:
+            break
+    return bytes(data)
+
+
 def case(rng: np.random.Generator) -> Case:
     """Return a malformed input; some are well-formed by accident."""
     arguments = list(COMMANDS[rng.integers(len(COMMANDS))])
@@ -185,47 +233,14 @@ def case(rng: np.random.Generator) -> Case:
     for name in documents:
         files[name] = document(documents[name])
     if kind == "argument":
-        for _ in range(int(rng.integers(1, 3))):
-            place = int(rng.integers(1, len(arguments)))
-            way = rng.choice(["replace", "remove", "insert", "swap"], p=[0.7, 0.12, 0.1, 0.08])
-            text = TEXTS[rng.integers(len(TEXTS))]
-            if way == "replace" and not arguments[place].startswith("--"):
-                arguments[place] = text
-            elif way == "remove":
-                del arguments[place]
-            elif way == "insert":
-                arguments.insert(place, text)
-            else:
-                other = int(rng.integers(1, len(arguments)))
-                arguments[place], arguments[other] = arguments[other], arguments[place]
-            if len(arguments) < 2:
-                break
+        _change_arguments(arguments, rng)
     elif kind == "document":
-        content: Any = documents[wanted[0]]
-        for _ in range(int(rng.integers(1, 3))):
-            paths = list(places(content))
-            path = paths[rng.integers(len(paths))]
-            how = str(rng.choice(["replace", "remove", "rename", "add"], p=[0.7, 0.1, 0.1, 0.1]))
-            content = changed(content, path, how, VALUES[rng.integers(len(VALUES))])
-            what += f" {how} {path}"
+        content, how = _changed_document(documents[wanted[0]], rng)
+        what += how
         files[wanted[0]] = document(content)
     else:
         name = (tables if kind == "table" else wanted)[0]
-        data = bytearray(files[name].encode())
-        for _ in range(int(rng.integers(1, 4))):
-            place = int(rng.integers(len(data)))
-            way = rng.choice(["flip", "cut", "insert", "double"])
-            if way == "flip":
-                data[place] ^= 1 << int(rng.integers(8))
-            elif way == "cut":
-                del data[place : place + int(rng.integers(1, 20))]
-            elif way == "insert":
-                data[place:place] = TEXTS[rng.integers(len(TEXTS))].encode(errors="replace")[:60]
-            else:
-                data += data[place:]
-            if not data:
-                break
-        files[name] = bytes(data)
+        files[name] = _changed_bytes(files[name].encode(), rng)
     return Case(arguments, files, what)
 
 
@@ -285,9 +300,15 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--first", type=int, default=0)
     options = parser.parse_args()
+    counts = Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
-        faults, counts = campaign(options.number, options.seed, Path(folder), first=options.first)
-    print("\n\n".join(faults))
+        for k in range(options.first, options.first + options.number):
+            faults, more = campaign(1, options.seed, Path(folder), first=k)
+            counts += more
+            for fault in faults:
+                print(fault, flush=True)
+            if k % 100 == 99:
+                print(dict(counts), flush=True)
     print(dict(counts))
 
 

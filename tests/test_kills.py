@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import os
-import sys
 
 import pytest
-
 from kills import COMMANDS, Study, disturbed
 
 KILLS = int(os.environ.get("FASTCART_KILLS", "1"))
 SEED = int(os.environ.get("FASTCART_KILLS_SEED", "0"))
 
 
-@pytest.mark.skipif(sys.platform == "win32", reason="nothing is killed like this on Windows")
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
 @pytest.mark.parametrize("kind", COMMANDS)
 def test_killed_and_gone_on_with(tmp_path, kind):
     if kind == "trial" and KILLS == 1:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 
 import pytest
-
 from malformed import campaign
 
 NUMBER = int(os.environ.get("FASTCART_MALFORMED", "300"))
