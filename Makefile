@@ -1,12 +1,19 @@
 # Everything needs only python3 >= 3.11, git and make; the set-up brings the rest into .venv.
 BIN := .venv/bin
 
-.PHONY: help setup demo test bench lint format clean
+.PHONY: help setup demo test bench lint format clean kills malformed
+
+# how often, and with which seed: make kills KILLS=60 SEED=3
+KILLS ?= 60
+MALFORMED ?= 1500
+SEED ?= 0
 
 help:
 	@echo "make setup   install everything into .venv"
 	@echo "make demo    reproduce Li & Lei 2025 into results/li-lei-2025"
 	@echo "make test    run the tests"
+	@echo "make kills   kill every command at random moments, go on, compare byte for byte"
+	@echo "make malformed   try many malformed inputs"
 	@echo "make bench   measure engines and the solvers of other packages into results/bench"
 	@echo "make lint    linters and type checker"
 
@@ -18,6 +25,12 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+kills: setup
+	@FASTCART_KILLS=$(KILLS) FASTCART_KILLS_SEED=$(SEED) $(BIN)/python -m pytest tests/test_kills.py
+
+malformed: setup
+	@$(BIN)/python tests/malformed.py $(MALFORMED) --seed $(SEED)
 
 bench: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from fastcart.batch import solve as solve
     from fastcart.dosing import DosingSchedule as DosingSchedule
     from fastcart.errors import InputError as InputError
-    from fastcart.errors import KernelCacheWarning as KernelCacheWarning
     from fastcart.errors import PatientsFailed as PatientsFailed
     from fastcart.events import Event as Event
     from fastcart.explain import explain_engine as explain_engine
@@ -38,7 +37,6 @@ _PUBLIC = {
     "DosingSchedule": "fastcart.dosing",
     "Event": "fastcart.events",
     "InputError": "fastcart.errors",
-    "KernelCacheWarning": "fastcart.errors",
     "Limit": "fastcart.studies.optimize",
     "Model": "fastcart.model",
     "Observable": "fastcart.model",

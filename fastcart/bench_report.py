@@ -10,6 +10,7 @@ import pandas as pd
 
 from fastcart import bench
 from fastcart.batch import as_model
+from fastcart.errors import warn_failed
 from fastcart.model import Model
 
 
@@ -111,6 +112,8 @@ def report(
     table = bench.work_precision(
         model, compared=min(bench.COMPARED, patients), threads=threads, progress=progress, **options
     )
+    failed = int(table["failed"].sum())
+    warn_failed({"ok": patients * len(table) - failed, "not solved by one of the engines": failed})
     shares = bench.time_shares(model, **options)
     parts = [error_table(table, model), note(model, patients, threads), speedup_table(bench.speedup(table))]
     scaling = bench.thread_scaling(model, **options)

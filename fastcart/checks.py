@@ -5,7 +5,8 @@ from __future__ import annotations
 import math
 import numbers
 import reprlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from decimal import Decimal
 from typing import Any
 
@@ -39,6 +40,25 @@ def reason(error: BaseException) -> str:
     """Return what an exception says as part of a sentence: one line, no full stop."""
     text = (isinstance(error, OSError) and error.strerror) or str(error)
     return first_line(text) or type(error).__name__
+
+
+@contextmanager
+def user_code(what: str) -> Iterator[None]:
+    """Within the context runs code of the user: whatever it raises becomes one sentence that begins so.
+
+    Raises
+    ------
+    InputError
+        For anything but an interrupt and an `InputError` of its own; also for a request to end the program.
+    """
+    try:
+        yield
+    except (InputError, KeyboardInterrupt):
+        raise
+    except SystemExit as error:
+        raise InputError(f"{what} asks to end the program (SystemExit: {shown(error.code)}).") from error
+    except BaseException as error:
+        raise InputError(f"{what} fails with {type(error).__name__}: {reason(error)}.") from error
 
 
 def first_line(text: str) -> str:

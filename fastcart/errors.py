@@ -10,6 +10,14 @@ from collections.abc import Iterable, Mapping
 class InputError(ValueError):
     """Bad input: what was given, what is allowed, what to do. The command line exits with code 2."""
 
+    exit_code = 2
+
+
+class OutputError(InputError):
+    """The machine does not take an output, e.g. because the disk is full. The command line exits with 1."""
+
+    exit_code = 1
+
 
 class MissingDependencyError(ImportError):
     """An optional package is needed and not installed."""
@@ -35,10 +43,9 @@ class PatientsFailed(UserWarning):
         self.size = sum(self.counts.values())
         self.failed = self.size - self.counts.get("ok", 0)
         ends = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()) if name != "ok")
-        were = "was" if self.failed == 1 else "were"
         super().__init__(
-            f"{self.failed} of {self.size} patients {were} not solved ({ends}); their results are NaN. Look "
-            "at the column 'status', and leave them out knowingly."
+            f"{self.failed} of {self.size} patients {'was' if self.failed == 1 else 'were'} not solved "
+            f"({ends}); their results are NaN. Look at the column 'status', and leave them out knowingly."
         )
 
     def __reduce__(self) -> tuple[type, tuple[dict[str, int]]]:
@@ -53,10 +60,6 @@ def warn_failed(counts: Mapping[str, int], *, stacklevel: int = 2) -> None:
         warnings.warn(warning, stacklevel=stacklevel + 1)
 
 
-class KernelCacheWarning(UserWarning):
-    """Compiled kernels cannot be kept on disk, or not be taken from there: each process compiles anew."""
-
-
 def nearest(name: object, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the known name nearest to a typo, else the known names."""
     names = [str(k) for k in known]
@@ -66,6 +69,45 @@ def nearest(name: object, known: Iterable[str]) -> str:
         return f" Did you mean {lowered[matches[0]]!r}?"
     shown = ", ".join(names[:60]) + (", ..." if len(names) > 60 else "")
     return f" Known: {shown}."
+
+
+# packages beyond the required ones, and the extra of fastcart that brings each
+EXTRAS = {
+    "pyarrow": "parquet", "matplotlib": "plot", "SALib": "sensitivity", "cmaes": "optimize",
+    "pymoo": "optimize", "lifelines": "trial", "statsmodels": "trial", "dask": "distributed",
+    "distributed": "distributed",
+    "openpyxl": "xlsx",
+}  # fmt: skip
+
+
+def require(purpose: str, packages: Iterable[str]) -> None:
+    """Check that all packages are there that something will need, before any of it is done.
+
+    Raises
+    ------
+    MissingDependencyError
+        Naming all that are not, and how to get them all at once.
+    """
+    missing = [package for package in dict.fromkeys(packages) if not _installed(package)]
+    if not missing:
+        return
+    named = " and ".join(filter(None, [", ".join(map(repr, missing[:-1])), repr(missing[-1])]))
+    several = len(missing) > 1
+    extras = ",".join(dict.fromkeys(EXTRAS[package] for package in missing))
+    plural, be, it = ("s", "are", "them") if several else ("", "is", "it")
+    raise MissingDependencyError(
+        f"{purpose} needs the package{plural} {named}, which {be} not installed; install {it} with: "
+        f"pip install 'fastcart[{extras}]'"
+    )
+
+
+def _installed(package: str) -> bool:
+    from importlib.util import find_spec
+
+    try:
+        return find_spec(package) is not None
+    except (ImportError, ValueError):
+        return False
 
 
 def optional_import(module: str, *, extra: str, purpose: str):

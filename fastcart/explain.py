@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import ast
 import inspect
+import operator
 import re
 import textwrap
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -24,8 +25,9 @@ _CALL = re.compile(r"(?:movabsq\s+\$|callq?\s+)([A-Za-z_]\w*)")
 _WIDTHS = (("zmm", 8), ("ymm", 4), ("xmm", 2))  # doubles in a register
 # what the wrapper that numba puts around every callback calls, and what it uses to raise
 _RUNTIME = re.compile(r"Py|NRT_|numba_|_Z|mem(?:set|cpy|move)$")
-_PLAIN_ARITHMETIC = (ast.Constant, ast.BinOp, ast.UnaryOp, ast.operator, ast.unaryop, ast.expr_context)
 _ROUNDS = 7
+_MOST = 2**63  # whole numbers of numba end here
+_DEEP = 100  # levels of a count that is looked at
 
 
 @dataclass(frozen=True)
@@ -235,30 +237,63 @@ def _loop(node: ast.For, function: FunctionType) -> str:
     counts = [_constant(argument, function) for argument in call.args]
     if any(count is None for count in counts):
         return "a loop whose count depends on the data; use a fixed number of turns"
-    turns = len(range(*(int(count) for count in counts if count is not None)))
+    try:
+        turns = len(range(*(int(count) for count in counts if count is not None)))
+    except (OverflowError, ValueError, TypeError):  # beyond what numba counts to; a step of 0
+        turns = _MOST
+    if turns >= _MOST:
+        return "a loop of more turns than a number can count; use a fixed and small number of turns"
     if turns > UNROLLED:
         return f"a loop of {turns} turns, too long to be unrolled; use fewer turns of a better method"
     return ""
 
 
 def _constant(node: ast.expr, function: FunctionType) -> int | None:
-    """Return a whole number that is known at compile time, of literals and global names."""
+    """Return a whole number that is known at compile time, of literals and global names; at most `_MOST`."""
     cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
     known = {**function.__globals__, **{name: cell.cell_contents for name, cell in cells}}
-    names: dict[str, int] = {}
-    for part in ast.walk(node):
-        if isinstance(part, ast.Name):
-            value = None if part.id in function.__code__.co_varnames else known.get(part.id)
-            if not isinstance(value, int):
-                return None
-            names[part.id] = value
-        elif not isinstance(part, _PLAIN_ARITHMETIC):
-            return None
+    for name in function.__code__.co_varnames:
+        known.pop(name, None)
     try:
-        result = eval(compile(ast.Expression(node), "<range>", "eval"), {"__builtins__": {}}, names)
-    except ArithmeticError:
+        return _whole(node, known, _DEEP)
+    except (ArithmeticError, ValueError):
         return None
-    return result if isinstance(result, int) else None
+
+
+def _whole(node: ast.expr, known: Mapping[str, Any], levels: int) -> int | None:
+    """Evaluate whole numbers step by step, so that no step takes long: ``9**9**9`` would take for ever."""
+    if levels == 0:
+        return None
+    if isinstance(node, ast.Constant | ast.Name):
+        value = node.value if isinstance(node, ast.Constant) else known.get(node.id)
+        return _bounded(value) if isinstance(value, int) else None
+    if isinstance(node, ast.UnaryOp) and type(node.op) in _UNARY:
+        inner = _whole(node.operand, known, levels - 1)
+        return None if inner is None else _bounded(_UNARY[type(node.op)](inner))
+    if not isinstance(node, ast.BinOp) or type(node.op) not in _BINARY:
+        return None
+    left, right = _whole(node.left, known, levels - 1), _whole(node.right, known, levels - 1)
+    if left is None or right is None:
+        return None
+    if isinstance(node.op, ast.Pow | ast.LShift):
+        if right < 0:
+            return None  # a fraction, or an error
+        right = min(right, 64 + right % 2)  # beyond the bound, or a power of 0, 1 and -1
+    return _bounded(_BINARY[type(node.op)](left, right))
+
+
+def _bounded(value: int) -> int:
+    return min(max(int(value), -_MOST), _MOST)
+
+
+_UNARY: dict[type, Callable[[int], int]] = {
+    ast.USub: operator.neg, ast.UAdd: operator.pos, ast.Invert: operator.invert,
+}  # fmt: skip
+_BINARY: dict[type, Callable[[int, int], int]] = {
+    ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.FloorDiv: operator.floordiv,
+    ast.Mod: operator.mod, ast.Pow: operator.pow, ast.LShift: operator.lshift, ast.RShift: operator.rshift,
+    ast.BitAnd: operator.and_, ast.BitOr: operator.or_, ast.BitXor: operator.xor,
+}  # fmt: skip
 
 
 def _is_array(function: ast.expr) -> bool:

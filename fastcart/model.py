@@ -328,7 +328,9 @@ def computed_default(
     try:
         with np.errstate(all="ignore"):  # what cannot be computed is found by its NaN
             result = np.asarray(item.default(values))
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also where it asks to end the program
         raise InputError(
             f"{where} cannot be computed from the other columns, {type(error).__name__}: {reason(error)}."
         ) from error
@@ -471,7 +473,9 @@ def _check_function(model: Model, function: Any, role: str, length: int, what: s
     p = tuple(values[n] for n in model.parameter_names)
     try:
         result = plain(function)(0.0, y, p)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also where it asks to end the program
         if isinstance(error, ArithmeticError) or "math domain error" in str(error):
             return  # division by zero and the like: the engines report it per patient
         raise InputError(

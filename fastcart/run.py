@@ -22,7 +22,7 @@ from fastcart.batch import (
 )
 from fastcart.checks import number
 from fastcart.dosing import NUMBERS, DosingSchedule
-from fastcart.errors import InputError
+from fastcart.errors import InputError, warn_failed
 from fastcart.events import Event, require_columns
 from fastcart.ids import check_ids
 from fastcart.model import Model
@@ -123,6 +123,7 @@ def run_files(
                     paths.write(path)
                 counts.update(part["status"].astype(str))
             done += len(batch)
+    warn_failed(counts)
     return _summary(counts, out, trajectories)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastcart.checks import number_in
@@ -11,6 +12,15 @@ from fastcart.errors import InputError
 
 if TYPE_CHECKING:
     from fastcart.events import Event
+
+
+def packages_for(*files: Path | None) -> list[str]:
+    """Return the packages that reading and writing these files needs, by their endings."""
+    endings = {file.suffix.lower() for file in files if file is not None}
+    return [package for ending, package in _PACKAGES.items() if ending in endings]
+
+
+_PACKAGES = {".parquet": "pyarrow", ".xlsx": "openpyxl"}
 
 
 def add_model_options(parser: argparse.ArgumentParser) -> None:

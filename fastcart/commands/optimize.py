@@ -9,6 +9,7 @@ from typing import Any
 from fastcart.commands.arguments import (
     add_model_options,
     model_options,
+    packages_for,
     real_number,
     strict_float,
     threshold,
@@ -73,10 +74,15 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Optimize, or find a front, or go on with either."""
+    from fastcart.errors import require
     from fastcart.models import get
 
     goals = [(text, "maximize") for text in options.maximize]
     goals += [(text, "minimize") for text in options.minimize]
+    packages = packages_for(options.for_each, options.patients, options.doses, options.start)
+    packages += ["pymoo"] if len(goals) > 1 else []
+    packages += ["cmaes"] if options.method == "cmaes" else []
+    require("This search", packages)
     common = {
         "seed": options.seed, "constraints": options.constraint, "for_each": options.for_each,
         "patients": options.patients, "aggregate": _aggregate(options.aggregate),
@@ -90,14 +96,17 @@ def run(options: argparse.Namespace) -> int:
         common["particles"] = options.particles
     model = get(options.model, **model_options(options.option))
     variables = dict(_variable(text) for text in options.vary)
-    summary = _front(model, variables, goals, options, common) if len(goals) > 1 else ""
-    summary = summary or _optimum(model, variables, goals, options, common)
+    search = _front if len(goals) > 1 else _optimum
+    summary, endpoints = search(model, variables, goals, options, common)
     if not options.quiet:
         print(summary)
-    return 0
+    return 3 if (endpoints["status"] != "ok").any() else 0
 
 
-def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> str:
+_Found = tuple[str, Any]  # what to say, and the endpoints of the points reported
+
+
+def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> _Found:
     from fastcart.studies.optimize import optimize
 
     objective, goal = goals[0] if goals else ("pfs", "maximize")
@@ -105,19 +114,19 @@ def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespa
         model, variables, objective=objective, goal=goal, method=options.method or "pso",
         target=options.target, patience=options.patience, **common,
     )  # fmt: skip
-    return f"{result.summary()}\nBest: {options.out / 'best.csv'}"
+    return f"{result.summary()}\nBest: {options.out / 'best.csv'}", result.endpoints
 
 
-def _front(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> str:
+def _front(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> _Found:
     from fastcart.studies.pareto import pareto
 
     for name in ("method", "target", "patience"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} is for one objective; a front of several has none.")
     result = pareto(model, variables, objectives=dict(goals), **common)
-    return (
-        f"{len(result.front)} points ({result.failed} patients failed).\nFront: {options.out / 'front.csv'}"
-    )
+    front = options.out / "front.csv"
+    text = f"{len(result.front)} points ({result.failed} patients failed).\nFront: {front}"
+    return text, result.endpoints
 
 
 def _variable(text: str) -> tuple[str, tuple]:

@@ -12,6 +12,7 @@ from fastcart.commands.arguments import (
     event,
     model_options,
     numbers,
+    packages_for,
     real_number,
     threshold,
 )
@@ -65,8 +66,12 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Solve a table of patients."""
+    from fastcart.errors import require
     from fastcart.models import get
     from fastcart.run import run_files
+
+    files = (options.patients, options.out, options.doses, options.trajectories)
+    require("Reading and writing these files", packages_for(*files))
 
     named = {"preset": options.preset, "scenario": options.scenario}
     given = {name: value for name, value in named.items() if value is not None}

@@ -28,19 +28,18 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the scan, or the rest of it."""
-    from fastcart.errors import InputError
+    from fastcart.errors import InputError, require
     from fastcart.studies.scan import scan
     from fastcart.studies.scan_spec import read_spec
 
+    more = {"matplotlib": options.plot, "dask": options.scheduler, "distributed": options.scheduler}
+    require("This scan", ["pyarrow", *(package for package, asked in more.items() if asked is not None)])
     arguments = read_spec(options.spec)
     axes = None if options.axes is None else options.axes.split(",")
     if options.plot is None and axes is not None:
         raise InputError("--axes are those of a heat map; give also --plot OUTPUT.")
     needs: list[str] = []
     if options.plot is not None:
-        from fastcart.plotting import require_matplotlib
-
-        require_matplotlib()
         needs = [options.plot, *(axes or ())]
     result = scan(
         **arguments, needs=needs, out=options.out, resume=options.resume, force=options.force,
@@ -54,4 +53,4 @@ def run(options: argparse.Namespace) -> int:
         picture = plot_scan(options.out, arguments["model"], result.inputs, options.plot, axes)
         if not options.quiet:
             print(f"Heat map: {picture}")
-    return 0
+    return 3 if result.failed else 0

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 from fastcart.commands.arguments import (
     add_model_options,
     model_options,
+    packages_for,
     real_number,
     strict_float,
     threshold,
@@ -80,13 +81,14 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Solve, estimate, write tables and pictures."""
-    from fastcart import plotting
     from fastcart.batch import check_threads
+    from fastcart.errors import require
     from fastcart.models import get
     from fastcart.studies.sensitivity import sensitivity
 
-    if not options.no_plots:
-        plotting.require_matplotlib()
+    packages = packages_for(options.doses, Path(f"x.{options.format}"))
+    packages += ["SALib"] if options.method in ("sobol", "morris", "fast") else []
+    require("This study", packages if options.no_plots else ["matplotlib", *packages])
     result = sensitivity(
         get(options.model, **model_options(options.option)),
         folder=options.out,
@@ -116,7 +118,7 @@ def run(options: argparse.Namespace) -> int:
         _write_pictures(options.out, result)
     if not options.quiet:
         print(summary(result, options.out))
-    return 0
+    return 3 if result.values["failed"].any() else 0
 
 
 def parse_ranges_text(text: str) -> dict[str, Any]:

@@ -18,6 +18,7 @@ from fastcart.storage import TableReader, TableWriter, write_text
 
 NOT_OF_THE_MODEL = ("source", "U1", "U2")
 _TABLE, _ABOUT = "patients.parquet", "population.json"
+FILES = (_TABLE, _ABOUT)  # in the folder of a population
 
 
 @dataclass(frozen=True)
@@ -98,7 +99,7 @@ class Population:
         try:
             about = json.loads((source / _ABOUT).read_text(encoding="utf-8"))
             expected, made = about["hash"], about["made"]
-        except (OSError, ValueError, KeyError, TypeError) as error:
+        except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise InputError(f"{str(source / _ABOUT)!r} cannot be read: {reason(error)}.") from None
         population = cls(patients, made)
         if population.hash != expected:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import shown
+from fastcart.checks import shown, user_code
 from fastcart.errors import InputError
 from fastcart.protocols.arms import Adaptive, Schedule
 
@@ -191,7 +191,8 @@ def _only(
 
 def _decision(arm: Adaptive, visit: Visit, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ask the rule, and check what it says."""
-    answer = arm.rule(visit)
+    with user_code(f"The rule of the arm {arm.name!r}"):
+        answer = arm.rule(visit)
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise InputError(
             f"The rule of the arm {arm.name!r} must return two values, the fractions of effectors and of "

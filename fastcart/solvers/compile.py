@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import dis
 import gc
-import os
 import tempfile
 import types
 from collections.abc import Callable, Iterator
@@ -18,6 +17,9 @@ from typing import Any
 
 import llvmlite.binding as llvm
 from numba import cfunc, njit
+from numba.core import config
+from numba.core.ccallback import CFunc
+from numba.core.sigutils import normalize_signature
 from numba.extending import is_jitted
 
 try:
@@ -25,7 +27,16 @@ try:
 except ImportError:  # not a Unix
     fcntl = None  # type: ignore[assignment]
 
-from fastcart.solvers.fingerprint import fingerprint, python_function, referenced_names
+from fastcart.solvers.fingerprint import examine, python_function, referenced_names
+from fastcart.solvers.kernel_cache import (
+    FORMAT,
+    KernelCache,
+    cache_directory,
+    not_kept,
+    own_folder,
+    use,
+    write_whole,
+)
 
 # 'nnan' and 'ninf' are left out on purpose: they delete the NaN checks, and a failed patient would spin
 # for ever. 'reassoc' and 'contract' are fixed at compile time, so results do not depend on neighbours.
@@ -39,6 +50,13 @@ INNER: dict[str, Any] = {**FAST, "no_cpython_wrapper": True, "no_cfunc_wrapper":
 UNROLLED = 31  # turns up to which a loop in a callback disappears, if its body is short
 _ANY = 2**32 - 1
 EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck": False}
+
+_SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_JIT", "DEBUGINFO_DEFAULT")
+
+__all__ = [
+    "EXACT", "FAST", "INNER", "UNROLLED", "announcements", "assembly", "cache_directory", "cached",
+    "collector_paused", "from_source", "made_once", "numba_settings", "plain", "prepared_function", "rebuild",
+]  # fmt: skip
 
 _announce: Callable[[str], None] | None = None
 _memory: dict[str, Any] = {}
@@ -54,15 +72,6 @@ def announcements(write: Callable[[str], None] | None) -> Iterator[None]:
         yield
     finally:
         _announce = previous
-
-
-def cache_directory() -> Path:
-    """Return where compiled kernels are kept: ``FASTCART_CACHE_DIR``, else the user's cache folder."""
-    given = os.environ.get("FASTCART_CACHE_DIR")
-    if given:
-        return Path(given)
-    base = os.environ.get("XDG_CACHE_HOME")
-    return (Path(base) if base else Path.home() / ".cache") / "fastcart"
 
 
 def _is_own_math(value: Any) -> bool:
@@ -214,23 +223,28 @@ def cached(
     -------
     numba dispatcher or cfunc
     """
-    key = fingerprint(function, options, str(signature), (interleave, UNROLLED))
+    examined = examine(function, options, str(signature), (interleave, UNROLLED), FORMAT, numba_settings())
+    key = examined.digest
     if key in _memory:
         return _memory[key]
-    file = _stub(function, key)
+    # addresses and the like mean nothing to another process
+    cache = None if examined.opaque else _disk_cache(function, key)
     scope = dict(function.__globals__)
     scope["__name__"] = __name__
-    code = function.__code__ if file is None else function.__code__.replace(co_filename=str(file))
+    code = function.__code__ if cache is None else function.__code__.replace(co_filename=str(cache.source))
     copy = types.FunctionType(code, scope, function.__name__, function.__defaults__)
     copy.__module__ = __name__
-    known = file is not None and any((file.parent / "__pycache__").glob(f"{file.stem}.*.nbi"))
+    known = cache is not None and cache.known
     if not known and _announce is not None:
         _announce(f"compiling {label}, once ...")
     if signature is None:
-        kernel = njit(cache=file is not None, **options)(copy)
+        kernel = njit(**options)(copy)
+        use(kernel, cache)
     else:
-        with _alone(None if known else file), _interleaved(interleave):
-            kernel = cfunc(signature, cache=file is not None, **options)(copy)
+        with _alone(None if known or cache is None else cache.source), _interleaved(interleave):
+            kernel = CFunc(copy, normalize_signature(signature), locals={}, options=options)
+            use(kernel, cache)
+            kernel.compile()
     _memory[key] = kernel
     return kernel
 
@@ -265,32 +279,37 @@ def may_raise(kernel: Any) -> bool:
     return b"numba_do_raise" in code
 
 
+def numba_settings() -> dict[str, Any]:
+    """Return numba's own settings that machine code depends on, set in the environment."""
+    return {name: getattr(config, name, None) for name in _SETTINGS}
+
+
+def _disk_cache(function: types.FunctionType, key: str) -> KernelCache | None:
+    """Return where the machine code of a kernel is kept, beside its text; None where that is impossible."""
+    folder = own_folder()
+    if folder is None:
+        return None
+    source = folder / f"{function.__name__}-{key[:24]}.py"
+    cache = KernelCache(source, key)
+    if cache.known:
+        return cache
+    text = getattr(function, "__fastcart_source__", "")
+    try:
+        if not source.exists():
+            write_whole(source, f"# fastcart kernel {key}\n{text}".encode())
+        with tempfile.TemporaryFile(dir=cache.cache_path):  # before minutes are spent on compiling
+            pass
+    except OSError as error:
+        not_kept(error, folder)
+        return None
+    return cache
+
+
 def assembly(kernel: Any, *, interleave: int = 0, **options: Any) -> str:
     """Compile a callback that `cached` made once more, and return its machine code as text."""
     with _interleaved(interleave):
         fresh = cfunc(kernel._sig, **options)(kernel._pyfunc)
     return fresh._library.get_asm_str()  # type: ignore[attr-defined]
-
-
-def _stub(function: types.FunctionType, key: str) -> Path | None:
-    """Write the file that numba's cache attaches the machine code to; None where that is impossible."""
-    folder = cache_directory()
-    path = folder / f"{function.__name__}-{key[:24]}.py"
-    text = getattr(function, "__fastcart_source__", "")
-    try:
-        if not path.exists():
-            (folder / "__pycache__").mkdir(parents=True, exist_ok=True)
-            with tempfile.NamedTemporaryFile("w", dir=folder, delete=False, encoding="utf-8") as temporary:
-                temporary.write(f"# fastcart kernel {key}\n{text}")
-            try:
-                Path(temporary.name).replace(path)
-            finally:
-                Path(temporary.name).unlink(missing_ok=True)
-        with tempfile.TemporaryFile(dir=folder / "__pycache__"):
-            pass
-    except OSError:
-        return None
-    return path
 
 
 def prepared_function(function: Callable, **names: Any) -> types.FunctionType:

@@ -1,32 +1,60 @@
 """A digest of a function by its content: bytecode, constants, and all that it names, recursively.
 
 numba's own cache looks at one source file and does not see edits in the functions that a kernel calls.
-A digest of everything reachable does.
+A digest of everything reachable does. What cannot be told apart by its content, such as a pointer into
+memory, counts by its identity: then the digest is of use in this process only, and says so.
 """
 
 from __future__ import annotations
 
+import copyreg
 import enum
 import hashlib
+import itertools
+import os
 import sys
 import types
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numba
 import numpy as np
+from numba.core.typing.templates import builtin_registry
+
+
+@dataclass(frozen=True)
+class Examined:
+    """A digest, and whether it holds beyond this process.
+
+    Attributes
+    ----------
+    digest : str
+        Hexadecimal.
+    opaque : tuple of str
+        Types of what counted by its identity, e.g. ``"CFunctionType"``; then another process has another
+        digest for the same things, and nothing may be kept on disk under this one.
+    """
+
+    digest: str
+    opaque: tuple[str, ...]
 
 
 def fingerprint(*items: Any) -> str:
     """Return a hexadecimal digest of functions, dispatchers, constants and containers of them."""
+    return examine(*items).digest
+
+
+def examine(*items: Any) -> Examined:
+    """Return the digest of some things, and what in them it could only tell by identity."""
     import llvmlite
 
-    digest = hashlib.sha256()
-    versions = (numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])
-    digest.update(repr(versions).encode())
-    seen: dict[int, int] = {}
+    feeder = _Feeder(hashlib.sha256(), {}, [])
+    feeder.text(repr((numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])))
     for item in items:
-        _feed(item, digest, seen)
-    return digest.hexdigest()
+        feeder.feed(item)
+    return Examined(feeder.digest.hexdigest(), tuple(dict.fromkeys(feeder.opaque)))
 
 
 def referenced_names(code: types.CodeType) -> set[str]:
@@ -40,6 +68,8 @@ def referenced_names(code: types.CodeType) -> set[str]:
 
 def python_function(item: Any) -> types.FunctionType | None:
     """Return the Python function behind a dispatcher, ufunc, intrinsic or plain function, else None."""
+    if isinstance(item, type):
+        return None  # classes have what their instances have
     item = getattr(item, "_dispatcher", item)  # of numba.vectorize
     for attribute in ("py_func", "_defn", "_pyfunc"):
         inner = getattr(item, attribute, None)
@@ -48,95 +78,307 @@ def python_function(item: Any) -> types.FunctionType | None:
     return item if isinstance(item, types.FunctionType) else None
 
 
-# constants that their representation tells apart
-_PLAIN = (bool, int, float, complex, str, bytes, type(None), range, np.dtype, numba.types.Type)
+# constants that their representation tells apart; numbers may be longer than Python likes to print
+_PLAIN = (bool, float, complex, str, bytes, type(None), type(Ellipsis), range, slice)
+# what comes with a package of a known version is told by its name
+_KNOWN = frozenset({"numba", "numpy", "llvmlite", "scipy", "pandas", "pyarrow"})
+# of a class: what differs without meaning anything
+_IDLE = frozenset(
+    {"__dict__", "__weakref__", "__doc__", "__annotations__", "__module__", "__firstlineno__", "_abc_impl",
+     "__static_attributes__", "__annotate__", "__annotate_func__", "__annotations_cache__", "__match_args__"}
+)  # fmt: skip
+_serials: dict[int, tuple[Any, int]] = {}  # keeps what it numbers, so that no other object gets its address
+_serial = itertools.count()
+_process: list[Any] = []  # number and a random name of this process
 
 
-def _feed(item: Any, digest: Any, seen: dict[int, int]) -> None:
-    """Feed one item; ``seen`` numbers the functions met so far, so that recursion ends."""
-    if isinstance(item, _PLAIN):
-        digest.update(f"{type(item).__name__} {item!r}".encode())
-        return
-    function = python_function(item)
-    if function is not None:
-        _feed_function(function, digest, seen)
-        options = getattr(getattr(item, "_dispatcher", item), "targetoptions", None)
-        if options:
-            _feed(dict(options), digest, seen)
-    elif isinstance(item, types.CodeType):
-        _feed_code(item, digest, seen)
-    elif isinstance(item, dict):
-        for key in sorted(item, key=str):
-            digest.update(str(key).encode())
-            _feed(item[key], digest, seen)
-    elif isinstance(item, tuple | list | enum.EnumMeta):
-        digest.update(f"{type(item).__name__}{len(item)}".encode())
+def _serial_number(item: Any) -> str:
+    """Return a text that no other object has, in this process or another."""
+    if _process[:1] != [os.getpid()]:  # after a fork, too
+        _process[:] = [os.getpid(), uuid.uuid4()]
+    if id(item) not in _serials:
+        _serials[id(item)] = (item, next(_serial))
+    return f"{_process[1]} {_serials[id(item)][1]}"
+
+
+class _Feeder:
+    """Feeds a digest; ``seen`` numbers what is met and has parts, so that recursion ends."""
+
+    def __init__(self, digest: Any, seen: dict[int, tuple[Any, int]], opaque: list[str]):
+        self.digest = digest
+        self.seen = seen
+        self.opaque = opaque
+        self.met = itertools.count(len(seen))
+
+    def text(self, *words: str) -> None:
+        """Feed words, each with its length, so that no two rows of words look the same."""
+        joined = "".join([f"{len(word)}:{word}" for word in words])
+        self.digest.update(joined.encode(errors="backslashreplace"))
+
+    def feed(self, item: Any) -> None:
+        """Feed one item, whatever it is."""
+        kind = type(item)
+        if kind is str:
+            self.text("str", item)
+        elif kind is int:
+            self.text("int", hex(item))
+        elif kind in _PLAIN:
+            self.text(kind.__name__, repr(item))
+        elif isinstance(item, np.dtype):
+            self.text("dtype", repr(item))
+        elif kind is np.ndarray:
+            self._array(item)
+        elif isinstance(item, np.generic) and not item.dtype.hasobject:
+            self.text(kind.__name__, repr(item.dtype))
+            self.digest.update(item.tobytes())
+        elif kind in (tuple, list):
+            self._inside(item, lambda: self._sequence(item))
+        elif kind in (dict, types.MappingProxyType):
+            self._inside(item, lambda: self._mapping(item))
+        elif kind in (set, frozenset):
+            self._inside(item, lambda: self._set(item))
+        else:
+            self._thing(item)
+
+    def _thing(self, item: Any) -> None:
+        """Feed what is no value of Python or NumPy: functions, classes, objects."""
+        function = python_function(item)
+        if function is not None:
+            self._function(function)
+            self._options(item)
+            if item is function:
+                self._overloads(function)
+        elif isinstance(item, types.CodeType):
+            self._code(item)
+        elif isinstance(item, types.ModuleType):
+            self._module_name(item)
+        elif isinstance(item, type):
+            self._class(item)
+        elif isinstance(item, enum.Enum):
+            self.text("member", type(item).__qualname__, item.name)
+            self.feed(item.value)
+        elif isinstance(item, types.MethodType):
+            self.text("method")
+            self.feed(item.__func__)
+            self.feed(item.__self__)
+        elif isinstance(item, staticmethod | classmethod):
+            self.text(type(item).__name__)
+            self.feed(item.__func__)
+        elif isinstance(item, property):
+            self.text("property")
+            self.feed((item.fget, item.fset, item.fdel))
+        elif isinstance(item, numba.types.Type):
+            self._numba_type(item)
+        elif isinstance(item, types.CellType):
+            self._cell(item)
+        else:
+            self._object(item)
+
+    def _inside(self, item: Any, feed: Callable[[], None]) -> None:
+        """Feed the parts of something that may hold itself; it is known until they are fed."""
+        if id(item) in self.seen:
+            self.text("again", str(self.seen[id(item)][1]))
+            return
+        self.seen[id(item)] = (item, next(self.met))
+        feed()
+        del self.seen[id(item)]
+
+    def _sequence(self, item: Any) -> None:
+        self.text(type(item).__name__, str(len(item)))
         for part in item:
-            _feed(part, digest, seen)
-    elif isinstance(item, enum.Enum):
-        _feed((type(item).__qualname__, item.name, item.value), digest, seen)
-    else:
-        digest.update(_described(item))
+            self.feed(part)
 
+    def _mapping(self, item: Mapping) -> None:
+        self.text("dict", str(len(item)))
+        for key in sorted(item, key=lambda k: (type(k).__name__, str(k))):
+            self.feed(key)
+            self.feed(item[key])
 
-def _described(item: Any) -> bytes:
-    """Return what tells an object without parts from others of its kind."""
-    if isinstance(item, np.ndarray | np.generic):
-        return f"{type(item).__name__} {item.shape} {item.dtype!r}".encode() + item.tobytes()
-    if isinstance(item, set | frozenset):
-        return repr(sorted(map(repr, item))).encode()
-    if isinstance(item, types.ModuleType):
-        return f"module {item.__name__} {getattr(item, '__version__', '')}".encode()
-    # classes, built-in functions and the like have a name, other objects that of their class
-    named = item if hasattr(item, "__name__") else type(item)
-    return f"{type(item)} {getattr(named, '__module__', '')}.{named.__name__}".encode()
+    def _set(self, item: Any) -> None:
+        self.text(type(item).__name__, str(len(item)))
+        if all(type(part) is str for part in item):
+            self.text("texts", *sorted(item))
+            return
+        parts = []
+        for part in item:
+            alone = _Feeder(hashlib.sha256(), dict(self.seen), self.opaque)
+            alone.feed(part)
+            parts.append(alone.digest.hexdigest())
+        self.text(*sorted(parts))
 
-
-def _feed_function(function: types.FunctionType, digest: Any, seen: dict[int, int]) -> None:
-    digest.update(function.__name__.encode())
-    if id(function) in seen:  # recursion, or a helper used twice: which one it was tells them apart
-        digest.update(str(seen[id(function)]).encode())
-        return
-    seen[id(function)] = len(seen)
-    _feed(function.__code__, digest, seen)
-    _feed((function.__defaults__, function.__kwdefaults__), digest, seen)
-    names = referenced_names(function.__code__)
-    named = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
-    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
-    entered: list[types.ModuleType] = []
-    for name, value in (*named.items(), *((name, cell.cell_contents) for name, cell in cells)):
-        digest.update(name.encode())
-        if isinstance(value, types.ModuleType):
-            _feed_module(value, names, digest, seen, entered)
+    def _array(self, item: np.ndarray) -> None:
+        self.text("array", repr(item.shape), repr(item.dtype))
+        if item.dtype.hasobject:
+            self._inside(item, lambda: self._sequence(item.tolist()))
         else:
-            _feed(value, digest, seen)
+            self.digest.update(item.tobytes())
 
+    def _function(self, function: types.FunctionType) -> None:
+        self.text("function", function.__name__)
+        if id(function) in self.seen:  # recursion, or a helper used twice: which one tells them apart
+            self.text("again", str(self.seen[id(function)][1]))
+            return
+        self.seen[id(function)] = (function, next(self.met))
+        self._code(function.__code__)
+        self.feed((function.__defaults__, function.__kwdefaults__))
+        names = referenced_names(function.__code__)
+        named = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+        cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+        entered: list[types.ModuleType] = []
+        for name, value in (*named.items(), *cells):
+            self.text(name)
+            inner = _contents(value) if isinstance(value, types.CellType) else value
+            if isinstance(inner, types.ModuleType):
+                self._module(inner, names, entered)
+            else:
+                self.feed(value)
 
-def _feed_module(
-    module: types.ModuleType,
-    names: set[str],
-    digest: Any,
-    seen: dict[int, int],
-    entered: list[types.ModuleType],
-) -> None:
-    """Feed what a function may reach as ``module.name`` or ``package.module.name``, each module once."""
-    digest.update(_described(module))
-    if module in entered:
-        digest.update(str(entered.index(module)).encode())
-        return
-    entered.append(module)
-    for name in sorted(names & module.__dict__.keys()):
-        value = module.__dict__[name]
-        digest.update(name.encode())
-        if isinstance(value, types.ModuleType):
-            _feed_module(value, names, digest, seen, entered)
+    def _options(self, item: Any) -> None:
+        """Feed what a dispatcher or a C callback was compiled with."""
+        item = getattr(item, "_dispatcher", item)
+        options = getattr(item, "targetoptions", None)
+        if options:
+            self.feed(dict(options))
+        signature = getattr(item, "_sig", None)
+        if signature is not None:  # of a C callback
+            self.text("callback", str(signature))
+            self.feed(dict(getattr(getattr(item, "_compiler", None), "targetoptions", None) or {}))
+
+    def _overloads(self, function: types.FunctionType) -> None:
+        """Feed what `numba.extending.overload` puts in the place of a function."""
+        if str(function.__module__).partition(".")[0] in _KNOWN:
+            return
+        for replaced, kind in builtin_registry.globals:
+            if replaced is function:
+                for template in getattr(kind, "templates", ()):
+                    self.text("overload")
+                    self.feed(getattr(template, "_overload_func", None))
+
+    def _module_name(self, module: types.ModuleType) -> None:
+        self.text("module", module.__name__, str(getattr(module, "__version__", "")))
+
+    def _module(self, module: types.ModuleType, names: set[str], entered: list[types.ModuleType]) -> None:
+        """Feed what a function may reach as ``module.name`` or ``package.module.name``, each module once."""
+        self._module_name(module)
+        if module in entered:
+            self.text(str(entered.index(module)))
+            return
+        entered.append(module)
+        for name in sorted(names & module.__dict__.keys()):
+            value = module.__dict__[name]
+            self.text(name)
+            if isinstance(value, types.ModuleType):
+                self._module(value, names, entered)
+            else:
+                self.feed(value)
+
+    def _code(self, code: types.CodeType) -> None:
+        self.digest.update(code.co_code)
+        self.digest.update(code.co_exceptiontable)
+        self.text(repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)))
+        self.text(repr((code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount, code.co_flags)))
+        for constant in code.co_consts:
+            self.feed(constant)
+
+    def _class(self, item: type) -> None:
+        """Feed a class: by its name where a package of a known version has it, else all that it defines."""
+        self.text("class", str(item.__module__), item.__qualname__)
+        if isinstance(item, enum.EnumMeta):
+            members = [(name, member.value) for name, member in item.__members__.items()]
+            self._inside(item, lambda: self.feed(members))
+        elif not _is_known(item):
+            self._inside(item, lambda: self._class_contents(item))
+
+    def _class_contents(self, item: type) -> None:
+        self.feed(item.__bases__)
+        compiled = getattr(item, "class_type", None)  # of numba's jitclass
+        if compiled is not None:
+            self.text(repr(dict(compiled.struct)))
+            self.feed((compiled.jit_methods, compiled.jit_props, compiled.jit_static_methods))
+            return
+        for name, value in sorted(vars(item).items()):
+            if name not in _IDLE and not isinstance(
+                value, types.GetSetDescriptorType | types.MemberDescriptorType
+            ):
+                self.text(name)
+                self.feed(value)
+        # a class without the fields' order would take C(a, b) for C(b, a)
+        self.feed(list(getattr(item, "_fields", ())))
+        annotated = vars(item).get("__annotations__", {})
+        self.feed(list(annotated) if isinstance(annotated, dict) else [])
+
+    def _numba_type(self, item: Any) -> None:
+        self.text("numba type", type(item).__name__, repr(item))
+        if isinstance(item, numba.types.ExternalFunctionPointer):
+            self._identity(item)
+        if isinstance(item, numba.types.Dispatcher):
+            self.feed(item.dispatcher)
+
+    def _cell(self, cell: types.CellType) -> None:
+        value = _contents(cell)
+        if value is _EMPTY:
+            self.text("empty cell")
         else:
-            _feed(value, digest, seen)
+            self.feed(value)
+
+    def _object(self, item: Any) -> None:
+        """Feed an object by what it would be copied from: its class, its state, its parts."""
+        if isinstance(item, types.BuiltinFunctionType) and isinstance(item.__self__, types.ModuleType | None):
+            self.text("built-in", str(item.__module__), item.__qualname__)
+            return
+        if type(item).__module__ in ("numba.typed.typedlist", "numba.typed.typeddict"):
+            self.text("typed", str(getattr(item, "_numba_type_", "")))
+            self.feed(dict(item) if isinstance(item, Mapping) else list(item))
+            return
+        registered = copyreg.dispatch_table.get(type(item))
+        try:
+            parts = item.__reduce_ex__(4) if registered is None else registered(item)
+        except Exception:  # a pointer, a lock, a handle: nothing tells it from another
+            self._identity(item)
+            return
+        if isinstance(parts, str):  # found under this name in its module
+            self.text("name", type(item).__qualname__, str(getattr(item, "__module__", "")), parts)
+        else:
+            # what is made on the way must live until the end, so that no address is used twice
+            self._inside(item, lambda: self._reduced(item, parts))
+
+    def _reduced(self, item: Any, parts: tuple) -> None:
+        make, arguments, *rest = (*parts, *[None] * 5)[:5]
+        self.text("object")
+        self._class(type(item))
+        self.feed(make)
+        self.feed(arguments)
+        state, listed, mapped = rest
+        self.feed(state)
+        if listed is not None:
+            self.feed(list(listed))
+        if mapped is not None:
+            self.feed(dict(mapped))
+
+    def _identity(self, item: Any) -> None:
+        self.text("identity", _serial_number(item))
+        self.opaque.append(type(item).__name__)
 
 
-def _feed_code(code: types.CodeType, digest: Any, seen: dict[int, int]) -> None:
-    digest.update(code.co_code)
-    digest.update(repr((code.co_names, code.co_varnames, code.co_freevars)).encode())
-    digest.update(str(code.co_argcount).encode())
-    for constant in code.co_consts:
-        _feed(constant, digest, seen)
+_EMPTY = object()
+
+
+def _contents(cell: types.CellType) -> Any:
+    try:
+        return cell.cell_contents
+    except ValueError:
+        return _EMPTY
+
+
+def _is_known(item: type) -> bool:
+    """Return whether a class belongs to Python or a package of a known version, and is found there."""
+    package = str(item.__module__).partition(".")[0]
+    if package not in _KNOWN and package not in sys.stdlib_module_names:
+        return False
+    try:
+        found: Any = sys.modules[item.__module__]
+        for name in item.__qualname__.split("."):
+            found = getattr(found, name)
+    except (KeyError, AttributeError):
+        return bool(not item.__flags__ & (1 << 9))  # what C defines may have no place of its own
+    return found is item

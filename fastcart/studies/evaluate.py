@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import solve
+from fastcart.checks import user_code
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.studies.candidates import Aggregate, Excess
@@ -205,7 +206,8 @@ class _Known(Mapping):
             if self._table is None:
                 extra = {key: value for key, value in self._columns.items() if key not in self._frame}
                 self._table = self._frame.assign(**extra)
-            found = quantity(self._table)
+            with user_code(f"The function for {name!r}"):
+                found = np.asarray(quantity(self._table), dtype=float)
         else:
             found = quantity
         array = np.asarray(found, dtype=float)

@@ -6,14 +6,16 @@ Only arithmetic, comparisons and a few functions are known; nothing else of Pyth
 from __future__ import annotations
 
 import ast
+import math
 import operator
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
-from fastcart.checks import reason, shown
+from fastcart.checks import real, reason, shown
 from fastcart.errors import InputError, nearest
 
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
@@ -26,6 +28,8 @@ _FUNCTIONS: dict[str, Callable[..., Any]] = {
     "min": np.minimum, "max": np.maximum,
 }  # fmt: skip
 _ARGUMENTS = {"min": 2, "max": 2}
+_LONGEST = 10_000  # characters of a formula
+_DEEPEST = 200  # levels: each term of a sum is one
 
 
 @dataclass(frozen=True)
@@ -121,7 +125,7 @@ def relations(text: str) -> list[Relation]:
     node = _tree(text)
     if not isinstance(node, ast.Compare):
         raise InputError(f"The constraint {shown(text)} must compare by <= or >=, as in 'T4 + TP <= 2e7'.")
-    sides = [Expression(ast.unparse(side)) for side in (node.left, *node.comparators)]
+    sides = [Expression(_source(text, side)) for side in (node.left, *node.comparators)]
     found = []
     for k, sign in enumerate(node.ops):
         if isinstance(sign, ast.LtE | ast.Lt):
@@ -136,10 +140,39 @@ def relations(text: str) -> list[Relation]:
 def _tree(text: str) -> Any:
     if not isinstance(text, str):
         raise InputError(f"A formula must be text, not {shown(text)}.")
+    if len(text) > _LONGEST:
+        raise InputError(
+            f"The formula {shown(text)} has {len(text)} characters, and at most {_LONGEST} are read; compute "
+            "some of it beforehand, as a column."
+        )
     try:
-        return ast.parse(text.strip(), mode="eval").body
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of what Python will not allow some day
+            node = ast.parse(text.strip(), mode="eval").body
     except (SyntaxError, ValueError) as error:
         raise InputError(f"The formula {shown(text)} cannot be read: {reason(error)}.") from None
+    except (RecursionError, MemoryError):
+        node = None
+    if node is None or _depth(node) > _DEEPEST:
+        raise InputError(
+            f"The formula {shown(text)} has more than {_DEEPEST} terms or parentheses within one another; "
+            "compute some of it beforehand, as a column."
+        )
+    return node
+
+
+def _depth(tree: ast.AST) -> int:
+    """Return how many levels a formula has, without recursion."""
+    depth, level = 0, [tree]
+    while level:
+        depth += 1
+        level = [child for node in level for child in ast.iter_child_nodes(node)]
+    return depth
+
+
+def _source(text: str, node: Any) -> str:
+    """Return the part of a formula that a node was read from."""
+    return " ".join((ast.get_source_segment(text.strip(), node) or text).split())
 
 
 def _check(node: Any, text: str) -> None:
@@ -160,12 +193,13 @@ def _check(node: Any, text: str) -> None:
             )
         for argument in node.args:
             _check(argument, text)
-    elif not isinstance(node, ast.Name) and not (
-        isinstance(node, ast.Constant) and type(node.value) in (int, float)
-    ):
+    elif isinstance(node, ast.Constant) and type(node.value) in (int, float):
+        if not math.isfinite(real(node.value) or 0.0) or real(node.value) is None:
+            raise InputError(f"The formula {shown(text)} holds a number that is too large.")
+    elif not isinstance(node, ast.Name):
         raise InputError(
             f"The formula {shown(text)} may hold numbers, names of columns, + - * / **, parentheses and "
-            f"{', '.join(_FUNCTIONS)}; {shown(ast.unparse(node))} is something else."
+            f"{', '.join(_FUNCTIONS)}; {shown(_source(text, node))} is something else."
         )
 
 
@@ -173,7 +207,8 @@ def _value(node: Any, columns: Mapping[str, Any]) -> Any:
     if isinstance(node, ast.Constant):
         return np.float64(node.value)  # type: ignore[arg-type]
     if isinstance(node, ast.Name):
-        return columns[node.id]
+        # whole numbers would run over without a word, or have no negative powers
+        return np.asarray(columns[node.id], dtype=np.float64)[()]
     if isinstance(node, ast.UnaryOp):
         return _UNARY[type(node.op)](_value(node.operand, columns))
     if isinstance(node, ast.Call):

@@ -61,11 +61,8 @@ class Journal:
     def _read(self, name: str, asked: str) -> Values:
         assert self._run is not None
         path = self._run.path(name)
-        try:
-            with np.load(path) as file:
-                found = {key: file[key] for key in file.files}
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(f"The file {str(path)!r} cannot be read: {error}.") from error
+        with np.load(path) as file:  # it is as it was written, else the run would not have it
+            found = {key: file[key] for key in file.files}
         if str(found["asked"]) != asked:
             raise InputError(
                 f"The file {str(path)!r} belongs to other points than this optimization asks for; begin anew "

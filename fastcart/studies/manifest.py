@@ -2,15 +2,21 @@
 
 A run is a folder. ``manifest.json`` is written first and says what the results depend on; result files are
 written to a temporary name and renamed, so that a kill at any moment leaves whole files or none. A run goes
-on only where its manifest is the same, so that what it adds fits what is there.
+on only where its manifest is the same, so that what it adds fits what is there. ``checksums.sha256`` has a
+line for each file (``sha256sum --check`` reads it): what is not as it was written is made again.
 """
 
 from __future__ import annotations
 
+import enum
+import hashlib
 import json
+import logging
 import os
 import platform
+import re
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, fields, is_dataclass
 from importlib import metadata
 from pathlib import Path
@@ -21,11 +27,12 @@ import numpy as np
 import pandas as pd
 
 from fastcart.checks import is_whole, real, reason
-from fastcart.errors import InputError
+from fastcart.errors import InputError, OutputError
 from fastcart.model import Model
-from fastcart.solvers.fingerprint import fingerprint, python_function
+from fastcart.solvers.fingerprint import examine, fingerprint, python_function
 
 MANIFEST = "manifest.json"
+CHECKSUMS = "checksums.sha256"
 _MAX_SHOWN = 6  # differences named in one sentence
 # packages whose versions results may depend on, to the last bit
 _PACKAGES = ("fastcart", "numpy", "numba", "llvmlite", "numbalsoda", "scipy", "pandas", "pyarrow")
@@ -76,22 +83,25 @@ class Run:
         Whether the folder held this run already.
     """
 
-    def __init__(self, folder: Path, manifest: Manifest, resumed: bool, lock: int | None):
+    def __init__(
+        self, folder: Path, manifest: Manifest, resumed: bool, lock: int | None, sums: dict[str, str]
+    ):
         self.folder = folder
         self.manifest = manifest
         self.resumed = resumed
         self._lock = lock
+        self._sums = sums
 
     def path(self, name: str) -> Path:
         """Return the path of a file of this run; ``name`` may have folders, as in ``"parts/0.parquet"``."""
         return self.folder / name
 
     def has(self, name: str) -> bool:
-        """Return whether a file is there; then it is whole."""
-        return self.path(name).is_file()
+        """Return whether a file is there; then it is as it was written."""
+        return name in self._sums and self.path(name).is_file()
 
     def write(self, name: str, data: bytes | str | Callable[[Path], Any]) -> Path:
-        """Write a file, whole or not at all.
+        """Write a file, whole or not at all, and its checksum.
 
         Parameters
         ----------
@@ -101,19 +111,29 @@ class Run:
 
         Raises
         ------
-        InputError
+        OutputError
             When it cannot be written, e.g. because the disk is full.
         """
         target = self.path(name)
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
-            write_whole(target, data)
+            # the checksum first: after a kill in between it belongs to no file, and never the other way
+            write_whole(target, data, before=lambda written: self._keep(name, checksum(written)))
         except OSError as error:
-            raise InputError(
+            raise OutputError(
                 f"The file {str(target)!r} cannot be written: {reason(error)}. What was finished before is "
                 f"kept in {str(self.folder)!r}; make room, then go on with --resume."
             ) from error
         return target
+
+    def adopt(self, name: str) -> None:
+        """Keep the checksum of a file of this run that was written by other means."""
+        self._keep(name, checksum(self.path(name)))
+
+    def _keep(self, name: str, value: str) -> None:
+        with (self.folder / CHECKSUMS).open("a", encoding="utf-8") as file:
+            file.write(f"{value}  {name}\n")  # lost with the power, it only costs the part
+        self._sums[name] = value
 
     def read_json(self, name: str) -> Any:
         """Read a JSON file of this run."""
@@ -121,9 +141,13 @@ class Run:
 
     def close(self) -> None:
         """Give the folder free for other processes."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = None
+        try:
+            with suppress(OSError):  # in the order of their names, whatever the order of writing
+                _write_sums(self.folder, self._sums)
+        finally:
+            if self._lock is not None:
+                os.close(self._lock)
+                self._lock = None
 
     def __enter__(self) -> Run:
         return self
@@ -173,11 +197,12 @@ def open_run(
     lock = _lock(path)
     try:
         resumed = _prepare(path, manifest, resume, force, owns)
+        sums = _verified(path) if resumed else {}
     except BaseException:
         if lock is not None:
             os.close(lock)
         raise
-    return Run(path, manifest, resumed, lock)
+    return Run(path, manifest, resumed, lock, sums)
 
 
 def _prepare(path: Path, manifest: Manifest, resume: bool, force: bool, owns: Sequence[str]) -> bool:
@@ -190,33 +215,132 @@ def _prepare(path: Path, manifest: Manifest, resume: bool, force: bool, owns: Se
                 f"The folder {str(path)!r} is not empty and holds no run of fastcart; give another folder."
             )
     else:
-        there = _read_json(file)
-        kind = there.get("kind", "run")
-        if resume:
+        there = _there(file)
+        if resume and there is not None:
             _compare(path, manifest, there)
             _remove(path, ["**/.*.part"])
             return True
         if not force:
+            if there is None:
+                raise InputError(
+                    f"The file {str(file)!r} is damaged, so it does not say what the results beside it belong"
+                    " to; use --force to begin anew, or give another folder."
+                )
             raise InputError(
-                f"The folder {str(path)!r} holds a {kind} already; use --resume to go on with it or --force "
-                "to replace it."
+                f"The folder {str(path)!r} holds a {there['kind']} already; use --resume to go on with it or "
+                "--force to replace it."
             )
-        if kind != manifest.kind:
+        if there is not None and there["kind"] != manifest.kind:
             raise InputError(
-                f"The folder {str(path)!r} holds a {kind}, which a {manifest.kind} does not replace; give "
-                "another folder."
+                f"The folder {str(path)!r} holds a {there['kind']}, which a {manifest.kind} does not "
+                "replace; give another folder."
             )
         # before the new manifest is there, so that old parts never pass for new ones
-        _remove(path, ["**/.*.part", *owns])
+        _remove(path, ["**/.*.part", CHECKSUMS, *owns])
     try:
         write_whole(file, manifest.text())
     except OSError as error:
-        raise InputError(f"The folder {str(path)!r} cannot be written: {reason(error)}.") from error
+        raise OutputError(f"The folder {str(path)!r} cannot be written: {reason(error)}.") from error
     return False
+
+
+def _there(file: Path) -> dict[str, Any] | None:
+    """Return the manifest in a folder; None where it is one of fastcart's, but damaged.
+
+    Raises
+    ------
+    InputError
+        For a file that fastcart never wrote: what lies beside it is somebody else's.
+    """
+    try:
+        data = file.read_bytes()
+    except OSError as error:
+        raise InputError(f"The file {str(file)!r} cannot be read: {reason(error)}.") from error
+    content = _parsed(data)
+    if _is_manifest(content):
+        return content
+    if data.startswith(_BEGINNING[: max(len(data), 1)]) or not data:
+        return None
+    raise InputError(
+        f"The file {str(file)!r} is no manifest of fastcart, so its folder is left alone; give another "
+        "folder, or remove the file."
+    )
+
+
+_BEGINNING = b'{\n  "kind": "'  # of every manifest
+
+
+def _is_manifest(content: Any) -> bool:
+    return isinstance(content, dict) and isinstance(content.get("kind"), str)
+
+
+def _parsed(data: bytes) -> Any:
+    """Return what JSON says, None where it is none."""
+    try:
+        return json.loads(data)
+    except (ValueError, RecursionError):
+        return None
+
+
+def checksum(file: Path) -> str:
+    """Return the SHA-256 of a file, hexadecimal."""
+    with file.open("rb") as opened:
+        return hashlib.file_digest(opened, "sha256").hexdigest()
+
+
+def read_sums(folder: Path) -> dict[str, str]:
+    """Return the checksums that a run has kept, by name; lines that are none count for nothing."""
+    try:
+        text = (folder / CHECKSUMS).read_bytes().decode(errors="replace")
+    except OSError:
+        return {}
+    found = re.findall(r"^([0-9a-f]{64})  (\S.*)$", text, flags=re.MULTILINE)
+    return {name: value for value, name in found}
+
+
+def _write_sums(folder: Path, sums: Mapping[str, str]) -> None:
+    lines = [f"{value}  {name}\n" for name, value in sorted(sums.items())]
+    if lines:
+        write_whole(folder / CHECKSUMS, "".join(lines))
+
+
+def is_intact(file: Path, value: str | None) -> bool:
+    """Return whether a file is there and has this checksum."""
+    try:
+        return value is not None and checksum(file) == value
+    except OSError:
+        return False
+
+
+def _verified(folder: Path) -> dict[str, str]:
+    """Return the checksums of the files that are as they were written; say which are not."""
+    kept = read_sums(folder)
+    sums = {name: value for name, value in kept.items() if is_intact(folder / name, value)}
+    bad = [name for name in kept if name not in sums]
+    if bad:
+        more = f" and {len(bad) - 3} more" if len(bad) > 3 else ""
+        is_or_are, it = ("is", "it is") if len(bad) == 1 else ("are", "they are")
+        say(
+            f"in {str(folder)!r}, {', '.join(bad[:3])}{more} {is_or_are} missing or damaged, so {it} "
+            "computed again."
+        )
+    try:
+        _write_sums(folder, sums)
+    except OSError as error:
+        raise OutputError(f"The folder {str(folder)!r} cannot be written: {reason(error)}.") from error
+    return sums
+
+
+def say(sentence: str) -> None:
+    """Tell the user, on stderr unless logging is set up otherwise, what a run does on its own account."""
+    logging.getLogger("fastcart").warning("fastcart: %s", sentence)
 
 
 def _compare(path: Path, manifest: Manifest, there: Mapping[str, Any]) -> None:
     differ = manifest.differences(there)
+    opaque = _flat(manifest.as_dict()).get("model.not_comparable")
+    if opaque:
+        differ = [f"the model holds a {opaque[0]}, which cannot be compared with that of another process"]
     if differ:
         more = f"; and {len(differ) - _MAX_SHOWN} more" if len(differ) > _MAX_SHOWN else ""
         raise InputError(
@@ -237,14 +361,21 @@ def read_manifest(folder: str | os.PathLike[str], kind: str) -> dict[str, Any]:
     file = Path(folder) / MANIFEST
     if not file.is_file():
         raise InputError(f"The folder {str(folder)!r} holds no {kind}: there is no {MANIFEST}.")
-    content = _read_json(file)
-    if content.get("kind") != kind:
-        raise InputError(f"The folder {str(folder)!r} holds a {content.get('kind')}, not a {kind}.")
+    content = _there(file)
+    if content is None:
+        raise InputError(f"The file {str(file)!r} is damaged; begin the {kind} anew with --force.")
+    if content["kind"] != kind:
+        raise InputError(f"The folder {str(folder)!r} holds a {content['kind']}, not a {kind}.")
     return content
 
 
-def write_whole(target: Path, data: bytes | str | Callable[[Path], Any]) -> None:
-    """Write a file under a temporary name, hand it to the disk, rename it."""
+def write_whole(
+    target: Path,
+    data: bytes | str | Callable[[Path], Any],
+    *,
+    before: Callable[[Path], Any] | None = None,
+) -> None:
+    """Write a file under a temporary name, hand it to the disk, rename it; ``before`` that, see to it."""
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
         if callable(data):
@@ -253,6 +384,8 @@ def write_whole(target: Path, data: bytes | str | Callable[[Path], Any]) -> None
             temporary.write_bytes(data.encode() if isinstance(data, str) else data)
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
+        if before is not None:
+            before(temporary)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
@@ -301,27 +434,44 @@ def _remove(folder: Path, patterns: Sequence[str]) -> None:
 def _read_json(file: Path) -> Any:
     try:
         return json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(f"The file {str(file)!r} cannot be read: {reason(error)}.") from error
 
 
+# words, on which no number depends
+_WORDS = frozenset({"doc", "references", "description", "symbol", "source"})
+
+
 def describe_model(model: Model) -> dict[str, Any]:
-    """Return name, options and a hash of everything that a model is: functions, defaults, ranges."""
-    declared = [[getattr(item, f.name) for f in fields(item)] for item in model.items]
-    parts = [
-        declared, [o.name for o in model.observables], model.rhs, model.observe, model.burden, model.t_end,
-        None if model.published is None else [model.published.rhs, model.published.step],
-    ]  # fmt: skip
-    if model.method is not None:
-        parts.append(model.method)
-    return {"name": model.name, "options": plain(model.options), "hash": fingerprint(*parts)}
+    """Return name, options and a hash of all that results depend on: everything of a model but its words.
+
+    Where something in it has no content, such as a pointer, ``not_comparable`` says what, and the hash is
+    that of no other process.
+    """
+    found = examine(_declared(model))
+    described = {"name": model.name, "options": plain(model.options), "hash": found.digest}
+    if found.opaque:
+        described["not_comparable"] = list(found.opaque)
+    return described
+
+
+def _declared(thing: Any) -> Any:
+    """Return a model and its parts as names and values, without what is only for reading."""
+    if is_dataclass(thing) and not isinstance(thing, type):
+        parts = [(f.name, _declared(getattr(thing, f.name))) for f in fields(thing) if f.name not in _WORDS]
+        return (type(thing).__name__, parts)
+    if isinstance(thing, tuple | list):
+        return [_declared(part) for part in thing]
+    return thing
 
 
 def environment() -> dict[str, Any]:
-    """Return what else results depend on to the last bit: versions, and the kind of processor."""
-    import llvmlite.binding as llvm
+    """Return what else results depend on to the last bit: versions, and what numba compiles for."""
+    from numba.core import config
+    from numba.core.registry import cpu_target
 
     from fastcart import __version__
+    from fastcart.solvers.compile import numba_settings
 
     versions = {"python": platform.python_version(), "fastcart": __version__}
     for package in _PACKAGES[1:]:
@@ -329,7 +479,16 @@ def environment() -> dict[str, Any]:
             versions[package] = metadata.version(package)
         except metadata.PackageNotFoundError:
             continue
-    return {"versions": versions, "processor": f"{platform.machine()} {llvm.get_host_cpu_name()}"}
+    versions["C library"] = " ".join(filter(None, platform.libc_ver())) or platform.system()
+    _, name, features = cpu_target.target_context.codegen().magic_tuple()
+    # the host's own names stand for those that NUMBA_CPU_NAME and NUMBA_CPU_FEATURES do not replace
+    instructions = hashlib.sha256(str(features).encode()).hexdigest()[:12]
+    settings = {**numba_settings(), "SVML": bool(getattr(config, "USING_SVML", False))}
+    return {
+        "versions": versions,
+        "processor": f"{platform.machine()} {name}, instruction set {instructions}",
+        "numba": plain(settings),
+    }
 
 
 def plain(value: Any) -> Any:
@@ -342,6 +501,8 @@ def plain(value: Any) -> Any:
         return plain(value.tolist())
     if isinstance(value, list | tuple | set | frozenset):
         return [plain(part) for part in (sorted(value) if isinstance(value, set | frozenset) else value)]
+    if isinstance(value, enum.Enum):
+        return value.name
     if isinstance(value, str | bool | None):
         return value
     if is_whole(value):
@@ -353,7 +514,9 @@ def plain(value: Any) -> Any:
         return f"function {fingerprint(value)}"
     if is_dataclass(value) and not isinstance(value, type):
         return {field.name: plain(getattr(value, field.name)) for field in fields(value)}
-    return str(value)
+    if isinstance(value, os.PathLike | complex | np.generic):
+        return str(value)
+    return f"{type(value).__name__} {fingerprint(value)}"  # its text may hold an address, or leave things out
 
 
 _MISSING = object()

@@ -22,7 +22,16 @@ from fastcart.errors import InputError, nearest, optional_import
 from fastcart.events import check_events, extended
 from fastcart.model import Model
 from fastcart.solvers.status import Status
-from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, read_manifest
+from fastcart.studies.manifest import (
+    Manifest,
+    Run,
+    describe_model,
+    environment,
+    is_intact,
+    open_run,
+    read_manifest,
+    read_sums,
+)
 from fastcart.studies.scan_doses import dose_template
 from fastcart.studies.scan_parts import Part, ScanJob, read_statuses
 from fastcart.studies.scan_patients import Source, patient_source
@@ -32,7 +41,7 @@ _SUMMARY = "summary.json"
 _OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png")
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
 # keywords of `solve` that a scan sets itself or has no use for
-_OWN_KEYWORDS = ("model", "patients", "doses", "save_at", "keep", "threads", "seed", "progress")
+_OWN_KEYWORDS = ("model", "patients", "doses", "save_at", "keep", "threads", "seed", "progress", "warn")
 
 
 @dataclass(frozen=True)
@@ -204,19 +213,19 @@ def _probe(
     job: ScanJob, source: Source, threads: int, progress: bool | None, needs: Sequence[str]
 ) -> ScanJob:
     """Solve the first patient: it finds what is wrong with options, and compiles; check the outputs."""
+    wanted = None if job.outputs is None else names(job.outputs, "The outputs")
     columns = list(job.solve(source.rows(0, 1), threads=threads, progress=progress).columns)
-    written = columns if job.outputs is None else [*job.outputs, *job.columns]
+    written = columns if wanted is None else [*wanted, *job.columns]
     for name in needs:
         if name not in written:
             raise InputError(f"The scan has no column {name!r}." + nearest(name, written))
-    if job.outputs is None:
+    if wanted is None:
         return job
-    outputs = names(job.outputs, "The outputs")
     known = [name for name in columns if name not in job.columns]
-    for name in outputs:
+    for name in wanted:
         if name not in known:
             raise InputError(f"There is no output {name!r}." + nearest(name, known))
-    outputs = [name for name in outputs if name not in ("patient", "status")]
+    outputs = [name for name in wanted if name not in ("patient", "status")]
     return ScanJob(job.model, job.options, job.doses, job.columns, outputs)
 
 
@@ -246,7 +255,7 @@ def _fill(
     for k, start in enumerate(range(0, source.size, rows)):
         stop = min(start + rows, source.size)
         if run.has(_name(k)):
-            counts.update(read_statuses(run.path(_name(k)), stop - start))
+            counts.update(read_statuses(run.path(_name(k))))
         else:
             missing.append((k, start, stop))
     with progress_bar(source.size, progress) as bar:
@@ -310,7 +319,7 @@ def load(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -
     manifest = read_manifest(folder, "scan")
     path = Path(folder)
     parts = sorted((path / ENDPOINTS).glob("part-*.parquet"))
-    if not (path / _SUMMARY).is_file():
+    if not (path / _SUMMARY).is_file() or not parts:
         raise InputError(
             f"The scan in {str(path)!r} is not finished ({len(parts)} parts of {manifest['chunk']} patients "
             "are there); go on with --resume."
@@ -321,5 +330,9 @@ def load(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -
     for name in columns or ():
         if name not in known:
             raise InputError(f"The scan in {str(path)!r} has no column {name!r}." + nearest(name, known))
+    sums = read_sums(path)
+    for part in parts:
+        if not is_intact(part, sums.get(f"{ENDPOINTS}/{part.name}")):
+            raise InputError(f"The part {str(part)!r} is not as it was written; --resume computes it again.")
     tables = [parquet.read_table(part, columns=None if columns is None else list(columns)) for part in parts]
     return pa.concat_tables(tables, promote_options="default").to_pandas()

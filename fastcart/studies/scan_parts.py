@@ -12,7 +12,6 @@ from typing import Any
 import pandas as pd
 
 import fastcart
-from fastcart.checks import reason
 from fastcart.errors import InputError, optional_import
 from fastcart.model import Model
 from fastcart.storage import arrow_table
@@ -78,8 +77,9 @@ def part_elsewhere(job: ScanJob, rows: pd.DataFrame, expected: Mapping[str, Any]
         for name, version in expected["versions"].items()
         if here["versions"].get(name) != version
     ]
-    if here["processor"] != expected["processor"]:
-        differ.append(f"the processor is {here['processor']} there and {expected['processor']} here")
+    for name, what in (("processor", "the processor"), ("numba", "what is set for numba")):
+        if here[name] != expected[name]:
+            differ.append(f"{what} is {here[name]} there and {expected[name]} here")
     if differ:
         raise InputError(
             f"A worker cannot give the same numbers to the last bit: {'; '.join(differ)}. Use workers like "
@@ -92,10 +92,10 @@ def part_elsewhere(job: ScanJob, rows: pd.DataFrame, expected: Mapping[str, Any]
         return job.part(job.solve(rows, threads=get_worker().state.nthreads, progress=False))
 
 
-def encode(table: pd.DataFrame) -> bytes:
+def encode(table: pd.DataFrame, purpose: str = "A scan") -> bytes:
     """Return a table as the bytes of a Parquet file; the same table always gives the same bytes."""
-    pa = optional_import("pyarrow", extra="parquet", purpose="A scan")
-    parquet = optional_import("pyarrow.parquet", extra="parquet", purpose="A scan")
+    pa = optional_import("pyarrow", extra="parquet", purpose=purpose)
+    parquet = optional_import("pyarrow.parquet", extra="parquet", purpose=purpose)
     arrow = arrow_table(table)
     sink = pa.BufferOutputStream()
     repeating = [field.name for field in arrow.schema if not pa.types.is_floating(field.type)]
@@ -103,22 +103,8 @@ def encode(table: pd.DataFrame) -> bytes:
     return sink.getvalue().to_pybytes()
 
 
-def read_statuses(path: Path, rows: int) -> Counter[str]:
-    """Return how many patients of a finished part ended with each status.
-
-    Raises
-    ------
-    InputError
-        When the file is damaged or has another number of rows.
-    """
+def read_statuses(path: Path) -> Counter[str]:
+    """Return how many patients of a finished part, which is as it was written, ended with each status."""
     parquet = optional_import("pyarrow.parquet", extra="parquet", purpose="A scan")
-    try:
-        with parquet.ParquetFile(path) as file:
-            statuses = file.read(columns=["status"])["status"].to_pylist()
-        if len(statuses) != rows:
-            raise ValueError(f"it has {len(statuses)} rows instead of {rows}")
-    except (OSError, ValueError) as error:
-        raise InputError(
-            f"The part {str(path)!r} is damaged ({reason(error)}); delete it, then go on with --resume."
-        ) from error
-    return Counter(statuses)
+    with parquet.ParquetFile(path) as file:
+        return Counter(file.read(columns=["status"])["status"].to_pylist())

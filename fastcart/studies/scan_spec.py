@@ -25,6 +25,15 @@ _KEYS = (
     "chunk",
     "solve",
 )
+_NUMBER = ((int, float), "a number")
+_TEXT = ((str,), "a text")
+_NAMES = ((str, list), "a list of names")
+# the keywords of `fastcart.solve` that have their place in [solve], and what TOML must give them as
+SOLVE: dict[str, tuple[tuple[type, ...], str]] = {
+    "engine": _TEXT, "method": _TEXT, "t_end": _NUMBER, "rtol": _NUMBER, "atol": _NUMBER,
+    "extinction": _NUMBER, "max_steps": _NUMBER, "max_step": _NUMBER, "peaks": _NAMES, "auc": _NAMES,
+    "breaks": ((list,), "a list of times"),
+}  # fmt: skip
 _EVENT = tuple(field.name for field in fields(Event))
 _SAMPLE = ("method", "n", "seed", "columns", "correlation")
 
@@ -60,9 +69,11 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise InputError(f"{where} names no model; add e.g.: model = 'li_lei'.")
     if ("patients" in content) == ("sample" in content):
         raise InputError(f"{where} must have either 'patients' (a file) or a table [sample].")
+    if not isinstance(content["model"], str):
+        raise InputError(f"{where}: 'model' must be a name, not {shown(content['model'])}.")
     arguments: dict[str, Any] = {
         "model": get(content["model"], **_table(content, "model_options", where)),
-        **_table(content, "solve", where),
+        **_solve(_table(content, "solve", where), where),
     }
     arguments |= {key: content[key] for key in ("doses", "outputs", "keep", "chunk") if key in content}
     if "events" in content:
@@ -76,6 +87,16 @@ def read_spec(path: Path) -> dict[str, Any]:
             raise InputError(f"{where}: 'patients' must name a file, not {shown(content['patients'])}.")
         arguments["patients"] = path.parent / content["patients"]
     return arguments
+
+
+def _solve(given: dict[str, Any], where: str) -> dict[str, Any]:
+    """Return the table ``[solve]``, having checked that it says only how to solve, and each in its type."""
+    _check_keys(given, tuple(SOLVE), f"{where}: the table [solve]")
+    for key, value in given.items():
+        kinds, words = SOLVE[key]
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise InputError(f"{where}: {key!r} in [solve] must be {words}, not {shown(value)}.")
+    return given
 
 
 def _events(given: Any, where: str) -> list[Event]:

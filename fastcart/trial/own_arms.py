@@ -84,7 +84,7 @@ def _entries(entry: Any, defaults: Mapping[str, float | None], what: str) -> dic
         if isinstance(given, str):
             try:
                 given = float(Fraction(given))
-            except (ValueError, ZeroDivisionError):
+            except (ValueError, ArithmeticError):  # "1/0", or too many digits
                 raise InputError(
                     f"{what} must give {name!r} as a number or as '1/3', not {given!r}."
                 ) from None
@@ -106,7 +106,7 @@ def _rule(rule: Any, options: Any, what: str, folder: Path) -> Callable:
                 return hold_if_crs(fractions, float(options.get("threshold", 400.0)))
             given: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in options.items()}
             return lhm_rule(**given)
-        except (TypeError, KeyError, ValueError, AttributeError) as error:
+        except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"The rule_options of {what} do not fit {rule!r}: {reason(error)}.") from None
     return _function(folder / file, name, what)
 
@@ -122,7 +122,9 @@ def _function(path: Path, name: str, what: str) -> Callable:
     try:
         found.loader.exec_module(module)
         function = getattr(module, name)
-    except Exception as error:
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also where it asks to end the program
         raise InputError(
             f"The rule of {what} cannot be loaded from {str(path)!r}: {reason(error)}."
         ) from None

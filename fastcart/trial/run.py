@@ -12,12 +12,14 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import check_threads, progress_bar
-from fastcart.errors import optional_import
+from fastcart.errors import require, warn_failed
 from fastcart.models import get as get_model
 from fastcart.population import Population, calibrate, draws, sample
+from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
-from fastcart.storage import TableReader, TableWriter
+from fastcart.storage import TableReader
 from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, plain
+from fastcart.studies.scan_parts import encode
 from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
 from fastcart.trial.counterfactual import arm_course, solved_in_all
 from fastcart.trial.frontier import JUDGED, isotoxic
@@ -27,6 +29,7 @@ from fastcart.trial.power import power_table, required_size
 from fastcart.trial.spec import TrialSpec, read_spec
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
+NEEDS = ("lifelines", "statsmodels", "matplotlib", "pyarrow")  # packages
 BOOTSTRAPS = 100
 _BOOTSTRAP_STREAM = 7
 
@@ -111,8 +114,7 @@ def run_spec(
         For a bad specification, a folder that cannot be used, targets that cannot be met.
     """
     chosen = spec if isinstance(spec, TrialSpec) else read_spec(spec)
-    optional_import("lifelines", extra="trial", purpose="A simulated trial")
-    optional_import("matplotlib", extra="plot", purpose="The figures of a simulated trial")
+    require("A simulated trial with its figures", NEEDS)
     threads = check_threads(threads)
     with open_run(out, manifest(chosen), resume=resume, force=force, owns=OWNS) as run:
         result = compute(chosen, run, threads=threads, progress=progress)
@@ -196,6 +198,8 @@ def compute(
             )
             for name in spec.treatments
         }
+    lost = int((~usable).sum())
+    warn_failed({"ok": len(usable) - lost, "not solved in every arm": lost})
     compared = partial(analyse, alpha=spec.alpha, horizon=spec.horizon)
     return TrialResult(
         spec=spec,
@@ -225,7 +229,8 @@ def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
     given = spec.population
     if given.folder is not None:
         return Population.load(given.folder)
-    if not run.has("population/population.json"):
+    files = [f"population/{name}" for name in POPULATION_FILES]
+    if not all(map(run.has, files)):
         if given.calibrate:
             fitted = calibrate(
                 given.sample,
@@ -243,6 +248,8 @@ def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
             table.insert(1, "source", np.arange(len(table)))
             made = Population(table, {"prior": given.prior.as_dict(), "het": given.het, "calibrated": False})
         made.save(run.path("population"))
+        for name in files:
+            run.adopt(name)
     return Population.load(run.path("population"))
 
 
@@ -252,9 +259,7 @@ def _kept(run: Run, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame
     It is read back in either case, so that a resumed run goes on from the very same values.
     """
     if not run.has(name):
-        run.path(name).parent.mkdir(exist_ok=True)
-        with TableWriter(run.path(name)) as writer:
-            writer.write(make())
+        run.write(name, encode(make(), "A simulated trial"))
     frame = pd.concat(list(TableReader(run.path(name), "The table")), ignore_index=True)
     return _plain_types(frame)
 
@@ -395,5 +400,4 @@ def _long(tables: Iterable[tuple[str, pd.DataFrame]], column: str) -> pd.DataFra
 
 
 def _write_parquet(run: Run, name: str, table: pd.DataFrame) -> None:
-    with TableWriter(run.path(name)) as writer:
-        writer.write(table)
+    run.write(name, encode(table, "A simulated trial"))

@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING
 
-from fastcart.errors import InputError
+from fastcart.errors import InputError, require
 
 if TYPE_CHECKING:
     from fastcart.reproduce.li_lei_2025.comparison import FigureResult
@@ -82,7 +82,7 @@ def reproduce(
     started = time.perf_counter()
     numbers = _check_figures(figures)
     threads = check_threads(threads)
-    plotting.require_matplotlib()
+    require("The work li-lei-2025", ["matplotlib", *(["SALib"] if 2 in numbers else [])])
     modules = [_module(number) for number in numbers]
     names = [name for module in modules for name in module.FILES]
     folder = _check_folder(Path(out), [*names, REPORT], force=force)

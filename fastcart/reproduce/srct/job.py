@@ -18,7 +18,7 @@ import pandas as pd
 from fastcart import plotting
 from fastcart.batch import check_threads, progress_bar
 from fastcart.checks import count
-from fastcart.errors import optional_import
+from fastcart.errors import require
 from fastcart.reproduce.srct import experiments as e
 from fastcart.reproduce.srct import figures as f
 from fastcart.reproduce.srct import search as s
@@ -29,7 +29,7 @@ from fastcart.studies.manifest import Manifest, Run, open_run
 from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
 from fastcart.trial.report import figure_html, page, points, table_html, trial_parts
-from fastcart.trial.run import OWNS, TrialResult, compute, manifest, write_tables
+from fastcart.trial.run import NEEDS, OWNS, TrialResult, compute, manifest, write_tables
 from fastcart.trial.search import MARGIN
 from fastcart.trial.spec import TrialSpec, make_spec
 
@@ -133,8 +133,7 @@ def reproduce(
     InputError
         For a folder that cannot be used.
     """
-    optional_import("lifelines", extra="trial", purpose="The simulated trial")
-    plotting.require_matplotlib()
+    require("The simulated trial", NEEDS)
     threads = check_threads(threads)
     size = count(sample, "The number of patients")
     spec = _spec(size, replicates)

@@ -81,7 +81,7 @@ def reproduce(
     """
     from fastcart import plotting
     from fastcart.batch import check_threads, progress_bar
-    from fastcart.errors import optional_import
+    from fastcart.errors import require
     from fastcart.reproduce.li_lei_2025.job import _check_folder
     from fastcart.reproduce.li_lei_2025.report import write_table
     from fastcart.reproduce.t_cell_theories.figures import make
@@ -89,8 +89,7 @@ def reproduce(
 
     started = time.perf_counter()
     threads = check_threads(threads)
-    plotting.require_matplotlib()
-    optional_import("SALib", extra="sensitivity", purpose="The variance decomposition")
+    require("The work t-cell-theories", ["matplotlib", "SALib"])
     folder = _check_folder(Path(out), [*TABLES, *FIGURES, REPORT], force=force)
     outcome = Outcome(
         sizes={

@@ -1,0 +1,19 @@
+"""Commands that are killed at random moments go on to the same bytes; ``make kills`` kills more often."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+from kills import COMMANDS, Study, disturbed
+
+KILLS = int(os.environ.get("FASTCART_KILLS", "1"))
+SEED = int(os.environ.get("FASTCART_KILLS_SEED", "0"))
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")
+@pytest.mark.parametrize("kind", COMMANDS)
+def test_killed_and_gone_on_with(tmp_path, kind):
+    if kind == "trial" and KILLS == 1:
+        pytest.skip("a trial takes its time: make kills")
+    disturbed(Study(kind, tmp_path), KILLS, SEED)
