@@ -20,6 +20,7 @@ from fastcart.batch import (
     resolve_engine,
     wants_progress,
 )
+from fastcart.breaks import Breaks, break_times, require_break_columns
 from fastcart.checks import number
 from fastcart.dosing import NUMBERS, DosingSchedule
 from fastcart.errors import InputError, warn_failed
@@ -49,6 +50,8 @@ def run_files(
     peaks: Sequence[str] = (),
     auc: Sequence[str] = (),
     events: Sequence[Event] = (),
+    max_step: float | None = None,
+    breaks: Sequence[float | str] = (),
     threads: int | None = None,
     trajectories: Path | None = None,
     save_every: float | None = None,
@@ -81,7 +84,7 @@ def run_files(
     times = save_times(model, t_end, trajectories, save_every, save_at, save)
     problem = make_problem(
         model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method, extinction=extinction,
-        peaks=peaks, auc=auc, events=events, save=save,
+        peaks=peaks, auc=auc, events=events, save=save, max_step=max_step, breaks=breaks,
     )  # fmt: skip
     name = resolve_engine(engine, problem)
     threads = check_threads(threads)
@@ -92,8 +95,8 @@ def run_files(
         if trajectories.resolve() == out.resolve():
             raise InputError("Endpoints and trajectories must go to different files.")
     source = TableReader(patients, "The table of patients", number_columns(problem.model))
-    ids = _check_all(problem, model, source, keep, out, trajectories)
-    plan = None
+    ids, stops = _check_all(problem, model, source, keep, out, trajectories)
+    given = None
     if doses is not None:
         if isinstance(doses, DosingSchedule):
             given = doses.table()
@@ -104,7 +107,7 @@ def run_files(
                         f"The output {str(file)!r} is the table of doses itself; give another name."
                     )
             given = read_table(doses, "The table of doses", NUMBERS)
-        plan = dose_plan(problem, name, given, ids, **({} if warn is None else {"warn": warn}))
+    plan = dose_plan(problem, name, given, ids, breaks=stops, **({} if warn is None else {"warn": warn}))
 
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
@@ -164,13 +167,16 @@ def _check_all(
     keep: Sequence[str],
     out: Path,
     trajectories: Path | None,
-) -> np.ndarray:
-    """Read the whole file once and check it, before anything is computed; return the ids of the patients."""
+) -> tuple[np.ndarray, Breaks | None]:
+    """Read the whole file once and check it, before anything is computed; return ids and breaks."""
     ids = []
+    stops = []
     done = 0
     for batch in source:
         table = check_patients(problem.model, batch, keep, first_id=done)
         require_columns(model, problem.events, table.columns)
+        require_break_columns(model, problem.breaks, table.columns)
+        stops.append(break_times(problem.breaks, table))
         named = [name for name in ("patient",) if name in batch.columns]
         check_writable(batch[[*named, *keep]], out)
         if trajectories is not None:
@@ -179,7 +185,10 @@ def _check_all(
         done += len(batch)
     joined = np.concatenate(ids)
     check_ids(joined)
-    return joined
+    if not problem.breaks:
+        return joined, None
+    found = [breaks for breaks in stops if breaks is not None]
+    return joined, (found[0][0], np.concatenate([own for _, own in found], axis=1))
 
 
 def _summary(counts: Counter[str], out: Path, trajectories: Path | None) -> str:

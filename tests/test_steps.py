@@ -231,3 +231,20 @@ def test_who_starts_very_stiff_or_ends_at_a_square_root_is_solved():
     row = fastcart.solve(Model("draining", {"y": 1.0}, {"k": 1.0}, draining, t_end=5.0), 1).endpoints.iloc[0]
     assert row["status"] == "ok"
     assert abs(row["final_y"]) < 1e-5
+
+
+def test_the_command_line_takes_breaks_and_longest_steps(tmp_path, monkeypatch):
+    """`li_lei` has no switch: the answers stay, the steps become more."""
+    import pandas as pd
+
+    from fastcart.cli import main
+
+    monkeypatch.chdir(tmp_path)
+    pd.DataFrame({"patient": ["a", "b"], "switch": [3.0, 4.5]}).to_csv("p.csv", index=False)
+    command = "run li_lei_coarse --patients p.csv --out {} --quiet"
+    assert main(command.format("plain.csv").split()) == 0
+    assert main(f"{command.format('breaks.csv')} --breaks 2.5,switch --max-step 1".split()) == 0
+    plain, found = pd.read_csv("plain.csv"), pd.read_csv("breaks.csv")
+    np.testing.assert_allclose(found["pfs"], plain["pfs"], rtol=1e-5)
+    assert (found["steps"] >= 100).all()
+    assert main(f"{command.format('bad.csv')} --breaks nowhere".split()) == 2

@@ -53,6 +53,12 @@ def numbers(text: str, what: str) -> list[float]:
     return [number for number in found if number is not None]
 
 
+def breaks(text: str) -> list[float | str]:
+    """Parse times, and names of what holds times, separated by commas."""
+    found = [(number_in(part), part.strip()) for part in text.split(",")]
+    return [name if time is None else time for time, name in found]
+
+
 def strict_float(text: str) -> float:
     """Return the number that a text holds.
 

@@ -9,6 +9,7 @@ from typing import Any
 
 from fastcart.commands.arguments import (
     add_model_options,
+    breaks,
     event,
     model_options,
     numbers,
@@ -46,6 +47,11 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--event", action="append", default=[], metavar="NAME:OF:THRESHOLD[:up|down|both[:stop]]",
         help="when, and how often, a state or observable crosses a threshold (may be repeated)",
+    )  # fmt: skip
+    parser.add_argument("--max-step", type=real_number, metavar="D", help="no step is longer (default: none)")
+    parser.add_argument(
+        "--breaks", metavar="D|NAME,...",
+        help="times, or parameters or columns of times, at which the right-hand side may jump",
     )  # fmt: skip
     parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     parser.add_argument("--trajectories", type=Path, metavar="FILE", help="also write trajectories")
@@ -95,6 +101,8 @@ def run(options: argparse.Namespace) -> int:
         peaks=[] if options.peaks is None else options.peaks.split(","),
         auc=[] if options.auc is None else options.auc.split(","),
         events=[event(text) for text in options.event],
+        max_step=options.max_step,
+        breaks=[] if options.breaks is None else breaks(options.breaks),
         threads=options.threads,
         trajectories=options.trajectories,
         save_every=options.save_every,
