@@ -106,16 +106,20 @@ def test_expected_values_of_one_patient():
         c[f"Ht_{day:g}"], c[f"Hl_{day:g}"] = 0.1 * min(day, 14.0) / 14.0, 0.002 * day
     e = expected(c)
     alive = lambda t: np.exp(-0.1 * min(t, 14.0) / 14.0 - 0.002 * t)  # noqa: E731
-    assert e["toxic_death"] == pytest.approx(1 - np.exp(-0.1))
+    # competing risks: of the deaths at two constant hazards each has a fixed share, until day 14 and after
+    toxic, both = 0.1, 0.1 + 0.002 * 14
+    assert e["toxic_death"] == pytest.approx(toxic / both * (1 - np.exp(-both)))
     assert e["OS365"] == pytest.approx(alive(365))
     assert e["EFS365"] == pytest.approx(alive(365))
     assert e["EFS730"] == 0.0
     assert e["CR90"] == pytest.approx(alive(15))
     assert e["RFS12"] == pytest.approx(alive(380) / alive(15))
-    assert e["crs3"] == pytest.approx(np.exp(-0.002 * 6))
-    assert e["crs4"] == pytest.approx(1 - np.exp(-0.1))
+    until_6 = both * 6 / 14
+    assert e["crs3"] == pytest.approx(np.exp(-until_6) + toxic / both * (1 - np.exp(-until_6)))
+    assert e["crs4"] == e["toxic_death"]
     assert e["negative_share"] == 1.0
-    assert expected(c, hT_factor=2.0)["toxic_death"] == pytest.approx(1 - np.exp(-0.2))
+    assert expected(c, hT_factor=2.0)["toxic_death"] == pytest.approx(0.2 / 0.228 * (1 - np.exp(-0.228)))
+    assert expected(c, hL_factor=0.0)["toxic_death"] == pytest.approx(1 - np.exp(-0.1))
     assert expected(c, hL_factor=0.0)["OS730"] == pytest.approx(np.exp(-0.1))
 
 

@@ -25,12 +25,13 @@ from fastcart.models.b_all_parameters import PARAMETERS
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Prior, draws, picks, sample
 from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, check_targets
-from fastcart.trial.outcomes import course, moments
+from fastcart.trial.outcomes import course, deaths_expected, moments
 
 _DEFAULTS = {p.name: float(p.default) for p in PARAMETERS}  # type: ignore[arg-type]
 _REACHABLE = 1e-7  # a miss below this, in standard deviations, is rounding
 _MET = 1e-3  # a relative miss of a target that is taken for met
 _LEAST = 1e-3  # of the share in the sample that those who count for a target must keep
+_ROUNDS = 200  # of scaling one hazard after the other; a few are enough where both targets can be met
 _FEW = 0.05  # effective share of the sample below which a few patients stand for all
 
 
@@ -180,7 +181,8 @@ def calibrate(
     """Draw a sample, solve it under a single infusion, and weight it so that it meets the targets.
 
     The moments depend on the parameters alone; see `fastcart.trial.outcomes.moments`. After the weights,
-    ``hT`` is scaled to the target ``toxic_death``, then ``hL`` to ``OS12``.
+    ``hT`` and ``hL`` are scaled together to the targets ``toxic_death`` and ``OS12``: each death forestalls
+    the other.
 
     Parameters
     ----------
@@ -212,13 +214,7 @@ def calibrate(
     m = moments(path)
     names = [name for name in targets if name in QUANTITIES]
     weights, multipliers, unmet = maximum_entropy(m, {k: targets[k] for k in names}, allow_unmet=allow_unmet)
-    factor_T = factor_L = 1.0
-    if "toxic_death" in targets:
-        factor_T = _root(
-            "toxic_death", targets, lambda f: _hazard_value("toxic_death", path, weights, f, 1.0)
-        )
-    if "OS12" in targets:
-        factor_L = _root("OS12", targets, lambda f: _hazard_value("OS12", path, weights, factor_T, f))
+    factor_T, factor_L = _hazard_factors(path, weights, targets)
     return Calibration(
         patients, path, weights, multipliers, factor_T * _DEFAULTS["hT"], factor_L * _DEFAULTS["hL"], targets,
         unmet, prior, seed, het,
@@ -360,11 +356,33 @@ def _hazard_value(
 ) -> float:
     """Return the expected share of toxic deaths, or the expected survival at 12 months."""
     rows = weights > 0
-    c, w = path[rows], weights[rows]
-    if name == "toxic_death":
-        horizon = float(c["t_end"].iloc[0])
-        return float(w @ -np.expm1(-factor_T * c[f"Ht_{horizon:g}"]))
-    return float(w @ np.exp(-factor_T * c["Ht_365"] - factor_L * c["Hl_365"]))
+    toxic, alive = deaths_expected(path[rows], 365.0, hT_factor=factor_T, hL_factor=factor_L)
+    return float(weights[rows] @ (toxic if name == "toxic_death" else alive))
+
+
+def _hazard_factors(
+    path: pd.DataFrame, weights: np.ndarray, targets: Mapping[str, float]
+) -> tuple[float, float]:
+    """Return the factors of both hazards at which the targets of deaths are met together."""
+    factor_T = factor_L = 1.0
+    for _ in range(_ROUNDS):
+        before = factor_T, factor_L
+        if "toxic_death" in targets:
+            factor_T = _root(
+                "toxic_death",
+                targets,
+                lambda f, L=factor_L: _hazard_value("toxic_death", path, weights, f, L),  # type: ignore[misc]
+            )
+        if "OS12" in targets:
+            factor_L = _root(
+                "OS12",
+                targets,
+                lambda f, T=factor_T: _hazard_value("OS12", path, weights, T, f),  # type: ignore[misc]
+            )
+        if np.allclose(before, (factor_T, factor_L), rtol=1e-11, atol=0.0):
+            return factor_T, factor_L
+    both = ", ".join(f"{name!r} = {targets[name]:g}" for name in HAZARDS if name in targets)
+    raise InputError(f"The targets {both} cannot be met together by any hazards; change one of them.")
 
 
 def _root(name: str, targets: Mapping[str, float], value: Any) -> float:
