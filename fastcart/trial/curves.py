@@ -95,7 +95,7 @@ def landmark_survival(
     -------
     list of dict
         ``day, survival, low, high, at_risk, median`` (infinite where it is not reached), and ``note``: why a
-        number is NaN. Nothing is given beyond the last follow-up, unless the curve has fallen to 0 before.
+        number is NaN. Nothing is given beyond the last follow-up, unless everyone had the event before.
         Where the estimate is 1 or 0 the limits are those of Clopper and Pearson, of those followed to that
         day.
     """

@@ -24,7 +24,7 @@ from fastcart.checks import is_whole, number, shown
 from fastcart.errors import InputError, optional_import
 
 ALPHA = 0.05
-_HALVINGS = 64  # of an interval of length 1 or 2: to the last bit
+_HALVINGS = 52  # of an interval of length 1 or 2: to the last bit or two
 
 
 def _statsmodels(module: str) -> Any:

@@ -254,15 +254,14 @@ def followed_to(time: np.ndarray, event: np.ndarray) -> np.ndarray:
     Returns
     -------
     ndarray, shape (groups,)
-        The last follow-up; infinite where the curve has fallen to zero, since it stays there; NaN without
-        patients.
+        The last follow-up; infinite where everyone has had the event, since the curve then stays at zero; NaN
+        without patients. A curve that falls to zero because the last one at risk has the event, with others
+        lost before, says nothing of later days.
     """
     time, event = np.atleast_2d(np.asarray(time, dtype=np.float64)), np.atleast_2d(event).astype(bool)
     if not time.shape[1]:
         return np.full(len(time), np.nan)
-    last = time.max(axis=1)
-    gone = (event | (time < last[:, None])).all(axis=1)
-    return np.where(gone, np.inf, last)
+    return np.where(event.all(axis=1), np.inf, time.max(axis=1))
 
 
 def restricted_mean(
