@@ -656,7 +656,7 @@ def test_nothing_is_reported_beyond_the_last_follow_up():
         assert table.loc[table["day"] < 300, name].notna().all()
     mean = result.contrasts[result.contrasts["measure"] == "restricted mean"].set_index("endpoint").loc["efs"]
     assert mean["method"] == "days to 300; Greenwood"
-    assert mean["note"].startswith("to the last follow-up of the arm followed for less time, day 300, not to")
+    assert mean["note"].startswith("to the last follow-up of the arm that ends first, day 300, not to")
     # as if 300 had been asked for; and as without censoring the mean is one of numbers
     short = [np.minimum(death[g], 300.0).mean() for g in (treated, ~treated)]
     assert mean["estimate"] == pytest.approx(short[0] - short[1])
@@ -706,7 +706,8 @@ def test_the_difference_of_restricted_means_covers_with_a_cut_off():
 def test_a_death_after_the_end_of_follow_up_is_not_seen():
     given = {
         "CR28": [True], "CR90": [True], "crs3": [True], "crs4": [False], "toxic_death": [True],
-        "efs": [200.0], "efs_event": [True], "os": [200.0], "os_event": [True], "t_relapse": [np.inf], "relapse_type": [""],
+        "efs": [200.0], "efs_event": [True],
+        "os": [200.0], "os_event": [True], "t_relapse": [np.inf], "relapse_type": [""],
     }  # fmt: skip
     arrays = {name: np.array(values) for name, values in given.items()}
     assert observe(arrays, np.array([300.0]))["toxic_death"][0]

@@ -9,7 +9,7 @@ E. T. Jaynes, Information theory and statistical mechanics, Physical Review 106:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,7 @@ from fastcart.models.b_all_parameters import PARAMETERS
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Prior, draws, picks, sample
 from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, check_targets
-from fastcart.trial.outcomes import course, deaths_expected, moments
+from fastcart.trial.outcomes import contributions, course, deaths_expected, expected, moments
 
 _DEFAULTS = {p.name: float(p.default) for p in PARAMETERS}  # type: ignore[arg-type]
 _REACHABLE = 1e-7  # a miss below this, in standard deviations, is rounding
@@ -86,7 +86,11 @@ class Calibration:
         return float(self.weights.max() * len(self.weights))
 
     def table(self) -> pd.DataFrame:
-        """Return each target with its value in the prior and after calibration, and whether it is met."""
+        """Return each target with its value in the prior and after calibration, and whether it is met.
+
+        Of the weighted sample as if nobody died, but for toxic death and survival; `reached_by` tells what
+        patients reach who do die.
+        """
         m = moments(self.course)
         equal = m["ok"].to_numpy(dtype=float) / m["ok"].sum()
         rows = []
@@ -219,6 +223,40 @@ def calibrate(
         patients, path, weights, multipliers, factor_T * _DEFAULTS["hT"], factor_L * _DEFAULTS["hL"], targets,
         unmet, prior, seed, het,
     )  # fmt: skip
+
+
+def reached_by(course: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
+    """Return what treated patients reach of the targets, with deaths as they are to be expected.
+
+    A calibration weights a sample by what it would do if nobody died, so that weights do not follow luck; of
+    the patients that it makes, some die before they can reach remission.
+
+    Parameters
+    ----------
+    course : DataFrame
+        Under the single infusion, with the calibrated hazards; see `fastcart.trial.course.course`.
+    names : sequence of str
+        Targets.
+
+    Returns
+    -------
+    dict of str to float
+        NaN where the horizon is too short. The geometric means of CAR-T cells are of those in remission, the
+        one of the peak of IL-6 of everyone.
+    """
+    found, m = expected(course), moments(course)
+    in_remission = contributions(course)["CR90"].fillna(0.0).to_numpy()
+    equal = m["ok"].to_numpy(dtype=float)
+    result = {}
+    for name in names:
+        if name in found:
+            result[name] = float(found[name])
+        elif name == "OS12":
+            result[name] = float(found["OS365"])
+        else:
+            quantity = QUANTITIES[name]
+            result[name] = quantity.reached(m, in_remission if quantity.whole == "CR90" else equal)
+    return result
 
 
 def maximum_entropy(
@@ -371,13 +409,13 @@ def _hazard_factors(
             factor_T = _root(
                 "toxic_death",
                 targets,
-                lambda f, L=factor_L: _hazard_value("toxic_death", path, weights, f, L),  # type: ignore[misc]
+                lambda f, L=factor_L: _hazard_value("toxic_death", path, weights, f, L),
             )
         if "OS12" in targets:
             factor_L = _root(
                 "OS12",
                 targets,
-                lambda f, T=factor_T: _hazard_value("OS12", path, weights, T, f),  # type: ignore[misc]
+                lambda f, T=factor_T: _hazard_value("OS12", path, weights, T, f),
             )
         if np.allclose(before, (factor_T, factor_L), rtol=1e-11, atol=0.0):
             return factor_T, factor_L

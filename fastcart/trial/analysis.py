@@ -199,12 +199,10 @@ def survival_contrasts(
     p = 2 * stats.norm.sf(abs(difference) / error)
     note = empty
     if not empty and until < horizon:
-        note = (
-            f"to the last follow-up of the arm followed for less time, day {until:g}, not to day {horizon:g}"
-        )
+        note = f"to the last follow-up of the arm that ends first, day {until:.4g}, not to day {horizon:g}"
     if not empty:
         note = "; ".join(part for part in (note, _spread(*one, until, error)) if part)
-    method = "Greenwood" if empty else f"days to {until:g}; Greenwood"
+    method = "Greenwood" if empty else f"days to {until:.4g}; Greenwood"
     rows.append(row("restricted mean", difference, difference - reach, difference + reach, p, method, note))
     return rows
 
@@ -220,7 +218,7 @@ def _spread(time: np.ndarray, event: np.ndarray, treated: np.ndarray, until: flo
         if len(days) < 2:
             return f"one patient in the {name} arm: no interval"
     if np.isnan(error):
-        return f"times up to day {until:g} do not vary in either arm: no interval"
+        return f"times up to day {until:.4g} do not vary in either arm: no interval"
     still = [name for name, (days, hit) in groups.items() if not (hit & (days < until)).any()]
     return f"no event in the {still[0]} arm: its variance counts as 0" if still else ""
 

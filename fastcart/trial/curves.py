@@ -214,4 +214,4 @@ def beyond(time: np.ndarray, event: np.ndarray, day: float) -> str:
     """Return why a curve says nothing on a day, in words; empty where it does."""
     if day <= followed_to(time, event)[0]:
         return ""
-    return f"nobody is followed to day {day:g}; the last follow-up is day {time.max():g}"
+    return f"nobody is followed to day {day:g}; the last follow-up is day {time.max():.4g}"

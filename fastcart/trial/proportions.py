@@ -270,7 +270,7 @@ def number_needed(
     if math.isnan(difference):
         return row("number needed to treat", np.nan, np.nan, np.nan, np.nan, method, note)
     benefit, worst, best = (-difference, -high, -low) if harm else (difference, low, high)
-    helps = benefit > 0 or (benefit == 0 and best >= -worst)
+    helps = benefit >= 0
     gain, least, most = (benefit, worst, best) if helps else (-benefit, -best, -worst)
     kind, other = ("NNT", "NNH") if helps else ("NNH", "NNT")
     # most: the largest effect in the direction of the estimate; least < 0: the other direction is possible
