@@ -431,8 +431,12 @@ def _root(name: str, targets: Mapping[str, float], value: Any) -> float:
 
     low, high = -30.0, 30.0
     if miss(low) * miss(high) > 0:
+        others = [
+            f"{other!r} = {targets[other]:g}" for other in HAZARDS if other in targets and other != name
+        ]
+        together = f" together with {others[0]}" if others else ""
         raise InputError(
-            f"The target {name!r} = {targets[name]:g} cannot be met by any hazard; reachable is "
+            f"The target {name!r} = {targets[name]:g} cannot be met{together} by any hazard; reachable is "
             f"{min(value(math.exp(low)), value(math.exp(high))):.3g} to "
             f"{max(value(math.exp(low)), value(math.exp(high))):.3g}."
         )

@@ -20,14 +20,13 @@ from fastcart.storage import TableReader, TableWriter
 from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, plain
 from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
-from fastcart.trial.frontier import JUDGED, RESAMPLES, draws_of, gain_limits, isotoxic
+from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
 from fastcart.trial.power import power_table, required_size
 from fastcart.trial.spec import TrialSpec, read_spec
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
-BOOTSTRAPS = RESAMPLES
 _BOOTSTRAP_STREAM = 7
 
 
@@ -355,7 +354,6 @@ def _isotoxic(
         np.array(doses),
         clusters,
         seed=np.random.SeedSequence(spec.seed, spawn_key=(_BOOTSTRAP_STREAM,)),
-        resamples=BOOTSTRAPS,
         alpha=spec.alpha,
     )
     for k, name in enumerate(JUDGED):
