@@ -847,3 +847,29 @@ def test_replicates_agree_with_the_analysis_of_each_trial():
 
 def test_fisher_without_patients_in_an_arm():
     np.testing.assert_array_equal(np.isnan(fisher([0, 1, 0], [0, 2, 0], [1, 1, 0], [2, 2, 0])), [1, 0, 1])
+
+
+def test_pairs_that_are_copies_are_not_independent():
+    rng = np.random.default_rng(3)
+    inside, rejected, alone = [], [], []
+    for _ in range(400):
+        # 150 draws with one to four copies; three in four copies do as the first
+        kinds = rng.choice([-1, 0, 1], size=150, p=[0.1, 0.8, 0.1])
+        clusters = np.repeat(np.arange(150), rng.integers(1, 5, 150))
+        fresh = rng.choice([-1, 0, 1], size=len(clusters), p=[0.1, 0.8, 0.1])
+        paired = np.where(rng.random(len(clusters)) < 0.75, kinds[clusters], fresh)
+        a, b = pd.DataFrame({"x": paired == -1}), pd.DataFrame({"x": paired == 1})
+        row = compare_pairs(a, b, clusters=clusters).iloc[0]
+        inside.append(row["low"] <= 0 <= row["high"])
+        rejected.append(row["p"] < 0.05)
+        alone.append(compare_pairs(a, b).iloc[0]["p"] < 0.05)
+    assert np.mean(inside) == pytest.approx(0.95, abs=0.035)
+    assert np.mean(rejected) == pytest.approx(0.05, abs=0.035)
+    assert np.mean(alone) > 0.1  # as if copies were patients of their own
+    # each patient a cluster: McNemar; every patient twice: the chi-square of one
+    a, b = pd.DataFrame({"x": [1, 1, 1, 0, 0, 1]}), pd.DataFrame({"x": [0, 0, 0, 1, 0, 1]})
+    assert compare_pairs(a, b, clusters=np.arange(6)).equals(compare_pairs(a, b))
+    twice = [pd.concat([t, t], ignore_index=True) for t in (a, b)]
+    row = compare_pairs(*twice, clusters=np.tile(np.arange(6), 2)).iloc[0]
+    assert row["p"] == pytest.approx(stats.chi2.sf((3 - 1) ** 2 / (3 + 1), 1))
+    assert (row["low"], row["high"]) == pytest.approx(paired_interval(3, 1, 6))

@@ -21,8 +21,7 @@ from fastcart.trial.proportions import (
     row,
 )
 from fastcart.trial.survival import (
-    cox,
-    hazard_ratio_limits,
+    cox_with_limits,
     logrank,
     mean_difference,
     proportional_hazards,
@@ -172,8 +171,7 @@ def survival_contrasts(
     event, treated = np.asarray(event, dtype=bool), np.asarray(treated, dtype=bool)
     one = np.atleast_2d(time), event[None], treated[None]
     empty = nobody(int((~treated).sum()), int(treated.sum()))
-    log_ratio, error, _ = (float(values[0]) for values in cox(*one))
-    low, high = (float(values[0]) for values in hazard_ratio_limits(*one, alpha=alpha))
+    log_ratio, _, _, low, high = (float(values[0]) for values in cox_with_limits(*one, alpha=alpha))
     p = float(logrank(*one)[1][0])
     method = "Cox, Efron ties; log-rank test"
     note = empty
@@ -223,7 +221,13 @@ def _spread(time: np.ndarray, event: np.ndarray, treated: np.ndarray, until: flo
     return f"no event in the {still[0]} arm: its variance counts as 0" if still else ""
 
 
-def compare_pairs(control: pd.DataFrame, treatment: pd.DataFrame, *, alpha: float = ALPHA) -> pd.DataFrame:
+def compare_pairs(
+    control: pd.DataFrame,
+    treatment: pd.DataFrame,
+    *,
+    alpha: float = ALPHA,
+    clusters: np.ndarray | None = None,
+) -> pd.DataFrame:
     """Compare each patient in both arms.
 
     Parameters
@@ -231,12 +235,18 @@ def compare_pairs(control: pd.DataFrame, treatment: pd.DataFrame, *, alpha: floa
     control, treatment : DataFrame
         Outcomes of the same patients in the same order, with 0/1 columns named as in `BINARY`, or ``EFS24``
         and ``OS24``.
+    alpha : float
+        Intervals cover ``1 - alpha``.
+    clusters : ndarray, shape (patients,), optional
+        Patients of one value are copies of one draw of the prior, so that they are not independent: the
+        interval is that of so many fewer pairs, and p is Obuchowski's.
 
     Returns
     -------
     DataFrame
         For each endpoint: patients, both shares, ``avoided`` (only in the control arm) and ``caused`` (only
-        in the treatment arm), the paired difference with Tango's score interval, McNemar's exact p, and by
+        in the treatment arm), the paired difference with Tango's score interval, McNemar's exact p (with
+        clusters Obuchowski's, which is McNemar's chi-square where each patient is a cluster), and by
         which factor pairing lowers the variance (NaN where nobody differs in either way). The column ``note``
         says that no real trial can observe this.
     """
@@ -249,7 +259,10 @@ def compare_pairs(control: pd.DataFrame, treatment: pd.DataFrame, *, alpha: floa
         n, avoided, caused = len(a), int((a & ~b).sum()), int((~a & b).sum())
         table = [[int((a & b).sum()), avoided], [caused, int((~a & ~b).sum())]]
         paired = b.astype(float) - a.astype(float)
-        low, high = paired_interval(avoided, caused, n, alpha=alpha)
+        p, effect = float(mcnemar(table, exact=True).pvalue), 1.0
+        if clusters is not None and len(np.unique(clusters)) < n:
+            p, effect = _of_clusters(paired, clusters)
+        low, high = paired_interval(avoided / effect, caused / effect, n / effect, alpha=alpha)
         independent = a.var() + b.var()
         rows.append(
             {
@@ -263,12 +276,25 @@ def compare_pairs(control: pd.DataFrame, treatment: pd.DataFrame, *, alpha: floa
                 "difference": paired.mean(),
                 "low": low,
                 "high": high,
-                "p": float(mcnemar(table, exact=True).pvalue),
+                "p": p,
                 "variance_ratio": _ratio(float(independent), float(paired.var())),
                 "note": UNOBSERVABLE,
             }
         )
     return pd.DataFrame(rows)
+
+
+def _of_clusters(paired: np.ndarray, clusters: np.ndarray) -> tuple[float, float]:
+    """Return Obuchowski's p (Stat Med 17:1495, 1998) and by how much copies raise the variance."""
+    _, place = np.unique(clusters, return_inverse=True)
+    sums, sizes = np.bincount(place, paired), np.bincount(place)
+    square = float(sums @ sums)
+    p = float(stats.chi2.sf(sums.sum() ** 2 / square, 1)) if square else 1.0
+    rest = sums - sizes * paired.mean()
+    alone = float(((paired - paired.mean()) ** 2).sum())
+    # where nobody differs nothing tells how much alike copies are: as if they were one patient
+    effect = float(rest @ rest) / alone if alone else float(sizes @ sizes) / len(paired)
+    return p, max(effect, 1.0)
 
 
 def _ratio(part: float, whole: float) -> float:

@@ -14,7 +14,7 @@ from fastcart.errors import InputError, optional_import
 from fastcart.trial.observe import HORIZON, NEEDED, observe
 from fastcart.trial.proportions import nobody
 from fastcart.trial.randomize import Design, draw
-from fastcart.trial.survival import cox, hazard_ratio_limits, logrank, mean_difference
+from fastcart.trial.survival import cox_with_limits, logrank, mean_difference
 
 _TOGETHER = 500  # replicates whose survival statistics are computed at once
 TESTS = {
@@ -90,8 +90,7 @@ def _statistics(seen: dict[str, np.ndarray], treated: np.ndarray, horizon: float
     for name in ("efs", "os"):
         time, event = seen[name], seen[f"{name}_event"]
         columns[f"{name}_logrank_p"] = logrank(time, event, treated)[1]
-        ratio, error, p = cox(time, event, treated)
-        low, high = hazard_ratio_limits(time, event, treated)
+        ratio, error, p, low, high = cox_with_limits(time, event, treated)
         columns |= {
             f"{name}_log_hr": ratio,
             f"{name}_log_hr_se": error,

@@ -179,15 +179,15 @@ def score_interval(
 
 
 def paired_interval(
-    only_control: int, only_treatment: int, n: int, *, alpha: float = ALPHA
+    only_control: float, only_treatment: float, n: float, *, alpha: float = ALPHA
 ) -> tuple[float, float]:
     """Return Tango's score interval of a paired difference of shares, treatment minus control.
 
     Parameters
     ----------
-    only_control, only_treatment : int
-        Pairs with the event under one of the two alone.
-    n : int
+    only_control, only_treatment : float
+        Pairs with the event under one of the two alone; not whole, where pairs count for less than one.
+    n : float
         All pairs, at least one.
     alpha : float
 

@@ -405,8 +405,9 @@ def _pairs(result: TrialResult) -> str:
     return (
         "<h2 id='pairs'>The same patients in both arms</h2><p class='warn'>Not observable in a real trial: "
         "each virtual patient is seen in both arms. <i>Avoided</i>: only under the control; <i>caused</i>: "
-        "only under the treatment; p by McNemar's exact test; the last column is by which factor pairing "
-        f"lowers the variance.</p><div class='scroll'>{table_html(result.pairs[columns])}</div>"
+        "only under the treatment; p by McNemar's test, for copies of one draw of the prior Obuchowski's; "
+        "the last column is by which factor pairing lowers the variance.</p>"
+        f"<div class='scroll'>{table_html(result.pairs[columns])}</div>"
     )
 
 

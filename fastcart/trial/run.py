@@ -210,7 +210,7 @@ def compute(
         arms=arms,
         frontier=frontier,
         isotoxic=_isotoxic(spec, courses, scan, arms, frontier, draws_of(patients)),
-        pairs=_pairs(spec, results),
+        pairs=_pairs(spec, results, draws_of(patients)),
         trials=trials,
         analyses={name: compared(trial, (spec.control.name, name)) for name, trial in trials.items()},
         power=power,
@@ -375,12 +375,15 @@ def binary_outcomes(table: pd.DataFrame, horizon: float) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _pairs(spec: TrialSpec, results: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _pairs(spec: TrialSpec, results: dict[str, pd.DataFrame], clusters: np.ndarray) -> pd.DataFrame:
     control = binary_outcomes(results[spec.control.name], spec.horizon)
     parts = [
-        compare_pairs(control, binary_outcomes(results[arm.name], spec.horizon), alpha=spec.alpha).assign(
-            treatment=arm.name
-        )
+        compare_pairs(
+            control,
+            binary_outcomes(results[arm.name], spec.horizon),
+            alpha=spec.alpha,
+            clusters=clusters,
+        ).assign(treatment=arm.name)
         for arm in spec.arms[1:]
     ]
     table = pd.concat(parts, ignore_index=True)

@@ -108,10 +108,7 @@ def cox(
         (monotone likelihood); it then has neither a standard error nor a p of Wald, both are NaN. All are NaN
         where there is no such event.
     """
-    terms = _Terms.of(_risk(time, event, treated))
-    beta, error = terms.fit()
-    with np.errstate(invalid="ignore"):
-        return beta, error, 2 * stats.norm.sf(np.abs(beta / error))
+    return cox_with_limits(time, event, treated)[:3]
 
 
 def hazard_ratio_limits(
@@ -133,16 +130,26 @@ def hazard_ratio_limits(
         logarithm of the partial likelihood has fallen by the quantile of chi-square (profile likelihood); NaN
         where there is no estimate.
     """
+    return cox_with_limits(time, event, treated, alpha=alpha)[3:]
+
+
+def cox_with_limits(
+    time: np.ndarray, event: np.ndarray, treated: np.ndarray, *, alpha: float = 0.05
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Return what `cox` and `hazard_ratio_limits` return, of one fit."""
     terms = _Terms.of(_risk(time, event, treated))
     beta, error = terms.fit()
+    with np.errstate(invalid="ignore"):
+        p = 2 * stats.norm.sf(np.abs(beta / error))
     reach = stats.norm.isf(alpha / 2) * error
     low, high = np.exp(beta - reach), np.exp(beta + reach)
     drop = 0.5 * stats.chi2.isf(alpha, 1)
     for sign in (-1.0, 1.0):
         rows = np.flatnonzero(beta == sign * np.inf)
-        limit = np.exp(sign * terms.fallen(rows, drop, sign))
-        low[rows], high[rows] = (limit, np.inf) if sign > 0 else (0.0, limit)
-    return low, high
+        if len(rows):
+            limit = np.exp(sign * terms.fallen(rows, drop, sign))
+            low[rows], high[rows] = (limit, np.inf) if sign > 0 else (0.0, limit)
+    return beta, error, p, low, high
 
 
 def proportional_hazards(
