@@ -471,3 +471,23 @@ def test_what_the_calibration_was_for_is_solved_where_no_arm_is_it(tmp_path, no_
         words = words_of(tmp_path / out / "report.html")
         found.append(re.search(r"CR within 90 days\s+0\.75\s+0\.75\s+([\d.]+)", words)[1])
     assert found[0] == found[1]
+
+
+def test_the_seed_of_a_trial_decides_its_bootstrap(finished, tmp_path, no_figures):
+    text = (finished.parent / "trial.toml").read_text()
+    spec = tmp_path / "other.toml"
+    spec.write_text(text.replace("[trial]", "[trial]\nseed = 5"))
+    assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 0
+    one, other = (
+        pd.read_csv(folder / "tables" / "isotoxic.csv", index_col="arm")
+        for folder in (finished, tmp_path / "out")
+    )
+    point = [f"gain_{name}" for name in ("CR90", "EFS730", "OS730")]
+    pd.testing.assert_frame_equal(one[point], other[point], check_exact=True)
+    limits = [f"{name}_{end}" for name in point for end in ("low", "high")]
+    known = one.loc["B1", limits].notna()
+    assert known.any()
+    assert (one.loc["B1", limits][known] != other.loc["B1", limits][known]).any()
+    for name in point:
+        inside = one[[f"{name}_low", name, f"{name}_high"]].dropna().to_numpy()
+        assert (np.diff(inside, axis=1) >= -1e-12).all()

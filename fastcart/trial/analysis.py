@@ -178,7 +178,7 @@ def survival_contrasts(
     if np.isinf(log_ratio):
         both = event[treated].any() and event[~treated].any()
         events = "all events with both arms at risk" if both else "all events"
-        note = f"no finite log hazard ratio: {events} are in the {_side(log_ratio > 0)} arm"
+        note = f"the log hazard ratio is infinite: {events} are in the {_side(log_ratio > 0)} arm"
         method = "Cox, Efron ties, profile likelihood; log-rank test"
     elif np.isnan(log_ratio) and not empty:
         note = "no event while both arms have patients at risk" if event.any() else "no event in either arm"

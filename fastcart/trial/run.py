@@ -115,7 +115,7 @@ def run_spec(
         For a bad specification, a folder that cannot be used, targets that cannot be met.
     """
     chosen = spec if isinstance(spec, TrialSpec) else read_spec(spec)
-    optional_import("lifelines", extra="trial", purpose="A simulated trial")
+    optional_import("statsmodels", extra="trial", purpose="A simulated trial")
     optional_import("matplotlib", extra="plot", purpose="The figures of a simulated trial")
     threads = check_threads(threads)
     with open_run(out, manifest(chosen), resume=resume, force=force, owns=OWNS) as run:

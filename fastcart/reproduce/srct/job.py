@@ -133,7 +133,7 @@ def reproduce(
     InputError
         For a folder that cannot be used.
     """
-    optional_import("lifelines", extra="trial", purpose="The simulated trial")
+    optional_import("statsmodels", extra="trial", purpose="The simulated trial")
     plotting.require_matplotlib()
     threads = check_threads(threads)
     size = count(sample, "The number of patients")
