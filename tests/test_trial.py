@@ -409,8 +409,9 @@ def words_of(report: Path) -> str:
 
 
 @pytest.mark.parametrize(("size", "seed"), [(1, 2024), (4, 2)])
-def test_trials_of_few_patients_get_a_report(tmp_path, size, seed):
+def test_trials_of_few_patients_get_a_report(tmp_path, monkeypatch, size, seed):
     """An arm may be empty, without events, or not followed to the horizon: figures, no warning."""
+    monkeypatch.setattr("fastcart.trial.figures.DPI", 40)
     spec = tmp_path / "trial.toml"
     spec.write_text(SMALL.replace("SIZE", str(size)).replace("SEED", str(seed)))
     assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 0

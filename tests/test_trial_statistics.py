@@ -113,7 +113,7 @@ def test_score_intervals_of_single_tables(control, treatment, limits):
 counts = st.integers(1, 400).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(control=counts, treatment=counts, alpha=st.floats(0.001, 0.5))
 def test_laws_of_the_score_interval(control, treatment, alpha):
     low, high = score_interval(control, treatment, alpha=alpha)
@@ -368,7 +368,7 @@ def exact_logrank(time, event, treated):
 small_trials = st.lists(st.tuples(st.integers(0, 6), st.booleans(), st.booleans()), min_size=2, max_size=14)
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(patients=small_trials)
 def test_batch_statistics_of_small_trials_are_those_of_the_likelihood(patients):
     """With ties, events at time 0, arms without events or patients, complete separation."""
