@@ -11,7 +11,7 @@ from fastcart.errors import InputError
 from fastcart.models.b_all import infusions, lymphodeplete
 from fastcart.population import draws, sample
 from fastcart.trial.course import first_time, marks
-from fastcart.trial.outcomes import course, expected, moments, outcomes
+from fastcart.trial.outcomes import contributions, course, expected, moments, outcomes
 
 SINGLE = [(0, 1, 1)]
 
@@ -106,16 +106,20 @@ def test_expected_values_of_one_patient():
         c[f"Ht_{day:g}"], c[f"Hl_{day:g}"] = 0.1 * min(day, 14.0) / 14.0, 0.002 * day
     e = expected(c)
     alive = lambda t: np.exp(-0.1 * min(t, 14.0) / 14.0 - 0.002 * t)  # noqa: E731
-    assert e["toxic_death"] == pytest.approx(1 - np.exp(-0.1))
+    # competing risks: of the deaths at two constant hazards each has a fixed share, until day 14 and after
+    toxic, both = 0.1, 0.1 + 0.002 * 14
+    assert e["toxic_death"] == pytest.approx(toxic / both * (1 - np.exp(-both)))
     assert e["OS365"] == pytest.approx(alive(365))
     assert e["EFS365"] == pytest.approx(alive(365))
     assert e["EFS730"] == 0.0
     assert e["CR90"] == pytest.approx(alive(15))
     assert e["RFS12"] == pytest.approx(alive(380) / alive(15))
-    assert e["crs3"] == pytest.approx(np.exp(-0.002 * 6))
-    assert e["crs4"] == pytest.approx(1 - np.exp(-0.1))
+    until_6 = both * 6 / 14
+    assert e["crs3"] == pytest.approx(np.exp(-until_6) + toxic / both * (1 - np.exp(-until_6)))
+    assert e["crs4"] == e["toxic_death"]
     assert e["negative_share"] == 1.0
-    assert expected(c, hT_factor=2.0)["toxic_death"] == pytest.approx(1 - np.exp(-0.2))
+    assert expected(c, hT_factor=2.0)["toxic_death"] == pytest.approx(0.2 / 0.228 * (1 - np.exp(-0.228)))
+    assert expected(c, hL_factor=0.0)["toxic_death"] == pytest.approx(1 - np.exp(-0.1))
     assert expected(c, hL_factor=0.0)["OS730"] == pytest.approx(np.exp(-0.1))
 
 
@@ -279,8 +283,83 @@ def test_moments_do_not_depend_on_luck(solved):
 def test_a_failing_patient_is_reported():
     patients = sample(3, seed=1)
     patients.loc[1, "pC"] = 1e308
-    c = course(patients, infusions(patients, SINGLE), t_end=60.0)
+    c = course(patients, infusions(patients, SINGLE), t_end=120.0)
     assert c["status"].tolist() == ["ok", "failed", "ok"]
     assert np.isnan(c["t_CR"][1])
     assert not c["relapse_negative"][1]
     assert np.isfinite(expected(c)["CR90"])
+
+
+# --- deaths that forestall each other, and what lies beyond the horizon -----------------------------
+
+
+def test_deaths_are_competing_risks():
+    """By simulation of each patient's two deaths, from hazards that are linear between the marks."""
+    rng = np.random.default_rng(1)
+    days = np.array([0.0, *marks(730.0)])
+    patients = []
+    for _ in range(5):
+        row = by_hand(t_grade3=rng.choice([np.inf, rng.uniform(1, 400)]), t_relapse=np.inf)
+        for name, scale in (("Ht", 0.8), ("Hl", 1.5)):
+            values = np.cumsum(rng.exponential(scale / 12, len(days) - 1))
+            row[[f"{name}_{day:g}" for day in days[1:]]] = values
+        patients.append(row)
+    c = pd.concat(patients, ignore_index=True)
+    e = expected(c)
+    draws_each = 40_000
+    times = {}
+    for name in ("Ht", "Hl"):
+        H = np.hstack([np.zeros((5, 1)), c[[f"{name}_{day:g}" for day in days[1:]]].to_numpy()])
+        luck = rng.exponential(size=(5, draws_each))
+        times[name] = np.array([np.interp(u, h, days, right=np.inf) for u, h in zip(luck, H, strict=True)])
+    toxic = (times["Ht"] < times["Hl"]) & np.isfinite(times["Ht"])
+    assert toxic.mean() == pytest.approx(e["toxic_death"], abs=4 * 0.5 / np.sqrt(5 * draws_each))
+    begins = c["t_grade3"].to_numpy()[:, None]
+    severe = (begins < np.minimum(times["Ht"], times["Hl"])) | toxic
+    assert severe.mean() == pytest.approx(e["crs3"], abs=4 * 0.5 / np.sqrt(5 * draws_each))
+    alone = -np.expm1(-c["Ht_730"]).mean()
+    assert alone - e["toxic_death"] > 0.05  # what it would be if nobody died of leukemia
+    np.testing.assert_allclose(contributions(c)["crs3"].mean(), e["crs3"], rtol=1e-12)
+
+
+def test_deaths_of_one_kind_alone_are_its_own_probability():
+    c = by_hand()
+    c[[f"Ht_{day:g}" for day in marks(730.0)]] = 0.3
+    assert expected(c)["toxic_death"] == pytest.approx(1 - np.exp(-0.3))
+    c[[f"Hl_{day:g}" for day in marks(730.0)]] = 0.3
+    assert expected(c)["toxic_death"] == pytest.approx((1 - np.exp(-0.6)) / 2)
+
+
+def test_nothing_is_told_of_what_comes_after_the_horizon():
+    short = {"t_end": 365.0, **{f"{name}_365": 0.0 for name in ("Ht", "Hl")}}
+    late = by_hand(**short)  # in remission on day 15: a year later is day 380
+    assert np.isnan(outcomes(late).loc[0, "RFS12"])
+    assert np.isnan(expected(late)["RFS12"])
+    assert expected(late)["CR90"] == 1.0
+    assert expected(late)["EFS365"] == 1.0
+    assert np.isnan(expected(late)[["EFS730", "OS730"]]).all()
+    # who has relapsed before is known not to be free of it
+    both = pd.concat(
+        [by_hand(**short, t_relapse=200.0), by_hand(**short, t_relapse=300.0)], ignore_index=True
+    )
+    assert (outcomes(both)["RFS12"] == 0.0).all()
+    assert expected(both)["RFS12"] == 0.0
+    # remission by day 90 is not known on day 60 of who is not yet in remission
+    early = {"t_end": 60.0, **{f"{name}_60": 0.0 for name in ("Ht", "Hl")}}
+    assert expected(by_hand(**early))["CR90"] == 1.0
+    assert np.isnan(expected(by_hand(**early, t_CR=np.inf))["CR90"])
+    assert np.isnan(expected(by_hand(**early))["early_B_recovery"])
+
+
+def test_weights_and_failures_of_all():
+    two = pd.concat([by_hand(), by_hand(t_CR=np.inf)], ignore_index=True)
+    assert expected(two, np.array([0.0, 1.0]))["CR90"] == 0.0
+    assert expected(two, np.array([2.0, 6.0])).equals(expected(two, np.array([0.25, 0.75])))
+    for bad in ([1.0], [1.0, -1.0], [1.0, np.nan]):
+        with pytest.raises(InputError, match="weights must be"):
+            expected(two, np.array(bad))
+    assert expected(two, np.zeros(2)).isna().all()
+    assert expected(two.assign(status="failed")).isna().all()
+    # a weight is a number of patients
+    three = pd.concat([by_hand(), by_hand(), by_hand(t_CR=np.inf)], ignore_index=True)
+    pd.testing.assert_series_equal(expected(two, np.array([2.0, 1.0])), expected(three))

@@ -12,7 +12,9 @@ import fastcart
 from fastcart.errors import InputError
 from fastcart.models.b_all import infusions
 from fastcart.population import (
+    HAZARDS,
     PRIOR,
+    QUANTITIES,
     TARGETS,
     Marginal,
     Population,
@@ -21,10 +23,12 @@ from fastcart.population import (
     calibrate,
     draws,
     maximum_entropy,
+    reached_by,
     read_specification,
     sample,
 )
-from fastcart.trial.outcomes import course, expected, outcomes
+from fastcart.trial.course import first_time, marks
+from fastcart.trial.outcomes import course, deaths_expected, expected, moments, outcomes
 
 THIRD = 1 / 3
 ARMS = {
@@ -396,3 +400,48 @@ def test_a_drawn_population_agrees_with_expected_values(population, arms):
     for name, flag in found.items():
         share = arms["A0"][name]
         assert flag.mean() == pytest.approx(share, abs=4 * np.sqrt(share * (1 - share) / len(o))), name
+
+
+def test_what_treated_patients_reach_is_told_beside_the_targets(calibration, population):
+    """The weighted sample reaches 81 % as if nobody died; some of the patients die before remission."""
+    patients = population.patients
+    single = course(patients, infusions(patients, ARMS["A0"]))
+    reached = reached_by(single, [*QUANTITIES, *HAZARDS])
+    assert set(reached) == {*QUANTITIES, *HAZARDS}
+    # by drawn deaths, each patient with the luck of 60 others
+    draws_each, found = 60, {"CR90": [], "toxic_death": [], "OS12": []}
+    days = np.array([0.0, *marks(730.0)])
+    for k in range(draws_each):
+        luck = draws(len(patients), seed=500 + k)
+        drawn = single.copy()
+        for name, u in (("toxic", luck["U1"]), ("leukemia", luck["U2"])):
+            H = single[[f"H{name[0]}_{d:g}" for d in days[1:]]].to_numpy()
+            drawn[f"t_{name}"] = first_time(days, np.hstack([np.zeros((len(H), 1)), H]), u.to_numpy())
+        o = outcomes(drawn)
+        found["CR90"].append(o["CR90"].mean())
+        found["toxic_death"].append(o["toxic_death"].mean())
+        found["OS12"].append((o["os"] > 365).mean())
+    for name, values in found.items():
+        assert reached[name] == pytest.approx(
+            np.mean(values), abs=4 * np.std(values) / draws_each**0.5 + 1e-4
+        )
+    m = moments(single)
+    death_free = QUANTITIES["CR90"].reached(m, m["ok"].to_numpy(dtype=float))
+    assert reached["CR90"] < death_free - 0.005
+    assert reached["peak_C"] == pytest.approx(QUANTITIES["peak_C"].reached(m, np.ones(len(m))))
+    in_remission = m.loc[m["CR90"], "ln_t_peak_T"]
+    assert reached["t_peak_T"] == pytest.approx(np.exp(in_remission.mean()), rel=0.02)
+
+
+def test_deaths_of_both_kinds_are_calibrated_together(calibration):
+    """Toxic deaths as they are seen: those that leukemia has not forestalled."""
+    c, w = calibration.course, calibration.weights
+    factors = calibration.hT / 0.0331, calibration.hL / 0.00337
+    toxic, alive = deaths_expected(c, 365.0, hT_factor=factors[0], hL_factor=factors[1])
+    assert w @ toxic == pytest.approx(0.015, rel=1e-9)
+    assert w @ alive == pytest.approx(0.76, rel=1e-9)
+    alone = w @ -np.expm1(-factors[0] * c["Ht_730"])
+    assert alone > 0.0151  # as many would die if nobody died of leukemia
+    # half have died of toxicity before long: 90 % cannot be alive at 12 months
+    with pytest.raises(InputError, match=r"'OS12' = 0\.9 cannot be met together with 'toxic_death' = 0\.5"):
+        calibrate(64, seed=1, targets={"toxic_death": 0.5, "OS12": 0.9})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 import html.parser
 import json
 import math
@@ -234,21 +235,13 @@ class _Page(html.parser.HTMLParser):
         assert self.open.pop() == tag
 
 
-@pytest.fixture(scope="module")
-def quick():
-    """Few bootstrap samples, for all runs of this module alike."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("fastcart.trial.run.BOOTSTRAPS", 8)
-        yield
-
-
 @pytest.fixture
 def no_figures(monkeypatch):
     monkeypatch.setattr("fastcart.trial.figures.make_figures", lambda *_, **__: [])
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory, quick) -> Path:
+def finished(tmp_path_factory) -> Path:
     folder = tmp_path_factory.mktemp("trial")
     (folder / "trial.toml").write_text(SPEC)
     assert main(["trial", str(folder / "trial.toml"), "--out", str(folder / "out")]) == 0
@@ -378,3 +371,124 @@ def test_isotoxic_comparison_needs_toxicity_that_rises_with_the_dose():
     gains = isotoxic(arms, frontier)["gain_CR90"]
     assert math.isnan(gains[0])
     assert gains[1] == pytest.approx(0)
+
+
+# ---- trials of few patients, short follow-up
+
+
+SMALL = """
+arms = ["A0", "A5"]
+horizon = 400
+[population]
+patients = 40
+sample = 300
+seed = 4
+[population.targets]
+CR90 = 0.75
+toxic_death = 0.02
+OS12 = 0.7
+[trial]
+n_per_arm = SIZE
+randomization = "simple"
+accrual = 100
+cutoff = 300
+seed = SEED
+[power]
+sizes = [1, 4]
+replicates = 20
+[frontier]
+doses = [1e6, 1e7, 1e9]
+"""
+
+
+def words_of(report: Path) -> str:
+    text = re.sub(
+        r"<style>.*?</style>|data:image/png;base64,[A-Za-z0-9+/=]+", "", report.read_text(), flags=re.S
+    )
+    return html.unescape(re.sub(r"<[^>]+>", " ", text))
+
+
+@pytest.mark.parametrize(("size", "seed"), [(1, 2024), (4, 2)])
+def test_trials_of_few_patients_get_a_report(tmp_path, monkeypatch, size, seed):
+    """An arm may be empty, without events, or not followed to the horizon: figures, no warning."""
+    monkeypatch.setattr("fastcart.trial.figures.DPI", 40)
+    spec = tmp_path / "trial.toml"
+    spec.write_text(SMALL.replace("SIZE", str(size)).replace("SEED", str(seed)))
+    assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 0
+    words = words_of(tmp_path / "out" / "report.html")
+    assert " nan" not in words.lower()
+    assert "event-free at 12 months" in words
+    assert "Patients are not followed to 24 months" in words
+    assert re.search(
+        r"\d+ of 20 replicates with 1 patients per arm \(A5\) have an arm without patients", words
+    )
+    tables = tmp_path / "out" / "tables"
+    trials = pd.read_parquet(tables / "trials.parquet")
+    contrasts = pd.read_csv(tables / "contrasts.csv", keep_default_na=False)
+    empty = len(set(trials["treated"])) == 1
+    assert empty == (size == 1)  # with these seeds
+    if empty:
+        assert (contrasts["note"] == "no patient in the treatment arm").all()
+        assert "The trial of A5 has no patient in the treatment arm: nothing can be compared." in words
+    survival = pd.read_csv(tables / "survival.csv")
+    assert survival.loc[survival["day"] == 365, ["survival", "low", "high"]].isna().all(axis=None)
+    power = pd.read_csv(tables / "power.csv")
+    assert (power.loc[power["n_per_arm"] == 1, "empty_arm"] > 0).all()
+
+
+def test_the_report_says_what_treated_patients_reach(tmp_path, no_figures):
+    spec = tmp_path / "trial.toml"
+    spec.write_text(
+        SMALL.replace("SIZE", "20").replace("SEED", "3").replace("horizon = 400", "horizon = 730")
+    )
+    assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 0
+    words = words_of(tmp_path / "out" / "report.html")
+    assert "Weighted sample, as if nobody died" in words
+    assert "Treated patients, with deaths" in words
+    arms = pd.read_csv(tmp_path / "out" / "tables" / "arms.csv", index_col="arm")
+    row = re.search(r"CR within 90 days\s+0\.75\s+0\.75\s+([\d.]+)", words)
+    assert float(row[1]) == pytest.approx(arms.loc["A0", "CR90"], abs=6e-4)
+    # numbers needed in words, for a benefit and for a harm
+    notes = pd.read_csv(tmp_path / "out" / "tables" / "contrasts.csv", keep_default_na=False)["note"]
+    needed = notes[notes.str.startswith("NN")]
+    assert len(needed) == 5
+    assert needed.str.fullmatch(
+        r"(NNT|NNH) (infinity|[\d.]+) \(95 % interval: (NNT|NNH) [\d.]+ to "
+        r"(infinity( to (NNT|NNH) [\d.]+)?|[\d.]+)\)"
+    ).all()
+    assert all(text in words for text in needed)
+
+
+def test_what_the_calibration_was_for_is_solved_where_no_arm_is_it(tmp_path, no_figures):
+    """Half of the dose in every arm: what the treated reach of the targets is still of the whole one."""
+    spec = tmp_path / "trial.toml"
+    text = SMALL.replace("SIZE", "20").replace("SEED", "3").replace("horizon = 400", "horizon = 730")
+    spec.write_text(text)
+    halves = tmp_path / "halves.toml"
+    halves.write_text("dose = 5e7\n" + text)
+    found = []
+    for path, out in ((spec, "whole"), (halves, "half")):
+        assert main(["trial", str(path), "--out", str(tmp_path / out)]) == 0
+        words = words_of(tmp_path / out / "report.html")
+        found.append(re.search(r"CR within 90 days\s+0\.75\s+0\.75\s+([\d.]+)", words)[1])
+    assert found[0] == found[1]
+
+
+def test_the_seed_of_a_trial_decides_its_bootstrap(finished, tmp_path, no_figures):
+    text = (finished.parent / "trial.toml").read_text()
+    spec = tmp_path / "other.toml"
+    spec.write_text(text.replace("[trial]", "[trial]\nseed = 5"))
+    assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 0
+    one, other = (
+        pd.read_csv(folder / "tables" / "isotoxic.csv", index_col="arm")
+        for folder in (finished, tmp_path / "out")
+    )
+    point = [f"gain_{name}" for name in ("CR90", "EFS730", "OS730")]
+    pd.testing.assert_frame_equal(one[point], other[point], check_exact=True)
+    limits = [f"{name}_{end}" for name in point for end in ("low", "high")]
+    known = one.loc["B1", limits].notna()
+    assert known.any()
+    assert (one.loc["B1", limits][known] != other.loc["B1", limits][known]).any()
+    for name in point:
+        inside = one[[f"{name}_low", name, f"{name}_high"]].dropna().to_numpy()
+        assert (np.diff(inside, axis=1) >= -1e-12).all()

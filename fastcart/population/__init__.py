@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastcart.population.calibrate import Calibration, calibrate, maximum_entropy
+from fastcart.population.calibrate import Calibration, calibrate, maximum_entropy, reached_by
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Marginal, Prior, assay_noise, draws, sample
 from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, Quantity, read_specification
@@ -21,6 +21,7 @@ __all__ = [
     "calibrate",
     "draws",
     "maximum_entropy",
+    "reached_by",
     "read_specification",
     "sample",
 ]

@@ -9,7 +9,7 @@ E. T. Jaynes, Information theory and statistical mechanics, Physical Review 106:
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,12 +25,13 @@ from fastcart.models.b_all_parameters import PARAMETERS
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Prior, draws, picks, sample
 from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, check_targets
-from fastcart.trial.outcomes import course, moments
+from fastcart.trial.outcomes import contributions, course, deaths_expected, expected, moments
 
 _DEFAULTS = {p.name: float(p.default) for p in PARAMETERS}  # type: ignore[arg-type]
 _REACHABLE = 1e-7  # a miss below this, in standard deviations, is rounding
 _MET = 1e-3  # a relative miss of a target that is taken for met
 _LEAST = 1e-3  # of the share in the sample that those who count for a target must keep
+_ROUNDS = 200  # of scaling one hazard after the other; a few are enough where both targets can be met
 _FEW = 0.05  # effective share of the sample below which a few patients stand for all
 
 
@@ -85,7 +86,11 @@ class Calibration:
         return float(self.weights.max() * len(self.weights))
 
     def table(self) -> pd.DataFrame:
-        """Return each target with its value in the prior and after calibration, and whether it is met."""
+        """Return each target with its value in the prior and after calibration, and whether it is met.
+
+        Of the weighted sample as if nobody died, but for toxic death and survival; `reached_by` tells what
+        patients reach who do die.
+        """
         m = moments(self.course)
         equal = m["ok"].to_numpy(dtype=float) / m["ok"].sum()
         rows = []
@@ -180,7 +185,8 @@ def calibrate(
     """Draw a sample, solve it under a single infusion, and weight it so that it meets the targets.
 
     The moments depend on the parameters alone; see `fastcart.trial.outcomes.moments`. After the weights,
-    ``hT`` is scaled to the target ``toxic_death``, then ``hL`` to ``OS12``.
+    ``hT`` and ``hL`` are scaled together to the targets ``toxic_death`` and ``OS12``: each death forestalls
+    the other.
 
     Parameters
     ----------
@@ -212,17 +218,45 @@ def calibrate(
     m = moments(path)
     names = [name for name in targets if name in QUANTITIES]
     weights, multipliers, unmet = maximum_entropy(m, {k: targets[k] for k in names}, allow_unmet=allow_unmet)
-    factor_T = factor_L = 1.0
-    if "toxic_death" in targets:
-        factor_T = _root(
-            "toxic_death", targets, lambda f: _hazard_value("toxic_death", path, weights, f, 1.0)
-        )
-    if "OS12" in targets:
-        factor_L = _root("OS12", targets, lambda f: _hazard_value("OS12", path, weights, factor_T, f))
+    factor_T, factor_L = _hazard_factors(path, weights, targets)
     return Calibration(
         patients, path, weights, multipliers, factor_T * _DEFAULTS["hT"], factor_L * _DEFAULTS["hL"], targets,
         unmet, prior, seed, het,
     )  # fmt: skip
+
+
+def reached_by(course: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:
+    """Return what treated patients reach of the targets, with deaths as they are to be expected.
+
+    A calibration weights a sample by what it would do if nobody died, so that weights do not follow luck; of
+    the patients that it makes, some die before they can reach remission.
+
+    Parameters
+    ----------
+    course : DataFrame
+        Under the single infusion, with the calibrated hazards; see `fastcart.trial.course.course`.
+    names : sequence of str
+        Targets.
+
+    Returns
+    -------
+    dict of str to float
+        NaN where the horizon is too short. The geometric means of CAR-T cells are of those in remission, the
+        one of the peak of IL-6 of everyone.
+    """
+    found, m = expected(course), moments(course)
+    in_remission = contributions(course)["CR90"].fillna(0.0).to_numpy()
+    equal = m["ok"].to_numpy(dtype=float)
+    result = {}
+    for name in names:
+        if name in found:
+            result[name] = float(found[name])
+        elif name == "OS12":
+            result[name] = float(found["OS365"])
+        else:
+            quantity = QUANTITIES[name]
+            result[name] = quantity.reached(m, in_remission if quantity.whole == "CR90" else equal)
+    return result
 
 
 def maximum_entropy(
@@ -360,11 +394,33 @@ def _hazard_value(
 ) -> float:
     """Return the expected share of toxic deaths, or the expected survival at 12 months."""
     rows = weights > 0
-    c, w = path[rows], weights[rows]
-    if name == "toxic_death":
-        horizon = float(c["t_end"].iloc[0])
-        return float(w @ -np.expm1(-factor_T * c[f"Ht_{horizon:g}"]))
-    return float(w @ np.exp(-factor_T * c["Ht_365"] - factor_L * c["Hl_365"]))
+    toxic, alive = deaths_expected(path[rows], 365.0, hT_factor=factor_T, hL_factor=factor_L)
+    return float(weights[rows] @ (toxic if name == "toxic_death" else alive))
+
+
+def _hazard_factors(
+    path: pd.DataFrame, weights: np.ndarray, targets: Mapping[str, float]
+) -> tuple[float, float]:
+    """Return the factors of both hazards at which the targets of deaths are met together."""
+    factor_T = factor_L = 1.0
+    for _ in range(_ROUNDS):
+        before = factor_T, factor_L
+        if "toxic_death" in targets:
+            factor_T = _root(
+                "toxic_death",
+                targets,
+                lambda f, L=factor_L: _hazard_value("toxic_death", path, weights, f, L),
+            )
+        if "OS12" in targets:
+            factor_L = _root(
+                "OS12",
+                targets,
+                lambda f, T=factor_T: _hazard_value("OS12", path, weights, T, f),
+            )
+        if np.allclose(before, (factor_T, factor_L), rtol=1e-11, atol=0.0):
+            return factor_T, factor_L
+    both = ", ".join(f"{name!r} = {targets[name]:g}" for name in HAZARDS if name in targets)
+    raise InputError(f"The targets {both} cannot be met together by any hazards; change one of them.")
 
 
 def _root(name: str, targets: Mapping[str, float], value: Any) -> float:
@@ -375,8 +431,12 @@ def _root(name: str, targets: Mapping[str, float], value: Any) -> float:
 
     low, high = -30.0, 30.0
     if miss(low) * miss(high) > 0:
+        others = [
+            f"{other!r} = {targets[other]:g}" for other in HAZARDS if other in targets and other != name
+        ]
+        together = f" together with {others[0]}" if others else ""
         raise InputError(
-            f"The target {name!r} = {targets[name]:g} cannot be met by any hazard; reachable is "
+            f"The target {name!r} = {targets[name]:g} cannot be met{together} by any hazard; reachable is "
             f"{min(value(math.exp(low)), value(math.exp(high))):.3g} to "
             f"{max(value(math.exp(low)), value(math.exp(high))):.3g}."
         )

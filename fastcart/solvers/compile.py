@@ -256,7 +256,8 @@ def raising_lines(function: Any) -> Iterator[int]:
         return
     for instruction in dis.get_instructions(source.__code__):
         if instruction.opname == "RAISE_VARARGS":
-            yield instruction.positions.lineno if instruction.positions else source.__code__.co_firstlineno
+            places = instruction.positions
+            yield (places and places.lineno) or source.__code__.co_firstlineno
     cells = (cell.cell_contents for cell in source.__closure__ or ())
     names = referenced_names(source.__code__) & source.__globals__.keys()
     for value in (*(source.__globals__[name] for name in sorted(names)), *cells):

@@ -10,8 +10,8 @@ import numpy as np
 import pandas as pd
 
 from fastcart import plotting
-from fastcart.errors import optional_import
 from fastcart.studies.manifest import Run
+from fastcart.trial.curves import kaplan_meier, landmark_survival
 from fastcart.trial.individual import spaghetti, swimmer
 
 if TYPE_CHECKING:
@@ -70,7 +70,8 @@ _CAPTIONS = {
     ),
     "forest": (
         "Risk differences (Newcombe intervals) and hazard ratios of one simulated trial per treatment. Right "
-        "of the line: more of it under the treatment (a, b), or more events (c, d)."
+        "of the line: more of it under the treatment (a, b), or more events (c, d). An arrow: all events are "
+        "in one arm."
     ),
     "power": (
         "Share of simulated trials with a significant result, with Monte Carlo intervals. The last panel "
@@ -204,7 +205,6 @@ def kaplan_meier_figure(
     trial: pd.DataFrame, names: tuple[str, str], horizon: float, alpha: float
 ) -> tuple[Any, pd.DataFrame]:
     """Draw event-free and overall survival of one trial with numbers at risk."""
-    lifelines = optional_import("lifelines", extra="trial", purpose="The analysis of a trial")
     figure = plotting.new_figure(7.2, 3.6)
     panels = figure.subplots(2, 2, height_ratios=(5, 1))
     treated = trial["treated"].to_numpy(dtype=bool)
@@ -214,22 +214,32 @@ def kaplan_meier_figure(
         upper, lower = panels[0, column], panels[1, column]
         for y, (kind, group) in enumerate((("control", ~treated), ("treatment", treated))):
             name = names[0] if kind == "control" else names[1]
-            time, event = trial[endpoint].to_numpy()[group], trial[f"{endpoint}_event"].to_numpy()[group]
-            fit = lifelines.KaplanMeierFitter(alpha=alpha).fit(time, event)
-            curve, limits = fit.survival_function_.iloc[:, 0], fit.confidence_interval_
+            time, event = trial[endpoint].to_numpy()[group], trial[f"{endpoint}_event"].to_numpy(bool)[group]
             color = _COLORS[kind]
-            upper.step(curve.index, 100 * curve, where="post", color=color, label=name)
-            upper.fill_between(
-                limits.index, 100 * limits.iloc[:, 0], 100 * limits.iloc[:, 1], step="post", color=color,
-                alpha=0.15, linewidth=0,
-            )  # fmt: skip
-            lost = np.sort(time[~event & (time < horizon)])
-            upper.plot(lost, 100 * fit.survival_function_at_times(lost), "|", color=color, markersize=4)
-            for day in days:
-                count = int((time >= day).sum())
+            told = landmark_survival(time, event, days, alpha=alpha)
+            if len(time):
+                curve = kaplan_meier(time, event, alpha=alpha)
+                upper.step(curve.day, 100 * curve.survival, where="post", color=color, label=name)
+                upper.fill_between(
+                    curve.day, 100 * curve.low, 100 * curve.high, step="post", color=color, alpha=0.15,
+                    linewidth=0,
+                )  # fmt: skip
+                lost = np.sort(time[~event & (time < horizon)])
+                upper.plot(lost, 100 * curve.at(lost), "|", color=color, markersize=4)
+            else:
+                upper.plot([], [], color=color, label=f"{name}: no patient")
+            for row in told:
+                day, count = row["day"], row["at_risk"]
                 lower.text(day, -y, str(count), ha="center", va="center", fontsize=6.5, color=color)
-                share = float(fit.survival_function_at_times(day).iloc[0])
-                rows.append({"endpoint": label, "arm": name, "day": day, "survival": share, "at_risk": count})
+                rows.append(
+                    {
+                        "endpoint": label,
+                        "arm": name,
+                        "day": day,
+                        "survival": row["survival"],
+                        "at_risk": count,
+                    }
+                )
             lower.text(-0.03, -y, name, ha="right", va="center", fontsize=6.5, color=color,
                        transform=lower.get_yaxis_transform())  # fmt: skip
         upper.set_ylim(0, 102)
@@ -267,13 +277,28 @@ def forest_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         ratio = endpoint in ("efs", "os")
         scale = 1.0 if ratio else 100.0
         y = -np.arange(len(names))
-        axes.hlines(y, scale * part["low"], scale * part["high"], color=plotting.BLUE, linewidth=1.2)
-        axes.plot(scale * part["estimate"], y, "s", color=plotting.BLUE, markersize=4)
-        axes.axvline(1.0 if ratio else 0.0, color=plotting.GREY, linewidth=0.7, linestyle=":")
+        places = part[["low", "estimate", "high"]].to_numpy(dtype=np.float64)
         if ratio:
             axes.set_xscale("log")
-            low, high = np.nanmin([0.7, part["low"].min()]), np.nanmax([1.5, part["high"].max()])
-            ticks = [t for t in (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0) if low / 1.05 <= t <= high * 1.05]
+            finite = places[np.isfinite(places) & (places > 0)]
+            low, high = min([0.7, *finite]), max([1.5, *finite])
+            axes.set_xlim(low / 1.2, high * 1.2)
+            # a ratio of 0 or infinity, and a limit there, is an arrow at the edge
+            for edge, marker, beyond in (
+                (low / 1.15, "<", places[:, 1] == 0),
+                (high * 1.15, ">", np.isposinf(places[:, 1])),
+            ):
+                axes.plot(np.full(beyond.sum(), edge), y[beyond], marker, color=plotting.BLUE, markersize=4)
+            inside = np.where((places[:, 1] > 0) & np.isfinite(places[:, 1]), places[:, 1], np.nan)
+            places = np.clip(places, low / 1.2, high * 1.2)
+            places[:, 1] = inside
+        axes.hlines(y, scale * places[:, 0], scale * places[:, 2], color=plotting.BLUE, linewidth=1.2)
+        axes.plot(scale * places[:, 1], y, "s", color=plotting.BLUE, markersize=4)
+        axes.axvline(1.0 if ratio else 0.0, color=plotting.GREY, linewidth=0.7, linestyle=":")
+        if ratio:
+            near = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
+            steps = near if high < 10 * low else tuple(10.0 ** np.arange(-9, 10))
+            ticks = [t for t in steps if low / 1.05 <= t <= high * 1.05]
             axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axes.minorticks_off()
         axes.set_yticks(y, names)

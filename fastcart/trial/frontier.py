@@ -6,6 +6,8 @@ comparison: what would the single dose with the same rate of severe CRS have ach
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pandas as pd
 
@@ -17,6 +19,7 @@ _LEVELLED = 0.02  # by how much the rate of severe CRS may fall at a higher dose
 _SAME = 0.01  # rates of severe CRS that are taken for equal
 _SPAN = 30.0  # ratio of doses of equal toxicity above which no dose is the iso-toxic one
 JUDGED = ("CR90", "EFS730", "OS730")
+RESAMPLES = 1000
 
 
 def check_doses(doses: object) -> tuple[float, ...]:
@@ -55,24 +58,135 @@ def isotoxic(arms: pd.DataFrame, frontier: pd.DataFrame) -> pd.DataFrame:
         where severe CRS does not rise with the dose, so that doses far apart are equally toxic.
     """
     scan = frontier.sort_values("dose")
+    judged = ["crs3", *JUDGED]
+    at = _at_equal_toxicity(
+        arms["crs3"].to_numpy(dtype=np.float64),
+        scan["dose"].to_numpy(dtype=np.float64),
+        scan[judged].to_numpy(dtype=np.float64),
+    )
+    result = pd.DataFrame(index=arms.index)
+    result["crs3"] = arms["crs3"]
+    result["dose"] = 10 ** at[:, 0]
+    for k, name in enumerate(JUDGED, start=1):
+        result[f"frontier_{name}"] = at[:, k]
+        result[f"gain_{name}"] = arms[name] - at[:, k]
+    return result
+
+
+def _at_equal_toxicity(wanted: np.ndarray, doses: np.ndarray, scan: np.ndarray) -> np.ndarray:
+    """Return the logarithm of the iso-toxic dose and the judged endpoints there, shape (arms, 1 + judged).
+
+    ``scan`` holds severe CRS and the judged endpoints at each of the ascending doses.
+    """
     # more cells, more CRS; small failures of that by a finite population are levelled
-    rates = scan["crs3"].to_numpy(dtype=np.float64)
-    toxicity = np.maximum.accumulate(rates)
-    ordered = float((toxicity - rates).max()) <= _LEVELLED
-    wanted = arms["crs3"].to_numpy(dtype=np.float64)
-    doses = scan["dose"].to_numpy(dtype=np.float64)
+    toxicity = np.maximum.accumulate(scan[:, 0])
+    ordered = float((toxicity - scan[:, 0]).max()) <= _LEVELLED
     equal = np.abs(toxicity - wanted[:, None]) <= _SAME
     span = np.where(equal, doses, 0.0).max(axis=1) / np.where(equal, doses, np.inf).min(axis=1)
     wanted = np.where(ordered & (span <= _SPAN), wanted, np.nan)
     toxicity, rows = np.unique(toxicity, return_index=True)
+    columns = [np.log10(doses), *scan[:, 1:].T]
+    return np.column_stack(
+        [np.interp(wanted, toxicity, values[rows], left=np.nan, right=np.nan) for values in columns]
+    )
 
-    def at(values: np.ndarray) -> np.ndarray:
-        return np.interp(wanted, toxicity, values[rows], left=np.nan, right=np.nan)
 
-    result = pd.DataFrame(index=arms.index)
-    result["crs3"] = arms["crs3"]
-    result["dose"] = 10 ** at(np.log10(doses))
-    for name in JUDGED:
-        result[f"frontier_{name}"] = at(scan[name].to_numpy(dtype=np.float64))
-        result[f"gain_{name}"] = arms[name] - result[f"frontier_{name}"]
-    return result
+def resampled_means(
+    parts: np.ndarray, clusters: np.ndarray, *, rng: np.random.Generator, resamples: int
+) -> Iterator[np.ndarray]:
+    """Yield means over patients in bootstrap samples that draw whole clusters of patients.
+
+    A population of equal weights repeats the draws of its prior, some of them often: patients of one draw are
+    copies, not independent.
+
+    Parameters
+    ----------
+    parts : ndarray, shape (arms, patients, endpoints)
+        What each patient adds; finite.
+    clusters : ndarray, shape (patients,)
+        The draw of the prior that each patient is.
+    rng : Generator
+    resamples : int
+
+    Yields
+    ------
+    ndarray, shape (arms, endpoints)
+    """
+    _, place = np.unique(clusters, return_inverse=True)
+    sizes = np.bincount(place).astype(np.float64)
+    total = len(sizes)
+    sums = np.zeros((total, len(parts), parts.shape[2]))
+    np.add.at(sums, place, np.moveaxis(parts, 1, 0))
+    for _ in range(resamples):
+        times = np.bincount(rng.integers(0, total, total), minlength=total).astype(np.float64)
+        yield np.tensordot(times, sums, axes=1) / (times @ sizes)
+
+
+def percentile_limits(drawn: np.ndarray, alpha: float) -> tuple[np.ndarray, np.ndarray]:
+    """Return percentile limits of bootstrap values, where some may be unknown.
+
+    Parameters
+    ----------
+    drawn : ndarray, shape (resamples, ...)
+        NaN is unknown: it counts as lower than all for the lower limit, as higher than all for the upper one.
+    alpha : float
+        The interval covers ``1 - alpha``.
+
+    Returns
+    -------
+    low, high : ndarray
+        NaN where so many are unknown that there is no limit.
+    """
+    low = np.quantile(np.where(np.isnan(drawn), -np.inf, drawn), alpha / 2, axis=0, method="lower")
+    high = np.quantile(np.where(np.isnan(drawn), np.inf, drawn), 1 - alpha / 2, axis=0, method="higher")
+    known = np.isfinite(low) & np.isfinite(high)
+    return np.where(known, low, np.nan), np.where(known, high, np.nan)
+
+
+def draws_of(patients: pd.DataFrame) -> np.ndarray:
+    """Return which draw of the prior each patient is; without a column ``source``, each its own."""
+    return patients.get("source", pd.Series(np.arange(len(patients)))).to_numpy()
+
+
+def gain_limits(
+    arms: np.ndarray,
+    scan: np.ndarray,
+    doses: np.ndarray,
+    clusters: np.ndarray,
+    *,
+    seed: int | np.random.SeedSequence,
+    resamples: int = RESAMPLES,
+    alpha: float = 0.05,
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return bootstrap limits of the gains over the single dose of equal toxicity.
+
+    Parameters
+    ----------
+    arms : ndarray, shape (arms, patients, 4)
+        What each patient adds to severe CRS and to those of `JUDGED`; see
+        `fastcart.trial.outcomes.contributions`. The same patients in every arm and at every dose.
+    scan : ndarray, shape (doses, patients, 4)
+        Of the single infusion.
+    doses : ndarray, shape (doses,)
+        Ascending.
+    clusters : ndarray, shape (patients,)
+        The draw of the prior that each patient is; they are resampled.
+    seed : int or SeedSequence
+    resamples : int
+    alpha : float
+
+    Returns
+    -------
+    low, high : ndarray, shape (arms, judged)
+        As `percentile_limits`.
+    unknown : ndarray, shape (arms,)
+        Share of the resamples in which no single dose of the scan is as toxic as the arm.
+    """
+    rng = np.random.default_rng(seed)
+    both = np.concatenate([arms, scan])
+    drawn = np.empty((resamples, len(arms), len(JUDGED)))
+    for k, means in enumerate(resampled_means(both, clusters, rng=rng, resamples=resamples)):
+        found = means[: len(arms)]
+        drawn[k] = found[:, 1:] - _at_equal_toxicity(found[:, 0], doses, means[len(arms) :])[:, 1:]
+    low, high = percentile_limits(drawn, alpha)
+    return low, high, np.isnan(drawn[:, :, 0]).mean(axis=0)

@@ -43,10 +43,10 @@ def swimmer(
                 "followed": end,
                 "remission": told["t_CR"].where(told["t_CR"] < end),
                 "relapse": told["t_relapse"].where(told["t_relapse"] < end),
-                "relapse_type": told["relapse_type"],
+                "relapse_type": told["relapse_type"].where(told["t_relapse"] < end, ""),
                 "crs_grade": told["grade"],
                 "died": members["os_event"].to_numpy(),
-                "cause": told["death_cause"],
+                "cause": told["death_cause"].where(members["os_event"].to_numpy(dtype=bool), ""),
             }
         )
         table = table.sort_values("followed", ascending=False, kind="stable").reset_index(drop=True)
@@ -84,10 +84,12 @@ def _bars(axes: Any, table: pd.DataFrame) -> None:
         chosen = (table["relapse_type"] == kind).to_numpy() & (relapse < end)
         axes.plot(relapse[chosen], y[chosen], marker, color=plotting.BLACK, markersize=3, linestyle="none")
     died = table["died"].to_numpy(dtype=bool)
-    axes.plot(end[died], y[died], "X", color=plotting.BLACK, markersize=4, linestyle="none", clip_on=False)
-    axes.plot(
-        end[~died] + 6, y[~died], ">", color=plotting.BLACK, markersize=3, linestyle="none", clip_on=False
-    )
+    for chosen, shift, marker, size in ((died, 0, "X", 4), (~died, 6, ">", 3)):
+        if chosen.any():  # nothing, if it is not clipped, would be laid out at the origin
+            axes.plot(
+                end[chosen] + shift, y[chosen], marker, color=plotting.BLACK, markersize=size,
+                linestyle="none", clip_on=False,
+            )  # fmt: skip
     for place, grade in zip(y, table["crs_grade"], strict=True):
         if grade > 0:
             axes.text(4, place, f"{grade:g}", fontsize=5.5, va="center", ha="left")

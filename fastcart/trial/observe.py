@@ -36,7 +36,8 @@ def observe(outcomes: Mapping[str, np.ndarray], followed: np.ndarray) -> dict[st
     dict of str to ndarray
         ``efs``, ``efs_event``, ``os``, ``os_event``, ``cause`` (0 censored, 1 CD19+ relapse, 2 CD19- relapse,
         3 no response or death) and the binary endpoints. A patient lost before day 28 or day 90 counts as one
-        without remission, and one lost before day 30 has no grade of CRS (``grade_known`` is False).
+        without remission, one lost before day 30 has no grade of CRS (``grade_known`` is False), and who dies
+        of it after the end of follow-up is not seen to die.
     """
     seen = {}
     for name in ("efs", "os"):
@@ -50,8 +51,9 @@ def observe(outcomes: Mapping[str, np.ndarray], followed: np.ndarray) -> dict[st
     dead = seen["os_event"]
     for name, day in (("CR28", 28.0), ("CR90", 90.0)):
         seen[name] = outcomes[name].astype(bool) & (dead | (followed >= day))
-    for name in ("crs3", "crs4", "toxic_death"):
+    for name in ("crs3", "crs4"):
         seen[name] = outcomes[name].astype(bool)
+    seen["toxic_death"] = outcomes["toxic_death"].astype(bool) & dead
     seen["grade_known"] = dead | (followed >= CRS_DAY)
     return seen
 

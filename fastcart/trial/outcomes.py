@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastcart.errors import InputError
 from fastcart.trial.course import BLASTS_5_PERCENT, GRADES, HORIZON, MARKS, MRD, course, marks
 
 CR_BY = 90.0
@@ -58,7 +59,7 @@ def outcomes(course: pd.DataFrame, *, deaths: bool = True) -> pd.DataFrame:
         - ``patient``, ``status``
         - ``CR28``, ``CR90`` (bool), ``t_CR``
         - ``relapse`` (bool, seen before death and after CR90), ``t_relapse``, ``relapse_type`` (``CD19+``,
-          ``CD19-`` or empty), ``RFS12`` (1, 0, NaN without CR90)
+          ``CD19-`` or empty), ``RFS12`` (1, 0, NaN without CR90, or where the horizon comes first)
         - ``efs``, ``os`` (days, up to the horizon), ``efs_event``, ``os_event`` (bool), ``death_cause``
           (``toxic``, ``leukemia`` or empty), ``toxic_death``, ``leukemia_death`` (bool)
         - ``grade`` (0 to 5), ``crs_any``, ``crs3``, ``crs4`` (bool), ``t_onset``, ``peak_C``, ``auc_C``
@@ -91,7 +92,11 @@ def outcomes(course: pd.DataFrame, *, deaths: bool = True) -> pd.DataFrame:
         "relapse": relapse,
         "t_relapse": np.where(relapse, t_relapse, np.where(ok, np.inf, np.nan)),
         "relapse_type": np.where(relapse, np.where(c["relapse_negative"], "CD19-", "CD19+"), ""),
-        "RFS12": np.where(CR90, event_free > t_CR + RFS_DAYS, np.nan),
+        "RFS12": np.where(
+            CR90 & (np.minimum(event_free, horizon) >= np.minimum(event_free, t_CR + RFS_DAYS)),
+            event_free > t_CR + RFS_DAYS,
+            np.nan,
+        ),
         "efs": np.where(ok, np.minimum(efs, horizon), np.nan),
         "efs_event": ok & (efs <= horizon),
         "os": np.where(ok, np.minimum(death, horizon), np.nan),
@@ -142,29 +147,30 @@ def expected(
     Returns
     -------
     Series
-        ``CR28, CR90, RFS12, crs_any, crs3, crs4, toxic_death, EFS180, EFS365, EFS730, OS180, OS365, OS730,
-        negative_share`` (CD19- among relapses), ``early_B_recovery`` (before day 180, of those in CR). Where
-        the horizon is shorter, later survival is NaN. Patients that failed are left out.
+        ``CR28, CR90, RFS12, crs_any, crs3, crs4, toxic_death`` (before death of leukemia and the horizon),
+        ``EFS180, EFS365, EFS730, OS180, OS365, OS730, negative_share`` (CD19- among relapses),
+        ``early_B_recovery`` (before day 180, of those in CR). What comes after the horizon is NaN. Patients
+        that failed are left out; without any other all is NaN.
     """
     ok = (course["status"] == "ok").to_numpy()
     c = course[ok]
     w = _weights(weights, ok)
-    horizon = float(c["t_end"].iloc[0])
+    horizon = float(course["t_end"].iloc[0])
     hazards = _Hazards(c, horizon, hT_factor, hL_factor)
     CR = _remission(c)
     t_CR, t_relapse = c["t_CR"].to_numpy(), c["t_relapse"].to_numpy()
-    toxic = -np.expm1(-hazards.toxic(horizon))
     result: dict[str, float] = {}
     result["CR28"] = float(w @ ((c["S28"].to_numpy() < MRD) * hazards.alive(28.0)))
     in_CR = w * CR * hazards.alive(t_CR)
-    result["CR90"] = float(in_CR.sum())
+    # who may still reach remission, or lose it too soon, after the horizon
+    undecided = np.where(np.isfinite(t_CR), CR & (t_CR + CR_HELD > horizon), horizon < CR_BY)
+    result["CR90"] = np.nan if undecided.any() else float(in_CR.sum())
     free = CR & (t_relapse > t_CR + RFS_DAYS)
-    result["RFS12"] = _share(w * free * hazards.alive(t_CR + RFS_DAYS), in_CR)
+    seen = not (free & (t_CR + RFS_DAYS > horizon)).any()
+    result["RFS12"] = _share(w * free * hazards.alive(t_CR + RFS_DAYS), in_CR) if seen else np.nan
     for name, grade in (("crs_any", 1), ("crs3", 3), ("crs4", 4)):
-        t = c[f"t_grade{grade}"].to_numpy()
-        # who dies of toxicity before has grade 5; who dies of leukemia before has less
-        result[name] = float(w @ np.where(np.isfinite(t), hazards.no_leukemia_death(t), toxic))
-    result["toxic_death"] = float(w @ toxic)
+        result[name] = float(w @ _grade_reached(c, grade, hazards, horizon))
+    result["toxic_death"] = float(w @ hazards.toxic_death(horizon))
     for day in SURVIVAL_DAYS:
         event_free = CR & (t_relapse > day) if day >= CR_BY else t_relapse > day
         alive = hazards.alive(day) if day <= horizon else np.full(len(c), np.nan)
@@ -174,8 +180,44 @@ def expected(
     result["negative_share"] = _share(relapses * c["relapse_negative"].to_numpy(), relapses)
     t_B = c["t_B_recovery"].to_numpy()
     early = CR & (t_B < EARLY_B)
-    result["early_B_recovery"] = _share(w * early * hazards.alive(t_B), in_CR)
+    result["early_B_recovery"] = (
+        _share(w * early * hazards.alive(t_B), in_CR) if horizon >= EARLY_B else np.nan
+    )
+    if not ok.any():
+        result = dict.fromkeys(result, np.nan)
     return pd.Series(result)
+
+
+def _grade_reached(c: pd.DataFrame, grade: int, hazards: _Hazards, horizon: float) -> np.ndarray:
+    """Return the probability of CRS of a grade or more: alive when it begins, or dead of CRS before."""
+    t = c[f"t_grade{grade}"].to_numpy()
+    begins = np.isfinite(t)
+    return begins * hazards.alive(np.where(begins, t, horizon)) + hazards.toxic_death(
+        np.where(begins, t, horizon)
+    )
+
+
+def deaths_expected(
+    course: pd.DataFrame, day: float, *, hT_factor: float = 1.0, hL_factor: float = 1.0
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the probability of each patient to die of toxicity by the horizon, and to be alive on a day.
+
+    Parameters
+    ----------
+    course : DataFrame
+        Of patients that did not fail.
+    day : float
+        Not after the horizon.
+    hT_factor, hL_factor : float
+        What ``hT`` and ``hL`` are multiplied by.
+
+    Returns
+    -------
+    toxic, alive : ndarray, shape (patients,)
+    """
+    horizon = float(course["t_end"].iloc[0])
+    hazards = _Hazards(course, horizon, hT_factor, hL_factor)
+    return hazards.toxic_death(horizon), hazards.alive(day)
 
 
 def contributions(course: pd.DataFrame) -> pd.DataFrame:
@@ -196,12 +238,11 @@ def contributions(course: pd.DataFrame) -> pd.DataFrame:
     c = course[ok]
     horizon = float(course["t_end"].iloc[0])
     hazards = _Hazards(c, horizon, 1.0, 1.0)
-    CR, t = _remission(c), c["t_grade3"].to_numpy()
-    toxic = -np.expm1(-hazards.toxic(horizon))
+    CR = _remission(c)
     alive = hazards.alive(730.0) if horizon >= 730.0 else np.full(len(c), np.nan)
     parts = {
         "CR90": CR * hazards.alive(c["t_CR"].to_numpy()),
-        "crs3": np.where(np.isfinite(t), hazards.no_leukemia_death(t), toxic),
+        "crs3": _grade_reached(c, 3, hazards, horizon),
         "EFS730": CR * (c["t_relapse"].to_numpy() > 730.0) * alive,
         "OS730": alive,
     }
@@ -218,20 +259,31 @@ class _Hazards:
         self.Ht = np.hstack([zero, hT_factor * c[[f"Ht_{d:g}" for d in days]].to_numpy()])
         self.Hl = np.hstack([zero, hL_factor * c[[f"Hl_{d:g}" for d in days]].to_numpy()])
 
-    def _at(self, values: np.ndarray, t: Any) -> np.ndarray:
-        t = np.minimum(np.broadcast_to(np.asarray(t, dtype=float), len(values)), self.days[-1])
+        toxic, both = np.diff(self.Ht), np.diff(self.Ht + self.Hl)
+        alive = np.exp(-(self.Ht + self.Hl)[:, :-1])
+        # between two marks both hazards are constant: of the deaths there, toxic ones have a fixed share
+        shares = np.divide(toxic, both, out=np.zeros(toxic.shape), where=both > 0)
+        self.toxic_share = shares
+        self.toxic_deaths = np.hstack([zero, np.cumsum(alive * shares * -np.expm1(-both), axis=1)])
+
+    def _place(self, t: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Return the last mark at or before a time, and the share of the way to the next one."""
+        t = np.minimum(np.broadcast_to(np.asarray(t, dtype=float), len(self.Ht)), self.days[-1])
         k = np.clip(np.searchsorted(self.days, t, side="right") - 1, 0, len(self.days) - 2)
+        return k, (t - self.days[k]) / (self.days[k + 1] - self.days[k])
+
+    def _at(self, values: np.ndarray, t: Any) -> np.ndarray:
+        k, share = self._place(t)
         rows = np.arange(len(values))
-        share = (t - self.days[k]) / (self.days[k + 1] - self.days[k])
         return (1 - share) * values[rows, k] + share * values[rows, k + 1]
 
-    def toxic(self, t: Any) -> np.ndarray:
-        """Cumulative hazard of toxic death."""
-        return self._at(self.Ht, t)
-
-    def no_leukemia_death(self, t: Any) -> np.ndarray:
-        """Probability not to have died of leukemia."""
-        return np.exp(-self._at(self.Hl, t))
+    def toxic_death(self, t: Any) -> np.ndarray:
+        """Probability to have died of toxicity by a time, which leukemia may forestall."""
+        k, _ = self._place(t)
+        rows = np.arange(len(self.Ht))
+        since = self._at(self.Ht + self.Hl, t) - (self.Ht + self.Hl)[rows, k]
+        alive = np.exp(-(self.Ht + self.Hl)[rows, k])
+        return self.toxic_deaths[rows, k] + alive * self.toxic_share[rows, k] * -np.expm1(-since)
 
     def alive(self, t: Any) -> np.ndarray:
         """Probability to be alive."""
@@ -240,7 +292,10 @@ class _Hazards:
 
 def _weights(weights: np.ndarray | None, ok: np.ndarray) -> np.ndarray:
     w = np.ones(len(ok)) if weights is None else np.asarray(weights, dtype=float)
-    return w[ok] / w[ok].sum()
+    if w.shape != ok.shape or not np.isfinite(w).all() or (w < 0).any():
+        raise InputError("The weights must be a finite number from 0 on for each patient of the course.")
+    total = w[ok].sum()
+    return w[ok] / total if total > 0 else np.full(int(ok.sum()), np.nan)
 
 
 def _share(part: np.ndarray, whole: np.ndarray) -> float:

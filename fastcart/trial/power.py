@@ -12,8 +12,9 @@ from scipy import stats
 from fastcart.checks import count, number
 from fastcart.errors import InputError, optional_import
 from fastcart.trial.observe import HORIZON, NEEDED, observe
+from fastcart.trial.proportions import nobody
 from fastcart.trial.randomize import Design, draw
-from fastcart.trial.survival import cox, logrank, restricted_mean
+from fastcart.trial.survival import cox_with_limits, logrank, mean_difference
 
 _TOGETHER = 500  # replicates whose survival statistics are computed at once
 TESTS = {
@@ -56,8 +57,10 @@ def replicate_trials(
     -------
     DataFrame
         A row per replicate: treated patients, shares of the binary endpoints in both arms with Fisher's p,
-        for EFS and OS the logarithm of Cox's hazard ratio with standard error and p, and the p of the
-        log-rank test, and for EFS the difference of restricted means with standard error and p.
+        for EFS and OS the logarithm of Cox's hazard ratio with standard error and p, the limits of the hazard
+        ratio (95 %), and the p of the log-rank test, and for EFS the difference of restricted means with
+        standard error, p, and the day up to which they go. ``note`` names an arm without patients; what
+        cannot be compared then, or without events, is NaN.
     """
     total = count(replicates, "The number of replicates")
     # row 0 of each array is the control, row 1 the treatment
@@ -75,56 +78,45 @@ def replicate_trials(
 
 def _statistics(seen: dict[str, np.ndarray], treated: np.ndarray, horizon: float) -> dict[str, np.ndarray]:
     columns = {"treated": treated.sum(axis=1)}
+    sizes = zip((~treated).sum(axis=1), treated.sum(axis=1), strict=True)
+    columns["note"] = np.array([nobody(int(control), int(given)) for control, given in sizes], dtype=object)
     for name in ("CR90", "crs3"):
         known = seen["grade_known"] if name == "crs3" else np.ones_like(treated)
         events = [(seen[name] & known & group).sum(axis=1) for group in (~treated, treated)]
         patients = [(known & group).sum(axis=1) for group in (~treated, treated)]
         for arm, x, n in zip(("control", "treatment"), events, patients, strict=True):
-            columns[f"{name}_{arm}"] = x / n
+            columns[f"{name}_{arm}"] = np.divide(x, n, out=np.full(len(n), np.nan), where=n > 0)
         columns[f"{name}_p"] = fisher(events[1], patients[1], events[0], patients[0])
     for name in ("efs", "os"):
         time, event = seen[name], seen[f"{name}_event"]
         columns[f"{name}_logrank_p"] = logrank(time, event, treated)[1]
-        ratio, error, p = cox(time, event, treated)
-        columns |= {f"{name}_log_hr": ratio, f"{name}_log_hr_se": error, f"{name}_cox_p": p}
-    means = [_group_mean(seen["efs"], seen["efs_event"], group, horizon) for group in (~treated, treated)]
-    difference = means[1][0] - means[0][0]
-    error = np.hypot(means[0][1], means[1][1])
-    columns |= {"efs_rmst": difference, "efs_rmst_se": error}
-    with np.errstate(invalid="ignore", divide="ignore"):
-        columns["efs_rmst_p"] = 2 * stats.norm.sf(np.abs(difference / error))
+        ratio, error, p, low, high = cox_with_limits(time, event, treated)
+        columns |= {
+            f"{name}_log_hr": ratio,
+            f"{name}_log_hr_se": error,
+            f"{name}_cox_p": p,
+            f"{name}_hr_low": low,
+            f"{name}_hr_high": high,
+        }
+    difference, error, until = mean_difference(seen["efs"], seen["efs_event"], treated, horizon)
+    columns |= {"efs_rmst": difference, "efs_rmst_se": error, "efs_rmst_to": until}
+    columns["efs_rmst_p"] = 2 * stats.norm.sf(np.abs(difference / error))
     return columns
-
-
-def _group_mean(
-    time: np.ndarray, event: np.ndarray, group: np.ndarray, horizon: float
-) -> tuple[np.ndarray, np.ndarray]:
-    """Return the restricted mean of one arm in each trial; trials with arms of one size go together."""
-    means, errors = np.empty(len(time)), np.empty(len(time))
-    sizes = group.sum(axis=1)
-    for size in np.unique(sizes):
-        chosen = np.flatnonzero(sizes == size)
-        members = np.nonzero(group[chosen])[1].reshape(len(chosen), size)
-        means[chosen], errors[chosen] = restricted_mean(
-            np.take_along_axis(time[chosen], members, axis=1),
-            np.take_along_axis(event[chosen], members, axis=1),
-            horizon,
-        )
-    return means, errors
 
 
 def fisher(x1: np.ndarray, n1: np.ndarray, x0: np.ndarray, n0: np.ndarray) -> np.ndarray:
     """Return the two-sided p of Fisher's exact test for many tables of events and patients.
 
     The sum over all tables with the same margins that are at most as probable; as in R, probabilities that
-    agree to 1e-7 are equal.
+    agree to 1e-7 are equal. NaN where an arm has no patient.
     """
+    empty = (np.asarray(n1) == 0) | (np.asarray(n0) == 0)
     x1, n1, x0, n0 = (np.asarray(values)[:, None] for values in (x1, n1, x0, n0))
     possible = np.arange(n1.max() + 1)
     probability = stats.hypergeom.pmf(possible, n1 + n0, x1 + x0, n1)
     observed = np.take_along_axis(probability, x1, axis=1)
     likely = probability > observed * (1 + 1e-7)
-    return np.minimum(np.where(likely, 0.0, probability).sum(axis=1), 1.0)
+    return np.where(empty, np.nan, np.minimum(np.where(likely, 0.0, probability).sum(axis=1), 1.0))
 
 
 def power_table(
@@ -155,8 +147,10 @@ def power_table(
     Returns
     -------
     DataFrame
-        ``n_per_arm``, ``endpoint``, ``test``, ``rejected`` and ``replicates`` (counts), ``power``, and
-        Wilson's 95 % interval of it (Monte Carlo error).
+        ``n_per_arm``, ``endpoint``, ``test``, ``rejected`` and ``replicates`` (counts), ``power``, Wilson's
+        95 % interval of it (Monte Carlo error), ``untested`` (how many trials have no p, for want of events
+        or of patients; they are not rejected) and ``empty_arm`` (how many of these have an arm without
+        patients).
     """
     if not 0 < number(alpha, "The level alpha") < 1:
         raise InputError(f"The level alpha must lie between 0 and 1, not {alpha:g}.")
@@ -170,7 +164,6 @@ def power_table(
             horizon=horizon,
         )  # fmt: skip
         for endpoint, (column, test) in TESTS.items():
-            # no event in a trial: nothing can be rejected
             rejected = int((trials[column] < alpha).sum())
             low, high = interval(rejected, replicates, method="wilson")
             rows.append(
@@ -183,6 +176,8 @@ def power_table(
                     "power": rejected / replicates,
                     "low": float(low),
                     "high": float(high),
+                    "untested": int(trials[column].isna().sum()),
+                    "empty_arm": int((trials["note"] != "").sum()),
                 }
             )
     return pd.DataFrame(rows)

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import base64
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pandas as pd
 
 import fastcart
 from fastcart.studies.manifest import Run
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
+from fastcart.trial.frontier import RESAMPLES
+from fastcart.trial.proportions import nobody
 
 if TYPE_CHECKING:
     from fastcart.trial.run import TrialResult
@@ -111,13 +112,17 @@ _HEADS = {
     "cause": "Cause",
     "target": "Target",
     "wanted": "Wanted",
-    "reached": "Reached",
+    "sample": "Weighted sample, as if nobody died",
+    "treated": "Treated patients, with deaths",
+    "note": "In words",
+    "untested": "Trials without a test",
+    "empty_arm": "Trials with an empty arm",
 }
 _SHARES = {
     "CR28", "CR90", "RFS12", "crs3", "crs4", "crs_any", "toxic_death", "EFS365", "EFS730", "OS365", "OS730",
     "negative_share", "survival", "power", "share", "control", "treatment_share", "avoided", "caused",
     "unchanged",
-    "frontier_CR90", "frontier_EFS730", "difference",
+    "frontier_CR90", "frontier_EFS730", "difference", "unjudged",
 }  # fmt: skip
 _POINTS = ("gain_CR90", "gain_EFS730")  # differences of shares
 _P_VALUES = ("p", "P (CR)", "P (deaths)")
@@ -199,7 +204,7 @@ def _cell(name: str, value: Any) -> str:
     if math.isnan(number):
         return "–"
     if math.isinf(number):
-        return "∞"
+        return "∞" if number > 0 else "-∞"
     if name in _SHARES:
         return f"{100 * number:.1f} %"
     if name in _POINTS:
@@ -243,7 +248,7 @@ def cells_in_words(value: Any) -> str:
 
 def _summary(result: TrialResult, more: str) -> str:
     spec, arms = result.spec, result.arms
-    control = arms.loc[spec.control.name]
+    control = arms.loc[spec.control.name].to_dict()
     lines = [
         "<nav><a href='#arms'>Arms</a><a href='#trials'>Trials</a><a href='#power'>Power</a>"
         f"<a href='#pairs'>Pairs</a>{more}<a href='#population'>Population</a>"
@@ -255,8 +260,7 @@ def _summary(result: TrialResult, more: str) -> str:
         f"with the same {cells_in_words(spec.dose)} CAR-T cells, for {spec.horizon:g} days. Under "
         f"{escape(spec.control.name)} ({escape(spec.control.title)}), {_percent(control['CR90'])} reach "
         f"remission within 90 days, {_percent(control['crs3'])} have CRS of grade 3 or more, "
-        f"{_percent(control['toxic_death'])} die of it, and {_percent(control['EFS730'])} are event-free at "
-        "24 months.</p>",
+        f"{_percent(control['toxic_death'])} die of it, and {_event_free(control)}.</p>",
         "<h2>In short</h2><ul>",
     ]
     lines += [f"<li>{_verdict(result, name)}</li>" for name in spec.treatments]
@@ -268,20 +272,36 @@ def _summary(result: TrialResult, more: str) -> str:
     return "\n".join(lines)
 
 
+def _event_free(arm: Mapping[Any, Any], control: Mapping[Any, Any] | None = None) -> str:
+    """Say how many are event-free at 24 months, or at 12 where patients are not followed so long."""
+    for name, months in (("EFS730", 24), ("EFS365", 12)):
+        if not math.isnan(float(arm[name])):
+            if control is None:
+                return f"{_percent(arm[name])} are event-free at {months} months"
+            return f"event-free at {months} months {_percent(arm[name])} instead of {_percent(control[name])}"
+    return "how many are event-free is not known"
+
+
 def _verdict(result: TrialResult, name: str) -> str:
     """Say of one arm what it does, and whether a smaller single dose would do the same."""
-    arm, control = result.arms.loc[name], result.arms.loc[result.spec.control.name]
-    row = result.isotoxic.loc[name]
+    arm, control = (result.arms.loc[one].to_dict() for one in (name, result.spec.control.name))
+    row = result.isotoxic.loc[name].to_dict()
     text = (
         f"<b>{escape(name)}</b> ({escape(str(arm['title']))}): severe CRS {_percent(arm['crs3'])} instead of "
         f"{_percent(control['crs3'])}, remission {_percent(arm['CR90'])} instead of "
-        f"{_percent(control['CR90'])}, event-free at 24 months {_percent(arm['EFS730'])} instead of "
-        f"{_percent(control['EFS730'])}. "
+        f"{_percent(control['CR90'])}, {_event_free(arm, control)}. "
     )
-    names = [f"gain_EFS730{end}" for end in ("_low", "_high", "")]
-    low, high, gain = (float(value) for value in row[names].to_numpy(dtype=np.float64))
-    if math.isnan(low):
+    low, high, gain = (float(row[f"gain_EFS730{end}"]) for end in ("_low", "_high", ""))
+    if math.isnan(float(row["dose"])):
         return text + "No single dose that was scanned has the same rate of severe CRS."
+    if math.isnan(gain):
+        return text + "Patients are not followed to 24 months, so that it is not compared with a single dose."
+    if math.isnan(low):
+        return text + (
+            "The single dose with the same rate of severe CRS lies at the end of those that were scanned: in "
+            f"{_percent(row['unjudged'])} of the resamples there is none, so that the gain of {points(gain)} "
+            "points of event-free survival has no interval."
+        )
     same = cells_in_words(row["dose"])
     text += f"A single dose of {same} cells has the same rate of severe CRS; compared with it, "
     span = f"{points(gain)} points of event-free survival ({points(low)} to {points(high)})"
@@ -340,14 +360,37 @@ def _trial_words(result: TrialResult) -> str:
         f"<p>Each trial draws 2 × {design.n_per_arm} patients and randomizes them by {way}; {follow}. One "
         "trial is one draw of the lottery: the power below says how often another one would agree. Where the "
         "check of proportional hazards fails, read the restricted mean survival time instead of the hazard "
-        f"ratio.</p><div class='scroll'>{table_html(_contrasts(result))}</div>"
+        "ratio. NNT: how many must be treated for one more to benefit, NNH: for one more to be harmed; where "
+        "the interval of the risk difference holds 0, theirs runs through infinity from one to the other. "
+        "Tests look at all patients alike, not within strata.</p>"
+        f"<div class='scroll'>{table_html(_contrasts(result))}</div>{_empty_arms(result)}"
     )
+
+
+def _empty_arms(result: TrialResult) -> str:
+    """Say of trials in which one arm got no patient, and in how many replicates that happens."""
+    lines = []
+    for name, trial in result.trials.items():
+        treated = trial["treated"].to_numpy(dtype=bool)
+        words = nobody(int((~treated).sum()), int(treated.sum()))
+        if words:
+            lines.append(
+                f"<p class='warn'>The trial of {escape(name)} has {words}: nothing can be compared.</p>"
+            )
+    empty = result.power[result.power["empty_arm"] > 0].drop_duplicates(["treatment", "n_per_arm"])
+    for row in empty.itertuples():
+        lines.append(
+            f"<p class='warn'>{row.empty_arm} of {row.replicates} replicates with {row.n_per_arm} patients "
+            f"per arm ({escape(str(row.treatment))}) have an arm without patients; they count as not "
+            "significant.</p>"
+        )
+    return "".join(lines)
 
 
 def _contrasts(result: TrialResult) -> pd.DataFrame:
     parts = [a.contrasts.assign(treatment=name) for name, a in result.analyses.items()]
     table = pd.concat(parts, ignore_index=True)
-    return table[["treatment", "endpoint", "measure", "estimate", "low", "high", "p", "method"]]
+    return table[["treatment", "endpoint", "measure", "estimate", "low", "high", "p", "method", "note"]]
 
 
 def _sizes(result: TrialResult) -> pd.DataFrame:
@@ -362,8 +405,9 @@ def _pairs(result: TrialResult) -> str:
     return (
         "<h2 id='pairs'>The same patients in both arms</h2><p class='warn'>Not observable in a real trial: "
         "each virtual patient is seen in both arms. <i>Avoided</i>: only under the control; <i>caused</i>: "
-        "only under the treatment; p by McNemar's exact test; the last column is by which factor pairing "
-        f"lowers the variance.</p><div class='scroll'>{table_html(result.pairs[columns])}</div>"
+        "only under the treatment; p by McNemar's test, for copies of one draw of the prior Obuchowski's; "
+        "the last column is by which factor pairing lowers the variance.</p>"
+        f"<div class='scroll'>{table_html(result.pairs[columns])}</div>"
     )
 
 
@@ -371,15 +415,14 @@ def _population(result: TrialResult) -> str:
     made = result.population.made
     lines = ["<h2 id='population'>Population</h2>"]
     if "targets" in made:
-        reached = made["reached"]
-        rows = [
-            {"target": name, "wanted": float(value), "reached": float(reached.get(name, float("nan")))}
-            for name, value in made["targets"].items()
-        ]
         lines.append(
             "<p>The patients were weighted by maximum entropy so that a single infusion meets published "
             f"results of children with leukemia, then drawn anew; {made['effective_patients']:.0f} effective "
-            f"patients of {made['sample']['size']}.</p>{table_html(pd.DataFrame(rows))}"
+            f"patients of {made['sample']['size']}. The weighted sample meets the targets as if nobody died, "
+            "since weights must not follow luck; only toxic death and overall survival count deaths there. "
+            f"The last column is what the {len(result.patients)} patients of this trial reach under that "
+            "single infusion with the deaths to be expected: who dies first reaches no remission.</p>"
+            f"{table_html(result.reached)}"
         )
         if made["effective_patients"] < FEW * made["sample"]["size"]:
             lines.append(
@@ -400,8 +443,10 @@ def _methods(result: TrialResult, run: Run) -> str:
         ("Made", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("Population (SHA-256)", result.population.hash),
         ("Seeds", f"trials {spec.seed}, assay {spec.noise_seed}, population {spec.population.seed}"),
-        ("Survival analysis", "lifelines: Kaplan-Meier, log-rank, Cox, Aalen-Johansen"),
-        ("Shares", "statsmodels and SciPy: Wilson, Clopper-Pearson, Newcombe, score, Fisher, McNemar"),
+        ("Survival", "Kaplan-Meier, log-rank, Cox (Efron), restricted mean (Greenwood), Aalen-Johansen"),
+        ("Shares", "statsmodels and SciPy: Wilson, Clopper-Pearson, Newcombe, Fisher, McNemar"),
+        ("Score intervals", "Miettinen-Nurminen; of pairs Tango"),
+        ("Iso-toxic gains", f"{RESAMPLES} bootstrap samples of the draws of the prior"),
         ("All inputs", str(run.path("manifest.json").name)),
         ("Tables", "folder tables: CSV, and Parquet with a row per patient"),
     ]

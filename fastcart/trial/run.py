@@ -14,23 +14,22 @@ import pandas as pd
 from fastcart.batch import check_threads, progress_bar
 from fastcart.errors import require, warn_failed
 from fastcart.models import get as get_model
-from fastcart.population import Population, calibrate, draws, sample
+from fastcart.population import Population, calibrate, draws, reached_by, sample
 from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
 from fastcart.storage import TableReader
 from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, plain
 from fastcart.studies.scan_parts import encode
 from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
-from fastcart.trial.counterfactual import arm_course, solved_in_all
-from fastcart.trial.frontier import JUDGED, isotoxic
+from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
+from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
-from fastcart.trial.outcomes import expected, outcomes
+from fastcart.trial.outcomes import contributions, expected, outcomes
 from fastcart.trial.power import power_table, required_size
 from fastcart.trial.spec import TrialSpec, read_spec
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
-NEEDS = ("lifelines", "statsmodels", "matplotlib", "pyarrow")  # packages
-BOOTSTRAPS = 100
+NEEDS = ("statsmodels", "matplotlib", "pyarrow")  # packages
 _BOOTSTRAP_STREAM = 7
 
 
@@ -52,7 +51,8 @@ class TrialResult:
     frontier : DataFrame
         The single infusion by dose, expected values.
     isotoxic : DataFrame
-        Each arm against the single infusion of equal toxicity, with bootstrap intervals of the gains.
+        Each arm against the single infusion of equal toxicity, with bootstrap intervals of the gains over the
+        draws of the prior; ``unjudged`` is the share of resamples in which no scanned dose is as toxic.
     pairs : DataFrame
         Each treatment against the control, patient by patient.
     trials : dict of str to DataFrame
@@ -62,6 +62,9 @@ class TrialResult:
     power, sizes : DataFrame
         By treatment; the control against itself gives the type I error.
     population : Population
+    reached : DataFrame
+        For a calibrated population, each target: ``wanted``, what the weighted ``sample`` reached, and what
+        the ``treated`` patients reach under the single infusion of the calibration; else empty.
     """
 
     spec: TrialSpec
@@ -77,6 +80,7 @@ class TrialResult:
     power: pd.DataFrame
     sizes: pd.DataFrame
     population: Population
+    reached: pd.DataFrame
 
 
 def run_spec(
@@ -177,6 +181,7 @@ def compute(
             make = partial(arm_course, get_arm("A0"), patients, dose=dose, **options)
             scan[dose] = _kept(run, f"frontier/{k}.parquet", make)
             bar.update()
+        single = _calibrated_course(spec, population, patients, courses, scan, run, options)
         usable = solved_in_all([*courses.values(), *scan.values()])
         courses = {name: table[usable].reset_index(drop=True) for name, table in courses.items()}
         scan = {dose: table[usable].reset_index(drop=True) for dose, table in scan.items()}
@@ -208,8 +213,8 @@ def compute(
         outcomes=results,
         arms=arms,
         frontier=frontier,
-        isotoxic=_isotoxic(spec, courses, scan, arms, frontier),
-        pairs=_pairs(spec, results),
+        isotoxic=_isotoxic(spec, courses, scan, arms, frontier, draws_of(patients)),
+        pairs=_pairs(spec, results, draws_of(patients)),
         trials=trials,
         analyses={name: compared(trial, (spec.control.name, name)) for name, trial in trials.items()},
         power=power,
@@ -222,7 +227,43 @@ def compute(
             ignore_index=True,
         ),
         population=population,
+        reached=_reached(population, single[usable].reset_index(drop=True)),
     )
+
+
+def _calibrated_course(
+    spec: TrialSpec,
+    population: Population,
+    patients: pd.DataFrame,
+    courses: dict[str, pd.DataFrame],
+    scan: dict[float, pd.DataFrame],
+    run: Run,
+    options: dict[str, Any],
+) -> pd.DataFrame:
+    """Return the course under the single infusion that the population was calibrated for."""
+    single = get_arm("A0")
+    if spec.dose == DOSE and single in spec.arms:
+        return courses[single.name]
+    if DOSE in scan or "targets" not in population.made:
+        return scan.get(DOSE, next(iter(scan.values())))
+    make = partial(arm_course, single, patients, dose=DOSE, **options)
+    return _kept(run, "frontier/calibrated.parquet", make)
+
+
+def _reached(population: Population, single: pd.DataFrame) -> pd.DataFrame:
+    """Return each target beside what the weighted sample and the treated patients reach."""
+    wanted = population.made.get("targets", {})
+    sample, treated = population.made.get("reached", {}), reached_by(single, list(wanted))
+    rows = [
+        {
+            "target": name,
+            "wanted": float(value),
+            "sample": float(sample.get(name, np.nan)),
+            "treated": treated[name],
+        }
+        for name, value in wanted.items()
+    ]
+    return pd.DataFrame(rows, columns=["target", "wanted", "sample", "treated"])
 
 
 def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
@@ -299,28 +340,32 @@ def _isotoxic(
     scan: dict[float, pd.DataFrame],
     arms: pd.DataFrame,
     frontier: pd.DataFrame,
+    clusters: np.ndarray,
 ) -> pd.DataFrame:
-    """Return the iso-toxic comparison, with intervals by resampling patients, the same ones in every arm."""
+    """Return the iso-toxic comparison, with intervals by resampling the draws of the prior.
+
+    The same draws in every arm; patients that are copies of one draw go together.
+    """
     table = isotoxic(arms, frontier)
-    n = len(next(iter(courses.values())))
-    rng = np.random.default_rng(np.random.SeedSequence(spec.seed, spawn_key=(_BOOTSTRAP_STREAM,)))
-    gains: dict[str, list[np.ndarray]] = {name: [] for name in JUDGED}
-    for _ in range(BOOTSTRAPS):
-        weights = rng.multinomial(n, np.full(n, 1 / n)).astype(np.float64)
-        again = isotoxic(
-            pd.DataFrame({name: expected(course, weights) for name, course in courses.items()}).T,
-            pd.DataFrame([{"dose": dose, **expected(course, weights)} for dose, course in scan.items()]),
-        )
-        for name in JUDGED:
-            gains[name].append(again[f"gain_{name}"].to_numpy())
-    for name in JUDGED:
-        drawn = np.array(gains[name])
-        # an arm at the end of the scanned doses is outside of it in some of the resamples
-        known = np.isfinite(drawn).all(axis=0)
-        limits = np.full((2, len(table)), np.nan)
-        if known.any():
-            limits[:, known] = np.quantile(drawn[:, known], [spec.alpha / 2, 1 - spec.alpha / 2], axis=0)
-        table[f"gain_{name}_low"], table[f"gain_{name}_high"] = limits
+    doses = sorted(scan)
+    endpoints = ["crs3", *JUDGED]
+
+    def parts(given: Iterable[pd.DataFrame]) -> np.ndarray:
+        return np.stack([contributions(course)[endpoints].to_numpy() for course in given])
+
+    low, high, unknown = gain_limits(
+        parts(courses.values()),
+        parts(scan[dose] for dose in doses),
+        np.array(doses),
+        clusters,
+        seed=np.random.SeedSequence(spec.seed, spawn_key=(_BOOTSTRAP_STREAM,)),
+        alpha=spec.alpha,
+    )
+    for k, name in enumerate(JUDGED):
+        known = table[f"gain_{name}"].notna()
+        table[f"gain_{name}_low"] = np.where(known, low[:, k], np.nan)
+        table[f"gain_{name}_high"] = np.where(known, high[:, k], np.nan)
+    table["unjudged"] = unknown
     return table
 
 
@@ -335,12 +380,15 @@ def binary_outcomes(table: pd.DataFrame, horizon: float) -> pd.DataFrame:
     return pd.DataFrame(columns)
 
 
-def _pairs(spec: TrialSpec, results: dict[str, pd.DataFrame]) -> pd.DataFrame:
+def _pairs(spec: TrialSpec, results: dict[str, pd.DataFrame], clusters: np.ndarray) -> pd.DataFrame:
     control = binary_outcomes(results[spec.control.name], spec.horizon)
     parts = [
-        compare_pairs(control, binary_outcomes(results[arm.name], spec.horizon), alpha=spec.alpha).assign(
-            treatment=arm.name
-        )
+        compare_pairs(
+            control,
+            binary_outcomes(results[arm.name], spec.horizon),
+            alpha=spec.alpha,
+            clusters=clusters,
+        ).assign(treatment=arm.name)
         for arm in spec.arms[1:]
     ]
     table = pd.concat(parts, ignore_index=True)

@@ -5,7 +5,7 @@ expected event-free survival at 24 months minus that of the single dose with the
 that alone the best protocol may be one that does little, and still more than the tiny dose that is as mild;
 hence a protocol must neither be more toxic than the single infusion of the whole product, nor lose more than
 a margin of its event-free survival. The search sees one population; what is reported comes from patients that
-it has not seen, with a bootstrap over patients.
+it has not seen, with a bootstrap over the draws of their prior.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fastcart.protocols import Adaptive, Arm, Calendar, Infusion, Switched
 from fastcart.studies.swarm import Swarms, SwarmSettings, check_seed
 from fastcart.trial.counterfactual import DOSE
 from fastcart.trial.families import Family
-from fastcart.trial.frontier import JUDGED, isotoxic
+from fastcart.trial.frontier import JUDGED, RESAMPLES, draws_of, isotoxic, percentile_limits, resampled_means
 from fastcart.trial.outcomes import contributions
 from fastcart.trial.together import courses_together
 
@@ -33,7 +33,7 @@ SHARES = (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8
 OBJECTIVE = "gain_EFS730"
 MARGIN = 0.02  # of event-free survival at 24 months that a protocol may lose
 PARTICLES, ITERATIONS = 12, 8
-REPLICATES = 300
+REPLICATES = RESAMPLES
 _BATCH = 20_000  # patients in one batch
 _ENDPOINTS = ("crs3", *JUDGED)
 
@@ -249,7 +249,8 @@ def judge(
     arms : mapping of str to Arm
     where : Setting
     seed : int
-        Of the bootstrap, which draws patients; arms and frontier share each draw.
+        Of the bootstrap, which draws patients, those of one ``source`` together; arms and frontier share each
+        draw.
     replicates : int
     level : float
         Of the intervals.
@@ -261,7 +262,8 @@ def judge(
     -------
     DataFrame
         A row per arm: ``arm``, expected endpoints, gains over the iso-toxic single infusion, ``eligible``,
-        ``low`` and ``high``: percentile interval of the gain in event-free survival, ``best``: share of the
+        ``low`` and ``high``: percentile interval of the gain in event-free survival (NaN where too many draws
+        have no iso-toxic single infusion), ``best``: share of the
         draws in which it is the eligible arm that gains most, ``unjudged``: share of draws without an
         iso-toxic single infusion.
 
@@ -279,25 +281,21 @@ def judge(
     table = gains(parts, frontier, names)
     table["eligible"] = _eligible(table, frontier, margin)
     generator = np.random.default_rng(check_seed(seed))
-    n = parts.shape[1]
+    clusters = draws_of(where.patients)[solved]
     drawn = np.empty((count(replicates, "The number of replicates"), len(names)))
     first = np.zeros(len(names))
-    for k in range(replicates):
-        rows = generator.integers(0, n, n)
-        again = gains(parts[:, rows], frontier[:, rows], names)
+    both = np.concatenate([parts, frontier])
+    again_means = resampled_means(both, clusters, rng=generator, resamples=replicates)
+    for k, means in enumerate(again_means):
+        found, scan = means[: len(names), None], means[len(names) :, None]
+        again = gains(found, scan, names)
         drawn[k] = again[OBJECTIVE]
-        allowed = np.where(_eligible(again, frontier[:, rows], margin), drawn[k], -np.inf)
+        allowed = np.where(_eligible(again, scan, margin), drawn[k], -np.inf)
         if np.isfinite(allowed).any():
             first[allowed.argmax()] += 1
-    known = ~np.isnan(drawn)
-    tail = 100 * (1 - level) / 2
-    for name, at in (("low", tail), ("high", 100 - tail)):
-        table[name] = [
-            np.percentile(column[ok], at) if ok.any() else np.nan
-            for column, ok in zip(drawn.T, known.T, strict=True)
-        ]
+    table["low"], table["high"] = percentile_limits(drawn, 1 - level)
     table["best"] = first / replicates
-    table["unjudged"] = 1.0 - known.mean(axis=0)
+    table["unjudged"] = np.isnan(drawn).mean(axis=0)
     return table.reset_index(names="arm")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pandas as pd
 
 from fastcart.trial.report import SMALL, cells_in_words, points, verdict
@@ -33,6 +35,8 @@ def equal_toxicity(isotoxic: pd.DataFrame) -> str:
     """Say whether low-high-memory beats the single dose of equal toxicity; indexed by name of the arm."""
     row = isotoxic.loc[[_ARM]].to_dict("records")[0]
     gain, low, high = (row[f"gain_EFS730{end}"] for end in ("", "_low", "_high"))
+    if math.isnan(low):
+        return "Whether low-high-memory beats the single dose with the same rate of severe CRS is not known."
     words = {
         "better": "better than giving less",
         "worse": "worse than giving less",

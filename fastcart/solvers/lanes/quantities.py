@@ -123,13 +123,12 @@ def watching(problem: Problem, log: np.ndarray) -> Watch | None:
     flat = len(rows)
     order = {event.name: flat + i for i, event in enumerate(events)}
     for event in events:
-        named = isinstance(event.threshold, str)
-        behind = isinstance(event.after, str)
+        level, after = event.threshold, event.after
         rows.append(
             (names.index(event.of), _KINDS[event.direction], event.terminal,
-             model.parameter_names.index(event.threshold) if named else -1,
-             math.nan if named else event.threshold,
-             -1.0 if behind else event.after, order[event.after] if behind else -1)
+             model.parameter_names.index(level) if isinstance(level, str) else -1,
+             math.nan if isinstance(level, str) else level,
+             -1.0 if isinstance(after, str) else after, order[after] if isinstance(after, str) else -1)
         )  # fmt: skip
     groups, members = groups_of([state.extinction for state in model.states])
     if problem.extinction is None:
