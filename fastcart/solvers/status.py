@@ -41,7 +41,7 @@ _SENTENCES = {
         "log=False or start it above zero"
     ),
     Status.solver_error: "the solver gave up without a reason; try another engine or a looser rtol",
-    Status.not_run: "the computation was interrupted before this patient was solved",
+    Status.not_run: "not solved yet; in a result it would be an error of fastcart itself: please report it",
     Status.negative: (
         "a state that is marked nonnegative goes below zero; check this patient's parameters and the "
         "right-hand side where that state is nearly zero"
