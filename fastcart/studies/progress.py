@@ -10,7 +10,7 @@ import pandas as pd
 
 from fastcart.checks import count, number
 from fastcart.errors import InputError
-from fastcart.studies.ranking import best_of, is_better
+from fastcart.studies.ranking import best_of, floor_of, is_better
 
 
 @dataclass(frozen=True)
@@ -52,8 +52,11 @@ class Progress:
     ----------
     point : ndarray, shape (problems, dimensions)
         Best point of each problem so far, by Deb's rules.
-    objective, violation : ndarray, shape (problems,)
+    objective, violation, tie : ndarray, shape (problems,)
         Of that point; the objective is minimised.
+    floor : ndarray, shape (problems,)
+        The worst objective of the first points, where many share it; see `fastcart.studies.ranking`.
+        Infinite where there is no floor.
     evaluations, iterations : ndarray of int, shape (problems,)
     reason : ndarray of object, shape (problems,)
         Why a problem stopped: ``"target"``, ``"patience"``, or empty.
@@ -64,6 +67,8 @@ class Progress:
         self.point = np.full((problems, dimensions), np.nan)
         self.objective = np.full(problems, np.inf)
         self.violation = np.full(problems, np.inf)
+        self.tie = np.full(problems, np.inf)
+        self.floor = np.full(problems, np.inf)
         self.evaluations = np.zeros(problems, dtype=np.int64)
         self.iterations = np.zeros(problems, dtype=np.int64)
         self.reason = np.full(problems, "", dtype=object)
@@ -76,8 +81,18 @@ class Progress:
         """Which problems have met a stop rule, shape (problems,)."""
         return self.reason != ""
 
+    @property
+    def on_floor(self) -> np.ndarray:
+        """Which problems have a floor and no allowed point better than it so far, shape (problems,)."""
+        return np.isfinite(self.floor) & ((self.objective >= self.floor) | (self.violation > 0))
+
     def update(
-        self, rows: np.ndarray, points: np.ndarray, objective: np.ndarray, violation: np.ndarray
+        self,
+        rows: np.ndarray,
+        points: np.ndarray,
+        objective: np.ndarray,
+        violation: np.ndarray,
+        tie: np.ndarray,
     ) -> None:
         """Take a batch of evaluated points.
 
@@ -85,18 +100,21 @@ class Progress:
         ----------
         rows : ndarray of int, shape (k,)
         points : ndarray, shape (k, points, dimensions)
-        objective, violation : ndarray, shape (k, points)
+        objective, violation, tie : ndarray, shape (k, points)
             No NaN; infinite for points that could not be evaluated.
         """
         k = np.arange(len(rows))
-        best = best_of(objective, violation)
-        value, broken = objective[k, best], violation[k, best]
-        old, old_broken = self.objective[rows], self.violation[rows]
-        better = is_better(value, broken, old, old_broken)
+        first = self.iterations[rows] == 0
+        self.floor[rows[first]] = floor_of(objective[first])
+        best = best_of(objective, violation, tie)
+        value, broken, last = objective[k, best], violation[k, best], tie[k, best]
+        old, old_broken, old_tie = self.objective[rows], self.violation[rows], self.tie[rows]
+        better = is_better(value, broken, old, old_broken, tie=last, than_tie=old_tie)
         better |= np.isnan(self.point[rows]).any(axis=1)
         self.point[rows] = np.where(better[:, None], points[k, best], self.point[rows])
         self.objective[rows] = np.where(better, value, old)
         self.violation[rows] = np.where(better, broken, old_broken)
+        self.tie[rows] = np.where(better, last, old_tie)
         self.evaluations[rows] += objective.shape[1]
         self.iterations[rows] += 1
         kept = np.isfinite(objective) & (violation == 0)
