@@ -18,6 +18,7 @@ from fastcart.checks import real, reason, shown
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.studies.candidates import Aggregate, Excess
+from fastcart.studies.early_growth import early_growth
 from fastcart.studies.expressions import Expression
 from fastcart.studies.scan_doses import DoseTemplate
 
@@ -62,6 +63,10 @@ class Values:
     tie : ndarray, shape (problems, points)
         What decides between points that are equal in the rest, the smaller the better: the mean logarithm of
         the final burden; 0 for models without one.
+    growth : ndarray, shape (problems, points)
+        Where all patients progress at once and a goal or a limit would gain from survival: the mean rate of
+        growth at the start; else 0. Survival is 0 there whatever the rate, so this says how far a point is
+        from a survival.
     failed : ndarray of int, shape (problems,)
         Patients that could not be solved.
     undefined : ndarray of int, shape (problems, objectives + constraints)
@@ -72,6 +77,7 @@ class Values:
     objectives: np.ndarray
     violation: np.ndarray
     tie: np.ndarray
+    growth: np.ndarray
     failed: np.ndarray
     undefined: np.ndarray
 
@@ -128,13 +134,13 @@ class Evaluator:
             self._block(problem[start : start + block], flat[start : start + block])
             for start in range(0, len(flat), block)
         ]
-        objectives, excess, tie, failed, undefined = (
-            np.concatenate([part[j] for part in parts]) for j in range(5)
+        objectives, excess, tie, growth, failed, undefined = (
+            np.concatenate([part[j] for part in parts]) for j in range(6)
         )
         violation = np.maximum(excess, 0.0).sum(axis=1)
         return Values(
             objectives.reshape(*shape, -1), violation.reshape(shape), tie.reshape(shape),
-            failed.reshape(shape).sum(axis=1), undefined.reshape(*shape, -1).sum(axis=1),
+            growth.reshape(shape), failed.reshape(shape).sum(axis=1), undefined.reshape(*shape, -1).sum(axis=1),
         )  # fmt: skip
 
     @property
@@ -142,13 +148,23 @@ class Evaluator:
         """Names of the objectives, then of the nonlinear constraints."""
         return [goal.name for goal in self.goals] + [limit.text for limit in self.limits]
 
-    def excesses(self, problem: np.ndarray, points: np.ndarray) -> np.ndarray:
-        """Return by how much points exceed each nonlinear constraint, shape (n, limits).
+    def broken(self, problem: int, point: np.ndarray) -> list[tuple[str, float, float, float]]:
+        """Return the nonlinear constraints that a point breaks.
 
-        Points have the shape (n, variables), their problems (n,). An excess is relative to the size of the
-        two sides, from -1 to 1; NaN where a side is no number, or a patient could not be solved.
+        Each with its text, the relative excess that counts, and both sides in the patient who exceeds most.
         """
-        return self._block(problem, points)[1]
+        columns = self._columns(np.array([problem]), point[None])
+        known = _Known(columns, self._solve(columns, 1))
+        found = []
+        for limit in self.limits:
+            smaller = known.value(limit.smaller, limit.text)
+            larger = known.value(limit.larger, limit.text)
+            excess = relative_excess(smaller, larger)
+            counted = float(aggregated(excess[None], limit.aggregate)[0])
+            if counted > 0:
+                worst = int(np.nanargmax(excess))
+                found.append((limit.text, counted, float(smaller[worst]), float(larger[worst])))
+        return found
 
     def endpoints(self, problem: np.ndarray, points: np.ndarray) -> pd.DataFrame:
         """Solve points, shape (n, variables), of the problems ``problem``, shape (n,); return all endpoints.
@@ -165,15 +181,36 @@ class Evaluator:
         return pd.concat([head, frame.drop(columns="patient").assign(patient=index)], axis=1)
 
     def _block(self, problem: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, ...]:
-        """Return objectives, excesses over the limits, ties, patients that failed, and what is undefined."""
+        """Return objectives, excesses, ties, growth, patients that failed, and what is undefined."""
         columns = self._columns(problem, points)
         frame = self._solve(columns, len(points))
         ok = (frame["status"] == "ok").to_numpy()
         known = _Known(columns, frame)
         shape = (len(points), self.patients)
         failed = (~ok).reshape(shape).sum(axis=1)
-        objectives = np.empty((len(points), len(self.goals)))
-        excess = np.empty((len(points), len(self.limits)))
+        objectives, excess = self._quantities(known, shape)
+        undefined = ~np.isfinite(np.hstack([objectives, excess])) & (failed == 0)[:, None]
+        # an infinite one cannot be compared with others: it would win or lose against all of them
+        objectives[~np.isfinite(objectives)] = np.nan
+        objectives[failed > 0] = excess[failed > 0] = np.nan
+        tie, growth = np.zeros((2, len(points)))
+        if self.model.burden is not None:
+            final = np.maximum(frame["final"].to_numpy(dtype=float), np.finfo(float).tiny)
+            tie = np.log(final).reshape(shape).mean(axis=1)
+            at_once = ((frame["pfs"] == 0).to_numpy().reshape(shape)).all(axis=1)
+            if at_once.any() and len(self.goals) == 1:  # no search for a front is led by it
+                longer = self._quantities(known.with_survival(), shape)
+                wanted = at_once & self._improved((objectives, excess), longer)
+                if wanted.any():
+                    some = self._columns(problem[wanted], points[wanted])
+                    rate = early_growth(self.model, *self._given(some, int(wanted.sum())), self.options)
+                    growth[wanted] = rate.reshape(-1, self.patients).mean(axis=1)
+        return objectives, excess, tie, growth, failed, undefined
+
+    def _quantities(self, known: _Known, shape: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        """Return the objectives, to be minimised, and the excesses over the limits; one row a point."""
+        objectives = np.empty((shape[0], len(self.goals)))
+        excess = np.empty((shape[0], len(self.limits)))
         for j, goal in enumerate(self.goals):
             value = known.value(goal.quantity, goal.name).reshape(shape)
             objectives[:, j] = goal.sign * aggregated(value, goal.aggregate)
@@ -181,15 +218,13 @@ class Evaluator:
             smaller = known.value(limit.smaller, limit.text)
             larger = known.value(limit.larger, limit.text)
             excess[:, j] = aggregated(relative_excess(smaller, larger).reshape(shape), limit.aggregate)
-        undefined = ~np.isfinite(np.hstack([objectives, excess])) & (failed == 0)[:, None]
-        # an infinite one cannot be compared with others: it would win or lose against all of them
-        objectives[~np.isfinite(objectives)] = np.nan
-        objectives[failed > 0] = excess[failed > 0] = np.nan
-        tie = np.zeros(len(points))
-        if self.model.burden is not None:
-            final = np.maximum(frame["final"].to_numpy(dtype=float), np.finfo(float).tiny)
-            tie = np.log(final).reshape(shape).mean(axis=1)
-        return objectives, excess, tie, failed, undefined
+        return objectives, excess
+
+    @staticmethod
+    def _improved(now: tuple[np.ndarray, np.ndarray], then: tuple[np.ndarray, np.ndarray]) -> np.ndarray:
+        """Return at which points a goal gets better, or a limit that is exceeded nearer."""
+        gained = (then[0] < now[0]) | (np.isfinite(then[0]) & ~np.isfinite(now[0]))
+        return np.asarray(gained.any(axis=1) | ((then[1] < now[1]) & (now[1] > 0)).any(axis=1))
 
     def _columns(self, problem: np.ndarray, points: np.ndarray) -> dict[str, np.ndarray]:
         """Return the columns of all patients: of their problem, of themselves, and the variables."""
@@ -200,6 +235,11 @@ class Evaluator:
         return columns
 
     def _solve(self, columns: Mapping[str, np.ndarray], points: int) -> pd.DataFrame:
+        given, doses = self._given(columns, points)
+        return solve(self.model, given, doses=doses, progress=False, warn=False, **self.options).endpoints
+
+    def _given(self, columns: Mapping[str, np.ndarray], points: int) -> tuple[Any, pd.DataFrame | None]:
+        """Return patients and doses as `fastcart.solve` takes them."""
         thresholds = (event.threshold for event in self.options.get("events", ()))
         known = {*self.model.parameter_names, *self.model.state_names, *thresholds}
         given: Any = {name: value for name, value in columns.items() if name in known}
@@ -208,8 +248,7 @@ class Evaluator:
         if self.doses is not None:
             ids = {"patient": np.arange(size)}
             doses = self.doses.table(pd.DataFrame({**columns, **ids}))
-        result = solve(self.model, given or size, doses=doses, progress=False, warn=False, **self.options)
-        return result.endpoints
+        return given or size, doses
 
 
 class _Known(Mapping):
@@ -230,6 +269,11 @@ class _Known(Mapping):
 
     def __len__(self) -> int:
         return len(self._columns) + len(self._frame.columns)
+
+    def with_survival(self) -> _Known:
+        """Return the same, with everybody's progression a unit of time later."""
+        later = {name: self._frame[name] + 1.0 for name in ("pfs", "progression")}
+        return _Known(self._columns, self._frame.assign(**later))
 
     def value(self, quantity: Any, name: str) -> np.ndarray:
         """Return one number for each patient."""

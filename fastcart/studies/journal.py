@@ -53,7 +53,7 @@ class Journal:
         buffer = io.BytesIO()
         np.savez(
             buffer, asked=np.array(asked), objectives=values.objectives, violation=values.violation,
-            tie=values.tie, failed=values.failed, undefined=values.undefined,
+            tie=values.tie, growth=values.growth, failed=values.failed, undefined=values.undefined,
         )  # fmt: skip
         self._run.write(name, buffer.getvalue())
         return values

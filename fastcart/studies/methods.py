@@ -16,11 +16,11 @@ import numpy as np
 
 from fastcart.errors import optional_import
 from fastcart.studies.progress import Progress, StopRule
-from fastcart.studies.ranking import FLOOR, guided, ordered, rank
+from fastcart.studies.ranking import FLOOR, ordered, rank
 from fastcart.studies.space import Space
 from fastcart.studies.swarm import ON_FLOOR, Swarms, SwarmSettings, generator
 
-# rows and points to objective, violation and tie (or without the latter), each of shape (k, points)
+# rows and points to objective and violation, then perhaps tie and growth, each of shape (k, points)
 Evaluate = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
 
 _SIGMA = 0.3  # first standard deviation of CMA-ES in the unit cube, as its author advises: a third of the box
@@ -92,15 +92,15 @@ def cma_es(search: Search, evaluate: Evaluate) -> Progress:
             unit[:, 0] = first[:, 0]
         natural = space.repair(space.to_natural(unit, rows), rows)
         told = space.to_unit(natural, rows) if space.constrained else unit
-        value, broken, tie = ordered(*_three(evaluate(rows, natural)), natural.shape[:2])
-        progress.update(rows, natural, value, broken, tie)
-        moved = guided(value, broken, progress.floor[rows])
-        ranks = rank(value, moved, tie)
+        worth = ordered(evaluate(rows, natural), natural.shape[:2])
+        progress.update(rows, natural, worth)
+        moved = progress.lead(rows, worth)
+        ranks = rank(worth.value, moved, worth.tie)
         best = ranks.argmin(axis=1)
         for place, k in enumerate(rows):
             optimizers[k].tell([(told[place, i], float(ranks[place, i])) for i in range(size)])
             one = place, best[place]
-            stalls[k].see((float(moved[one]), float(value[one]), float(tie[one])))
+            stalls[k].see((float(moved[one]), float(worth.value[one]), float(worth.tie[one])))
             done = optimizers[k].should_stop()
             if progress.on_floor[k] and (done or stalls[k].since >= ON_FLOOR):
                 optimizers[k] = begin(k, streams[k].random(n))
@@ -134,9 +134,9 @@ def _evolve(search: Search, evaluate: Evaluate, progress: Progress, k: int) -> N
 
     def worth(unit: np.ndarray) -> np.ndarray:
         natural = space.repair(space.to_natural(unit.T[None], row), row)
-        value, broken, tie = ordered(*_three(evaluate(row, natural)), natural.shape[:2])
-        progress.update(row, natural, value, broken, tie)
-        energy = as_one_number(value, guided(value, broken, progress.floor[row]), tie)[0]
+        found = ordered(evaluate(row, natural), natural.shape[:2])
+        progress.update(row, natural, found)
+        energy = as_one_number(found.value, progress.lead(row, found), found.tie)[0]
         stall.see((float(energy.min()),))
         return energy
 
@@ -181,7 +181,7 @@ def latin_hypercube(rng: np.random.Generator, points: int, dimensions: int) -> n
 
 
 def as_one_number(value: np.ndarray, broken: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Return numbers in the order of `guided` violations, objectives and ties, for methods that only compare.
+    """Return numbers in the order of violations as from `Lead`, objectives and ties, for methods that only compare.
 
     Ties count on a floor only: elsewhere equal objectives are equal numbers.
     """
@@ -191,12 +191,6 @@ def as_one_number(value: np.ndarray, broken: np.ndarray, tie: np.ndarray) -> np.
     kept = np.minimum(value, _BROKEN)
     share = share - np.where(broken == FLOOR, 0.1 * (1.0 - last), 0.0)
     return np.where(broken > 0, _BROKEN * (1.0 + share), kept)
-
-
-def _three(worth: tuple[np.ndarray, ...]) -> tuple[Any, Any, Any]:
-    """Return objective, violation and tie of points that have a tie, or have none."""
-    objective, violation, *tie = worth
-    return objective, violation, tie[0] if tie else None
 
 
 METHODS: dict[str, Callable[[Search, Evaluate], Progress]] = {

@@ -195,7 +195,7 @@ def optimize(
     Warns
     -----
     UserWarning
-        With the ``notes`` of the result, where there are any.
+        Where nothing better than a plateau was found, and where a quantity is undefined at some points.
 
     Examples
     --------
@@ -233,7 +233,7 @@ def optimize(
             values = evaluate(rows, points)
             np.add.at(failed, rows, values.failed)
             np.add.at(undefined, rows, values.undefined)
-            return values.objectives[..., 0], values.violation, values.tie
+            return values.objectives[..., 0], values.violation, values.tie, values.growth
 
         found = METHODS[method](search, worth)
         result = _result(setting, found, sign, failed, undefined, {
@@ -242,7 +242,8 @@ def optimize(
         })  # fmt: skip
         write_tables(run, {"best": result.best, "endpoints": result.endpoints, "history": result.history})
     for note in result.notes:
-        warnings.warn(note, stacklevel=2)
+        if "no point that keeps" not in note:  # the column 'feasible' says that
+            warnings.warn(note, stacklevel=2)
     return result
 
 
@@ -313,10 +314,10 @@ def _plateaus(best: pd.DataFrame, found: Progress, sign: float) -> list[str]:
     flat = np.flatnonzero(best["plateau"].to_numpy())
     if not flat.size:
         return []
-    values = np.unique(sign * found.floor[flat])
+    values = np.unique(sign * found.objective[flat])
     level = f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
     return [
-        f"{len(flat)} of {len(best)} problems found nothing better than a plateau of the objective, {level}, "
-        "where many points are equal and the worst: this is no optimum. Give a start where the objective is "
-        "better, other bounds, more particles or iterations, or an objective with a slope."
+        f"{len(flat)} of {len(best)} problems found nothing better than a plateau (objective {level}), where "
+        "many points have the same and the worst objective or no survival at all: this is no optimum. Give a "
+        "start that is better, other bounds, more particles or iterations, or an objective with a slope."
     ]

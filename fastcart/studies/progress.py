@@ -10,7 +10,7 @@ import pandas as pd
 
 from fastcart.checks import count, number
 from fastcart.errors import InputError
-from fastcart.studies.ranking import best_of, floor_of, is_better
+from fastcart.studies.ranking import Lead, Worth, best_of, is_better
 
 
 @dataclass(frozen=True)
@@ -54,9 +54,8 @@ class Progress:
         Best point of each problem so far, by Deb's rules.
     objective, violation, tie : ndarray, shape (problems,)
         Of that point; the objective is minimised.
-    floor : ndarray, shape (problems,)
-        The worst objective of the first points, where many share it; see `fastcart.studies.ranking`.
-        Infinite where there is no floor.
+    lead : Lead
+        What leads a search off a floor of the objective.
     evaluations, iterations : ndarray of int, shape (problems,)
     reason : ndarray of object, shape (problems,)
         Why a problem stopped: ``"target"``, ``"patience"``, or empty.
@@ -68,7 +67,8 @@ class Progress:
         self.objective = np.full(problems, np.inf)
         self.violation = np.full(problems, np.inf)
         self.tie = np.full(problems, np.inf)
-        self.floor = np.full(problems, np.inf)
+        self.lead = Lead(problems)
+        self._below = np.zeros(problems, dtype=bool)  # whether the best point is no better than a floor
         self.evaluations = np.zeros(problems, dtype=np.int64)
         self.iterations = np.zeros(problems, dtype=np.int64)
         self.reason = np.full(problems, "", dtype=object)
@@ -84,28 +84,24 @@ class Progress:
     @property
     def on_floor(self) -> np.ndarray:
         """Which problems have a floor and no allowed point better than it so far, shape (problems,)."""
-        return np.isfinite(self.floor) & ((self.objective >= self.floor) | (self.violation > 0))
+        return self.lead.exists & (self._below | (self.violation > 0))
 
-    def update(
-        self,
-        rows: np.ndarray,
-        points: np.ndarray,
-        objective: np.ndarray,
-        violation: np.ndarray,
-        tie: np.ndarray,
-    ) -> None:
+    def update(self, rows: np.ndarray, points: np.ndarray, worth: Worth) -> None:
         """Take a batch of evaluated points.
 
         Parameters
         ----------
         rows : ndarray of int, shape (k,)
         points : ndarray, shape (k, points, dimensions)
-        objective, violation, tie : ndarray, shape (k, points)
-            No NaN; infinite for points that could not be evaluated.
+        worth : Worth
+            Arrays of shape (k, points), as from `fastcart.studies.ranking.ordered`.
         """
+        objective, violation, tie = worth.value, worth.broken, worth.tie
         k = np.arange(len(rows))
         first = self.iterations[rows] == 0
-        self.floor[rows[first]] = floor_of(objective[first])
+        if first.any():
+            parts = (part[first] for part in (objective, violation, tie, worth.growth))
+            self.lead.begin(rows[first], Worth(*parts))
         best = best_of(objective, violation, tie)
         value, broken, last = objective[k, best], violation[k, best], tie[k, best]
         old, old_broken, old_tie = self.objective[rows], self.violation[rows], self.tie[rows]
@@ -114,6 +110,7 @@ class Progress:
         self.point[rows] = np.where(better[:, None], points[k, best], self.point[rows])
         self.objective[rows] = np.where(better, value, old)
         self.violation[rows] = np.where(better, broken, old_broken)
+        self._below[rows] = np.where(better, self.lead.below(rows, worth)[k, best], self._below[rows])
         self.tie[rows] = np.where(better, last, old_tie)
         self.evaluations[rows] += objective.shape[1]
         self.iterations[rows] += 1

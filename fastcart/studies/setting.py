@@ -178,15 +178,14 @@ def undefined_points(names: Sequence[str], undefined: np.ndarray, points: int) -
 
 def least_broken(evaluator: Evaluator, problem: int, point: np.ndarray) -> str:
     """Say which constraints a point breaks, and by how much; to follow 'the nearest point'."""
-    excess = evaluator.excesses(np.array([problem]), point[None])[0]
     where = ", ".join(f"{name} = {value:.4g}" for name, value in zip(evaluator.variables, point, strict=True))
+    who = " in the worst patient" if evaluator.patients > 1 else ""
     broken = [
-        f"{shown(limit.text)} by {100 * value:.3g} %"
-        for limit, value in zip(evaluator.limits, excess, strict=True)
-        if value > 0
+        f"{shown(text)} ({smaller:.4g} > {larger:.4g}{who})"
+        for text, _, smaller, larger in evaluator.broken(problem, point)
     ]
     if broken:
-        return f"({where}) breaks {' and '.join(broken)} of the sum of both sides"
+        return f"({where}) breaks {' and '.join(broken)}"
     return f"({where}) has no value of an objective or a constraint, or a patient who cannot be solved"
 
 
