@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +74,7 @@ def register(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Optimize, or find a front, or go on with either."""
+    """Optimize, or find a front, or go on with either; 3 where no point keeps all constraints."""
     from fastcart.models import get
 
     goals = [(text, "maximize") for text in options.maximize]
@@ -90,14 +92,21 @@ def run(options: argparse.Namespace) -> int:
         common["particles"] = options.particles
     model = get(options.model, **model_options(options.option))
     variables = dict(_variable(text) for text in options.vary)
-    summary = _front(model, variables, goals, options, common) if len(goals) > 1 else ""
-    summary = summary or _optimum(model, variables, goals, options, common)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the summary and stderr say the same in full
+        search = _front if len(goals) > 1 else _optimum
+        summary, notes, solved = search(model, variables, goals, options, common)
     if not options.quiet:
         print(summary)
-    return 0
+    else:
+        for note in notes:
+            print(f"fastcart: {note}", file=sys.stderr)
+    return 0 if solved else 3
 
 
-def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> str:
+def _optimum(
+    model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict
+) -> tuple[str, tuple[str, ...], bool]:
     from fastcart.studies.optimize import optimize
 
     objective, goal = goals[0] if goals else ("pfs", "maximize")
@@ -105,19 +114,21 @@ def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespa
         model, variables, objective=objective, goal=goal, method=options.method or "pso",
         target=options.target, patience=options.patience, **common,
     )  # fmt: skip
-    return f"{result.summary()}\nBest: {options.out / 'best.csv'}"
+    text = f"{result.summary()}\nBest: {options.out / 'best.csv'}"
+    return text, result.notes, bool(result.best["feasible"].all())
 
 
-def _front(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> str:
+def _front(
+    model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict
+) -> tuple[str, tuple[str, ...], bool]:
     from fastcart.studies.pareto import pareto
 
     for name in ("method", "target", "patience"):
         if getattr(options, name) is not None:
             raise InputError(f"--{name} is for one objective; a front of several has none.")
     result = pareto(model, variables, objectives=dict(goals), **common)
-    return (
-        f"{len(result.front)} points ({result.failed} patients failed).\nFront: {options.out / 'front.csv'}"
-    )
+    text = f"{result.summary()}\nFront: {options.out / 'front.csv'}"
+    return text, result.notes, result.nearest.empty
 
 
 def _variable(text: str) -> tuple[str, tuple]:

@@ -307,16 +307,12 @@ def _as_numbers(found: Any, index: pd.Index, name: str) -> np.ndarray:
         found = found.reindex(index)
     if found is None:
         raise InputError(f"{wanted} None; end it with 'return'.")
-    if isinstance(found, pd.Series) and not pd.api.types.is_numeric_dtype(found.dtype):
-        found = found.astype(object)
-    elif isinstance(found, pd.Series):
-        found = found.to_numpy(dtype=float, na_value=np.nan)
     try:
         array = np.asarray(found)
     except ValueError:  # rows of different lengths
         array = np.asarray(shown(found))
     if array.dtype.kind == "O" and array.shape == (len(index),):
-        numbers = [real(value) for value in array]
+        numbers = [float(value) if isinstance(value, bool) else real(value) for value in array]
         array = np.array([np.nan if value is None else value for value in numbers])
         if all(value is None for value in numbers):
             raise InputError(f"{wanted} {shown(found)}.")

@@ -18,7 +18,7 @@ from fastcart.errors import optional_import
 from fastcart.studies.progress import Progress, StopRule
 from fastcart.studies.ranking import FLOOR, ordered, rank
 from fastcart.studies.space import Space
-from fastcart.studies.swarm import ON_FLOOR, Swarms, SwarmSettings, generator
+from fastcart.studies.swarm import Swarms, SwarmSettings, generator
 
 # rows and points to objective and violation, then perhaps tie and growth, each of shape (k, points)
 Evaluate = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
@@ -102,7 +102,7 @@ def cma_es(search: Search, evaluate: Evaluate) -> Progress:
             one = place, best[place]
             stalls[k].see((float(moved[one]), float(worth.value[one]), float(worth.tie[one])))
             done = optimizers[k].should_stop()
-            if progress.on_floor[k] and (done or stalls[k].since >= ON_FLOOR):
+            if progress.astray(k, stalls[k].since) or (done and progress.on_floor[k]):
                 optimizers[k] = begin(k, streams[k].random(n))
                 stalls[k] = Stall()
             elif done and not progress.reason[k]:
@@ -144,7 +144,7 @@ def _evolve(search: Search, evaluate: Evaluate, progress: Progress, k: int) -> N
         return bool(progress.stopped[k]) or stuck()
 
     def stuck() -> bool:
-        return bool(progress.on_floor[k]) and stall.since >= ON_FLOOR
+        return bool(progress.astray(k, stall.since))
 
     while True:
         left = search.iterations - int(progress.iterations[k])

@@ -242,7 +242,7 @@ def optimize(
         })  # fmt: skip
         write_tables(run, {"best": result.best, "endpoints": result.endpoints, "history": result.history})
     for note in result.notes:
-        if "no point that keeps" not in note:  # the column 'feasible' says that
+        if " found no point " not in note:  # the column 'feasible' says that
             warnings.warn(note, stacklevel=2)
     return result
 
@@ -284,6 +284,7 @@ def _result(
     best["plateau"] = feasible & found.on_floor
     if setting.model.burden is not None:
         best["censored"] = solved.groupby("row")["censored"].mean().to_numpy()
+        best["plateau"] &= best["censored"] < 1  # the horizon is a plateau of its own, and the best of all
     best["evaluations"] = found.evaluations
     best["failed"] = failed
     best["undefined"] = undefined.sum(axis=1)
@@ -294,20 +295,28 @@ def _result(
         history[name] = np.where(np.isfinite(history[name]), sign * history[name], np.nan)
     notes = [
         *undefined_points(setting.evaluator.quantities, undefined.sum(axis=0), int(found.evaluations.sum())),
-        *_unkept(setting, found, best), *_plateaus(best, found, sign),
+        *_unkept(setting, found), *_plateaus(best, found, sign),
     ]  # fmt: skip
     return OptimizationResult(best, solved, history, options, tuple(notes))
 
 
-def _unkept(setting: Setting, found: Progress, best: pd.DataFrame) -> list[str]:
+def _unkept(setting: Setting, found: Progress) -> list[str]:
     """Say for how many problems no allowed point was found, and how near the first of them came."""
-    lost = np.flatnonzero(~best["feasible"].to_numpy())
-    if not lost.size:
-        return []
-    k = int(lost[0])
-    nearest = least_broken(setting.evaluator, k, found.point[k])
-    one = f"row {k + 1} comes nearest" if len(best) > 1 else "the nearest one"
-    return [f"{len(lost)} problems found no point that keeps all constraints; {one} {nearest}."]
+    notes = []
+    undefined = np.isinf(found.objective)
+    if undefined.any():
+        notes.append(
+            f"{int(undefined.sum())} problems found no point where the objective is a finite number and all "
+            "patients are solved."
+        )
+    broken = np.flatnonzero(~undefined & (found.violation > 0))
+    for k in broken[:1]:
+        nearest = least_broken(setting.evaluator, int(k), found.point[k])
+        one = f"row {k + 1} comes nearest" if len(undefined) > 1 else "the nearest one"
+        notes.append(
+            f"{len(broken)} problems found no point that keeps all constraints; {one} {nearest}."
+        )
+    return notes
 
 
 def _plateaus(best: pd.DataFrame, found: Progress, sign: float) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +12,9 @@ import pandas as pd
 from fastcart.checks import count, number
 from fastcart.errors import InputError
 from fastcart.studies.ranking import Lead, Worth, best_of, is_better
+
+TIME_ON_FLOOR = 6  # iterations after which a search that is still on a floor begins anew
+PATIENCE_ON_FLOOR = 10  # the same without any improvement
 
 
 @dataclass(frozen=True)
@@ -69,6 +73,7 @@ class Progress:
         self.tie = np.full(problems, np.inf)
         self.lead = Lead(problems)
         self._below = np.zeros(problems, dtype=bool)  # whether the best point is no better than a floor
+        self._grows = np.zeros(problems, dtype=bool)  # whether all patients progress at once there
         self.evaluations = np.zeros(problems, dtype=np.int64)
         self.iterations = np.zeros(problems, dtype=np.int64)
         self.reason = np.full(problems, "", dtype=object)
@@ -85,6 +90,22 @@ class Progress:
     def on_floor(self) -> np.ndarray:
         """Which problems have a floor and no allowed point better than it so far, shape (problems,)."""
         return self.lead.exists & (self._below | (self.violation > 0))
+
+    def astray(self, rows: Any, since: Any, age: Any = 0) -> np.ndarray:
+        """Return which searches on a floor had better begin anew.
+
+        Parameters
+        ----------
+        rows : int or ndarray of int
+            Problems.
+        since, age : int or ndarray of int
+            Iterations since each found a better point or one with a better tie, and since it began; without
+            the latter it has all the time that it needs.
+        """
+        known = self._grows[rows] | (self.violation[rows] > 0)  # a floor indeed, not the best that there is
+        return np.asarray(
+            self.on_floor[rows] & ((since >= PATIENCE_ON_FLOOR) | (known & (age >= TIME_ON_FLOOR)))
+        )
 
     def update(self, rows: np.ndarray, points: np.ndarray, worth: Worth) -> None:
         """Take a batch of evaluated points.
@@ -111,6 +132,7 @@ class Progress:
         self.objective[rows] = np.where(better, value, old)
         self.violation[rows] = np.where(better, broken, old_broken)
         self._below[rows] = np.where(better, self.lead.below(rows, worth)[k, best], self._below[rows])
+        self._grows[rows] = np.where(better, worth.growth[k, best] > 0, self._grows[rows])
         self.tie[rows] = np.where(better, last, old_tie)
         self.evaluations[rows] += objective.shape[1]
         self.iterations[rows] += 1

@@ -185,9 +185,12 @@ def ordered(given: Sequence[Any], shape: tuple[int, ...]) -> Worth:
             raise InputError(f"What the points are worth must have the shape {shape}, not {array.shape}.")
     value, broken, tie, growth = arrays
     lost = ~np.isfinite(value) | np.isnan(broken)
+    growth = np.where(np.isfinite(growth), np.maximum(growth, 0.0), 0.0)
+    # where survival is 0 and its inverse or logarithm undefined, less growth is still nearer to a survival
+    last = np.where(lost, np.where(growth > 0, growth, np.inf), tie)
     return Worth(
         np.where(lost, np.inf, value),
         np.where(lost, np.inf, np.maximum(broken, 0.0)),
-        np.where(lost | np.isnan(tie), np.inf, tie),
-        np.where(np.isfinite(growth), np.maximum(growth, 0.0), 0.0),
+        np.where(np.isnan(last), np.inf, last),
+        growth,
     )

@@ -32,7 +32,6 @@ from fastcart.studies.space import Space
 
 TOPOLOGIES = ("global", "ring")
 _BOUNCE = 0.5  # share of the velocity that a particle keeps when it meets the end of the box
-ON_FLOOR = 6  # iterations after which a search that is still on a floor begins anew
 _CROSSED = 0.5  # of the particles of a swarm that began on a floor; they start from one of the best
 _TOP = 0.3  # of these, as in J. Zhang, A. C. Sanderson, IEEE Trans. Evol. Comput. 13, 945 (2009)
 _MUTATION_INDEX = (5.0, 30.0)  # of the polynomial mutation, drawn log-uniformly: large means small steps
@@ -189,7 +188,7 @@ class Swarms:
         anew = self._since[rows] >= self.settings.restart_after
         anew &= self._restarts[rows] < self.settings.restarts
         self._restarts[rows[anew]] += 1
-        anew |= self.progress.on_floor[rows] & (self._age[rows] >= ON_FLOOR)
+        anew |= self.progress.astray(rows, self._since[rows], self._age[rows])
         if self.iteration == 0:
             anew[:] = True
         self._begin(rows[anew], moves[anew])
