@@ -1,4 +1,4 @@
-"""How fast the burden of patients grows at first: what leads a search where no survival is left to compare."""
+"""How fast the burden of patients grows at first: what leads a search where there is no survival."""
 
 from __future__ import annotations
 

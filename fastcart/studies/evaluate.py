@@ -140,7 +140,8 @@ class Evaluator:
         violation = np.maximum(excess, 0.0).sum(axis=1)
         return Values(
             objectives.reshape(*shape, -1), violation.reshape(shape), tie.reshape(shape),
-            growth.reshape(shape), failed.reshape(shape).sum(axis=1), undefined.reshape(*shape, -1).sum(axis=1),
+            growth.reshape(shape), failed.reshape(shape).sum(axis=1),
+            undefined.reshape(*shape, -1).sum(axis=1),
         )  # fmt: skip
 
     @property

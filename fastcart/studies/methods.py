@@ -76,9 +76,7 @@ def cma_es(search: Search, evaluate: Evaluate) -> Progress:
     streams = [generator(search.seed, k) for k in range(space.problems)]
 
     def begin(k: int, mean: np.ndarray) -> Any:
-        return cmaes.CMA(
-            mean, _SIGMA, bounds=box, population_size=size, seed=int(streams[k].integers(2**31))
-        )
+        return cmaes.CMA(mean, _SIGMA, bounds=box, population_size=size, seed=int(streams[k].integers(2**31)))
 
     optimizers = [begin(k, first[k, 0]) for k in range(space.problems)]
     progress = Progress(space.problems, n, search.stop)
@@ -102,8 +100,8 @@ def cma_es(search: Search, evaluate: Evaluate) -> Progress:
             one = place, best[place]
             stalls[k].see((float(moved[one]), float(worth.value[one]), float(worth.tie[one])))
             done = optimizers[k].should_stop()
-            if progress.astray(k, stalls[k].since) or (done and progress.on_floor[k]):
-                optimizers[k] = begin(k, streams[k].random(n))
+            if progress.astray(int(k), stalls[k].since) or (done and progress.on_floor[k]):
+                optimizers[k] = begin(int(k), streams[k].random(n))
                 stalls[k] = Stall()
             elif done and not progress.reason[k]:
                 progress.reason[k] = "converged"
@@ -181,7 +179,9 @@ def latin_hypercube(rng: np.random.Generator, points: int, dimensions: int) -> n
 
 
 def as_one_number(value: np.ndarray, broken: np.ndarray, tie: np.ndarray) -> np.ndarray:
-    """Return numbers in the order of violations as from `Lead`, objectives and ties, for methods that only compare.
+    """Return numbers in the order of violations as from `Lead`, then objectives, then ties.
+
+    For methods that only compare.
 
     Ties count on a floor only: elsewhere equal objectives are equal numbers.
     """

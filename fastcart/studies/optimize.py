@@ -313,9 +313,7 @@ def _unkept(setting: Setting, found: Progress) -> list[str]:
     for k in broken[:1]:
         nearest = least_broken(setting.evaluator, int(k), found.point[k])
         one = f"row {k + 1} comes nearest" if len(undefined) > 1 else "the nearest one"
-        notes.append(
-            f"{len(broken)} problems found no point that keeps all constraints; {one} {nearest}."
-        )
+        notes.append(f"{len(broken)} problems found no point that keeps all constraints; {one} {nearest}.")
     return notes
 
 

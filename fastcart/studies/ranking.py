@@ -1,4 +1,4 @@
-"""Which of two points is better: Deb's rules where constraints count too, and what leads a search off a floor.
+"""Which of two points is better: Deb's rules where constraints count too; what leads a search off a floor.
 
 K. Deb, Comput. Methods Appl. Mech. Eng. 186, 311 (2000): what keeps all constraints is better than what
 breaks one; of two that keep them the smaller objective is better, of two that break them the smaller
@@ -39,9 +39,7 @@ def is_better(
 ) -> np.ndarray:
     """Return whether points are better than others, by Deb's rules, then by the tie."""
     last = (tie <= than_tie) if or_equal else (tie < than_tie)
-    return (broken < than_broken) | (
-        (broken == than_broken) & ((value < than) | ((value == than) & last))
-    )
+    return (broken < than_broken) | ((broken == than_broken) & ((value < than) | ((value == than) & last)))
 
 
 def best_of(value: np.ndarray, broken: np.ndarray, tie: np.ndarray | None = None) -> np.ndarray:

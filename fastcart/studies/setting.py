@@ -170,7 +170,8 @@ def undefined_points(names: Sequence[str], undefined: np.ndarray, points: int) -
     points : int
     """
     return [
-        f"{shown(name)} is undefined (no finite number) at {int(count)} of {points} points, which are left out."
+        f"{shown(name)} is undefined (no finite number) at {int(count)} of {points} points, which are left "
+        "out."
         for name, count in zip(names, undefined, strict=True)
         if count
     ]

@@ -206,9 +206,7 @@ class Swarms:
         self._asked = rows, natural
         return rows, natural
 
-    def tell(
-        self, objective: Any, violation: Any = None, tie: Any = None, growth: Any = None
-    ) -> None:
+    def tell(self, objective: Any, violation: Any = None, tie: Any = None, growth: Any = None) -> None:
         """Take what the asked points are worth.
 
         Parameters
