@@ -31,7 +31,7 @@ FUNCTIONS = {
     "g": (sobol_g, 6, (0.0, 1.0)),
     "polynomial": (polynomial, 3, (0.0, 1.0)),
 }
-_LARGE = {"sobol": 2**17, "morris": 60_000}
+_LARGE = {"sobol": 2**16, "morris": 30_000}
 
 
 def ranges(function):
@@ -42,7 +42,7 @@ def ranges(function):
 @cache
 def exact(function, method):
     """Return the indices of the function, from a sample so large that its own error is of no account."""
-    design = make_design(method, ranges(function), _LARGE.get(method, 1_000_000), seed=2**31)
+    design = make_design(method, ranges(function), _LARGE.get(method, 400_000), seed=2**31)
     y = FUNCTIONS[function][0](design.x)[:, None]
     if method in CORRELATIONS:  # without the intervals, which take long
         from fastcart.studies.sensitivity_correlations import _codes, _rank_correlation

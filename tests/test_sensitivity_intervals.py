@@ -29,11 +29,11 @@ _FULL = [
 
 @pytest.mark.parametrize(("function", "method", "n"), _QUICK)
 def test_intervals_cover(function, method, n):
-    repeats = 200
+    repeats = 150
     for name, shares in covered(function, method, n, repeats).items():
         known = np.isfinite(shares)
         assert known.any() or name in ("sigma", "mu_star")
-        # within 3.5 standard errors of a share of 0.95 of 200
+        # within 3.5 standard errors of a share of 0.95
         assert (np.abs(shares[known] - 0.95) <= 3.5 * np.sqrt(0.95 * 0.05 / repeats)).all(), (name, shares)
 
 

@@ -193,12 +193,9 @@ def _partial(xx: np.ndarray, sd_x: np.ndarray, xy: np.ndarray) -> np.ndarray:
     xy = np.asarray(xy[kept], dtype=float)
     # what other inputs repeat or add up to has nothing of its own left
     alone = _own_share(xx)
-    if not alone.all():
-        core = _independent(xx)
-        inverse = np.zeros_like(xx)
-        inverse[np.ix_(core, core)] = np.linalg.inv(xx[np.ix_(core, core)])
-    else:
-        inverse = np.linalg.inv(xx)
+    core = np.arange(len(xx)) if alone.all() else _independent(xx)
+    inverse = np.zeros(xx.shape)
+    inverse[np.ix_(core, core)] = np.linalg.inv(xx[np.ix_(core, core)])
     slope = inverse @ xy
     left = np.maximum(0.0, 1 - (xy * slope).sum(axis=0))
     scale = np.where(alone, np.diag(inverse), np.nan)[:, None]

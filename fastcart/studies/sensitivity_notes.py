@@ -29,14 +29,14 @@ def find_notes(
     for j, column in enumerate(outputs.columns):
         censored = _censored(design, outputs, column.column, counts.iloc[j])
         missing = _missing(design, y[:, j], int(found.used[j]))
-        everybody = counts["censored"].iloc[j] >= counts["used"].iloc[j] > 0
+        everybody = counts["censored"].iloc[j] >= counts["used"].iloc[j] > 0  # of those that are counted
         if missing and column.column in SURVIVAL and everybody:
             text = (
                 "no index, because all patients are censored at the horizon; choose another output or a "
                 "longer horizon."
             )
-            missing, censored = [(text, True)], []
-        for text, serious in [*missing, *censored]:
+            missing = [(text, True)]
+        for text, serious in missing or censored:
             notes.append({"output": column.name, "index": "", "note": text, "serious": serious})
         for index in INDICES[design.method]:
             text = "" if missing else _no_interval(design, index, int(found.used[j]), found, j)
