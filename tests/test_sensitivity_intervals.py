@@ -163,6 +163,17 @@ def test_ties_and_whole_numbers():
     assert (found.low["spearman"] < found.value["spearman"]).all()
 
 
+@pytest.mark.parametrize("method", ["pearson", "spearman", "sobol", "fast"])
+@pytest.mark.parametrize("unit", [1e-250, 1e200])
+def test_outputs_whose_squares_are_no_numbers(method, unit):
+    design = make_design(method, ranges("polynomial"), {"fast": 257}.get(method, 128), seed=1)
+    y = FUNCTIONS["polynomial"][0](design.x)[:, None]
+    plain, far = estimate(design, y), estimate(design, unit * y)
+    for name in INDICES[method]:
+        np.testing.assert_allclose(far.value[name], plain.value[name], rtol=1e-9)
+        np.testing.assert_allclose(far.low[name], plain.low[name], rtol=1e-6)
+
+
 def test_a_perfect_correlation_has_no_interval():
     x = np.random.default_rng(6).random((100, 2))
     found = estimate(_design("spearman", x), np.exp(x[:, :1]))

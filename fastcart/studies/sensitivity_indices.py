@@ -113,6 +113,8 @@ def estimate(
         used[columns] = int(rows.sum())
         for part in np.array_split(columns, math.ceil(len(columns) / _COLUMNS)):
             chosen = y[:, part] if rows.all() else y[np.ix_(rows, part)]
+            if design.method != "morris":
+                chosen = _within_reach(chosen)
             seen = None if events is None else events[np.ix_(rows, part)]
             with np.errstate(all="ignore"):
                 if work is None:
@@ -123,6 +125,13 @@ def estimate(
                 for table, values in zip((value, low, high), parts, strict=True):
                     table[name][:, part] = values
     return Estimate(value, low, high, used)
+
+
+def _within_reach(y: np.ndarray) -> np.ndarray:
+    """Return outputs, those whose squares are too large or too small for a number in another unit."""
+    largest = np.abs(y).max(axis=0, initial=0.0)
+    far = (largest > 0) & ((largest < 1e-100) | (largest > 1e100))
+    return y / np.where(far, largest, 1.0) if far.any() else y
 
 
 def _correlation(
