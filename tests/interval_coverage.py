@@ -42,7 +42,7 @@ def ranges(function):
 @cache
 def exact(function, method):
     """Return the indices of the function, from a sample so large that its own error is of no account."""
-    design = make_design(method, ranges(function), _LARGE.get(method, 400_000), seed=2**31)
+    design = make_design(method, ranges(function), _LARGE.get(method, 1_000_000), seed=2**31)
     y = FUNCTIONS[function][0](design.x)[:, None]
     if method in CORRELATIONS:  # without the intervals, which take long
         from fastcart.studies.sensitivity_correlations import _codes, _rank_correlation

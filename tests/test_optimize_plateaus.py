@@ -28,15 +28,15 @@ MODEL = Model(
 )
 QUICK = dict(seed=1, particles=10, iterations=8)
 
-SUBTYPES = {name: (1e3, 2e7, "log") for name in ("T4", "TP", "TE", "TM", "Tr")}
+SUBTYPES = dict.fromkeys(("T4", "TP", "TE", "TM", "Tr"), (1e3, 2e7, "log"))
 LIMITS = ["T4 + TP + TE + TM + Tr <= 10*C", "peak_I6 <= 1.9e-3"]  # of the README
 
 
 def readme_problem(**options):
-    """Return the PFS (days) of twelve searches of the README's problem, without its start."""
+    """Search the README's problem without its start, twelve times unless asked for less."""
     settings = {"objective": "pfs", "particles": 50, "iterations": 40, "constraints": LIMITS, **options}
     variables = settings.pop("variables", SUBTYPES)
-    rows = {"C": [1e6, 2e6, 4e6] * 4}  # each problem has random numbers of its own
+    rows = {"C": [1e6, 2e6, 4e6] * settings.pop("times", 4)}  # each problem has random numbers of its own
     return optimize("li_lei", variables, for_each=rows, seed=1, **settings)
 
 
@@ -44,8 +44,9 @@ def readme_problem(**options):
 def test_twelve_searches_leave_the_plateau_of_no_survival(method):
     if method == "cmaes":
         pytest.importorskip("cmaes")
-    result = readme_problem(method=method)
-    assert (result.best["objective"] > 110).sum() >= 11
+    # differential evolution goes through its problems one by one, which takes longer
+    result = readme_problem(method=method, times=2 if method == "de" else 4)
+    assert (result.best["objective"] > 110).sum() >= len(result.best) - 1
     assert not result.best["plateau"].any()
     assert (result.endpoints["peak_I6"] <= 1.9e-3).all()
 
@@ -150,8 +151,8 @@ def test_infinite_patients_and_limits():
     with pytest.warns(UserWarning, match="undefined"):  # the mean of an infinite one is none
         result = optimize(MODEL, {"A": (0, 1)}, objective=odd, patients={"k": [0.5, 0.7]}, **QUICK)
     assert not result.best["feasible"].any()
-    median = optimize(MODEL, {"A": (0, 1)}, objective=odd, patients={"k": [0.4, 0.5, 0.7]}, aggregate="median",
-                      **QUICK)  # fmt: skip
+    three = {"k": [0.4, 0.5, 0.7]}
+    median = optimize(MODEL, {"A": (0, 1)}, objective=odd, patients=three, aggregate="median", **QUICK)
     assert median.best["A"].iloc[0] == pytest.approx(1, abs=1e-3)
     # the logarithm of nothing lies below every limit
     kept = optimize(
@@ -186,8 +187,9 @@ def test_a_series_counts_by_its_index():
     assert turned.best["objective"].iloc[0] == turned.best["A"].iloc[0]
     # missing here and there is undefined there
     with pytest.warns(UserWarning, match="undefined"):
-        some = optimize(MODEL, {"A": (0, 1)}, objective=lambda ends: [None if a > 0.5 else a for a in ends["A"]],
-                        **QUICK)  # fmt: skip
+        some = optimize(
+            MODEL, {"A": (0, 1)}, objective=lambda ends: [None if a > 0.5 else a for a in ends["A"]], **QUICK
+        )  # fmt: skip
     assert some.best["A"].iloc[0] <= 0.5
 
 

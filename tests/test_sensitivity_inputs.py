@@ -87,7 +87,7 @@ def test_elementary_effects_are_per_probability():
 
 
 def test_a_distribution_must_stay_where_the_model_allows():
-    with pytest.raises(InputError, match="leaves what the model allows: at least 0. Give limits"):
+    with pytest.raises(InputError, match=r"leaves what the model allows: at least 0\. Give limits"):
         fastcart.sensitivity("li_lei", ranges={"k_TE": {"normal": (3.0, 1.0)}})
     with pytest.raises(InputError, match="there is no distribution 'norm'"):
         fastcart.sensitivity("li_lei", ranges={"k_TE": {"norm": (3.0, 1.0)}})
@@ -128,7 +128,7 @@ def test_groups_of_morris_are_those_of_salib():
     ("options", "message"),
     [
         ({"method": "prcc", "groups": {"g": ["k_TE"]}}, "Groups are for sobol and morris"),
-        ({"method": "sobol", "n": 8, "groups": {"g": ["k_TEE"]}}, "'k_TEE' is not varied. Did you mean 'k_TE'"),
+        ({"method": "sobol", "n": 8, "groups": {"g": ["k_TEE"]}}, "'k_TEE' is not varied"),
         ({"method": "sobol", "n": 8, "groups": {"g": ["k_TE"], "h": ["k_TE"]}}, "is in two groups"),
         ({"method": "sobol", "n": 8, "groups": {"d_C": ["k_TE"]}}, "must have a name of its own"),
         ({"method": "sobol", "n": 8, "groups": ["k_TE"]}, "must be a mapping"),

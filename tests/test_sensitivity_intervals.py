@@ -62,11 +62,13 @@ def test_the_exact_indices_are_those_of_the_books():
     both = 0.3**2 / 144
     found = exact("polynomial", "sobol")
     np.testing.assert_allclose(found["S1"], parts / (parts.sum() + both), atol=2e-4)
-    np.testing.assert_allclose(found["ST"], (parts + [both, 0, both]) / (parts.sum() + both), atol=2e-4)
+    np.testing.assert_allclose(
+        found["ST"], (parts + np.array([both, 0, both])) / (parts.sum() + both), atol=2e-4
+    )
     # cov(x1, y) = 1.15 var(x1), and the variance is that of above
     pearson = exact("polynomial", "pearson")["pearson"]
     expected = [1.15 / 12, 0.5 / 12, 0.15 / 12] / np.sqrt((parts.sum() + both) / 12)
-    np.testing.assert_allclose(pearson, expected, atol=3e-3)
+    np.testing.assert_allclose(pearson, expected, atol=4e-3)
 
 
 @pytest.mark.parametrize("method", ["pearson", "spearman"])
@@ -85,25 +87,25 @@ def test_intervals_of_normal_data_are_those_of_fisher(method):
 
 def test_scrambles_are_independent_and_of_equal_size():
     design = make_design("sobol", ranges("ishigami"), 256, seed=1)
-    assert design.scrambles == 16
-    base = design.x.reshape(256, design.block, 3)[:, 0].reshape(16, 16, 3)
+    assert design.scrambles == 32
+    base = design.x.reshape(256, design.block, 3)[:, 0].reshape(8, 32, 3)
     unit = (base + np.pi) / (2 * np.pi)
-    for j in range(16):  # each scramble is a net of its own: one point in each sixteenth of every axis
+    for j in range(32):  # each scramble is a net of its own: one point in each eighth of every axis
         for axis in range(3):
-            assert sorted(np.floor(16 * unit[:, j, axis]).astype(int)) == list(range(16))
+            assert sorted(np.floor(8 * unit[:, j, axis]).astype(int)) == list(range(8))
     assert len(np.unique(base.reshape(-1, 3), axis=0)) == 256
 
 
 def test_where_there_is_no_interval_the_reason_is_said():
     model = _plain_model()
-    for method, n, index, text in (
+    for method, n, name, text in (
         ("fast", 257, "S1", "bias by interference"), ("morris", 10, "mu", "less than 100 trajectories"),
         ("morris", 100, "sigma", "tails of effects"), ("sobol", 32, "ST", "less than 64 base points"),
         ("prcc", 15, "prcc", "less than 20 patients more than inputs"),
     ):  # fmt: skip
         study = fastcart.sensitivity(model, method=method, outputs="final_y", n=n, seed=1)
-        assert study.indices.query("index == @index")["low"].isna().all()
-        notes = study.notes.query("index == @index")["note"]
+        assert study.indices.query("index == @name")["low"].isna().all()
+        notes = study.notes.query("index == @name")["note"]
         assert text in notes.iloc[0]
         assert not study.notes["serious"].any()
     with pytest.raises(InputError, match="at least 257 points per curve, not 65"):
@@ -207,7 +209,7 @@ def test_concordance_is_that_of_lifelines():
 
 
 def test_concordance_does_not_depend_on_the_horizon_and_covers():
-    """Somers' D of exponential times with rates in proportion: censoring changes the interval, not the sign."""
+    """Somers' D of exponential times with rates in proportion: censoring widens the interval, no more."""
     hits = 0
     for seed in range(100):
         rng = np.random.default_rng(seed)

@@ -117,10 +117,13 @@ def _no_interval(design: Design, index: str, used: int, found: Estimate, j: int)
         return f"no interval with less than {MORRIS_LEAST} trajectories, which may miss rare effects."
     if design.method == "sobol":
         return (
-            f"no interval with less than {4 * SOBOL_SCRAMBLES} base points, or where a whole scramble of "
+            f"no interval with less than {2 * SOBOL_SCRAMBLES} base points, or where a whole scramble of "
             "them is missing."
         )
     beyond = f"{LEAST} patients" + (" more than inputs" if design.method == "prcc" else "")
     if used < LEAST + (len(design.names) if design.method == "prcc" else 0):
         return f"no interval with less than {beyond}."
-    return f"no interval for {names}, because a correlation of 1 or -1, or too near to it for so few patients, has none."
+    return (
+        f"no interval for {names}, because a correlation of 1 or -1, or too near to it for so few patients, "
+        "has none."
+    )
