@@ -87,12 +87,12 @@ def test_intervals_of_normal_data_are_those_of_fisher(method):
 
 def test_scrambles_are_independent_and_of_equal_size():
     design = make_design("sobol", ranges("ishigami"), 256, seed=1)
-    assert design.scrambles == 32
-    base = design.x.reshape(256, design.block, 3)[:, 0].reshape(8, 32, 3)
+    assert design.scrambles == 16
+    base = design.x.reshape(256, design.block, 3)[:, 0].reshape(16, 16, 3)
     unit = (base + np.pi) / (2 * np.pi)
-    for j in range(32):  # each scramble is a net of its own: one point in each eighth of every axis
+    for j in range(16):  # each scramble is a net of its own: one point in each sixteenth of every axis
         for axis in range(3):
-            assert sorted(np.floor(8 * unit[:, j, axis]).astype(int)) == list(range(8))
+            assert sorted(np.floor(16 * unit[:, j, axis]).astype(int)) == list(range(16))
     assert len(np.unique(base.reshape(-1, 3), axis=0)) == 256
 
 
@@ -104,8 +104,8 @@ def test_where_there_is_no_interval_the_reason_is_said():
         ("prcc", 15, "prcc", "less than 20 patients more than inputs"),
     ):  # fmt: skip
         study = fastcart.sensitivity(model, method=method, outputs="final_y", n=n, seed=1)
-        assert study.indices.query("index == @name")["low"].isna().all()
-        notes = study.notes.query("index == @name")["note"]
+        assert study.indices.query(f"index == {name!r}")["low"].isna().all()
+        notes = study.notes.query(f"index == {name!r}")["note"]
         assert text in notes.iloc[0]
         assert not study.notes["serious"].any()
     with pytest.raises(InputError, match="at least 257 points per curve, not 65"):

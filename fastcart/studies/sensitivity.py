@@ -97,7 +97,7 @@ def sensitivity(
         times, all from one run. See `fastcart.studies.sensitivity_outputs.parse_outputs`.
     n : int
         Patients for correlations; base points (a power of 2; n (k + 2) patients for k parameters or groups,
-        from 64 on in 32 independent scrambles of n / 32) for ``sobol``; trajectories (n (k + 1) patients) for
+        from 64 on in 16 independent scrambles of n / 16) for ``sobol``; trajectories (n (k + 1) patients) for
         ``morris``; points per search curve (at least 257; 4 n k patients) for ``fast``.
     ranges : float or mapping, optional
         Default 0.1: every parameter within ±10% of its default. A mapping names what is varied, with

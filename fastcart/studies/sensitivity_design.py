@@ -26,9 +26,9 @@ MORRIS_LEVELS = 4  # Morris 1991; SALib's default
 FAST_HARMONICS = 4  # Saltelli et al. 1999, there M
 FAST_CURVES = 4  # search curves per parameter, each with its own random phase; indices are their means
 FAST_LEAST = 257  # points per curve; with fewer the frequencies of a curve interfere grossly
-# independent ones, among which the base points are shared; their spread gives intervals. Half as many cover
-# 91 % only where a smooth function makes the errors of most scrambles very small; twice as many cost accuracy
-SOBOL_SCRAMBLES = 32
+# independent ones, among which the base points are shared; their spread gives intervals. More of them cost
+# accuracy, and fewer leave too few degrees of freedom
+SOBOL_SCRAMBLES = 16
 _TAIL = 0.005  # levels of Morris in an unbounded distribution stay away from its ends by this probability
 _MAX_ROWS = 10**9
 
@@ -113,7 +113,7 @@ class Design:
 
 def sobol_scrambles(n: int) -> int:
     """Return how many scrambles ``n`` base points are shared among: one where there would be few in each."""
-    return SOBOL_SCRAMBLES if n >= 2 * SOBOL_SCRAMBLES else 1
+    return SOBOL_SCRAMBLES if n >= 4 * SOBOL_SCRAMBLES else 1
 
 
 def parse_ranges(model: Model, ranges: Any = None, fixed: Mapping[str, Any] | None = None) -> dict:

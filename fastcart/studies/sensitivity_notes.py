@@ -117,7 +117,7 @@ def _no_interval(design: Design, index: str, used: int, found: Estimate, j: int)
         return f"no interval with less than {MORRIS_LEAST} trajectories, which may miss rare effects."
     if design.method == "sobol":
         return (
-            f"no interval with less than {2 * SOBOL_SCRAMBLES} base points, or where a whole scramble of "
+            f"no interval with less than {4 * SOBOL_SCRAMBLES} base points, or where a whole scramble of "
             "them is missing."
         )
     beyond = f"{LEAST} patients" + (" more than inputs" if design.method == "prcc" else "")
