@@ -5,8 +5,8 @@ of a correlation and ``c`` the correlation without the bias that the jackknife f
 left out in turn, and ranks made anew each time. The ranks of a sample scatter about those of the population,
 which weakens strong correlations: at 100 patients a partial rank correlation of 0.988 by 0.006, as much as
 its interval is wide. Fisher's own ``1 / sqrt(n - 3)`` holds for normal data alone. The percentiles of a
-bootstrap are wrong for ranks, because every resample has ties that the population has not: they cover 19 to 73 % of
-strong partial rank correlations.
+bootstrap are wrong for ranks, because every resample has ties that the population has not: they cover 19 to
+73 % of strong partial rank correlations.
 
 References
 ----------
