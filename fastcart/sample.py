@@ -167,7 +167,8 @@ def latin_hypercube(
     columns : mapping
         Name to ``(low, high)`` for a uniform column, else to one of ``{"uniform": (low, high)}``,
         ``{"log_uniform": (low, high)}``, ``{"normal": (mean, sd)}``, ``{"log_normal": (median, sigma)}`` (the
-        latter two also with limits, see `normal`), or to one number, a constant.
+        latter two also with limits, see `normal`), ``{"triangular": (low, mode, high)}``, or to one number, a
+        constant.
     n, seed, model, dose_columns
         As for `uniform`.
 

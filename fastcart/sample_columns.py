@@ -14,7 +14,7 @@ from scipy.special import ndtr, ndtri
 from fastcart.checks import count, number, real, shown
 from fastcart.errors import InputError, nearest
 
-KINDS = ("uniform", "log_uniform", "normal", "log_normal")
+KINDS = ("uniform", "log_uniform", "normal", "log_normal", "triangular")
 SPACINGS = ("linspace", "geomspace")
 _MAX_VALUES = 10_000_000
 # uniform draws are multiples of 2**-53 below 1; half of the smallest stands for 0, whose score is infinite
@@ -49,9 +49,9 @@ class Marginal:
         One of `KINDS`.
     center, spread : float
         Low and high of the uniform kinds; mean and standard deviation, or median and standard deviation
-        of the logarithm, of the normal ones.
+        of the logarithm, of the normal ones; mode and width of the triangular one.
     low, high : float
-        Limits of the normal kinds.
+        Limits of the normal kinds; ends of the triangular one.
     """
 
     kind: str
@@ -93,6 +93,11 @@ class Marginal:
         if self.kind == "log_uniform":
             start, stop = math.log(self.center), math.log(self.spread)
             return np.clip(np.exp(start + u * (stop - start)), self.center, self.spread)
+        if self.kind == "triangular":
+            left, right = (self.center - self.low) * self.spread, (self.high - self.center) * self.spread
+            rising = u * self.spread < self.center - self.low
+            values = np.where(rising, self.low + np.sqrt(u * left), self.high - np.sqrt((1 - u) * right))
+            return np.clip(values, self.low, self.high)
         if score is None and not self.limited:
             score = ndtri(np.maximum(u, SMALLEST))
         elif self.limited:
@@ -115,6 +120,8 @@ class Marginal:
 
     def describe(self) -> list[Any]:
         """Return what it is in the types of JSON."""
+        if self.kind == "triangular":
+            return [self.kind, self.low, self.center, self.high]
         limits = [self.low, self.high] if self.limited else []
         return [self.kind, self.center, self.spread, *limits]
 
@@ -172,6 +179,13 @@ def _marginal(where: str, kind: str, given: Any) -> Marginal:
         if kind == "log_uniform" and low <= 0:
             raise InputError(f"{where}: the low end of log_uniform must be above 0, not {low:g}.")
         return Marginal(kind, low, high)
+    if kind == "triangular":
+        low, mode, high = _numbers(where, kind, given, "low, mode, high", (3,))
+        if not (low <= mode <= high and low < high):
+            raise InputError(
+                f"{where}: triangular needs low <= mode <= high and low < high, not {shown(given)}."
+            )
+        return Marginal(kind, mode, high - low, low, high)
     meaning = "mean, sd[, low, high]" if kind == "normal" else "median, sigma[, low, high]"
     center, spread, *limits = _numbers(where, kind, given, meaning, (2, 4))
     if spread <= 0 or (kind == "log_normal" and center <= 0):

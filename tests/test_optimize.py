@@ -260,6 +260,7 @@ _PARETO = (
 )
 
 
+@pytest.mark.filterwarnings("ignore:.*plateau")  # in so few iterations
 @pytest.mark.parametrize("what", ["pso", "cmaes", "de", "nsga2"])
 def test_resume_after_kill(tmp_path, what):
     pytest.importorskip("cmaes" if what == "cmaes" else "pymoo")

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import sys
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastcart.commands.arguments import (
     add_model_options,
@@ -15,6 +18,9 @@ from fastcart.commands.arguments import (
     threshold,
 )
 from fastcart.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 _EXAMPLE = """example, with one problem for each row of burdens.csv (column C):
 
@@ -73,7 +79,7 @@ def register(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Optimize, or find a front, or go on with either."""
+    """Optimize, or find a front, or go on with either; 3 where no point keeps all constraints, or patients fail."""
     from fastcart.errors import require
     from fastcart.models import get
 
@@ -96,14 +102,25 @@ def run(options: argparse.Namespace) -> int:
         common["particles"] = options.particles
     model = get(options.model, **model_options(options.option))
     variables = dict(_variable(text) for text in options.vary)
-    search = _front if len(goals) > 1 else _optimum
-    summary, endpoints = search(model, variables, goals, options, common)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the summary and stderr say the same in full
+        search = _front if len(goals) > 1 else _optimum
+        found = search(model, variables, goals, options, common)
     if not options.quiet:
-        print(summary)
-    return 3 if (endpoints["status"] != "ok").any() else 0
+        print(found.text)
+    else:
+        for note in found.notes:
+            print(f"fastcart: {note}", file=sys.stderr)
+    return 0 if found.feasible and (found.endpoints["status"] == "ok").all() else 3
 
 
-_Found = tuple[str, Any]  # what to say, and the endpoints of the points reported
+class _Found(NamedTuple):
+    """What a search found: what to say, its notes, whether all is feasible, endpoints of what it reports."""
+
+    text: str
+    notes: Sequence[str]
+    feasible: bool
+    endpoints: pd.DataFrame
 
 
 def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> _Found:
@@ -114,7 +131,8 @@ def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespa
         model, variables, objective=objective, goal=goal, method=options.method or "pso",
         target=options.target, patience=options.patience, **common,
     )  # fmt: skip
-    return f"{result.summary()}\nBest: {options.out / 'best.csv'}", result.endpoints
+    text = f"{result.summary()}\nBest: {options.out / 'best.csv'}"
+    return _Found(text, result.notes, bool(result.best["feasible"].all()), result.endpoints)
 
 
 def _front(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> _Found:
@@ -124,9 +142,8 @@ def _front(model: Any, variables: dict, goals: list, options: argparse.Namespace
         if getattr(options, name) is not None:
             raise InputError(f"--{name} is for one objective; a front of several has none.")
     result = pareto(model, variables, objectives=dict(goals), **common)
-    front = options.out / "front.csv"
-    text = f"{len(result.front)} points ({result.failed} patients failed).\nFront: {front}"
-    return text, result.endpoints
+    text = f"{result.summary()}\nFront: {options.out / 'front.csv'}"
+    return _Found(text, result.notes, result.nearest.empty, result.endpoints)
 
 
 def _variable(text: str) -> tuple[str, tuple]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import re
+import sys
+import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +34,7 @@ def register(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
     parser.add_argument(
         "--method", default="pearson", metavar="METHOD",
-        help="pearson (default), spearman, prcc, sobol, morris, fast",
+        help="pearson (default), spearman, prcc, concordance, sobol, morris, fast",
     )  # fmt: skip
     parser.add_argument(
         "--outputs", default="pfs", metavar="NAME,...",
@@ -44,7 +46,13 @@ def register(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--ranges", default="10%", metavar="SPEC",
-        help="10%% for all parameters (default), NAME=LOW:HIGH, NAME=20%%, or several with commas",
+        help="10%% for all parameters (default), NAME=LOW:HIGH, NAME=20%%, or with a distribution: "
+        "NAME=log_uniform:LOW:HIGH, NAME=normal:MEAN:SD[:LOW:HIGH], NAME=log_normal:MEDIAN:SIGMA[:LOW:HIGH], "
+        "NAME=triangular:LOW:MODE:HIGH; several with commas",
+    )  # fmt: skip
+    parser.add_argument(
+        "--groups", default="", metavar="NAME=A+B,...",
+        help="parameters that move together and get one index; for sobol and morris",
     )  # fmt: skip
     parser.add_argument("--fixed", default="", metavar="NAME=VALUE,...", help="values that replace defaults")
     parser.add_argument("--doses", type=Path, metavar="FILE", help="time, state, amount[, duration]")
@@ -63,7 +71,7 @@ def register(commands: Any) -> None:
         "--extinction", default="off", metavar="off|CELLS", help="below so many cells the tumor is gone"
     )
     parser.add_argument(
-        "--resamples", type=int, default=500, metavar="N", help="of the bootstrap; default 500"
+        "--resamples", type=int, default=500, metavar="N", help="without effect; for older scripts"
     )
     parser.add_argument("--confidence", type=real_number, default=0.95, metavar="P", help="default 0.95")
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
@@ -81,15 +89,31 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Solve, estimate, write tables and pictures."""
-    from fastcart.batch import check_threads
     from fastcart.errors import require
-    from fastcart.models import get
-    from fastcart.studies.sensitivity import sensitivity
+    from fastcart.studies.sensitivity_notes import sentences
 
     packages = packages_for(options.doses, Path(f"x.{options.format}"))
     packages += ["SALib"] if options.method in ("sobol", "morris", "fast") else []
     require("This study", packages if options.no_plots else ["matplotlib", *packages])
-    result = sensitivity(
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # the summary and stderr say the same
+        result = _study(options)
+    if not options.no_plots:
+        _write_pictures(options.out, result)
+    if not options.quiet:
+        print(summary(result, options.out))
+    else:
+        for text in sentences(result.notes, serious=True):
+            print(f"fastcart: {text}", file=sys.stderr)
+    return 3 if result.values["failed"].any() else 0
+
+
+def _study(options: argparse.Namespace) -> SensitivityResult:
+    from fastcart.batch import check_threads
+    from fastcart.models import get
+    from fastcart.studies.sensitivity import sensitivity
+
+    return sensitivity(
         get(options.model, **model_options(options.option)),
         folder=options.out,
         table_format=options.format,
@@ -99,6 +123,7 @@ def run(options: argparse.Namespace) -> int:
         n=options.n,
         ranges=parse_ranges_text(options.ranges),
         fixed=_fixed(options.fixed),
+        groups=parse_groups_text(options.groups),
         doses=options.doses,
         where=options.where,
         censored=options.censored,
@@ -114,15 +139,10 @@ def run(options: argparse.Namespace) -> int:
         threads=check_threads(options.threads),
         progress=False if options.quiet else None,
     )
-    if not options.no_plots:
-        _write_pictures(options.out, result)
-    if not options.quiet:
-        print(summary(result, options.out))
-    return 3 if result.values["failed"].any() else 0
 
 
 def parse_ranges_text(text: str) -> dict[str, Any]:
-    """Read ``10%``, ``NAME=LOW:HIGH`` and ``NAME=20%``, separated by commas.
+    """Read ``10%``, ``NAME=LOW:HIGH``, ``NAME=20%`` and ``NAME=normal:3:0.5``, separated by commas.
 
     Raises
     ------
@@ -135,6 +155,9 @@ def parse_ranges_text(text: str) -> dict[str, Any]:
         try:
             if value.endswith("%"):
                 given: Any = strict_float(value.lstrip("±")[:-1]) / 100
+            elif value[:1].isalpha() and ":" in value:
+                kind, *numbers = value.split(":")
+                given = {kind: tuple(strict_float(end) for end in numbers)} if name else None
             else:
                 low, high = value.split(":")
                 given = (strict_float(low), strict_float(high))
@@ -142,13 +165,31 @@ def parse_ranges_text(text: str) -> dict[str, Any]:
             given = None
         if given is None or (not equals and isinstance(given, tuple)) or (equals and not name):
             raise InputError(
-                f"A range must read 10% (all parameters), NAME=LOW:HIGH or NAME=20%, not {part!r}."
+                "A range must read 10% (all parameters), NAME=LOW:HIGH, NAME=20% or e.g. "
+                f"NAME=log_uniform:LOW:HIGH, not {part!r}."
             )
         key = name or "*"
         if key in ranges:
             raise InputError(f"The range of {'all parameters' if key == '*' else repr(key)} is given twice.")
         ranges[key] = given
     return ranges
+
+
+def parse_groups_text(text: str) -> dict[str, list[str]]:
+    """Read ``NAME=A+B,OTHER=C+D``.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    groups: dict[str, list[str]] = {}
+    for part in filter(None, text.split(",")):
+        name, equals, members = (piece.strip() for piece in part.partition("="))
+        if not equals or not name or not members or name in groups:
+            raise InputError(f"A group must read NAME=A+B, each name once, not {part!r}.")
+        groups[name] = [member.strip() for member in members.split("+")]
+    return groups
 
 
 def _fixed(text: str) -> dict[str, float]:
@@ -187,6 +228,8 @@ def outputs_to_draw(result: SensitivityResult) -> tuple[list[str], list[str]]:
 
 def summary(result: SensitivityResult, folder: Path) -> str:
     """Say who was counted and which parameters matter most, in words for a terminal."""
+    from fastcart.studies.sensitivity_notes import sentences
+
     counts = result.counts
     total = int(counts["patients"].iloc[0])
     index = result.main_index
@@ -205,12 +248,14 @@ def summary(result: SensitivityResult, folder: Path) -> str:
         ]  # fmt: skip
         lines.append(f"{name}: {int(row['used'])} used" + "".join(f", {note}" for note in notes))
         for parameter, (value, low, high) in result.table(name).head(_SHOWN).iterrows():
-            lines.append(f"  {parameter:<14} {index} {value:8.3g}  [{low:.3g}, {high:.3g}]")
+            ends = f"  [{low:.3g}, {high:.3g}]" if low == low else ""
+            lines.append(f"  {parameter:<14} {index} {value:8.3g}{ends}")
     for quantity in over_time:
         used = counts.loc[counts["output"].str.startswith(f"{quantity}@"), "used"]
         largest = result.matrix(quantity).abs().max(axis=1).sort_values(ascending=False).index[:_SHOWN]
         lines.append(
             f"{quantity} over time: {used.min()} to {used.max()} used; largest: {', '.join(largest)}"
         )
+    lines += sentences(result.notes)
     lines.append(f"Tables and pictures: {folder}")
     return "\n".join(lines)

@@ -53,7 +53,7 @@ class Journal:
         buffer = io.BytesIO()
         np.savez(
             buffer, asked=np.array(asked), objectives=values.objectives, violation=values.violation,
-            failed=values.failed,
+            tie=values.tie, growth=values.growth, failed=values.failed, undefined=values.undefined,
         )  # fmt: skip
         self._run.write(name, buffer.getvalue())
         return values
@@ -68,4 +68,4 @@ class Journal:
                 f"The file {str(path)!r} belongs to other points than this optimization asks for; begin anew "
                 "with --force."
             )
-        return Values(found["objectives"], found["violation"], found["failed"])
+        return Values(**{name: found[name] for name in Values.__dataclass_fields__})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -17,7 +18,15 @@ from fastcart.model import Model
 from fastcart.studies.candidates import Aggregate, Constraint, Limit
 from fastcart.studies.methods import METHODS, Search
 from fastcart.studies.progress import Progress, StopRule
-from fastcart.studies.setting import GOALS, Setting, prepare, recorded, write_tables
+from fastcart.studies.setting import (
+    GOALS,
+    Setting,
+    least_broken,
+    prepare,
+    recorded,
+    undefined_points,
+    write_tables,
+)
 from fastcart.studies.swarm import SwarmSettings, check_seed
 
 __all__ = ["Limit", "OptimizationResult", "optimize"]
@@ -31,9 +40,12 @@ class OptimizationResult:
     ----------
     best : DataFrame
         One row for each problem: columns of ``for_each``, the variables, ``objective``, ``violation``
-        (sum of relative excesses over nonlinear constraints), ``feasible``, ``censored`` (share of the
-        patients without progression by the horizon), ``evaluations`` (points), ``failed`` (patients that
-        could not be solved, in all points), ``iterations``, ``stopped`` (why).
+        (sum of relative excesses over nonlinear constraints), ``feasible``, ``plateau`` (the objective is no
+        better than the worst of the first points, which many of these share: nothing better was found),
+        ``censored`` (share of the patients without progression by the horizon), ``evaluations`` (points),
+        ``failed`` (patients that could not be solved, in all points), ``undefined`` (points without a value
+        of the objective or of a constraint though all patients were solved), ``iterations``, ``stopped``
+        (why).
     endpoints : DataFrame
         Endpoints of the best points: a row for each problem (``row``) and patient of the population.
     history : DataFrame
@@ -42,12 +54,16 @@ class OptimizationResult:
         (of their objectives).
     options : mapping
         Method, seed, and what else the results depend on.
+    notes : tuple of str
+        What to know before an optimum is used, a sentence each: where nothing better than a plateau was
+        found, what is undefined at how many points, which constraint cannot be kept and by how much.
     """
 
     best: pd.DataFrame
     endpoints: pd.DataFrame
     history: pd.DataFrame
     options: Mapping[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     def summary(self) -> str:
         """Say in words how it went."""
@@ -57,10 +73,7 @@ class OptimizationResult:
             f"{len(best)} problems, {solves} solves ({int(best['failed'].sum())} failed), method "
             f"{self.options['method']!r}."
         ]
-        kept = int(best["feasible"].sum())
-        if kept < len(best):
-            lines.append(f"{len(best) - kept} problems found no point that keeps all constraints.")
-        if kept:
+        if best["feasible"].any():
             found = best.loc[best["feasible"], "objective"]
             lines.append(f"Objective {self.options['objective']!r}: {found.min():.6g} to {found.max():.6g}.")
         censored = int((best["censored"] > 0).sum()) if "censored" in best else 0
@@ -70,7 +83,7 @@ class OptimizationResult:
                 "no maximum but the end of the simulation. Limit toxicity or the total dose, or extend the "
                 "horizon."
             )
-        return "\n".join(lines)
+        return "\n".join([*lines, *self.notes])
 
 
 def optimize(
@@ -120,7 +133,10 @@ def optimize(
         The same seed gives the same result, whatever threads and blocks.
     objective : str or callable
         An endpoint, a formula over endpoints, variables and columns (``"pfs - 1e-6*(TP + TE)"``), or a
-        function of the table of endpoints (with variables and columns) that returns one number a row.
+        function of the table of endpoints (with variables and columns) that returns one number a row; a
+        Series counts by its index. Where it is no finite number (the logarithm of a tumor that is gone), it
+        is undefined: such points are counted, and never the best. Of points with equal objectives the one
+        with the smaller final burden is better.
     goal : {'maximize', 'minimize'}
     constraints : str, Limit, or sequence of these
         Comparisons of formulas: ``"T4 + TP + TE + TM + Tr <= 2e7"``, ``"0.4 <= TE/TP <= 2"``, ``"peak_I6
@@ -145,7 +161,8 @@ def optimize(
     swarm : SwarmSettings or mapping, optional
         How particles move.
     start : DataFrame, mapping or path, optional
-        A first guess of all variables: one row, or one for each problem.
+        A first guess of all variables: one row, or one for each problem; between the bounds, and keeping
+        the linear constraints.
     target, patience, tolerance
         A problem stops when the objective reaches ``target``, or has not improved by more than the share
         ``tolerance`` in ``patience`` iterations.
@@ -171,9 +188,14 @@ def optimize(
     Raises
     ------
     InputError
-        For bad input, before anything is solved.
+        For bad input, before anything is solved; for a function that does not return one number a row.
     MissingDependencyError
         When the package of the method is not installed.
+
+    Warns
+    -----
+    UserWarning
+        Where nothing better than a plateau was found, and where a quantity is undefined at some points.
 
     Examples
     --------
@@ -201,22 +223,27 @@ def optimize(
         "method": method, "settings": settings, "iterations": iterations, "seed": search.seed, "stop": stop,
     }  # fmt: skip
     failed = np.zeros(setting.space.problems, dtype=np.int64)
+    undefined = np.zeros((setting.space.problems, len(setting.evaluator.quantities)), dtype=np.int64)
     batches = iterations * (setting.space.problems if method == "de" else 1)
     with recorded(
         setting, "search", content, out, resume=resume, force=force, batches=batches, progress=progress
     ) as (run, evaluate):
 
-        def worth(rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        def worth(rows: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, ...]:
             values = evaluate(rows, points)
             np.add.at(failed, rows, values.failed)
-            return values.objectives[..., 0], values.violation
+            np.add.at(undefined, rows, values.undefined)
+            return values.objectives[..., 0], values.violation, values.tie, values.growth
 
         found = METHODS[method](search, worth)
-        result = _result(setting, found, sign, failed, {
+        result = _result(setting, found, sign, failed, undefined, {
             **content, "objective": objective if isinstance(objective, str) else "function",
             "patients": setting.evaluator.patients,
         })  # fmt: skip
         write_tables(run, {"best": result.best, "endpoints": result.endpoints, "history": result.history})
+    for note in result.notes:
+        if " found no point " not in note:  # the column 'feasible' says that
+            warnings.warn(note, stacklevel=2)
     return result
 
 
@@ -239,7 +266,12 @@ def _settings(swarm: Any, particles: int | None) -> SwarmSettings:
 
 
 def _result(
-    setting: Setting, found: Progress, sign: float, failed: np.ndarray, options: Mapping[str, Any]
+    setting: Setting,
+    found: Progress,
+    sign: float,
+    failed: np.ndarray,
+    undefined: np.ndarray,
+    options: Mapping[str, Any],
 ) -> OptimizationResult:
     """Make the tables, with objectives as the user wants them: not turned round."""
     rows = np.arange(setting.space.problems)
@@ -247,14 +279,52 @@ def _result(
     solved = setting.evaluator.endpoints(rows, found.point)
     best["objective"] = np.where(np.isfinite(found.objective), sign * found.objective, np.nan)
     best["violation"] = found.violation
-    best["feasible"] = (found.violation == 0) & np.isfinite(found.objective)
+    feasible = (found.violation == 0) & np.isfinite(found.objective)
+    best["feasible"] = feasible
+    best["plateau"] = feasible & found.on_floor
     if setting.model.burden is not None:
         best["censored"] = solved.groupby("row")["censored"].mean().to_numpy()
+        best["plateau"] &= best["censored"] < 1  # the horizon is a plateau of its own, and the best of all
     best["evaluations"] = found.evaluations
     best["failed"] = failed
+    best["undefined"] = undefined.sum(axis=1)
     best["iterations"] = found.iterations
     best["stopped"] = np.where(found.reason == "", "iterations", found.reason)
     history = found.history()
     for name in ("objective", "mean"):
         history[name] = np.where(np.isfinite(history[name]), sign * history[name], np.nan)
-    return OptimizationResult(best, solved, history, options)
+    notes = [
+        *undefined_points(setting.evaluator.quantities, undefined.sum(axis=0), int(found.evaluations.sum())),
+        *_unkept(setting, found), *_plateaus(best, found, sign),
+    ]  # fmt: skip
+    return OptimizationResult(best, solved, history, options, tuple(notes))
+
+
+def _unkept(setting: Setting, found: Progress) -> list[str]:
+    """Say for how many problems no allowed point was found, and how near the first of them came."""
+    notes = []
+    undefined = np.isinf(found.objective)
+    if undefined.any():
+        notes.append(
+            f"{int(undefined.sum())} problems found no point where the objective is a finite number and all "
+            "patients are solved."
+        )
+    broken = np.flatnonzero(~undefined & (found.violation > 0))
+    for k in broken[:1]:
+        nearest = least_broken(setting.evaluator, int(k), found.point[k])
+        one = f"row {k + 1} comes nearest" if len(undefined) > 1 else "the nearest one"
+        notes.append(f"{len(broken)} problems found no point that keeps all constraints; {one} {nearest}.")
+    return notes
+
+
+def _plateaus(best: pd.DataFrame, found: Progress, sign: float) -> list[str]:
+    flat = np.flatnonzero(best["plateau"].to_numpy())
+    if not flat.size:
+        return []
+    values = np.unique(sign * found.objective[flat])
+    level = f"{values[0]:g}" if len(values) == 1 else f"{values[0]:g} to {values[-1]:g}"
+    return [
+        f"{len(flat)} of {len(best)} problems found nothing better than a plateau (objective {level}), where "
+        "many points have the same and the worst objective or no survival at all: this is no optimum. Give a "
+        "start that is better, other bounds, more particles or iterations, or an objective with a slope."
+    ]

@@ -6,6 +6,7 @@ Reference: K. Deb et al., IEEE Trans. Evol. Comput. 6, 182 (2002), NSGA-II.
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,10 +20,18 @@ from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.studies.candidates import Aggregate, Constraint
 from fastcart.studies.evaluate import Values
-from fastcart.studies.setting import Setting, prepare, recorded, write_tables
+from fastcart.studies.setting import (
+    Setting,
+    least_broken,
+    prepare,
+    recorded,
+    undefined_points,
+    write_tables,
+)
 from fastcart.studies.space import Space
 from fastcart.studies.swarm import check_seed, generator
 
+_LOST = 1e9  # the violation of points without a value; larger than that of all others
 Evaluate = Callable[[np.ndarray, np.ndarray], Values]
 
 
@@ -34,18 +43,32 @@ class ParetoResult:
     ----------
     front : DataFrame
         The points of which none is better in all objectives: ``row`` (the problem), columns of ``for_each``,
-        the variables, and a column for each objective; sorted by the first objective.
+        the variables, and a column for each objective; sorted by the first objective. Points that break a
+        constraint, and those at which an objective is undefined (no finite number), are not in it.
     endpoints : DataFrame
         Endpoints of these points: a row for each point (``point``, its place in ``front``) and patient.
     failed : int
         Patients that could not be solved, in all points; points with such patients are not in the front.
     options : mapping
+    nearest : DataFrame
+        For each problem without a front the point that comes nearest to one: ``row``, columns of
+        ``for_each``, the variables, ``violation`` (sum of relative excesses over nonlinear constraints; NaN
+        where no point has finite objectives).
+    notes : tuple of str
+        What to know before the front is used, a sentence each: what is undefined at how many points, which
+        constraint cannot be kept and by how much.
     """
 
     front: pd.DataFrame
     endpoints: pd.DataFrame
     failed: int
     options: Mapping[str, Any] = field(default_factory=dict)
+    nearest: pd.DataFrame = field(default_factory=pd.DataFrame)
+    notes: tuple[str, ...] = ()
+
+    def summary(self) -> str:
+        """Say in words how it went."""
+        return "\n".join([f"{len(self.front)} points ({self.failed} patients failed).", *self.notes])
 
 
 def pareto(
@@ -99,6 +122,11 @@ def pareto(
     MissingDependencyError
         When pymoo is not installed.
 
+    Warns
+    -----
+    UserWarning
+        Where a problem has no point that keeps all constraints, or a quantity is undefined at some points.
+
     Examples
     --------
     >>> import fastcart
@@ -125,11 +153,11 @@ def pareto(
     with recorded(
         setting, "front", content, out, resume=resume, force=force, batches=iterations, progress=progress
     ) as (run, evaluate):
-        fronts, failed = _search(setting, evaluate, size, iterations, seed)
-        result = _result(
-            setting, list(objectives), fronts, failed, {**content, "objectives": dict(objectives)}
-        )
+        found = _search(setting, evaluate, size, iterations, seed)
+        result = _result(setting, list(objectives), found, {**content, "objectives": dict(objectives)})
         write_tables(run, {"front": result.front, "endpoints": result.endpoints})
+    for note in result.notes:
+        warnings.warn(note, stacklevel=2)
     return result
 
 
@@ -146,10 +174,20 @@ def _goals(objectives: Any, aggregate: Aggregate) -> list[tuple[Any, str, Aggreg
     return goals
 
 
-def _search(
-    setting: Setting, evaluate: Evaluate, size: int, iterations: int, seed: int
-) -> tuple[list[tuple[np.ndarray, np.ndarray]], int]:
-    """Run NSGA-II on all problems in step; return the front of each: points and objectives."""
+@dataclass(frozen=True)
+class _Found:
+    """Fronts of all problems: points and objectives of each; and the least violation, with its point."""
+
+    fronts: list[tuple[np.ndarray, np.ndarray]]
+    nearest: np.ndarray
+    violation: np.ndarray
+    failed: int
+    undefined: np.ndarray
+    points: int
+
+
+def _search(setting: Setting, evaluate: Evaluate, size: int, iterations: int, seed: int) -> _Found:
+    """Run NSGA-II on all problems in step."""
     from pymoo.core.evaluator import Evaluator
     from pymoo.core.problem import Problem
     from pymoo.problems.static import StaticProblem
@@ -158,16 +196,22 @@ def _search(
     problem = Problem(n_var=space.dimensions, n_obj=n_goals, n_ieq_constr=1, xl=0.0, xu=1.0)
     algorithms = [_algorithm(setting, problem, size, iterations, seed, k) for k in range(space.problems)]
     rows = np.arange(space.problems)
-    failed = 0
+    failed, undefined = 0, np.zeros(len(setting.evaluator.quantities), dtype=np.int64)
+    nearest, least = np.full((space.problems, space.dimensions), np.nan), np.full(space.problems, np.inf)
     for _ in range(iterations):
         asked = [algorithm.ask() for algorithm in algorithms]
         natural = _decode(space, np.array([part.get("X") for part in asked]), rows)
         values = evaluate(rows, natural)
         failed += int(values.failed.sum())
+        undefined += values.undefined.sum(axis=0)
         # pymoo sorts by violation first; what could not be solved has a larger one than all others
         lost = np.isnan(values.violation) | np.isnan(values.objectives).any(axis=2)
         worth = np.where(lost[..., None], 0.0, values.objectives)
-        broken = np.where(lost, 1e9, values.violation)
+        broken = np.where(lost, _LOST, values.violation)
+        place = broken.argmin(axis=1)
+        better = broken[rows, place] < least
+        nearest[better] = natural[rows, place][better]
+        least[better] = broken[rows, place][better]
         for k, (algorithm, part) in enumerate(zip(algorithms, asked, strict=True)):
             Evaluator().eval(StaticProblem(problem, F=worth[k], G=broken[k][:, None]), part)
             algorithm.tell(infills=part)
@@ -178,7 +222,8 @@ def _search(
         unit = kept.get("X").reshape(-1, space.dimensions)
         points = _decode(space, unit[None], rows[k : k + 1])[0]
         fronts.append((points, kept.get("F").reshape(-1, n_goals)))
-    return fronts, failed
+    least[least >= _LOST] = np.nan
+    return _Found(fronts, nearest, least, failed, undefined, iterations * size * space.problems)
 
 
 def _algorithm(setting: Setting, problem: Any, size: int, iterations: int, seed: int, k: int) -> Any:
@@ -206,13 +251,12 @@ def _decode(space: Space, unit: np.ndarray, rows: np.ndarray) -> np.ndarray:
 def _result(
     setting: Setting,
     names: list[str],
-    fronts: list[tuple[np.ndarray, np.ndarray]],
-    failed: int,
+    found: _Found,
     options: Mapping[str, Any],
 ) -> ParetoResult:
     tables, endpoints = [], []
     signs = np.array([goal.sign for goal in setting.evaluator.goals])
-    for k, (points, worth) in enumerate(fronts):
+    for k, (points, worth) in enumerate(found.fronts):
         points, first = np.unique(points, axis=0, return_index=True)
         worth = worth[first]
         order = np.lexsort(worth.T[::-1])
@@ -226,4 +270,23 @@ def _result(
     front = pd.concat(tables, ignore_index=True)
     solved = pd.concat(endpoints, ignore_index=True) if endpoints else pd.DataFrame({"row": []})
     solved.insert(0, "point", np.repeat(np.arange(len(front)), setting.evaluator.patients))
-    return ParetoResult(front, solved, failed, options)
+    lost = np.flatnonzero([not len(points) for points, _ in found.fronts])
+    nearest = setting.describe_points(lost, found.nearest[lost])
+    nearest.insert(0, "row", lost)
+    notes = undefined_points(setting.evaluator.quantities, found.undefined, found.points)
+    undefined = np.isnan(found.violation[lost])
+    if undefined.any():
+        notes.append(
+            f"{int(undefined.sum())} problems found no point where all objectives are finite numbers and all "
+            "patients are solved."
+        )
+    broken = lost[~undefined]
+    for k in broken[:1]:
+        one = f"row {k + 1} comes nearest" if len(found.fronts) > 1 else "the nearest one"
+        notes.append(
+            f"{len(broken)} problems found no point that keeps all constraints; {one} "
+            f"{least_broken(setting.evaluator, int(k), found.nearest[k])}."
+        )
+    return ParetoResult(
+        front, solved, found.failed, options, nearest.assign(violation=found.violation[lost]), tuple(notes)
+    )

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart.checks import count, number
 from fastcart.errors import InputError
-from fastcart.studies.ranking import best_of, is_better
+from fastcart.studies.ranking import Lead, Worth, best_of, is_better
+
+TIME_ON_FLOOR = 6  # iterations after which a search that is still on a floor begins anew
+PATIENCE_ON_FLOOR = 10  # the same without any improvement
 
 
 @dataclass(frozen=True)
@@ -52,8 +56,10 @@ class Progress:
     ----------
     point : ndarray, shape (problems, dimensions)
         Best point of each problem so far, by Deb's rules.
-    objective, violation : ndarray, shape (problems,)
+    objective, violation, tie : ndarray, shape (problems,)
         Of that point; the objective is minimised.
+    lead : Lead
+        What leads a search off a floor of the objective.
     evaluations, iterations : ndarray of int, shape (problems,)
     reason : ndarray of object, shape (problems,)
         Why a problem stopped: ``"target"``, ``"patience"``, or empty.
@@ -64,6 +70,10 @@ class Progress:
         self.point = np.full((problems, dimensions), np.nan)
         self.objective = np.full(problems, np.inf)
         self.violation = np.full(problems, np.inf)
+        self.tie = np.full(problems, np.inf)
+        self.lead = Lead(problems)
+        self._below = np.zeros(problems, dtype=bool)  # whether the best point is no better than a floor
+        self._grows = np.zeros(problems, dtype=bool)  # whether all patients progress at once there
         self.evaluations = np.zeros(problems, dtype=np.int64)
         self.iterations = np.zeros(problems, dtype=np.int64)
         self.reason = np.full(problems, "", dtype=object)
@@ -76,27 +86,54 @@ class Progress:
         """Which problems have met a stop rule, shape (problems,)."""
         return self.reason != ""
 
-    def update(
-        self, rows: np.ndarray, points: np.ndarray, objective: np.ndarray, violation: np.ndarray
-    ) -> None:
+    @property
+    def on_floor(self) -> np.ndarray:
+        """Which problems have a floor and no allowed point better than it so far, shape (problems,)."""
+        return self.lead.exists & (self._below | (self.violation > 0))
+
+    def astray(self, rows: Any, since: Any, age: Any = 0) -> np.ndarray:
+        """Return which searches on a floor had better begin anew.
+
+        Parameters
+        ----------
+        rows : int or ndarray of int
+            Problems.
+        since, age : int or ndarray of int
+            Iterations since each found a better point or one with a better tie, and since it began; without
+            the latter it has all the time that it needs.
+        """
+        known = self._grows[rows] | (self.violation[rows] > 0)  # a floor indeed, not the best that there is
+        return np.asarray(
+            self.on_floor[rows] & ((since >= PATIENCE_ON_FLOOR) | (known & (age >= TIME_ON_FLOOR)))
+        )
+
+    def update(self, rows: np.ndarray, points: np.ndarray, worth: Worth) -> None:
         """Take a batch of evaluated points.
 
         Parameters
         ----------
         rows : ndarray of int, shape (k,)
         points : ndarray, shape (k, points, dimensions)
-        objective, violation : ndarray, shape (k, points)
-            No NaN; infinite for points that could not be evaluated.
+        worth : Worth
+            Arrays of shape (k, points), as from `fastcart.studies.ranking.ordered`.
         """
+        objective, violation, tie = worth.value, worth.broken, worth.tie
         k = np.arange(len(rows))
-        best = best_of(objective, violation)
-        value, broken = objective[k, best], violation[k, best]
-        old, old_broken = self.objective[rows], self.violation[rows]
-        better = is_better(value, broken, old, old_broken)
+        first = self.iterations[rows] == 0
+        if first.any():
+            parts = (part[first] for part in (objective, violation, tie, worth.growth))
+            self.lead.begin(rows[first], Worth(*parts))
+        best = best_of(objective, violation, tie)
+        value, broken, last = objective[k, best], violation[k, best], tie[k, best]
+        old, old_broken, old_tie = self.objective[rows], self.violation[rows], self.tie[rows]
+        better = is_better(value, broken, old, old_broken, tie=last, than_tie=old_tie)
         better |= np.isnan(self.point[rows]).any(axis=1)
         self.point[rows] = np.where(better[:, None], points[k, best], self.point[rows])
         self.objective[rows] = np.where(better, value, old)
         self.violation[rows] = np.where(better, broken, old_broken)
+        self._below[rows] = np.where(better, self.lead.below(rows, worth)[k, best], self._below[rows])
+        self._grows[rows] = np.where(better, worth.growth[k, best] > 0, self._grows[rows])
+        self.tie[rows] = np.where(better, last, old_tie)
         self.evaluations[rows] += objective.shape[1]
         self.iterations[rows] += 1
         kept = np.isfinite(objective) & (violation == 0)

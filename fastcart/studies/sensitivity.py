@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,16 +17,19 @@ from fastcart.checks import count, number, shown
 from fastcart.dosing import NUMBERS, Doses, DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
+from fastcart.sample_columns import Marginal
 from fastcart.storage import check_format, read_table
 from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run
 from fastcart.studies.sensitivity_design import (
     CORRELATIONS,
     Design,
     check_size,
+    find_closures,
     make_design,
     parse_ranges,
 )
 from fastcart.studies.sensitivity_indices import INDICES, estimate
+from fastcart.studies.sensitivity_notes import find_notes, sentences
 from fastcart.studies.sensitivity_outputs import Outputs, parse_outputs
 from fastcart.studies.sensitivity_result import SensitivityResult
 
@@ -45,6 +49,7 @@ def sensitivity(
     n: int = 1000,
     ranges: float | Mapping[str, Any] | None = None,
     fixed: Mapping[str, float] | None = None,
+    groups: Mapping[str, Sequence[str]] | None = None,
     doses: Doses | None = None,
     where: str | Sequence[str] = (),
     censored: str = "keep",
@@ -72,24 +77,37 @@ def sensitivity(
     of a patient without one, the logarithm of zero) is undefined. Correlations leave out such patients. A
     Sobol' index leaves out the whole base point, Morris' method the whole trajectory, FAST the search curve.
 
+    Intervals are meant to cover the index of the model, not of the sample, with the probability
+    ``confidence``, and measured to do so; an index has none where that cannot be had (FAST, ``sigma`` of
+    Morris' method, small designs), and ``notes`` says why.
+
+    Parameters that must add up to a total (`fastcart.Sum` of the model, such as chances of alternatives) are
+    drawn as weights, each from its own range, and scaled so that the sum is right. An index of such a
+    parameter says what happens when it gains weight against the others of its sum.
+
     Parameters
     ----------
     model : str or Model
-    method : {'pearson', 'spearman', 'prcc', 'sobol', 'morris', 'fast'}
-        Correlations on independent uniform draws; Sobol' first-order and total indices; elementary effects
+    method : {'pearson', 'spearman', 'prcc', 'concordance', 'sobol', 'morris', 'fast'}
+        Correlations on independent draws; Harrell's concordance and Somers' D = 2 C - 1, rank correlations
+        that take censored survival as such; Sobol' first-order and total indices; elementary effects
         (screening); extended FAST. The designs of the last three are SALib's.
     outputs : str or sequence of str
         ``"pfs"``, ``"nadir"`` and other endpoints; ``"ln_C@80"``, ``"I6@0:200:5"``: states and observables at
         times, all from one run. See `fastcart.studies.sensitivity_outputs.parse_outputs`.
     n : int
-        Patients for correlations; base points (a power of 2; n (k + 2) patients for k parameters) for
-        ``sobol``; trajectories (n (k + 1) patients) for ``morris``; points per search curve (4 n k patients)
-        for ``fast``.
+        Patients for correlations; base points (a power of 2; n (k + 2) patients for k parameters or groups,
+        from 64 on in 16 independent scrambles of n / 16) for ``sobol``; trajectories (n (k + 1) patients) for
+        ``morris``; points per search curve (at least 257; 4 n k patients) for ``fast``.
     ranges : float or mapping, optional
         Default 0.1: every parameter within ±10% of its default. A mapping names what is varied, with
-        ``(low, high)`` or a share; the key ``"*"`` stands for all other parameters.
+        ``(low, high)``, a share, or a distribution: ``{"log_uniform": (low, high)}``, ``{"normal": (mean,
+        sd)}`` and others of `fastcart.sample.latin_hypercube`. The key ``"*"`` stands for all others.
     fixed : mapping, optional
         Parameters and initial values that replace the defaults.
+    groups : mapping, optional
+        Name of a group to parameters that move together and get one index, for ``sobol`` and ``morris``;
+        all others stay alone.
     doses : DosingSchedule, DataFrame or path, optional
         The same for every patient.
     where : str or sequence of str
@@ -99,16 +117,16 @@ def sensitivity(
     t_end, engine, rtol, extinction, threads, progress
         As for `fastcart.solve`.
     resamples : int
-        Of the bootstrap.
+        Without effect since intervals are not made by resampling any more; accepted for older scripts.
     confidence : float
         Of the intervals.
     convergence : bool
         Estimate again with parts of the sample.
     seed : int
-        Of the sample and of the bootstrap.
+        Of the sample.
     folder : path, optional
         Keep what is solved there, part by part, so that a run can go on after a kill, and write the tables
-        ``indices``, ``counts`` and ``convergence`` there.
+        ``indices``, ``counts``, ``convergence`` and ``notes`` there.
     table_format : {'csv', 'parquet'}
         Of the tables in ``folder``.
     keep_samples : bool
@@ -125,6 +143,11 @@ def sensitivity(
     InputError
         For bad input, before anything is computed.
 
+    Warns
+    -----
+    UserWarning
+        Where patients are censored in an output on survival, and where an output has no index at all.
+
     Examples
     --------
     >>> import fastcart
@@ -135,7 +158,7 @@ def sensitivity(
     horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
     asked = parse_outputs(model, outputs, t_end=horizon, where=where, censored=censored)
     varied = parse_ranges(model, ranges, fixed)
-    n = check_size(method, n, len(varied))
+    closures = find_closures(model, varied, fixed)
     if asked.where and method not in CORRELATIONS:
         raise InputError(
             f"Conditions are for correlations ({', '.join(CORRELATIONS)}); the design of the method "
@@ -149,14 +172,19 @@ def sensitivity(
             f"The format of the tables cannot be {shown(table_format)}." + nearest(table_format, FORMATS)
         )
     check_format(Path(f"tables.{table_format}"), "The format")
+    if method == "concordance" and censored == "drop":
+        raise InputError("The concordance takes censored patients as such; leave censored at 'keep'.")
     schedule = _dose_table(doses)
-    design = make_design(method, varied, n, seed=seed)
+    design = make_design(method, varied, n, seed=seed, groups=groups, closures=closures)
+    n = design.n
     fixed = {name: float(value) for name, value in (fixed or {}).items() if name not in varied}
     options: dict[str, Any] = {
         "method": method, "outputs": asked.names, "where": [list(w) for w in asked.where],
-        "censored": censored, "n": n, "ranges": varied, "fixed": fixed, "doses": schedule, "t_end": horizon,
-        "engine": engine, "rtol": rtol, "extinction": extinction, "seed": int(seed),
+        "censored": censored, "n": n, "ranges": _plain_ranges(varied), "fixed": fixed, "doses": schedule,
+        "t_end": horizon, "engine": engine, "rtol": rtol, "extinction": extinction, "seed": int(seed),
     }  # fmt: skip
+    if design.groups:
+        options["groups"] = dict(zip(design.names, design.groups, strict=True))
     solver = dict(
         doses=schedule, t_end=horizon, engine=engine, rtol=rtol, extinction=extinction, threads=threads
     )
@@ -165,14 +193,29 @@ def sensitivity(
     )
     if folder is None:
         values = _evaluate(model, design, asked, fixed, solver, None, progress)
-        return analyse(model, design, asked, values, **estimates)
+        return _warned(analyse(model, design, asked, values, **estimates))
     content = {"model": describe_model(model), **options, "rows_per_part": _rows(asked), **environment()}
     with open_run(folder, Manifest(KIND, content), resume=resume, force=force, owns=OWNS) as run:
         values = _evaluate(model, design, asked, fixed, solver, run, progress)
         result = analyse(model, design, asked, values, **estimates)
         for name, table in result.tables(samples=keep_samples).items():
             run.write(f"{name}.{table_format}", _writer(table, table_format))
+    return _warned(result)
+
+
+def _warned(result: SensitivityResult) -> SensitivityResult:
+    """Warn of what is serious, and return the result."""
+    for text in sentences(result.notes, serious=True):
+        warnings.warn(text, stacklevel=3)
     return result
+
+
+def _plain_ranges(ranges: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ranges and distributions in the types of JSON."""
+    return {
+        name: list(given.describe()) if isinstance(given, Marginal) else tuple(given)
+        for name, given in ranges.items()
+    }
 
 
 def analyse(
@@ -189,18 +232,19 @@ def analyse(
 ) -> SensitivityResult:
     """Estimate the indices of a design that was evaluated; see `sensitivity`."""
     y = outputs.apply(values)
-    keywords: dict[str, Any] = {"resamples": resamples, "confidence": confidence, "seed": seed}
-    found = estimate(design, y, **keywords)
+    events = outputs.events(values) if design.method == "concordance" else None
+    found = estimate(design, y, events=events, confidence=confidence)
     steps = []
     if convergence and design.method != "fast":
         for part in _CONVERGENCE:
             try:
-                size = check_size(design.method, design.n // part, len(design.names))
+                size = check_size(design.method, design.n // part, len(design.labels))
             except InputError:  # too few for this method
                 continue
             rows = size * design.block
             some = replace(design, n=size, x=design.x[:rows])
-            result = found if part == 1 else estimate(some, y[:rows], **keywords)
+            seen = None if events is None else events[:rows]
+            result = found if part == 1 else estimate(some, y[:rows], events=seen, confidence=confidence)
             table = _index_table(some, outputs, result)
             table.insert(0, "n", size)
             steps.append(table)
@@ -212,7 +256,8 @@ def analyse(
         values=values,
         outputs=outputs,
         model=model,
-        options=options | {"resamples": resamples, "confidence": confidence},
+        options=options | {"confidence": confidence},
+        notes=find_notes(design, outputs, values, y, found),
     )
 
 
@@ -256,10 +301,10 @@ def _evaluate(
                 with np.load(run.path(name)) as stored:
                     parts.append({key: stored[key] for key in stored.files})
             else:
-                patients = pd.DataFrame(design.x[start:stop], columns=list(design.names)).assign(**fixed)
+                patients = pd.DataFrame(design.values(start, stop), columns=list(design.names))
                 result = solve(
                     model,
-                    patients,
+                    patients.assign(**fixed),
                     save_at=times if len(times) else None,
                     progress=False,
                     warn=False,
@@ -289,7 +334,7 @@ def _writer(table: pd.DataFrame, table_format: str) -> Callable[[Path], Any]:
 
 def _index_table(design: Design, outputs: Outputs, found: Any) -> pd.DataFrame:
     """Return indices as a tidy table: by output, then index, then parameter."""
-    k = len(design.names)
+    k = len(design.labels)
     tables = []
     for j, column in enumerate(outputs.columns):
         for name in INDICES[design.method]:
@@ -297,7 +342,7 @@ def _index_table(design: Design, outputs: Outputs, found: Any) -> pd.DataFrame:
                 pd.DataFrame(
                     {
                         "output": column.name, "quantity": column.quantity, "t": column.t,
-                        "parameter": list(design.names), "index": name, "value": found.value[name][:, j],
+                        "parameter": list(design.labels), "index": name, "value": found.value[name][:, j],
                         "low": found.low[name][:, j], "high": found.high[name][:, j],
                         "used": np.full(k, found.used[j]),
                     }

@@ -24,6 +24,7 @@ _SCALES = ("ln", "log10")
 _ENDPOINTS = ("pfs", "progression", "censored", "nadir", "t_nadir", "final", "cured")
 _EXTRA = ("peak", "t_peak", "auc")  # of a state or observable, for which `fastcart.solve` must be asked
 CENSORED = ("keep", "drop")
+SURVIVAL = ("pfs", "progression")  # outputs that end at the horizon where nothing has happened by then
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
@@ -144,6 +145,14 @@ class Outputs:
                 if column.column == "pfs":
                     y[values["censored"], j] = np.nan
         return y
+
+    def events(self, values: dict[str, np.ndarray]) -> np.ndarray:
+        """Return where an output is the time of an event, not of the end of observation; bool, as `apply`."""
+        seen = np.ones(values["y"].shape, dtype=bool)
+        for j, column in enumerate(self.columns):
+            if column.column in SURVIVAL:
+                seen[values["censored"], j] = False
+        return seen
 
     def counts(self, values: dict[str, np.ndarray], used: np.ndarray) -> pd.DataFrame:
         """Count patients by output: every patient is in exactly one of the columns after ``patients``.

@@ -18,11 +18,12 @@ if TYPE_CHECKING:
 
 LABELS = {
     "pearson": "Pearson correlation", "spearman": "Spearman rank correlation",
-    "prcc": "Partial rank correlation", "S1": "First-order index $S_1$", "ST": "Total index $S_T$",
+    "prcc": "Partial rank correlation", "somers_d": "Somers' $D$", "concordance": "Concordance",
+    "S1": "First-order index $S_1$", "ST": "Total index $S_T$",
     "mu": "Mean elementary effect $\\mu$", "mu_star": "Mean size of elementary effects $\\mu^*$",
     "sigma": "Standard deviation of effects $\\sigma$",
 }  # fmt: skip
-_SIGNED = ("pearson", "spearman", "prcc", "mu")
+_SIGNED = ("pearson", "spearman", "prcc", "somers_d", "mu")
 _POINTS = 3000  # points of a scatter panel; larger samples show density
 _OTHER = {"sobol": "S1", "fast": "S1", "morris": "sigma"}  # drawn beside the main index
 

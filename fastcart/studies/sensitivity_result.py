@@ -25,8 +25,9 @@ class SensitivityResult:
     ----------
     indices : DataFrame
         One row per output, parameter and index: ``output``, ``quantity``, ``t`` (NaN for endpoints),
-        ``parameter``, ``index`` (``pearson``, ``spearman``, ``prcc``; ``S1``, ``ST``; ``mu``, ``mu_star``,
-        ``sigma``), ``value``, ``low``, ``high``, ``used`` (patients that went into it).
+        ``parameter`` (or group), ``index`` (``pearson``, ``spearman``, ``prcc``; ``somers_d``,
+        ``concordance``; ``S1``, ``ST``; ``mu``, ``mu_star``, ``sigma``), ``value``, ``low``, ``high`` (NaN
+        where there is no honest interval; ``notes`` says why), ``used`` (patients that went into it).
     counts : DataFrame
         One row per output: how many patients there are, were used, failed, were left out and why.
     convergence : DataFrame
@@ -39,6 +40,9 @@ class SensitivityResult:
     outputs : Outputs
     model : Model
     options : dict
+    notes : DataFrame
+        What to know before indices are used, one row per ``output`` and ``index`` (empty for all of them):
+        ``note`` says why a value or an interval is missing, or how many patients are censored; ``serious``.
     """
 
     indices: pd.DataFrame
@@ -49,11 +53,14 @@ class SensitivityResult:
     outputs: Outputs
     model: Model
     options: dict[str, Any] = field(default_factory=dict)
+    notes: pd.DataFrame = field(default_factory=pd.DataFrame)
 
     @property
     def main_index(self) -> str:
-        """The index that plots and summaries rank by: the correlation, ``ST`` or ``mu_star``."""
-        return {"sobol": "ST", "fast": "ST", "morris": "mu_star"}.get(self.design.method, self.design.method)
+        """The index that plots and summaries rank by: a correlation, ``ST``, ``mu_star``, ``somers_d``."""
+        return {
+            "sobol": "ST", "fast": "ST", "morris": "mu_star", "concordance": "somers_d",
+        }.get(self.design.method, self.design.method)  # fmt: skip
 
     def output(self, name: str) -> Output:
         """Return one output by name.
@@ -85,14 +92,21 @@ class SensitivityResult:
             raise InputError(f"There is no quantity {shown(quantity)} over time." + nearest(quantity, known))
         rows = self.indices[self.indices["quantity"] == quantity]
         rows = rows[(rows["index"] == self._index(index)) & rows["t"].notna()]
-        return rows.pivot(index="parameter", columns="t", values="value").loc[list(self.design.names)]
+        return rows.pivot(index="parameter", columns="t", values="value").loc[list(self.design.labels)]
 
     def samples(self) -> pd.DataFrame:
-        """Return the points: parameters, ``failed``, ``censored``, ``left_out``, and outputs."""
+        """Return the points: parameters, ``failed``, ``censored``, ``left_out``, and outputs.
+
+        Parameters are those that patients were solved with; where some must add up to a total, their weights
+        stand beside them as ``weight_<name>``.
+        """
         flags = {name: self.values[name] for name in ("failed", "censored", "left_out")}
+        names = self.design.names
+        weights = [j for closure in self.design.closures for j in closure.places]
         return pd.concat(
             [
-                pd.DataFrame(self.design.x, columns=list(self.design.names)),
+                pd.DataFrame(self.design.values(), columns=list(self.design.names)),
+                pd.DataFrame({f"weight_{names[j]}": self.design.x[:, j] for j in weights}),
                 pd.DataFrame(flags),
                 pd.DataFrame(self.values["y"], columns=self.outputs.names),
             ],
@@ -102,6 +116,8 @@ class SensitivityResult:
     def tables(self, *, samples: bool = False) -> dict[str, pd.DataFrame]:
         """Return all tables by name."""
         tables = {"indices": self.indices, "counts": self.counts, "convergence": self.convergence}
+        if len(self.notes):
+            tables["notes"] = self.notes
         if samples:
             tables["samples"] = self.samples()
         return {name: table for name, table in tables.items() if len(table)}

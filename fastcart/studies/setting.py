@@ -160,6 +160,36 @@ def recorded(
             run.close()
 
 
+def undefined_points(names: Sequence[str], undefined: np.ndarray, points: int) -> list[str]:
+    """Say which quantities are undefined at how many of the points.
+
+    Parameters
+    ----------
+    names : sequence of str
+    undefined : ndarray of int, shape (names,)
+    points : int
+    """
+    return [
+        f"{shown(name)} is undefined (no finite number) at {int(count)} of {points} points, which are left "
+        "out."
+        for name, count in zip(names, undefined, strict=True)
+        if count
+    ]
+
+
+def least_broken(evaluator: Evaluator, problem: int, point: np.ndarray) -> str:
+    """Say which constraints a point breaks, and by how much; to follow 'the nearest point'."""
+    where = ", ".join(f"{name} = {value:.4g}" for name, value in zip(evaluator.variables, point, strict=True))
+    who = " in the worst patient" if evaluator.patients > 1 else ""
+    broken = [
+        f"{shown(text)} ({smaller:.4g} > {larger:.4g}{who})"
+        for text, _, smaller, larger in evaluator.broken(problem, point)
+    ]
+    if broken:
+        return f"({where}) breaks {' and '.join(broken)}"
+    return f"({where}) has no value of an objective or a constraint, or a patient who cannot be solved"
+
+
 def write_tables(run: Run | None, tables: Mapping[str, pd.DataFrame]) -> None:
     """Write the tables of a finished run as CSV."""
     if run is not None:
@@ -251,4 +281,19 @@ def _start(start: Any, variables: list[str], space: Space, problems: int) -> np.
             f"The start needs one row, or one for each of {problems} problems, not {len(values)}."
         )
     points = np.broadcast_to(values, (problems, len(variables)))
-    return space.repair(points[:, None, :])[:, 0]
+    _check_start(points, variables, space)
+    return points.copy()
+
+
+def _check_start(points: np.ndarray, variables: list[str], space: Space) -> None:
+    """Check that a first guess lies in the box and keeps the linear constraints, up to rounding."""
+    where = [f" in row {k + 1}" if len(points) > 1 else "" for k in range(len(points))]
+    for k, j in np.argwhere((points < space.lower) | (points > space.upper)):
+        raise InputError(
+            f"The start {variables[j]!r} must lie between its bounds {space.lower[k, j]:g} and "
+            f"{space.upper[k, j]:g}, not at {points[k, j]:g}{where[k]}; change the start or the bounds."
+        )
+    for k in np.flatnonzero(space.linear_excess(points[:, None, :])[:, 0].max(axis=1, initial=0.0) > 1e-9):
+        raise InputError(
+            f"The start breaks a linear constraint{where[k]}; give one that keeps all of them, or none."
+        )

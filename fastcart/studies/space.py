@@ -142,6 +142,14 @@ class Space:
                 break
         return points
 
+    def linear_excess(self, natural: np.ndarray) -> np.ndarray:
+        """Return by how much points exceed the linear constraints, relative to the size of their terms.
+
+        Shape (problems, points, constraints); not above 0 where a constraint is kept.
+        """
+        size = _dot(np.abs(self.A), np.abs(natural)) + np.abs(self.b)[:, None, :]
+        return (_dot(self.A, natural) - self.b[:, None, :]) / np.where(size > 0, size, 1.0)
+
     def _linear_ok(self, natural: np.ndarray, rows: np.ndarray | slice) -> np.ndarray:
         kept = _dot(self.A[rows], natural) <= self.b[rows][:, None, :]
         return np.asarray(kept.all(axis=-1))

@@ -32,6 +32,8 @@ from fastcart.studies.space import Space
 
 TOPOLOGIES = ("global", "ring")
 _BOUNCE = 0.5  # share of the velocity that a particle keeps when it meets the end of the box
+_CROSSED = 0.5  # of the particles of a swarm that began on a floor; they start from one of the best
+_TOP = 0.3  # of these, as in J. Zhang, A. C. Sanderson, IEEE Trans. Evol. Comput. 13, 945 (2009)
 _MUTATION_INDEX = (5.0, 30.0)  # of the polynomial mutation, drawn log-uniformly: large means small steps
 
 
@@ -58,7 +60,8 @@ class SwarmSettings:
         Put a mutant of the swarm's best point in place of its best particle's next point.
     restarts : int
         How often a swarm may begin anew after ``restart_after`` iterations without a better point; its best
-        point is kept as the result, and the particles forget it.
+        point is kept as the result, and the particles forget it. A swarm that is still on a floor of the
+        objective (see `fastcart.studies.ranking`) begins anew every few iterations.
     restart_after : int
     """
 
@@ -163,9 +166,11 @@ class Swarms:
         self._own_u = np.zeros_like(self._u)
         self._own = np.full(shape, np.inf)
         self._own_violation = np.full(shape, np.inf)
+        self._own_tie = np.full(shape, np.inf)
         self._restarts = np.zeros(space.problems, dtype=int)
         self._since = np.zeros(space.problems, dtype=int)  # iterations since a better point or a restart
-        self._best = np.full((space.problems, 2), np.inf)  # violation and objective since the restart
+        self._age = np.zeros(space.problems, dtype=int)  # iterations since the start or a restart
+        self._best = np.full((space.problems, 3), np.inf)  # violation, objective, tie since the restart
         self._asked: tuple[np.ndarray, np.ndarray] | None = None
         self._streams = [generator(self.seed, row) for row in range(space.problems)]
 
@@ -182,10 +187,10 @@ class Swarms:
         moves, spread, mutation = self._draws(rows)
         anew = self._since[rows] >= self.settings.restart_after
         anew &= self._restarts[rows] < self.settings.restarts
+        self._restarts[rows[anew]] += 1
+        anew |= self.progress.astray(rows, self._since[rows], self._age[rows])
         if self.iteration == 0:
             anew[:] = True
-        elif anew.any():
-            self._restarts[rows[anew]] += 1
         self._begin(rows[anew], moves[anew])
         self._move(rows[~anew], moves[~anew], mutation[~anew])
         if self.iteration == 0 and self._start is not None:
@@ -201,34 +206,45 @@ class Swarms:
         self._asked = rows, natural
         return rows, natural
 
-    def tell(self, objective: Any, violation: Any = None) -> None:
+    def tell(self, objective: Any, violation: Any = None, tie: Any = None, growth: Any = None) -> None:
         """Take what the asked points are worth.
 
         Parameters
         ----------
         objective : array_like, shape (k, particles)
-            To be minimised; NaN counts as worst.
+            To be minimised; NaN and infinity of either sign count as worst.
         violation : array_like, shape (k, particles), optional
             By how much a point breaks nonlinear constraints; 0 where it keeps them. By Deb's rules what keeps
             them is better than what breaks them, and among those that do, the smaller violation.
+        tie : array_like, shape (k, particles), optional
+            What decides between points that are equal in both; the smaller is better.
+        growth : array_like, shape (k, particles), optional
+            Rate at which a tumor grows at first where survival is 0 for that, else 0: leads off a floor.
         """
         if self._asked is None:
             raise InputError("Ask the swarms for points before telling what they are worth.")
         rows, natural = self._asked
-        value, broken = ordered(objective, violation, natural.shape[:2])
+        worth = ordered((objective, violation, tie, growth), natural.shape[:2])
         self._asked = None
-        better = is_better(value, broken, self._own[rows], self._own_violation[rows], or_equal=True)
+        self.progress.update(rows, natural, worth)
+        value, broken, tie = worth.value, self.progress.lead(rows, worth), worth.tie
+        better = is_better(
+            value, broken, self._own[rows], self._own_violation[rows], tie=tie, than_tie=self._own_tie[rows],
+            or_equal=True,
+        )  # fmt: skip
         self._own[rows] = np.where(better, value, self._own[rows])
         self._own_violation[rows] = np.where(better, broken, self._own_violation[rows])
+        self._own_tie[rows] = np.where(better, tie, self._own_tie[rows])
         self._own_u[rows] = np.where(better[..., None], self._u[rows], self._own_u[rows])
-        best = best_of(value, broken)
+        best = best_of(value, broken, tie)
         k = np.arange(len(rows))
-        now = np.stack([broken[k, best], value[k, best]], axis=1)
-        improved = is_better(now[:, 1], now[:, 0], self._best[rows, 1], self._best[rows, 0])
-        self._best[rows] = np.where(improved[:, None], now, self._best[rows])
+        now = np.stack([broken[k, best], value[k, best], tie[k, best]], axis=1)
+        old = self._best[rows]
+        improved = is_better(now[:, 1], now[:, 0], old[:, 1], old[:, 0], tie=now[:, 2], than_tie=old[:, 2])
+        self._best[rows] = np.where(improved[:, None], now, old)
         self._since[rows] = np.where(improved, 0, self._since[rows] + 1)
+        self._age[rows] += 1
         self.iteration += 1
-        self.progress.update(rows, natural, value, broken)
 
     def _draws(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return the uniform numbers of this iteration.
@@ -251,8 +267,9 @@ class Swarms:
         strata = np.argsort(moves[:, :, 0], axis=1)
         self._u[rows] = (strata + moves[:, :, 1]) / self.settings.particles
         self._velocity[rows] = (2.0 * moves[:, :, 2] - 1.0) * self.settings.velocity_limit
-        self._own[rows] = self._own_violation[rows] = self._best[rows] = np.inf
-        self._since[rows] = 0
+        self._own[rows] = self._own_violation[rows] = self._own_tie[rows] = np.inf
+        self._best[rows] = np.inf
+        self._since[rows] = self._age[rows] = 0
 
     def _move(self, rows: np.ndarray, moves: np.ndarray, mutation: np.ndarray) -> None:
         if not rows.size:
@@ -260,13 +277,36 @@ class Swarms:
         options = self.settings
         factors = options.factors(self.iteration / max(1, self.iterations - 1))
         pulls = (options.cognitive, options.social)
-        best = best_of(self._own[rows], self._own_violation[rows])
+        best = best_of(self._own[rows], self._own_violation[rows], self._own_tie[rows])
         _step()(
             rows, self._u, self._velocity, self._own_u, self._leaders(rows, best), moves, factors, pulls,
             options.velocity_limit,
         )  # fmt: skip
+        self._cross(rows, moves)
         if options.mutate_best:
             self._u[rows, best] = mutate(self._own_u[rows, best], mutation)
+
+    def _cross(self, rows: np.ndarray, moves: np.ndarray) -> None:
+        """Put the worst particles of swarms that began on a floor beside good ones.
+
+        They step from the best point of a good particle by the difference of those of two others, as in
+        differential evolution: the points above a floor are few and lie along its edge, not around one
+        another, and there may be several such regions.
+        """
+        here = np.flatnonzero(self.progress.lead.exists[rows])
+        number = int(_CROSSED * self.settings.particles)
+        if not here.size or not number:
+            return
+        swarm = rows[here, None]
+        order = rank(self._own[rows[here]], self._own_violation[rows[here]], self._own_tie[rows[here]])
+        worst = np.argsort(-order, axis=1, kind="stable")[:, :number]
+        draws = moves[here[:, None], worst]
+        one, other = ((draws[..., j, 0] * order.shape[1]).astype(int) for j in (0, 1))
+        good = (draws[..., 0, -1] * max(1.0, _TOP * order.shape[1])).astype(int)
+        base = np.take_along_axis(np.argsort(order, axis=1, kind="stable"), good, axis=1)
+        step = self._own_u[swarm, one] - self._own_u[swarm, other]
+        length = 0.2 + 0.8 * draws[..., 2, :1]
+        self._u[swarm, worst] = np.clip(self._own_u[swarm, base] + length * step, 0.0, 1.0)
 
     def _leaders(self, rows: np.ndarray, best: np.ndarray) -> np.ndarray:
         """Return for each particle which one of its neighbours has the best point, shape (k, particles)."""
@@ -274,7 +314,7 @@ class Swarms:
         reach = min(self.settings.neighbours, (particles - 1) // 2)
         if self.settings.topology == "global":
             return np.repeat(best[:, None], particles, axis=1)
-        order = rank(self._own[rows], self._own_violation[rows])
+        order = rank(self._own[rows], self._own_violation[rows], self._own_tie[rows])
         around = np.array([(np.arange(particles) + k) % particles for k in range(-reach, reach + 1)])
         choice = order[:, around].argmin(axis=1)
         return around[choice, np.arange(particles)]

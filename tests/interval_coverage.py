@@ -1,0 +1,70 @@
+"""How often intervals of sensitivity indices cover the index of a function, counted over many samples."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+
+from fastcart.studies.sensitivity_design import CORRELATIONS, make_design
+from fastcart.studies.sensitivity_indices import INDICES, estimate
+
+A = np.array([0.0, 1.0, 4.5, 9.0, 99.0, 99.0])
+PI = np.pi
+
+
+def ishigami(x):
+    return np.sin(x[:, 0]) + 7 * np.sin(x[:, 1]) ** 2 + 0.1 * x[:, 2] ** 4 * np.sin(x[:, 0])
+
+
+def sobol_g(x):
+    return np.prod((np.abs(4 * x - 2) + A) / (1 + A), axis=1)
+
+
+def polynomial(x):
+    return x[:, 0] + 0.5 * x[:, 1] ** 2 + 0.3 * x[:, 0] * x[:, 2]
+
+
+# name to the function, the number of inputs, and the range of each
+FUNCTIONS = {
+    "ishigami": (ishigami, 3, (-PI, PI)),
+    "g": (sobol_g, 6, (0.0, 1.0)),
+    "polynomial": (polynomial, 3, (0.0, 1.0)),
+}
+_LARGE = {"sobol": 2**16, "morris": 30_000}
+
+
+def ranges(function):
+    _, k, ends = FUNCTIONS[function]
+    return {f"x{j}": ends for j in range(k)}
+
+
+@cache
+def exact(function, method):
+    """Return the indices of the function, from a sample so large that its own error is of no account."""
+    design = make_design(method, ranges(function), _LARGE.get(method, 1_000_000), seed=2**31)
+    y = FUNCTIONS[function][0](design.x)[:, None]
+    if method in CORRELATIONS:  # without the intervals, which take long
+        from fastcart.studies.sensitivity_correlations import _codes, _rank_correlation
+
+        if method == "pearson":
+            return {method: np.corrcoef(design.x.T, y.T)[-1, :-1]}
+        codes = _codes(np.hstack([design.x, y]))
+        return {method: _rank_correlation(*codes, None, design.x.shape[1], method == "prcc")[:, 0]}
+    return {name: value[:, 0] for name, value in estimate(design, y).value.items()}
+
+
+def covered(function, method, n, repeats):
+    """Return for each index and input the share of intervals that cover; NaN where there is none."""
+    right = exact(function, method)
+    hits = {name: np.zeros(len(value)) for name, value in right.items()}
+    given = {name: np.zeros(len(value)) for name, value in right.items()}
+    for seed in range(repeats):
+        design = make_design(method, ranges(function), n, seed=seed)
+        found = estimate(design, FUNCTIONS[function][0](design.x)[:, None])
+        for name in INDICES[method]:
+            low, high = found.low[name][:, 0], found.high[name][:, 0]
+            hits[name] += (low <= right[name]) & (right[name] <= high)
+            given[name] += np.isfinite(low)
+    with np.errstate(invalid="ignore"):
+        return {name: np.where(given[name] > 0, hits[name] / given[name], np.nan) for name in hits}
