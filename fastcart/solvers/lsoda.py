@@ -38,6 +38,7 @@ from fastcart.solvers.lsoda_callback import (
     FLAG_NEGATIVE,
     FLAG_NON_FINITE,
     FLAG_RAISED,
+    FLAG_STUCK,
     FLAG_UNRESOLVED,
     HIGH,
     LAST_T,
@@ -51,6 +52,7 @@ from fastcart.solvers.lsoda_callback import (
     REFUSED_T,
     RTOL,
     STEPS,
+    STUCK,
     SUM,
     SUM_BASE,
     SUMS,
@@ -160,12 +162,14 @@ def begin(address, now, end, inner, u, du, data, control, burden, noted, sums):
     data[control + LOW] = now if now == 0.0 else np.nextafter(now, np.inf)
     data[control + HIGH] = np.nextafter(end, -np.inf) if inner else end
     data[control + NODES] = data[control + REFUSED_T] = -1.0
+    data[control + STUCK] = 0.0
     for s in range(sums, data.size if not noted else data.size - NOTES * NOTE, SUMS):
         data[s + SUM_BASE] = data[s + SUM]
     call_rhs(address, now, u.ctypes.data, du.ctypes.data, data.ctypes.data)
     if data[control + REFUSED] != 0.0:
         return FLAG_NEGATIVE
     while data[control + FLAG] == 0.0 and (data[control + BAD] != 0.0 or data[control + RAISED] != 0.0):
+        data[control + STUCK] = 0.0
         call_rhs(address, now, u.ctypes.data, du.ctypes.data, data.ctypes.data)  # until it says what is wrong
     if noted:
         first = data.size - NOTES * NOTE
@@ -313,7 +317,7 @@ def _solve_part(address, low, high, u0, p, scale, log, outputs, entries, limits,
 _STATUS = {
     0.0: "ok", FLAG_BUDGET: "max_steps", FLAG_NON_FINITE: "non_finite", FLAG_LOG_INFLOW: "log_inflow",
     FLAG_RAISED: "rhs_error", FLAG_NEGATIVE: "negative", FLAG_GAVE_UP: "solver_error",
-    FLAG_UNRESOLVED: "solver_error",
+    FLAG_UNRESOLVED: "solver_error", FLAG_STUCK: "step_too_small",
 }  # fmt: skip
 
 

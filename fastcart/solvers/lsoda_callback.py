@@ -31,10 +31,10 @@ from fastcart.solvers.transform import derivative_source
 # infusion, the largest value of each state, the sums of integrals (four for each), the notes of steps.
 (
     CALLS, STEPS, LAST_T, BASE_T, FLAG, BUDGET, BAD, LOW, HIGH, MAX_STEP, REFUSED, REFUSED_T,
-    RAISED, RTOL, NODES, CONTROL,
-) = range(16)  # fmt: skip
+    RAISED, RTOL, NODES, STUCK, CONTROL,
+) = range(17)  # fmt: skip
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW, FLAG_RAISED, FLAG_NEGATIVE = 1.0, 2.0, 4.0, 5.0, 6.0
-FLAG_GAVE_UP, FLAG_UNRESOLVED = -1.0, 7.0
+FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK = -1.0, 7.0, 8.0
 
 SUM, SUM_BASE, VALUE, VALUE_BASE, SUMS = range(5)  # of one integral: ∫|z| so far and |z|, also at BASE_T
 NOTES = 20_000  # steps that are noted of a segment
@@ -45,6 +45,8 @@ NOTE = 3  # time, burden, its slope
 _HUGE = 1e100
 _BAD_IN_A_ROW = 60.0
 _NO_STEP = 1e-13  # a step so short, relative to the time, goes nowhere
+_NO_LENGTH = 1e-15
+_STUCK_IN_A_ROW = 20.0  # calls in steps of no length, which LSODA would go on to make for ever
 _REFUSED_IN_A_ROW = 150.0
 _BELOW = 4.0  # tolerances that a count may lie below zero: the errors of some steps add up
 
@@ -92,6 +94,9 @@ def rhs_callback(model: Model, kind: Kind) -> Any:
         *[f"            p[{s + SUM_BASE}] = p[{s + SUM}]; p[{s + VALUE_BASE}] = p[{s + VALUE}]"
           for s in range(sums, notes, SUMS)],
         f"        c[{STEPS}] += 1.0; c[{LAST_T}] = time",
+        f"    c[{STUCK}] = c[{STUCK}] + 1.0 if time - c[{BASE_T}] <= {_NO_LENGTH} * time else 0.0",
+        f"    if c[{STUCK}] > {_STUCK_IN_A_ROW}:",
+        f"        c[{FLAG}] = {FLAG_NEGATIVE} if c[{REFUSED}] > 0.0 else {FLAG_STUCK}",
         f"    refused = time - c[{BASE_T}] > c[{MAX_STEP}] or time == c[{REFUSED_T}]",
         *_count_lines(counted, largest),
         "    if refused:",

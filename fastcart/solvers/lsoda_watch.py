@@ -12,7 +12,7 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.hermite import hermite, minimum, upward_crossings
-from fastcart.solvers.lsoda_callback import BASE_T, LAST_T, NOTE, NOTES
+from fastcart.solvers.lsoda_callback import BASE_T, LAST_T, NOTES, STUCK
 from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper
 
 FINE = 12  # pieces, at least, into which an interval that holds a crossing or the nadir is cut,
@@ -41,6 +41,7 @@ def integrate(address, start, data, times, out, rtol, atol, max_steps):
 def derivatives(address, t, u, du, data, control):
     """Evaluate the derivatives, as the step at ``t`` itself."""
     data[control + LAST_T] = data[control + BASE_T] = t
+    data[control + STUCK] = 0.0
     call_rhs(address, t, u.ctypes.data, du.ctypes.data, data.ctypes.data)
 
 
@@ -79,6 +80,7 @@ def trace(address, start, data, control, times, rtol, max_steps, burden):
     slopes = np.empty(times.size)
     du = np.empty(start.size)
     data[control + LAST_T] = data[control + BASE_T] = times[0]
+    data[control + STUCK] = 0.0
     done = integrate(address, start, data, times, out, rtol, rtol, max_steps)
     if done:
         for k in range(times.size):
