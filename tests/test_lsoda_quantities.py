@@ -1,4 +1,4 @@
-"""Engines lsoda and scipy: what is asked of a solution is right to the tolerance, or the patient has a status."""
+"""Engines lsoda and scipy: what is asked of a solution is right to the tolerance, or there is a status."""
 
 from __future__ import annotations
 
@@ -10,36 +10,12 @@ from numba import njit
 
 import fastcart
 from fastcart import Model, Observable, State
-from fastcart.solvers import lsoda, scipy_ivp
-from fastcart.solvers.doses import BREAK, DosePlan
-from fastcart.solvers.problem import Problem
-from fastcart.solvers.status import Status
 
 ENGINES = ["lsoda", "scipy"]
-MODULES = {"lsoda": lsoda, "scipy": scipy_ivp}
 
 
 def solve(model, engine, patients=1, **options):
     return fastcart.solve(model, patients, engine=engine, warn=False, **options).endpoints
-
-
-def chunk(model, engine, breaks=(), p=(), **options):
-    """Solve one patient by the engine itself, with times at which the right-hand side may jump."""
-    n = len(model.states)
-    scale = np.array([state.scale for state in model.states])
-    options = (
-        dict(t_end=model.t_end, save_at=np.empty(0), rtol=1e-6, scale=scale, max_steps=100_000) | options
-    )
-    y0 = np.array([list(model.default_states().values())])
-    plan = None
-    if breaks:
-        zero = np.zeros(len(breaks), dtype=np.int64)
-        first, last, none = np.zeros(1, np.int64), np.array([len(breaks)]), np.zeros((1, n), dtype=bool)
-        plan = DosePlan(
-            np.array(breaks), zero, zero + BREAK, np.zeros(len(breaks)), first, first, last, first, none
-        )  # fmt: skip
-    values = np.array([list(p)], dtype=float).reshape(1, len(p))
-    return MODULES[engine].solve_chunk(Problem(model, **options), y0, values, 1, plan)
 
 
 @njit
@@ -123,7 +99,7 @@ WAVE = Model("wave", {"y": 10.0, "x": 0.0}, {}, _wave, burden="y")
 @pytest.mark.parametrize("t_end", [3.5, 10.0, 1000.0, 4000.0])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_crossings_and_turning_points_that_one_step_or_one_interval_holds(engine, t_end):
-    """High orders take a polynomial in one step; on 4000 days all of it lies in the first of 200 intervals."""
+    """High orders take a polynomial in one step; of 4000 days all of it lies in the first of 200 parts."""
     for rtol in (1e-3, 1e-6, 1e-9):
         found = solve(WAVE, engine, t_end=t_end, rtol=rtol).iloc[0]
         assert abs(found["progression"] - 1) < 100 * rtol
@@ -145,11 +121,24 @@ JUMPING = Model("jumping", {"y": 0.0}, {}, _jumping, t_end=20.0, burden="y")
 
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_break_is_met_exactly_and_seen_from_its_own_side(engine):
-    result = chunk(JUMPING, engine, breaks=[10.0], save_at=np.array([5.0, 10.0, 15.0]))
-    assert result.status[0] == Status.ok
-    np.testing.assert_allclose(result.saved[0, :, 0], [5.0, 10.0, 0.0], rtol=1e-9, atol=1e-9)
-    np.testing.assert_allclose(result.final[0, 0], -10.0, rtol=1e-9)
-    assert result.steps[0] < 150
+    result = fastcart.solve(JUMPING, engine=engine, breaks=[10.0], save_at=[5.0, 10.0, 15.0])
+    found = result.endpoints.iloc[0]
+    np.testing.assert_allclose(result.trajectories["y"], [5.0, 10.0, 0.0], rtol=1e-9, atol=1e-9)
+    assert math.isclose(found["final_y"], -10.0, rel_tol=1e-9)
+    assert found["steps"] < 150
+
+
+@njit
+def _own_jump(t, y, p):
+    return (1.0 if t <= p[0] else -1.0,)
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_breaks_of_each_patient_s_own_and_doses_at_them(engine):
+    model = Model("own jump", {"y": 0.0}, {"at": 5.0}, _own_jump, t_end=20.0)
+    doses = {"time": [7.0], "state": ["y"], "amount": [100.0]}
+    found = solve(model, engine, {"at": [3.0, 7.0, 20.0]}, breaks=["at"], doses=doses)
+    np.testing.assert_allclose(found["final_y"], [86.0, 94.0, 120.0], rtol=1e-9)
 
 
 @njit
@@ -185,12 +174,10 @@ def test_a_pulse_is_not_stepped_over(engine):
 @pytest.mark.parametrize("engine", ENGINES)
 def test_no_step_is_longer_than_asked_for(engine):
     """A pulse too short to be found by looking for it."""
-    short = chunk(PULSE, engine, p=[40.03, 0.02])
-    assert short.status[0] == Status.ok
-    limited = chunk(PULSE, engine, p=[40.03, 0.02], max_step=0.015)
-    assert limited.status[0] == Status.ok
-    assert abs(limited.final[0, 0] - 0.02) < 1e-4
-    assert limited.steps[0] >= 100 / 0.015 * 0.99
+    found = solve(PULSE, engine, {"begin": [40.03], "length": [0.02]}, max_step=0.015)
+    assert found["status"].tolist() == ["ok"]
+    assert abs(found["final_y"][0] - 0.02) < 1e-4
+    assert found["steps"][0] >= 100 / 0.015 * 0.99
 
 
 @njit

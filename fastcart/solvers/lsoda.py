@@ -1,18 +1,19 @@
 """Engine ``lsoda``: numbalsoda's LSODA, patients shared out among threads.
 
 The threads are Python's and the kernel leaves the interpreter's lock alone: unlike a ``prange`` loop, whose
-layer of threads dies in a forked process and aborts where two threads enter it, they work after a fork, beside
-other solves, and stop at an interrupt. LSODA keeps no state of its own beyond a call.
+layer of threads dies in a forked process and aborts where two threads enter it, they work after a fork,
+beside other solves, and stop at an interrupt. LSODA keeps no state of its own beyond a call.
 
-Marked states are integrated in logarithm. The right-hand side, a C callback, keeps watch over LSODA's steps; see
-`fastcart.solvers.lsoda_callback`. Crossings and the nadir are looked for on LSODA's interpolated output and
-located by integrating a short piece again with a fine output. Each dose and each break ends one integration and
-starts the next.
+Marked states are integrated in logarithm. The right-hand side, a C callback, keeps watch over LSODA's
+steps; see `fastcart.solvers.lsoda_callback`. Crossings and the nadir are looked for on LSODA's interpolated
+output and located by integrating a short piece again with a fine output. Each dose and each break ends one
+integration and starts the next.
 
-Integrals are states of their own, in units of a tenth of what they come to: then an error of ``rtol`` is one of
-the integral of the absolute value. That size is not known before, so it is guessed, and where the guess was far
-too large the patient is solved again. Where the right-hand side depends on time, a look between the steps shows
-whether something was stepped over, and the patient is solved again with shorter steps.
+Integrals are states of their own, in units of a tenth of what they come to: then an error of ``rtol`` is
+one of the integral of the absolute value. That size is not known before, so it is guessed, and where the
+guess was far too large the patient is solved again. Where the right-hand side depends on time, a look
+between the steps shows whether something was stepped over, and the patient is solved again with shorter
+steps.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.compile import FAST, cached
-from fastcart.solvers.doses import BREAK, RATE, DosePlan, canonical, entries_of
+from fastcart.solvers.doses import AROUND_BREAK, BREAK, RATE, DosePlan, canonical, entries_of
 from fastcart.solvers.lsoda_callback import (
     BAD,
     BASE_T,
@@ -74,6 +75,7 @@ DEFAULT_METHOD = "lsoda"
 _PART = 32  # patients that a thread takes at once
 _TENTH = 0.1  # unit of an integral, in integrals of the absolute value
 _TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integral grow too much
+_TOO_SMALL = (FLAG_BUDGET, FLAG_GAVE_UP, FLAG_STUCK)  # how a patient ends where it is far too small
 _SHORTER = 8.0  # steps are limited to an interval of the grid, then to this part of one
 _ATTEMPTS = 6
 
@@ -155,12 +157,12 @@ def prepare(data, p, scale, rtol, max_step, max_steps, noted):
 def begin(address, now, end, inner, u, du, data, control, burden, noted, sums):
     """Set the clock of a segment, evaluate its first derivatives, and return what is wrong with them.
 
-    ``inner`` says whether the segment ends before the horizon. What jumps at its start is seen from behind, what
-    jumps at its end from before.
+    ``inner`` says whether the segment ends before the horizon. What jumps at its start is seen from behind,
+    what jumps at its end from before.
     """
     data[control + LAST_T] = data[control + BASE_T] = now
-    data[control + LOW] = now if now == 0.0 else np.nextafter(now, np.inf)
-    data[control + HIGH] = np.nextafter(end, -np.inf) if inner else end
+    data[control + LOW] = now * (1.0 + AROUND_BREAK)
+    data[control + HIGH] = end * (1.0 - AROUND_BREAK) if inner else end
     data[control + NODES] = data[control + REFUSED_T] = -1.0
     data[control + STUCK] = 0.0
     for s in range(sums, data.size if not noted else data.size - NOTES * NOTE, SUMS):
@@ -181,6 +183,24 @@ def begin(address, now, end, inner, u, du, data, control, burden, noted, sums):
 
 
 @njit
+def examine(address, data, control, sums, times, out, looked, timed, rtol, max_steps, burden, level, row):
+    """Look between the steps of a segment, and at the burden; return 0 or what is wrong."""
+    last = data.size - NOTES * NOTE
+    notes = data[last:].reshape((-1, NOTE))
+    count = int(data[control + NODES])
+    data[control + NODES] = -1.0
+    kept = data[sums:last].copy()
+    flag = 0.0
+    if timed and not resolved(address, data, control, notes, count, times, out, looked, rtol):
+        flag = FLAG_UNRESOLVED
+    elif burden >= 0:
+        watch(address, data, control, notes, count, times, out, rtol, max_steps, burden, level, row)
+    data[sums:last] = kept
+    # a crossing located with derivatives turned to zero is none
+    return max(flag, data[control + FLAG])
+
+
+@njit
 def attempt(address, start, p, scale, log, grid, pair, save_at, k, stop, entries, rtol, max_step, max_steps,
             burden, noted, timed, row, final, saved, counts, data, times, out, looked):  # fmt: skip
     """Solve one patient from dose to dose; return 0 or what went wrong.
@@ -190,8 +210,6 @@ def attempt(address, start, p, scale, log, grid, pair, save_at, k, stop, entries
     n = start.size
     control = prepare(data, p, scale, rtol, max_step, max_steps, noted)
     sums = control + CONTROL + 2 * n
-    last = data.size - NOTES * NOTE if noted else data.size
-    notes = data[last:].reshape((-1, NOTE))
     # LSODA's own limit is per output time, and only for what goes on behind the end of the budget: behind a
     # blow-up it may take steps of no length, derivatives of zero or not
     max_steps = min(8 * max_steps, 2**31 - 1)
@@ -218,21 +236,10 @@ def attempt(address, start, p, scale, log, grid, pair, save_at, k, stop, entries
         done = integrate(address, u, data, times[:size], out[:size], rtol, rtol, max_steps)
         flag = data[control + FLAG]
         if flag == 0.0 and done and noted:
-            count = int(data[control + NODES])
-            data[control + NODES] = -1.0
-            kept = data[sums:last].copy()
-            if timed and not resolved(
-                address, data, control, notes, count, times[:size], out[:size], looked, rtol
-            ):
-                flag = FLAG_UNRESOLVED
-            elif burden >= 0:
-                watch(
-                    address, data, control, notes, count, times[:size], out[:size], rtol, max_steps, burden,
-                    level, row,
-                )  # fmt: skip
-            data[sums:last] = kept
-            # a crossing located with derivatives turned to zero is none
-            flag = max(flag, data[control + FLAG])
+            flag = examine(
+                address, data, control, sums, times[:size], out[:size], looked, timed, rtol, max_steps, burden,
+                level, row,
+            )  # fmt: skip
         if data[control + RAISED] != 0.0 and flag == 0.0:
             flag = FLAG_RAISED
         if flag == 0.0 and not done:
@@ -254,13 +261,17 @@ def attempt(address, start, p, scale, log, grid, pair, save_at, k, stop, entries
 
 @njit
 def rescale(scale, data, first, sums, failed):
-    """Set the units of the integrals by what they came to; return whether the patient must be solved again."""
+    """Set the units of the integrals by what they came to; return whether to solve the patient again."""
     again = False
     s = sums
     for j in range(first, scale.size):
         unit = _TENTH * data[s + SUM]
-        if unit > 0.0 and np.isfinite(unit) and (scale[j] > _TOO_LARGE * unit or failed):
-            again = again or not 0.5 < scale[j] / unit < 2.0
+        if (
+            unit > 0.0
+            and np.isfinite(unit)
+            and (scale[j] > _TOO_LARGE * unit or (failed and _TOO_LARGE * scale[j] < unit))
+        ):
+            again = True
             scale[j] = unit
         s += SUMS
     return again
@@ -309,7 +320,7 @@ def _solve_part(address, low, high, u0, p, scale, log, outputs, entries, limits,
                 if longest <= shorter:
                     break
                 longest = shorter
-            elif integrals == 0 or not rescale(scale[i], data, n - integrals, sums, flag != 0.0):
+            elif integrals == 0 or not rescale(scale[i], data, n - integrals, sums, flag in _TOO_SMALL):
                 break
         flags[i] = flag
 
@@ -343,7 +354,7 @@ def solve_chunk(
     timed = uses_time(model.rhs)
     kind = Kind(
         tuple(bool(x) for x in log), any(problem.infused), tuple(bool(x) for x in problem.nonnegative),
-        len(problem.auc), timed or model.burden_index >= 0,
+        problem.integrals, timed or model.burden_index >= 0,
     )  # fmt: skip
     callback = rhs_callback(model, kind)
     kernel = cached(_solve_part, "the LSODA loop", nogil=True, **FAST)

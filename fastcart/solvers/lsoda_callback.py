@@ -3,8 +3,8 @@
 numbalsoda's wrapper takes one relative and one absolute tolerance and knows neither a longest step nor a time
 that must not be passed. What it lacks is done here, from inside the right-hand side:
 
-- LSODA tries a step at a new time. A later time says that the step before was accepted, an earlier one that it
-  was not. So the time of the last accepted step is known, and with it the length of each step that is tried.
+- LSODA tries a step at a new time. A later time says that the step before was accepted, an earlier one that
+  it was not. So the time of the last accepted step is known, and the length of each step that is tried.
 - A step that is too long, or that takes a count below zero, is refused: derivatives of changing sign let no
   corrector converge, and LSODA tries a quarter of the step at the same order.
 - The model sees times of its own segment only, whatever LSODA tries beyond its end.
@@ -148,8 +148,8 @@ def _derive(model: Model, kind: Kind) -> Any:
 def _derive_lines(length: int, guarded: bool) -> list[str]:
     """Evaluate the derivatives, and find out whether that raised.
 
-    Handling the error takes time, so it is done where the code says that there may be one. Any other error leaves
-    the callback at once, with its mark.
+    Handling the error takes time, so it is done where the code says that there may be one. Any other error
+    leaves the callback at once, with its mark.
     """
     if not guarded:
         return [

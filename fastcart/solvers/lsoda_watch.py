@@ -2,8 +2,8 @@
 
 The notes of LSODA's own steps say where to look. The slope of LSODA's polynomial on a step follows the slopes
 at the steps around it; where these, with a wide margin, leave no room for a change of sign, the burden only
-rises or only falls, and its ends tell all. Elsewhere the piece is integrated again with an output that is finer
-than the steps, and cubics through values and slopes are searched.
+rises or only falls, and its ends tell all. Elsewhere the piece is integrated again with an output that is
+finer than the steps, and cubics through values and slopes are searched.
 """
 
 from __future__ import annotations
@@ -54,7 +54,7 @@ def slope(address, t, u, du, data, control, burden):
 
 @njit
 def finer(t0, t1, notes, first, last):
-    """Cut the time from ``t0`` to ``t1`` at the steps noted from ``first`` to ``last``, and each piece again."""
+    """Cut the time from ``t0`` to ``t1`` at the steps noted from ``first`` to ``last``, and finer."""
     pieces = last - first + 1
     each = max(PER_STEP, -(-FINE // pieces))
     times = np.empty(pieces * each + 1)
@@ -119,7 +119,7 @@ def look_at(times, out, slopes, k, burden, level):
 
 @njit
 def look_nearer(address, start, data, control, times, rtol, max_steps, burden, level):
-    """Integrate one piece once more; return what `look_at` does, of all its parts, and whether that succeeded."""
+    """Integrate one piece once more; return what `look_at` does, of all parts, and whether that succeeded."""
     out, slopes, done = trace(address, start, data, control, times, rtol, max_steps, burden)
     first, last, place, value = -1.0, -1.0, times[0], start[burden]
     for j in range(times.size - 1 if done else 0):

@@ -1,8 +1,8 @@
 """Engine ``scipy``: `scipy.integrate.solve_ivp` one patient at a time, the slow independent oracle.
 
-Integrals are states of their own, in units of a tenth of what they come to; that size is guessed, and where the
-guess was far too large the patient is solved again. So is one whose right-hand side, between the steps, does what
-the solution does not follow; then the steps are limited.
+Integrals are states of their own, in units of a tenth of what they come to; that size is guessed, and where
+the guess was far too large the patient is solved again. So is one whose right-hand side does between the steps
+what the solution does not follow; then the steps are limited.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastcart.solvers.arrays import internal_rhs
-from fastcart.solvers.doses import BREAK, RATE, DosePlan, entries_of
+from fastcart.solvers.doses import AROUND_BREAK, BREAK, RATE, DosePlan, entries_of
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.reading import uses_time
 from fastcart.solvers.status import Status
@@ -66,7 +66,7 @@ def solve_chunk(
 
 def _solve_one(problem: Problem, f, timed: bool, u0, p, entries, result: ChunkResult, i: int) -> None:
     """Solve one patient, again where units of integrals or the longest step turn out to be too large."""
-    integrals = len(problem.auc)
+    integrals = problem.integrals
     scale = problem.scale.copy()
     scale[len(u0) - integrals :] = 1.0
     interval = problem.t_end / LOOKS
@@ -105,8 +105,8 @@ class _Patient:
         n = len(scale)
         self.rates = np.zeros(n)
         self.largest = np.zeros(n)
-        self.integrated = slice(n - len(problem.auc), n)
-        self.size = np.zeros(len(problem.auc))  # of the integrals: ∫|z|
+        self.integrated = slice(n - problem.integrals, n)
+        self.size = np.zeros(problem.integrals)  # of the integrals: ∫|z|
         # a state in logarithm is known to rtol where its logarithm is known to that number
         self.rtol = np.where(problem.log, _LEAST_RTOL, max(problem.rtol, _LEAST_RTOL))
         self.atol = np.full(n, problem.rtol)
@@ -144,10 +144,10 @@ class _Patient:
         """Set the units by what the integrals came to; return whether that calls for another attempt."""
         unit = _TENTH * self.size
         units = self.scale[self.integrated]  # a view
-        wrong = (unit > 0) & np.isfinite(unit) & ((units > _TOO_LARGE * unit) | failed)
-        again = wrong & ((units > 2 * unit) | (units < 0.5 * unit))
+        wrong = (units > _TOO_LARGE * unit) | (failed & (_TOO_LARGE * units < unit))
+        wrong &= (unit > 0) & np.isfinite(unit)
         units[wrong] = unit[wrong]
-        return bool(again.any())
+        return bool(wrong.any())
 
     def solve(self, u0) -> None:
         """Go from dose to dose and from break to break."""
@@ -165,8 +165,8 @@ class _Patient:
                 break
             end = times[times > self.now].min(initial=problem.t_end)
             # what jumps at the start is seen from behind, what jumps at the end from before
-            self.low = self.now if self.now == 0.0 else np.nextafter(self.now, np.inf)
-            self.high = end if end == problem.t_end else np.nextafter(end, -np.inf)
+            self.low = self.now * (1.0 + AROUND_BREAK)
+            self.high = end if end == problem.t_end else end * (1.0 - AROUND_BREAK)
             u = self._segment(end, u)
             self.now = end
         self.final = u
