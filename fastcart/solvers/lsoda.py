@@ -62,7 +62,7 @@ from fastcart.solvers.lsoda_callback import (
     rhs_callback,
 )
 from fastcart.solvers.lsoda_library import call_rhs
-from fastcart.solvers.lsoda_watch import crossing, integrate, looks, resolved, watch
+from fastcart.solvers.lsoda_watch import INSIDE, crossing, integrate, looks, resolved, watch
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.quiet import run_quietly
 from fastcart.solvers.reading import uses_time
@@ -80,7 +80,7 @@ _SHORTER = 8.0  # steps are limited to an interval of the grid, then to this par
 _ATTEMPTS = 6
 
 
-@njit
+@njit(**INSIDE)
 def give_doses(entries, k, stop, now, u, log, scale, rates):
     """Apply the entries from ``k`` that are due now; return the next one."""
     _, _, time, state, kind, value = entries
@@ -98,7 +98,7 @@ def give_doses(entries, k, stop, now, u, log, scale, rates):
     return k
 
 
-@njit
+@njit(**INSIDE)
 def output_times(grid, pair, g, now, end, times, looked):
     """Fill ``times`` with now, the grid in between, and the end; return their number and the next place.
 
@@ -118,7 +118,7 @@ def output_times(grid, pair, g, now, end, times, looked):
     return size + 1, g
 
 
-@njit
+@njit(**INSIDE)
 def keep_saved(saved, s, save_at, times, out):
     """Keep the states at times to save, from the one numbered ``s``; return the next number."""
     for i in range(times.size):
@@ -128,7 +128,7 @@ def keep_saved(saved, s, save_at, times, out):
     return s
 
 
-@njit
+@njit(**INSIDE)
 def conclude(row, above, t_end):
     """Turn the last and first crossing into PFS and first progression."""
     row[0] = max(row[0], 0.0) if above else t_end
@@ -138,7 +138,7 @@ def conclude(row, above, t_end):
         row[1] = np.nan
 
 
-@njit
+@njit(**INSIDE)
 def prepare(data, p, scale, rtol, max_step, max_steps, noted):
     """Fill in the data of the right-hand side for one patient, at the start; return where its parts begin."""
     n, m = scale.size, p.size
@@ -153,7 +153,7 @@ def prepare(data, p, scale, rtol, max_step, max_steps, noted):
     return control
 
 
-@njit
+@njit(**INSIDE)
 def begin(address, now, end, inner, u, du, data, control, burden, noted, sums):
     """Set the clock of a segment, evaluate its first derivatives, and return what is wrong with them.
 
@@ -182,7 +182,7 @@ def begin(address, now, end, inner, u, du, data, control, burden, noted, sums):
     return data[control + FLAG]
 
 
-@njit
+@njit(**INSIDE)
 def examine(address, data, control, sums, times, out, looked, timed, rtol, max_steps, burden, level, row):
     """Look between the steps of a segment, and at the burden; return 0 or what is wrong."""
     last = data.size - NOTES * NOTE
@@ -200,7 +200,7 @@ def examine(address, data, control, sums, times, out, looked, timed, rtol, max_s
     return max(flag, data[control + FLAG])
 
 
-@njit
+@njit(**INSIDE)
 def attempt(address, start, p, scale, log, grid, pair, save_at, k, stop, entries, rtol, max_step, max_steps,
             burden, noted, timed, row, final, saved, counts, data, times, out, looked):  # fmt: skip
     """Solve one patient from dose to dose; return 0 or what went wrong.
@@ -237,8 +237,8 @@ def attempt(address, start, p, scale, log, grid, pair, save_at, k, stop, entries
         flag = data[control + FLAG]
         if flag == 0.0 and done and noted:
             flag = examine(
-                address, data, control, sums, times[:size], out[:size], looked, timed, rtol, max_steps, burden,
-                level, row,
+                address, data, control, sums, times[:size], out[:size], looked, timed, rtol, max_steps,
+                burden, level, row,
             )  # fmt: skip
         if data[control + RAISED] != 0.0 and flag == 0.0:
             flag = FLAG_RAISED
@@ -259,7 +259,7 @@ def attempt(address, start, p, scale, log, grid, pair, save_at, k, stop, entries
     return flag
 
 
-@njit
+@njit(**INSIDE)
 def rescale(scale, data, first, sums, failed):
     """Set the units of the integrals by what they came to; return whether to solve the patient again."""
     again = False
@@ -277,7 +277,7 @@ def rescale(scale, data, first, sums, failed):
     return again
 
 
-@njit
+@njit(**INSIDE)
 def first_units(address, u, du, data, control, first, sums, t_end, scale):
     """Guess the units of the integrals by what is integrated at the start."""
     data[control + NODES] = -1.0
@@ -289,11 +289,13 @@ def first_units(address, u, du, data, control, first, sums, t_end, scale):
             scale[j] = unit
 
 
-def _solve_part(address, low, high, u0, p, scale, log, outputs, entries, limits, burden, integrals, noted, timed,
-                size, rows, final, saved, flags, counts, control):  # fmt: skip
+def _solve_part(address, low, high, u0, p, scale, log, outputs, entries, limits, kind, size, results,
+                control):  # fmt: skip
     """Solve the patients ``low`` to ``high``."""
     grid, pair, save_at = outputs
     rtol, max_step, max_steps = limits
+    burden, integrals, noted, timed = kind
+    rows, final, saved, flags, counts = results
     n, m = u0.shape[1], p.shape[1]
     data = np.empty(size)
     times = np.empty(grid.size + 2)
@@ -310,8 +312,8 @@ def _solve_part(address, low, high, u0, p, scale, log, outputs, entries, limits,
         flag = 0.0
         for _ in range(_ATTEMPTS):
             flag = attempt(
-                address, u0[i], p[i], scale[i], log, grid, pair, save_at, entries[0][i], entries[1][i], entries,
-                rtol, longest, max_steps, burden, noted, timed, rows[i], final[i], saved[i], counts[i], data,
+                address, u0[i], p[i], scale[i], log, grid, pair, save_at, entries[0][i], entries[1][i],
+                entries, rtol, longest, max_steps, burden, noted, timed, rows[i], final[i], saved[i], counts[i], data,
                 times, out, looked,
             )  # fmt: skip
             if flag == FLAG_UNRESOLVED:
@@ -372,8 +374,9 @@ def solve_chunk(
     jobs = [
         partial(
             kernel, callback.address, low, min(low + _PART, patients), u0, p, scale, log, outputs, entries,
-            (problem.rtol, problem.max_step, problem.max_steps), model.burden_index, kind.integrals, kind.noted,
-            timed, data_size(n, p.shape[1], kind), rows, final, result.saved, flags, counts, control,
+            (problem.rtol, problem.max_step, problem.max_steps),
+            (model.burden_index, kind.integrals, kind.noted, timed), data_size(n, p.shape[1], kind),
+            (rows, final, result.saved, flags, counts), control,
         )
         for low in range(0, patients, _PART)
     ]  # fmt: skip

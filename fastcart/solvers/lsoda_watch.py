@@ -15,6 +15,9 @@ from fastcart.solvers.hermite import hermite, minimum, upward_crossings
 from fastcart.solvers.lsoda_callback import BASE_T, LAST_T, NOTES, STUCK
 from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper
 
+# for functions that only kernels call
+INSIDE: dict[str, bool] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+
 FINE = 12  # pieces, at least, into which an interval that holds a crossing or the nadir is cut,
 PER_STEP = 4  # and at least so many for each step in it
 _DEEPER = 0.1  # tolerances by which a nadir is looked for below the lowest value that is known
@@ -26,7 +29,7 @@ SKIPPED = 1e-2  # a step so short, in units of the distance of the looks, has se
 _PAIR = 1e-5  # distance of the two times of one look, in the same unit
 
 
-@njit
+@njit(**INSIDE)
 def integrate(address, start, data, times, out, rtol, atol, max_steps):
     """Integrate from ``times[0]``; return whether LSODA reached the last time."""
     success = np.zeros(1, np.int32)
@@ -37,7 +40,7 @@ def integrate(address, start, data, times, out, rtol, atol, max_steps):
     return success[0] == 1
 
 
-@njit
+@njit(**INSIDE)
 def derivatives(address, t, u, du, data, control):
     """Evaluate the derivatives, as the step at ``t`` itself."""
     data[control + LAST_T] = data[control + BASE_T] = t
@@ -45,14 +48,14 @@ def derivatives(address, t, u, du, data, control):
     call_rhs(address, t, u.ctypes.data, du.ctypes.data, data.ctypes.data)
 
 
-@njit
+@njit(**INSIDE)
 def slope(address, t, u, du, data, control, burden):
     """Time derivative of the burden in integrated variables."""
     derivatives(address, t, u, du, data, control)
     return du[burden]
 
 
-@njit
+@njit(**INSIDE)
 def finer(t0, t1, notes, first, last):
     """Cut the time from ``t0`` to ``t1`` at the steps noted from ``first`` to ``last``, and finer."""
     pieces = last - first + 1
@@ -73,7 +76,7 @@ def finer(t0, t1, notes, first, last):
     return times[:size]
 
 
-@njit
+@njit(**INSIDE)
 def trace(address, start, data, control, times, rtol, max_steps, burden):
     """Integrate again to ``times``; return states, slopes of the burden, and whether that succeeded."""
     out = np.empty((times.size, start.size))
@@ -88,7 +91,7 @@ def trace(address, start, data, control, times, rtol, max_steps, burden):
     return out, slopes, done
 
 
-@njit
+@njit(**INSIDE)
 def parts_of(times, out, slopes, k, burden, rtol):
     """Return into how many parts piece ``k`` must be cut for its cubic to be as good as the solution.
 
@@ -105,7 +108,7 @@ def parts_of(times, out, slopes, k, burden, rtol):
     return 1 if not ratio > 1.0 else int(min(np.ceil(1.5 * ratio**0.25), _PARTS))
 
 
-@njit
+@njit(**INSIDE)
 def look_at(times, out, slopes, k, burden, level):
     """Return times of the first and last upward crossing in piece ``k`` (-1 for none), and its minimum."""
     h = times[k + 1] - times[k]
@@ -117,7 +120,7 @@ def look_at(times, out, slopes, k, burden, level):
     return a, b, times[k] + place * h, value
 
 
-@njit
+@njit(**INSIDE)
 def look_nearer(address, start, data, control, times, rtol, max_steps, burden, level):
     """Integrate one piece once more; return what `look_at` does, of all parts, and whether that succeeded."""
     out, slopes, done = trace(address, start, data, control, times, rtol, max_steps, burden)
@@ -132,7 +135,7 @@ def look_nearer(address, start, data, control, times, rtol, max_steps, burden, l
     return first, last, place, value, done
 
 
-@njit
+@njit(**INSIDE)
 def refine(address, start, data, control, times, rtol, max_steps, burden, level):
     """Integrate one interval again with fine output, and pieces of it once more where these are too coarse.
 
@@ -163,7 +166,7 @@ def refine(address, start, data, control, times, rtol, max_steps, burden, level)
     return first, last, t_min, g_min
 
 
-@njit
+@njit(**INSIDE)
 def crossing(row, first, last):
     """Record upward crossings."""
     row[0] = last
@@ -171,7 +174,7 @@ def crossing(row, first, last):
         row[1] = first
 
 
-@njit
+@njit(**INSIDE)
 def mark(times, t0, t1, hidden):
     """Mark the intervals between outputs that overlap with ``t0`` to ``t1``."""
     k = max(np.searchsorted(times, t0, side="right") - 1, 0)
@@ -180,7 +183,7 @@ def mark(times, t0, t1, hidden):
         k += 1
 
 
-@njit
+@njit(**INSIDE)
 def mark_hidden(notes, count, times, lowest, level, rtol, hidden):
     """Mark the intervals in which a step may hold a crossing of ``level`` or go below ``lowest``."""
     lowest -= _DEEPER * rtol * (1.0 + abs(lowest))
@@ -210,7 +213,7 @@ def mark_hidden(notes, count, times, lowest, level, rtol, hidden):
             mark(times, t0, t1, hidden)
 
 
-@njit
+@njit(**INSIDE)
 def watch_interval(address, data, control, pieces, t0, t1, u0, u1, rtol, max_steps, burden, level, row):
     """Bring ``row`` up to date for one interval between outputs.
 
@@ -240,7 +243,7 @@ def watch_interval(address, data, control, pieces, t0, t1, u0, u1, rtol, max_ste
         row[2], row[3] = value, place
 
 
-@njit
+@njit(**INSIDE)
 def watch(address, data, control, notes, count, times, out, rtol, max_steps, burden, level, row):
     """Bring ``row`` up to date: last and first upward crossing of the start, nadir and its time."""
     intervals = times.size - 1
@@ -269,7 +272,7 @@ def watch(address, data, control, notes, count, times, out, rtol, max_steps, bur
             )  # fmt: skip
 
 
-@njit
+@njit(**INSIDE)
 def solve_linear(A, b):
     """Solve ``A x = b`` in place of ``b``; return whether the matrix allows it."""
     n = b.size
@@ -295,18 +298,30 @@ def solve_linear(A, b):
     return True
 
 
-@njit
-def looks(grid):
+def looks(grid: np.ndarray) -> np.ndarray:
     """Return the times of pairs of looks, two in each interval of a grid."""
-    times = np.empty(2 * (grid.size - 1))
-    for k in range(grid.size - 1):
-        length = grid[k + 1] - grid[k]
-        times[2 * k] = grid[k] + 0.381966 * length
-        times[2 * k + 1] = times[2 * k] + _PAIR * length
-    return times
+    length = np.diff(grid)
+    first = grid[:-1] + 0.381966 * length
+    return np.stack([first, first + _PAIR * length], axis=1).ravel()
 
 
-@njit
+@njit(**INSIDE)
+def become_error(address, t, step, u, f, f2, J, r, data, control):
+    """Turn ``r``, what the slope is off by, into an error of the states over a step."""
+    n = u.size
+    for j in range(n):
+        kept = u[j]
+        u[j] += 1e-7 * (1.0 + abs(kept))
+        change = u[j] - kept
+        derivatives(address, t, u, f2, data, control)
+        u[j] = kept
+        for q in range(n):
+            J[q, j] = (1.0 / step if q == j else 0.0) - (f2[q] - f[q]) / change
+    if not solve_linear(J, r):
+        r[:] = 0.0  # nothing can be said
+
+
+@njit(**INSIDE)
 def resolved(address, data, control, notes, count, times, out, pair, rtol):
     """Whether the solution follows its right-hand side between the steps too, wherever ``pair`` has a look.
 
@@ -339,16 +354,8 @@ def resolved(address, data, control, notes, count, times, out, pair, rtol):
             suspect = suspect or abs(step * r[j]) > allowed * (1.0 + abs(out[i, j]))
         if not suspect:
             continue
+        become_error(address, t, step, out[i], f0, f2, J, r, data, control)
         for j in range(n):
-            kept = out[i, j]
-            out[i, j] += 1e-7 * (1.0 + abs(kept))
-            change = out[i, j] - kept
-            derivatives(address, t, out[i], f2, data, control)
-            out[i, j] = kept
-            for q in range(n):
-                J[q, j] = (1.0 / step if q == j else 0.0) - (f2[q] - f0[q]) / change
-        if solve_linear(J, r):
-            for j in range(n):
-                if abs(r[j]) > allowed * (1.0 + abs(out[i, j])):
-                    return False
+            if abs(r[j]) > allowed * (1.0 + abs(out[i, j])):
+                return False
     return True

@@ -1,8 +1,8 @@
 """Engine ``scipy``: `scipy.integrate.solve_ivp` one patient at a time, the slow independent oracle.
 
 Integrals are states of their own, in units of a tenth of what they come to; that size is guessed, and where
-the guess was far too large the patient is solved again. So is one whose right-hand side does between the steps
-what the solution does not follow; then the steps are limited.
+the guess was far too large the patient is solved again. So is one whose right-hand side does between the
+steps what the solution does not follow; then the steps are limited.
 """
 
 from __future__ import annotations
