@@ -195,6 +195,13 @@ def test_a_stiff_state_follows_a_fast_forcing_or_has_a_status(engine, method):
         np.testing.assert_allclose(result.trajectories["y"], np.sin(50 * times), atol=1e-3)
 
 
+@pytest.mark.parametrize("method", ["Radau", "BDF", "LSODA", "RK45"])
+def test_every_method_of_scipy_integrates(method):
+    found = solve(LINEAR, "scipy", auc=["y"], method=method, rtol=1e-7).iloc[0]
+    assert found["status"] == "ok"
+    assert math.isclose(found["auc_y"], (1 - math.exp(-1)) / 0.01, rel_tol=3e-6)
+
+
 @njit
 def _eaten(t, y, p):
     return (-y[0] / (p[0] + y[0]),)

@@ -313,8 +313,8 @@ def _solve_part(address, low, high, u0, p, scale, log, outputs, entries, limits,
         for _ in range(_ATTEMPTS):
             flag = attempt(
                 address, u0[i], p[i], scale[i], log, grid, pair, save_at, entries[0][i], entries[1][i],
-                entries, rtol, longest, max_steps, burden, noted, timed, rows[i], final[i], saved[i], counts[i], data,
-                times, out, looked,
+                entries, rtol, longest, max_steps, burden, noted, timed, rows[i], final[i], saved[i],
+                counts[i], data, times, out, looked,
             )  # fmt: skip
             if flag == FLAG_UNRESOLVED:
                 interval = grid[-1] / GRID

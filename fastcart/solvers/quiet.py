@@ -1,8 +1,8 @@
 """Threads whose standard error goes nowhere, for C code that writes there and has no switch.
 
 A process has one table of open files; on Linux a thread may take a copy of its own, and in that copy file 2
-is pointed elsewhere. No other thread sees it, and it ends with the thread. Elsewhere than on Linux the words of
-the C code reach the terminal.
+is pointed elsewhere. No other thread sees it, and it ends with the thread. Elsewhere than on Linux what the C
+code writes reaches the terminal.
 """
 
 from __future__ import annotations

@@ -21,6 +21,7 @@ from fastcart.solvers.transform import LOG_ZERO, to_internal, to_natural
 
 METHODS = ("DOP853", "Radau", "RK45", "BDF", "LSODA")
 DEFAULT_METHOD = "DOP853"
+EXPLICIT = ("DOP853", "RK45")
 
 LOOKS = 200  # between the steps, where the right-hand side depends on time
 _DEGREE = 13  # no interpolant of these methods has a higher one
@@ -107,17 +108,24 @@ class _Patient:
         self.largest = np.zeros(n)
         self.integrated = slice(n - problem.integrals, n)
         self.size = np.zeros(problem.integrals)  # of the integrals: ∫|z|
-        # a state in logarithm is known to rtol where its logarithm is known to that number
-        self.rtol = np.where(problem.log, _LEAST_RTOL, max(problem.rtol, _LEAST_RTOL))
-        self.atol = np.full(n, problem.rtol)
-        for tolerance in (self.rtol, self.atol):
-            tolerance[self.integrated] = np.maximum(_CLOSER * tolerance[self.integrated], _LEAST_RTOL)
+        self._set_tolerances()
         self.counts = np.flatnonzero(problem.nonnegative)
         self.calls = self.steps = 0
         self.now = 0.0
         self.low, self.high = 0.0, problem.t_end
         self.trouble = Status.ok  # that a right-hand side met last,
         self.t_trouble = np.inf  # and when
+
+    def _set_tolerances(self) -> None:
+        """A state in logarithm is known to rtol where its logarithm is known to that number."""
+        problem = self.problem
+        self.method = problem.method or DEFAULT_METHOD
+        self.atol = np.full(len(self.scale), problem.rtol)
+        self.rtol: Any = np.where(problem.log, _LEAST_RTOL, max(problem.rtol, _LEAST_RTOL))
+        for tolerance in (self.rtol, self.atol):
+            tolerance[self.integrated] = np.maximum(_CLOSER * tolerance[self.integrated], _LEAST_RTOL)
+        if self.method not in EXPLICIT:  # their Newton iterations take one number for all states
+            self.rtol = max(_CLOSER * problem.rtol if problem.integrals else problem.rtol, _LEAST_RTOL)
 
     def rhs(self, t: float, u: np.ndarray) -> np.ndarray:
         """Return the derivatives, NaN where there are none: solve_ivp then tries a shorter step."""
@@ -181,10 +189,14 @@ class _Patient:
             raise _FailedError(self._reason(slope, u))
         try:
             solution = solve_ivp(
-                self.rhs, (self.now, end), u, method=problem.method or DEFAULT_METHOD, rtol=self.rtol,
+                self.rhs, (self.now, end), u, method=self.method, rtol=self.rtol,
                 atol=self.atol, max_step=problem.max_step, dense_output=True,
             )  # fmt: skip
-        except (ValueError, np.linalg.LinAlgError):  # a Jacobian that is not finite
+        except ValueError as error:
+            singular = isinstance(error, np.linalg.LinAlgError)
+            if not (singular or "infs or NaNs" in str(error)):
+                raise
+            # a Jacobian that is singular or not finite
             raise _FailedError(self.trouble or Status.non_finite) from None
         last = solution.y[:, -1]
         self.steps += len(solution.t) - 1
