@@ -1,188 +1,86 @@
-"""Engine ``lsoda``: numbalsoda's LSODA, one patient per turn of a ``prange`` loop.
+"""Engine ``lsoda``: numbalsoda's LSODA, patients shared out among threads.
 
-Marked states are integrated in logarithm. The right-hand side, a C callback, counts its calls and turns
-to zero once a patient has failed, so that LSODA ends quickly and quietly. Crossings and the nadir are
-found on a coarse grid of LSODA's own interpolated output and then located by integrating that one
-interval again with a fine output. Each dose ends one integration and starts the next.
+The threads are Python's and the kernel leaves the interpreter's lock alone: unlike a ``prange`` loop, whose
+layer of threads dies in a forked process and aborts where two threads enter it, they work after a fork,
+beside other solves, and stop at an interrupt. LSODA keeps no state of its own beyond a call.
+
+Marked states are integrated in logarithm. The right-hand side, a C callback, keeps watch over LSODA's
+steps; see `fastcart.solvers.lsoda_callback`. Crossings and the nadir are looked for on LSODA's interpolated
+output and located by integrating a short piece again with a fine output. Each dose and each break ends one
+integration and starts the next.
+
+Integrals are states of their own, in units of a tenth of what they come to: then an error of ``rtol`` is
+one of the integral of the absolute value. That size is not known before, so it is guessed, and where the
+guess was far too large the patient is solved again. Where the right-hand side depends on time, a look
+between the steps shows whether something was stepped over, and the patient is solved again with shorter
+steps.
 """
 
 from __future__ import annotations
 
-import math
-import os
-import sys
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from functools import partial
 from typing import Any
 
 import numpy as np
-from numba import carray, get_num_threads, njit, prange, set_num_threads
+from numba import njit
 
-from fastcart.model import Model
-from fastcart.solvers.compile import FAST, INNER, cached, from_source, rebuild
-from fastcart.solvers.doses import RATE, DosePlan, canonical, entries_of
-from fastcart.solvers.hermite import minimum, upward_crossings
-from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper, rhs_signature
+from fastcart.solvers.compile import FAST, cached
+from fastcart.solvers.doses import AROUND_BREAK, BREAK, RATE, DosePlan, canonical, entries_of
+from fastcart.solvers.lsoda_callback import (
+    BAD,
+    BASE_T,
+    BUDGET,
+    CALLS,
+    CONTROL,
+    FLAG,
+    FLAG_BUDGET,
+    FLAG_GAVE_UP,
+    FLAG_LOG_INFLOW,
+    FLAG_NEGATIVE,
+    FLAG_NON_FINITE,
+    FLAG_RAISED,
+    FLAG_STUCK,
+    FLAG_UNRESOLVED,
+    HIGH,
+    LAST_T,
+    LOW,
+    MAX_STEP,
+    NODES,
+    NOTE,
+    NOTES,
+    RAISED,
+    REFUSED,
+    REFUSED_T,
+    RTOL,
+    STEPS,
+    STUCK,
+    SUM,
+    SUM_BASE,
+    SUMS,
+    Kind,
+    data_size,
+    rhs_callback,
+)
+from fastcart.solvers.lsoda_library import call_rhs
+from fastcart.solvers.lsoda_watch import INSIDE, crossing, integrate, looks, resolved, watch
 from fastcart.solvers.problem import ChunkResult, Problem
-from fastcart.solvers.transform import LOG_ZERO, derivative_source, to_internal, to_natural
+from fastcart.solvers.quiet import run_quietly
+from fastcart.solvers.reading import uses_time
+from fastcart.solvers.transform import LOG_ZERO, to_internal, to_natural
 
 GRID = 200  # output intervals in which crossings are looked for
-FINE = 12  # outputs inside the one interval that holds a crossing or the nadir
 METHODS = ("lsoda",)
 DEFAULT_METHOD = "lsoda"
 
-# control words behind the parameters and scales in the data of the right-hand side; then rates of infusion
-CALLS, STEPS, LAST_T, FLAG, BUDGET, BAD, CONTROL = 0, 1, 2, 3, 4, 5, 6
-FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW = 1.0, 2.0, 4.0
-
-# A wild trial step may leave the model's domain; LSODA rejects a huge derivative and tries a smaller step.
-# So many in a row, and the patient itself is at fault.
-_HUGE = 1e100
-_BAD_IN_A_ROW = 60.0
+_PART = 32  # patients that a thread takes at once
+_TENTH = 0.1  # unit of an integral, in integrals of the absolute value
+_TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integral grow too much
+_TOO_SMALL = (FLAG_BUDGET, FLAG_GAVE_UP, FLAG_STUCK)  # how a patient ends where it is far too small
+_SHORTER = 8.0  # steps are limited to an interval of the grid, then to this part of one
+_ATTEMPTS = 6
 
 
-def _callback(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
-    """Compile the right-hand side in integrated variables as a C function."""
-    n, m = len(model.states), len(model.parameters)
-    inflow = " or ".join(f"(y{i} == 0.0 and f[{i}] != 0.0)" for i in range(n) if log[i]) or "False"
-    finite = " + ".join(f"0.0 * du{i}" for i in range(n))
-    control = m + n
-    lines = [
-        "def lsoda_rhs(t, u_, du_, data_):",
-        f"    u = carray(u_, ({n},)); du = carray(du_, ({n},))",
-        f"    p = carray(data_, ({control + CONTROL + n},))",
-        f"    scale = p[{m}:{control}]; c = p[{control}:]; r = p[{control + CONTROL}:]",
-        f"    c[{CALLS}] += 1.0",
-        f"    if t != c[{LAST_T}]:",
-        f"        c[{STEPS}] += 1.0; c[{LAST_T}] = t",
-        f"    if c[{CALLS}] > c[{BUDGET}] and c[{FLAG}] == 0.0: c[{FLAG}] = {FLAG_BUDGET}",
-        f"    if c[{FLAG}] != 0.0:",
-        *[f"        du[{i}] = 0.0" for i in range(n)],
-        "        return",
-        derivative_source(n, m, log, infused),
-        f"    if {inflow}: c[{FLAG}] = {FLAG_LOG_INFLOW}",
-        f"    bad = not ({finite} == 0.0)",
-        f"    c[{BAD}] = c[{BAD}] + 1.0 if bad else 0.0",
-        f"    if c[{BAD}] > {_BAD_IN_A_ROW}: c[{FLAG}] = {FLAG_NON_FINITE}",
-        f"    stop = c[{FLAG}] != 0.0",
-        *[f"    du[{i}] = 0.0 if stop else (du{i} if 0.0 * du{i} == 0.0 else {_HUGE})" for i in range(n)],
-    ]
-    namespace = {
-        "rhs": rebuild(model.rhs, INNER), "exp": math.exp, "nan": math.nan, "carray": carray,
-    }  # fmt: skip
-    function = from_source("\n".join(lines), "lsoda_rhs", namespace)
-    return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)
-
-
-@njit
-def integrate(address, start, data, times, out, rtol, atol, max_steps):
-    """Integrate from ``times[0]``; return whether LSODA reached the last time."""
-    success = np.zeros(1, np.int32)
-    lsoda_wrapper(
-        address, np.int32(start.size), start.ctypes.data, data.ctypes.data, np.int32(times.size),
-        times.ctypes.data, out.ctypes.data, rtol, atol, np.int32(max_steps), success.ctypes.data,
-    )  # fmt: skip
-    return success[0] == 1
-
-
-@njit
-def slope(address, t, u, du, data, burden):
-    """Time derivative of the burden in integrated variables."""
-    call_rhs(address, t, u.ctypes.data, du.ctypes.data, data.ctypes.data)
-    return du[burden]
-
-
-@njit
-def refine(address, start, data, t0, t1, rtol, atol, max_steps, burden, level):
-    """Integrate one interval again with fine output.
-
-    Returns times of the first and last upward crossing of ``level`` (-1 where none), and place and
-    value of the smallest burden.
-    """
-    times = np.empty(FINE + 1)
-    for k in range(FINE + 1):
-        times[k] = t0 + (t1 - t0) * k / FINE
-    out = np.empty((FINE + 1, start.size))
-    du = np.empty(start.size)
-    first, last, t_min, g_min = -1.0, -1.0, t0, start[burden]
-    if not integrate(address, start, data, times, out, rtol, atol, max_steps):
-        return first, last, t_min, g_min
-    h = (t1 - t0) / FINE
-    d1 = h * slope(address, t0, out[0], du, data, burden)
-    for k in range(FINE):
-        d0 = d1
-        d1 = h * slope(address, times[k + 1], out[k + 1], du, data, burden)
-        g0 = out[k, burden]
-        g1 = out[k + 1, burden]
-        a, b = upward_crossings(g0 - level, d0, g1 - level, d1)
-        if a >= 0.0:
-            last = times[k] + b * h
-            if first < 0.0:
-                first = times[k] + a * h
-        place, value = minimum(g0, d0, g1, d1)
-        if value < g_min:
-            g_min = value
-            t_min = times[k] + place * h
-    return first, last, t_min, g_min
-
-
-@njit
-def suspicious(k, g):
-    """Whether grid interval k may hold a crossing: a change of sign, or next to an extremum."""
-    if k == 0 or (g[k] <= 0.0) != (g[k + 1] <= 0.0):
-        return True
-    left = g[k] - g[k - 1]
-    middle = g[k + 1] - g[k]
-    right = g[k + 2] - g[k + 1] if k + 2 < g.size else middle
-    return left * middle < 0.0 or middle * right < 0.0
-
-
-@njit
-def crossing(row, first, last):
-    """Record upward crossings."""
-    row[0] = last
-    if row[1] < 0.0:
-        row[1] = first
-
-
-@njit
-def watch(address, data, times, out, rtol, atol, max_steps, burden, level, row):
-    """Bring ``row`` up to date: last and first upward crossing of the start, nadir and its time."""
-    g = np.empty(times.size)
-    lowest = 0
-    for k in range(times.size):
-        g[k] = out[k, burden] - level
-        if g[k] < g[lowest]:
-            lowest = k
-    if out[lowest, burden] < row[2]:
-        row[2], row[3] = out[lowest, burden], times[lowest]
-    du = np.empty(out.shape[1])
-    for k in range(g.size - 1):
-        if not (suspicious(k, g) or k == lowest or k + 1 == lowest):
-            continue
-        h = times[k + 1] - times[k]
-        if h <= 0.0:
-            continue
-        d0 = h * slope(address, times[k], out[k], du, data, burden)
-        d1 = h * slope(address, times[k + 1], out[k + 1], du, data, burden)
-        a, b = upward_crossings(g[k], d0, g[k + 1], d1)
-        interior, value = minimum(out[k, burden], d0, out[k + 1, burden], d1)
-        holds_minimum = value <= row[2] and 0.0 < interior < 1.0
-        if a < 0.0 and not holds_minimum:
-            continue
-        if a == 0.0 and b == 0.0 and not holds_minimum:  # growth from the start needs no search
-            crossing(row, times[k], times[k])
-            continue
-        r_first, r_last, r_t, r_g = refine(
-            address, out[k], data, times[k], times[k + 1], rtol, atol, max_steps, burden, level
-        )
-        if r_first >= 0.0:
-            crossing(row, r_first, r_last)
-        if r_g < row[2]:
-            row[2], row[3] = r_g, r_t
-
-
-@njit
+@njit(**INSIDE)
 def give_doses(entries, k, stop, now, u, log, scale, rates):
     """Apply the entries from ``k`` that are due now; return the next one."""
     _, _, time, state, kind, value = entries
@@ -190,6 +88,8 @@ def give_doses(entries, k, stop, now, u, log, scale, rates):
         i = state[k]
         if kind[k] == RATE:
             rates[i] = value[k]
+        elif kind[k] == BREAK:
+            pass
         elif log[i]:
             u[i] = np.log((np.exp(u[i]) if u[i] != LOG_ZERO else 0.0) + value[k])
         else:
@@ -198,21 +98,27 @@ def give_doses(entries, k, stop, now, u, log, scale, rates):
     return k
 
 
-@njit
-def output_times(grid, g, now, end, times):
-    """Fill ``times`` with now, the grid in between, and the end; return their number and the next place."""
+@njit(**INSIDE)
+def output_times(grid, pair, g, now, end, times, looked):
+    """Fill ``times`` with now, the grid in between, and the end; return their number and the next place.
+
+    ``looked`` says which of them are looks between the steps.
+    """
     times[0] = now
+    looked[0] = False
     size = 1
     while grid[g] < end:
         if grid[g] > now:
             times[size] = grid[g]
+            looked[size] = pair[g]
             size += 1
         g += 1
     times[size] = end
+    looked[size] = False
     return size + 1, g
 
 
-@njit
+@njit(**INSIDE)
 def keep_saved(saved, s, save_at, times, out):
     """Keep the states at times to save, from the one numbered ``s``; return the next number."""
     for i in range(times.size):
@@ -222,7 +128,7 @@ def keep_saved(saved, s, save_at, times, out):
     return s
 
 
-@njit
+@njit(**INSIDE)
 def conclude(row, above, t_end):
     """Turn the last and first crossing into PFS and first progression."""
     row[0] = max(row[0], 0.0) if above else t_end
@@ -232,28 +138,82 @@ def conclude(row, above, t_end):
         row[1] = np.nan
 
 
-@njit
-def solve_one(address, start, p, scale, log, grid, save_at, k, stop, entries, rtol, max_steps, burden, row,
-              final, saved, counts):  # fmt: skip
+@njit(**INSIDE)
+def prepare(data, p, scale, rtol, max_step, max_steps, noted):
+    """Fill in the data of the right-hand side for one patient, at the start; return where its parts begin."""
+    n, m = scale.size, p.size
+    control = m + n
+    data[:m] = p
+    data[m:control] = scale
+    data[control : data.size - NOTES * NOTE if noted else data.size] = 0.0
+    data[control + REFUSED_T] = -1.0
+    data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
+    data[control + RTOL] = rtol
+    data[control + MAX_STEP] = max_step * (1.0 + 1e-9)
+    return control
+
+
+@njit(**INSIDE)
+def begin(address, now, end, inner, u, du, data, control, burden, noted, sums):
+    """Set the clock of a segment, evaluate its first derivatives, and return what is wrong with them.
+
+    ``inner`` says whether the segment ends before the horizon. What jumps at its start is seen from behind,
+    what jumps at its end from before.
+    """
+    data[control + LAST_T] = data[control + BASE_T] = now
+    data[control + LOW] = now * (1.0 + AROUND_BREAK)
+    data[control + HIGH] = end * (1.0 - AROUND_BREAK) if inner else end
+    data[control + NODES] = data[control + REFUSED_T] = -1.0
+    data[control + STUCK] = 0.0
+    for s in range(sums, data.size if not noted else data.size - NOTES * NOTE, SUMS):
+        data[s + SUM_BASE] = data[s + SUM]
+    call_rhs(address, now, u.ctypes.data, du.ctypes.data, data.ctypes.data)
+    if data[control + REFUSED] != 0.0:
+        return FLAG_NEGATIVE
+    while data[control + FLAG] == 0.0 and (data[control + BAD] != 0.0 or data[control + RAISED] != 0.0):
+        data[control + STUCK] = 0.0
+        call_rhs(address, now, u.ctypes.data, du.ctypes.data, data.ctypes.data)  # until it says what is wrong
+    if noted:
+        first = data.size - NOTES * NOTE
+        data[first] = now
+        data[first + 1] = u[burden] if burden >= 0 else 0.0
+        data[first + 2] = du[burden] if burden >= 0 else 0.0
+        data[control + NODES] = 1.0
+    return data[control + FLAG]
+
+
+@njit(**INSIDE)
+def examine(address, data, control, sums, times, out, looked, timed, rtol, max_steps, burden, level, row):
+    """Look between the steps of a segment, and at the burden; return 0 or what is wrong."""
+    last = data.size - NOTES * NOTE
+    notes = data[last:].reshape((-1, NOTE))
+    count = int(data[control + NODES])
+    data[control + NODES] = -1.0
+    kept = data[sums:last].copy()
+    flag = 0.0
+    if timed and not resolved(address, data, control, notes, count, times, out, looked, rtol):
+        flag = FLAG_UNRESOLVED
+    elif burden >= 0:
+        watch(address, data, control, notes, count, times, out, rtol, max_steps, burden, level, row)
+    data[sums:last] = kept
+    # a crossing located with derivatives turned to zero is none
+    return max(flag, data[control + FLAG])
+
+
+@njit(**INSIDE)
+def attempt(address, start, p, scale, log, grid, pair, save_at, k, stop, entries, rtol, max_step, max_steps,
+            burden, noted, timed, row, final, saved, counts, data, times, out, looked):  # fmt: skip
     """Solve one patient from dose to dose; return 0 or what went wrong.
 
     ``grid`` holds the sorted output times without doses, ``k`` to ``stop`` are this patient's entries.
     """
-    n, m = start.size, p.size
-    data = np.zeros(m + n + CONTROL + n)
-    for j in range(m):
-        data[j] = p[j]
-    for j in range(n):
-        data[m + j] = scale[j]
-    control = m + n
-    data[control + LAST_T] = -1.0
-    data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
+    n = start.size
+    control = prepare(data, p, scale, rtol, max_step, max_steps, noted)
+    sums = control + CONTROL + 2 * n
     # LSODA's own limit is per output time, and only for what goes on behind the end of the budget: behind a
     # blow-up it may take steps of no length, derivatives of zero or not
     max_steps = min(8 * max_steps, 2**31 - 1)
     u = start.copy()
-    times = np.empty(grid.size + 2)
-    out = np.empty((grid.size + 2, n))
     level = start[burden] if burden >= 0 else 0.0
     if burden >= 0:
         row[0], row[1], row[2], row[3] = -1.0, -1.0, level, 0.0
@@ -267,18 +227,23 @@ def solve_one(address, start, p, scale, log, grid, save_at, k, stop, entries, rt
             crossing(row, now, now)
         if now >= t_end:
             break
+        inner = k < stop and entries[2][k] < t_end
         end = entries[2][k] if k < stop else t_end
-        size, g = output_times(grid, g, now, end, times)
-        call_rhs(address, now, u.ctypes.data, out.ctypes.data, data.ctypes.data)
-        if data[control + BAD] != 0.0:  # not finite from the start
-            flag = max(data[control + FLAG], FLAG_NON_FINITE)
+        size, g = output_times(grid, pair, g, now, end, times, looked)
+        flag = begin(address, now, end, inner, u, out[0], data, control, burden, noted, sums)
+        if flag != 0.0:
             break
         done = integrate(address, u, data, times[:size], out[:size], rtol, rtol, max_steps)
-        if done and data[control + FLAG] == 0.0 and burden >= 0:
-            watch(address, data, times[:size], out[:size], rtol, rtol, max_steps, burden, level, row)
-        flag = data[control + FLAG]  # a crossing located with derivatives turned to zero is none
+        flag = data[control + FLAG]
+        if flag == 0.0 and done and noted:
+            flag = examine(
+                address, data, control, sums, times[:size], out[:size], looked, timed, rtol, max_steps,
+                burden, level, row,
+            )  # fmt: skip
+        if data[control + RAISED] != 0.0 and flag == 0.0:
+            flag = FLAG_RAISED
         if flag == 0.0 and not done:
-            flag = -1.0
+            flag = FLAG_GAVE_UP
         if flag != 0.0:
             break
         # without the end: what is saved at a dose is the state after it
@@ -287,36 +252,86 @@ def solve_one(address, start, p, scale, log, grid, save_at, k, stop, entries, rt
         now = end
     final[:] = u
     saved[s:] = u
-    counts[0] = int(data[control + STEPS])
-    counts[1] = int(data[control + CALLS])
+    counts[0] += int(data[control + STEPS])
+    counts[1] += int(data[control + CALLS])
     if burden >= 0:
         conclude(row, u[burden] > level, t_end)
     return flag
 
 
-def _lsoda_batch(address, u0, p, scale, log, grid, save_at, entries, rtol, max_steps, burden, rows, final,
-                 saved, flags, counts):  # fmt: skip
-    for i in prange(u0.shape[0]):
-        flags[i] = solve_one(
-            address, u0[i], p[i], scale, log, grid, save_at, entries[0][i], entries[1][i], entries, rtol,
-            max_steps, burden, rows[i], final[i], saved[i], counts[i],
-        )  # fmt: skip
+@njit(**INSIDE)
+def rescale(scale, data, first, sums, failed):
+    """Set the units of the integrals by what they came to; return whether to solve the patient again."""
+    again = False
+    s = sums
+    for j in range(first, scale.size):
+        unit = _TENTH * data[s + SUM]
+        if (
+            unit > 0.0
+            and np.isfinite(unit)
+            and (scale[j] > _TOO_LARGE * unit or (failed and _TOO_LARGE * scale[j] < unit))
+        ):
+            again = True
+            scale[j] = unit
+        s += SUMS
+    return again
 
 
-@contextmanager
-def quiet_stderr() -> Iterator[None]:
-    """Keep what C code writes to stderr away from the user while a kernel runs."""
-    with suppress(AttributeError, ValueError):  # no stderr, or one that is closed
-        sys.stderr.flush()
-    saved = os.dup(2)
-    null = os.open(os.devnull, os.O_WRONLY)
-    try:
-        os.dup2(null, 2)
-        yield
-    finally:
-        os.dup2(saved, 2)
-        os.close(null)
-        os.close(saved)
+@njit(**INSIDE)
+def first_units(address, u, du, data, control, first, sums, t_end, scale):
+    """Guess the units of the integrals by what is integrated at the start."""
+    data[control + NODES] = -1.0
+    data[control + HIGH] = t_end
+    call_rhs(address, 0.0, u.ctypes.data, du.ctypes.data, data.ctypes.data)
+    for j in range(first, scale.size):
+        unit = _TENTH * abs(du[j]) * t_end
+        if 0.0 < unit < 1e100:
+            scale[j] = unit
+
+
+def _solve_part(address, low, high, u0, p, scale, log, outputs, entries, limits, kind, size, results,
+                control):  # fmt: skip
+    """Solve the patients ``low`` to ``high``."""
+    grid, pair, save_at = outputs
+    rtol, max_step, max_steps = limits
+    burden, integrals, noted, timed = kind
+    rows, final, saved, flags, counts = results
+    n, m = u0.shape[1], p.shape[1]
+    data = np.empty(size)
+    times = np.empty(grid.size + 2)
+    looked = np.empty(grid.size + 2, np.bool_)
+    out = np.empty((grid.size + 2, n))
+    sums = m + n + CONTROL + 2 * n
+    for i in range(low, high):
+        if control[0] != 0:
+            return
+        if integrals > 0:
+            at = prepare(data, p[i], scale[i], rtol, max_step, max_steps, noted)
+            first_units(address, u0[i], out[0], data, at, n - integrals, sums, grid[-1], scale[i])
+        longest = max_step
+        flag = 0.0
+        for _ in range(_ATTEMPTS):
+            flag = attempt(
+                address, u0[i], p[i], scale[i], log, grid, pair, save_at, entries[0][i], entries[1][i],
+                entries, rtol, longest, max_steps, burden, noted, timed, rows[i], final[i], saved[i],
+                counts[i], data, times, out, looked,
+            )  # fmt: skip
+            if flag == FLAG_UNRESOLVED:
+                interval = grid[-1] / GRID
+                shorter = interval if longest > interval else interval / _SHORTER
+                if longest <= shorter:
+                    break
+                longest = shorter
+            elif integrals == 0 or not rescale(scale[i], data, n - integrals, sums, flag in _TOO_SMALL):
+                break
+        flags[i] = flag
+
+
+_STATUS = {
+    0.0: "ok", FLAG_BUDGET: "max_steps", FLAG_NON_FINITE: "non_finite", FLAG_LOG_INFLOW: "log_inflow",
+    FLAG_RAISED: "rhs_error", FLAG_NEGATIVE: "negative", FLAG_GAVE_UP: "solver_error",
+    FLAG_UNRESOLVED: "solver_error", FLAG_STUCK: "step_too_small",
+}  # fmt: skip
 
 
 def solve_chunk(
@@ -336,43 +351,56 @@ def solve_chunk(
     """
     from fastcart.solvers.status import Status
 
-    model = problem.model
-    log = problem.log
-    callback = _callback(model, tuple(bool(x) for x in log), any(problem.infused))
-    kernel = cached(_lsoda_batch, "the LSODA loop", parallel=True, **FAST)
-    result = ChunkResult.empty(len(y0), problem)
-    grid = np.linspace(0.0, problem.t_end, GRID + 1)
-    if doses is not None:  # so that no time of the grid lies next to a dose
-        grid = canonical(grid, problem.t_end)
-    grid = np.union1d(grid, problem.save_at)
+    model, log = problem.model, problem.log
+    patients, n = y0.shape
+    timed = uses_time(model.rhs)
+    kind = Kind(
+        tuple(bool(x) for x in log), any(problem.infused), tuple(bool(x) for x in problem.nonnegative),
+        problem.integrals, timed or model.burden_index >= 0,
+    )  # fmt: skip
+    callback = rhs_callback(model, kind)
+    kernel = cached(_solve_part, "the LSODA loop", nogil=True, **FAST)
+    result = ChunkResult.empty(patients, problem)
+    scale = np.repeat(problem.scale[np.newaxis], patients, axis=0)
+    scale[:, n - kind.integrals :] = 1.0  # until something is known
+    outputs = _outputs(problem, timed, kind.noted, doses is not None)
     u0 = to_internal(y0, log, problem.scale)
-    rows = np.full((len(y0), 4), np.nan)
-    flags = np.zeros(len(y0))
-    counts = np.zeros((len(y0), 2), dtype=np.int64)
+    rows = np.full((patients, 4), np.nan)
+    flags = np.full(patients, np.nan)
+    counts = np.zeros((patients, 2), dtype=np.int64)
     final = np.full_like(result.final, np.nan)
-    previous = get_num_threads()
-    set_num_threads(threads)
-    try:
-        with quiet_stderr():
-            kernel(
-                callback.address, u0, p, problem.scale, log, grid, problem.save_at,
-                entries_of(doses, len(y0)), problem.rtol, problem.max_steps, model.burden_index, rows, final,
-                result.saved, flags, counts,
-            )  # fmt: skip
-    finally:
-        set_num_threads(previous)
-    codes = {
-        0.0: Status.ok, FLAG_BUDGET: Status.max_steps, FLAG_NON_FINITE: Status.non_finite,
-        FLAG_LOG_INFLOW: Status.log_inflow, -1.0: Status.solver_error,
-    }  # fmt: skip
-    for flag, status in codes.items():
-        result.status[flags == flag] = status
+    control = np.zeros(1, dtype=np.int64)
+    entries = entries_of(doses, patients)
+    jobs = [
+        partial(
+            kernel, callback.address, low, min(low + _PART, patients), u0, p, scale, log, outputs, entries,
+            (problem.rtol, problem.max_step, problem.max_steps),
+            (model.burden_index, kind.integrals, kind.noted, timed), data_size(n, p.shape[1], kind),
+            (rows, final, result.saved, flags, counts), control,
+        )
+        for low in range(0, patients, _PART)
+    ]  # fmt: skip
+    run_quietly(jobs, threads, control)
+    for flag, status in _STATUS.items():
+        result.status[flags == flag] = Status[status]
     result.pfs, result.progression, _, result.t_nadir = rows.T.copy()
     if model.burden_index >= 0:
         b = model.burden_index
         result.nadir = to_natural(rows[:, 2], log[b], problem.scale[b])
-    result.final = to_natural(final, log, problem.scale)
-    result.saved = to_natural(result.saved, log, problem.scale)
+    result.final = to_natural(final, log, scale)
+    result.saved = to_natural(result.saved, log, scale[:, np.newaxis])
     result.steps, result.rhs_calls = counts[:, 0].copy(), counts[:, 1].copy()
     result.t_reached = np.where(result.status == Status.ok, problem.t_end, np.nan)
     return result
+
+
+def _outputs(problem: Problem, timed: bool, noted: bool, dosed: bool) -> tuple[Any, Any, Any]:
+    """Return all times of output, which of them are looks between the steps, and the times to save."""
+    grid = np.linspace(0.0, problem.t_end, GRID + 1)
+    if dosed:  # so that no time of the grid lies next to a dose
+        grid = canonical(grid, problem.t_end)
+    pairs = looks(grid) if timed else np.empty(0)
+    if not noted:  # nothing is looked for
+        grid = grid[[0, -1]]
+    grid = np.union1d(np.union1d(grid, problem.save_at), pairs)
+    return grid, np.isin(grid, pairs), problem.save_at

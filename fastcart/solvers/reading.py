@@ -1,0 +1,67 @@
+"""What the bytecode of a right-hand side says: whether it looks at the time, whether it may raise."""
+
+from __future__ import annotations
+
+import dis
+from typing import Any
+
+from numba.extending import is_jitted
+
+from fastcart.solvers.fingerprint import python_function, referenced_names
+
+_BETWEEN = ("PUSH_NULL", "CACHE", "PRECALL", "NOP", "EXTENDED_ARG")
+
+
+def uses_time(function: Any) -> bool:
+    """Return whether ``function(t, ...)`` may look at its first argument.
+
+    Handing it on to a jitted helper, first, counts only where the helper looks at it. What is not understood
+    counts as a look.
+    """
+    source = python_function(function)
+    if source is None or not source.__code__.co_argcount:
+        return True
+    code = source.__code__
+    name = code.co_varnames[0]
+    if name in (*code.co_cellvars, *code.co_freevars):
+        return True
+    steps = [step for step in dis.get_instructions(code) if step.opname not in _BETWEEN]
+    for k, step in enumerate(steps):
+        if not step.opname.startswith("LOAD_FAST"):
+            continue
+        loaded = step.argval if isinstance(step.argval, tuple) else (step.argval,)
+        if name not in loaded:
+            continue
+        helper = _named(source, steps[k - 1]) if k and loaded.index(name) == 0 else None
+        if name in loaded[1:] or helper is None or helper is function or uses_time(helper):
+            return True
+    return False
+
+
+def _named(source: Any, step: dis.Instruction) -> Any:
+    """Return the jitted helper that an instruction loads, or None."""
+    value = None
+    if step.opname == "LOAD_GLOBAL":
+        value = source.__globals__.get(step.argval)
+    elif step.opname == "LOAD_DEREF" and step.argval in source.__code__.co_freevars:
+        cell = source.__closure__[source.__code__.co_freevars.index(step.argval)]
+        value = cell.cell_contents
+    return value if is_jitted(value) else None
+
+
+def may_raise(function: Any) -> bool:
+    """Return whether a function, or a jitted helper that it names, holds a ``raise`` or an ``assert``."""
+    seen: list[Any] = []
+    waiting = [function]
+    while waiting:
+        source = python_function(waiting.pop())
+        if source is None or any(source is known for known in seen):
+            continue
+        seen.append(source)
+        if any(step.opname == "RAISE_VARARGS" for step in dis.get_instructions(source)):
+            return True
+        named = [source.__globals__.get(name) for name in referenced_names(source.__code__)]
+        waiting += [value for value in named if is_jitted(value)]
+        cells = [cell.cell_contents for cell in source.__closure__ or ()]
+        waiting += [value for value in cells if is_jitted(value)]
+    return False
