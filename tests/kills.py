@@ -58,7 +58,7 @@ COMMANDS = {
         "--outputs",
         "ln_C@0:100:0.1",
         "--n",
-        "6000",
+        "3000",
         "--resamples",
         "5",
         "--no-plots",
