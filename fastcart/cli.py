@@ -88,6 +88,9 @@ def _code(error: BaseException, options: argparse.Namespace) -> int:
         file = f": {str(error.filename)[:_LONGEST]}" if error.filename else ""
         _say(f"fastcart: {reason(error)}{file}")
         return BAD_INPUT if error.errno in _BAD_NAMES else FAILED
+    elif isinstance(error, UnicodeEncodeError):
+        _say(f"fastcart: the system has no file names with characters such as {error.object[error.start]!a}.")
+        return BAD_INPUT
     elif isinstance(error, MemoryError):
         _say("fastcart: the memory is used up; take fewer patients, times or threads at once.")
     else:

@@ -74,7 +74,7 @@ def nearest(name: object, known: Iterable[str]) -> str:
 # packages beyond the required ones, and the extra of fastcart that brings each
 EXTRAS = {
     "pyarrow": "parquet", "matplotlib": "plot", "SALib": "sensitivity", "cmaes": "optimize",
-    "pymoo": "optimize", "lifelines": "trial", "statsmodels": "trial", "dask": "distributed",
+    "pymoo": "optimize", "statsmodels": "trial", "dask": "distributed",
     "distributed": "distributed",
     "openpyxl": "xlsx",
 }  # fmt: skip

@@ -29,7 +29,7 @@ model = "li_lei_coarse"
 chunk = 200
 [sample]
 method = "random"
-n = 8000
+n = 4000
 seed = 3
 columns = {TE = {uniform = [1e6, 1e7]}, C = {log_uniform = [1e5, 1e7]}}
 """
@@ -58,7 +58,7 @@ COMMANDS = {
         "--outputs",
         "ln_C@0:100:0.1",
         "--n",
-        "6000",
+        "1500",
         "--resamples",
         "5",
         "--no-plots",

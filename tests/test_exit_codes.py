@@ -270,11 +270,11 @@ def without(monkeypatch, *packages: str) -> None:
 
 
 def test_missing_packages_are_asked_for_all_at_once(monkeypatch):
-    without(monkeypatch, "pymoo", "matplotlib", "lifelines")
+    without(monkeypatch, "pymoo", "matplotlib", "statsmodels")
     with pytest.raises(MissingDependencyError) as caught:
-        require("This", ["numpy", "pymoo", "matplotlib", "lifelines"])
+        require("This", ["numpy", "pymoo", "matplotlib", "statsmodels"])
     assert str(caught.value) == (
-        "This needs the packages 'pymoo', 'matplotlib' and 'lifelines', which are not installed; install "
+        "This needs the packages 'pymoo', 'matplotlib' and 'statsmodels', which are not installed; install "
         "them with: pip install 'fastcart[optimize,plot,trial]'"
     )
     with pytest.raises(
@@ -295,9 +295,9 @@ def test_missing_packages_are_asked_for_all_at_once(monkeypatch):
           "--for-each", "x.parquet", "--out", "o"], ["pyarrow", "pymoo"]),
         (["optimize", "li_lei", "--method", "cmaes", "--vary", "TE=1:2", "--seed", "1", "--out", "o"],
          ["cmaes"]),
-        (["trial", "trial.toml", "--out", "o"], ["lifelines", "statsmodels", "matplotlib", "pyarrow"]),
+        (["trial", "trial.toml", "--out", "o"], ["statsmodels", "matplotlib", "pyarrow"]),
         (["reproduce", "t-cell-theories", "--out", "o"], ["matplotlib", "SALib"]),
-        (["reproduce", "srct", "--out", "o"], ["lifelines", "statsmodels", "matplotlib", "pyarrow"]),
+        (["reproduce", "srct", "--out", "o"], ["statsmodels", "matplotlib", "pyarrow"]),
         (["reproduce", "li-lei-2025", "--out", "o"], ["matplotlib", "SALib"]),
     ],
 )  # fmt: skip

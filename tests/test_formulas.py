@@ -189,7 +189,7 @@ def test_rule_that_fails(error):
     "text", ["import sys; sys.exit(0)", "raise SystemExit", "import os; os.abort = 1; exit(3)"]
 )
 def test_rule_file_that_ends_the_program(tmp_path, capsys, text):
-    pytest.importorskip("lifelines")
+    pytest.importorskip("statsmodels")
     from fastcart.cli import main
 
     (tmp_path / "rule.py").write_text(f"{text}\ndef decide(visit):\n    return 0.0, 0.0\n")
