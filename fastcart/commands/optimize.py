@@ -79,7 +79,7 @@ def register(commands: Any) -> None:
 
 
 def run(options: argparse.Namespace) -> int:
-    """Optimize, or find a front, or go on with either; 3 where no point keeps all constraints, or patients fail."""
+    """Optimize, or find a front, or go on with either; 3 where none is feasible or patients fail."""
     from fastcart.errors import require
     from fastcart.models import get
 
