@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from hypothesis import strategies as st
@@ -40,7 +41,7 @@ def powers(low: float, high: float) -> st.SearchStrategy[float]:
 
 @njit
 def _turning(t, y, p):
-    a, k, e1, f1, e2, f2, e3, f3, e4, f4 = p
+    a, k, e1, f1, e2, f2, e3, f3, e4, f4 = p[:10]
     slope = a * (e1 * t - f1) * (e2 * t - f2) * (e3 * t - f3) * (e4 * t - f4)
     return slope, k * y[1] * slope
 
@@ -51,12 +52,15 @@ def _turned(t, y, p):
 
 
 # a polynomial and its exponential: methods of a high order take steps over all of their turning points
+LEVELS = dict(
+    level0=0.0, level1=0.0, level2=0.0, level3=0.0
+)  # thresholds, so that no event needs a new kernel
 LINES = dict(a=1.0, k=0.1, e1=0.0, f1=-1.0, e2=0.0, f2=-1.0, e3=0.0, f3=-1.0, e4=0.0, f4=-1.0)
 TURNING = {
     burden: Model(
         f"turning_{burden}",
         [State("x"), State("z", default=1.0, log=True)],
-        free(**LINES),
+        free(**LINES, **LEVELS),
         _turning,
         t_end=10.0,
         observables=[Observable("minus_x"), Observable("minus_z")],
@@ -118,7 +122,7 @@ class Course:
 
         ends = [0.0, *self.within, self.t_end]
         found = []
-        for a, b in zip(ends[:-1], ends[1:], strict=True):
+        for a, b in pairwise(ends):
             u, v = self.x(a) - level, self.x(b) - level
             if u * v < 0:
                 found.append((brentq(lambda t: self.x(t) - level, a, b, xtol=1e-14), 1 if v > 0 else -1))
@@ -154,7 +158,7 @@ def _clearance(t, y, p):
 
 @njit
 def _cleared(t, y, p):
-    k, l, f, h = p
+    k, l, f, h = p[:4]  # noqa: E741
     s = math.sin(math.pi * f * t)
     return y[0] * s * s, y[1] / (h + y[1]), s
 
@@ -162,7 +166,7 @@ def _cleared(t, y, p):
 CLEARANCE = Model(
     "clearance",
     [State("y", default=1.0, log=True, extinction=True), State("w", default=1.0)],
-    free(k=0.1, l=0.1, f=1.0, h=1.0),
+    free(k=0.1, l=0.1, f=1.0, h=1.0, level_y=0.0, level_w=0.0),
     _clearance,
     t_end=10.0,
     observables=[Observable("fast"), Observable("share"), Observable("wave")],

@@ -21,7 +21,7 @@ WATCHING = [("auto", None), *LANES]
 RUNS = [*WATCHING, ("lsoda", None), ("scipy", None)]
 COUNTERS = ["engine", "steps", "rejected", "rhs_calls"]
 
-PHASES = [Phase.explicit, Phase.generate, Phase.shrink]
+PHASES = [Phase.explicit, Phase.generate]
 CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_too_large]
 
 
@@ -38,8 +38,13 @@ class Law:
 LAWS: list[Law] = []
 
 
-def law(examples: int, *, run: list | None = None, **drawn: st.SearchStrategy) -> Callable:
-    """Make a test of a property: so many examples, always the same ones, for each engine in ``run``."""
+def law(
+    examples: int, *, run: list | None = None, shrink: bool = True, **drawn: st.SearchStrategy
+) -> Callable:
+    """Make a test of a property: so many examples, always the same ones, for each engine in ``run``.
+
+    Without ``shrink`` a test that fails shows the example as it was drawn, which saves minutes.
+    """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
         everything = {**drawn, "run": st.sampled_from(run)} if run else drawn
@@ -48,7 +53,7 @@ def law(examples: int, *, run: list | None = None, **drawn: st.SearchStrategy) -
             max_examples=examples,
             derandomize=True,
             deadline=None,
-            phases=PHASES,
+            phases=[*PHASES, Phase.shrink] if shrink else PHASES,
             suppress_health_check=CHECKS,
         )
         test = fixed(given(**drawn)(body))

@@ -102,11 +102,11 @@ def test_peaks_and_crossings_between_and_at_doses(run, patient, given, t_end, pl
     levels, counts = {}, {}
     for name, path in points.items():
         values = np.array([value for _, value in path])
-        levels[f"of_{name}"] = level = values.min() + place * np.ptp(values) if np.ptp(values) > 0 else 1e9
+        levels[f"level_{name}"] = level = values.min() + place * np.ptp(values) if np.ptp(values) > 0 else 1e9
         assume(np.abs(values - level).min() > 1e-3 * (1 + level))
         side = np.sign(values - level)
         counts[name] = (np.count_nonzero(np.diff(side) > 0), np.count_nonzero(np.diff(side) < 0))
-    events = [Event(f"{way}_{n}", n, f"of_{n}", way) for n in ("y", "w") for way in ("up", "down", "both")]
+    events = [Event(f"{way}_{n}", n, f"level_{n}", way) for n in ("y", "w") for way in ("up", "down", "both")]
     options = dict(doses=schedule(given), t_end=t_end, rtol=rtol, peaks=["y", "w"], events=events)
     ends = solve(CLEARANCE, patient.row() | levels, run, **options).endpoints.iloc[0]
     assert ends["status"] == "ok"
@@ -120,7 +120,7 @@ def test_peaks_and_crossings_between_and_at_doses(run, patient, given, t_end, pl
         assert np.isnan(when) == (up + down == 0)
         if up + down and not any(abs(when - t) < 1e-6 * t_end for t, _ in path):
             value = float(patient.state(name, when, given))
-            assert value == pytest.approx(levels[f"of_{name}"], rel=1000 * rtol, abs=1000 * rtol)
+            assert value == pytest.approx(levels[f"level_{name}"], rel=1000 * rtol, abs=1000 * rtol)
     # when something happens does not depend on what is saved
     times = np.linspace(0, t_end, 41)
     saved = solve(CLEARANCE, patient.row() | levels, run, save_at=times, **options).endpoints
@@ -138,9 +138,9 @@ def test_ups_and_downs_alternate(run, patient, given, t_end, exact):
     level = max(reached) if exact else 0.5 * max(reached) + 1e-3
     assume(abs(path[0][1] - level) > 1e-3 * (1 + level))
     assume(abs(path[-1][1] - level) > 1e-3 * (1 + level))
-    events = [Event(way, "w", "level", way) for way in ("up", "down", "both")]
+    events = [Event(way, "w", "level_w", way) for way in ("up", "down", "both")]
     ends = solve(
-        CLEARANCE, patient.row() | {"level": level}, run, doses=schedule(given), t_end=t_end, events=events
+        CLEARANCE, patient.row() | {"level_w": level}, run, doses=schedule(given), t_end=t_end, events=events
     ).endpoints.iloc[0]
     net = int(path[-1][1] > level) - int(path[0][1] > level)
     assert ends["count_up"] - ends["count_down"] == net
@@ -226,7 +226,7 @@ def test_who_falls_below_is_gone_until_the_next_dose(run, patient, boluses, infu
         given = [dose for dose in given if dose.time >= 0.25]
         gone = False
         assume(value > 2 * limit)
-    for stop in [*sorted({dose.time for dose in given}), t_end]:
+    for stop in sorted({*(dose.time for dose in given), t_end}):
         if value > 0:
             at = np.log(value / limit) / patient.k if value > limit else 0.0
             assume(abs(now + at - stop) > 1e-4)

@@ -53,10 +53,10 @@ def test_an_observable_faster_than_its_states(run, patient, t_end, share, rtol):
     above = values > level
     ups = np.flatnonzero(~above[:-1] & above[1:])
     downs = np.flatnonzero(above[:-1] & ~above[1:])
-    events = [Event(way, "fast", "level", way) for way in ("up", "down", "both")]
+    events = [Event(way, "fast", "level_y", way) for way in ("up", "down", "both")]
     ends = solve(
         CLEARANCE,
-        patient.row() | {"level": level},
+        patient.row() | {"level_y": level},
         run,
         t_end=t_end,
         rtol=rtol,
