@@ -270,7 +270,7 @@ OPTIMAL_DOSES = (
     (5.0757e+06, 36206, 2.3111e+07, 2.5348e+07, 1510.5, 253.93, 89),
 )  # fmt: skip
 
-# Figure 2: drawn parameters and the PFS of patients 1, 2, 3, 4, 5, 100, 200, 300, 400, 500 of the published file
+# Figure 2: drawn parameters and PFS, patients 1, 2, 3, 4, 5, 100, 200, 300, 400, 500 of the published file
 DRAWN_NAMES = (
     "lambda_TM", "lambda_C", "lambda_TPE", "lambda_TEM", "lambda_TME", "k_TE", "k_T4", "d_T4", "d_TP",
     "d_TE", "d_C", "K_1", "K_2", "K_3", "lambda_T4_I2", "lambda_TP_I2", "lambda_Tr_I2", "lambda_M_Ig",

@@ -1,4 +1,4 @@
-"""Grades of CRS are cut where the definitions say, cells that were infused die out, seeds of bootstraps count."""
+"""Grades of CRS are cut where defined, cells that were infused die out, seeds of bootstraps count."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_what_was_infused_dies_out_when_the_sum_falls_below(method, state, other
 
 @pytest.mark.parametrize("method", ["tsit5", "vern7", "rodas5p"])
 def test_a_tumor_that_was_infused_dies_out_alone(method):
-    """What receives an infusion is not integrated in logarithm: its threshold is one of cells all the same."""
+    """What receives an infusion is not integrated in logarithm: its threshold is one of cells still."""
     plan = DosingSchedule().infusion(0.0, "C", 50.0, 1.0)
     left = (100.0 - 500.0) * np.exp(-0.1) + 500.0
     gone = 1.0 + np.log(left / 3.0) / 0.1

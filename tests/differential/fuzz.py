@@ -1,4 +1,4 @@
-"""Try the laws of this folder on whatever is drawn, for as long as one likes: ``make fuzz MINUTES=10 SEED=1``.
+"""Try the laws of this folder on whatever is drawn, as long as one likes: ``make fuzz MINUTES=10 SEED=1``.
 
 Prints the smallest input that each broken law was found to fail with, and exits with 1 where there is one.
 """

@@ -1,4 +1,4 @@
-"""Laws: properties that hold for whatever is drawn. Each is a test, and a part of the long run of `fuzz.py`."""
+"""Laws: properties that hold for whatever is drawn. Each is a test, and a part of the long run `fuzz.py`."""
 
 from __future__ import annotations
 

@@ -46,7 +46,56 @@ class Drawn:
     def __repr__(self) -> str:
         """As a program that can be pasted."""
         rows = ",\n    ".join(repr(dict(row)) for row in self.rows)
-        return f"Drawn('''\n{self.source}\n''', {self.log}, {self.parameters}, {self.observables}, (\n    {rows},\n))"
+        shape = f"{self.log}, {self.parameters}, {self.observables}"
+        return f"Drawn('''\n{self.source}\n''', {shape}, (\n    {rows},\n))"
+
+
+class _Writer:
+    """Writes terms of a right-hand side, and the names of their parameters."""
+
+    def __init__(self, draw: st.DrawFn, states: int):
+        self.draw = draw
+        self.states = states
+        self.parameters: list[str] = []
+
+    def parameter(self) -> str:
+        self.parameters.append(f"c{len(self.parameters)}")
+        return self.parameters[-1]
+
+    def state(self) -> int:
+        return self.draw(st.integers(0, self.states - 1))
+
+    def signal(self) -> str:
+        """Something between 0 and 1 of time or of a state."""
+        j, a = self.state(), self.parameter()
+        power = self.draw(st.sampled_from(["1", "2", "4", "1.5"]))
+        forms = [
+            f"y{j}p ** {power} / ({a} ** {power} + y{j}p ** {power})",
+            f"{a} / ({a} + y{j}p)",
+            f"(1 - math.exp(-{a} * t))",
+            f"(0.5 + 0.5 * math.sin(5 * {a} * t))",
+            f"math.exp(-((t - {a}) / 0.5) ** 2)",
+            f"{a} / (1 + {a})",
+        ]
+        return self.draw(st.sampled_from(forms))
+
+    def term(self, log: bool) -> str:
+        c = self.parameter()
+        if not log:
+            return f"{c} * {self.signal()}"
+        if self.draw(st.booleans()):
+            return f"{c} * math.cos(3 * {self.parameter()} * t)"
+        return (
+            f"-{c} * {self.signal()}"
+            if self.draw(st.booleans())
+            else f"{c} * {self.signal()} * (1 - SELF / 20)"
+        )
+
+    def derivative(self, i: int, log: bool) -> str:
+        terms = " + ".join(self.term(log) for _ in range(self.draw(st.integers(1, 3))))
+        if log:
+            return f"y{i} * ({terms.replace('SELF', f'y{i}')})"
+        return f"{terms} - {self.parameter()} * y{i}"
 
 
 @st.composite
@@ -54,65 +103,19 @@ def drawn_models(draw: st.DrawFn, *, states: int = 12) -> Drawn:
     """Draw a model of up to so many states, whose solutions stay bounded, and up to three patients."""
     n = draw(st.integers(1, states))
     log = tuple(draw(st.lists(st.booleans(), min_size=n, max_size=n)))
-    parameters: list[str] = []
-
-    def parameter() -> str:
-        parameters.append(f"c{len(parameters)}")
-        return parameters[-1]
-
-    def signal() -> str:
-        """Something between 0 and 1 of time or of a state."""
-        j = draw(st.integers(0, n - 1))
-        kind = draw(st.sampled_from(["hill", "rise", "season", "bell", "one", "quotient"]))
-        a = parameter()
-        if kind == "hill":
-            power = draw(st.sampled_from(["1", "2", "4", "1.5"]))
-            return f"y{j}p ** {power} / ({a} ** {power} + y{j}p ** {power})"
-        if kind == "rise":
-            return f"(1 - math.exp(-{a} * t))"
-        if kind == "season":
-            return f"(0.5 + 0.5 * math.sin(5 * {a} * t))"
-        if kind == "bell":
-            return f"math.exp(-((t - {a}) / 0.5) ** 2)"
-        if kind == "quotient":
-            return f"{a} / ({a} + y{j}p)"
-        return f"{a} / (1 + {a})"
-
-    lines = ["def rhs(t, y, p):"]
-    body = []
-    for i in range(n):
-        terms = []
-        for _ in range(draw(st.integers(1, 3))):
-            c = parameter()
-            if log[i]:
-                sort = draw(st.sampled_from(["growth", "death", "push"]))
-                if sort == "growth":
-                    terms.append(f"{c} * {signal()} * (1 - y{i} / 20)")
-                elif sort == "death":
-                    terms.append(f"-{c} * {signal()}")
-                else:
-                    terms.append(f"{c} * math.cos(3 * {parameter()} * t)")
-            else:
-                terms.append(f"{c} * {signal()}")
-        if log[i]:
-            body.append(f"    f{i} = y{i} * ({' + '.join(terms)})")
-        else:
-            body.append(f"    f{i} = {' + '.join(terms)} - {parameter()} * y{i}")
-    body.append(f"    return {''.join(f'f{i}, ' for i in range(n))}")
-    watched = draw(st.integers(1, 2))
-    observed = [f"y{draw(st.integers(0, n - 1))} * {signal()} + {signal()}" for _ in range(watched)]
+    write = _Writer(draw, n)
+    slopes = [write.derivative(i, log[i]) for i in range(n)]
+    observed = [
+        f"y{write.state()} * {write.signal()} + {write.signal()}" for _ in range(draw(st.integers(1, 2)))
+    ]
+    parameters = write.parameters
     head = [
         f"    {', '.join(parameters)}, = p",
         f"    {''.join(f'y{i}, ' for i in range(n))} = y",
         *(f"    y{i}p = max(y{i}, 0.0)" for i in range(n)),
     ]
-    lines += [
-        *head,
-        *body,
-        "def observe(t, y, p):",
-        *head,
-        f"    return {''.join(f'{o}, ' for o in observed)}",
-    ]
+    lines = ["def rhs(t, y, p):", *head, f"    return {''.join(f'{slope}, ' for slope in slopes)}"]
+    lines += ["def observe(t, y, p):", *head, f"    return {''.join(f'{o}, ' for o in observed)}"]
     value = st.one_of(st.just(1.0), numbers(0.1, 3.0, 2))
     steep = st.one_of(value, value, value, powers(10.0, 1e4)) if draw(st.booleans()) else value
     rows = []
@@ -120,4 +123,4 @@ def drawn_models(draw: st.DrawFn, *, states: int = 12) -> Drawn:
         row = {name: draw(steep if k == len(parameters) - 1 else value) for k, name in enumerate(parameters)}
         row |= {f"y{i}": draw(st.sampled_from([1.0, 0.0, 10.0, 1e-3])) for i in range(n)}
         rows.append(row)
-    return Drawn("\n".join(lines), log, tuple(parameters), watched, tuple(rows))
+    return Drawn("\n".join(lines), log, tuple(parameters), len(observed), tuple(rows))

@@ -9,8 +9,6 @@ from families import CLEARANCE, FORCED, Forced, clearances, forced, numbers, pow
 from hypothesis import strategies as st
 from law import LANES, RUNS, WATCHING, law, solve
 
-import fastcart
-
 SIZES = st.sampled_from([1, 2, 31, 32, 33, 63, 64, 65, 97, 100, 257])
 SHORT = st.one_of(st.just(10.0), powers(1e-6, 100.0))
 
@@ -34,7 +32,8 @@ def test_equal_patients_are_all_solved_alike(run, row, size, t_end, budget, thre
 
 
 @law(20, run=LANES, rows=st.lists(forced(failing=True), min_size=1, max_size=6), size=SIZES, t_end=SHORT,
-     budget=st.sampled_from([100_000, 50, 7]), mix=st.integers(0, 10**6), threads=st.sampled_from([1, 2]))  # fmt: skip
+     budget=st.sampled_from([100_000, 50, 7]), mix=st.integers(0, 10**6),
+     threads=st.sampled_from([1, 2]))  # fmt: skip
 def test_a_patient_does_not_notice_the_others(run, rows, size, t_end, budget, mix, threads):
     draw = np.random.default_rng(mix)
     places = draw.integers(len(rows), size=size)
@@ -71,7 +70,8 @@ def test_only_those_fail_whose_solution_ends(run, rows, size, t_end, mix):
 
 
 @law(25, run=WATCHING, rows=st.lists(clearances(), min_size=1, max_size=5), t_end=numbers(0.1, 30.0),
-     order=st.randoms(use_true_random=False), copies=st.sampled_from([1, 7, 33]), cut=st.integers(0, 150))  # fmt: skip
+     order=st.randoms(use_true_random=False), copies=st.sampled_from([1, 7, 33]),
+     cut=st.integers(0, 150))  # fmt: skip
 def test_order_copies_and_cuts_change_nothing(run, rows, t_end, order, copies, cut):
     many = table(rows * copies)
     many["patient"] = np.arange(len(many))

@@ -130,7 +130,7 @@ def test_peaks_and_crossings_between_and_at_doses(run, patient, given, t_end, pl
 
 @law(25, run=WATCHING, patient=patients, given=doses, t_end=quarters, exact=st.booleans())
 def test_ups_and_downs_alternate(run, patient, given, t_end, exact):
-    """Who is below at the start and at the end has come down as often as up, even where a dose just reaches."""
+    """Who ends on the side of the start has come down as often as up, even where a dose just reaches."""
     t_end += 0.25
     given = before_the_horizon(given, t_end)
     path = course(patient, "w", given, t_end)
@@ -205,7 +205,8 @@ def test_units_of_time_and_of_cells(run, patient, given, t_end, unit, cells):
 # --- dying out -------------------------------------------------------------------------------------------
 
 
-@law(25, run=WATCHING, patient=patients, boluses=st.lists(st.tuples(quarters, st.sampled_from([0.3, 3.0, 70.0])), max_size=4),
+@law(25, run=WATCHING, patient=patients,
+     boluses=st.lists(st.tuples(quarters, st.sampled_from([0.3, 3.0, 70.0])), max_size=4),
      infused=st.sampled_from([None, "w", "y"]), t_end=quarters)  # fmt: skip
 def test_who_falls_below_is_gone_until_the_next_dose(run, patient, boluses, infused, t_end):
     t_end += 0.25

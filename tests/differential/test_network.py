@@ -76,8 +76,8 @@ def test_large_networks(run, patient, t_end, rtol):
     compare(patient, run, t_end, rtol)
 
 
-@law(6, run=[("auto", None), ("lanes", "rodas5p"), ("lsoda", None)], shrink=False, patient=stiff, t_end=numbers(0.1, 5.0),
-     rtol=st.sampled_from([1e-4, 1e-6]))  # fmt: skip
+@law(6, run=[("auto", None), ("lanes", "rodas5p"), ("lsoda", None)], shrink=False, patient=stiff,
+     t_end=numbers(0.1, 5.0), rtol=st.sampled_from([1e-4, 1e-6]))  # fmt: skip
 def test_stiff_networks(run, patient, t_end, rtol):
     compare(patient, run, t_end, rtol)
 

@@ -40,8 +40,8 @@ def test_areas_are_as_near_as_the_tolerance(run, patient, t_end, rtol):
     )
 
 
-@law(20, run=WATCHING, patient=clearances(), t_end=powers(0.5, 100.0), share=st.sampled_from([0.9, 0.5, 0.02]),
-     rtol=st.sampled_from([1e-3, 1e-6]))  # fmt: skip
+@law(20, run=WATCHING, patient=clearances(), t_end=powers(0.5, 100.0),
+     share=st.sampled_from([0.9, 0.5, 0.02]), rtol=st.sampled_from([1e-3, 1e-6]))  # fmt: skip
 def test_an_observable_faster_than_its_states(run, patient, t_end, share, rtol):
     times, heights = patient.crests(t_end)
     level = share * patient.y

@@ -1,4 +1,4 @@
-"""Pulses and switches in time inside the right-hand side: with breaks or a longest step every engine sees them."""
+"""Pulses and switches inside a right-hand side: with breaks or a longest step every engine sees them."""
 
 from __future__ import annotations
 
@@ -139,8 +139,8 @@ def test_peaks_and_crossings_between_breaks(run, patient, t_end, place):
     assert ends["count_any"] == np.count_nonzero(np.diff(side))
 
 
-@law(10, run=RUNS, patient=clearances(), t_end=numbers(0.5, 30.0, 3), places=st.lists(numbers(0.0, 1.5, 3), max_size=4),
-     longest=powers(0.05, 10.0))  # fmt: skip
+@law(10, run=RUNS, patient=clearances(), t_end=numbers(0.5, 30.0, 3),
+     places=st.lists(numbers(0.0, 1.5, 3), max_size=4), longest=powers(0.05, 10.0))  # fmt: skip
 def test_breaks_and_short_steps_of_a_smooth_model_change_nothing(run, patient, t_end, places, longest):
     options = dict(t_end=t_end, rtol=1e-8, auc=["y", "w"])
     breaks = [place * t_end for place in places]
