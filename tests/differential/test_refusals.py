@@ -131,6 +131,7 @@ def _doubled(x):
     return 2.0 * x
 
 
+@pytest.mark.filterwarnings("ignore:Cannot cache")  # nor need it: an address is of this process
 @pytest.mark.parametrize("engine", ["auto", "lsoda", "scipy"])
 def test_pointers_to_functions_are_told_apart(engine):
     for callback, factor in ((_halved, 0.5), (_doubled, 2.0), (_halved, 0.5)):

@@ -71,17 +71,20 @@ class Switched:
         return sorted(float(t) for t in {*both, self.on, self.off} if 0 < t < t_end)
 
 
+def saw(on: float, width: float, height: float, k: float, up: float, down: float, period: float, duty: float):
+    return Switched(height, on, on + width, k, up, down, period, duty)
+
+
 saws = st.builds(
-    Switched,
-    height=st.sampled_from([1.0, 1e6]),
+    saw,
     on=numbers(0.0, 60.0, 3),
+    width=st.sampled_from([0.01, 1.0, 10.0]),
+    height=st.sampled_from([1.0, 1e6]),
     k=st.sampled_from([0.0, 0.1, 2.0]),
     up=numbers(0.0, 2.0, 2),
     down=numbers(0.0, 2.0, 2),
     period=st.sampled_from([1.0, 7.0, 1e6]),
     duty=st.sampled_from([0.25, 0.5]),
-).flatmap(
-    lambda s: st.sampled_from([0.01, 1.0, 10.0]).map(lambda w: Switched(**{**s.__dict__, "off": s.on + w}))
 )
 
 
