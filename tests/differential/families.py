@@ -21,9 +21,13 @@ from fastcart import Model, Observable, Parameter, State
 EVERYTHING = (-math.inf, math.inf)
 
 
+SIZE = 17  # parameters of every family: a method is compiled once for each number of states and parameters
+
+
 def free(**defaults: float) -> list[Parameter]:
-    """Parameters that may take any value."""
-    return [Parameter(name, value, range=EVERYTHING) for name, value in defaults.items()]
+    """Parameters that may take any value, and others without effect up to a common number."""
+    unused = {f"unused{k}": 0.0 for k in range(len(defaults), SIZE)}
+    return [Parameter(name, value, range=EVERYTHING) for name, value in (defaults | unused).items()]
 
 
 def numbers(low: float, high: float, digits: int = 4) -> st.SearchStrategy[float]:
@@ -282,7 +286,7 @@ def clearances() -> st.SearchStrategy[Clearance]:
 
 @njit
 def _forced(t, y, p):
-    rate, c, a, w, b = p
+    rate, c, a, w, b = p[:5]
     return rate * (c + a * math.sin(w * t) - y[0]), b * y[1] * y[1]
 
 

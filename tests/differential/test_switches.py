@@ -18,7 +18,7 @@ from fastcart import Event, Model, State
 
 @njit
 def _switched(t, y, p):
-    height, on, off, k, up, down, period, duty = p
+    height, on, off, k, up, down, period, duty = p[:8]
     pulse = height if on <= t < off else 0.0
     place = t - period * math.floor(t / period)
     slope = up if place < duty * period else -down
@@ -28,7 +28,7 @@ def _switched(t, y, p):
 SWITCHED = Model(
     "switched",
     [State("q"), State("s", default=1.0), State("z", default=1.0, log=True)],
-    free(height=1.0, on=40.0, off=50.0, k=0.0, up=1.0, down=0.5, period=1e6, duty=1.0),
+    free(height=1.0, on=40.0, off=50.0, k=0.0, up=1.0, down=0.5, period=1e6, duty=1.0, level=0.0),
     _switched,
     t_end=100.0,
 )
