@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from families import TURNING, Course, courses
+from families import TURNING, Course, courses, numbers
 from hypothesis import assume
 from hypothesis import strategies as st
 from law import RUNS, WATCHING, law, solve
@@ -119,6 +119,66 @@ def test_areas_under_courses_that_turn(run, course, rtol):
         size = quad(lambda t, f=f: abs(f(t)), 0, course.t_end, points=places, epsrel=1e-9, limit=400)[0]
         steep = 1 + (course.steepness if name == "z" else 0)
         assert ends[f"auc_{name}"] == pytest.approx(area, abs=30 * rtol * steep * size + 1e-300)
+
+
+@law(40, run=WATCHING, course=courses(), rtol=RTOL, since=numbers(0.0, 1.0, 2))
+def test_events_after_a_time_and_after_another(run, course, rtol, since):
+    levels = course.levels()
+    assume(levels)
+    level, begin = levels[len(levels) // 2], since * course.t_end
+    exact = course.crossings(level)
+    assume(all(abs(t - begin) > 1e-3 for t, _ in exact))
+    events = [
+        Event("down", "x", "level0", "down"),
+        Event("late", "x", "level0", "both", after=begin),
+        Event("relapse", "x", "level0", "up", after="down"),
+    ]
+    row = course.row() | {"level0": level}
+    ends = solve(TURNING["x"], row, run, events=events, t_end=course.t_end, rtol=rtol).endpoints.iloc[0]
+    downs = [t for t, way in exact if way < 0]
+    expected = {
+        "late": [t for t, _ in exact if t > begin],
+        "relapse": [t for t, way in exact if way > 0 and downs and t > downs[0]],
+    }
+    for name, times in expected.items():
+        assert ends[f"count_{name}"] == len(times), name
+        if times:
+            near(course, ends[f"event_{name}"], level, times[0], tolerance(course, rtol))
+
+
+@law(40, run=WATCHING, course=courses(), rtol=RTOL)
+def test_a_terminal_event_ends_everything(run, course, rtol):
+    levels = course.levels()
+    assume(levels)
+    exact = course.crossings(levels[-1])
+    stop = exact[0][0] if exact else course.t_end
+    times = np.linspace(0.0, course.t_end, 13)
+    assume(np.abs(times[1:-1] - stop).min() > 1e-3)
+    result = solve(
+        TURNING["x"], course.row() | {"level0": levels[-1]}, run,
+        events=[Event("stop", "x", "level0", terminal=True), Event("again", "x", "level0")],
+        peaks=["x"], auc=["x", "z"], save_at=times, t_end=course.t_end, rtol=rtol,
+    )  # fmt: skip
+    ends = result.endpoints.iloc[0]
+    assert ends["status"] == "ok"
+    allowed = tolerance(course, rtol)
+    assert ends["count_stop"] == bool(exact)
+    if exact:
+        near(course, ends["t_reached"], levels[-1], stop, allowed)
+        assert ends["t_reached"] == ends["event_stop"]
+        assert ends["final_x"] == pytest.approx(levels[-1], abs=allowed)
+    else:
+        assert ends["t_reached"] == course.t_end
+    until = [0.0, *(t for t in course.within if t < stop), stop]
+    assert ends["peak_x"] == pytest.approx(course.x(until).max(), abs=allowed)
+    area = quad(course.x, 0, stop, points=until[1:-1] or None, epsabs=0, epsrel=1e-12, limit=400)[0]
+    size = quad(lambda t: abs(course.x(t)), 0, stop, points=until[1:-1] or None, limit=400)[0]
+    late = abs(ends["t_reached"] - stop) * abs(levels[-1])
+    assert ends["auc_x"] == pytest.approx(area, abs=30 * rtol * size + late + 1e-9)
+    saved = result.trajectories["x"].to_numpy()
+    before = times < stop
+    np.testing.assert_allclose(saved[before], course.x(times[before]), rtol=0, atol=allowed)
+    assert np.isnan(saved[times > stop]).all()
 
 
 def known_cubic(t: float) -> float:
