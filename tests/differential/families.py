@@ -32,7 +32,11 @@ def free(**defaults: float) -> list[Parameter]:
 
 def numbers(low: float, high: float, digits: int = 4) -> st.SearchStrategy[float]:
     """Numbers of few digits, which are easier to read where something fails."""
-    return st.floats(low, high).map(lambda x: min(max(float(f"{x:.{digits}g}"), low), high))
+
+    def short(x: float) -> float:
+        return 0.0 if abs(x) < 1e-6 and low <= 0 else min(max(float(f"{x:.{digits}g}"), low), high)
+
+    return st.floats(low, high).map(short)
 
 
 def powers(low: float, high: float) -> st.SearchStrategy[float]:
