@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import importlib
+import linecache
 import sys
 import time
 import traceback
@@ -41,6 +42,7 @@ def attempt(law, seed: int, deadline: float) -> str | None:
             raise _OutOfTimeError
         law.body(**drawn)
 
+    body.__name__ = f"test_{law.name}"
     phases = [Phase.generate, Phase.shrink]
     test = settings(
         max_examples=EXAMPLES, deadline=None, database=None, phases=phases, suppress_health_check=CHECKS,
@@ -51,12 +53,24 @@ def attempt(law, seed: int, deadline: float) -> str | None:
     except _OutOfTimeError:
         return None
     except Exception as error:
-        lines = traceback.format_exception_only(error)
-        frames = traceback.extract_tb(error.__traceback__)
-        own = [frame for frame in frames if Path(frame.filename).parent == HERE and frame.name != "body"]
-        at = f"{Path(own[-1].filename).name}:{own[-1].lineno}: {own[-1].line}" if own else ""
-        return "\n".join(["".join(lines).rstrip(), at])
+        return told(error)
     return None
+
+
+def told(error: Exception) -> str:
+    """The error, the input that hypothesis found, where it was, and what the numbers there were."""
+    lines = ["".join(traceback.format_exception_only(error)).rstrip()]
+    where = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = Path(frame.f_code.co_filename)
+        if file.parent == HERE and file.name not in ("fuzz.py", "law.py"):
+            where = frame, f"{file.name}:{line}: {linecache.getline(str(file), line).strip()}"
+    if where is not None:
+        lines.append(where[1])
+        for name, value in where[0].f_locals.items():
+            text = " ".join(repr(value).split())
+            lines.append(f"    {name} = {text if len(text) < 400 else text[:400] + ' ...'}")
+    return "\n".join(lines)
 
 
 def main() -> int:
