@@ -257,7 +257,7 @@ def test_a_reseeded_tumor_is_not_cured():
     ends = solve(CLEARANCE, row, doses=plan, extinction=0.1, t_end=9.0).endpoints.iloc[0]
     assert ends["final_y"] == pytest.approx(5 * np.exp(-1), rel=1e-5)
     assert not ends["cured"]
-    ends = solve(CLEARANCE, row, doses=plan, extinction=0.1, t_end=7.0).endpoints.iloc[0]
+    ends = solve(CLEARANCE, row, extinction=0.1, t_end=7.0).endpoints.iloc[0]
     assert ends["cured"]
 
 
