@@ -1,9 +1,10 @@
 # Everything needs only python3 >= 3.11, git and make; the set-up brings the rest into .venv.
 BIN := .venv/bin
 
-.PHONY: help setup demo test bench lint format clean kills malformed
+.PHONY: help setup demo test bench lint format clean fuzz kills malformed
 
-# how often, and with which seed: make kills KILLS=60 SEED=3
+# how often or how long, and with which seed: make kills KILLS=60 SEED=3, make fuzz MINUTES=10 SEED=1
+MINUTES ?= 10
 KILLS ?= 60
 MALFORMED ?= 1500
 SEED ?= 0
@@ -12,6 +13,7 @@ help:
 	@echo "make setup   install everything into .venv"
 	@echo "make demo    reproduce Li & Lei 2025 into results/li-lei-2025"
 	@echo "make test    run the tests"
+	@echo "make fuzz    try random models and patients for MINUTES; prints what does not hold"
 	@echo "make kills   kill every command at random moments, go on, compare byte for byte"
 	@echo "make malformed   try many malformed inputs"
 	@echo "make bench   measure engines and the solvers of other packages into results/bench"
@@ -25,6 +27,9 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+fuzz: setup
+	@$(BIN)/python tests/differential/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 kills: setup
 	@FASTCART_KILLS=$(KILLS) FASTCART_KILLS_SEED=$(SEED) $(BIN)/python -m pytest tests/test_kills.py

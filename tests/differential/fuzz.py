@@ -1,0 +1,110 @@
+"""Try the laws of this folder on whatever is drawn, as long as one likes: ``make fuzz MINUTES=10 SEED=1``.
+
+Prints the smallest input that each broken law was found to fail with, and exits with 1 where there is one.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import linecache
+import sys
+import time
+import traceback
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+EXAMPLES = 30  # of a law before the next one has its turn
+
+
+def laws(only: str) -> list:
+    """All laws of the tests beside this file whose names contain a text."""
+    sys.path[:0] = [str(HERE), str(HERE.parent), str(HERE.parents[1])]
+    for file in sorted(HERE.glob("test_*.py")):
+        importlib.import_module(file.stem)
+    from law import LAWS
+
+    return [law for law in LAWS if only in law.name]
+
+
+class _OutOfTimeError(BaseException):
+    """The time is up in the midst of a law."""
+
+
+def attempt(law, seed: int, deadline: float) -> str | None:
+    """Try one law with examples drawn from a seed; return how it fails, by the smallest input found."""
+    from hypothesis import Phase, Verbosity, given, settings
+    from hypothesis import seed as seeded
+    from law import CHECKS
+
+    def body(**drawn):
+        if time.monotonic() > deadline:
+            raise _OutOfTimeError
+        law.body(**drawn)
+
+    body.__name__ = f"test_{law.name}"
+    phases = [Phase.generate, Phase.shrink]
+    test = settings(
+        max_examples=EXAMPLES, deadline=None, database=None, phases=phases, suppress_health_check=CHECKS,
+        report_multiple_bugs=False, verbosity=Verbosity.normal, print_blob=False,
+    )(given(**law.drawn)(body))  # fmt: skip
+    try:
+        seeded(seed)(test)()
+    except _OutOfTimeError:
+        return None
+    except Exception as error:
+        return told(error)
+    return None
+
+
+def told(error: Exception) -> str:
+    """The error, the input that hypothesis found, where it was, and what the numbers there were."""
+    lines = ["".join(traceback.format_exception_only(error)).rstrip()]
+    where = None
+    for frame, line in traceback.walk_tb(error.__traceback__):
+        file = Path(frame.f_code.co_filename)
+        if file.parent == HERE and file.name not in ("fuzz.py", "law.py"):
+            where = frame, f"{file.name}:{line}: {linecache.getline(str(file), line).strip()}"
+    if where is not None:
+        lines.append(where[1])
+        for name, value in where[0].f_locals.items():
+            text = " ".join(repr(value).split())
+            lines.append(f"    {name} = {text if len(text) < 400 else text[:400] + ' ...'}")
+    return "\n".join(lines)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--minutes", type=float, default=10.0)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--only", default="", help="laws whose names contain this text")
+    arguments = parser.parse_args()
+    deadline = time.monotonic() + 60 * arguments.minutes
+    known = laws(arguments.only)
+    if not known:
+        print(f"No law is named like {arguments.only!r}.")
+        return 2
+    broken: dict[str, str] = {}
+    turns, tried = 0, 0
+    while time.monotonic() < deadline and len(broken) < len(known):
+        for law in known:
+            if law.name in broken or time.monotonic() > deadline:
+                continue
+            failure = attempt(law, 1_000_003 * arguments.seed + turns, deadline)
+            tried += 1
+            if failure:
+                broken[law.name] = failure
+                print(f"\n--- {law.name} (seed {arguments.seed}, turn {turns}) does not hold:\n{failure}\n")
+            left = max(0.0, deadline - time.monotonic()) / 60
+            print(
+                f"turn {turns}: {tried} x {EXAMPLES} examples, {len(broken)} of {len(known)} laws broken, "
+                f"{left:.1f} minutes left  [{law.name}]",
+                flush=True,
+            )
+        turns += 1
+    print("\n".join(["", "Broken:", *broken] if broken else ["", "All laws held."]))
+    return 1 if broken else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
