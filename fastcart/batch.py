@@ -200,7 +200,7 @@ def solve(
         model=model,
         options=options,
     )
-    if warn:
+    if warn and (result.endpoints["status"].cat.codes != Status.ok).any():
         warn_failed(result.summary())
     return result
 

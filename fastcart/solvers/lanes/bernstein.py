@@ -30,7 +30,7 @@ def outline_weights(tableau: ExplicitTableau | RosenbrockTableau) -> np.ndarray:
     """Return weights of the stages that give the Bernstein coefficients of the slope on a step.
 
     For a method whose interpolant needs no stages of its own these are its exact slope. For the others they
-    fit a polynomial of degree 5 to the slopes that the stages are, by least squares.
+    fit a polynomial of degree 4 to the slopes that the stages are, by least squares.
 
     Returns
     -------
@@ -40,7 +40,7 @@ def outline_weights(tableau: ExplicitTableau | RosenbrockTableau) -> np.ndarray:
         power = tableau.dense * np.arange(1, tableau.dense.shape[1] + 1)
         degree = power.shape[1] - 1
         return _RATIOS[degree, : degree + 1, : degree + 1] @ power.T
-    degree = 5
+    degree = 4
     c = tableau.c
     basis = np.column_stack(
         [math.comb(degree, i) * c**i * (1 - c) ** (degree - i) for i in range(degree + 1)]

@@ -280,7 +280,8 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                         give_doses(l, W, Q, U, position, rows[j], j, n, m, problem, doses, log)
                         save_now(l, Q, U, position, saved, j, n, times)
                         fresh[l] = 2
-                    if Q[q.T * _L + l] >= t_end:
+                    # what a dose at the very horizon does is seen by one more step, of no length
+                    if Q[q.T * _L + l] >= t_end and (watch is None or fresh[l] != 2):
                         done = OK
                 elif flag & q.TROUBLE:
                     done = diagnose(l, Q, W, K, U, n, m, log, limits, tolerance)
