@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import copyreg
 import enum
+import functools
 import hashlib
 import itertools
 import os
@@ -57,13 +58,14 @@ def examine(*items: Any) -> Examined:
     return Examined(feeder.digest.hexdigest(), tuple(dict.fromkeys(feeder.opaque)))
 
 
-def referenced_names(code: types.CodeType) -> set[str]:
+@functools.lru_cache(maxsize=10_000)
+def referenced_names(code: types.CodeType) -> frozenset[str]:
     """Return the global and attribute names that a code object and those nested in it use."""
     names = set(code.co_names)
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names |= referenced_names(constant)
-    return names
+    return frozenset(names)
 
 
 def python_function(item: Any) -> types.FunctionType | None:
@@ -99,6 +101,28 @@ def _serial_number(item: Any) -> str:
     if id(item) not in _serials:
         _serials[id(item)] = (item, next(_serial))
     return f"{_process[1]} {_serials[id(item)][1]}"
+
+
+@functools.lru_cache(maxsize=10_000)
+def _digest_of(code: types.CodeType) -> bytes:
+    """Return a digest of a code object, which never changes; those that do the same are equal."""
+    digest = hashlib.sha256()
+    _Feeder(digest, {}, []).code_parts(code)
+    return digest.digest()
+
+
+_replaced: dict[int, list[Any]] = {}
+_registered = 0
+
+
+def _replacements() -> dict[int, list[Any]]:
+    """Return what numba has in the place of objects, by their identity; indexed as its list grows."""
+    global _registered
+    listed = builtin_registry.globals
+    for replaced, kind in listed[_registered:]:
+        _replaced.setdefault(id(replaced), []).append(kind)
+    _registered = len(listed)
+    return _replaced
 
 
 class _Feeder:
@@ -248,11 +272,10 @@ class _Feeder:
         """Feed what `numba.extending.overload` puts in the place of a function."""
         if str(function.__module__).partition(".")[0] in _KNOWN:
             return
-        for replaced, kind in builtin_registry.globals:
-            if replaced is function:
-                for template in getattr(kind, "templates", ()):
-                    self.text("overload")
-                    self.feed(getattr(template, "_overload_func", None))
+        for kind in _replacements().get(id(function), ()):
+            for template in getattr(kind, "templates", ()):
+                self.text("overload")
+                self.feed(getattr(template, "_overload_func", None))
 
     def _module_name(self, module: types.ModuleType) -> None:
         self.text("module", module.__name__, str(getattr(module, "__version__", "")))
@@ -273,6 +296,10 @@ class _Feeder:
                 self.feed(value)
 
     def _code(self, code: types.CodeType) -> None:
+        self.digest.update(_digest_of(code))
+
+    def code_parts(self, code: types.CodeType) -> None:
+        """Feed all that a code object does."""
         self.digest.update(code.co_code)
         self.digest.update(code.co_exceptiontable)
         self.text(repr((code.co_names, code.co_varnames, code.co_freevars, code.co_cellvars)))

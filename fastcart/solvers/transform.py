@@ -15,8 +15,13 @@ LOG_ZERO = -1e5  # stands for ln 0
 
 def to_internal(y: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray:
     """Return the integrated variables of natural states ``y`` (patients x states)."""
-    safe = np.where(y > 0, y, 1.0)
-    return np.where(log, np.where(y > 0, np.log(safe), LOG_ZERO), y / scale)
+    internal = np.divide(y, scale)
+    for j in np.flatnonzero(log):
+        alive = y[..., j] > 0
+        logarithm = np.full(y.shape[:-1], LOG_ZERO)
+        np.log(y[..., j], where=alive, out=logarithm)
+        internal[..., j] = logarithm
+    return internal
 
 
 def to_natural(

@@ -113,7 +113,7 @@ def _only_root(a, degree, low, high, rises):
 
 
 @njit(**INNER)
-def roots(a, degree, low, high, room, out, count):
+def roots(a, degree, low, high, room, out, count):  # noqa: C901  one stack of intervals
     """Append to ``out`` the places in (low, high), in order, where a polynomial changes its sign.
 
     Parameters
@@ -133,12 +133,22 @@ def roots(a, degree, low, high, room, out, count):
     int
         How many it holds now.
     """
-    ends = MAX_DEGREE + 1  # columns of the ends of an interval, in [0, 1]
+    changes, first, last = 0, 0.0, 0.0
     for k in range(degree + 1):
         value = 0.0
         for m in range(k + 1):
             value += _RATIOS[degree, k, m] * a[m]
         room[0, k] = value
+        if value != 0.0:
+            first = value if first == 0.0 else first
+            changes += 1 if last * value < 0.0 else 0
+            last = 1.0 if value > 0.0 else -1.0
+    if changes == 0:
+        return count
+    if changes == 1 and count < out.size:  # nearly always
+        out[count] = low + (high - low) * _only_root(a, degree, 0.0, 1.0, first < 0.0)
+        return count + 1
+    ends = MAX_DEGREE + 1  # columns of the ends of an interval, in [0, 1]
     room[0, ends], room[0, ends + 1] = 0.0, 1.0
     waiting = 1
     while waiting > 0:

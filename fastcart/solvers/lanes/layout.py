@@ -11,31 +11,29 @@ import numpy as np
 
 LANES = 32
 
-# rows of the buffer Q: one number per lane each
+# rows of the buffer Q: one number per lane each; first what a close look at a step must know
 T = 0  # time
 T_OLD = 1  # start of the last step
-H = 2  # step to try next
-H_USED = 3  # the last step
-ERROR = 4  # sum of squares of the scaled error of the last step
-ERROR_OLD = 5  # the same of the step accepted before, for the PI controller
-STOP = 6  # time that must be hit exactly: a dose or the horizon
-ACCEPTED = 7  # how the last step went: REJECTED_STEP, ACCEPTED_STEP or FRESH
-FLAG = 8  # what needs attention after the step, bits below
-STEPS = 9
-REJECTED = 10
-LEVEL = 11  # burden at the start: progression is above it
-NEXT_SAVE = 12  # next time to save
-FIRST = 13  # first upward crossing of LEVEL, -1 for none
-LAST = 14  # last upward crossing
-LOWEST = 15  # smallest burden at a turning point so far
-T_LOWEST = 16
+H_USED = 2  # the last step
+FLAG = 3  # what needs attention after the step, bits below
+LEVEL = 4  # burden at the start: progression is above it
+ABOVE_OLD = 5  # height of the burden above LEVEL at both ends of the step
+ABOVE_NEW = 6
+TURNS = 7  # 1 where the burden turns within the step
+Q_LOOKED = 8
+H = 8  # step to try next
+ERROR = 9  # sum of squares of the scaled error of the last step
+ERROR_OLD = 10  # the same of the step accepted before, for the PI controller
+STOP = 11  # time that must be hit exactly: a dose or the horizon
+ACCEPTED = 12  # how the last step went: REJECTED_STEP, ACCEPTED_STEP or FRESH
+STEPS = 13
+REJECTED = 14
+NEXT_SAVE = 15  # next time to save
+LOWEST = 16  # burden at the start: lower turning points are looked at
 HIT = 17  # 1 where the step ends at STOP
-TURNS = 18  # 1 where the burden turns within the step
-ABOVE_OLD = 19  # height of the burden above LEVEL at both ends of the step
-ABOVE_NEW = 20
-SECOND = 21  # second error sum, for methods with two estimates
-SINCE = 22  # steps since the start or the last dose
-Q_ROWS = 23
+SECOND = 18  # second error sum, for methods with two estimates
+SINCE = 19  # steps since the start or the last dose
+Q_ROWS = 20
 
 # values of ACCEPTED
 REJECTED_STEP = 0.0

@@ -242,7 +242,7 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
                 if watch is not None and need > QUIET:
                     enqueue_quantities(l, s, watch, B, places)
                 if queues:
-                    enqueue(l, s, B, D, rows_used)
+                    enqueue(l, s, B, D, places, n, m, rows_used)
                     queued += 1
                     at_once = at_once or now
                 else:

@@ -1,8 +1,8 @@
 """How far a quantity goes within a step, and whether it turns: vector code for all lanes at once.
 
-The slope on a step is a polynomial whose Bernstein coefficients are sums over the stages. Where they all have
-one sign, nothing turns; the corners of the polygon that they make bound what lies in between. Only steps
-that turn near something that is looked for are then looked at closely.
+The slope on a step is a polynomial whose Bernstein coefficients are sums over the stages. Where they all
+have one sign, nothing turns; where not, the steepest of them bound how far a state can get beyond its ends.
+Only steps that turn near something that is looked for are then looked at closely.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from fastcart.solvers.lanes.sums import WIDTH, _add, _constant, _integer, _load,
 LOW, HIGH, TURNS = range(3)
 
 _MARGIN = 0.02  # of the largest slope: below it the sign of a coefficient is not trusted
-_SLACK = 0.1  # of the range, added to both sides where a quantity turns
+_SLACK = 0.1  # of the range, added to both sides where an integrand turns
 _ROUNDING = 1e-12
 
 
@@ -86,12 +86,7 @@ def outline(  # noqa: C901  one vector of lanes, from the stages to what is stor
                     within = [values[0], values[-1], *corners, *samples]
                     slopes = [subtract(y, x) for x, y in pairwise(corners)]
                 else:
-                    part = _constant(1.0 / coefficients)
-                    part = _multiply(builder, part, h) if by_time else part
-                    corners = [_load(builder, buffer, at.U, k)]
-                    for s in slopes:
-                        corners.append(_add(builder, corners[-1], _multiply(builder, part, s)))
-                    within = [*corners, _load(builder, buffer, at.W, k)]
+                    within = [_load(builder, buffer, at.U, k), _load(builder, buffer, at.W, k)]
                 low = high = within[0]
                 for value in within[1:]:
                     low, high = smaller(low, value), larger(high, value)
@@ -104,18 +99,24 @@ def outline(  # noqa: C901  one vector of lanes, from the stages to what is stor
                     largest = larger(builder.call(magnitude, [low]), builder.call(magnitude, [high]))
                     margin = _add(builder, margin, _multiply(builder, _constant(_ROUNDING), largest))
                     flat = builder.fcmp_ordered("<=", steepest, margin)  # nothing but rounding
+                zero = _constant(0.0)
                 falls = builder.fcmp_ordered("<", least, margin)
-                rises = builder.fcmp_ordered(">", most, subtract(_constant(0.0), margin))
+                rises = builder.fcmp_ordered(">", most, subtract(zero, margin))
                 turns = builder.and_(falls, rises)
                 if of_integrand:
                     turns = builder.and_(turns, builder.not_(flat))
-                slack = _multiply(builder, _constant(_SLACK), subtract(high, low))
-                slack = builder.select(turns, slack, _constant(0.0))
+                    down = up = _multiply(builder, _constant(_SLACK), subtract(high, low))
+                else:  # from its ends it gets no further than its steepest slopes take it
+                    down, up = subtract(zero, smaller(least, zero)), larger(most, zero)
+                    if by_time:
+                        down, up = _multiply(builder, down, h), _multiply(builder, up, h)
+                low = subtract(low, builder.select(turns, down, zero))
+                high = _add(builder, high, builder.select(turns, up, zero))
                 row = builder.add(place, lane)
                 for which, value in (
-                    (LOW, subtract(low, slack)),
-                    (HIGH, _add(builder, high, slack)),
-                    (TURNS, builder.select(turns, _constant(1.0), _constant(0.0))),
+                    (LOW, low),
+                    (HIGH, high),
+                    (TURNS, builder.select(turns, _constant(1.0), zero)),
                 ):
                     _store(builder, value, buffer, which * LANES, row)
             return context.get_dummy_value()

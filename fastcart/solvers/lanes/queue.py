@@ -24,9 +24,17 @@ LANE, PATIENT, SAVE_FROM, SAVE_TO, NEED = range(5)
 
 
 @njit(**INNER)
-def enqueue(l, s, B, D, rows):
-    """Copy the step of lane ``l`` into slot ``s`` of a buffer of the same layout."""
-    for r in range(rows):
+def enqueue(l, s, B, D, places, n, m, stop):
+    """Copy of the step of lane ``l`` what a close look needs into slot ``s`` of a buffer of the same layout.
+
+    That is parameters and rates, the first rows of ``Q``, and all from the states up to ``stop``.
+    """
+    for r in range(n + 1, 2 * n + 1 + m):
+        D[r * _L + s] = B[r * _L + l]
+    first = places[1] // _L
+    for r in range(first, first + q.Q_LOOKED):
+        D[r * _L + s] = B[r * _L + l]
+    for r in range(places[2] // _L, stop):
         D[r * _L + s] = B[r * _L + l]
 
 
