@@ -26,6 +26,8 @@ INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 SAFETY = 0.85
 SHRINK = 0.2
 GROW = 8.0
+HELD = 0.4  # place in the step where an interpolant is held against the right-hand side
+HELD_WEIGHT = 0.3
 CAUTIOUS = 2.0  # growth where the estimate of the error is nothing but rounding
 RESOLVED = 4e-15  # of the time: shorter steps are lost in rounding
 BELOW_ZERO = 1e4  # error, in tolerances squared, of a step that takes what counts something below zero
@@ -106,14 +108,24 @@ def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int)
             fresh=(evaluated, places[s - 1]) if s > 1 else None,
             same=(at.Q + q.ACCEPTED * L, places[-1], places[0]) if s == 1 else None,
         )  # fmt: skip
+    if tableau.held:
+        assert tableau.extra_c is not None and tableau.extra_A is not None
+        places += [at.K + (stages + x) * size for x in range(tableau.extra_stages)]
+        inputs = [(f"extra_{x}", tableau.extra_A[x], c) for x, c in enumerate(tableau.extra_c)]
+        inputs.append(("inside", tableau.dense_weights(HELD), HELD))
+        for name, weights, node in inputs:
+            functions[name] = stage_input(
+                weights.tolist()[: len(places)], places, size=size, start=at.U, time=at.Q + q.T * L, step=h,
+                out=at.W, node=float(node),
+            )  # fmt: skip
     estimates = [(q.ERROR, tableau.error)]
     if tableau.error_low is not None:
         estimates.append((q.SECOND, tableau.error_low))
     functions["errors"] = error_sums(
-        [weights.tolist() for _, weights in estimates], places, states=n, integrals=integrals, old=at.U,
+        [weights.tolist() for _, weights in estimates], places[:stages], states=n, integrals=integrals, old=at.U,
         new=at.W,
         tolerance=at.tolerance, step=h, out=[at.Q + row * L for row, _ in estimates],
-        fresh=(evaluated, places[-1]),
+        fresh=(evaluated, places[stages - 1]),
     )  # fmt: skip
     return functions
 
@@ -133,8 +145,45 @@ def _source(
     lines.append("    errors(B_)")
     if tableau.error_low is not None:
         lines.append(f"    combine(B, {at.Q})")
+    if tableau.held:
+        lines += _held_lines(tableau, n, m, at, integrals)
     lines += step_footer(at, n, integrals, nonnegative).splitlines()
     return "\n".join(lines)
+
+
+def _held_lines(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int) -> list[str]:
+    """Return lines that hold the interpolant against the right-hand side inside the step.
+
+    Its error is far from that at the end of the step where stability limits the steps, and wherever the method
+    is better than its interpolant. How far its slope is off tells how far it is itself, to a factor of about 3.
+    """
+    L, size, f = LANES, n * LANES, at.W + (2 * n + 1 + m) * LANES
+    stages, extra = len(tableau.c), tableau.extra_stages
+    slope = tableau.dense @ (np.arange(1, tableau.dense.shape[1] + 1) * HELD ** np.arange(tableau.dense.shape[1]))
+    lines = [f"    for k in range({size}):", f"        B[{at.U_old} + k] = B[{at.W} + k]"]
+    for x in range(extra):
+        lines += [f"    extra_{x}(B_)", "    evaluate(ev, B)", f"    for k in range({size}):"]
+        lines.append(f"        B[{at.K + (stages + x) * size} + k] = B[{f} + k]")
+    lines += [
+        "    inside(B_)",
+        "    evaluate(ev, B)",
+        f"    for l in range({L}):",
+        f"        B[{at.Q + q.SECOND * L} + l] = 0.0",
+        f"    for i in range({n - integrals}):",
+        f"        b = i * {L}",
+        f"        absolute, relative = B[{at.tolerance} + i], B[{at.tolerance + n} + i]",
+        f"        for l in range({L}):",
+        f"            scale = absolute + relative * max(abs(B[{at.U} + b + l]), abs(B[{at.U_old} + b + l]))",
+        f"            e = B[{f} + b + l] - ({weighted_sum(slope, at.K, size)})",
+        f"            e *= {HELD_WEIGHT!r} * B[{at.Q + q.H_USED * L} + l] / scale",
+        f"            B[{at.Q + q.SECOND * L} + l] += e * e",
+        f"    for l in range({L}):",
+        f"        e, second = B[{at.Q + q.ERROR * L} + l], B[{at.Q + q.SECOND * L} + l]",
+        f"        B[{at.Q + q.ERROR * L} + l] = (second if second > e else e) + 0.0 * second",
+        f"    for k in range({size}):",
+        f"        B[{at.W} + k] = B[{at.U_old} + k]",
+    ]
+    return lines
 
 
 def step_header(name: str, at: Offsets) -> str:

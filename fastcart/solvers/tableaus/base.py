@@ -124,6 +124,9 @@ class ExplicitTableau:
     gains
         How strongly the step size follows the error of this step and, the other way, that of the step
         before: exponents times ``error_order + 1``; None for those that suit most methods.
+    held
+        Whether the interpolant is so much worse than the method that each step is to hold it against the
+        right-hand side.
     """
 
     name: str
@@ -139,6 +142,7 @@ class ExplicitTableau:
     extra_c: np.ndarray | None = None
     extra_A: np.ndarray | None = None
     gains: tuple[float, float] | None = None
+    held: bool = False
 
     def __post_init__(self) -> None:
         _freeze(self)
