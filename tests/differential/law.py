@@ -27,12 +27,12 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_to
 
 @dataclass(frozen=True)
 class Law:
-    """A property, what it is given, and how often the tests try it."""
+    """A property, what it is given, and the engines that it is about."""
 
     name: str
     body: Callable[..., None]
     drawn: dict[str, st.SearchStrategy]
-    examples: int
+    runs: list
 
 
 LAWS: list[Law] = []
@@ -48,7 +48,7 @@ def law(
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
         everything = {**drawn, "run": st.sampled_from(run)} if run else drawn
-        LAWS.append(Law(body.__name__.removeprefix("test_"), body, everything, examples))
+        LAWS.append(Law(body.__name__.removeprefix("test_"), body, everything, run or []))
         fixed = settings(
             max_examples=examples,
             derandomize=True,
