@@ -14,7 +14,6 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-EXAMPLES = 30  # of a law before the next one has its turn
 
 
 def laws(only: str) -> list:
@@ -59,7 +58,7 @@ def attempt(law, seed: int, deadline: float, spared: set) -> tuple[str | None, t
     if spared:
         drawn = {**drawn, "run": st.sampled_from([run for run in law.runs if run not in spared])}
     test = settings(
-        max_examples=EXAMPLES, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
+        max_examples=law.turn, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
         suppress_health_check=CHECKS, report_multiple_bugs=False, print_blob=False,
     )(given(**drawn)(body))  # fmt: skip
     try:
@@ -107,7 +106,7 @@ def main() -> int:
                 continue
             spared = broken.get(law.name, set())
             failure, run = attempt(law, 1_000_003 * arguments.seed + turns, deadline, spared)
-            tried += 1
+            tried += law.turn
             if failure:
                 broken[law.name] = spared | {run}
                 if run is None or len(broken[law.name]) == len(law.runs):
@@ -115,7 +114,7 @@ def main() -> int:
                 print(f"\n--- {law.name} (seed {arguments.seed}, turn {turns}) does not hold:\n{failure}\n")
             left = max(0.0, deadline - time.monotonic()) / 60
             print(
-                f"turn {turns}: {tried} x {EXAMPLES} examples, {len(broken)} of {len(known)} laws broken, "
+                f"turn {turns}: {tried} examples, {len(broken)} of {len(known)} laws broken, "
                 f"{left:.1f} minutes left  [{law.name}]",
                 flush=True,
             )
