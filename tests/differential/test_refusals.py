@@ -8,7 +8,7 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from families import FORCED, free, numbers, powers
+from families import FORCED, SIZE, free, numbers, powers
 from hypothesis import strategies as st
 from law import RUNS, law, solve
 from numba import cfunc, float64, njit
@@ -147,6 +147,23 @@ def test_pointers_to_functions_are_told_apart(engine):
         except InputError:  # to refuse such a model is right too
             continue
         assert found == pytest.approx(math.exp(-factor), rel=1e-4), factor
+
+
+def test_the_kernels_of_an_ordinary_model_are_kept_on_disk(tmp_path, monkeypatch):
+    """What names no address is compiled once for all processes: a right-hand side and a step of each kind."""
+    monkeypatch.setenv("FASTCART_CACHE_DIR", str(tmp_path))
+
+    @njit
+    def rhs(t, y, p):
+        return (math.exp(-p[0] * t) - 0.123 * y[0],)
+
+    # of a size that nothing else has asked for
+    model = Model("kept", {"y": 1.0}, free(**{f"p{k}": 1.0 for k in range(SIZE + 5)}), rhs, t_end=1.0)
+    for run in (("lanes", "tsit5"), ("lsoda", None)):
+        solve(model, 1, run)
+    kept = {file.name.split("-")[0] for file in (tmp_path / "__pycache__").glob("*.nbc")}
+    kept |= {file.name.split("-")[0] for file in tmp_path.glob("*.py")}
+    assert {"evaluate_lanes", "lsoda_rhs", "explicit_step"} <= kept
 
 
 # --- LSODA beside others ----------------------------------------------------------------------------------
