@@ -14,7 +14,6 @@ import traceback
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-EXAMPLES = 30  # of a law before the next one has its turn
 
 
 def laws(only: str) -> list:
@@ -31,30 +30,44 @@ class _OutOfTimeError(BaseException):
     """The time is up in the midst of a law."""
 
 
-def attempt(law, seed: int, deadline: float) -> str | None:
-    """Try one law with examples drawn from a seed; return how it fails, by the smallest input found."""
-    from hypothesis import Phase, Verbosity, given, settings
+def attempt(law, seed: int, deadline: float, spared: set) -> tuple[str | None, tuple | None]:
+    """Try one law with examples drawn from a seed, but on the engines that are spared.
+
+    Returns
+    -------
+    failure : str or None
+        How it fails, by the smallest input found.
+    run : tuple or None
+        The engine and its method that it fails with, where the law has any.
+    """
+    from hypothesis import Phase, given, settings
     from hypothesis import seed as seeded
+    from hypothesis import strategies as st
     from law import CHECKS
+
+    last: dict = {}
 
     def body(**drawn):
         if time.monotonic() > deadline:
             raise _OutOfTimeError
+        last.update(drawn)
         law.body(**drawn)
 
     body.__name__ = f"test_{law.name}"
-    phases = [Phase.generate, Phase.shrink]
+    drawn = law.drawn
+    if spared:
+        drawn = {**drawn, "run": st.sampled_from([run for run in law.runs if run not in spared])}
     test = settings(
-        max_examples=EXAMPLES, deadline=None, database=None, phases=phases, suppress_health_check=CHECKS,
-        report_multiple_bugs=False, verbosity=Verbosity.normal, print_blob=False,
-    )(given(**law.drawn)(body))  # fmt: skip
+        max_examples=law.turn, deadline=None, database=None, phases=[Phase.generate, Phase.shrink],
+        suppress_health_check=CHECKS, report_multiple_bugs=False, print_blob=False,
+    )(given(**drawn)(body))  # fmt: skip
     try:
         seeded(seed)(test)()
     except _OutOfTimeError:
-        return None
+        return None, None
     except Exception as error:
-        return told(error)
-    return None
+        return told(error), last.get("run")
+    return None, None
 
 
 def told(error: Exception) -> str:
@@ -84,26 +97,35 @@ def main() -> int:
     if not known:
         print(f"No law is named like {arguments.only!r}.")
         return 2
-    broken: dict[str, str] = {}
+    broken: dict[str, set] = {}  # the engines that break each law: it goes on with the others
+    over: set[str] = set()
     turns, tried = 0, 0
-    while time.monotonic() < deadline and len(broken) < len(known):
+    while time.monotonic() < deadline and len(over) < len(known):
         for law in known:
-            if law.name in broken or time.monotonic() > deadline:
+            if law.name in over or time.monotonic() > deadline:
                 continue
-            failure = attempt(law, 1_000_003 * arguments.seed + turns, deadline)
-            tried += 1
+            spared = broken.get(law.name, set())
+            failure, run = attempt(law, 1_000_003 * arguments.seed + turns, deadline, spared)
+            tried += law.turn
             if failure:
-                broken[law.name] = failure
+                broken[law.name] = spared | {run}
+                if run is None or len(broken[law.name]) == len(law.runs):
+                    over.add(law.name)
                 print(f"\n--- {law.name} (seed {arguments.seed}, turn {turns}) does not hold:\n{failure}\n")
             left = max(0.0, deadline - time.monotonic()) / 60
             print(
-                f"turn {turns}: {tried} x {EXAMPLES} examples, {len(broken)} of {len(known)} laws broken, "
+                f"turn {turns}: {tried} examples, {len(broken)} of {len(known)} laws broken, "
                 f"{left:.1f} minutes left  [{law.name}]",
                 flush=True,
             )
         turns += 1
-    print("\n".join(["", "Broken:", *broken] if broken else ["", "All laws held."]))
-    return 1 if broken else 0
+    if not broken:
+        print("\nAll laws held.")
+        return 0
+    print("\nBroken:")
+    for name, runs in broken.items():
+        print(f"  {name}: {', '.join(sorted((run[1] or run[0]) for run in runs if run)) or 'always'}")
+    return 1
 
 
 if __name__ == "__main__":

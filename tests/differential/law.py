@@ -27,19 +27,20 @@ CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much, HealthCheck.data_to
 
 @dataclass(frozen=True)
 class Law:
-    """A property, what it is given, and how often the tests try it."""
+    """A property, what it is given, and the engines that it is about."""
 
     name: str
     body: Callable[..., None]
     drawn: dict[str, st.SearchStrategy]
-    examples: int
+    runs: list
+    turn: int  # examples in a turn of the long run
 
 
 LAWS: list[Law] = []
 
 
 def law(
-    examples: int, *, run: list | None = None, shrink: bool = True, **drawn: st.SearchStrategy
+    examples: int, *, run: list | None = None, shrink: bool = True, turn: int = 30, **drawn: st.SearchStrategy
 ) -> Callable:
     """Make a test of a property: so many examples, always the same ones, for each engine in ``run``.
 
@@ -48,7 +49,7 @@ def law(
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
         everything = {**drawn, "run": st.sampled_from(run)} if run else drawn
-        LAWS.append(Law(body.__name__.removeprefix("test_"), body, everything, examples))
+        LAWS.append(Law(body.__name__.removeprefix("test_"), body, everything, run or [], turn))
         fixed = settings(
             max_examples=examples,
             derandomize=True,

@@ -6,11 +6,11 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from families import free, numbers, powers
+from families import EVERYTHING, numbers, powers
 from hypothesis import strategies as st
 from numba import njit
 
-from fastcart import Model, Observable, State
+from fastcart import Model, Observable, Parameter, State
 
 _MODELS: dict[str, Model] = {}
 
@@ -34,7 +34,7 @@ class Drawn:
             _MODELS[key] = Model(
                 "drawn",
                 [State(f"y{i}", default=1.0, log=log) for i, log in enumerate(self.log)],
-                free(**dict.fromkeys(self.parameters, 1.0)),
+                [Parameter(name, 1.0, range=EVERYTHING) for name in self.parameters],
                 njit(scope["rhs"]),
                 t_end=5.0,
                 observables=[Observable(f"o{i}") for i in range(self.observables)],

@@ -8,7 +8,7 @@ from collections import namedtuple
 
 import numpy as np
 import pytest
-from families import numbers, powers
+from families import FORCED, SIZE, free, numbers, powers
 from hypothesis import strategies as st
 from law import RUNS, law, solve
 from numba import cfunc, float64, njit
@@ -30,7 +30,7 @@ def _guarded(t, y, p):
 def test_a_right_hand_side_that_raises_gives_no_number(run):
     """Where the model is not refused when it is made or solved, those who meet the error are not ok."""
     try:
-        model = Model("guarded", {"y": 1.0}, {"k": 1.0, "lo": 0.0}, _guarded, t_end=2.0)
+        model = Model("guarded", {"y": 1.0}, free(k=1.0, lo=0.0), _guarded, t_end=2.0)
         ends = solve(model, {"lo": [0.0, 0.5, 0.05]}, run).endpoints
     except InputError:
         return
@@ -63,7 +63,7 @@ def eliminated(y0: float, v: float, km: float, t: float) -> float:
      t_end=numbers(0.5, 30.0, 3), rtol=st.sampled_from([1e-4, 1e-6]))  # fmt: skip
 def test_cells_that_are_eliminated_are_not_negative(run, y0, v, km, t_end, rtol):
     model = Model(
-        "eliminated", [State("y", default=10.0, nonnegative=True)], {"v": 1.0, "km": 1.0}, _eliminated
+        "eliminated", [State("y", default=10.0, nonnegative=True)], free(v=1.0, km=1.0), _eliminated
     )
     ends = solve(model, {"y": y0, "v": v, "km": km}, run, t_end=t_end, rtol=rtol).endpoints.iloc[0]
     if ends["status"] == "ok":
@@ -87,7 +87,7 @@ def _robertson(t, y, p):
 def test_robertson_to_the_end():
     """At time 1e11 nearly all is gone: the value of the first species is that of the test set for solvers."""
     states = [State("a", default=1.0, scale=1e-8), State("b", scale=1e-10), State("c", scale=1e-3)]
-    model = Model("robertson", states, {"k1": 0.04, "k2": 1e4, "k3": 3e7}, _robertson, t_end=1e11)
+    model = Model("robertson", states, free(k1=0.04, k2=1e4, k3=3e7), _robertson, t_end=1e11)
     ends = solve(model, 40, rtol=1e-6).endpoints
     assert set(ends["status"]) == {"ok"}
     np.testing.assert_allclose(ends["final_a"], 0.2083340149701255e-7, rtol=1e-2)
@@ -104,7 +104,7 @@ def _with_constants(constants):
     def rhs(t, y, p):
         return (-constants.a * y[0] + constants.b,)
 
-    return Model("named", {"y": 1.0}, {"unused": 1.0}, rhs, t_end=3.0)
+    return Model("named", {"y": 1.0}, free(), rhs, t_end=3.0)
 
 
 @pytest.mark.parametrize("engine", ["auto", "lsoda", "scipy"])
@@ -142,11 +142,28 @@ def test_pointers_to_functions_are_told_apart(engine):
             return (-call(y[0]),)  # noqa: B023
 
         try:
-            model = Model("pointing", {"y": 1.0}, {"unused": 1.0}, rhs, t_end=1.0)
+            model = Model("pointing", {"y": 1.0}, free(), rhs, t_end=1.0)
             found = solve(model, 1, (engine, None)).endpoints["final_y"].iloc[0]
         except InputError:  # to refuse such a model is right too
             continue
         assert found == pytest.approx(math.exp(-factor), rel=1e-4), factor
+
+
+def test_the_kernels_of_an_ordinary_model_are_kept_on_disk(tmp_path, monkeypatch):
+    """What names no address is compiled once for all processes: a right-hand side and a step of each kind."""
+    monkeypatch.setenv("FASTCART_CACHE_DIR", str(tmp_path))
+
+    @njit
+    def rhs(t, y, p):
+        return (math.exp(-p[0] * t) - 0.123 * y[0],)
+
+    # of a size that nothing else has asked for
+    model = Model("kept", {"y": 1.0}, free(**{f"p{k}": 1.0 for k in range(SIZE + 5)}), rhs, t_end=1.0)
+    for run in (("lanes", "tsit5"), ("lsoda", None)):
+        solve(model, 1, run)
+    kept = {file.name.split("-")[0] for file in (tmp_path / "__pycache__").glob("*.nbc")}
+    kept |= {file.name.split("-")[0] for file in tmp_path.glob("*.py")}
+    assert {"evaluate_lanes", "lsoda_rhs", "explicit_step"} <= kept
 
 
 # --- LSODA beside others ----------------------------------------------------------------------------------
@@ -158,6 +175,6 @@ def test_stderr_stays_where_it_is():
 
     before = os.fstat(2)
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda _: solve("li_lei", 40, ("lsoda", None), threads=1), range(8)))
+        list(pool.map(lambda _: solve(FORCED, 200, ("lsoda", None), threads=1), range(16)))
     after = os.fstat(2)
     assert (after.st_dev, after.st_ino) == (before.st_dev, before.st_ino)

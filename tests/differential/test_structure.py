@@ -17,7 +17,7 @@ from fastcart import DosingSchedule, Event
 QUICK = [("lanes", "tsit5"), ("lanes", "vern7"), ("lsoda", None)]
 
 
-@law(2, run=QUICK, shrink=False, drawn=drawn_models(states=5), t_end=numbers(0.2, 8.0, 3),
+@law(2, run=QUICK, shrink=False, turn=4, drawn=drawn_models(states=5), t_end=numbers(0.2, 8.0, 3),
      size=st.sampled_from([1, 33, 65]), dosed=st.booleans())  # fmt: skip
 def test_drawn_models(run, drawn, t_end, size, dosed):
     model, rtol = drawn.model, 1e-6
