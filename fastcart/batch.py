@@ -439,8 +439,10 @@ def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult) -> None:
     if len(problem.save_at) and problem.save_at[0] == 0.0:
         result.saved[:, 0] = y0
     if problem.model.burden_index >= 0:
-        at_start = result.t_nadir == 0.0
-        result.nadir[at_start] = y0[at_start, problem.model.burden_index]
+        at_start = (result.t_nadir == 0.0) & (result.nadir != 0.0)  # or it died out at once
+        start = y0[:, problem.model.burden_index]
+        result.nadir[at_start] = start[at_start]
+        result.above = result.final[:, problem.model.burden_index] > start * (1 + 1e-9)
     # a solution that is not finite at the horizon has failed, whatever the engine says
     bad = (result.status == Status.ok) & ~np.isfinite(result.final).all(axis=1)
     result.status[bad] = Status.non_finite

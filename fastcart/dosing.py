@@ -191,7 +191,11 @@ def check_doses(
     amount = _column(frame, "amount")
     duration = _column(frame, "duration") if "duration" in frame else np.zeros(len(frame))
     named = frame["state"].map(lambda name: name.strip() if isinstance(name, str) else name)
-    state = _places(named, np.array(model.state_names, dtype=object), f"a state of model {model.name!r}")
+    state = _places(
+        named,
+        np.array([s.name for s in model.states if not s.computed], dtype=object),
+        f"a state of model {model.name!r}",
+    )
     shared = "patient" not in frame
     row = np.zeros(len(frame), dtype=np.int64)
     if not shared:

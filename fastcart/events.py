@@ -173,7 +173,7 @@ def extended(
     watched: list[State | Observable] = [*model.states, *model.observables]
     units = {item.name: item.unit for item in watched}
     integrals = [
-        State(name, f"{units[x]} {model.time_unit}", description=f"∫ {x} dt")
+        State(name, f"{units[x]} {model.time_unit}", description=f"∫ {x} dt", computed=True)
         for x, name in [*((x, f"auc_{x}") for x in auc), *((x, hidden(x)) for x in integrands)]
     ]
     everything = (-float("inf"), float("inf"))

@@ -51,6 +51,8 @@ class State:
     nonnegative : bool
         Whether the state counts something and is not in logarithm: a step that takes it below minus its
         tolerance is tried again, shorter, and a patient whose solution does go there ends as ``negative``.
+    computed : bool
+        Whether it is an integral that `fastcart.solve` adds: tables of patients and doses cannot give it.
     """
 
     name: str
@@ -61,6 +63,7 @@ class State:
     description: str = ""
     extinction: bool | str = False
     nonnegative: bool = False
+    computed: bool = False
 
 
 @dataclass(frozen=True)

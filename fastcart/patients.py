@@ -119,7 +119,7 @@ def check_patients(
         raise InputError("The table of patients is empty; give at least one row.")
     columns = {}
     for item in model.items:
-        if item.name in frame.columns:
+        if item.name in frame.columns and not is_computed(item):
             what = f"The column {item.name!r} holds"
             columns[item.name] = finite_numbers(frame[item.name], what, first_id)
             _check_range(columns[item.name], item, what, first_id)
@@ -133,7 +133,12 @@ def check_patients(
 
 def number_columns(model: Model) -> list[str]:
     """Return the columns of a table of patients that hold numbers; ids and what is kept may hold anything."""
-    return [*model.parameter_names, *model.state_names]
+    return [item.name for item in model.items if not is_computed(item)]
+
+
+def is_computed(item: Parameter | State) -> bool:
+    """Whether a state is an integral that `fastcart.solve` adds, which nobody can give."""
+    return isinstance(item, State) and item.computed
 
 
 def check_keep(model: Model, keep: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
@@ -246,7 +251,7 @@ def _check_column_names(model: Model, given: list, keep: list[str]) -> None:
             raise InputError(
                 f"The column {shown(name)} to keep is not in the table of patients." + nearest(name, given)
             )
-    known = [*model.parameter_names, *model.state_names, "patient"]
+    known = [*number_columns(model), "patient"]
     allowed = {*known, *keep}
     seen = set()
     for name in given:

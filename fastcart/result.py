@@ -91,7 +91,8 @@ def endpoints_frame(
     ok = result.status == Status.ok
     has_burden = model.burden_index >= 0
     burden = result.final[:, model.burden_index] if has_burden else np.full(len(ok), np.nan)
-    censored = ok & (result.pfs >= result.t_reached) if has_burden else np.zeros(len(ok), dtype=bool)
+    # a dose at the very horizon may lift the burden above its start there: that is progression, not censoring
+    censored = ok & (result.pfs >= result.t_reached) & ~result.above & has_burden
     engines = result.engine if result.engine is not None else engine
     columns: dict[str, Any] = {
         "patient": table.ids[start:stop].copy(),  # not the caller's own

@@ -45,6 +45,8 @@ def solve_chunk(
         _again(result, (Status.max_steps,), lsoda, problem, y0, p, threads, doses)
         last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least))))
         _again(result, _BLOWN_UP, lsoda, last, y0, p, threads, doses)
+    # not stiff after all, only long: the explicit method with all steps
+    _again(result, (Status.max_steps,), lanes, problem, y0, p, threads, doses)
     return result
 
 
@@ -59,5 +61,6 @@ def _again(
     other: ChunkResult = solver.solve_chunk(problem, y0[rows], p[rows], threads, theirs)
     if other.engine is None:
         other.engine = np.full(len(rows), "lsoda")
-    better = np.flatnonzero(other.status == Status.ok) if solver is lsoda else np.arange(len(rows))
+    keeps = solver is lsoda or problem.method is None  # earlier answers say more than another failure
+    better = np.flatnonzero(other.status == Status.ok) if keeps else np.arange(len(rows))
     result.put(rows[better], other.take(better))

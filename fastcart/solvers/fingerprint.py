@@ -167,11 +167,7 @@ class _Feeder:
     def _thing(self, item: Any) -> None:
         """Feed what is no value of Python or NumPy: functions, classes, objects."""
         function = python_function(item)
-        if function is not None and _comes_with_package(function):
-            # what a package of a known version does; it may well look at addresses of its own
-            self.text("function", str(function.__module__), function.__qualname__)
-            self._options(item)
-        elif function is not None:
+        if function is not None:
             self._function(function)
             self._options(item)
             if item is function:
@@ -242,6 +238,10 @@ class _Feeder:
             self.digest.update(item.tobytes())
 
     def _function(self, function: types.FunctionType) -> None:
+        if _comes_with_package(function):
+            # what a package of a known version does; it may well look at addresses of its own
+            self.text("function", str(function.__module__), function.__qualname__)
+            return
         self.text("function", function.__name__)
         if id(function) in self.seen:  # recursion, or a helper used twice: which one tells them apart
             self.text("again", str(self.seen[id(function)][1]))

@@ -110,6 +110,7 @@ class ChunkResult:
     best: np.ndarray  # of peaks, then events (which do not use it): the largest value,
     when: np.ndarray  # when it was, or when the event happened first,
     times: np.ndarray  # and how often it happened
+    above: np.ndarray  # whether the burden ends above its start
     engine: np.ndarray | None = field(default=None)
 
     @classmethod
@@ -144,6 +145,7 @@ class ChunkResult:
             best=np.full((patients, items), -np.inf),
             when=np.full((patients, items), np.inf),
             times=np.zeros((patients, items), dtype=np.int64),
+            above=np.zeros(patients, dtype=np.bool_),
         )
 
     def take(self, rows: np.ndarray) -> ChunkResult:

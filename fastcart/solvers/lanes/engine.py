@@ -78,7 +78,8 @@ def get_method(name: str) -> Method:
             extra = (table.extra_c.copy(), table.extra_A.copy())
         return Method(
             cache(lambda *sizes: explicit.step_function(table, *sizes)), stages, exponents,
-            _widened(table.dense), table.dense.shape[1], True, extra, lambda n: stages - 1, lambda n: 0,
+            _widened(table.dense), table.dense.shape[1], True, extra,
+            lambda n: stages - 1 + (table.extra_stages + 1 if table.held else 0), lambda n: 0,
         )  # fmt: skip
     stiff = tableau
     return Method(

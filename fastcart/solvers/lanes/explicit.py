@@ -30,6 +30,7 @@ HELD = 0.4  # place in the step where an interpolant is held against the right-h
 HELD_WEIGHT = 0.3
 CAUTIOUS = 2.0  # growth where the estimate of the error is nothing but rounding
 RESOLVED = 4e-15  # of the time: shorter steps are lost in rounding
+CORNER = 100.0  # times the shortest step
 BELOW_ZERO = 1e4  # error, in tolerances squared, of a step that takes what counts something below zero
 SETTLED = 64.0  # steps after which the step says how many more are needed
 
@@ -109,7 +110,8 @@ def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int)
             same=(at.Q + q.ACCEPTED * L, places[-1], places[0]) if s == 1 else None,
         )  # fmt: skip
     if tableau.held:
-        assert tableau.extra_c is not None and tableau.extra_A is not None
+        assert tableau.extra_c is not None
+        assert tableau.extra_A is not None
         places += [at.K + (stages + x) * size for x in range(tableau.extra_stages)]
         inputs = [(f"extra_{x}", tableau.extra_A[x], c) for x, c in enumerate(tableau.extra_c)]
         inputs.append(("inside", tableau.dense_weights(HELD), HELD))
@@ -122,10 +124,9 @@ def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int)
     if tableau.error_low is not None:
         estimates.append((q.SECOND, tableau.error_low))
     functions["errors"] = error_sums(
-        [weights.tolist() for _, weights in estimates], places[:stages], states=n, integrals=integrals, old=at.U,
-        new=at.W,
-        tolerance=at.tolerance, step=h, out=[at.Q + row * L for row, _ in estimates],
-        fresh=(evaluated, places[stages - 1]),
+        [weights.tolist() for _, weights in estimates], places[:stages], states=n, integrals=integrals,
+        old=at.U, new=at.W, tolerance=at.tolerance, step=h, out=[at.Q + row * L for row, _ in estimates],
+        own_out=at.Q + q.OWN_ERROR * L, fresh=(evaluated, places[stages - 1]),
     )  # fmt: skip
     return functions
 
@@ -154,12 +155,15 @@ def _source(
 def _held_lines(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int) -> list[str]:
     """Return lines that hold the interpolant against the right-hand side inside the step.
 
-    Its error is far from that at the end of the step where stability limits the steps, and wherever the method
-    is better than its interpolant. How far its slope is off tells how far it is itself, to a factor of about 3.
+    Its error is far from that at the end of the step where stability limits the steps, and wherever the
+    method is better than its interpolant. How far its slope is off tells how far it is itself, to a factor of
+    about 3.
     """
     L, size, f = LANES, n * LANES, at.W + (2 * n + 1 + m) * LANES
     stages, extra = len(tableau.c), tableau.extra_stages
-    slope = tableau.dense @ (np.arange(1, tableau.dense.shape[1] + 1) * HELD ** np.arange(tableau.dense.shape[1]))
+    slope = tableau.dense @ (
+        np.arange(1, tableau.dense.shape[1] + 1) * HELD ** np.arange(tableau.dense.shape[1])
+    )
     lines = [f"    for k in range({size}):", f"        B[{at.U_old} + k] = B[{at.W} + k]"]
     for x in range(extra):
         lines += [f"    extra_{x}(B_)", "    evaluate(ev, B)", f"    for k in range({size}):"]
@@ -230,7 +234,7 @@ def step_footer(at: Offsets, n: int, integrals: int, nonnegative: tuple[int, ...
         f"            B[{Q + q.ABOVE_OLD * L} + l] = B[{U} + b + l] - B[{Q + q.LEVEL * L} + l]",
         f"            B[{Q + q.ABOVE_NEW * L} + l] = B[{W} + b + l] - B[{Q + q.LEVEL * L} + l]",
         f"    accept(B, {Q}, B[{at.control}], B[{at.control + 1}], {at.limits}, {O}, "
-        f"{n - integrals}, burden)",
+        f"{n - integrals}, {integrals > 0}, burden)",
         "    for i in range(n):",
         f"        b = i * {L}",
         f"        for l in range({L}):",
@@ -252,7 +256,7 @@ def combine(Q, o):
 
 
 @njit(**INLINED)
-def accept(Q, o, alpha, beta, limits, outline, n, burden):
+def accept(Q, o, alpha, beta, limits, outline, n, integrates, burden):
     """Accept or reject, choose the next step by a PI controller, and flag lanes that need attention.
 
     Parameters
@@ -265,6 +269,8 @@ def accept(Q, o, alpha, beta, limits, outline, n, burden):
         Exponents of the controller.
     n : int
         States whose errors were added up.
+    integrates : bool
+        Whether there are integrals too.
     burden : int
     """
     budget, horizon, ahead = Q[limits + q.BUDGET], Q[limits + q.HORIZON], Q[limits + q.AHEAD]
@@ -272,6 +278,15 @@ def accept(Q, o, alpha, beta, limits, outline, n, burden):
     for l in range(_L):
         e = Q[o + q.ERROR * _L + l] / n
         good = e <= 1.0
+        h = Q[o + q.H_USED * _L + l]
+        t = Q[o + q.T * _L + l]
+        shortest = RESOLVED * abs(t) + floor
+        # an integrand that sets in with a corner: its first rise is never known to a relative tolerance, and
+        # as short a step as there is leaves nothing of that
+        corner = False
+        if integrates:
+            corner = not good and h < CORNER * shortest and Q[o + q.OWN_ERROR * _L + l] <= n
+            good = good or corner
         bounded = min(max(e, 1e-12), 1e12) if e == e else 1e12
         # exponents act on the square of the error norm
         factor = SAFETY * fast_power(bounded, -alpha) * fast_power(Q[o + q.ERROR_OLD * _L + l], beta)
@@ -281,8 +296,7 @@ def accept(Q, o, alpha, beta, limits, outline, n, burden):
         # no growth right after a rejection
         factor = min(factor, 1.0) if Q[o + q.ACCEPTED * _L + l] == q.REJECTED_STEP else factor
         factor = factor if good else min(factor, 0.9)
-        h = Q[o + q.H_USED * _L + l]
-        t = Q[o + q.T * _L + l]
+        factor = GROW if corner else factor
         hit = Q[o + q.HIT * _L + l] > 0.5
         t_new = (Q[o + q.STOP * _L + l] if hit else t + h) if good else t
         Q[o + q.T_OLD * _L + l] = t
@@ -299,7 +313,7 @@ def accept(Q, o, alpha, beta, limits, outline, n, burden):
         since = Q[o + q.SINCE * _L + l] + 1.0
         Q[o + q.SINCE * _L + l] = since
         hopeless = since > SETTLED and not hit and horizon - t_new > ahead * h
-        trouble = steps + rejected >= budget or hopeless or (h < RESOLVED * abs(t) + floor and not good)
+        trouble = steps + rejected >= budget or hopeless or (h < shortest and not good)
         flag = flag if good else 0.0
         flag += 8.0 if trouble and t_new < horizon else 0.0
         Q[o + q.FLAG * _L + l] = flag

@@ -33,7 +33,8 @@ LOWEST = 16  # burden at the start: lower turning points are looked at
 HIT = 17  # 1 where the step ends at STOP
 SECOND = 18  # second error sum, for methods with two estimates
 SINCE = 19  # steps since the start or the last dose
-Q_ROWS = 20
+OWN_ERROR = 20  # as ERROR, without what integrals add
+Q_ROWS = 21
 
 # values of ACCEPTED
 REJECTED_STEP = 0.0

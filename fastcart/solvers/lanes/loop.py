@@ -7,6 +7,7 @@ not depend on when a step is looked at. The loop is compiled once for each set o
 
 from __future__ import annotations
 
+import numpy as np
 from numba import njit
 
 from fastcart.solvers.compile import INNER
@@ -51,7 +52,7 @@ from fastcart.solvers.lanes.queue import (
     polynomials,
     save_steps,
 )
-from fastcart.solvers.lanes.watch import candidate, watch_burden
+from fastcart.solvers.lanes.watch import FIRST, LAST, candidate, watch_burden
 from fastcart.solvers.transform import LOG_ZERO
 
 _L = LANES
@@ -78,6 +79,8 @@ def die_out(l, j, t, group, B, places, row, burden, n, groups, log, cured):
             if i == burden:
                 cured[j] = True
                 candidate(row, t, zero)
+                if t == 0.0:  # it never grew
+                    row[FIRST], row[LAST] = np.inf, -1.0
 
 
 @njit(**INNER)
@@ -195,7 +198,10 @@ def run_lanes(  # noqa: C901  one loop over lanes; splitting it would pass two d
         if begun:
             for l in range(_L):
                 if watch is not None and fresh[l] > 0:
-                    begin_items(l, index[l], fresh[l], Q[q.T * _L + l], watch, B, places, own)
+                    now = Q[q.T * _L + l]
+                    if begin_items(l, index[l], fresh[l], now, watch, B, places, own):
+                        Q[q.STOP * _L + l] = now  # a step of no length, and that was all
+                        fate[l] = ENDS
                 fresh[l] = 0
             begun = False
         take_step(step, ev, B, burden)

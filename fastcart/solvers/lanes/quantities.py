@@ -206,7 +206,11 @@ def load_items(l, j, watch, p):
 
 @njit(**INNER)
 def begin_items(l, j, fresh, t, watch, B, places, own):
-    """Record what holds at the start of a patient (``fresh`` is 1), or behind a jump (2)."""
+    """Record what holds at the start of a patient (``fresh`` is 1), or behind a jump (2).
+
+    Returns whether the jump is an event that ends the course.
+    """
+    ends = False
     V, which, items = watch[0], watch[1], watch[2]
     when, times = watch[8], watch[9]
     count = which.shape[0]
@@ -223,11 +227,14 @@ def begin_items(l, j, fresh, t, watch, B, places, own):
             set_side(l, i, value, V, which)
             now = V[of_item(which, i, SIDE) + l]
             if fresh == 2 and now != before and counts(items[i, KIND], now):
+                before = times[j, i]
                 happened(items, when, times, j, i, t)
+                ends = ends or (items[i, TERMINAL] != 0.0 and times[j, i] > before)
         else:
             V[of_item(which, i, SIDE) + l] = JUST_BEGUN
     for k in range(count):
         V[k * _L + l] = V[(count + k) * _L + l]
+    return ends
 
 
 @njit(**INNER)

@@ -161,6 +161,8 @@ def _source(tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegat
     ]
     if integrals:
         lines += [
+            f"    for l in range({L}):",
+            f"        B[{Q + q.OWN_ERROR * L} + l] = B[{Q + q.ERROR * L} + l]",
             f"    for i in range({n - integrals}, {n}):",
             f"        b = i * {L}",
             f"        absolute = B[{at.tolerance} + i]",

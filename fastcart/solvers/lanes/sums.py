@@ -156,7 +156,8 @@ def stage_input(
 
 def error_sums(
     estimates: Sequence[Sequence[float]], stages: Sequence[int], *, states: int, integrals: int, old: int,
-    new: int, tolerance: int, step: int, out: Sequence[int], fresh: tuple[int, int] | None = None,
+    new: int, tolerance: int, step: int, out: Sequence[int], own_out: int,
+    fresh: tuple[int, int] | None = None,
 ) -> Any:  # fmt: skip
     """Make ``f(buffer)``: sums over the states of (h times estimate / tolerance) squared.
 
@@ -181,6 +182,8 @@ def error_sums(
         Where the steps of the lanes begin.
     out : sequence of int
         Where the row of each estimate begins.
+    own_out : int
+        Where the first estimate goes without what integrals add to it; only where there are any.
     fresh : (int, int), optional
         As for `stage_input`.
 
@@ -225,6 +228,7 @@ def error_sums(
                     for total, square in zip(totals, squares(inner.index, False), strict=True):
                         builder.store(_add(builder, builder.load(total), square), total)
                 if integrals:
+                    _store(builder, builder.load(totals[0]), buffer, own_out, lane)
                     with cgutils.for_range(builder, _integer(integrals)) as inner:
                         i = builder.add(inner.index, _integer(own))
                         for total, square in zip(totals, squares(i, True), strict=True):

@@ -271,6 +271,7 @@ def _build() -> ExplicitTableau:
         dense=_dense(A[-1]),
         extra_c=np.array(_EXTRA_C),
         extra_A=sparse_rows(_EXTRA_A, _ALL_STAGES),
+        held=True,
     )
 
 
