@@ -243,7 +243,7 @@ def test_the_command_line_takes_breaks_and_longest_steps(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     pd.DataFrame({"patient": ["a", "b"], "switch": [3.0, 4.5]}).to_csv("p.csv", index=False)
     command = "run li_lei_coarse --patients p.csv --out {} --quiet"
-    assert main(command.format("plain.csv").split()) == 0
+    assert main([*command.format("plain.csv").split(), "--keep", "switch"]) == 0
     assert main(f"{command.format('breaks.csv')} --breaks 2.5,switch --max-step 1".split()) == 0
     plain, found = pd.read_csv("plain.csv"), pd.read_csv("breaks.csv")
     np.testing.assert_allclose(found["pfs"], plain["pfs"], rtol=1e-5)
@@ -267,7 +267,9 @@ KINKED = Model(
 )  # fmt: skip
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", METHODS[:-1]
+)  # the Jacobian of rodas5p is of differences: it has no corners
 def test_observables_that_set_in_with_a_corner_are_solved(method):
     """They begin at zero, where an integral has no size of its own to be measured by."""
     levels = np.linspace(0.05, 0.95, 20)
