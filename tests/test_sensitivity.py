@@ -454,7 +454,10 @@ def test_ranges_and_fixed_values():
     [
         ({"method": "sobel"}, "Did you mean 'sobol'"),
         ({"method": "sobol", "n": 1000}, "power of 2, not 1000; use 512 or 1024"),
+        ({"method": "sobol", "n": 32}, "at least 64 base points, not 32"),
+        ({"method": "sobol", "n": 2}, "at least 64 base points, not 2"),
         ({"method": "fast", "n": 65}, "at least 257"),
+        ({"method": "fast", "ranges": {"k_TE": 0.1}}, "only one is varied, so its indices are 1"),
         ({"method": "morris", "n": 1}, "at least 2"),
         ({"n": 20}, "at least 45"),
         ({"outputs": "pfz"}, "Did you mean 'pfs'"),
@@ -580,7 +583,7 @@ def test_bad_ranges_on_the_command_line(tmp_path, capsys, text):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize(("method", "n"), [("sobol", 16), ("morris", 4), ("fast", 257), ("spearman", 60)])
+@pytest.mark.parametrize(("method", "n"), [("sobol", 64), ("morris", 4), ("fast", 257), ("spearman", 60)])
 def test_plots_of_every_method(method, n):
     pytest.importorskip("matplotlib")
     from fastcart.studies import sensitivity_plots as plots
