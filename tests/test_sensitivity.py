@@ -476,6 +476,11 @@ def test_ranges_and_fixed_values():
         ({"ranges": {"k_TE": (-1, 3)}}, "leaves what the model allows"),
         ({"ranges": {}}, "No parameter is varied"),
         ({"fixed": {"k": 1}}, "not a parameter or state"),
+        ({"fixed": {"TE": 2e6}, "ranges": {"TE": (1e6, 2e7)}}, "'TE' is fixed and has a range of its own"),
+        (
+            {"fixed": {"TE": 2e6}, "ranges": {"TE": {"log_uniform": (1e6, 2e7)}}},
+            "'TE' is fixed and has a range of its own",
+        ),
         ({"seed": -1}, "from 0 on"),
         ({"confidence": 2}, "between 0 and 1"),
         ({"doses": {"time": [1], "state": ["TE"], "amount": [1.0], "patient": [1]}}, "same for all"),

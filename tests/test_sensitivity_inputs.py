@@ -180,6 +180,12 @@ def test_one_group_of_all_is_refused_by_the_command(tmp_path, capsys):
     assert not (tmp_path / "out").exists()
 
 
+def test_a_fixed_value_is_given_once(tmp_path, capsys):
+    arguments = ["sensitivity", "li_lei_coarse", "--fixed", "TE=1e6,TE=2e6", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "The fixed value of 'TE' is given twice" in capsys.readouterr().err
+
+
 # --- sums -----------------------------------------------------------------------------------------
 
 

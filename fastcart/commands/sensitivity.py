@@ -194,13 +194,17 @@ def parse_groups_text(text: str) -> dict[str, list[str]]:
 
 
 def _fixed(text: str) -> dict[str, float]:
-    values = {}
+    values: dict[str, float] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
+        name = name.strip()
         try:
-            values[name.strip()] = strict_float(value)
+            number = strict_float(value)
         except ValueError:
             raise InputError(f"A fixed value must read NAME=VALUE, not {part!r}.") from None
+        if name in values:
+            raise InputError(f"The fixed value of {name!r} is given twice.")
+        values[name] = number
     return values
 
 

@@ -125,13 +125,14 @@ def parse_ranges(model: Model, ranges: Any = None, fixed: Mapping[str, Any] | No
         high)}``; its key ``"*"`` gives a spread to all other parameters. Of parameters that must add up to a
         total, these are the ranges of weights; one that ``"*"`` would vary alone in its sum is left out.
     fixed : mapping, optional
-        Parameters and initial values that replace the defaults. They are not varied, unless ``ranges`` names
-        them, and a spread is a share of the value given here.
+        Parameters and initial values that replace the defaults. They are not varied, unless ``ranges`` gives
+        them a spread, which is then a share of the value given here.
 
     Raises
     ------
     InputError
-        For an unknown name, an empty range, or one that leaves what the model allows.
+        For an unknown name, an empty range, one that leaves what the model allows, or a range or distribution
+        of what is fixed.
     """
     values = model.defaults() | _fixed_values(model, fixed)
     if ranges is None:
@@ -148,6 +149,11 @@ def parse_ranges(model: Model, ranges: Any = None, fixed: Mapping[str, Any] | No
     for name, given in ranges.items():
         if name != "*":
             result[name] = _range(model, name, given, values)
+            if name in (fixed or {}) and is_list_like(given):
+                raise InputError(
+                    f"{name!r} is fixed and has a range of its own, which would replace the fixed value; give "
+                    "one of these, or a share such as 0.1 of the fixed value."
+                )
     _leave_out_given_by_sums(model, ranges, result)
     if not result:
         raise InputError("No parameter is varied; give ranges for at least one.")
@@ -397,9 +403,7 @@ def check_size(method: Any, n: Any, k: int) -> int:
         )
     if method == "sobol" and n & (n - 1):
         below = 1 << (n.bit_length() - 1)
-        raise InputError(
-            f"For Sobol' indices n must be a power of 2, not {n}; use {below} or {2 * below}."
-        )
+        raise InputError(f"For Sobol' indices n must be a power of 2, not {n}; use {below} or {2 * below}.")
     if method == "morris" and n < 2:
         raise InputError("For Morris' method n must be at least 2 trajectories.")
     if method == "fast" and k == 1:
