@@ -99,7 +99,8 @@ def test_scrambles_are_independent_and_of_equal_size():
 def test_where_there_is_no_interval_the_reason_is_said():
     model = _plain_model()
     for method, n, name, text in (
-        ("fast", 257, "S1", "with jumps or fast changes S1 is too small"), ("morris", 10, "mu", "less than 100 trajectories"),
+        ("fast", 257, "S1", "with jumps or fast changes S1 is too small"),
+        ("morris", 10, "mu", "less than 100 trajectories"),
         ("morris", 100, "sigma", "tails of effects"),
         ("prcc", 15, "prcc", "less than 20 patients more than inputs"),
     ):  # fmt: skip

@@ -42,8 +42,8 @@ def register(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--n", type=int, default=1000, metavar="N",
-        help="patients; base points (64 or more) for sobol, trajectories for morris, points per curve (257 or "
-        "more) for fast",
+        help="patients; base points (64 or more) for sobol, trajectories for morris, points per curve (257 "
+        "or more) for fast",
     )  # fmt: skip
     parser.add_argument(
         "--ranges", default="10%", metavar="SPEC",

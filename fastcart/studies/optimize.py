@@ -161,8 +161,8 @@ def optimize(
     swarm : SwarmSettings or mapping, optional
         How particles move.
     start : DataFrame, mapping or path, optional
-        A first guess of all variables, and of nothing else: one row, or one for each problem; between the bounds, and keeping
-        the linear constraints.
+        A first guess of all variables, and of nothing else: one row, or one for each problem; between the
+        bounds, and keeping the linear constraints.
     target, patience, tolerance
         A problem stops when the objective reaches ``target``, or has not improved by more than the share
         ``tolerance`` in ``patience`` iterations.

@@ -151,8 +151,8 @@ def parse_ranges(model: Model, ranges: Any = None, fixed: Mapping[str, Any] | No
             result[name] = _range(model, name, given, values)
             if name in (fixed or {}) and is_list_like(given):
                 raise InputError(
-                    f"{name!r} is fixed and has a range of its own, which would replace the fixed value; give "
-                    "one of these, or a share such as 0.1 of the fixed value."
+                    f"{name!r} is fixed and has a range of its own, which would replace the fixed value; "
+                    "give one of these, or a share such as 0.1 of the fixed value."
                 )
     _leave_out_given_by_sums(model, ranges, result)
     if not result:

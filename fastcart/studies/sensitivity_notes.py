@@ -112,8 +112,9 @@ def _no_interval(design: Design, index: str, used: int, found: Estimate, j: int)
     if design.method == "fast":
         return (
             f"no interval, because the error of FAST is a bias that its {FAST_CURVES} curves share: "
-            f"frequencies interfere, and harmonics above the {FAST_HARMONICS}th are cut, so that of an output "
-            "with jumps or fast changes S1 is too small; use 'sobol' for such outputs and for an interval."
+            f"frequencies interfere, and harmonics above the {FAST_HARMONICS}th are cut, so that of an "
+            "output with jumps or fast changes S1 is too small; use 'sobol' for such outputs and for "
+            "an interval."
         )
     if index == "sigma":
         return (
