@@ -61,8 +61,10 @@ def warn_failed(counts: Mapping[str, int], *, stacklevel: int = 2) -> None:
 
 
 def nearest(name: object, known: Iterable[str]) -> str:
-    """Return `` Did you mean 'x'?`` for the known name nearest to a typo, else the known names."""
+    """Return `` Did you mean 'x'?`` for the known name nearest to a typo, else the known names, if any."""
     names = [str(k) for k in known]
+    if not names:
+        return ""
     lowered = {n.lower(): n for n in reversed(names)}
     matches = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
     if matches:

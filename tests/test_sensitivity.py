@@ -454,7 +454,10 @@ def test_ranges_and_fixed_values():
     [
         ({"method": "sobel"}, "Did you mean 'sobol'"),
         ({"method": "sobol", "n": 1000}, "power of 2, not 1000; use 512 or 1024"),
+        ({"method": "sobol", "n": 32}, "at least 64 base points, not 32"),
+        ({"method": "sobol", "n": 2}, "at least 64 base points, not 2"),
         ({"method": "fast", "n": 65}, "at least 257"),
+        ({"method": "fast", "ranges": {"k_TE": 0.1}}, "only one is varied, so its indices are 1"),
         ({"method": "morris", "n": 1}, "at least 2"),
         ({"n": 20}, "at least 45"),
         ({"outputs": "pfz"}, "Did you mean 'pfs'"),
@@ -473,6 +476,11 @@ def test_ranges_and_fixed_values():
         ({"ranges": {"k_TE": (-1, 3)}}, "leaves what the model allows"),
         ({"ranges": {}}, "No parameter is varied"),
         ({"fixed": {"k": 1}}, "not a parameter or state"),
+        ({"fixed": {"TE": 2e6}, "ranges": {"TE": (1e6, 2e7)}}, "'TE' is fixed and has a range of its own"),
+        (
+            {"fixed": {"TE": 2e6}, "ranges": {"TE": {"log_uniform": (1e6, 2e7)}}},
+            "'TE' is fixed and has a range of its own",
+        ),
         ({"seed": -1}, "from 0 on"),
         ({"confidence": 2}, "between 0 and 1"),
         ({"doses": {"time": [1], "state": ["TE"], "amount": [1.0], "patient": [1]}}, "same for all"),
@@ -580,7 +588,7 @@ def test_bad_ranges_on_the_command_line(tmp_path, capsys, text):
     assert not (tmp_path / "x").exists()
 
 
-@pytest.mark.parametrize(("method", "n"), [("sobol", 16), ("morris", 4), ("fast", 257), ("spearman", 60)])
+@pytest.mark.parametrize(("method", "n"), [("sobol", 64), ("morris", 4), ("fast", 257), ("spearman", 60)])
 def test_plots_of_every_method(method, n):
     pytest.importorskip("matplotlib")
     from fastcart.studies import sensitivity_plots as plots

@@ -108,6 +108,14 @@ def test_a_group_of_sobol_has_the_closed_index_of_its_members():
         np.testing.assert_allclose(found.value[name][:, 0], parts / parts.sum(), atol=4e-3)
 
 
+def test_one_parameter_alone_has_indices_of_one():
+    for groups in (None, {"g": ["a"]}):
+        design = make_design("sobol", {"a": (0.0, 1.0)}, 1024, seed=1, groups=groups)
+        found = estimate(design, np.stack([design.x[:, 0] ** 2, design.x[:, 0] > 0.7], axis=1))
+        for name in ("S1", "ST"):
+            np.testing.assert_allclose(found.value[name][0], [1.0, 1.0], atol=0.02)
+
+
 def test_groups_of_morris_are_those_of_salib():
     from SALib.analyze import morris
 
@@ -128,10 +136,14 @@ def test_groups_of_morris_are_those_of_salib():
     ("options", "message"),
     [
         ({"method": "prcc", "groups": {"g": ["k_TE"]}}, "Groups are for sobol and morris"),
-        ({"method": "sobol", "n": 8, "groups": {"g": ["k_TEE"]}}, "'k_TEE' is not varied"),
-        ({"method": "sobol", "n": 8, "groups": {"g": ["k_TE"], "h": ["k_TE"]}}, "is in two groups"),
-        ({"method": "sobol", "n": 8, "groups": {"d_C": ["k_TE"]}}, "must have a name of its own"),
-        ({"method": "sobol", "n": 8, "groups": ["k_TE"]}, "must be a mapping"),
+        ({"method": "sobol", "n": 64, "groups": {"g": ["k_TEE"]}}, "'k_TEE' is not varied"),
+        ({"method": "sobol", "n": 64, "groups": {"g": ["k_TE"], "h": ["k_TE"]}}, "is in two groups"),
+        ({"method": "sobol", "n": 64, "groups": {"d_C": ["k_TE"]}}, "must have a name of its own"),
+        ({"method": "sobol", "n": 64, "groups": ["k_TE"]}, "must be a mapping"),
+        (
+            {"method": "sobol", "n": 64, "ranges": {"TE": 0.1, "TM": 0.1}, "groups": {"g": ["TE", "TM"]}},
+            "The group 'g' holds all that is varied, so its Sobol' indices are 1",
+        ),
     ],
 )  # fmt: skip
 def test_bad_groups(options, message):
@@ -156,6 +168,22 @@ def test_groups_and_distributions_on_the_command_line(tmp_path, capsys):
     assert "no interval with less than 100 trajectories" in shown
     assert main([*arguments[:-1], str(tmp_path / "x"), "--groups", "cells"]) == 2
     assert "A group must read" in capsys.readouterr().err
+
+
+def test_one_group_of_all_is_refused_by_the_command(tmp_path, capsys):
+    arguments = [
+        "sensitivity", "li_lei_coarse", "--method", "sobol", "--n", "64", "--ranges",
+        "TE=1e5:1e7,TM=1e3:1e6", "--groups", "g=TE+TM", "--out", str(tmp_path / "out"),
+    ]  # fmt: skip
+    assert main(arguments) == 2
+    assert "holds all that is varied" in capsys.readouterr().err
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_fixed_value_is_given_once(tmp_path, capsys):
+    arguments = ["sensitivity", "li_lei_coarse", "--fixed", "TE=1e6,TE=2e6", "--out", str(tmp_path / "out")]
+    assert main(arguments) == 2
+    assert "The fixed value of 'TE' is given twice" in capsys.readouterr().err
 
 
 # --- sums -----------------------------------------------------------------------------------------

@@ -99,8 +99,9 @@ def test_scrambles_are_independent_and_of_equal_size():
 def test_where_there_is_no_interval_the_reason_is_said():
     model = _plain_model()
     for method, n, name, text in (
-        ("fast", 257, "S1", "bias by interference"), ("morris", 10, "mu", "less than 100 trajectories"),
-        ("morris", 100, "sigma", "tails of effects"), ("sobol", 32, "ST", "less than 64 base points"),
+        ("fast", 257, "S1", "with jumps or fast changes S1 is too small"),
+        ("morris", 10, "mu", "less than 100 trajectories"),
+        ("morris", 100, "sigma", "tails of effects"),
         ("prcc", 15, "prcc", "less than 20 patients more than inputs"),
     ):  # fmt: skip
         study = fastcart.sensitivity(model, method=method, outputs="final_y", n=n, seed=1)
@@ -249,14 +250,26 @@ def test_censored_patients_are_said_and_drop_changes_what_is_asked():
 def test_indices_that_cannot_be_had_are_said():
     model = _tumor()
     options = dict(ranges={"kill": (0.0, 0.6), "growth": 0.1}, seed=1)
-    with pytest.warns(UserWarning, match="none of the 16 base points is complete"):
+    with pytest.warns(UserWarning, match="none of the 64 base points is complete"):
         study = fastcart.sensitivity(
-            model, method="sobol", n=16, censored="drop",
+            model, method="sobol", n=64, censored="drop",
             **{**options, "ranges": {"kill": (0.4, 0.6), "growth": 0.1}},
         )  # fmt: skip
     assert study.indices["value"].isna().all()
     with pytest.warns(UserWarning, match="all patients are censored"):
         fastcart.sensitivity(model, n=50, ranges={"kill": (0.5, 0.6), "growth": 0.1}, seed=1)
+
+
+def test_sobol_indices_of_few_complete_base_points_are_not_given():
+    design = make_design("sobol", ranges("ishigami"), 64, seed=1)
+    y = design.x.sum(axis=1)[:, None].repeat(2, axis=1)
+    y.reshape(64, design.block, 2)[:33, 0, 0] = np.nan  # leaves 31 of 64
+    y.reshape(64, design.block, 2)[:32, 0, 1] = np.nan
+    found = estimate(design, y)
+    assert found.used.tolist() == [31 * design.block, 32 * design.block]
+    for name in ("S1", "ST"):
+        assert np.isnan(found.value[name][:, 0]).all()
+        assert np.isfinite(found.value[name][:, 1]).all()
 
 
 def _tumor():

@@ -47,20 +47,20 @@ def register(commands: Any) -> None:
     for way in ("maximize", "minimize"):
         parser.add_argument(
             f"--{way}", action="append", default=[], metavar="FORMULA",
-            help="an endpoint or formula; two or more goals give a Pareto front",
+            help="an endpoint or formula; without a goal, pfs is maximized; two or more give a Pareto front",
         )  # fmt: skip
     parser.add_argument(
         "--constraint", action="append", default=[], metavar="FORMULA", help="e.g. 'peak_I6 <= 2e-3' (repeat)"
     )
     parser.add_argument("--for-each", type=Path, metavar="FILE", help="one problem for each row")
     parser.add_argument("--patients", type=Path, metavar="FILE", help="a virtual population")
-    parser.add_argument(
-        "--aggregate", default="mean", help="over the population: mean, median, min, max or a quantile"
-    )
+    parser.add_argument("--aggregate", help="over --patients: mean (default), median, min, max or a quantile")
     parser.add_argument("--doses", type=Path, metavar="FILE", help="amounts may be names of --vary")
     parser.add_argument("--start", type=Path, metavar="FILE", help="a first guess of all variables")
     parser.add_argument("--method", help="pso (default), cmaes, de")
-    parser.add_argument("--particles", type=int, metavar="N", help="points in an iteration")
+    parser.add_argument(
+        "--particles", type=int, metavar="N", help="points in an iteration (cmaes: 4 or more, de: 5 or more)"
+    )
     parser.add_argument("--iterations", type=int, default=50, metavar="N", help="default: 50")
     parser.add_argument(
         "--target", type=real_number, metavar="X", help="stop where the objective reaches this"
@@ -85,13 +85,16 @@ def run(options: argparse.Namespace) -> int:
 
     goals = [(text, "maximize") for text in options.maximize]
     goals += [(text, "minimize") for text in options.minimize]
+    _check_given_once([text for text, _ in goals], "The goal")
+    if options.aggregate is not None and options.patients is None:
+        raise InputError("--aggregate is over a virtual population, so it needs --patients.")
     packages = packages_for(options.for_each, options.patients, options.doses, options.start)
     packages += ["pymoo"] if len(goals) > 1 else []
     packages += ["cmaes"] if options.method == "cmaes" else []
     require("This search", packages)
     common = {
         "seed": options.seed, "constraints": options.constraint, "for_each": options.for_each,
-        "patients": options.patients, "aggregate": _aggregate(options.aggregate),
+        "patients": options.patients, "aggregate": _aggregate(options.aggregate or "mean"),
         "doses": options.doses, "start": options.start, "iterations": options.iterations,
         "engine": options.engine, "t_end": options.t_end, "rtol": options.rtol,
         "extinction": None if options.extinction == "off" else threshold(options.extinction),
@@ -101,7 +104,9 @@ def run(options: argparse.Namespace) -> int:
     if options.particles is not None:
         common["particles"] = options.particles
     model = get(options.model, **model_options(options.option))
-    variables = dict(_variable(text) for text in options.vary)
+    varied = [_variable(text) for text in options.vary]
+    _check_given_once([name for name, _ in varied], "--vary of")
+    variables = dict(varied)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the summary and stderr say the same in full
         search = _front if len(goals) > 1 else _optimum
@@ -144,6 +149,12 @@ def _front(model: Any, variables: dict, goals: list, options: argparse.Namespace
     result = pareto(model, variables, objectives=dict(goals), **common)
     text = f"{result.summary()}\nFront: {options.out / 'front.csv'}"
     return _Found(text, result.notes, result.nearest.empty, result.endpoints)
+
+
+def _check_given_once(names: Sequence[str], what: str) -> None:
+    for k, name in enumerate(names):
+        if name in names[:k]:
+            raise InputError(f"{what} {name!r} is given twice; give it once.")
 
 
 def _variable(text: str) -> tuple[str, tuple]:

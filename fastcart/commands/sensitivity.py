@@ -42,7 +42,8 @@ def register(commands: Any) -> None:
     )  # fmt: skip
     parser.add_argument(
         "--n", type=int, default=1000, metavar="N",
-        help="patients; base points for sobol, trajectories for morris, points per curve for fast",
+        help="patients; base points (64 or more) for sobol, trajectories for morris, points per curve (257 "
+        "or more) for fast",
     )  # fmt: skip
     parser.add_argument(
         "--ranges", default="10%", metavar="SPEC",
@@ -193,13 +194,17 @@ def parse_groups_text(text: str) -> dict[str, list[str]]:
 
 
 def _fixed(text: str) -> dict[str, float]:
-    values = {}
+    values: dict[str, float] = {}
     for part in filter(None, text.split(",")):
         name, _, value = part.partition("=")
+        name = name.strip()
         try:
-            values[name.strip()] = strict_float(value)
+            number = strict_float(value)
         except ValueError:
             raise InputError(f"A fixed value must read NAME=VALUE, not {part!r}.") from None
+        if name in values:
+            raise InputError(f"The fixed value of {name!r} is given twice.")
+        values[name] = number
     return values
 
 

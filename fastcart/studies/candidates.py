@@ -187,7 +187,10 @@ def _variable(name: Any, given: Any) -> tuple[list[Any], str]:
 def _bound(end: Any, name: str, rows: Mapping[str, np.ndarray], problems: int) -> np.ndarray:
     if isinstance(end, str):
         formula = Expression(end)
-        formula.check_names(rows, f"The bound of the variable {name!r}")
+        formula.check_names(
+            rows, f"The bound {shown(end)} of the variable {name!r}",
+            "column of the table for_each; a bound is a number or a formula over these",
+        )  # fmt: skip
         end = formula(rows)
     value = np.asarray(end, dtype=float) if np.ndim(end) else number(end, f"The bound of {name!r}")
     if np.shape(value) not in ((), (problems,)):
@@ -232,7 +235,7 @@ def split_constraints(
             continue
         for relation in relations(item):
             for side in (relation.smaller, relation.larger):
-                side.check_names(list(known), f"The constraint {shown(item)}:")
+                side.check_names(list(known), f"The constraint {shown(item)}")
             forms = [side.linear(list(variables), rows) for side in (relation.smaller, relation.larger)]
             if all(form is not None for form in forms):
                 if not any(form.coefficients for form in forms if form is not None):
@@ -248,7 +251,7 @@ def _excess(limit: Limit, known: Sequence[str]) -> Excess:
     text = "a function" if callable(quantity) else str(quantity)
     if not callable(quantity):
         quantity = Expression(quantity)
-        quantity.check_names(list(known), "The limit")
+        quantity.check_names(list(known), f"The limit {shown(text)}")
     if limit.at_most is not None:
         return Excess(quantity, limit.at_most, limit.aggregate, f"{text} <= {limit.at_most:g}")
     return Excess(limit.at_least, quantity, limit.aggregate, f"{text} >= {limit.at_least:g}")

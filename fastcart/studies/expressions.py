@@ -67,8 +67,13 @@ class Expression:
                 found.append(node.id)
         return tuple(dict.fromkeys(found))
 
-    def check_names(self, known: Mapping[str, Any] | list[str], what: str) -> None:
-        """Check that every name is known; ``what`` begins the sentence.
+    def check_names(
+        self,
+        known: Mapping[str, Any] | list[str],
+        what: str,
+        kinds: str = "endpoint, variable or column of a table",
+    ) -> None:
+        """Check that every name is known; ``what`` begins the sentence, ``kinds`` says what may be used.
 
         Raises
         ------
@@ -77,7 +82,7 @@ class Expression:
         """
         for name in self.names:
             if name not in known:
-                raise InputError(f"{what} {shown(self.text)} has no {name!r}." + nearest(name, known))
+                raise InputError(f"{what} uses {name!r}, which is no {kinds}." + nearest(name, known))
 
     def __call__(self, columns: Mapping[str, Any]) -> Any:
         """Return the value of the formula; columns are numbers or arrays."""

@@ -23,6 +23,7 @@ from fastcart.studies.swarm import Swarms, SwarmSettings, generator
 # rows and points to objective and violation, then perhaps tie and growth, each of shape (k, points)
 Evaluate = Callable[[np.ndarray, np.ndarray], tuple[np.ndarray, ...]]
 
+LEAST = {"cmaes": 4, "de": 5}  # particles, below which a method cannot work; SciPy's own limit is 5
 _SIGMA = 0.3  # first standard deviation of CMA-ES in the unit cube, as its author advises: a third of the box
 _BROKEN = 1e100  # where points that break constraints begin; larger than any objective
 
@@ -67,7 +68,7 @@ def particle_swarm(search: Search, evaluate: Evaluate) -> Progress:
 def cma_es(search: Search, evaluate: Evaluate) -> Progress:
     """Run CMA-ES, all problems in step; it sees ranks by Deb's rules, which is all that it uses."""
     cmaes = optional_import("cmaes", extra="optimize", purpose="The method 'cmaes'")
-    space, size = search.space, max(4, search.settings.particles)
+    space, size = search.space, search.settings.particles
     n = space.dimensions
     first = np.full((space.problems, 1, n), 0.5)
     if search.start is not None:
@@ -120,7 +121,7 @@ def _evolve(search: Search, evaluate: Evaluate, progress: Progress, k: int) -> N
     """Run differential evolution on one problem."""
     from scipy.optimize import differential_evolution as evolve
 
-    space, size = search.space, max(5, search.settings.particles)
+    space, size = search.space, search.settings.particles
     n = space.dimensions
     row = np.array([k])
     rng = generator(search.seed, k)

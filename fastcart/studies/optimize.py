@@ -16,7 +16,7 @@ from fastcart.errors import InputError, nearest
 from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.studies.candidates import Aggregate, Constraint, Limit
-from fastcart.studies.methods import METHODS, Search
+from fastcart.studies.methods import LEAST, METHODS, Search
 from fastcart.studies.progress import Progress, StopRule
 from fastcart.studies.setting import (
     GOALS,
@@ -156,13 +156,13 @@ def optimize(
     method : {'pso', 'cmaes', 'de'}
         Particle swarm, CMA-ES (package cmaes) or differential evolution (SciPy).
     particles : int, optional
-        Points of each problem in an iteration; default 25.
+        Points of each problem in an iteration; default 25; at least 4 for ``cmaes``, 5 for ``de``.
     iterations : int
     swarm : SwarmSettings or mapping, optional
         How particles move.
     start : DataFrame, mapping or path, optional
-        A first guess of all variables: one row, or one for each problem; between the bounds, and keeping
-        the linear constraints.
+        A first guess of all variables, and of nothing else: one row, or one for each problem; between the
+        bounds, and keeping the linear constraints.
     target, patience, tolerance
         A problem stops when the objective reaches ``target``, or has not improved by more than the share
         ``tolerance`` in ``patience`` iterations.
@@ -210,6 +210,10 @@ def optimize(
     if method not in METHODS:
         raise InputError(f"There is no method {shown(method)}." + nearest(method, METHODS))
     settings = _settings(swarm, particles)
+    if settings.particles < LEAST.get(method, 1):
+        raise InputError(
+            f"The method {method!r} needs at least {LEAST[method]} particles, not {settings.particles}."
+        )
     iterations = count(iterations, "The number of iterations")
     setting = prepare(
         model, variables, [(objective, goal, aggregate)], constraints=constraints, for_each=for_each,

@@ -96,8 +96,8 @@ def sensitivity(
         ``"pfs"``, ``"nadir"`` and other endpoints; ``"ln_C@80"``, ``"I6@0:200:5"``: states and observables at
         times, all from one run. See `fastcart.studies.sensitivity_outputs.parse_outputs`.
     n : int
-        Patients for correlations; base points (a power of 2; n (k + 2) patients for k parameters or groups,
-        from 64 on in 16 independent scrambles of n / 16) for ``sobol``; trajectories (n (k + 1) patients) for
+        Patients for correlations; base points (a power of 2, at least 64; n (k + 2) patients for k parameters
+        or groups, in 16 independent scrambles of n / 16) for ``sobol``; trajectories (n (k + 1) patients) for
         ``morris``; points per search curve (at least 257; 4 n k patients) for ``fast``.
     ranges : float or mapping, optional
         Default 0.1: every parameter within ±10% of its default. A mapping names what is varied, with

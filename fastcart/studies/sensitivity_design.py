@@ -26,6 +26,7 @@ MORRIS_LEVELS = 4  # Morris 1991; SALib's default
 FAST_HARMONICS = 4  # Saltelli et al. 1999, there M
 FAST_CURVES = 4  # search curves per parameter, each with its own random phase; indices are their means
 FAST_LEAST = 257  # points per curve; with fewer the frequencies of a curve interfere grossly
+SOBOL_LEAST = 64  # base points; with fewer the indices are noise, and no interval says so
 # independent ones, among which the base points are shared; their spread gives intervals. More of them cost
 # accuracy, and fewer leave too few degrees of freedom
 SOBOL_SCRAMBLES = 16
@@ -99,7 +100,7 @@ class Design:
     @property
     def scrambles(self) -> int:
         """How many independent scrambles the base points of a Sobol' design come from."""
-        return sobol_scrambles(self.n) if self.method == "sobol" else 1
+        return SOBOL_SCRAMBLES if self.method == "sobol" else 1
 
     def values(self, start: int = 0, stop: int | None = None) -> np.ndarray:
         """Return what patients ``start`` to ``stop`` are solved with: ``x``, with weights scaled to sums."""
@@ -109,11 +110,6 @@ class Design:
             weights = values[:, places]
             values[:, places] = weights * (closure.total / weights.sum(axis=1, keepdims=True))
         return values
-
-
-def sobol_scrambles(n: int) -> int:
-    """Return how many scrambles ``n`` base points are shared among: one where there would be few in each."""
-    return SOBOL_SCRAMBLES if n >= 4 * SOBOL_SCRAMBLES else 1
 
 
 def parse_ranges(model: Model, ranges: Any = None, fixed: Mapping[str, Any] | None = None) -> dict:
@@ -129,13 +125,14 @@ def parse_ranges(model: Model, ranges: Any = None, fixed: Mapping[str, Any] | No
         high)}``; its key ``"*"`` gives a spread to all other parameters. Of parameters that must add up to a
         total, these are the ranges of weights; one that ``"*"`` would vary alone in its sum is left out.
     fixed : mapping, optional
-        Parameters and initial values that replace the defaults. They are not varied, unless ``ranges`` names
-        them, and a spread is a share of the value given here.
+        Parameters and initial values that replace the defaults. They are not varied, unless ``ranges`` gives
+        them a spread, which is then a share of the value given here.
 
     Raises
     ------
     InputError
-        For an unknown name, an empty range, or one that leaves what the model allows.
+        For an unknown name, an empty range, one that leaves what the model allows, or a range or distribution
+        of what is fixed.
     """
     values = model.defaults() | _fixed_values(model, fixed)
     if ranges is None:
@@ -152,6 +149,11 @@ def parse_ranges(model: Model, ranges: Any = None, fixed: Mapping[str, Any] | No
     for name, given in ranges.items():
         if name != "*":
             result[name] = _range(model, name, given, values)
+            if name in (fixed or {}) and is_list_like(given):
+                raise InputError(
+                    f"{name!r} is fixed and has a range of its own, which would replace the fixed value; "
+                    "give one of these, or a share such as 0.1 of the fixed value."
+                )
     _leave_out_given_by_sums(model, ranges, result)
     if not result:
         raise InputError("No parameter is varied; give ranges for at least one.")
@@ -271,7 +273,8 @@ def find_groups(groups: Mapping[str, Any] | None, names: Sequence[str], method: 
     Raises
     ------
     InputError
-        For a method without groups, a name that is not varied, or one that is in two groups.
+        For a method without groups, a name that is not varied, one that is in two groups, or one group of
+        all for ``sobol``.
     """
     if not groups:
         return ()
@@ -295,7 +298,13 @@ def find_groups(groups: Mapping[str, Any] | None, names: Sequence[str], method: 
                 raise InputError(f"{name!r} is in two groups, or twice in one; name it once.")
             taken.add(name)
             place[name] = group
-    return tuple(place[name] for name in names)
+    placed = tuple(place[name] for name in names)
+    if method == "sobol" and len(placed) > 1 and len(set(placed)) == 1:
+        raise InputError(
+            f"The group {placed[0]!r} holds all that is varied, so its Sobol' indices are 1 by definition; "
+            "leave a parameter out of it, or make two groups."
+        )
+    return placed
 
 
 def make_design(
@@ -319,7 +328,8 @@ def make_design(
     ranges : mapping
         Name to (low, high), or to a distribution.
     n : int
-        See `Design`; for ``sobol`` a power of 2; for ``fast`` at least `FAST_LEAST`.
+        See `Design`; for ``sobol`` a power of 2 of at least `SOBOL_LEAST`; for ``fast`` at least
+        `FAST_LEAST`.
     seed : int
         Not negative.
     groups : mapping, optional
@@ -386,13 +396,21 @@ def check_size(method: Any, n: Any, k: int) -> int:
     n = count(n, "The number n")
     if method in CORRELATIONS and n < k + 4:
         raise InputError(f"To vary {k} parameters, n must be at least {k + 4} patients, not {n}.")
-    if method == "sobol" and (n & (n - 1) or n < 2):
-        below = 1 << (n.bit_length() - 1)
+    if method == "sobol" and n < SOBOL_LEAST:
         raise InputError(
-            f"For Sobol' indices n must be a power of 2, not {n}; use {max(2, below)} or {max(4, 2 * below)}."
+            f"For Sobol' indices n must be a power of 2 of at least {SOBOL_LEAST} base points, not {n}: with "
+            "fewer they are noise."
         )
+    if method == "sobol" and n & (n - 1):
+        below = 1 << (n.bit_length() - 1)
+        raise InputError(f"For Sobol' indices n must be a power of 2, not {n}; use {below} or {2 * below}.")
     if method == "morris" and n < 2:
         raise InputError("For Morris' method n must be at least 2 trajectories.")
+    if method == "fast" and k == 1:
+        raise InputError(
+            "FAST compares parameters, and only one is varied, so its indices are 1 by definition; vary two "
+            "or more."
+        )
     if method == "fast" and n < FAST_LEAST:
         raise InputError(
             f"For FAST n must be at least {FAST_LEAST} points per curve, not {n}: with fewer its indices are "
@@ -414,14 +432,13 @@ def _salib_points(method: str, problem: dict[str, Any], n: int, seed: int) -> np
         f"SALib.sample.{module}", extra="sensitivity", purpose=f"The method {method!r}"
     ).sample
     if method == "sobol":
-        scrambles = sobol_scrambles(n)
-        seeds = [seed] if scrambles == 1 else np.random.SeedSequence(seed).spawn(scrambles)
+        each = n // SOBOL_SCRAMBLES
         parts = [
-            sampler(problem, n // scrambles, calc_second_order=False, seed=np.random.default_rng(one))
-            for one in seeds
+            sampler(problem, each, calc_second_order=False, seed=np.random.default_rng(one))
+            for one in np.random.SeedSequence(seed).spawn(SOBOL_SCRAMBLES)
         ]
         # base points of all scrambles in turn, so that the first of a larger design are the same
-        block = len(parts[0]) // (n // scrambles)
+        block = len(parts[0]) // each
         turns = np.stack([part.reshape(-1, block, part.shape[1]) for part in parts], axis=1)
         return turns.reshape(-1, turns.shape[-1])
     if method == "morris":

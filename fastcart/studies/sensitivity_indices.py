@@ -10,8 +10,9 @@ per day), by the same formulas, and are tested against them. The intervals are n
 - Morris: Student's t over trajectories for the means; none for less than `MORRIS_LEAST` trajectories, which
   may miss rare effects altogether. ``sigma`` has none: its error depends on the tails of effects that take
   few values, which no number of trajectories that is usual here shows.
-- FAST: none. Its error is a bias by interference of frequencies, up to 0.03 in the first-order indices of
-  Ishigami's function, that no resampling shows.
+- FAST: none. Its error is a bias that no resampling shows: frequencies interfere, and harmonics above the
+  fourth are cut, so that of an output with jumps or fast changes first-order indices are too small. How much
+  depends on the model.
 
 References
 ----------
@@ -39,6 +40,7 @@ from fastcart.studies.sensitivity_design import (
     FAST_CURVES,
     FAST_HARMONICS,
     MORRIS_LEVELS,
+    SOBOL_LEAST,
     Design,
 )
 
@@ -50,6 +52,7 @@ INDICES = {
     "fast": ("S1", "ST"),
 }
 MORRIS_LEAST = 100  # trajectories, for an interval
+SOBOL_COMPLETE = SOBOL_LEAST // 2  # base points whose patients all have a value, for any index
 _EQUAL = 1e-9  # what differs by less than this share is the same but for rounding
 _COLUMNS = 64  # outputs worked on together
 
@@ -159,7 +162,7 @@ def _complete(design: Design, y: np.ndarray) -> Iterator[tuple[np.ndarray, np.nd
 
 def _sobol(design, rows, y, confidence):
     k, m = len(design.labels), y.shape[1]
-    if len(y) < 2 * design.block:
+    if len(y) < SOBOL_COMPLETE * design.block:
         return _nothing(design, m)
     centre, spread = y.mean(axis=0), y.std(axis=0)
     spread[spread <= 1e-13 * np.abs(centre)] = np.nan
@@ -181,7 +184,7 @@ def _sobol(design, rows, y, confidence):
     for name, parts in (("S1", first), ("ST", change)):
         value = parts.sum(axis=0) / spreads.sum(axis=0)
         low, high = np.full_like(value, np.nan), np.full_like(value, np.nan)
-        if len(starts) == design.scrambles > 1:
+        if len(starts) == design.scrambles:
             left = (parts.sum(axis=0) - parts) / (spreads.sum(axis=0) - spreads)
             low, high = _over_scrambles(value, left, confidence, logarithm=name == "ST")
         found[name] = (value, low, high)

@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 
 from fastcart.studies.sensitivity_correlations import LEAST
-from fastcart.studies.sensitivity_design import FAST_CURVES, SOBOL_SCRAMBLES, Design
-from fastcart.studies.sensitivity_indices import INDICES, MORRIS_LEAST, Estimate
+from fastcart.studies.sensitivity_design import FAST_CURVES, FAST_HARMONICS, Design
+from fastcart.studies.sensitivity_indices import INDICES, MORRIS_LEAST, SOBOL_COMPLETE, Estimate
 from fastcart.studies.sensitivity_outputs import SURVIVAL, Outputs
 
 CENSORED_SHARE = 0.01  # of the patients: from here on a study says what they do to its indices
@@ -68,6 +68,15 @@ def _missing(design: Design, y: np.ndarray, used: int) -> list[tuple[str, bool]]
                 "patients, choose an output that all patients have, or use a correlation.", True,
             )
         ]  # fmt: skip
+    if design.method == "sobol" and used < SOBOL_COMPLETE * design.block:
+        return [
+            (
+                f"no index, because only {used // design.block} of {len(y) // design.block} base points are "
+                f"complete, and {SOBOL_COMPLETE} are needed: one patient who failed or has no such value "
+                "takes the rest of it along. Keep censored patients, choose an output that all patients "
+                "have, or use a correlation.", True,
+            )
+        ]  # fmt: skip
     if used == 0:
         return [("no index, because no patient has such a value or was kept.", True)]
     if len(kept) and np.ptp(kept) <= 1e-13 * np.abs(kept).max():
@@ -102,8 +111,10 @@ def _no_interval(design: Design, index: str, used: int, found: Estimate, j: int)
         return ""
     if design.method == "fast":
         return (
-            f"no interval, because the error of FAST is a bias by interference of frequencies (up to about "
-            f"0.03) that its {FAST_CURVES} curves share; use 'sobol' for an interval."
+            f"no interval, because the error of FAST is a bias that its {FAST_CURVES} curves share: "
+            f"frequencies interfere, and harmonics above the {FAST_HARMONICS}th are cut, so that of an "
+            "output with jumps or fast changes S1 is too small; use 'sobol' for such outputs and for "
+            "an interval."
         )
     if index == "sigma":
         return (
@@ -116,10 +127,7 @@ def _no_interval(design: Design, index: str, used: int, found: Estimate, j: int)
     if design.method == "morris":
         return f"no interval with less than {MORRIS_LEAST} trajectories, which may miss rare effects."
     if design.method == "sobol":
-        return (
-            f"no interval with less than {4 * SOBOL_SCRAMBLES} base points, or where a whole scramble of "
-            "them is missing."
-        )
+        return "no interval where all base points of one of the scrambles are missing."
     beyond = f"{LEAST} patients" + (" more than inputs" if design.method == "prcc" else "")
     if used < LEAST + (len(design.names) if design.method == "prcc" else 0):
         return f"no interval with less than {beyond}."

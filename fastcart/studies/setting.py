@@ -247,7 +247,7 @@ def _goal(quantity: Any, way: str, aggregate: Aggregate, known: Sequence[str]) -
     if callable(quantity):
         return Goal(quantity, GOALS[way], getattr(quantity, "__name__", "objective"), how)
     formula = Expression(quantity)
-    formula.check_names(list(known), "The objective")
+    formula.check_names(list(known), f"The objective {shown(quantity)}")
     return Goal(formula, GOALS[way], quantity, how)
 
 
@@ -273,6 +273,12 @@ def _start(start: Any, variables: list[str], space: Space, problems: int) -> np.
     for name in variables:
         if name not in frame.columns:
             raise InputError(f"The start needs a column {name!r} for each of the variables {variables}.")
+    for name in frame.columns:
+        if name not in variables:
+            raise InputError(
+                f"The start has {shown(name)}, which is not varied; leave it out, or vary it."
+                + nearest(name, variables)
+            )
     values = np.column_stack(
         [candidates.finite_numbers(frame[n], f"The start {n!r} holds", 0) for n in variables]
     )
