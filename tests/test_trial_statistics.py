@@ -875,3 +875,27 @@ def test_pairs_that_are_copies_are_not_independent():
     row = compare_pairs(*twice, clusters=np.tile(np.arange(6), 2)).iloc[0]
     assert row["p"] == pytest.approx(stats.chi2.sf((3 - 1) ** 2 / (3 + 1), 1))
     assert (row["low"], row["high"]) == pytest.approx(paired_interval(3, 1, 6))
+
+
+@pytest.mark.parametrize("n", [1, 3, 34, 48, 100, 160])
+def test_incidence_of_the_only_cause_has_the_edge_of_clopper_and_pearson(n):
+    """The sum of the steps is 1 but for rounding; the count says so, and the interval is that of n of n."""
+    time = np.arange(1.0, n + 1)
+    rows = cumulative_incidence(time, np.full(n, 2), [float(n)])
+    exact = stats.binomtest(n, n).proportion_ci(0.95, method="exact")
+    for row in rows:
+        if row["cause"] == CAUSES[2]:
+            assert (row["incidence"], row["high"], row["note"]) == (1.0, 1.0, "")
+            assert row["low"] == pytest.approx(exact.low, rel=1e-12)
+        else:
+            assert (row["incidence"], row["low"]) == (0.0, 0.0)
+            assert row["high"] == pytest.approx(1 - exact.low, rel=1e-9)
+
+
+@pytest.mark.parametrize("censored", [0, 4])
+def test_log_rank_test_of_events_on_one_day_says_why_it_has_no_p(censored):
+    time = np.concatenate([np.full(6, 5.0), np.full(censored, 3.0)])
+    treated = np.arange(len(time)) % 2 == 0
+    rows = survival_contrasts(time, time == 5.0, treated, 5.0)
+    assert [row["measure"] for row in rows if math.isnan(row["p"]) and not row["note"]] == []
+    assert "same time" in rows[0]["note"]

@@ -182,6 +182,8 @@ def survival_contrasts(
         method = "Cox, Efron ties, profile likelihood; log-rank test"
     elif np.isnan(log_ratio) and not empty:
         note = "no event while both arms have patients at risk" if event.any() else "no event in either arm"
+    elif np.isnan(p) and not empty:
+        note = "all at risk have the event at the same time: no log-rank test"
     rows = [row("hazard ratio", np.exp(log_ratio), low, high, p, method, note)]
     chi_square, p = (float(values[0]) for values in proportional_hazards(*one))
     if np.isnan(p) and not note:

@@ -202,7 +202,9 @@ def _incidence(time: np.ndarray, cause: np.ndarray, code: int, day: float) -> tu
     c = (here & (cause == code)[:, None]).sum(axis=0)
     before = np.concatenate([[1.0], np.cumprod(1 - d / at_risk)[:-1]]) if len(days) else np.empty(0)
     steps = before * c / at_risk
-    share = float(steps.sum())
+    share = min(float(steps.sum()), 1.0)
+    if len(days) and (c == d).all():  # without competing events it is what survival leaves: 1 is exactly 1
+        share = 1.0 - float(np.prod(1 - d / at_risk))
     rest = share - np.cumsum(steps)
     left = np.maximum(at_risk - d, 1)  # where nobody is left, nothing comes after: rest is 0
     third = 2 * rest * before * c / at_risk**2
