@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from fastcart import interrupts
 from fastcart.breaks import break_columns, break_times, check_breaks, require_break_columns
 from fastcart.checks import count, first_line, number, shown
 from fastcart.dosing import Doses, check_doses
@@ -378,6 +379,7 @@ def iterate(
                 with compiling_errors(problem.model):
                     path = trajectories_frame(problem, table, start, stop, result.saved, p)
             bar.update(stop - start)
+            interrupts.check()
             yield endpoints, path
 
 
@@ -451,7 +453,9 @@ def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult) -> None:
 
 def wants_progress(progress: bool | None) -> bool:
     """Return whether to write progress: as asked, by default only on a terminal."""
-    return sys.stderr.isatty() if progress is None else bool(progress)
+    if progress is None:
+        return sys.stderr is not None and sys.stderr.isatty()
+    return bool(progress)
 
 
 def progress_bar(total: int, progress: bool | None, unit: str = "patients") -> Any:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
-from fastcart import __version__
+from fastcart import __version__, interrupts
 from fastcart.errors import InputError, MissingDependencyError, PatientsFailed
 
 # modules of fastcart.commands, in the order of the help; they import little until they run
@@ -55,7 +55,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     with _messages() as failures, _termination():
         try:
             code = options.action(options)
-            sys.stdout.flush()
+            if sys.stdout is not None:  # closed by whoever started the program
+                sys.stdout.flush()
+            if interrupts.pending():  # in the last moment, or where Python ignores exceptions
+                _say("\nfastcart: asked to end when all was done; what was written is complete.")
+                code = INTERRUPTED
         except BaseException as error:
             code = _code(error, options)
     _let_go()
@@ -151,24 +155,43 @@ def _messages() -> Iterator[list[PatientsFailed]]:
 
 @contextmanager
 def _termination() -> Iterator[None]:
-    """Within the context, SIGTERM interrupts as Ctrl-C does, so that nothing is left half-written."""
+    """Within the context, SIGTERM interrupts as Ctrl-C does, so that nothing is left half-written.
+
+    Neither is lost where Python ignores exceptions: it is remembered, see `fastcart.interrupts`.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def terminate(number: int, frame: Any) -> NoReturn:
-        raise _Terminated
+    def end(number: int, frame: Any) -> NoReturn:
+        error = _Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        interrupts.request(error)
+        raise error
 
-    previous = signal.signal(signal.SIGTERM, terminate)
+    def ignored(what: Any) -> None:
+        if not (interrupts.pending() and isinstance(what.exc_value, KeyboardInterrupt)):
+            shown(what)
+
+    taken = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is to be ignored
+        taken.append(signal.SIGINT)
+    interrupts.forget()
+    shown, sys.unraisablehook = sys.unraisablehook, ignored
+    previous = {number: signal.signal(number, end) for number in taken}
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = shown
+        interrupts.forget()
 
 
 def _let_go() -> None:
     """Give up an output that nobody takes, which Python would complain of again at its end."""
     for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # it was closed from the start
+            continue
         try:
             stream.flush()
         except (OSError, ValueError):

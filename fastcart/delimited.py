@@ -43,7 +43,9 @@ _COMMA = re.compile(r"\s*[+-]?(\d+,\d*|,\d+)([eE][+-]?\d+)?\s*", re.ASCII)
 _EITHER = re.compile(r"\s*[+-]?[1-9]\d{0,2}[.,]\d{3}\s*", re.ASCII)  # 1,234: a decimal or a thousand?
 
 
-def read_delimited(path: Path, numbers: Collection[str] | None) -> pd.DataFrame:
+def read_delimited(
+    path: Path, numbers: Collection[str] | None, as_text: Collection[str] = ()
+) -> tuple[pd.DataFrame, dict[str, Any]]:
     """Read a table of text; the separator and the encoding are found, or the file is refused.
 
     Parameters
@@ -52,12 +54,16 @@ def read_delimited(path: Path, numbers: Collection[str] | None) -> pd.DataFrame:
         Gzip where the name ends in ``.gz``.
     numbers : collection of str or None
         Columns that hold numbers; all others are text. None: every column that holds nothing else.
+    as_text : collection of str
+        Columns that are also returned as they are written.
 
     Returns
     -------
-    DataFrame
+    frame : DataFrame
         Numbers as float64; text in pandas' type ``string``, in which an empty cell is missing. A column that
         should hold numbers and does not is left with its text in it.
+    written : dict
+        Columns of numbers that are in ``as_text``, as text.
 
     Raises
     ------
@@ -69,9 +75,14 @@ def read_delimited(path: Path, numbers: Collection[str] | None) -> pd.DataFrame:
         names, places, width = _header(next(rows))
         wanted = [numbers is not None and name in numbers for name in names]
         columns: list[list[Any]] = [[] for _ in names]
-        points = _Points()
+        points = Points()
+        written: dict[str, list[str]] = {
+            name: [] for name, w in zip(names, wanted, strict=True) if w and name in as_text
+        }
         for batch in _batches(_data_rows(rows, width, places)):
             for j, cells in zip(range(len(names)), zip(*batch, strict=True), strict=True):
+                if names[j] in written:
+                    written[names[j]].extend(cells)
                 if wanted[j]:
                     points.look(cells)
                     converted = _converted(cells)
@@ -82,7 +93,7 @@ def read_delimited(path: Path, numbers: Collection[str] | None) -> pd.DataFrame:
     made = [_column(parts, w, numbers is None) for parts, w in zip(columns, wanted, strict=True)]
     frame = pd.DataFrame(dict(enumerate(made)))
     frame.columns = pd.Index(names, dtype=object)
-    return frame
+    return frame, {name: text_column(cells) for name, cells in written.items()}
 
 
 @contextmanager
@@ -286,7 +297,7 @@ def _by_pyarrow(cells: Sequence[str]) -> np.ndarray | None:
         return None
 
 
-class _Points:
+class Points:
     """Numbers with a point that were seen so far: one in decimals, and one that may be in thousands."""
 
     def __init__(self) -> None:
@@ -294,6 +305,7 @@ class _Points:
         self.unclear: str | None = None
 
     def look(self, cells: Sequence[str]) -> None:
+        """Look at further cells."""
         if self.decimal is not None:
             return
         for cell in cells:
@@ -305,14 +317,14 @@ class _Points:
                     return
 
 
-def _decimal_commas(columns: list[list[Any]], points: _Points, separator: str) -> None:
+def _decimal_commas(columns: list[list[Any]], points: Points, separator: str) -> None:
     """Turn decimal commas into points, in place, where they can be nothing else.
 
     Raises
     ------
     ValueError
         Where a comma may be that of thousands, or other numbers of the file have a point; where a point may
-        be that of thousands, which goes with semicolons.
+        be that of thousands, which goes with semicolons and tabs.
     """
     texts = [(parts, k) for parts in columns for k, part in enumerate(parts) if isinstance(part, tuple)]
     cells = (cell for parts, k in texts for cell in parts[k] if "," in cell)
@@ -325,10 +337,11 @@ def _decimal_commas(columns: list[list[Any]], points: _Points, separator: str) -
             f"{write}"
         )
     if commas and all(map(_EITHER.fullmatch, commas)):
-        raise ValueError(f"it holds the number {shown(commas[0])}, {_two_ways(commas[0])}; {write}")
-    if points.unclear and not points.decimal and separator == ";":
+        raise ValueError(f"it holds the number {shown(commas[0])}, {two_ways(commas[0])}; {write}")
+    separators = {";": "semicolons", "\t": "tabs"}.get(separator, f"characters {shown(separator)}")
+    if points.unclear and not points.decimal and separator != ",":
         raise ValueError(
-            f"it holds the number {shown(points.unclear)}, {_two_ways(points.unclear)} where semicolons "
+            f"it holds the number {shown(points.unclear)}, {two_ways(points.unclear)} where {separators} "
             "separate columns; separate them by commas, then a point is a decimal point"
         )
     for parts, k in texts if commas else ():
@@ -337,7 +350,8 @@ def _decimal_commas(columns: list[list[Any]], points: _Points, separator: str) -
         parts[k] = replaced if converted is None else converted
 
 
-def _two_ways(number: str) -> str:
+def two_ways(number: str) -> str:
+    """Return what a number such as 1.234 may be, in words."""
     whole, part = re.split("[.,]", number)
     return f"which may be {whole}.{part} or {whole}{part}"
 

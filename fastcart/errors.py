@@ -60,6 +60,11 @@ def warn_failed(counts: Mapping[str, int], *, stacklevel: int = 2) -> None:
         warnings.warn(warning, stacklevel=stacklevel + 1)
 
 
+def counted(number: int, word: str) -> str:
+    """Return a number with its noun: ``1 patient``, ``2 patients``."""
+    return f"{number} {word}{'' if number == 1 else 's'}"
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the known name nearest to a typo, else the known names, if any."""
     names = [str(k) for k in known]

@@ -65,8 +65,8 @@ def check_quantities(model: Model, given: Sequence[str], what: str) -> tuple[str
     return tuple(listed)
 
 
-def check_events(model: Model, events: Iterable[Event]) -> tuple[Event, ...]:
-    """Return events as a tuple, having checked them against the model.
+def check_events(model: Model, events: Event | Iterable[Event] | None) -> tuple[Event, ...]:
+    """Return events as a tuple, having checked them against the model; None is none.
 
     Raises
     ------
@@ -74,6 +74,9 @@ def check_events(model: Model, events: Iterable[Event]) -> tuple[Event, ...]:
         For anything that is no event, two of the same name, a quantity that the model does not have, a
         threshold that is neither a number nor a name, or an unknown direction.
     """
+    events = () if events is None else events
+    if not isinstance(events, Event | Iterable):
+        raise InputError(f"The events must be a list of fastcart.Event, not {shown(events)}.")
     listed = (events,) if isinstance(events, Event) else tuple(events)
     for event in listed:
         if not isinstance(event, Event):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -23,14 +24,14 @@ from fastcart.batch import (
 from fastcart.breaks import Breaks, break_times, require_break_columns
 from fastcart.checks import number
 from fastcart.dosing import NUMBERS, DosingSchedule
-from fastcart.errors import InputError, warn_failed
+from fastcart.errors import InputError, counted, warn_failed
 from fastcart.events import Event, require_columns
 from fastcart.ids import check_ids
 from fastcart.model import Model
 from fastcart.patients import check_keep, check_patients, number_columns
 from fastcart.solvers.problem import Problem
 from fastcart.solvers.status import Status
-from fastcart.storage import TableReader, TableWriter, check_output, check_writable, read_table
+from fastcart.storage import TableReader, TableWriter, check_format, check_output, check_writable, read_table
 
 _MAX_TIMES = 1_000_000
 
@@ -66,7 +67,8 @@ def run_files(
 
     Parameters are those of `fastcart.solve`, and paths of tables, see `fastcart.storage`; ``warn`` is told
     about doses that are left out, by default through `warnings.warn`. Ids and kept columns of a table of text
-    come back exactly as they are written there.
+    come back exactly as they are written there, but in Parquet kept columns that hold numbers of the model,
+    of thresholds or of breaks are numbers.
 
     Returns
     -------
@@ -94,7 +96,8 @@ def run_files(
         check_output(trajectories, "The trajectories file", source=patients, force=force)
         if trajectories.resolve() == out.resolve():
             raise InputError("Endpoints and trajectories must go to different files.")
-    source = TableReader(patients, "The table of patients", number_columns(problem.model))
+    as_text = keep if check_format(out, "The output file") != ".parquet" else ()
+    source = TableReader(patients, "The table of patients", number_columns(problem.model), as_text=as_text)
     ids, stops = _check_all(problem, model, source, keep, out, trajectories)
     given = None
     if doses is not None:
@@ -117,6 +120,7 @@ def run_files(
         done = 0
         for batch in source:
             table = check_patients(problem.model, batch, keep, first_id=done)
+            table = replace(table, kept=table.kept.assign(**source.written))
             mine = None if plan is None else plan.take(slice(done, done + len(batch)))
             for part, path in iterate(
                 problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress)
@@ -193,7 +197,7 @@ def _check_all(
 
 def _summary(counts: Counter[str], out: Path, trajectories: Path | None) -> str:
     total = sum(counts.values())
-    lines = [f"{total} patients: {counts['ok']} ok."]
+    lines = [f"{counted(total, 'patient')}: {counts['ok']} ok."]
     for name, count in sorted(counts.items()):
         if name != "ok":
             lines.append(f"{count} {name}: {Status[name].sentence}.")

@@ -100,6 +100,14 @@ class TableReader:
         Columns of a table of text that hold numbers. All others are text, exactly as it is written, so that
         an id ``001`` stays one. Default: every column that holds nothing but numbers. Parquet and Excel know
         the types of their columns.
+    as_text : collection of str
+        Columns of a table of text, those of numbers too, that are held as they are written in ``written``.
+
+    Attributes
+    ----------
+    rows : int
+    written : dict
+        Columns ``as_text`` of a table of text; empty for Parquet and Excel.
 
     Raises
     ------
@@ -107,7 +115,14 @@ class TableReader:
         When the file is missing, unreadable, empty or has another format.
     """
 
-    def __init__(self, path: Path, what: str, numbers: Collection[str] | None = None):
+    def __init__(
+        self,
+        path: Path,
+        what: str,
+        numbers: Collection[str] | None = None,
+        *,
+        as_text: Collection[str] = (),
+    ):
         self.path = path
         self.what = what
         with self._reading():
@@ -117,12 +132,16 @@ class TableReader:
                 raise InputError(f"{what} {str(path)!r} is a folder; give the name of a file.")
         ending = check_format(path, what, read=True)
         self._frame: pd.DataFrame | None = None
+        self.written: dict[str, Any] = {}
         with self._reading():
             if ending == ".parquet":
                 with _pyarrow("pyarrow.parquet").ParquetFile(path) as file:
                     self.rows = file.metadata.num_rows
             else:
-                self._frame = read_workbook(path) if ending == ".xlsx" else read_delimited(path, numbers)
+                if ending == ".xlsx":
+                    self._frame = read_workbook(path, numbers)
+                else:
+                    self._frame, self.written = read_delimited(path, numbers, as_text)
                 self.rows = len(self._frame)
 
     def __iter__(self) -> Iterator[pd.DataFrame]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import datetime
 import warnings
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from itertools import zip_longest
 from pathlib import Path
 from typing import Any
@@ -12,14 +12,21 @@ from typing import Any
 import pandas as pd
 
 from fastcart.checks import first_line, is_whole, shown
-from fastcart.delimited import text_column
+from fastcart.delimited import Points, text_column, two_ways
 from fastcart.errors import optional_import
 
 _EXACT = 2**53  # Excel's numbers are doubles
 
 
-def read_workbook(path: Path) -> pd.DataFrame:
+def read_workbook(path: Path, numbers: Collection[str] | None = None) -> pd.DataFrame:
     """Read the first sheet of a workbook.
+
+    Parameters
+    ----------
+    path : Path
+    numbers : collection of str, optional
+        Columns that hold numbers, also where they are written as text; one such as the text 1.234, the point
+        of which may be that of thousands, is refused.
 
     Returns
     -------
@@ -44,11 +51,13 @@ def read_workbook(path: Path) -> pd.DataFrame:
     while body and not _filled(body[-1]):
         body.pop()
     columns = list(zip_longest(*body, fillvalue=None)) if body else [()] * len(names)
-    made, kept = [], []
+    made, kept, points = [], [], Points()
     for place, cells in enumerate(columns):
         name = names[place] if place < len(names) else ""
         if name:
             kept.append(name)
+            if numbers is not None and name in numbers:
+                points.look([cell for cell in cells if isinstance(cell, str)])
             made.append(_column(cells))
         elif _filled(cells):
             row = next(k for k, cell in enumerate(cells) if cell is not None)
@@ -56,6 +65,11 @@ def read_workbook(path: Path) -> pd.DataFrame:
                 f"column {place + 1} has no name in the header, but holds {shown(cells[row])} in row "
                 f"{row + 1}; name it, or leave it out"
             )
+    if points.unclear and not points.decimal:
+        raise ValueError(
+            f"it holds the text {shown(points.unclear)}, {two_ways(points.unclear)}; turn it into a number "
+            "in a spreadsheet program"
+        )
     kept += [name for name in names[len(columns) :] if name]
     made += [text_column([pd.NA] * len(body))] * (len(kept) - len(made))
     frame = pd.DataFrame(dict(enumerate(made)))

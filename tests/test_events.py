@@ -236,3 +236,10 @@ def test_a_bad_event_on_the_command_line_is_one_sentence(text, tmp_path, monkeyp
     assert error.count("\n") == 1
     assert error.startswith("fastcart: ")
     assert not (tmp_path / "e.csv").exists()
+
+
+def test_events_may_be_none_and_nothing_else_but_events():
+    plain = fastcart.solve("li_lei_coarse", t_end=1.0).endpoints
+    pd.testing.assert_frame_equal(fastcart.solve("li_lei_coarse", t_end=1.0, events=None).endpoints, plain)
+    with pytest.raises(InputError, match=r"events must be a list of fastcart.Event, not 5"):
+        fastcart.solve("li_lei_coarse", events=5)

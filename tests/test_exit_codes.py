@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ctypes
 import errno
 import os
 import signal
@@ -17,9 +18,11 @@ import pandas as pd
 import pytest
 
 import fastcart
-from fastcart import cli
+from fastcart import cli, interrupts
 from fastcart.cli import main
 from fastcart.errors import MissingDependencyError, OutputError, PatientsFailed, require
+from fastcart.solvers import published
+from fastcart.solvers.kernel_cache import KernelCache
 
 ROOT = Path(__file__).resolve().parents[1]
 ENVIRONMENT = {**os.environ, "PYTHONPATH": str(ROOT)}
@@ -187,6 +190,10 @@ def test_scan(folder, capsys):
         (folder / "scan.toml").write_text(SCAN.format(patients=f"{name}.csv"))
         assert main(["scan", "scan.toml", "--out", name, "--quiet"]) == code
         assert main(["scan", "scan.toml", "--out", name, "--quiet", "--resume"]) == code
+        said = capsys.readouterr()
+        assert said.out == ""
+        assert said.err.count("1 of 2 patients was not solved") == (2 if code else 0)  # each time
+        assert bool(said.err) == bool(code)
         assert len(fastcart.studies.scan.load(name)) == (2 if code else 3)
 
 
@@ -309,3 +316,68 @@ def test_commands_ask_for_all_that_they_will_need(folder, monkeypatch, capsys, a
     for package in packages:
         assert repr(package) in line
     assert not (folder / "o").exists()
+
+
+# --- signals and streams at awkward moments ---------------------------------------------------------
+
+
+@pytest.fixture
+def lost_signal():
+    """Send a signal to this process from a callback of C, in which Python ignores exceptions."""
+    kind = ctypes.CFUNCTYPE(None, ctypes.c_int)
+
+    @kind
+    def callback(number):
+        signal.raise_signal(number)
+        for _ in range(1000):  # the handler runs before this ends
+            pass
+
+    return callback
+
+
+@pytest.mark.parametrize(("number", "word"), [(signal.SIGTERM, "ended"), (signal.SIGINT, "interrupted")])
+def test_signal_in_a_callback_of_c_ends_the_run(folder, capsys, monkeypatch, lost_signal, number, word):
+    solve_chunk = published.solve_chunk
+
+    def solved(*arguments):
+        lost_signal(number)
+        return solve_chunk(*arguments)
+
+    monkeypatch.setattr(published, "solve_chunk", solved)
+    assert main(["run", "li_lei_coarse", "--patients", "p.csv", "--out", "o.csv", *FAST]) == 130
+    assert capsys.readouterr().err.strip() == f"fastcart: {word}; no output file was written."
+    assert not list(folder.glob("*o.csv*"))
+    monkeypatch.undo()
+    os.chdir(folder)
+    assert main(["run", "li_lei_coarse", "--patients", "p.csv", "--out", "o.csv", *FAST]) == 0
+
+
+def test_signal_that_is_lost_behind_the_last_batch_is_no_success(act, lost_signal):
+    code, _, err = act(lambda options: lost_signal(signal.SIGTERM) or 0)
+    assert code == 130
+    assert "what was written is complete" in one_line(err.strip())
+
+
+def test_half_a_kernel_after_a_signal_is_no_full_disk(tmp_path, caplog):
+    cache = KernelCache(tmp_path / "kernel.py", "stamp")
+
+    def half():
+        raise RuntimeError("no compiled object yet")
+
+    interrupts.request(KeyboardInterrupt())
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            cache._quietly(half)
+    finally:
+        interrupts.forget()
+    assert not caplog.records
+
+
+@pytest.mark.skipif(os.name != "posix", reason="streams are closed by a shell")
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+def test_closed_streams(folder, closed):
+    for arguments in ("models", "run li_lei_coarse --patients p.csv --out o.csv --force " + " ".join(FAST)):
+        command = f'"{sys.executable}" -m fastcart {arguments} {closed}'
+        done = subprocess.run(command, shell=True, capture_output=True, text=True, env=ENVIRONMENT)
+        assert (done.returncode, done.stderr) == (0, "")
+    assert len(pd.read_csv("o.csv")) == 3

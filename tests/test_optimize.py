@@ -115,7 +115,7 @@ def test_a_constraint_that_nothing_keeps_is_said():
     )
     assert not result.best["feasible"].iloc[0]
     assert result.best["A"].iloc[0] == pytest.approx(5, abs=1e-6)  # the smallest violation
-    assert "1 problems found no point" in result.summary()
+    assert "1 problem found no point" in result.summary()
 
 
 def test_population_and_quantiles():
@@ -462,3 +462,16 @@ def test_overhead_is_small():
     progress = particle_swarm(search, lambda rows, x: (x.sum(axis=-1), np.zeros(x.shape[:2])))
     assert progress.evaluations.sum() == 500_000
     assert time.process_time() - began < 5  # the solver takes about 8 s for these
+
+
+def test_constraints_may_be_none_and_nothing_else_but_constraints():
+    found = [
+        fastcart.optimize(
+            "li_lei_coarse", {"TE": (1e6, 1e7)}, constraints=given, objective="final_C", goal="minimize",
+            particles=4, iterations=1, seed=1, t_end=1.0,
+        ).best
+        for given in ((), None)
+    ]  # fmt: skip
+    pd.testing.assert_frame_equal(*found)
+    with pytest.raises(InputError, match=r"constraints must be texts or fastcart.Limit, not 5"):
+        fastcart.optimize("li_lei_coarse", {"TE": (1e6, 1e7)}, constraints=5, seed=1)

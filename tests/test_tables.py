@@ -112,6 +112,18 @@ def test_ids_and_kept_cells_of_a_text_come_back_as_they_are_written(tmp_path, su
 
 
 @pytest.mark.parametrize("suffix", OUTPUTS)
+def test_kept_columns_that_are_numbers_too_stay_as_they_are_written(tmp_path, suffix):
+    columns = {"TE": ["1e7", "2.50E6"], "arm": ["01", "2"]}
+    patients = write_csv(tmp_path / "p.csv", columns)
+    out = solve_file(patients, tmp_path / f"o{suffix}", keep=["arm", "TE"], breaks=["arm"], engine="auto")
+    found = texts(out)
+    if suffix == ".parquet":
+        assert (found["arm"], found["TE"]) == ([1.0, 2.0], [1e7, 2.5e6])
+    else:
+        assert (found["arm"], found["TE"]) == (["01", "2"], ["1e7", "2.50E6"])
+
+
+@pytest.mark.parametrize("suffix", OUTPUTS)
 def test_outputs_are_inputs_again(tmp_path, suffix):
     patients = write_csv(tmp_path / "p.csv", {"patient": IDS, "TE": ["1e7"] * len(IDS), "note": IDS[::-1]})
     first = solve_file(patients, tmp_path / f"first{suffix}", keep=["note"])
@@ -456,11 +468,25 @@ def test_one_column_of_decimal_commas_between_quotation_marks(tmp_path):
     assert read(tmp_path / "t.csv", 'TE\n"1,5"\n"2"\n') == {"TE": [1.5, 2.0]}
 
 
+def test_text_in_a_workbook_that_may_be_thousands_is_refused(tmp_path):
+    path = tmp_path / "p.xlsx"
+    write_xlsx(path, [["patient", "TE"], ["a", "1.234"], ["b", 5.5]])
+    message = refusal(path)
+    assert "'1.234'" in message
+    assert "1.234 or 1234" in message
+    write_xlsx(path, [["patient", "TE"], ["a", "1.234"], ["b", "0.5"]])
+    assert read_table(path, "The table", ["TE"])["TE"].tolist() == ["1.234", "0.5"]
+    write_xlsx(path, [["patient", "TE"], ["1.234", 0.5]])  # an id, and a number that is one
+    assert read_table(path, "The table", ["TE"])["TE"].tolist() == [0.5]
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [
         ("patient;TE\na;1,234\n", ("'1,234'", "1.234 or 1234")),
         ("patient;TE\na;1.234\nb;10.000\n", ("'1.234'", "1.234 or 1234", "semicolons")),
+        ("patient\tTE\na\t1.234\nb\t10.000\n", ("'1.234'", "1.234 or 1234", "where tabs")),
+        ("sep=|\npatient|TE\na|1.234\n", ("'1.234'", "1.234 or 1234", "'|'")),
         ("patient;TE;C\na;1,5;1.5\n", ("'1,5'", "'1.5'", "point")),
         ("patient;TE;C\na;0,5;1.234\n", ("'0,5'", "'1.234'", "point")),
         ('patient,TE,C\na,"1,234",1.5\n', ("'1,234'", "'1.5'")),

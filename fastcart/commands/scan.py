@@ -28,7 +28,7 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the scan, or the rest of it."""
-    from fastcart.errors import InputError, require
+    from fastcart.errors import InputError, require, warn_failed
     from fastcart.studies.scan import scan
     from fastcart.studies.scan_spec import read_spec
 
@@ -47,6 +47,7 @@ def run(options: argparse.Namespace) -> int:
     )  # fmt: skip
     if not options.quiet:
         print(result.summary())
+    warn_failed(result.counts)
     if options.plot is not None:
         from fastcart.studies.scan_plot import plot_scan
 

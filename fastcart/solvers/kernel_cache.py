@@ -22,6 +22,8 @@ from numba.core.caching import IndexDataCacheFile, _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
+from fastcart import interrupts
+
 FORMAT = b"fastcart-kernel-1"  # marks a sealed file; part of the key too, so that no older file is met
 _SEAL = len(FORMAT) + hashlib.sha256().digest_size
 
@@ -242,6 +244,7 @@ class KernelCache(_Cache):
         except Unusable:  # the index was damaged in between: the next process mends it
             self._enabled = False
         except Exception as error:  # what numba cannot pickle
+            interrupts.check()  # that came while the kernel was compiled, so that there is only half of it
             not_kept(error, self._folder)
 
     def enable(self) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -219,13 +219,16 @@ def split_constraints(
 
     Parameters
     ----------
-    constraints : str, Limit, or sequence of these
+    constraints : str, Limit, sequence of these, or None
     variables : sequence of str
     rows : mapping
         Columns of the table of problems.
     known : sequence of str
         All names that a formula may use.
     """
+    constraints = () if constraints is None else constraints
+    if not isinstance(constraints, str | Limit | Iterable):
+        raise InputError(f"The constraints must be texts or fastcart.Limit, not {shown(constraints)}.")
     listed = [constraints] if isinstance(constraints, str | Limit) else list(constraints)
     linear: list[Relation] = []
     others: list[Excess] = []

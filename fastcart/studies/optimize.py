@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.checks import count, shown
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, counted, nearest
 from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.studies.candidates import Aggregate, Constraint, Limit
@@ -70,8 +70,8 @@ class OptimizationResult:
         best = self.best
         solves = int(best["evaluations"].sum()) * self.options["patients"]
         lines = [
-            f"{len(best)} problems, {solves} solves ({int(best['failed'].sum())} failed), method "
-            f"{self.options['method']!r}."
+            f"{counted(len(best), 'problem')}, {counted(solves, 'solve')} "
+            f"({int(best['failed'].sum())} failed), method {self.options['method']!r}."
         ]
         if best["feasible"].any():
             found = best.loc[best["feasible"], "objective"]
@@ -310,14 +310,15 @@ def _unkept(setting: Setting, found: Progress) -> list[str]:
     undefined = np.isinf(found.objective)
     if undefined.any():
         notes.append(
-            f"{int(undefined.sum())} problems found no point where the objective is a finite number and all "
-            "patients are solved."
+            f"{counted(int(undefined.sum()), 'problem')} found no point where the objective is a finite "
+            "number and all patients are solved."
         )
     broken = np.flatnonzero(~undefined & (found.violation > 0))
     for k in broken[:1]:
         nearest = least_broken(setting.evaluator, int(k), found.point[k])
         one = f"row {k + 1} comes nearest" if len(undefined) > 1 else "the nearest one"
-        notes.append(f"{len(broken)} problems found no point that keeps all constraints; {one} {nearest}.")
+        problems = counted(len(broken), "problem")
+        notes.append(f"{problems} found no point that keeps all constraints; {one} {nearest}.")
     return notes
 
 

@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.checks import count, shown
-from fastcart.errors import InputError, optional_import
+from fastcart.errors import InputError, counted, optional_import
 from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.studies.candidates import Aggregate, Constraint
@@ -277,14 +277,14 @@ def _result(
     undefined = np.isnan(found.violation[lost])
     if undefined.any():
         notes.append(
-            f"{int(undefined.sum())} problems found no point where all objectives are finite numbers and all "
-            "patients are solved."
+            f"{counted(int(undefined.sum()), 'problem')} found no point where all objectives are finite "
+            "numbers and all patients are solved."
         )
     broken = lost[~undefined]
     for k in broken[:1]:
         one = f"row {k + 1} comes nearest" if len(found.fronts) > 1 else "the nearest one"
         notes.append(
-            f"{len(broken)} problems found no point that keeps all constraints; {one} "
+            f"{counted(len(broken), 'problem')} found no point that keeps all constraints; {one} "
             f"{least_broken(setting.evaluator, int(k), found.nearest[k])}."
         )
     return ParetoResult(

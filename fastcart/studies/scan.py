@@ -18,7 +18,7 @@ import pandas as pd
 from fastcart.batch import as_model, check_threads, progress_bar, solve
 from fastcart.breaks import break_columns, check_breaks
 from fastcart.checks import count, held_to, names, number
-from fastcart.errors import InputError, nearest, optional_import
+from fastcart.errors import InputError, counted, nearest, optional_import
 from fastcart.events import check_events, extended
 from fastcart.model import Model
 from fastcart.solvers.status import Status
@@ -77,7 +77,7 @@ class ScanResult:
 
     def summary(self) -> str:
         """Say how many patients ended how, and where the output is."""
-        lines = [f"{self.size} patients: {self.counts.get('ok', 0)} ok, {self.failed} failed."]
+        lines = [f"{counted(self.size, 'patient')}: {self.counts.get('ok', 0)} ok, {self.failed} failed."]
         for name, patients in sorted(self.counts.items()):
             if name != "ok":
                 lines.append(f"{patients} {name}: {Status[name].sentence}.")
