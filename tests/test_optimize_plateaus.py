@@ -171,7 +171,7 @@ def test_infinite_patients_and_limits():
         (lambda ends: ends[["pfs"]], r"an array of shape \(10, 1\)"),
         (lambda ends: ends["pfs"].head(3), "a Series of 3 with another index"),
         (lambda ends: [None] * len(ends), r"\[None"), (lambda ends: ends["pfs"] + 1j, "complex"),
-        (lambda ends: ends["pfz"], "fails: KeyError: 'pfz'"), (lambda ends: [[1], [1, 2]], r"\[\[1\]"),
+        (lambda ends: ends["pfz"], "fails with KeyError: 'pfz'"), (lambda ends: [[1], [1, 2]], r"\[\[1\]"),
     ],
 )  # fmt: skip
 def test_what_a_function_may_return(function, message):

@@ -70,7 +70,8 @@ def test_a_scan_gives_what_solve_gives(tmp_path):
     assert result.counts == {"ok": 50}
     assert (result.size, result.failed, result.inputs) == (50, 0, ["k_TE", "TE"])
     assert sorted(contents(tmp_path / "out")) == [
-        *(f"endpoints/part-0000{k}.parquet" for k in range(4)), "manifest.json", "summary.json",
+        "checksums.sha256", *(f"endpoints/part-0000{k}.parquet" for k in range(4)), "manifest.json",
+        "summary.json",
     ]  # fmt: skip
     # other programs read the parts as one data set
     assert len(pd.read_parquet(tmp_path / "out" / "endpoints")) == 50

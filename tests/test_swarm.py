@@ -344,8 +344,8 @@ def test_linear_forms():
 
 def test_relations():
     first, second = relations("0.4 <= TE/TP <= 0.6")
-    assert (first.smaller.text, first.larger.text) == ("0.4", "TE / TP")
-    assert (second.smaller.text, second.larger.text) == ("TE / TP", "0.6")
+    assert (first.smaller.text, first.larger.text) == ("0.4", "TE/TP")
+    assert (second.smaller.text, second.larger.text) == ("TE/TP", "0.6")
     (relation,) = relations("TE >= 2")
     assert (relation.smaller.text, relation.larger.text) == ("2", "TE")
     for text in ("TE", "TE == 2", "TE != 2"):

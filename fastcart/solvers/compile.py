@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dis
 import gc
+import sys
 import tempfile
 import types
 from collections.abc import Callable, Iterator
@@ -49,6 +50,7 @@ FAST: dict[str, Any] = {
 INNER: dict[str, Any] = {**FAST, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 UNROLLED = 31  # turns up to which a loop in a callback disappears, if its body is short
 _ANY = 2**32 - 1
+_RECURSION = 20_000
 EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck": False}
 
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_JIT", "DEBUGINFO_DEFAULT")
@@ -157,12 +159,17 @@ def from_source(text: str, name: str, namespace: dict[str, Any]) -> types.Functi
 
 @contextmanager
 def collector_paused() -> Iterator[None]:
-    """Compile without the garbage collector, which would walk millions of objects again and again."""
-    paused = gc.isenabled()
+    """Compile without the garbage collector, which would walk millions of objects again and again.
+
+    numba follows the branches of a function by recursion, of a large right-hand side beyond Python's limit.
+    """
+    paused, limit = gc.isenabled(), sys.getrecursionlimit()
     gc.disable()
+    sys.setrecursionlimit(max(limit, _RECURSION))
     try:
         yield
     finally:
+        sys.setrecursionlimit(limit)
         if paused:
             gc.enable()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
+from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from fastcart.solvers.arrays import internal_rhs
 from fastcart.solvers.doses import AROUND_BREAK, BREAK, RATE, DosePlan, entries_of
@@ -138,6 +139,8 @@ class _Patient:
             return np.full(len(u), np.nan)
         try:
             return self.f(min(max(t, self.low), self.high), u, self.p, self.scale, self.rates)
+        except (NumbaError, UnsupportedBytecodeError):  # it cannot be compiled at all
+            raise
         except Exception:
             self.trouble, self.t_trouble = Status.rhs_error, t
             return np.full(len(u), np.nan)

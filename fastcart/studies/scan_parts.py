@@ -78,7 +78,7 @@ def part_elsewhere(job: ScanJob, rows: pd.DataFrame, expected: Mapping[str, Any]
         if here["versions"].get(name) != version
     ]
     for name, what in (("processor", "the processor"), ("numba", "what is set for numba")):
-        if here[name] != expected[name]:
+        if name in expected and here[name] != expected[name]:
             differ.append(f"{what} is {here[name]} there and {expected[name]} here")
     if differ:
         raise InputError(
