@@ -131,7 +131,9 @@ def _source(n: int, m: int, log: tuple[bool, ...], infused: bool, guarded: bool)
     call = f"f = rhs(t, ({states}), ({parameters}))"
     if guarded:
         raised = f"            w[{(3 * n + 1 + m) * L} + l] = 1.0"
-        lines += [f"        f = ({'nan, ' * n})", "        try:", f"            {call}"]
+        # numba knows no long tuple that is made inside of try
+        lines += [f"        y = ({states})", f"        p = ({parameters})", f"        f = ({'nan, ' * n})"]
+        lines += ["        try:", "            f = rhs(t, y, p)"]
         lines += ["        except Exception:", raised]
     else:
         lines.append(f"        {call}")
