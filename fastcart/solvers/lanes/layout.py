@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 LANES = 32
+_LINE = 8  # numbers in a line of the cache
 
 # rows of the buffer Q: one number per lane each; first what a close look at a step must know
 T = 0  # time
@@ -57,11 +58,11 @@ class Offsets:
     U: int
     U_old: int
     K: int
+    outline: int  # of each state, see `fastcart.solvers.lanes.outline`
     tolerance: int
     limits: int
     control: int
     watched: int  # how many states are outlined, then which
-    outline: int  # of each state, see `fastcart.solvers.lanes.outline`
     total: int
 
 
@@ -83,15 +84,16 @@ def offsets(states: int, parameters: int, stages: int) -> Offsets:
         states * LANES,
         states * LANES,
         stages * states * LANES,
+        3 * states * LANES,
         2 * states,
         LIMITS,
         2,
         1 + states,
-        3 * states * LANES,
     )
     places = [0]
     for size in sizes:
         places.append(places[-1] + size)
+    places[-1] = -(-places[-1] // _LINE) * _LINE  # what comes behind begins with a line of the cache
     return Offsets(*places)
 
 
