@@ -459,7 +459,7 @@ def _check_method(model: Model) -> None:
 
 def _check_no_raise(model: Model) -> None:
     """Refuse observables that raise errors: in a kernel nobody would see them."""
-    from fastcart.solvers.compile import raising_lines
+    from fastcart.solvers.reading import raising_lines
 
     for line in raising_lines(model.observe):
         raise InputError(

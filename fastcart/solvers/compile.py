@@ -6,7 +6,6 @@ checks, helpers inlined), so that a plain ``@njit`` right-hand side runs at full
 
 from __future__ import annotations
 
-import dis
 import gc
 import sys
 import tempfile
@@ -254,22 +253,6 @@ def cached(
             kernel.compile()
     _memory[key] = kernel
     return kernel
-
-
-def raising_lines(function: Any) -> Iterator[int]:
-    """Yield the lines in which a function, or a jitted helper that it names, raises an error or asserts."""
-    source = python_function(function)
-    if source is None or _is_own_math(function):
-        return
-    for instruction in dis.get_instructions(source.__code__):
-        if instruction.opname == "RAISE_VARARGS":
-            places = instruction.positions
-            yield (places and places.lineno) or source.__code__.co_firstlineno
-    cells = (cell.cell_contents for cell in source.__closure__ or ())
-    names = referenced_names(source.__code__) & source.__globals__.keys()
-    for value in (*(source.__globals__[name] for name in sorted(names)), *cells):
-        if _is_helper(value) and value is not function:
-            yield from raising_lines(value)
 
 
 def may_raise(kernel: Any) -> bool:

@@ -11,10 +11,11 @@ import ctypes
 import os
 import sys
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 
 import numpy as np
+
+from fastcart.solvers.threads import in_threads
 
 _CLONE_FILES = 0x400  # of unshare
 _UNSHARE = 2  # of close_range, which containers allow more often
@@ -39,23 +40,5 @@ def silence_this_thread() -> bool:
 
 
 def run_quietly(jobs: Sequence[Callable[[], None]], threads: int, control: np.ndarray) -> None:
-    """Run jobs in silenced threads; an interrupt stops them within a moment.
-
-    Parameters
-    ----------
-    jobs : sequence of callable
-        Each releases the interpreter's lock while it works, and opens and closes no files.
-    threads : int
-    control : ndarray of int
-        A number other than zero in ``control[0]`` asks the jobs to stop.
-    """
-    with ThreadPoolExecutor(min(threads, len(jobs)) or 1, initializer=silence_this_thread) as pool:
-        futures = [pool.submit(job) for job in jobs]
-        try:
-            wait(futures)
-        except BaseException:
-            control[0] = 1
-            pool.shutdown(cancel_futures=True)
-            raise
-        for future in futures:
-            future.result()
+    """Run jobs, which open and close no files, in silenced threads; see `fastcart.solvers.threads`."""
+    in_threads(jobs, threads, control, prepare=silence_this_thread)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dis
+from collections.abc import Iterator
 from typing import Any
 
 from numba.extending import is_jitted
@@ -51,6 +52,11 @@ def _named(source: Any, step: dis.Instruction) -> Any:
 
 def may_raise(function: Any) -> bool:
     """Return whether a function, or a jitted helper that it names, holds a ``raise`` or an ``assert``."""
+    return any(True for _ in raising_lines(function))
+
+
+def raising_lines(function: Any) -> Iterator[int]:
+    """Yield the lines in which a function, or a jitted helper that it names, raises an error or asserts."""
     seen: list[Any] = []
     waiting = [function]
     while waiting:
@@ -58,10 +64,10 @@ def may_raise(function: Any) -> bool:
         if source is None or any(source is known for known in seen):
             continue
         seen.append(source)
-        if any(step.opname == "RAISE_VARARGS" for step in dis.get_instructions(source)):
-            return True
+        for step in dis.get_instructions(source):
+            if step.opname == "RAISE_VARARGS":
+                yield (step.positions and step.positions.lineno) or source.__code__.co_firstlineno
         named = [source.__globals__.get(name) for name in referenced_names(source.__code__)]
         waiting += [value for value in named if is_jitted(value)]
         cells = [cell.cell_contents for cell in source.__closure__ or ()]
         waiting += [value for value in cells if is_jitted(value)]
-    return False

@@ -23,7 +23,7 @@ from fastcart.models.t_cell_parameters import FATES, PHENOTYPES
 from fastcart.models.t_cell_presets import Preset
 from fastcart.models.t_cell_presets import preset as find_preset
 from fastcart.solvers.compile import EXACT, cached
-from fastcart.solvers.lanes.engine import in_threads
+from fastcart.solvers.threads import in_threads
 
 STEP = 0.01  # days
 _TYPES = len(FATES)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -27,6 +25,7 @@ from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
 from fastcart.solvers.tableaus.base import ExplicitTableau
+from fastcart.solvers.threads import in_threads
 from fastcart.solvers.transform import to_internal, to_natural
 
 METHODS = tableaus.NAMES
@@ -192,32 +191,6 @@ def _burden_endpoints(result: ChunkResult, rows: np.ndarray, level: np.ndarray, 
     at_end = last < rows[:, LOWEST]
     result.nadir = np.where(at_end, last, rows[:, LOWEST])
     result.t_nadir = np.where(at_end, result.t_reached, rows[:, T_LOWEST])
-
-
-def in_threads(jobs: Sequence[Callable[[], None]], threads: int, control: np.ndarray) -> None:
-    """Run jobs in threads; an interrupt stops them within a moment.
-
-    Parameters
-    ----------
-    jobs : sequence of callable
-        Each releases the interpreter's lock while it works.
-    threads : int
-    control : ndarray of int
-        A number other than zero in ``control[0]`` asks the kernels to stop.
-    """
-    if len(jobs) == 1 and threading.current_thread() is not threading.main_thread():
-        jobs[0]()
-        return
-    with ThreadPoolExecutor(min(threads, len(jobs))) as pool:
-        futures = [pool.submit(job) for job in jobs]
-        try:
-            wait(futures)
-        except BaseException:
-            control[0] = 1
-            pool.shutdown(cancel_futures=True)
-            raise
-        for future in futures:
-            future.result()
 
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "STIFF_METHOD", "Status", "solve_chunk"]
