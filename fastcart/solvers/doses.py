@@ -14,7 +14,7 @@ import numpy as np
 
 from fastcart.solvers.compile import EXACT, cached
 
-JUMP, RATE, BREAK = range(3)  # kinds of entries
+BREAK, JUMP, RATE = range(3)  # kinds of entries, in the order in which they come at equal times
 # Where an engine stops before a break, and starts behind it, relative to its time: times are rounded to 13
 # digits, so that the jump may lie a little to either side.
 AROUND_BREAK = 2e-13
@@ -154,14 +154,12 @@ def make_plan(
     kind = np.repeat([BREAK, JUMP, RATE], [len(stops[0]), len(jumps[0]), len(rates[0])])
     if not len(row):
         return None
-    # each list is behind the one before where times are equal, so that its place in the row is its rank
-    rank = np.repeat([0, 1, 2], [len(stops[0]), len(jumps[0]), len(rates[0])])
-    order = np.lexsort((state, rank, time, row))
+    order = np.lexsort((state, kind, time, row))
     twice = np.ones(len(order) - 1, dtype=bool)
     for values in (state, kind, time, row):
         twice &= values[order[1:]] == values[order[:-1]]
     if twice.any():  # the value is the last key, so that sums do not depend on the order of rows in the table
-        order = np.lexsort((value, state, rank, time, row))
+        order = np.lexsort((value, state, kind, time, row))
     row, time, state, kind, value = (values[order] for values in (row, time, state, kind, value))
     bounds = np.searchsorted(row, np.arange(schedules + 1))
     at_zero = np.bincount(row[(time == 0) & (kind == JUMP)], minlength=schedules)
