@@ -6,7 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from fastcart.studies.sensitivity_design import CORRELATIONS, make_design
+from fastcart.studies.sensitivity_design import CORRELATIONS, MORRIS_LEVELS, make_design
 from fastcart.studies.sensitivity_indices import INDICES, estimate
 
 A = np.array([0.0, 1.0, 4.5, 9.0, 99.0, 99.0])
@@ -31,7 +31,7 @@ FUNCTIONS = {
     "g": (sobol_g, 6, (0.0, 1.0)),
     "polynomial": (polynomial, 3, (0.0, 1.0)),
 }
-_LARGE = {"sobol": 2**16, "morris": 30_000}
+_LARGE = {"sobol": 2**16}
 
 
 def ranges(function):
@@ -42,6 +42,8 @@ def ranges(function):
 @cache
 def exact(function, method):
     """Return the indices of the function, from a sample so large that its own error is of no account."""
+    if method == "morris":
+        return _all_elementary_effects(function)
     design = make_design(method, ranges(function), _LARGE.get(method, 1_000_000), seed=2**31)
     y = FUNCTIONS[function][0](design.x)[:, None]
     if method in CORRELATIONS:  # without the intervals, which take long
@@ -52,6 +54,25 @@ def exact(function, method):
         codes = _codes(np.hstack([design.x, y]))
         return {method: _rank_correlation(*codes, None, design.x.shape[1], method == "prcc")[:, 0]}
     return {name: value[:, 0] for name, value in estimate(design, y).value.items()}
+
+
+def _all_elementary_effects(function):
+    """Return the indices of Morris from all steps of trajectories, which are equally likely."""
+    f, k, (low, high) = FUNCTIONS[function]
+    levels = MORRIS_LEVELS
+    step = levels // 2  # of the grid, whose points are 1 / (levels - 1) apart
+    points = np.stack(np.meshgrid(*[np.arange(levels)] * k, indexing="ij"), axis=-1).reshape(-1, k)
+    found = {name: np.zeros(k) for name in INDICES["morris"]}
+    for j in range(k):
+        start = points[points[:, j] < step]
+        end = start.copy()
+        end[:, j] += step
+        y0, y1 = (f(low + (high - low) * x / (levels - 1)) for x in (start, end))
+        effects = (y1 - y0) / (step / (levels - 1))
+        found["mu"][j], found["mu_star"][j], found["sigma"][j] = (
+            effects.mean(), np.abs(effects).mean(), effects.std()
+        )  # fmt: skip
+    return found
 
 
 def covered(function, method, n, repeats):

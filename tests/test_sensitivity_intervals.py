@@ -71,6 +71,17 @@ def test_the_exact_indices_are_those_of_the_books():
     np.testing.assert_allclose(pearson, expected, atol=4e-3)
 
 
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_exact_effects_of_morris_are_those_of_many_trajectories(function):
+    right, n = exact(function, "morris"), 20_000
+    design = make_design("morris", ranges(function), n, seed=5)
+    found = estimate(design, FUNCTIONS[function][0](design.x)[:, None]).value
+    error = right["sigma"] / np.sqrt(n)
+    for name in ("mu", "mu_star"):
+        assert (np.abs(found[name][:, 0] - right[name]) <= 5 * error + 1e-12).all()
+    np.testing.assert_allclose(found["sigma"][:, 0], right["sigma"], rtol=0.05, atol=1e-12)
+
+
 @pytest.mark.parametrize("method", ["pearson", "spearman"])
 def test_intervals_of_normal_data_are_those_of_fisher(method):
     """Where Fisher's formula holds, the width is its own: 1 / sqrt(n - 3), for ranks times sqrt(1 + r²/2)."""

@@ -199,3 +199,4 @@ def restart(l, W, Q, U, K, n, m, t_end, tolerance, du, u):
     Q[q.H * _L + l] = first_step(du, u, t_end, tolerance)
     Q[q.ERROR_OLD * _L + l] = 1.0
     Q[q.SINCE * _L + l] = 0.0
+    Q[q.MARK * _L + l] = Q[q.T * _L + l]

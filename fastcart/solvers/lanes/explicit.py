@@ -20,6 +20,7 @@ from fastcart.solvers.lanes.outline import outline
 from fastcart.solvers.lanes.pointer import STEP_SIGNATURE, evaluate
 from fastcart.solvers.lanes.sums import error_sums, stage_input
 from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
+from fastcart.solvers.tableaus.confirm import confirming_weights
 
 INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 
@@ -30,9 +31,10 @@ HELD = 0.4  # place in the step where an interpolant is held against the right-h
 HELD_WEIGHT = 0.3
 CAUTIOUS = 2.0  # growth where the estimate of the error is nothing but rounding
 RESOLVED = 4e-15  # of the time: shorter steps are lost in rounding
+MATTERS = 1e-6  # of the error allowed, squared: what limits a step
 CORNER = 100.0  # times the shortest step
 BELOW_ZERO = 1e4  # error, in tolerances squared, of a step that takes what counts something below zero
-SETTLED = 64.0  # steps after which the step says how many more are needed
+SETTLED = 64.0  # steps that say, by how far they came, how many more are needed
 
 _L = LANES
 
@@ -124,8 +126,9 @@ def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int)
     if tableau.error_low is not None:
         estimates.append((q.SECOND, tableau.error_low))
     functions["errors"] = error_sums(
-        [weights.tolist() for _, weights in estimates], places[:stages], states=n, integrals=integrals,
-        old=at.U, new=at.W, tolerance=at.tolerance, step=h, out=[at.Q + row * L for row, _ in estimates],
+        [weights.tolist() for _, weights in estimates], confirming_weights(tableau).tolist(), places[:stages],
+        states=n, integrals=integrals, old=at.U, new=at.W, tolerance=at.tolerance, step=h,
+        out=[at.Q + row * L for row, _ in estimates],
         own_out=at.Q + q.OWN_ERROR * L, fresh=(evaluated, places[stages - 1]),
     )  # fmt: skip
     return functions
@@ -310,9 +313,15 @@ def accept(Q, o, alpha, beta, limits, outline, n, integrates, burden):
         Q[o + q.REJECTED * _L + l] = rejected
         flag = 1.0 if hit else 0.0
         flag += 4.0 if Q[o + q.NEXT_SAVE * _L + l] <= t_new else 0.0
-        since = Q[o + q.SINCE * _L + l] + 1.0
-        Q[o + q.SINCE * _L + l] = since
-        hopeless = since > SETTLED and not hit and horizon - t_new > ahead * h
+        # the last step alone would not do: it is short at a jump too, and long again behind it; nor are steps
+        # meant that only an integral asks for
+        since, mark = Q[o + q.SINCE * _L + l] + 1.0, Q[o + q.MARK * _L + l]
+        told = since >= SETTLED
+        hopeless = told and not hit and (horizon - t_new) * SETTLED > ahead * (t_new - mark)
+        if integrates:
+            hopeless = hopeless and Q[o + q.OWN_ERROR * _L + l] > MATTERS * n
+        Q[o + q.SINCE * _L + l] = 0.0 if told else since
+        Q[o + q.MARK * _L + l] = t_new if told else mark
         trouble = steps + rejected >= budget or hopeless or (h < shortest and not good)
         flag = flag if good else 0.0
         flag += 8.0 if trouble and t_new < horizon else 0.0

@@ -33,9 +33,10 @@ NEXT_SAVE = 15  # next time to save
 LOWEST = 16  # burden at the start: lower turning points are looked at
 HIT = 17  # 1 where the step ends at STOP
 SECOND = 18  # second error sum, for methods with two estimates
-SINCE = 19  # steps since the start or the last dose
+SINCE = 19  # steps since MARK
 OWN_ERROR = 20  # as ERROR, without what integrals add
-Q_ROWS = 21
+MARK = 21  # where the progress was last looked at, at first the start or the last dose
+Q_ROWS = 22
 
 # values of ACCEPTED
 REJECTED_STEP = 0.0

@@ -155,8 +155,8 @@ def stage_input(
 
 
 def error_sums(
-    estimates: Sequence[Sequence[float]], stages: Sequence[int], *, states: int, integrals: int, old: int,
-    new: int, tolerance: int, step: int, out: Sequence[int], own_out: int,
+    estimates: Sequence[Sequence[float]], confirming: Sequence[float], stages: Sequence[int], *, states: int,
+    integrals: int, old: int, new: int, tolerance: int, step: int, out: Sequence[int], own_out: int,
     fresh: tuple[int, int] | None = None,
 ) -> Any:  # fmt: skip
     """Make ``f(buffer)``: sums over the states of (h times estimate / tolerance) squared.
@@ -168,6 +168,8 @@ def error_sums(
     ----------
     estimates : sequence of sequences of float
         Weights of the stages, for each estimate.
+    confirming : sequence of float
+        Weights of another estimate: the first one of an integral is at least this.
     stages : sequence of int
         Where each stage begins in the buffer.
     states : int
@@ -199,7 +201,8 @@ def error_sums(
             kind = ir.FunctionType(_vector(), [_vector()])
             magnitude = cgutils.get_or_insert_function(builder.module, kind, f"llvm.fabs.v{WIDTH}f64")
             totals = [cgutils.alloca_once(builder, _vector()) for _ in out]
-            used = [any(w != 0.0 for w in of_stage) for of_stage in zip(*estimates, strict=True)]
+            needed = [*estimates, confirming] if integrals else estimates
+            used = [any(w != 0.0 for w in of_stage) for of_stage in zip(*needed, strict=True)]
             with cgutils.for_range(builder, _integer(LANES // WIDTH)) as loop:
                 lane = builder.mul(loop.index, _integer(WIDTH))
                 for total in totals:
@@ -219,9 +222,17 @@ def error_sums(
                     scale = _add(builder, _spread(builder, buffer, tolerance, i), relative)
                     factor = builder.fdiv(_load(builder, buffer, step, lane), scale)
                     values = _values(builder, buffer, k, stages, used, known)
-                    for weights in estimates:
+
+                    def square(weights):
                         e = _multiply(builder, _weighted(builder, weights, values), factor)
-                        yield _multiply(builder, e, e)
+                        return _multiply(builder, e, e)
+
+                    first, *others = (square(weights) for weights in estimates)
+                    if of_integral:
+                        other = square(confirming)
+                        less = builder.fcmp_ordered("<=", other, first)  # not so where one is NaN
+                        first = builder.select(less, first, other)
+                    yield from (first, *others)
 
                 own = states - integrals
                 with cgutils.for_range(builder, _integer(own)) as inner:
