@@ -74,7 +74,7 @@ def solve(
     events: Sequence[Event] = (),
     max_steps: int = DEFAULT_MAX_STEPS,
     max_step: float | None = None,
-    breaks: Sequence[float | str] = (),
+    breaks: Sequence[float | str] | None = None,
     keep: Sequence[str] = (),
     threads: int | None = None,
     seed: int | None = None,
@@ -236,7 +236,7 @@ def make_problem(
     events: Sequence[Event] = (),
     save: Sequence[str] | None = None,
     max_step: float | None = None,
-    breaks: Sequence[float | str] = (),
+    breaks: Sequence[float | str] | None = None,
 ) -> Problem:
     """Check what is common to all patients."""
     peaks = check_quantities(model, peaks, "The peaks to look for")

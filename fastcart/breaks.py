@@ -24,6 +24,8 @@ def check_breaks(given: Any) -> tuple[float | str, ...]:
     InputError
         For anything else, and for times that are negative or not finite.
     """
+    if given is None:
+        return ()
     listed = [given] if is_scalar(given) else list(given) if isinstance(given, Iterable) else [given]
     checked: list[float | str] = []
     for item in listed:

@@ -593,3 +593,22 @@ def test_late_doses_are_told_in_one_line(folder, capsys):
         assert main([*COMMAND, "--doses", "d.csv", "--out", "e.csv"]) == 0
     text = "fastcart: 1 of 2 doses is after the horizon 10 and is left out; raise t_end to give them.\n"
     assert capsys.readouterr().err == text
+
+
+@njit
+def _fading(t, y, p):
+    return (-p[0] * y[0],)
+
+
+@pytest.mark.parametrize("engine", ["lanes", "lsoda", "scipy"])
+@pytest.mark.parametrize("log", [False, True])
+def test_a_break_at_the_start_or_end_of_a_short_infusion_loses_nothing_of_it(engine, log):
+    """The engine steps over the break itself, a time in which a very short infusion gives something."""
+    model = Model("fading", [State("y", default=1e-3, log=log)], {"k": 0.1}, _fading, t_end=10.0)
+    schedule = DosingSchedule().infusion(7.0, "y", 1.0, 1e-8)
+    right = 1e-3 * np.exp(-1.0) + np.exp(-0.3)
+    for breaks in ([7.0], [7.0 + 1e-8], [7.0, 7.0 + 1e-8]):
+        ends = fastcart.solve(
+            model, 1, doses=schedule, breaks=breaks, engine=engine, rtol=1e-8
+        ).endpoints  # 1e-7 is a unit in the last place of the times, in durations
+        assert ends["final_y"].item() == pytest.approx(right, rel=1e-6)

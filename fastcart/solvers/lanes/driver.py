@@ -86,7 +86,7 @@ def load(l, j, W, Q, U, K, index, position, u0, p, f0, rows, saved, n, m, proble
     Q[q.NEXT_SAVE * _L + l] = times[position[l, 1]] if position[l, 1] < times.size else np.inf
     Q[q.ACCEPTED * _L + l] = q.FRESH
     Q[q.H * _L + l] = first_step(f0[j], u0[j], t_end, tolerance)
-    Q[q.ERROR_OLD * _L + l] = 1.0
+    Q[q.ERROR_OLD * _L + l] = 0.0
     if burden >= 0:
         Q[q.LEVEL * _L + l] = u0[j, burden]
         Q[q.LOWEST * _L + l] = u0[j, burden]
@@ -109,6 +109,17 @@ def save_now(l, Q, U, position, saved, j, n, times):
 
 
 @njit(**INNER)
+def give(l, U, i, amount, log):
+    """Add an amount to a state."""
+    if not log:
+        U[i * _L + l] += amount
+    elif amount != 0.0:
+        u = U[i * _L + l]
+        y = np.exp(u) if u != LOG_ZERO else 0.0
+        U[i * _L + l] = np.log(y + amount) if y + amount > 0.0 else LOG_ZERO
+
+
+@njit(**INNER)
 def give_doses(l, W, Q, U, position, row, j, n, m, problem, doses, log):
     """Apply all dose entries of this time, and set the next stop."""
     t_end, burden = problem[0], problem[2]
@@ -121,16 +132,16 @@ def give_doses(l, W, Q, U, position, row, j, n, m, problem, doses, log):
     while k < stop[j] and time[k] <= now:
         i = state[k]
         if kind[k] == BREAK:  # to the other side, where the right-hand side is another
+            for x in range(n):  # what is infused meanwhile is much of a very short infusion
+                give(l, U, x, W[(n + 1 + m + x) * _L + l] * (value[k] - now), log[x])
             now = value[k]
             Q[q.T * _L + l] = now
         elif kind[k] == RATE:
-            W[(n + 1 + m + i) * _L + l] = value[k]
-        elif log[i]:
-            u = U[i * _L + l]
-            y = np.exp(u) if u != LOG_ZERO else 0.0
-            U[i * _L + l] = np.log(y + value[k]) if y + value[k] > 0.0 else LOG_ZERO
+            rate = (n + 1 + m + i) * _L + l
+            give(l, U, i, (value[k] - W[rate]) * (now - time[k]), log[i])
+            W[rate] = value[k]
         else:
-            U[i * _L + l] += value[k]
+            give(l, U, i, value[k], log[i])
         k += 1
     position[l, 0] = k
     Q[q.STOP * _L + l] = time[k] if k < stop[j] else t_end
@@ -197,6 +208,6 @@ def restart(l, W, Q, U, K, n, m, t_end, tolerance, du, u):
         u[i] = U[i * _L + l]
     Q[q.ACCEPTED * _L + l] = q.FRESH
     Q[q.H * _L + l] = first_step(du, u, t_end, tolerance)
-    Q[q.ERROR_OLD * _L + l] = 1.0
+    Q[q.ERROR_OLD * _L + l] = 0.0
     Q[q.SINCE * _L + l] = 0.0
     Q[q.MARK * _L + l] = Q[q.T * _L + l]

@@ -6,12 +6,13 @@ called through its address and so compiled once per model.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 from numba import carray, njit
 
-from fastcart.math import fast_power
+from fastcart.math import fast_exp2, fast_log2
 from fastcart.solvers.compile import FAST, INNER, cached, from_source
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.bernstein import outline_weights
@@ -32,6 +33,7 @@ HELD_WEIGHT = 0.3
 CAUTIOUS = 2.0  # growth where the estimate of the error is nothing but rounding
 RESOLVED = 4e-15  # of the time: shorter steps are lost in rounding
 MATTERS = 1e-6  # of the error allowed, squared: what limits a step
+_LEAST_OLD = math.log2(1e-8)  # error of the step before, at least
 CORNER = 100.0  # times the shortest step
 BELOW_ZERO = 1e4  # error, in tolerances squared, of a step that takes what counts something below zero
 SETTLED = 64.0  # steps that say, by how far they came, how many more are needed
@@ -292,7 +294,8 @@ def accept(Q, o, alpha, beta, limits, outline, n, integrates, burden):
             good = good or corner
         bounded = min(max(e, 1e-12), 1e12) if e == e else 1e12
         # exponents act on the square of the error norm
-        factor = SAFETY * fast_power(bounded, -alpha) * fast_power(Q[o + q.ERROR_OLD * _L + l], beta)
+        size, old = fast_log2(bounded), Q[o + q.ERROR_OLD * _L + l]
+        factor = SAFETY * fast_exp2(beta * old - alpha * size)
         # an estimate that is nothing but rounding says little: the next step might leap over a whole pulse
         most = CAUTIOUS if e < collapsed else GROW
         factor = min(max(factor, SHRINK), most)
@@ -305,7 +308,7 @@ def accept(Q, o, alpha, beta, limits, outline, n, integrates, burden):
         Q[o + q.T_OLD * _L + l] = t
         Q[o + q.T * _L + l] = t_new
         Q[o + q.H * _L + l] = h * factor
-        Q[o + q.ERROR_OLD * _L + l] = max(bounded, 1e-8) if good else Q[o + q.ERROR_OLD * _L + l]
+        Q[o + q.ERROR_OLD * _L + l] = max(size, _LEAST_OLD) if good else old
         Q[o + q.ACCEPTED * _L + l] = 1.0 if good else 0.0
         steps = Q[o + q.STEPS * _L + l] + (1.0 if good else 0.0)
         rejected = Q[o + q.REJECTED * _L + l] + (0.0 if good else 1.0)
