@@ -32,7 +32,7 @@ fuzz: setup
 	@$(BIN)/python tests/differential/fuzz.py --minutes $(MINUTES) --seed $(SEED)
 
 kills: setup
-	@FASTCART_KILLS=$(KILLS) FASTCART_KILLS_SEED=$(SEED) $(BIN)/python -m pytest tests/test_kills.py
+	@FASTCART_KILLS=$(KILLS) FASTCART_KILLS_SEED=$(SEED) $(BIN)/python -m pytest tests/cli/test_kills.py
 
 malformed: setup
 	@$(BIN)/python tests/malformed.py $(MALFORMED) --seed $(SEED)

@@ -20,7 +20,7 @@ import work
 
 import fastcart
 from fastcart import bench, bench_report
-from fastcart.storage import write_text
+from fastcart.tables.storage import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "bench"

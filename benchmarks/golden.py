@@ -28,11 +28,6 @@ OBSERVED = {
     "t_cell": ("L", "E"),
     "li_lei_coarse": ("C_free", "TE"),
 }
-    "li_lei": ("I6", "TE"),
-    "b_all": ("T", "C"),
-    "t_cell": ("L", "E"),
-    "li_lei_coarse": ("C_free", "TE"),
-}
 
 
 def patients(model: str, count: int) -> pd.DataFrame:

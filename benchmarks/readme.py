@@ -26,17 +26,17 @@ import work
 import fastcart
 from fastcart import plotting
 from fastcart.bench_report import markdown_table
-from fastcart.reproduce.li_lei_2025 import figure6, plans
-from fastcart.reproduce.li_lei_2025 import published_values as paper
-from fastcart.reproduce.li_lei_2025.published_values import RESPONSE_DAYS
-from fastcart.reproduce.li_lei_2025.runs import ACCURATE, PUBLISHED, RTOL, solve_both
-from fastcart.reproduce.srct import findings
-from fastcart.reproduce.srct.experiments import amplification
-from fastcart.reproduce.t_cell_theories.figures import facts as draw_facts
+from fastcart.papers.li_lei_2025 import figure6, plans
+from fastcart.papers.li_lei_2025 import published_values as paper
+from fastcart.papers.li_lei_2025.published_values import RESPONSE_DAYS
+from fastcart.papers.li_lei_2025.runs import ACCURATE, PUBLISHED, RTOL, solve_both
+from fastcart.papers.srct import findings
+from fastcart.papers.srct.experiments import amplification
+from fastcart.papers.t_cell_theories.cuts import in_words, leads
+from fastcart.papers.t_cell_theories.facts import t_cell_facts
+from fastcart.papers.t_cell_theories.figures import facts as draw_facts
+from fastcart.runs.manifest import open_run
 from fastcart.solvers.status import Status
-from fastcart.studies.manifest import open_run
-from fastcart.studies.t_cell_cuts import in_words, leads
-from fastcart.studies.t_cell_facts import t_cell_facts
 from fastcart.trial import run as trial_run
 from fastcart.trial.figures import frontier_figure
 from fastcart.trial.run import TrialResult

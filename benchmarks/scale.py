@@ -25,7 +25,7 @@ import work
 import fastcart
 from fastcart.batch import check_threads
 from fastcart.bench_report import markdown_table
-from fastcart.storage import TableWriter, write_text
+from fastcart.tables.storage import TableWriter, write_text
 
 SIZES = (10_000, 100_000, 1_000_000)
 PIECE = 262_144  # patients drawn and solved at a time when they are streamed

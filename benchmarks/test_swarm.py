@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import fastcart
-from fastcart.studies import evaluate
+from fastcart.optimization import evaluation as evaluate
 
 BURDENS, PARTICLES, ITERATIONS = 100, 100, 20
 SOLVES = BURDENS * PARTICLES * ITERATIONS

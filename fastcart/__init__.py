@@ -23,12 +23,12 @@ if TYPE_CHECKING:
     from fastcart.model import Parameter as Parameter
     from fastcart.model import PublishedScheme as PublishedScheme
     from fastcart.model import State as State
+    from fastcart.optimization.optimize import Limit as Limit
+    from fastcart.optimization.optimize import optimize as optimize
+    from fastcart.optimization.pareto import pareto as pareto
     from fastcart.result import BatchResult as BatchResult
-    from fastcart.studies.optimize import Limit as Limit
-    from fastcart.studies.optimize import optimize as optimize
-    from fastcart.studies.pareto import pareto as pareto
-    from fastcart.studies.scan import scan as scan
-    from fastcart.studies.sensitivity import sensitivity as sensitivity
+    from fastcart.scanning.scan import scan as scan
+    from fastcart.sensitivity_analysis.sensitivity import sensitivity as sensitivity
 
 __version__ = "0.1.0"
 
@@ -37,7 +37,7 @@ _PUBLIC = {
     "DosingSchedule": "fastcart.dosing",
     "Event": "fastcart.events",
     "InputError": "fastcart.errors",
-    "Limit": "fastcart.studies.optimize",
+    "Limit": "fastcart.optimization.optimize",
     "Model": "fastcart.model",
     "Observable": "fastcart.model",
     "Parameter": "fastcart.model",
@@ -47,11 +47,11 @@ _PUBLIC = {
     "explain_engine": "fastcart.explain",
     "math": "fastcart.math",
     "models": "fastcart.models",
-    "optimize": "fastcart.studies.optimize",
-    "pareto": "fastcart.studies.pareto",
+    "optimize": "fastcart.optimization.optimize",
+    "pareto": "fastcart.optimization.pareto",
     "sample": "fastcart.sample",
-    "scan": "fastcart.studies.scan",
-    "sensitivity": "fastcart.studies.sensitivity",
+    "scan": "fastcart.scanning.scan",
+    "sensitivity": "fastcart.sensitivity_analysis.sensitivity",
     "solve": "fastcart.batch",
 }
 

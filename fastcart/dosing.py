@@ -15,9 +15,9 @@ from pandas.api.types import is_list_like
 from fastcart.breaks import Breaks, rows_of
 from fastcart.checks import count, is_whole, number, reason, shown
 from fastcart.errors import InputError, nearest
-from fastcart.ids import id_places
 from fastcart.patients import finite_numbers
-from fastcart.storage import is_path, read_table
+from fastcart.tables.ids import id_places
+from fastcart.tables.storage import is_path, read_table
 
 if TYPE_CHECKING:
     from fastcart.model import Model
@@ -161,7 +161,7 @@ def check_doses(
         ``patient`` (without it every patient gets every dose); rows in any order.
     ids : ndarray, shape (patients,)
         Ids of the patients, in the order of their rows. Those of the doses are compared with them as text,
-        see `fastcart.ids`.
+        see `fastcart.tables.ids`.
     t_end : float
         Horizon; a dose after it is left out, with a warning. What is after it by rounding alone is at it.
     breaks : (ndarray, ndarray), optional

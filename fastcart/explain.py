@@ -100,7 +100,7 @@ def explain_engine(model: str | Model, *, rtol: float = 1e-6) -> str:
     """
     from fastcart.batch import compiling_errors
     from fastcart.solvers.lanes.engine import STIFF_METHOD, default_method
-    from fastcart.solvers.lanes.evaluate import machine_code
+    from fastcart.solvers.lanes.rhs import machine_code
 
     model = as_model(model)
     rtol = make_problem(model, t_end=None, save_at=None, rtol=rtol, atol=None).rtol
@@ -321,9 +321,9 @@ def call_cost(model: str | Model, *, seconds: float = 0.05) -> float:
     float
     """
     from fastcart.solvers.compile import FAST, cached, prepared_function
-    from fastcart.solvers.lanes.evaluate import evaluation
     from fastcart.solvers.lanes.layout import LANES, evaluation_rows
     from fastcart.solvers.lanes.pointer import repeat
+    from fastcart.solvers.lanes.rhs import evaluation
     from fastcart.solvers.transform import to_internal
 
     model = as_model(model)

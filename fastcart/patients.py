@@ -13,9 +13,9 @@ from pandas.api.types import is_bool_dtype, is_complex_dtype, is_list_like, is_n
 
 from fastcart.checks import held_to, is_whole, names, number_in, real, shown
 from fastcart.errors import InputError, nearest
-from fastcart.ids import check_ids
 from fastcart.model import RESERVED, Model, Parameter, State, computed_default
-from fastcart.storage import is_path, read_table
+from fastcart.tables.ids import check_ids
+from fastcart.tables.storage import is_path, read_table
 
 Patients = pd.DataFrame | Mapping[str, Any] | int | str | os.PathLike[str]
 
@@ -91,8 +91,8 @@ def check_patients(
     model : Model
     patients : DataFrame, mapping, path, or int
         Columns are names of parameters and of states (initial values), and ``patient``, the ids; a mapping
-        may mix numbers and sequences; a path names a table for `fastcart.storage.TableReader`; a number
-        stands for so many default patients. Ids are compared as text, see `fastcart.ids`.
+        may mix numbers and sequences; a path names a table for `fastcart.tables.storage.TableReader`; a
+        number stands for so many default patients. Ids are compared as text, see `fastcart.tables.ids`.
     keep : sequence of str
         Columns that are copied to the endpoints; they may have any type.
     first_id : int

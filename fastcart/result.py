@@ -10,12 +10,12 @@ import numpy as np
 import pandas as pd
 
 from fastcart.errors import InputError
-from fastcart.ids import id_text
 from fastcart.model import Model
 from fastcart.patients import PatientTable
 from fastcart.solvers.arrays import observe
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import NAMES, Status
+from fastcart.tables.ids import id_text
 
 
 @dataclass

@@ -25,9 +25,9 @@ import pandas as pd
 from pandas.api.types import is_list_like
 
 from fastcart.model import Model
-from fastcart.sample_design import Columns as Columns
-from fastcart.sample_design import Correlation as Correlation
-from fastcart.sample_design import Design as Design
+from fastcart.sampling.design import Columns as Columns
+from fastcart.sampling.design import Correlation as Correlation
+from fastcart.sampling.design import Design as Design
 
 
 def grid(

@@ -6,8 +6,8 @@ from functools import cache
 
 import numpy as np
 
-from fastcart.studies.sensitivity_design import CORRELATIONS, MORRIS_LEVELS, make_design
-from fastcart.studies.sensitivity_indices import INDICES, estimate
+from fastcart.sensitivity_analysis.design import CORRELATIONS, MORRIS_LEVELS, make_design
+from fastcart.sensitivity_analysis.indices import INDICES, estimate
 
 A = np.array([0.0, 1.0, 4.5, 9.0, 99.0, 99.0])
 PI = np.pi
@@ -47,7 +47,7 @@ def exact(function, method):
     design = make_design(method, ranges(function), _LARGE.get(method, 1_000_000), seed=2**31)
     y = FUNCTIONS[function][0](design.x)[:, None]
     if method in CORRELATIONS:  # without the intervals, which take long
-        from fastcart.studies.sensitivity_correlations import _codes, _rank_correlation
+        from fastcart.sensitivity_analysis.correlations import _codes, _rank_correlation
 
         if method == "pearson":
             return {method: np.corrcoef(design.x.T, y.T)[-1, :-1]}

@@ -93,8 +93,8 @@ def binding_equilibrium(T4, TE, TM, C, K_1, K_2, K_3):
 
     Two corrections of order 4 from a rough start and one of Newton's give C* to rounding error for all
     numbers of cells, with binding constants within a factor of two of the paper's; shown in
-    tests/test_binding.py. Newton's method alone, and the authors' iteration, crawl where the tumor has about
-    as many cells as bind it. Counts are fixed, not data-dependent, so that the loop vectorises.
+    tests/models/test_binding.py. Newton's method alone, and the authors' iteration, crawl where the tumor
+    has about as many cells as bind it. Counts are fixed, not data-dependent, so that the loop vectorises.
     """
     C = min(C, 1e16)  # far beyond any body; keeps powers from overflowing in wild trials
     x = _rough_root(T4, TE, TM, C, K_1, K_2, K_3)

@@ -14,7 +14,7 @@ import pandas as pd
 
 from fastcart.checks import reason
 from fastcart.errors import InputError
-from fastcart.storage import TableReader, TableWriter, write_text
+from fastcart.tables.storage import TableReader, TableWriter, write_text
 
 NOT_OF_THE_MODEL = ("source", "U1", "U2")
 _TABLE, _ABOUT = "patients.parquet", "population.json"

@@ -17,9 +17,9 @@ from fastcart.models import get as get_model
 from fastcart.population import Population, calibrate, draws, reached_by, sample
 from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
-from fastcart.storage import TableReader
-from fastcart.studies.manifest import Manifest, Run, describe_model, environment, open_run, plain
-from fastcart.studies.scan_parts import encode
+from fastcart.runs.manifest import Manifest, Run, describe_model, environment, open_run, plain
+from fastcart.scanning.parts import encode
+from fastcart.tables.storage import TableReader
 from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic

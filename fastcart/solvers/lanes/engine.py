@@ -13,14 +13,15 @@ from fastcart.model import Model
 from fastcart.solvers import tableaus
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import AROUND_BREAK, BREAK, DosePlan, entries_of
-from fastcart.solvers.lanes import explicit, rosenbrock
+from fastcart.solvers.lanes import step_explicit as explicit
+from fastcart.solvers.lanes import step_rosenbrock as rosenbrock
 from fastcart.solvers.lanes.bernstein import STACK
-from fastcart.solvers.lanes.driver import EMPTY
-from fastcart.solvers.lanes.evaluate import evaluation
+from fastcart.solvers.lanes.lane import EMPTY
 from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.quantities import watching
 from fastcart.solvers.lanes.queue import MAX_DEGREE
+from fastcart.solvers.lanes.rhs import evaluation
 from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status

@@ -15,9 +15,9 @@ from fastcart.model import Model
 from fastcart.solvers.compile import FAST, INNER, cached, from_source, made_once, rebuild
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.evaluate import SUBSTITUTES
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.outline import HIGH, LOW, TURNS
+from fastcart.solvers.lanes.rhs import SUBSTITUTES
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _L = LANES

@@ -12,7 +12,8 @@ from numba import njit
 
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.driver import (
+from fastcart.solvers.lanes.interpolate import rise_of
+from fastcart.solvers.lanes.lane import (
     EMPTY,
     OK,
     diagnose,
@@ -24,7 +25,6 @@ from fastcart.solvers.lanes.driver import (
     save_now,
     start_block,
 )
-from fastcart.solvers.lanes.interpolate import rise_of
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.look import AT_ONCE, GROUP, QUANTITY, QUIET, step_done, survey
 from fastcart.solvers.lanes.pointer import claim, evaluate, take_step

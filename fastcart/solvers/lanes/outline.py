@@ -18,7 +18,16 @@ from numba.extending import intrinsic
 
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.layout import LANES, Offsets
-from fastcart.solvers.lanes.sums import WIDTH, _add, _constant, _integer, _load, _multiply, _store, _weighted
+from fastcart.solvers.lanes.stage_sums import (
+    WIDTH,
+    _add,
+    _constant,
+    _integer,
+    _load,
+    _multiply,
+    _store,
+    _weighted,
+)
 
 # rows of the outline of each state
 LOW, HIGH, TURNS = range(3)

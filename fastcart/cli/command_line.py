@@ -1,0 +1,239 @@
+"""The command ``fastcart``: what all its commands have in common."""
+
+from __future__ import annotations
+
+import argparse
+import errno
+import logging
+import os
+import signal
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from importlib import import_module
+from typing import Any, NoReturn
+
+from fastcart import __version__, interrupts
+from fastcart.errors import InputError, MissingDependencyError, PatientsFailed
+
+# modules of fastcart.cli, in the order of the help; they import little until they run
+COMMANDS = ("models", "run", "scan", "sensitivity", "optimize", "trial", "reproduce", "bench")
+
+_LONGEST = 300  # characters of what is wrong with the arguments
+# names of files that cannot be, rather than disks that fail
+_BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
+FAILED, BAD_INPUT, NOT_SOLVED, INTERRUPTED = 1, 2, 3, 130
+_CODES = f"""\
+exit codes:
+  0    done, and every patient was solved
+  {FAILED}    the program or the machine failed, e.g. a full disk (--debug shows where in the program)
+  {BAD_INPUT}    bad input; nothing was computed, or what was finished is kept for --resume
+  {NOT_SOLVED}    done, and all is written, but some patients were not solved: their status says why.
+       Of 'optimize': at the best points that it reports. Of 'bench': by any engine.
+  {INTERRUPTED}  interrupted, by Ctrl-C or by SIGTERM
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser whose errors are one sentence and the way to the help."""
+
+    def error(self, message: str) -> NoReturn:
+        text = " ".join(message.split())
+        short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
+        self.exit(BAD_INPUT, f"{self.prog}: {short}; see '{self.prog} --help'.\n")
+
+
+class _Terminated(KeyboardInterrupt):
+    """The process was asked to end; what Ctrl-C would stop is stopped in the same way."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit code, see ``fastcart --help``."""
+    options = _parser().parse_args(arguments)
+    with _messages() as failures, _termination():
+        try:
+            code = options.action(options)
+            if sys.stdout is not None:  # closed by whoever started the program
+                sys.stdout.flush()
+            if interrupts.pending():  # in the last moment, or where Python ignores exceptions
+                _say("\nfastcart: asked to end when all was done; what was written is complete.")
+                code = INTERRUPTED
+        except BaseException as error:
+            code = _code(error, options)
+    _let_go()
+    return NOT_SOLVED if code == 0 and failures else code
+
+
+def _code(error: BaseException, options: argparse.Namespace) -> int:
+    """Say in one sentence what went wrong; return the exit code."""
+    if _debugging(options) and not isinstance(error, BrokenPipeError):
+        import traceback
+
+        traceback.print_exception(error)
+    if isinstance(error, InputError):
+        _say(f"fastcart: {error}")
+        return error.exit_code
+    if isinstance(error, MissingDependencyError):
+        _say(f"fastcart: {error}")
+        return BAD_INPUT
+    if isinstance(error, KeyboardInterrupt):
+        kept = "no output file was written"
+        if getattr(options, "out", None) is not None and hasattr(options, "resume"):
+            kept = f"what is finished is kept in {options.out}. Go on with --resume"
+        _say(f"\nfastcart: {'ended' if isinstance(error, _Terminated) else 'interrupted'}; {kept}.")
+        return INTERRUPTED
+    if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough
+        return FAILED
+    from fastcart.checks import reason
+
+    if isinstance(error, OSError):
+        file = f": {str(error.filename)[:_LONGEST]}" if error.filename else ""
+        _say(f"fastcart: {reason(error)}{file}")
+        return BAD_INPUT if error.errno in _BAD_NAMES else FAILED
+    elif isinstance(error, UnicodeEncodeError):
+        _say(f"fastcart: the system has no file names with characters such as {error.object[error.start]!a}.")
+        return BAD_INPUT
+    elif isinstance(error, MemoryError):
+        _say("fastcart: the memory is used up; take fewer patients, times or threads at once.")
+    else:
+        what = f"{type(error).__name__}: {reason(error)}"
+        _say(
+            f"fastcart: this is an error of fastcart itself ({what}); please report it, with what the same "
+            "command prints with --debug."
+        )
+    return FAILED
+
+
+def _debugging(options: argparse.Namespace) -> bool:
+    return getattr(options, "debug", False) or os.environ.get("FASTCART_DEBUG", "0") not in ("", "0")
+
+
+def _say(text: str) -> None:
+    """Write to stderr, where there is one."""
+    with suppress(OSError, ValueError):  # nobody reads it
+        print(text, file=sys.stderr, flush=True)
+
+
+class _Stderr(logging.Handler):
+    """Writes to what is stderr now."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        _say(record.getMessage())
+
+
+@contextmanager
+def _messages() -> Iterator[list[PatientsFailed]]:
+    """Within the context, what the package tells is a sentence on stderr, also where it is a warning.
+
+    Yields the list of the warnings that patients were not solved.
+    """
+    failures: list[PatientsFailed] = []
+    log, handler = logging.getLogger("fastcart"), _Stderr()
+    propagated = log.propagate
+    log.addHandler(handler)
+    log.propagate = False
+    with warnings.catch_warnings():
+        shown = warnings.showwarning
+
+        def show(message: Any, category: type[Warning], *rest: Any, **named: Any) -> None:
+            if isinstance(message, PatientsFailed):
+                failures.append(message)
+                _say(f"fastcart: {message}")
+            else:
+                shown(message, category, *rest, **named)
+
+        warnings.showwarning = show
+        warnings.simplefilter("always", PatientsFailed)  # also where others are errors: all is written
+        try:
+            yield failures
+        finally:
+            log.removeHandler(handler)
+            log.propagate = propagated
+
+
+@contextmanager
+def _termination() -> Iterator[None]:
+    """Within the context, SIGTERM interrupts as Ctrl-C does, so that nothing is left half-written.
+
+    Neither is lost where Python ignores exceptions: it is remembered, see `fastcart.interrupts`.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def end(number: int, frame: Any) -> NoReturn:
+        error = _Terminated() if number == signal.SIGTERM else KeyboardInterrupt()
+        interrupts.request(error)
+        raise error
+
+    def ignored(what: Any) -> None:
+        if not (interrupts.pending() and isinstance(what.exc_value, KeyboardInterrupt)):
+            shown(what)
+
+    taken = [signal.SIGTERM]
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where it is to be ignored
+        taken.append(signal.SIGINT)
+    interrupts.forget()
+    shown, sys.unraisablehook = sys.unraisablehook, ignored
+    previous = {number: signal.signal(number, end) for number in taken}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+        sys.unraisablehook = shown
+        interrupts.forget()
+
+
+def _let_go() -> None:
+    """Give up an output that nobody takes, which Python would complain of again at its end."""
+    for stream in (sys.stdout, sys.stderr):
+        if stream is None:  # it was closed from the start
+            continue
+        try:
+            stream.flush()
+        except (OSError, ValueError):
+            try:
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+                os.close(nowhere)
+            except (OSError, ValueError):  # no file of the system, e.g. in a notebook
+                continue
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(
+        prog="fastcart",
+        description="CAR-T cell therapy models for thousands to millions of virtual patients at once.",
+        epilog=_CODES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action="version", version=f"fastcart {__version__}")
+    debug = "after an error, show where in the program it arose (or set FASTCART_DEBUG=1)"
+    parser.add_argument("--debug", action="store_true", help=debug)
+    commands = parser.add_subparsers(title="commands", required=True, metavar="COMMAND")
+    for name in COMMANDS:
+        import_module(f"fastcart.cli.{name}").register(commands)
+        # behind the command, too; the default is that of before the command
+        commands.choices[name].add_argument(
+            "--debug", action="store_true", default=argparse.SUPPRESS, help=argparse.SUPPRESS
+        )
+    return parser
+
+
+def program() -> None:
+    """Run as a program; a second interrupt while it ends is no traceback."""
+    try:
+        code = main()
+    except KeyboardInterrupt:  # before or after the command itself, e.g. while modules are loaded
+        code = INTERRUPTED
+    except BrokenPipeError:
+        code = FAILED
+        _let_go()
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    program()

@@ -1,0 +1,57 @@
+"""The command ``fastcart scan``: any number of virtual patients, to a folder that can be resumed."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+
+def register(commands: Any) -> None:
+    """Add the command ``scan``."""
+    parser = commands.add_parser(
+        "scan", help="solve any number of sampled patients, to a folder of Parquet files that can be resumed"
+    )
+    parser.add_argument(
+        "spec", type=Path, metavar="SPEC.toml", help="model, patients and options; see README"
+    )
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--resume", action="store_true", help="go on with an interrupted scan in FOLDER")
+    parser.add_argument("--force", action="store_true", help="replace a scan in FOLDER")
+    parser.add_argument("--scheduler", metavar="ADDRESS", help="solve on the workers of a Dask scheduler")
+    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.add_argument("--plot", metavar="OUTPUT", help="draw a heat map of an endpoint, e.g. pfs")
+    parser.add_argument("--axes", metavar="X,Y", help="columns of the heat map (default: the two that vary)")
+    parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    parser.set_defaults(action=run)
+
+
+def run(options: argparse.Namespace) -> int:
+    """Run the scan, or the rest of it."""
+    from fastcart.errors import InputError, require, warn_failed
+    from fastcart.scanning.scan import scan
+    from fastcart.scanning.spec import read_spec
+
+    more = {"matplotlib": options.plot, "dask": options.scheduler, "distributed": options.scheduler}
+    require("This scan", ["pyarrow", *(package for package, asked in more.items() if asked is not None)])
+    arguments = read_spec(options.spec)
+    axes = None if options.axes is None else options.axes.split(",")
+    if options.plot is None and axes is not None:
+        raise InputError("--axes are those of a heat map; give also --plot OUTPUT.")
+    needs: list[str] = []
+    if options.plot is not None:
+        needs = [options.plot, *(axes or ())]
+    result = scan(
+        **arguments, needs=needs, out=options.out, resume=options.resume, force=options.force,
+        scheduler=options.scheduler, threads=options.threads, progress=False if options.quiet else None,
+    )  # fmt: skip
+    if not options.quiet:
+        print(result.summary())
+    warn_failed(result.counts)
+    if options.plot is not None:
+        from fastcart.scanning.plot import plot_scan
+
+        picture = plot_scan(options.out, arguments["model"], result.inputs, options.plot, axes)
+        if not options.quiet:
+            print(f"Heat map: {picture}")
+    return 3 if result.failed else 0

@@ -1,1 +1,0 @@
-"""The commands of ``fastcart``, a module each: ``register`` adds its arguments to the command line."""

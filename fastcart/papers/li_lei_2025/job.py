@@ -1,0 +1,142 @@
+"""The job ``li-lei-2025``: figures, their data, and a report, written into one folder."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+from fastcart.errors import InputError, require
+
+if TYPE_CHECKING:
+    from fastcart.papers.li_lei_2025.comparison import FigureResult
+
+# A module per figure: FILES, the names that it writes, and make(threads=..., progress=...) -> FigureResult
+_MODULES = {
+    2: "fastcart.papers.li_lei_2025.figure2",
+    4: "fastcart.papers.li_lei_2025.figure4",
+    5: "fastcart.papers.li_lei_2025.figure5",
+    6: "fastcart.papers.li_lei_2025.figure6",
+    7: "fastcart.papers.li_lei_2025.figure7",
+    8: "fastcart.papers.li_lei_2025.figure8",
+    9: "fastcart.papers.li_lei_2025.figure9",
+    10: "fastcart.papers.li_lei_2025.figure10",
+}
+FIGURES = tuple(_MODULES)
+_SIZED = (2, 7, 8, 9, 10)  # figures whose size can be chosen
+REPORT = "report.md"
+
+
+def reproduce(
+    out: str | Path,
+    figures: Iterable[int] = FIGURES,
+    *,
+    force: bool = False,
+    sample: int | None = None,
+    burdens: int | None = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+) -> Path:
+    """Reproduce figures of Li & Lei 2025, and compare published, reproduced and accurate numbers.
+
+    Writes ``figure<N>.png`` (300 dpi), the data of each figure as CSV, and ``report.md``. Each file is
+    written whole or not at all, the report last.
+
+    Parameters
+    ----------
+    out : path
+        Folder for the outputs; it is made where it does not exist.
+    figures : iterable of int
+        Any of `FIGURES`.
+    force : bool
+        Replace outputs that exist.
+    sample : int, optional
+        Patients of the large sample of Figure 2; default a million.
+    burdens : int, optional
+        Tumor burdens of Figures 7 to 10; default 400, as in the paper.
+    threads : int, optional
+        Default: all processors that this process may use.
+    progress : bool, optional
+        Show progress on stderr; default: only on a terminal.
+
+    Returns
+    -------
+    Path
+        Of ``report.md``.
+
+    Raises
+    ------
+    InputError
+        For an unknown figure, a folder that cannot be used, or outputs that exist, before anything is
+        computed.
+    MissingDependencyError
+        When matplotlib is not installed.
+    """
+    from fastcart import plotting
+    from fastcart.batch import check_threads, progress_bar
+    from fastcart.papers.li_lei_2025.report import write_report, write_table
+
+    started = time.perf_counter()
+    numbers = _check_figures(figures)
+    threads = check_threads(threads)
+    require("The work li-lei-2025", ["matplotlib", *(["SALib"] if 2 in numbers else [])])
+    modules = [_module(number) for number in numbers]
+    names = [name for module in modules for name in module.FILES]
+    folder = _check_folder(Path(out), [*names, REPORT], force=force)
+    results: list[FigureResult] = []
+    with progress_bar(len(modules), progress, unit="figures") as bar:
+        for number, module in zip(numbers, modules, strict=True):
+            bar.set_description(f"Figure {number}")
+            name, size = ("sample", sample) if number == 2 else ("burdens", burdens)
+            sizes = {name: size} if size is not None and number in _SIZED else {}
+            results.append(module.make(threads=threads, progress=progress, **sizes))
+            bar.update()
+    for result in results:
+        for name, table in result.tables.items():
+            write_table(table, folder / name)
+        with plotting.style():
+            plotting.save_figure(result.picture, folder / f"figure{result.number}.png")
+    report = folder / REPORT
+    write_report(results, report, threads=threads, wall_time=time.perf_counter() - started)
+    return report
+
+
+def _module(number: int) -> ModuleType:
+    return import_module(_MODULES[number])
+
+
+def _check_figures(figures: Iterable[int]) -> list[int]:
+    """Return the figures in ascending order, each once."""
+    given = [figures] if isinstance(figures, int | str) else list(figures)
+    available = ", ".join(str(number) for number in FIGURES)
+    if not given:
+        raise InputError(f"No figure is asked for; available are the figures {available}.")
+    for number in given:
+        if isinstance(number, bool) or number not in FIGURES:
+            shown = f"{number:g}" if isinstance(number, float) else repr(number)
+            raise InputError(
+                f"Figure {shown} of Li & Lei 2025 cannot be reproduced; available are the figures "
+                f"{available}."
+            )
+    return sorted({int(number) for number in given})
+
+
+def _check_folder(folder: Path, names: list[str], *, force: bool) -> Path:
+    """Make the folder, and check that nothing in it would be replaced unasked."""
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"The output folder {str(folder)!r} is a file; name a folder.")
+    existing = [name for name in names if (folder / name).exists()]
+    if existing and not force:
+        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
+        raise InputError(
+            f"The folder {str(folder)!r} already holds {existing[0]}{more}; choose another folder, or ask "
+            "to replace them with force."
+        )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"The output folder {str(folder)!r} cannot be made: {error.strerror}.") from None
+    return folder

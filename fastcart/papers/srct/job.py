@@ -1,0 +1,328 @@
+"""The job ``srct``: all experiments, their tables and figures, and one report, in a folder.
+
+A run that was killed goes on when the job is started again with the same folder.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from html import escape
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fastcart import plotting
+from fastcart.batch import check_threads, progress_bar
+from fastcart.checks import count
+from fastcart.errors import require
+from fastcart.papers.srct import experiments as e
+from fastcart.papers.srct import figures as f
+from fastcart.papers.srct import search as s
+from fastcart.papers.srct.comparison import CORRELATION, FACTOR, SHARE, compare
+from fastcart.papers.srct.findings import HYPOTHESIS, all_findings
+from fastcart.papers.srct.protocol_search import MARGIN
+from fastcart.papers.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
+from fastcart.runs.manifest import Manifest, Run, open_run
+from fastcart.trial.figures import Picture, make_figures
+from fastcart.trial.frontier import DOSES
+from fastcart.trial.report import figure_html, page, points, table_html, trial_parts
+from fastcart.trial.run import NEEDS, OWNS, TrialResult, compute, manifest, write_tables
+from fastcart.trial.spec import TrialSpec, make_spec
+
+PATIENTS = 3000
+SEED = 1
+_TITLES = {
+    "agreement": "Agreement with the specification",
+    "amplification": "Amplification",
+    "regime_map": "Regime map",
+    "heterogeneity": "Heterogeneity",
+    "lethality": "Deadlier CRS",
+    "structures": "Other structures of the model",
+    "niche": "Exploratory arms and niche support",
+    "frey": "Adult cohorts, out of sample",
+    "prcc": "Why patients differ",
+    "protocol_search": "Protocols found by search",
+}
+_WORDS = {
+    "agreement": (
+        "Expected values of every arm here and in the prototype of the specification, and by how many "
+        "standard deviations (between calibrated populations) they differ. Within 3 passes."
+    ),
+    "amplification": (
+        "Effectors that grow more slowly need more cells. At each growth rate the dose is set so that a "
+        "single infusion brings 80 % into remission, and IL-6 so that 46 % have severe CRS. Where the "
+        "product hardly amplifies, timing is no disguised dose reduction, and splitting gains much over a "
+        "smaller single dose."
+    ),
+    "regime_map": (
+        "Gain in event-free survival at 24 months over the single dose of equal toxicity. Grey: –, the rate "
+        "of severe CRS of the arm is outside of what single doses reach, or is that of many doses; no dose, "
+        "no single dose up to 1e12 cells brings 80 % into remission."
+    ),
+    "heterogeneity": (
+        "The prior without calibration; every spread is multiplied. Low-high-memory is a nearly free "
+        "reduction of CRS among like patients, and costs remissions among unlike ones."
+    ),
+    "lethality": "CRS is made deadlier until up to 40 % die of it under the single infusion.",
+    "structures": (
+        "Each structure at the same dose, with the growth of effectors and IL-6 set anew so that remission "
+        "and severe CRS of a single infusion stay; gains are over the iso-toxic single dose. –: severe CRS "
+        "does not rise with the dose, or not that far, so that no such dose exists."
+    ),
+    "niche": (
+        "Arms above the line do better than any single dose of equal toxicity. X7 to X9 support the niche "
+        "and infuse no cells; X11 infuses ten times the memory cells; X13 infuses half of the cells."
+    ),
+    "frey": (
+        "Nothing is fitted; doses are scaled by body weight. P: exact binomial test of the observed number "
+        "given the rate of the model. Deaths with sepsis in the HDS cohort are not in the model."
+    ),
+    "protocol_search": (
+        "A swarm searches families of protocols: calendars of four infusions, rules that follow burden and "
+        "IL-6, niche support, and a CAR whose activity is switched at visits. None may be more toxic than "
+        f"the single infusion of the whole product, or lose more than {100 * MARGIN:g} points of event-free "
+        "survival. "
+        "Gains over the iso-toxic single infusion with 95 % bootstrap intervals, in patients that the search "
+        "has not seen; at heterogeneity 1 also in other structures of the model, each set anew."
+    ),
+    "prcc": (
+        "Partial rank correlations of outcomes with parameters and baseline, all inputs independent; relapse "
+        "and B-cell recovery among those in remission. fR is the share of CD19- cells that there are: where "
+        "it amounts to less than one cell there are none, so it tells more than the share drawn, which the "
+        "specification seems to use."
+    ),
+}
+
+
+def reproduce(
+    out: str | Path,
+    *,
+    force: bool = False,
+    threads: int | None = None,
+    progress: bool | None = None,
+    sample: int = PATIENTS,
+    replicates: int = 1000,
+) -> Path:
+    """Run the experiments of the specification of the simulated trial, and compare with its prototype.
+
+    Parameters
+    ----------
+    out : path
+        Folder; a run of the same size that is there goes on.
+    force : bool
+        Begin anew.
+    threads : int, optional
+    progress : bool, optional
+        Show progress on stderr; default: only on a terminal.
+    sample : int
+        Virtual patients; experiments over many populations use a third of them.
+    replicates : int
+        Trials for power.
+
+    Returns
+    -------
+    Path
+        Of ``report.html``.
+
+    Raises
+    ------
+    InputError
+        For a folder that cannot be used.
+    """
+    require("The simulated trial", NEEDS)
+    threads = check_threads(threads)
+    size = count(sample, "The number of patients")
+    spec = _spec(size, replicates)
+    base = manifest(spec)
+    content = Manifest("reproduction of srct", {**base.content, "patients": size})
+    owns = (*OWNS, "experiments/*")
+    with open_run(out, content, resume=not force, force=force, owns=owns) as run:
+        result = compute(spec, run, threads=threads, progress=progress)
+        write_tables(result, run)
+        tables = _experiments(result, run, size, threads, progress)
+        pictures = make_figures(result, run, threads=threads)
+        return _report(result, run, pictures, tables)
+
+
+def _spec(patients: int, replicates: int) -> TrialSpec:
+    spec = make_spec(
+        {
+            "title": "Low-high-memory dosing of CAR-T cells in B-cell leukemia: a simulated randomized trial",
+            "trial": {"treatments": ["A5", "A6", "A3", "A1"]},
+            "population": {"patients": patients, "sample": 2 * patients, "seed": SEED},
+            "power": {"replicates": replicates},
+        }
+    )
+    return replace(spec, frontier=DOSES)
+
+
+def _experiments(
+    result: TrialResult, run: Run, size: int, threads: int | None, progress: bool | None
+) -> dict[str, pd.DataFrame]:
+    """Run each experiment that is not there yet; read all back."""
+    patients = result.patients
+    third = max(size // 3, 50)
+    some = patients.head(third)
+    jobs: dict[str, Callable[[], pd.DataFrame]] = {
+        "agreement": partial(agreement, result.arms),
+        "amplification": partial(e.amplification, some, threads=threads),
+        "regime_map": partial(e.regime_map, max(size // 6, 50), seed=SEED, threads=threads),
+        "heterogeneity": partial(e.heterogeneity, size, seed=SEED, threads=threads),
+        "lethality": partial(e.lethality, patients, threads=threads),
+        "structures": partial(e.structures, some, threads=threads),
+        "niche": partial(e.niche, patients, result.frontier, threads=threads),
+        "frey": partial(e.frey, patients, threads=threads),
+        "protocol_search": partial(s.protocol_search, size, seed=SEED, threads=threads),
+        "prcc": partial(e.why_patients_differ, max(4 * size // 3, 200), seed=SEED, threads=threads),
+    }
+    tables = {}
+    with progress_bar(len(jobs), progress, unit="experiments") as bar:
+        for name, make in jobs.items():
+            bar.set_description(_TITLES[name])
+            file = f"experiments/{name}.csv"
+            if not run.has(file):
+                run.write(file, make().to_csv(index=False, float_format="%.9g", lineterminator="\n"))
+            tables[name] = pd.read_csv(run.path(file))
+            bar.update()
+    return tables
+
+
+def agreement(arms: pd.DataFrame) -> pd.DataFrame:
+    """Compare expected values with the prototype, in standard deviations between populations."""
+    rows = []
+    computed = arms.to_dict("index")
+    for arm, values in ARMS.to_dict("index").items():
+        for name, there in values.items():
+            here = float(computed[arm][name])
+            center, spread = RANGES.get((str(arm), str(name)), (math.nan, math.nan))
+            rows.append(
+                {
+                    "arm": arm,
+                    "endpoint": name,
+                    "specification": there,
+                    "here": here,
+                    "deviations": (here - center) / spread,
+                    "passes": ""
+                    if math.isnan(spread)
+                    else "yes"
+                    if abs(here - center) <= 3 * spread
+                    else "no",
+                }
+            )
+    return pd.DataFrame(rows)
+
+
+def _report(result: TrialResult, run: Run, pictures: list[Picture], tables: dict[str, pd.DataFrame]) -> Path:
+    folder = run.path("figures")
+    drawn: dict[str, f.Drawn] = {}
+    with plotting.style():
+        for name in ("amplification", "regime_map", "heterogeneity", "prcc"):
+            drawn[name] = getattr(f, name)(tables[name])
+        drawn["niche"] = f.niche(tables["niche"], result.frontier)
+        drawn["protocol_search"] = s.figure(tables["protocol_search"])
+        for name, (figure, _) in drawn.items():
+            plotting.save_figure(figure, folder / f"{name}.png", dpi=200)
+    parts = ["<h2 id='experiments'>Experiments</h2>"]
+    for name, title in _TITLES.items():
+        if name in drawn:
+            path = folder / f"{name}.png"
+            parts.append(figure_html(Picture(name, title, _WORDS[name], path, drawn[name][1])))
+        else:
+            shown = tables[name][list(_SHOWN.get(name, tables[name].columns))].rename(columns=_HEADS)
+            parts.append(
+                f"<h3>{title}</h3><p>{_WORDS[name]}</p><div class='scroll'>{table_html(shown)}</div>"
+            )
+        if name == "protocol_search":
+            parts.append(f"<p>{escape(s.findings(tables[name]))}</p>")
+        if name == "amplification":
+            parts.append(_beside(tables[name], GAINS))
+        if name == "heterogeneity":
+            parts.append(_beside_heterogeneity(tables[name]))
+    parts.append(_compared(tables, result.power, run))
+    told = "".join(f"<li>{escape(text)}</li>" for text in all_findings(result.arms, result.isotoxic, tables))
+    verdict = f"<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
+    body = trial_parts(result, pictures, run, in_short=[verdict], experiments=parts)
+    return run.write("report.html", page(result.spec.title, body))
+
+
+def _compared(tables: dict[str, pd.DataFrame], power: pd.DataFrame, run: Run) -> str:
+    """Return how many numbers of the specification are met, and list those that are not."""
+    table = compare(tables, power)
+    run.write(
+        "experiments/comparison.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
+    )
+    off = table[~table["agrees"]].drop(columns="agrees")
+    off["experiment"] = off["experiment"].map(_TITLES | {"power": "Power"})
+    away = tables["agreement"]["passes"].eq("no").sum()
+    judged = tables["agreement"]["passes"].isin(["yes", "no"]).sum()
+    text = (
+        f"<h3>Where the specification disagrees</h3><p>Of {judged} expected values of the arms with a known "
+        f"spread, {away} differ by more than 3 standard deviations. Of {len(table)} numbers of its "
+        f"experiments, {len(table) - len(off)} agree (shares within {100 * SHARE:g} points, power within "
+        f"{200 * SHARE:g}, correlations within {CORRELATION:g}, doses and amplifications within a factor of "
+        f"{FACTOR:g}). "
+    )
+    if not len(off):
+        return f"{text}</p>"
+    return f"{text}These do not:</p><div class='scroll'>{table_html(off.rename(columns=_HEADS))}</div>"
+
+
+_HEADS = {
+    "specification": "Specification",
+    "here": "Here",
+    "deviations": "Deviations (sd)",
+    "passes": "Within 3 sd",
+    "wanted": "Toxic deaths under A0",
+    "hT_factor": "Factor of the toxic hazard",
+    "variant": "Structure",
+    "cohort": "Cohort",
+    "cells": "Cells",
+    "patients": "Patients",
+    "observed": "Observed CR",
+    "low": "Low",
+    "high": "High",
+    "deaths": "Observed deaths",
+    "p_CR": "P (CR)",
+    "p_deaths": "P (deaths)",
+    "experiment": "Experiment",
+    "what": "Number",
+    "tolerance": "Tolerance",
+}
+_SHOWN = {
+    "lethality": ["wanted", "hT_factor", "arm", "toxic_death", "CR90", "EFS730", "OS730"],
+    "structures": ["variant", "arm", "dose", "CR90", "crs3", "EFS730", "gain_CR90", "gain_EFS730"],
+}
+
+
+def _beside(table: pd.DataFrame, prototype: pd.DataFrame) -> str:
+    """Return gains here and in the specification, side by side."""
+    rows = []
+    for rho, there in prototype.iterrows():
+        part = table[table["rhoE"] == rho].set_index("arm")
+        if len(part):
+            row: dict[str, Any] = {"rhoE": rho, "Amplification": part["amplification"].iloc[0]}
+            for arm in ("A3", "A4", "A5"):
+                row[f"{arm}, here"] = points(float(part["gain_EFS730"][arm]))
+                row[f"{arm}, specification"] = points(float(there[arm]))
+            rows.append(row)
+    words = "<p>Gain in event-free survival at 24 months over the iso-toxic single dose, in points:</p>"
+    return f"{words}<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"
+
+
+def _beside_heterogeneity(table: pd.DataFrame) -> str:
+    heads = {"CR90": "CR90", "crs3": "CRS ≥ 3", "EFS730": "EFS 24 mo"}
+    rows = []
+    for het, part in table.groupby("het"):
+        row: dict[str, Any] = {"Heterogeneity": het}
+        there = HETEROGENEITY.loc[het].to_dict()
+        for arm, values in part.set_index("arm")[list(heads)].iterrows():
+            for name, value in values.items():
+                both = f"{100 * value:.1f} / {100 * there[f'{name}_{arm}']:.1f}"
+                row[f"{heads[str(name)]}, {arm}"] = both
+        rows.append(row)
+    words = "<p>Percent here / in the specification:</p>"
+    return f"{words}<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"

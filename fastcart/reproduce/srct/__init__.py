@@ -1,7 +1,0 @@
-"""The simulated randomized trial of the specification: its experiments, repeated and extended."""
-
-from __future__ import annotations
-
-from fastcart.reproduce.srct.job import reproduce
-
-__all__ = ["reproduce"]

@@ -1,7 +1,0 @@
-"""Theories of T-cell differentiation against sixteen facts, and what they say about CAR-T products."""
-
-from __future__ import annotations
-
-from fastcart.reproduce.t_cell_theories.job import reproduce
-
-__all__ = ["reproduce"]

@@ -1,0 +1,214 @@
+"""A table of patients in a file, tables of endpoints and trajectories in files."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from fastcart.batch import (
+    added_columns,
+    as_model,
+    check_threads,
+    dose_plan,
+    iterate,
+    make_problem,
+    progress_bar,
+    resolve_engine,
+    wants_progress,
+)
+from fastcart.breaks import Breaks, break_times, require_break_columns
+from fastcart.checks import number
+from fastcart.dosing import NUMBERS, DosingSchedule
+from fastcart.errors import InputError, counted, warn_failed
+from fastcart.events import Event, require_columns
+from fastcart.model import Model
+from fastcart.patients import check_keep, check_patients, number_columns
+from fastcart.solvers.problem import Problem
+from fastcart.solvers.status import Status
+from fastcart.tables.ids import check_ids
+from fastcart.tables.storage import (
+    TableReader,
+    TableWriter,
+    check_format,
+    check_output,
+    check_writable,
+    read_table,
+)
+
+_MAX_TIMES = 1_000_000
+
+
+def run_files(
+    model: str | Model,
+    patients: Path,
+    out: Path,
+    *,
+    doses: Path | DosingSchedule | None = None,
+    engine: str = "auto",
+    method: str | None = None,
+    t_end: float | None = None,
+    rtol: float = 1e-6,
+    atol: float | None = None,
+    extinction: float | None = None,
+    peaks: Sequence[str] = (),
+    auc: Sequence[str] = (),
+    events: Sequence[Event] = (),
+    max_step: float | None = None,
+    breaks: Sequence[float | str] = (),
+    threads: int | None = None,
+    trajectories: Path | None = None,
+    save_every: float | None = None,
+    save_at: Sequence[float] | None = None,
+    save: Sequence[str] | None = None,
+    keep: Sequence[str] = (),
+    force: bool = False,
+    progress: bool | None = None,
+    warn: Callable[[str], None] | None = None,
+) -> str:
+    """Solve the patients of a file and write their endpoints, batch by batch.
+
+    Parameters are those of `fastcart.solve`, and paths of tables, see `fastcart.tables.storage`; ``warn`` is
+    told about doses that are left out, by default through `warnings.warn`. Ids and kept columns of a table of
+    text come back exactly as they are written there, but in Parquet kept columns that hold numbers of the
+    model, of thresholds or of breaks are numbers.
+
+    Returns
+    -------
+    str
+        How many patients ended how, and where the output went.
+
+    Raises
+    ------
+    InputError
+        For bad input, before anything is computed.
+    OSError
+        Where an output cannot be written, e.g. because the disk is full; then neither is there.
+    """
+    model = as_model(model)
+    times = save_times(model, t_end, trajectories, save_every, save_at, save)
+    problem = make_problem(
+        model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method, extinction=extinction,
+        peaks=peaks, auc=auc, events=events, save=save, max_step=max_step, breaks=breaks,
+    )  # fmt: skip
+    name = resolve_engine(engine, problem)
+    threads = check_threads(threads)
+    keep = check_keep(model, keep, added_columns(problem))
+    check_output(out, "The output file", source=patients, force=force)
+    if trajectories is not None:
+        check_output(trajectories, "The trajectories file", source=patients, force=force)
+        if trajectories.resolve() == out.resolve():
+            raise InputError("Endpoints and trajectories must go to different files.")
+    as_text = keep if check_format(out, "The output file") != ".parquet" else ()
+    source = TableReader(patients, "The table of patients", number_columns(problem.model), as_text=as_text)
+    ids, stops = _check_all(problem, model, source, keep, out, trajectories)
+    given = None
+    if doses is not None:
+        if isinstance(doses, DosingSchedule):
+            given = doses.table()
+        else:
+            for file in filter(None, (out, trajectories)):
+                if file.resolve() == doses.resolve():
+                    raise InputError(
+                        f"The output {str(file)!r} is the table of doses itself; give another name."
+                    )
+            given = read_table(doses, "The table of doses", NUMBERS)
+    plan = dose_plan(problem, name, given, ids, breaks=stops, **({} if warn is None else {"warn": warn}))
+
+    counts: Counter[str] = Counter()
+    with ExitStack() as stack:
+        bar = stack.enter_context(progress_bar(source.rows, progress))
+        endpoints = stack.enter_context(TableWriter(out))
+        paths = stack.enter_context(TableWriter(trajectories)) if trajectories else None
+        done = 0
+        for batch in source:
+            table = check_patients(problem.model, batch, keep, first_id=done)
+            table = replace(table, kept=table.kept.assign(**source.written))
+            mine = None if plan is None else plan.take(slice(done, done + len(batch)))
+            for part, path in iterate(
+                problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress)
+            ):
+                endpoints.write(part)
+                if paths is not None and path is not None:
+                    paths.write(path)
+                counts.update(part["status"].astype(str))
+            done += len(batch)
+    warn_failed(counts)
+    return _summary(counts, out, trajectories)
+
+
+def save_times(
+    model: Model,
+    t_end: float | None,
+    trajectories: Path | None,
+    save_every: float | None,
+    save_at: Sequence[float] | None,
+    save: Sequence[str] | None = None,
+) -> np.ndarray | Sequence[float] | None:
+    """Return the times of the trajectories, checked against the other options."""
+    if trajectories is None:
+        if save_every is not None or save_at is not None:
+            raise InputError("Times to save were given, but no --trajectories file to save them to.")
+        if save is not None:
+            raise InputError("Columns to save were given, but no --trajectories file to save them to.")
+        return None
+    if save_at is not None:
+        return save_at
+    if save_every is None:
+        raise InputError("A --trajectories file needs times: give --save-every or --save-at.")
+    horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
+    save_every = number(save_every, "The interval --save-every", positive=True)
+    if horizon / save_every > _MAX_TIMES:
+        raise InputError(
+            f"The interval --save-every {save_every:g} gives more than {_MAX_TIMES} times up to "
+            f"{horizon:g}; make it larger."
+        )
+    count = int(np.floor(horizon / save_every * (1 + 1e-12)))
+    return np.minimum(np.arange(count + 1) * save_every, horizon)
+
+
+def _check_all(
+    problem: Problem,
+    model: Model,
+    source: TableReader,
+    keep: Sequence[str],
+    out: Path,
+    trajectories: Path | None,
+) -> tuple[np.ndarray, Breaks | None]:
+    """Read the whole file once and check it, before anything is computed; return ids and breaks."""
+    ids = []
+    stops = []
+    done = 0
+    for batch in source:
+        table = check_patients(problem.model, batch, keep, first_id=done)
+        require_columns(model, problem.events, table.columns)
+        require_break_columns(model, problem.breaks, table.columns)
+        stops.append(break_times(problem.breaks, table))
+        named = [name for name in ("patient",) if name in batch.columns]
+        check_writable(batch[[*named, *keep]], out)
+        if trajectories is not None:
+            check_writable(batch[named], trajectories)
+        ids.append(np.asarray(table.ids))
+        done += len(batch)
+    joined = np.concatenate(ids)
+    check_ids(joined)
+    if not problem.breaks:
+        return joined, None
+    found = [breaks for breaks in stops if breaks is not None]
+    return joined, (found[0][0], np.concatenate([own for _, own in found], axis=1))
+
+
+def _summary(counts: Counter[str], out: Path, trajectories: Path | None) -> str:
+    total = sum(counts.values())
+    lines = [f"{counted(total, 'patient')}: {counts['ok']} ok."]
+    for name, count in sorted(counts.items()):
+        if name != "ok":
+            lines.append(f"{count} {name}: {Status[name].sentence}.")
+    lines.append(f"Endpoints: {out}")
+    if trajectories is not None:
+        lines.append(f"Trajectories: {trajectories}")
+    return "\n".join(lines)

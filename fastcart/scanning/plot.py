@@ -1,0 +1,249 @@
+"""Heat maps of scans over two columns, with contours."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.checks import is_whole
+from fastcart.errors import InputError, nearest
+from fastcart.model import Model, Observable, State
+from fastcart.plotting import new_figure, save_figure, style
+from fastcart.runs.manifest import read_manifest
+
+_CONTOURS = 6
+_MAX_CELLS = 4_000_000
+_PALE = "#D9D9D9"  # where patients failed
+
+
+def heat_map(
+    table: pd.DataFrame,
+    output: str,
+    *,
+    axes: Sequence[str],
+    model: Model | None = None,
+    units: Mapping[str, str] | None = None,
+    contours: int | Sequence[float] = _CONTOURS,
+    title: str | None = None,
+    path: str | os.PathLike[str] | None = None,
+) -> Any:
+    """Draw an endpoint over a grid of two columns as colours and labelled contours.
+
+    Cells whose patient failed are grey, cells that are censored (no progression by the horizon) hatched; the
+    legend below the axes says so.
+
+    Parameters
+    ----------
+    table : DataFrame
+        Endpoints of a scan over a grid, one patient for each pair of values.
+    output : str
+        The column to draw.
+    axes : sequence of str
+        Two columns, x and y. Values that grow by a factor get a logarithmic axis.
+    model : Model, optional
+        Gives the units.
+    units : mapping, optional
+        Units of columns that the model does not know, such as amounts of doses.
+    contours : int or sequence of float
+        About how many lines, or the values at which they are drawn.
+    title : str, optional
+    path : path, optional
+        Where to write the figure, as PNG.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    InputError
+        For a column that is not there, or a table that is no grid in these two columns.
+    """
+    x, y, values, flags = _pivot(table, output, axes)
+    known = _units(model) | dict(units or {})
+    with style():
+        figure = new_figure(5.0, 4.4)
+        panel = figure.add_subplot()
+        # the scales first: labels of contours take their place from them
+        panel.set_xscale(_scale(x))
+        panel.set_yscale(_scale(y))
+        _draw(figure, panel, x, y, values, flags, _label(known, output))
+        _contours(panel, x, y, values, contours)
+        panel.set_xlabel(_label(known, axes[0]))
+        panel.set_ylabel(_label(known, axes[1]))
+        panel.set_title(title or "")
+        if path is not None:
+            save_figure(figure, path)
+    return figure
+
+
+def grid_axes(table: pd.DataFrame, inputs: Sequence[str]) -> tuple[str, str]:
+    """Return the two inputs that vary.
+
+    Raises
+    ------
+    InputError
+        When not exactly two do.
+    """
+    varied = [name for name in inputs if table[name].nunique() > 1]
+    if len(varied) != 2:
+        raise InputError(
+            f"A heat map needs a scan in which two columns vary, not {len(varied)} "
+            f"({', '.join(varied) or 'none'}); name two with --axes X,Y where the others are constant."
+        )
+    return varied[0], varied[1]
+
+
+def _pivot(
+    table: pd.DataFrame, output: str, axes: Sequence[str]
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return the values of x and y, the output over them (y, x), and which cells failed or are censored."""
+    for name in (*axes, output):
+        if name not in table.columns:
+            raise InputError(f"The scan has no column {name!r}." + nearest(name, table.columns))
+    if len(axes) != 2 or axes[0] == axes[1]:
+        raise InputError(f"A heat map needs two different columns as axes, not {', '.join(axes)}.")
+    if not pd.api.types.is_numeric_dtype(table[output]):
+        raise InputError(f"The column {output!r} holds no numbers and cannot be drawn.")
+    x, column = np.unique(table[axes[0]].to_numpy(dtype=float), return_inverse=True)
+    y, row = np.unique(table[axes[1]].to_numpy(dtype=float), return_inverse=True)
+    cells = len(x) * len(y)
+    if min(len(x), len(y)) < 2 or cells != len(table) or cells > _MAX_CELLS:
+        raise InputError(
+            f"The scan is no grid in {axes[0]!r} and {axes[1]!r}: {len(table)} patients for {len(x)} times "
+            f"{len(y)} values; a heat map needs one for each pair."
+        )
+    place = row * len(x) + column
+    if len(np.unique(place)) != cells:
+        raise InputError(f"The scan has several patients for the same {axes[0]!r} and {axes[1]!r}.")
+
+    def over_grid(values: np.ndarray) -> np.ndarray:
+        result = np.empty(cells, dtype=values.dtype)
+        result[place] = values
+        return result.reshape(len(y), len(x))
+
+    flags = {"failed": over_grid((table["status"] != "ok").to_numpy())}
+    if output in ("pfs", "progression") and "censored" in table:
+        flags["censored"] = over_grid(table["censored"].to_numpy(dtype=bool))
+    return x, y, over_grid(table[output].to_numpy(dtype=float)), flags
+
+
+def _draw(figure, panel, x, y, values, flags, label) -> None:
+    """Draw the colours, mark the cells that failed or are censored, and say so in a legend."""
+    from matplotlib.patches import Patch
+
+    panel.set_facecolor(_PALE)
+    finite = np.isfinite(values)
+    mesh = panel.pcolormesh(
+        x, y, np.ma.masked_invalid(values), shading="nearest", cmap="viridis", rasterized=True
+    )
+    figure.colorbar(mesh, ax=panel, label=label)
+    shown = []
+    if flags["failed"].any():
+        shown.append(Patch(facecolor=_PALE, edgecolor="black", linewidth=0.5, label="not solved"))
+    if (~finite & ~flags["failed"]).any():
+        shown.append(Patch(facecolor=_PALE, edgecolor="black", linewidth=0.5, label="no value"))
+    if "censored" in flags and flags["censored"].any():
+        # no fill, only the hatches
+        panel.contourf(
+            x, y, flags["censored"].astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"]
+        )
+        shown.append(Patch(facecolor="none", edgecolor="black", hatch="////", label="censored"))
+    if shown:
+        figure.legend(handles=shown, loc="outside lower center", ncols=len(shown))
+
+
+def _contours(panel: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, asked: Any) -> None:
+    """Draw contours and their values, readable on every colour of the map."""
+    from matplotlib.patheffects import withStroke
+    from matplotlib.ticker import MaxNLocator
+
+    finite = values[np.isfinite(values)]
+    if not len(finite) or np.ptp(finite) == 0:
+        return
+    low, high = finite.min(), finite.max()
+    levels = MaxNLocator(asked).tick_values(low, high) if is_whole(asked) else np.unique(asked)
+    levels = levels[(levels > low) & (levels < high)]  # at the ends there is an area, not a line
+    if not len(levels):
+        return
+    lines = panel.contour(
+        x, y, np.ma.masked_invalid(values), levels=levels, colors="white", linewidths=0.8
+    )  # fmt: skip
+    lines.set_path_effects([withStroke(linewidth=1.6, foreground="black")])
+    for text in panel.clabel(lines, fontsize=6.5, colors="black"):
+        text.set_bbox({"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 0.8})
+
+
+def _scale(values: np.ndarray) -> str:
+    """Return the scale of an axis: logarithmic where its values grow by a factor."""
+    if values[0] > 0 and len(values) > 2:
+        ratios = values[1:] / values[:-1]
+        if np.ptp(ratios) < 1e-6 * ratios.mean():
+            return "log"
+    return "linear"
+
+
+def _label(units: Mapping[str, str], name: str) -> str:
+    """Return the name of a column with its unit."""
+    words = {"pfs": "Progression-free survival", "progression": "Time of first progression", "nadir": "Nadir"}
+    text = words.get(name, name)
+    return f"{text} ({units[name]})" if units.get(name) else text
+
+
+def _units(model: Model | None) -> dict[str, str]:
+    """Return the units of the columns that a model knows."""
+    if model is None:
+        return {}
+    units = {item.name: item.unit for item in model.items}
+    for times in ("pfs", "progression", "t_nadir", "t_reached"):
+        units[times] = f"{model.time_unit}s"
+    if model.burden is not None:
+        units["nadir"] = units["final"] = units[model.burden]
+    units |= {f"final_{state.name}": state.unit for state in model.states}
+    watched: list[State | Observable] = [*model.states, *model.observables]
+    for item in watched:
+        units[f"peak_{item.name}"] = item.unit
+        units[f"t_peak_{item.name}"] = f"{model.time_unit}s"
+        units[f"auc_{item.name}"] = f"{item.unit} {model.time_unit}"
+    return units
+
+
+def _dose_units(model: Model, doses: Sequence[Mapping[str, Any]] | None) -> dict[str, str]:
+    """Return the units of the columns that the doses of a manifest use."""
+    units = {}
+    states = {state.name: state.unit for state in model.states}
+    for dose in doses or ():
+        for key in ("time", "amount", "duration"):
+            if isinstance(dose[key], str):
+                units[dose[key]] = states[dose["state"]] if key == "amount" else f"{model.time_unit}s"
+    return units
+
+
+def plot_scan(
+    folder: Path, model: Model, inputs: Sequence[str], output: str, axes: Sequence[str] | None = None
+) -> Path:
+    """Draw the heat map of a finished scan into its folder, as ``heatmap_<output>.png``.
+
+    Parameters
+    ----------
+    folder : Path
+    model : Model
+    inputs : sequence of str
+        Columns of the patients.
+    output : str
+    axes : sequence of str, optional
+        Default: the two inputs that vary.
+    """
+    from fastcart.scanning.scan import load
+
+    table = load(folder)
+    pair = grid_axes(table, inputs) if axes is None else tuple(axes)
+    path = folder / f"heatmap_{output}.png"
+    units = _dose_units(model, read_manifest(folder, "scan")["doses"])
+    heat_map(table, output, axes=pair, model=model, units=units, path=path)
+    return path

@@ -1,0 +1,338 @@
+"""Scans: any number of virtual patients in chunks, to a folder of Parquet files, resumable at any moment."""
+
+from __future__ import annotations
+
+import inspect
+import os
+from collections import Counter
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from fastcart.batch import as_model, check_threads, progress_bar, solve
+from fastcart.breaks import break_columns, check_breaks
+from fastcart.checks import count, held_to, names, number
+from fastcart.errors import InputError, counted, nearest, optional_import
+from fastcart.events import check_events, extended
+from fastcart.model import Model
+from fastcart.runs.manifest import (
+    Manifest,
+    Run,
+    describe_model,
+    environment,
+    is_intact,
+    open_run,
+    read_manifest,
+    read_sums,
+)
+from fastcart.scanning.doses import dose_template
+from fastcart.scanning.parts import Part, ScanJob, read_statuses
+from fastcart.scanning.patients import Source, patient_source
+from fastcart.solvers.status import Status
+
+ENDPOINTS = "endpoints"  # the folder of the parts: a data set that other programs read as a whole
+_SUMMARY = "summary.json"
+_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png")
+_CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
+# keywords of `solve` that a scan sets itself or has no use for
+_OWN_KEYWORDS = ("model", "patients", "doses", "save_at", "keep", "threads", "seed", "progress", "warn")
+
+
+@dataclass(frozen=True)
+class ScanResult:
+    """A finished scan.
+
+    Attributes
+    ----------
+    folder : Path
+    counts : mapping
+        How many patients ended with each status.
+    inputs : sequence of str
+        Columns of the patients, which stand beside the endpoints.
+    """
+
+    folder: Path
+    counts: Mapping[str, int]
+    inputs: Sequence[str]
+
+    @property
+    def size(self) -> int:
+        """Number of patients."""
+        return sum(self.counts.values())
+
+    @property
+    def failed(self) -> int:
+        """Number of patients that were not solved; their endpoints are NaN."""
+        return self.size - self.counts.get("ok", 0)
+
+    def load(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
+        """Return the endpoints; see `load`."""
+        return load(self.folder, columns)
+
+    def summary(self) -> str:
+        """Say how many patients ended how, and where the output is."""
+        lines = [f"{counted(self.size, 'patient')}: {self.counts.get('ok', 0)} ok, {self.failed} failed."]
+        for name, patients in sorted(self.counts.items()):
+            if name != "ok":
+                lines.append(f"{patients} {name}: {Status[name].sentence}.")
+        lines.append(f"Endpoints: {self.folder / ENDPOINTS}")
+        return "\n".join(lines)
+
+
+def scan(
+    model: str | Model,
+    patients: Any,
+    out: str | os.PathLike[str],
+    *,
+    doses: Any = None,
+    outputs: Sequence[str] | None = None,
+    needs: Sequence[str] = (),
+    keep: Sequence[str] = (),
+    chunk: int | None = None,
+    resume: bool = False,
+    force: bool = False,
+    scheduler: str | None = None,
+    client: Any = None,
+    threads: int | None = None,
+    progress: bool | None = None,
+    **options: Any,
+) -> ScanResult:
+    """Solve any number of virtual patients in chunks and write their endpoints to a folder of Parquet files.
+
+    The folder gets ``manifest.json`` (hash of the model, patients, seed, options, versions),
+    ``endpoints/part-00000.parquet`` and so on, and at the end ``summary.json``. After a kill at any moment,
+    the same call with ``resume=True`` goes on; the files are the same, byte for byte, as without the kill.
+
+    Parameters
+    ----------
+    model : str or Model
+    patients : Design, path, DataFrame, mapping or int
+        A `fastcart.sample.Design` and a Parquet file need memory for one chunk only. All columns are kept
+        with the endpoints.
+    out : path
+        The folder; made where it does not exist.
+    doses : DosingSchedule, DataFrame, path or sequence of mappings, optional
+        Rows with ``time``, ``state``, ``amount``, optionally ``duration``, ``every`` and ``repeats``. A text
+        as amount, time or duration names a column of the patients: ``{"time": 7, "state": "TE", "amount":
+        "dose_TE"}`` gives each patient the amount in their column ``dose_TE``.
+    outputs : sequence of str, optional
+        Endpoints to write, beside ``patient``, ``status`` and the columns of the patients; default all.
+    needs : sequence of str
+        Columns that will be needed later, e.g. for a plot: an error now, rather than after the last chunk, if
+        the scan will not have them.
+    keep : sequence of str
+        Columns of a table of patients that are neither parameters nor states, but go along.
+    chunk : int, optional
+        Patients per file; default 32768 for the fast engines.
+    resume : bool
+        Go on with a scan in this folder; where there is none yet, begin it.
+    force : bool
+        Replace a scan in this folder.
+    scheduler : str, optional
+        Address of a Dask scheduler, whose workers solve the chunks; the result is the same, bit for bit.
+    client : distributed.Client, optional
+        In place of ``scheduler``.
+    threads : int, optional
+        On this machine; default all processors. A worker of a cluster uses those it was started with.
+    progress : bool, optional
+        Show progress, rate and time left on stderr; default: only on a terminal.
+    **options
+        Further keywords of `fastcart.solve`, e.g. ``engine``, ``t_end``, ``rtol``, ``extinction``, ``peaks``,
+        ``events``.
+
+    Returns
+    -------
+    ScanResult
+
+    Raises
+    ------
+    InputError
+        For bad input, before anything is written; for a folder that cannot be written or a full disk; for
+        a resumed scan that does not match, with what differs.
+
+    Examples
+    --------
+    >>> import fastcart
+    >>> from fastcart.sample import Design
+    >>> axes = {"C": {"geomspace": (1e5, 1e8, 100)}, "k_TE": {"linspace": (2, 5, 100)}}
+    >>> burdens = Design(axes, method="grid")
+    >>> result = fastcart.scan("li_lei", burdens, "burdens")  # doctest: +SKIP
+    """
+    model = as_model(model)
+    chosen = _options(options)
+    template = dose_template(model, doses)
+    dose_columns = [] if template is None else template.columns
+    # thresholds of events, and breaks, may be columns of the patients
+    stops = break_columns(model, check_breaks(chosen["breaks"]))
+    known = extended(model, (), check_events(model, chosen["events"]), further=stops)
+    source = patient_source(
+        known, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
+    )
+    threads = check_threads(threads)
+    job = ScanJob(model, options, template, source.names, outputs)
+    _check_late(job, source)
+    job = _probe(job, source, threads, progress, needs)
+    rows = _CHUNK[chosen["engine"]] if chunk is None else count(chunk, "The number of patients per chunk")
+    manifest = Manifest("scan", {
+        "model": describe_model(model), "patients": source.describe(), "chunk": rows,
+        "doses": None if template is None else template.describe(), "options": chosen,
+        "outputs": job.outputs, **environment(),
+    })  # fmt: skip
+    with ExitStack() as stack:
+        cluster = None
+        if scheduler is not None or client is not None:
+            from fastcart.scanning.cluster import connect
+
+            cluster = stack.enter_context(connect(scheduler, client))
+        run = stack.enter_context(open_run(out, manifest, resume=resume, force=force, owns=_OWNS))
+        counts = _fill(run, job, source, rows, threads=threads, client=cluster, progress=progress)
+        run.write(_SUMMARY, Manifest("summary of a scan", {"patients": source.size, "status": counts}).text())
+    return ScanResult(run.folder, counts, source.names)
+
+
+def _options(given: Mapping[str, Any]) -> dict[str, Any]:
+    """Return all options of `solve`, those not given at their defaults."""
+    known = {
+        name: parameter.default
+        for name, parameter in inspect.signature(solve).parameters.items()
+        if name not in _OWN_KEYWORDS
+    }
+    for name in given:
+        if name not in known:
+            raise InputError(f"A scan has no option {name!r}." + nearest(name, known))
+    return known | dict(given)
+
+
+def _probe(
+    job: ScanJob, source: Source, threads: int, progress: bool | None, needs: Sequence[str]
+) -> ScanJob:
+    """Solve the first patient: it finds what is wrong with options, and compiles; check the outputs."""
+    wanted = None if job.outputs is None else names(job.outputs, "The outputs")
+    columns = list(job.solve(source.rows(0, 1), threads=threads, progress=progress).columns)
+    written = columns if wanted is None else [*wanted, *job.columns]
+    for name in needs:
+        if name not in written:
+            raise InputError(f"The scan has no column {name!r}." + nearest(name, written))
+    if wanted is None:
+        return job
+    known = [name for name in columns if name not in job.columns]
+    for name in wanted:
+        if name not in known:
+            raise InputError(f"There is no output {name!r}." + nearest(name, known))
+    outputs = [name for name in wanted if name not in ("patient", "status")]
+    return ScanJob(job.model, job.options, job.doses, job.columns, outputs)
+
+
+def _check_late(job: ScanJob, source: Source) -> None:
+    """Refuse doses after the horizon, which would otherwise be left out patient by patient."""
+    if job.doses is None:
+        return
+    t_end = job.options.get("t_end")
+    t_end = job.model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
+    latest = float(held_to(job.doses.latest(source.highest()), t_end))
+    if latest > t_end:
+        raise InputError(
+            f"A dose is given at {latest:g}, after the horizon {t_end:g}; raise t_end or leave it out."
+        )
+
+
+def _name(k: int) -> str:
+    return f"{ENDPOINTS}/part-{k:05d}.parquet"
+
+
+def _fill(
+    run: Run, job: ScanJob, source: Source, rows: int, *, threads: int, client: Any, progress: bool | None
+) -> dict[str, int]:
+    """Write the parts that are missing; return how many patients ended with each status."""
+    counts: Counter[str] = Counter()
+    missing = []
+    for k, start in enumerate(range(0, source.size, rows)):
+        stop = min(start + rows, source.size)
+        if run.has(_name(k)):
+            counts.update(read_statuses(run.path(_name(k))))
+        else:
+            missing.append((k, start, stop))
+    with progress_bar(source.size, progress) as bar:
+        bar.initial = bar.n = sum(counts.values())  # so that the rate is that of now
+        bar.refresh()
+        if client is None:
+            parts = _here(job, source, missing, threads)
+        else:
+            from fastcart.scanning.cluster import on_cluster
+
+            parts = on_cluster(client, job, source, missing)
+        for statuses in _written(run, parts):
+            counts.update(statuses)
+            bar.update(sum(statuses.values()))
+    return dict(sorted(counts.items()))
+
+
+def _written(
+    run: Run, parts: Generator[tuple[int, Callable[[], Part]], None, None]
+) -> Iterator[Counter[str]]:
+    """Write each part while the next one is solved; yield the statuses of those written."""
+
+    def write(k: int, finish: Callable[[], Part]) -> Counter[str]:
+        data, statuses = finish()
+        run.write(_name(k), data)
+        return statuses
+
+    with closing(parts), ThreadPoolExecutor(1) as writer:
+        previous = None
+        for k, finish in parts:
+            if previous is not None:
+                yield previous.result()
+            previous = writer.submit(write, k, finish)
+        if previous is not None:
+            yield previous.result()
+
+
+def _here(
+    job: ScanJob, source: Source, chunks: Sequence[tuple[int, int, int]], threads: int
+) -> Generator[tuple[int, Callable[[], Part]], None, None]:
+    """Solve chunks on this machine, in order; yield the number of each and what makes its part."""
+    for k, start, stop in chunks:
+        endpoints = job.solve(source.rows(start, stop), threads=threads, progress=False)
+        yield k, partial(job.part, endpoints)
+
+
+def load(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:
+    """Return the endpoints of a finished scan, all patients in order.
+
+    Parameters
+    ----------
+    folder : path
+    columns : sequence of str, optional
+        Default: all.
+
+    Raises
+    ------
+    InputError
+        Where the folder holds no scan, or one that is not finished; for an unknown column.
+    """
+    manifest = read_manifest(folder, "scan")
+    path = Path(folder)
+    parts = sorted((path / ENDPOINTS).glob("part-*.parquet"))
+    if not (path / _SUMMARY).is_file() or not parts:
+        raise InputError(
+            f"The scan in {str(path)!r} is not finished ({len(parts)} parts of {manifest['chunk']} patients "
+            "are there); go on with --resume."
+        )
+    pa = optional_import("pyarrow", extra="parquet", purpose="Reading a scan")
+    parquet = optional_import("pyarrow.parquet", extra="parquet", purpose="Reading a scan")
+    known = parquet.read_schema(parts[0]).names
+    for name in columns or ():
+        if name not in known:
+            raise InputError(f"The scan in {str(path)!r} has no column {name!r}." + nearest(name, known))
+    sums = read_sums(path)
+    for part in parts:
+        if not is_intact(part, sums.get(f"{ENDPOINTS}/{part.name}")):
+            raise InputError(f"The part {str(part)!r} is not as it was written; --resume computes it again.")
+    tables = [parquet.read_table(part, columns=None if columns is None else list(columns)) for part in parts]
+    return pa.concat_tables(tables, promote_options="default").to_pandas()

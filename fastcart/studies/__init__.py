@@ -1,1 +1,0 @@
-"""Studies with many virtual patients, such as scans, and how their runs are kept on disk."""

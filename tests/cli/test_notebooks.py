@@ -1,0 +1,74 @@
+"""Every notebook runs from top to bottom without an error, and is stored without outputs."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("matplotlib")
+pytest.importorskip("ipykernel")
+nbformat = pytest.importorskip("nbformat")
+
+FOLDER = Path(__file__).resolve().parents[2] / "notebooks"
+NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
+TIMEOUT_S = 300  # for each cell
+
+
+def read(name: str):
+    return nbformat.read(FOLDER / name, as_version=4)
+
+
+@pytest.fixture
+def kernel(tmp_path, monkeypatch):
+    """Name of a kernel in the running interpreter, whatever kernels and settings the user has."""
+    for variable in ("IPYTHONDIR", "JUPYTER_CONFIG_DIR", "JUPYTER_DATA_DIR", "JUPYTER_RUNTIME_DIR"):
+        folder = tmp_path / variable.lower()
+        folder.mkdir()
+        monkeypatch.setenv(variable, str(folder))
+    monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
+    monkeypatch.delenv("MPLBACKEND", raising=False)
+    monkeypatch.setenv("FASTCART_NOTEBOOK_PATIENTS", "1200")  # instead of a million
+    name = "fastcart-test"
+    folder = tmp_path / "jupyter_data_dir" / "kernels" / name
+    folder.mkdir(parents=True)
+    command = [sys.executable, "-m", "ipykernel_launcher", "-f", "{connection_file}"]
+    spec = {"argv": command, "display_name": "running interpreter", "language": "python"}
+    (folder / "kernel.json").write_text(json.dumps(spec), encoding="utf-8")
+    return name
+
+
+def test_there_are_notebooks():
+    assert NOTEBOOKS
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_runs(name, kernel, tmp_path):
+    from nbclient import NotebookClient
+
+    notebook = read(name)
+    work = tmp_path / "work"
+    work.mkdir()
+    resources = {"metadata": {"path": str(work)}}
+    client = NotebookClient(notebook, kernel_name=kernel, timeout=TIMEOUT_S, resources=resources)
+    client.execute()  # raises CellExecutionError, with the cell and its traceback
+    outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
+    complaints = [output["text"] for output in outputs if output.get("name") == "stderr"]
+    assert complaints == []
+    drawn = [output for output in outputs if "image/png" in output.get("data", {})]
+    asked = sum("plt.show()" in cell.source or "display(" in cell.source for cell in notebook.cells)
+    assert len(drawn) == asked > 0
+    assert list(work.iterdir()) == [], "a notebook leaves files behind"
+
+
+@pytest.mark.parametrize("name", NOTEBOOKS)
+def test_notebook_is_stored_clean(name):
+    notebook = read(name)
+    nbformat.validate(notebook)
+    assert notebook.metadata.kernelspec.name == "python3"
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            assert cell.outputs == [], "clear all outputs before storing the notebook"
+            assert cell.execution_count is None

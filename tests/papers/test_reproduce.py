@@ -1,0 +1,273 @@
+"""The job ``li-lei-2025``: files, figures, and the numbers of its report."""
+
+from __future__ import annotations
+
+import itertools
+import re
+import sys
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from fastcart.errors import InputError, MissingDependencyError
+from fastcart.papers import WORKS, get
+from fastcart.papers.li_lei_2025 import FIGURES, plans, reproduce
+from fastcart.papers.li_lei_2025 import published_values as paper
+from fastcart.papers.li_lei_2025.comparison import format_number, range_row
+from fastcart.papers.li_lei_2025.errata import ERRATA
+from fastcart.papers.li_lei_2025.statements import VERDICTS
+
+pytest.importorskip("matplotlib")
+
+SAMPLE = 2000  # patients of the large sample of Figure 2, which has a million by default
+BURDENS = 20  # of Figures 7 to 10, which have 400 by default
+# accurate PFS of plans A1 to A6 (days), from the specification of the model
+ACCURATE_PLAN_A = [75.5955, 102.8586, 67.1170, 71.8550, 74.4664, 0.0]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    out = tmp_path_factory.mktemp("reproduce") / "new" / "folder"
+    assert reproduce(out, progress=False, sample=SAMPLE, burdens=BURDENS) == out / "report.md"
+    return out
+
+
+@pytest.fixture(scope="module")
+def report(folder):
+    return (folder / "report.md").read_text(encoding="utf-8")
+
+
+def section(report, title):
+    found = re.search(rf"^## {title}.*?(?=^## |\Z)", report, flags=re.M | re.S)
+    assert found, title
+    return found[0]
+
+
+def table(text):
+    """Return the cells of the first Markdown table, without its head."""
+    lines = text.splitlines()
+    first = next(k for k, line in enumerate(lines) if line.startswith("|"))
+    rows = itertools.takewhile(lambda line: line.startswith("|"), lines[first + 2 :])
+    return [[cell.strip() for cell in re.split(r"(?<!\\)\|", line.strip("|"))] for line in rows]
+
+
+def test_registry():
+    assert set(WORKS) == {"li-lei-2025", "t-cell-theories", "srct"}
+    assert get("li-lei-2025") is reproduce
+    with pytest.raises(InputError, match="Did you mean 'li-lei-2025'"):
+        get("li-lei-2024")
+
+
+def test_files_are_whole(folder):
+    names = {path.name for path in folder.iterdir()}
+    assert {"report.md", *(f"figure{n}.png" for n in FIGURES)} <= names
+    assert not [name for name in names if name.startswith(".")]
+    for path in folder.glob("*.csv"):
+        frame = pd.read_csv(path)
+        assert len(frame), path.name
+        if "solution" in frame:
+            assert set(frame["solution"]) <= {"published scheme", "accurate"}, path.name
+
+
+@pytest.mark.parametrize("number", FIGURES)
+def test_picture_is_drawn(folder, number):
+    from matplotlib.image import imread
+
+    picture = imread(folder / f"figure{number}.png")[..., :3]
+    height, width = picture.shape[:2]
+    assert width == 2160  # 7.2 inches at 300 dpi
+    assert height > 1800
+    dark = (picture < 0.9).any(axis=2)
+    assert 0.01 < dark.mean() < 0.5
+    # something is drawn in each ninth of the picture
+    parts = [part for row in np.array_split(dark, 3) for part in np.array_split(row, 3, axis=1)]
+    assert all(part.any() for part in parts)
+
+
+def test_every_output_is_named_in_the_report(folder, report):
+    for path in folder.iterdir():
+        assert path.name in report or path.name == "report.md"
+
+
+def test_plan_a_is_reproduced(folder, report):
+    rows = {row[0]: row for row in table(section(report, "Figure 6"))}
+    for plan, value in paper.PFS_PLAN_A.items():
+        row = rows[f"PFS of plan {plan}"]
+        assert row[2] == row[4] == f"{value.value:g}"
+        assert row[6] == "yes"
+    frame = pd.read_csv(folder / "figure6_pfs.csv")
+    accurate = frame[(frame["solution"] == "accurate") & (frame["group"] == "A")]
+    assert accurate["pfs"].tolist() == pytest.approx(ACCURATE_PLAN_A, abs=2e-3)
+
+
+def statements(report, number):
+    """Return the cells of the table of statements of one figure, by name."""
+    text = section(report, f"Figure {number}:")
+    return {row[0]: row for row in table(text[text.index("### What the text says") :])}
+
+
+def test_only_errata_and_draws_disagree(report):
+    for number in FIGURES:
+        for row in table(section(report, f"Figure {number}")):
+            if row[2] == "not stated":
+                assert row[6] == ""
+            elif number in (2, 7, 10):  # new draws; few burdens here
+                assert row[6] in ("yes", "no, sampling", "no, lower end", "no, upper end") or number == 10
+            else:
+                assert row[6] in ("yes", "no, erratum 3", "no, erratum 4"), row[0]
+
+
+def test_a_range_agrees_only_when_both_ends_do():
+    def agrees(*values):
+        return range_row("", "", (70.0, 100.0), np.array(values), np.array(values)).agrees
+
+    assert agrees(71.0, 80.0, 99.0) == "yes"
+    assert agrees(74.0, 101.0) == "no, lower end"
+    assert agrees(70.0, 90.0) == "no, upper end"
+    assert agrees(80.0, 90.0) == "no, lower and upper ends"
+
+
+def test_every_statement_has_a_verdict_and_the_summary_counts_them(report):
+    found = {}
+    for number in FIGURES:
+        found |= statements(report, number)
+        assert all(row[5] in VERDICTS and row[3] and row[4] for row in statements(report, number).values())
+    assert len(found) > 60
+    lines = {row[0]: row[1:] for row in table(report)}  # the first table
+    for verdict, cell in zip(VERDICTS, lines["All"], strict=True):
+        assert sum(row[5] == verdict for row in found.values()) == int(cell)
+
+
+def test_errata_that_the_report_names_are_there(report):
+    known = {erratum.number for erratum in ERRATA}
+    named = {int(number) for number in re.findall(r"errat(?:um|a) (\d+)", report)}
+    assert {3, 4, 10, 11, 12, 13} <= named <= known
+
+
+def test_plan_c_has_the_published_numbers_and_a_fair_verdict(report):
+    rows = {row[0]: row for row in table(section(report, "Figure 6"))}
+    published = [rows[f"PFS of plan C{k}"][2] for k in (7, 1, 2, 3, 4, 5, 6)]
+    assert published == ["76", "73", "74", "72", "80", "83", "71"]
+    assert all(rows[f"PFS of plan C{k}"][6] == "yes" for k in range(1, 8))
+    assert statements(report, 6)["6.6"][5] == "holds in part"
+    assert "neither solution supports" not in report
+
+
+def test_threshold_lies_between_8_and_9_million(report):
+    rows = [row for row in table(section(report, "Figure 4")) if "threshold" in row[0]]
+    assert len(rows) == 3
+    assert all(8e6 < float(cell) < 9e6 for row in rows for cell in row[4:6])
+
+
+def test_errata(report):
+    rows = table(section(report, "Errata of the paper"))
+    assert [row[0] for row in rows] == [str(n) for n in range(1, 14)]
+    assert all(all(row) for row in rows)
+
+
+def test_report_says_how_it_was_made(report):
+    made = section(report, "How this was made")
+    for word in ("rtol 1e-9", "classical RK4", "Wall time", "numbalsoda", "fastcart reproduce li-lei-2025"):
+        assert word in made
+    assert "10.3934/mbe.2025061" in section(report, "Citation")
+
+
+def test_nothing_is_replaced_unasked(folder, monkeypatch):
+    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    monkeypatch.setattr("fastcart.papers.li_lei_2025.runs.solve", None)  # must not be reached
+    with pytest.raises(InputError, match=r"already holds figure2\.png"):
+        reproduce(folder)
+    with pytest.raises(InputError, match="force"):
+        reproduce(folder, figures=(5,))
+    assert before == {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+
+
+def test_a_report_alone_is_not_replaced(tmp_path):
+    (tmp_path / "report.md").write_text("mine")
+    with pytest.raises(InputError, match=r"report\.md"):
+        reproduce(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["report.md"]
+
+
+def test_force_replaces(tmp_path):
+    (tmp_path / "report.md").write_text("mine")
+    text = reproduce(tmp_path, figures=[5], force=True, threads=1, progress=False).read_text("utf-8")
+    assert "## Figure 5" in text
+    assert "## Figure 4" not in text
+    assert not (tmp_path / "figure4.png").exists()
+
+
+@pytest.mark.parametrize("figures", [(3,), (4, 99), ("four",), (True,), 3.0 * np.ones(1), "4"])
+def test_unknown_figure(tmp_path, figures):
+    with pytest.raises(InputError, match="available are the figures 2, 4, 5, 6, 7, 8, 9, 10"):
+        reproduce(tmp_path / "out", figures=figures)
+    assert not (tmp_path / "out").exists()
+
+
+def test_no_figure(tmp_path):
+    with pytest.raises(InputError, match="No figure"):
+        reproduce(tmp_path / "out", figures=())
+
+
+def test_folder_is_a_file(tmp_path):
+    (tmp_path / "out").write_text("")
+    with pytest.raises(InputError, match="is a file"):
+        reproduce(tmp_path / "out")
+    with pytest.raises(InputError, match="cannot be made"):
+        reproduce(tmp_path / "out" / "deeper")
+
+
+def test_matplotlib_is_optional(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(MissingDependencyError, match=r"fastcart\[plot\]"):
+        reproduce(tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_interrupted_picture_leaves_nothing(tmp_path):
+    from fastcart.plotting import new_figure, save_figure
+
+    figure = new_figure(1, 1)
+    figure.savefig = lambda path, **_: (path.write_text("half"), 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        save_figure(figure, tmp_path / "picture.png")
+    assert not list(tmp_path.iterdir())
+
+
+def test_settings_of_matplotlib_are_left_alone(folder):
+    import matplotlib
+
+    assert matplotlib.rcParams["axes.spines.top"]
+
+
+def test_plans_follow_the_paper():
+    table = plans.treatment_plans().set_index("plan")
+    assert list(table.index) == [
+        f"{g}{n}" for g, last in (("A", 6), ("B", 6), ("C", 7)) for n in range(1, last + 1)
+    ]
+    control = table.loc["A1", list(plans.SUBTYPES)].astype(float)
+    for name in ("B5", "C7"):
+        assert table.loc[name, list(plans.SUBTYPES)].astype(float).tolist() == pytest.approx(control.tolist())
+    assert table.loc[["B1", "B2", "B3", "B4", "B5", "B6"], "total"].tolist() == pytest.approx(
+        [1e6, 5e6, 10e6, 15e6, 20_012_000, 25e6]
+    )
+    group_c = table[table["group"] == "C"]
+    assert group_c["total"].tolist() == pytest.approx([20_012_000] * 7)
+    assert (group_c["T4"] / group_c["Tr"]).tolist() == pytest.approx([20, 10, 20, 5, 10, 5, 10])
+
+
+@pytest.mark.parametrize(
+    ("value", "digits", "text"),
+    [(62.775, 5, "62.775"), (2.0839e9, 5, "2.0839e9"), (1.4069e5, 5, "1.4069e5"), (0.85e6, 2, "8.5e5"),
+     (1.2e10, 2, "1.2e10"), (0.0, 6, "0"), (1e-9, 5, "1e-9"), (0.007396, 4, "0.007396")],
+)  # fmt: skip
+def test_format_number(value, digits, text):
+    assert format_number(value, digits) == text
+    assert float(text) == value
+
+
+def test_agreement_is_to_the_printed_digits():
+    assert paper.Published(76, 2).agrees(75.6)
+    assert not paper.Published(76, 2).agrees(75.4)
+    assert paper.Published(482.24, 5).agrees(482.2379)
