@@ -30,9 +30,11 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--doses", type=Path, metavar="FILE", help="time, state, amount[, duration][, patient]"
     )
-    parser.add_argument("--preset", metavar="NAME", help="theory of the model t_cell, e.g. unified")
     parser.add_argument(
-        "--scenario", metavar="NAME", help="scenario of t_cell, with its doses where --doses gives none"
+        "--preset", metavar="NAME", help="option 'preset' of the model, e.g. unified of t_cell"
+    )
+    parser.add_argument(
+        "--scenario", metavar="NAME", help="option 'scenario', with its doses where --doses gives none"
     )
     parser.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
     parser.add_argument("--method", help="variant of the engine, e.g. Radau for scipy")
@@ -73,6 +75,7 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Solve a table of patients."""
     from fastcart.errors import require
+    from fastcart.models import doses as model_doses
     from fastcart.models import get
     from fastcart.runs.streaming import run_files
 
@@ -82,11 +85,7 @@ def run(options: argparse.Namespace) -> int:
     named = {"preset": options.preset, "scenario": options.scenario}
     given = {name: value for name, value in named.items() if value is not None}
     model = get(options.model, **{**model_options(options.option), **given})
-    doses = options.doses
-    if doses is None and model.name == "t_cell":
-        from fastcart.models.t_cell_scenarios import scenario
-
-        doses = scenario(model.options["scenario"]).doses
+    doses = model_doses(model) if options.doses is None else options.doses
     summary = run_files(
         model,
         options.patients,

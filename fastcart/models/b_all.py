@@ -20,6 +20,7 @@ from fastcart.errors import InputError
 from fastcart.math import reciprocals
 from fastcart.model import Model, Observable, State
 from fastcart.models.b_all_parameters import COPIES_PER_CELL, PARAMETERS, REFERENCES
+from fastcart.trial.adapter import infusions as trial_infusions
 
 _DEFAULTS = {parameter.name: float(parameter.default) for parameter in PARAMETERS}  # type: ignore[arg-type]
 _CAR_T = "CAR-T"  # effectors and memory die out together: memory alone feeds the effectors again
@@ -233,23 +234,7 @@ def infusions(
     InputError
         For a fraction that is negative or not a number.
     """
-    ids = patients["patient"].to_numpy() if "patient" in patients else np.arange(len(patients))
-    parts = []
-    for day, E, M in schedule:
-        time = number(day, "The day of an infusion")
-        for state, cells in zip(into, engrafted(patients, E, M, D=D), strict=True):
-            if not (cells >= 0).all():
-                raise InputError(f"The infusion of {state} on day {time:g} must be a fraction from 0 on.")
-            given = cells > 0
-            if given.any():
-                parts.append(
-                    pd.DataFrame(
-                        {"patient": ids[given], "time": time, "state": state, "amount": cells[given]}
-                    )
-                )
-    if not parts:
-        return pd.DataFrame({"patient": ids[:0], "time": [], "state": [], "amount": []})
-    return pd.concat(parts, ignore_index=True)
+    return trial_infusions(engrafted, into, patients, schedule, D=D)
 
 
 def lymphodeplete(

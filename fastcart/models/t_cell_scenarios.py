@@ -10,6 +10,7 @@ from typing import Any
 from fastcart.checks import number, shown
 from fastcart.dosing import DosingSchedule
 from fastcart.errors import InputError, nearest
+from fastcart.model import Model
 from fastcart.models.t_cell_parameters import PHENOTYPES
 
 A0 = 1e5  # antigen at the start of an acute infection
@@ -149,3 +150,8 @@ def scenario(name: Any) -> Scenario:
     if isinstance(name, str) and name in SCENARIOS:
         return SCENARIOS[name]
     raise InputError(f"There is no scenario {shown(name)} of the T-cell model." + nearest(name, SCENARIOS))
+
+
+def doses_of(model: Model) -> DosingSchedule | None:
+    """Return the doses of the scenario that a variant of the T-cell model was built with."""
+    return scenario(model.options["scenario"]).doses

@@ -20,14 +20,14 @@ from scipy.special import logsumexp
 
 from fastcart.checks import count
 from fastcart.errors import InputError
-from fastcart.models.b_all import infusions
-from fastcart.models.b_all_parameters import PARAMETERS
+from fastcart.model import Model
+from fastcart.models import for_trial
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Prior, draws, picks, sample
 from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, check_targets
+from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.outcomes import contributions, course, deaths_expected, expected, moments
 
-_DEFAULTS = {p.name: float(p.default) for p in PARAMETERS}  # type: ignore[arg-type]
 _REACHABLE = 1e-7  # a miss below this, in standard deviations, is rounding
 _MET = 1e-3  # a relative miss of a target that is taken for met
 _LEAST = 1e-3  # of the share in the sample that those who count for a target must keep
@@ -56,6 +56,10 @@ class Calibration:
         Targets that no weights meet together with the others.
     prior, seed, het
         What the sample was drawn from.
+    rates : (str, str)
+        Parameters of the model that ``hT`` and ``hL`` are.
+    defaults : (float, float)
+        Their values in the course of the sample.
     """
 
     sample: pd.DataFrame
@@ -69,6 +73,8 @@ class Calibration:
     prior: Prior
     seed: int
     het: float
+    rates: tuple[str, str] = ("hT", "hL")
+    defaults: tuple[float, float] = (1.0, 1.0)
 
     @property
     def ess(self) -> float:
@@ -101,7 +107,7 @@ class Calibration:
                 text = quantity.description
             else:
                 before = _hazard_value(name, self.course, equal, 1.0, 1.0)
-                factors = self.hT / _DEFAULTS["hT"], self.hL / _DEFAULTS["hL"]
+                factors = self.hT / self.defaults[0], self.hL / self.defaults[1]
                 after, text = _hazard_value(name, self.course, self.weights, *factors), HAZARDS[name]
             met = abs(after - value) <= _MET * value
             rows.append({"target": name, "value": value, "prior": before, "calibrated": after, "met": met,
@@ -154,7 +160,8 @@ class Calibration:
         patients = self.sample.iloc[rows].reset_index(drop=True)
         patients = patients.rename(columns={"patient": "source"})
         patients.insert(0, "patient", np.arange(n))
-        patients["hT"], patients["hL"] = self.hT, self.hL
+        for name, value in zip(self.rates, (self.hT, self.hL), strict=True):
+            patients[name] = value
         patients = pd.concat([patients, draws(n, seed=seed)], axis=1)
         made: dict[str, Any] = {
             "prior": self.prior.as_dict(),
@@ -180,6 +187,7 @@ def calibrate(
     prior: Prior = PRIOR,
     het: float = 1.0,
     allow_unmet: bool = False,
+    model: str | Model | TrialAdapter = "b_all",
     threads: int | None = None,
 ) -> Calibration:
     """Draw a sample, solve it under a single infusion, and weight it so that it meets the targets.
@@ -200,6 +208,8 @@ def calibrate(
         As for `fastcart.population.sample`.
     allow_unmet : bool
         Go on with the nearest that can be reached, instead of an error, where targets cannot be met.
+    model : str, Model or TrialAdapter
+        As for `fastcart.models.for_trial`; with both hazards, and the inputs that the prior names.
     threads : int, optional
 
     Returns
@@ -213,16 +223,28 @@ def calibrate(
         can be reached.
     """
     targets = check_targets(targets)
+    adapter = for_trial(model)
+    rates, defaults = _rates(adapter)
     patients = sample(n, seed=seed, het=het, prior=prior)
-    path = course(patients, infusions(patients, [(0.0, 1.0, 1.0)]), threads=threads)
+    doses = adapter.infusions(patients, [(0.0, 1.0, 1.0)])
+    path = course(patients, doses, model=adapter, threads=threads)
     m = moments(path)
     names = [name for name in targets if name in QUANTITIES]
     weights, multipliers, unmet = maximum_entropy(m, {k: targets[k] for k in names}, allow_unmet=allow_unmet)
     factor_T, factor_L = _hazard_factors(path, weights, targets)
     return Calibration(
-        patients, path, weights, multipliers, factor_T * _DEFAULTS["hT"], factor_L * _DEFAULTS["hL"], targets,
-        unmet, prior, seed, het,
+        patients, path, weights, multipliers, factor_T * defaults[0], factor_L * defaults[1], targets,
+        unmet, prior, seed, het, rates, defaults,
     )  # fmt: skip
+
+
+def _rates(adapter: TrialAdapter) -> tuple[tuple[str, str], tuple[float, float]]:
+    """Return the parameters that both hazards are in proportion to, and their defaults."""
+    if adapter.toxic is None or adapter.disease_death is None:
+        raise InputError(f"A calibration needs both hazards, which {adapter.model.name!r} has not.")
+    names = adapter.toxic.rate, adapter.disease_death.rate
+    defaults = adapter.model.default_parameters()
+    return names, (defaults[names[0]], defaults[names[1]])
 
 
 def reached_by(course: pd.DataFrame, names: Sequence[str]) -> dict[str, float]:

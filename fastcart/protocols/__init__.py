@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastcart.protocols.adaptive import Visit, follow_rule
+from fastcart.protocols.adaptive import follow_rule
 from fastcart.protocols.arms import (
     Adaptive,
     Arm,
@@ -16,6 +16,7 @@ from fastcart.protocols.arms import (
 )
 from fastcart.protocols.library import ARMS, EXPLORATORY, STANDARD, get, hold_if_crs, lhm_rule
 from fastcart.protocols.switch import Reading, Switched, hold_effectors, on_off
+from fastcart.protocols.visit import Visit
 
 __all__ = [
     "ARMS",

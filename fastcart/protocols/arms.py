@@ -10,16 +10,14 @@ import itertools
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart.checks import number, shown
 from fastcart.errors import InputError
-
-if TYPE_CHECKING:
-    from fastcart.protocols.adaptive import Rule
+from fastcart.protocols.visit import Rule
 
 _ROUNDING = 1e-9  # what sums of fractions may miss 1 by
 
@@ -55,8 +53,8 @@ class Infusion:
 class Lymphodepletion:
     """Repeated lymphodepletion or niche support, immediately before the infusions of its day.
 
-    The host lymphocytes go back to their value of day 0, and E, M, X and B are multiplied by `phi`: 1 for
-    support that harms no cell, 0.1 for chemotherapy that also kills CAR-T cells.
+    The host lymphocytes go back to their value of day 0, and CAR-T and B cells are multiplied by `phi`: 1
+    for support that harms no cell, 0.1 for chemotherapy that also kills CAR-T cells.
 
     Parameters
     ----------

@@ -9,8 +9,8 @@ import numpy as np
 import pandas as pd
 
 from fastcart.errors import InputError, nearest
-from fastcart.protocols.adaptive import Rule, Visit
 from fastcart.protocols.arms import Adaptive, Arm, Calendar, Infusion, Lymphodepletion
+from fastcart.protocols.visit import Rule, Visit
 
 THIRDS = (1 / 3, 1 / 3, 1 / 3)
 RISING = (0.1, 0.3, 0.6)  # Frey et al. 2020, J Clin Oncol 38:415
@@ -74,11 +74,18 @@ def lhm_rule(
     return rule
 
 
-def burden_adapted(threshold: float = 2e11, reduced: float = 0.1) -> Callable[[pd.DataFrame, float], Any]:
-    """Return what sets the doses: `reduced` times as many cells above the baseline burden `threshold`."""
+def burden_adapted(
+    threshold: float = 2e11, reduced: float = 0.1, *, column: str = "L"
+) -> Callable[[pd.DataFrame, float], Any]:
+    """Return what sets the doses: `reduced` times as many cells above the baseline burden `threshold`.
+
+    The baseline burden is a column of the table of patients, ``L`` for the model ``b_all``.
+    """
 
     def dose_of(patients: pd.DataFrame, dose: float) -> Any:
-        return np.where(patients["L"].to_numpy() > threshold, reduced * dose, dose)
+        if column not in patients:
+            raise InputError(f"A dose by burden needs the baseline in the column {column!r} of the patients.")
+        return np.where(patients[column].to_numpy() > threshold, reduced * dose, dose)
 
     return dose_of
 

@@ -19,10 +19,10 @@ import pandas as pd
 from fastcart.checks import number, shown
 from fastcart.errors import InputError
 from fastcart.protocols.arms import Calendar
+from fastcart.trial.adapter import CarSwitch, TrialAdapter
 
 # often while the cells double within a day, rarely later
 VISITS = (2.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 12.0, 14.0, 17.0, 21.0, 28.0, 42.0)
-_CELLS = ("E", "M", "X", "E_lag", "M_lag")
 
 
 @dataclass(frozen=True)
@@ -136,15 +136,41 @@ def first_level(arm: Switched, il6: Any, cells: Any) -> np.ndarray:
     return _level(arm, reading)
 
 
-def switching(arm: Switched) -> Sequence[tuple[float, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]]]:
-    """Return the visits of the arm as interventions of `fastcart.trial.course.course`."""
-    return [(day, partial(_visit, arm, day)) for day in arm.visits]
+def switching(
+    arm: Switched, adapter: TrialAdapter
+) -> Sequence[tuple[float, Callable[[pd.DataFrame, pd.DataFrame], pd.DataFrame]]]:
+    """Return the visits of the arm as interventions of `fastcart.trial.course.course`.
+
+    Raises
+    ------
+    InputError
+        For a model without a switch.
+    """
+    state = switch_of(arm, adapter).state
+    return [(day, partial(_visit, arm, adapter, state, day)) for day in arm.visits]
 
 
-def _visit(arm: Switched, day: float, states: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
-    cells = states[[name for name in _CELLS if name in states]].to_numpy().sum(axis=1)
-    level = _level(arm, Reading(day, states["C"].to_numpy(), cells, states["u"].to_numpy()))
-    return states.assign(u=level)
+def switch_of(arm: Switched, adapter: TrialAdapter) -> CarSwitch:
+    """Return the switch of a model.
+
+    Raises
+    ------
+    InputError
+        When it has none.
+    """
+    if adapter.switch is None:
+        raise InputError(
+            f"The arm {arm.name!r} needs a CAR with a switch, which the model {adapter.model.name!r} has not."
+        )
+    return adapter.switch
+
+
+def _visit(
+    arm: Switched, adapter: TrialAdapter, state: str, day: float, states: pd.DataFrame, patients: pd.DataFrame
+) -> pd.DataFrame:
+    marker, cells = adapter.marker.of(states), adapter.cells.of(states)
+    level = _level(arm, Reading(day, marker, cells, states[state].to_numpy()))
+    return states.assign(**{state: level})
 
 
 def _level(arm: Switched, reading: Reading) -> np.ndarray:

@@ -6,18 +6,18 @@ patient changes a number of it. Trials then draw from this table.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import as_model, progress_bar, solve
+from fastcart.batch import progress_bar, solve
 from fastcart.errors import InputError
 from fastcart.model import Model
-from fastcart.models import get
-from fastcart.models.b_all import engrafted, entry, infusions, lymphodeplete
+from fastcart.models import for_trial
 from fastcart.protocols.adaptive import ASSAY_SD, follow_rule
 from fastcart.protocols.arms import (
     Adaptive,
@@ -30,7 +30,8 @@ from fastcart.protocols.arms import (
     product_cells,
     schedule_of,
 )
-from fastcart.protocols.switch import Switched, first_level, switching
+from fastcart.protocols.switch import Switched, first_level, switch_of, switching
+from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import EXTINCTION, HORIZON, Intervention, course
 
 DOSE = 1e8  # cells, ELIANA
@@ -43,7 +44,7 @@ def plan(
     dose: float = DOSE,
     noise_seed: int | None = 0,
     assay_sd: float = ASSAY_SD,
-    model: str | Model = "b_all",
+    model: str | Model | TrialAdapter = "b_all",
     rtol: float = 1e-5,
     threads: int | None = None,
 ) -> Schedule:
@@ -61,7 +62,9 @@ def plan(
         exactly.
     assay_sd : float
         Standard deviation of the logarithm of the measured burden.
-    model, rtol, threads
+    model : str, Model or TrialAdapter
+        As for `fastcart.models.for_trial`.
+    rtol, threads
         As for `fastcart.solve`.
 
     Returns
@@ -72,32 +75,23 @@ def plan(
     if isinstance(arm, Calendar):
         schedule = schedule_of(arm)
     elif isinstance(arm, Adaptive):
-        chosen = as_model(model)
+        adapter = for_trial(model)
         noise = None
         if noise_seed is not None:
             noise = partial(assay, numbers_of(patients), noise_seed)
         schedule = follow_rule(
             arm,
-            patients.assign(_cells=product_cells(arm, patients, dose)),
-            states=states_of(patients, chosen),
-            advance=partial(advance, chosen, rtol, threads),
-            engraft=engraft,
+            patients,
+            cells=product_cells(arm, patients, dose),
+            adapter=adapter,
+            advance=partial(advance, adapter.model, rtol, threads),
             noise=noise,
             assay_sd=assay_sd,
-            into=entry(chosen),
         )
     else:
         raise InputError(f"The arm {arm.name!r} must be a Calendar or an Adaptive, not {type(arm).__name__}.")
     check_equal_budget(arm, schedule, patients)
     return schedule
-
-
-def states_of(patients: pd.DataFrame, model: Model) -> dict[str, np.ndarray]:
-    """Return the states of patients on day 0, before any infusion."""
-    return {
-        name: patients[name].to_numpy(dtype=np.float64) if name in patients else np.full(len(patients), value)
-        for name, value in model.default_states().items()
-    }
 
 
 def numbers_of(patients: pd.DataFrame) -> np.ndarray:
@@ -113,11 +107,6 @@ def assay(numbers: np.ndarray, seed: int, visit: int) -> np.ndarray:
     from fastcart.population import assay_noise
 
     return assay_noise(int(numbers.max()) + 1, visit, seed=seed)[numbers]
-
-
-def engraft(patients: pd.DataFrame, E: np.ndarray, M: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the cells that engraft of fractions of products of ``_cells`` cells."""
-    return engrafted(patients, E, M, D=patients["_cells"].to_numpy())
 
 
 def advance(
@@ -142,7 +131,7 @@ def arm_course(
     t_end: float = HORIZON,
     noise_seed: int | None = 0,
     assay_sd: float = ASSAY_SD,
-    model: str | Model = "b_all",
+    model: str | Model | TrialAdapter = "b_all",
     rtol: float = 1e-5,
     threads: int | None = None,
 ) -> pd.DataFrame:
@@ -163,10 +152,10 @@ def arm_course(
     # infusions after the horizon change nothing that is looked at
     schedule = [entry for entry in schedule if entry[0] <= t_end]
     cells = product_cells(arm, patients, dose)
-    solved, chosen = switched_on(arm, patients, cells, as_model(model))
+    solved, adapter = switched_on(arm, patients, cells, for_trial(model))
     path = course(
-        solved, infusions(patients, schedule, D=cells, into=entry(chosen)), t_end=t_end,
-        interventions=interventions_of(arm, patients, chosen, t_end), model=chosen, rtol=rtol,
+        solved, adapter.infusions(patients, schedule, D=cells), t_end=t_end,
+        interventions=interventions_of(arm, patients, adapter, t_end), model=adapter, rtol=rtol,
         threads=threads,
     )  # fmt: skip
     given = administered(arm, schedule, patients, dose)
@@ -175,21 +164,33 @@ def arm_course(
     )
 
 
-def interventions_of(arm: Arm, patients: pd.DataFrame, model: Model, t_end: float) -> list[Intervention]:
-    """Return what is done to states between infusions before ``t_end``: lymphodepletions, switching."""
+def interventions_of(
+    arm: Arm, patients: pd.DataFrame, adapter: TrialAdapter, t_end: float
+) -> list[Intervention]:
+    """Return what is done to states between infusions before ``t_end``: lymphodepletions, switching.
+
+    Raises
+    ------
+    InputError
+        For an intervention that the model does not know.
+    """
     events: list[Intervention] = []
-    if isinstance(arm, Calendar):
-        start = patients["N"].to_numpy() if "N" in patients else model.default_states()["N"]
-        ids = patients["patient"].to_numpy()
-        events += [(e.day, partial(_lymphodeplete, start, e.phi, ids)) for e in arm.lymphodepletions]
+    if isinstance(arm, Calendar) and arm.lymphodepletions:
+        if adapter.lymphocytes is None or adapter.lymphodeplete is None:
+            raise InputError(
+                f"The arm {arm.name!r} lymphodepletes, which the model {adapter.model.name!r} does not know."
+            )
+        start, ids = adapter.baseline(patients)[adapter.lymphocytes], patients["patient"].to_numpy()
+        deplete = partial(_lymphodeplete, adapter.lymphodeplete, start, ids)
+        events += [(event.day, partial(deplete, event.phi)) for event in arm.lymphodepletions]
     if isinstance(arm, Switched):
-        events += switching(arm)
+        events += switching(arm, adapter)
     return [event for event in events if event[0] < t_end]
 
 
 def switched_on(
-    arm: Arm, patients: pd.DataFrame, cells: np.ndarray, model: Model
-) -> tuple[pd.DataFrame, Model]:
+    arm: Arm, patients: pd.DataFrame, cells: np.ndarray, adapter: TrialAdapter
+) -> tuple[pd.DataFrame, TrialAdapter]:
     """Return the patients and the model of an arm with a switch, with the activity of day 0.
 
     Other arms come back as they are.
@@ -200,25 +201,26 @@ def switched_on(
         When the model has no variant with a switch.
     """
     if not isinstance(arm, Switched):
-        return patients, model
-    if "u" not in model.state_names:
-        if model.name != "b_all":
-            raise InputError(f"The arm {arm.name!r} needs a model with a switch, the state 'u'.")
-        model = get("b_all", **{**model.options, "switch": True})
-    schedule = [entry for entry in schedule_of(arm) if entry[0] == 0.0]
-    given = [engrafted(patients, E, M, D=cells) for _, E, M in schedule]
+        return patients, adapter
+    switch = switch_of(arm, adapter)
+    if switch.state not in adapter.model.state_names:
+        adapter = replace(adapter, model=switch.add(adapter.model))
+    given = [adapter.engraft(patients, E, M, D=cells) for day, E, M in schedule_of(arm) if day == 0.0]
     total = sum((E + M for E, M in given), np.zeros(len(patients)))
-    return patients.assign(u=first_level(arm, states_of(patients, model)["C"], total)), model
+    level = first_level(arm, adapter.marker.of(adapter.baseline(patients)), total)
+    return patients.assign(**{switch.state: level}), adapter
 
 
 def _lymphodeplete(
-    start: Any, phi: float, ids: np.ndarray, states: pd.DataFrame, patients: pd.DataFrame
+    deplete: Callable[..., pd.DataFrame],
+    start: np.ndarray,
+    ids: np.ndarray,
+    phi: float,
+    states: pd.DataFrame,
+    patients: pd.DataFrame,
 ) -> pd.DataFrame:
     """Lymphodeplete the patients of a chunk, whose lymphocytes go back to their value of day 0."""
-    N0 = start
-    if np.ndim(start):
-        N0 = start[pd.Index(ids).get_indexer(patients["patient"])]
-    return lymphodeplete(states, N0, phi=phi)
+    return deplete(states, start[pd.Index(ids).get_indexer(patients["patient"])], phi=phi)
 
 
 def counterfactuals(

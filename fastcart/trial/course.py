@@ -13,16 +13,29 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import as_model, solve
+from fastcart.batch import solve
 from fastcart.checks import number
 from fastcart.errors import InputError
 from fastcart.events import Event
 from fastcart.model import Model
+from fastcart.models import for_trial
+from fastcart.trial.adapter import GRADES, TrialAdapter
+
+__all__ = [
+    "BLASTS_5_PERCENT",
+    "EXTINCTION",
+    "GRADES",
+    "HORIZON",
+    "MARKS",
+    "MRD",
+    "Intervention",
+    "course",
+    "first_time",
+    "marks",
+]
 
 MRD = 1e8  # cells: one in 10 000 of a marrow of 1e12
 BLASTS_5_PERCENT = 5e10
-GRADES = (150.0, 400.0, 1000.0, 3000.0)  # IL-6 above which CRS has grade 1, 2, 3, 4; pg/ml
-RECOVERED_B = 0.2  # of the B cells at rest
 B_FROM = 45.0  # day from which B cells may be called recovered
 EXTINCTION = 1.0  # cells
 HORIZON = 730.0
@@ -32,27 +45,70 @@ MARKS = (7.0, 14.0, 28.0, 60.0, 90.0, 180.0, 270.0, 365.0, 455.0, 545.0, 730.0)
 States = pd.DataFrame
 Intervention = tuple[float, Callable[[States, pd.DataFrame], States]]
 
-_KEPT = ("Ht", "Hl", "S", "B")  # what is asked for on fixed days
 _NEVER = 1e300  # a threshold that is not reached
-_EVENTS = (
-    Event("remission", of="S", threshold=MRD, direction="down"),
-    Event("blasts", of="S", threshold=BLASTS_5_PERCENT, direction="up"),
-    Event("relapse", of="S", threshold=BLASTS_5_PERCENT, direction="up", after="remission"),
-    Event("negative", of="negative", threshold=0.5, direction="up"),
-    *(Event(f"grade{g}", of="C", threshold=level, direction="up") for g, level in enumerate(GRADES, 1)),
-    Event("B_recovery", of="B", threshold="B_recovered", direction="up", after=B_FROM),
-    Event("toxic", of="Ht", threshold="U1", direction="up"),
-    Event("leukemia", of="Hl", threshold="U2", direction="up"),
-)
-# name of a first time in the course: event, quantity at the start of a segment, threshold
-_FIRST = {
-    "t_CR": ("remission", "S", MRD),
-    "t_negative": ("negative", "negative", 0.5),
-    **{f"t_grade{g}": (f"grade{g}", "C", level) for g, level in enumerate(GRADES, 1)},
-    "t_B_recovery": ("B_recovery", "B", "B_recovered"),
-    "t_toxic": ("toxic", "Ht", "U1"),
-    "t_leukemia": ("leukemia", "Hl", "U2"),
-}
+
+
+@dataclass(frozen=True)
+class _First:
+    """A first time in the course of a patient.
+
+    ``key`` names the time in the table, ``of`` the quantity of the model, ``level`` a number or a column.
+    """
+
+    key: str
+    event: str
+    of: str
+    level: float | str
+    at_start: Callable[[pd.DataFrame], np.ndarray]
+    direction: str = "up"
+    after: float = 0.0
+
+    def reached(self, now: pd.DataFrame, begin: float) -> np.ndarray:
+        """Return who is beyond the level already where a segment begins."""
+        limit = now[self.level].to_numpy() if isinstance(self.level, str) else self.level
+        value = self.at_start(now)
+        return ((value < limit) if self.direction == "down" else (value > limit)) & (begin >= self.after)
+
+
+def _firsts(adapter: TrialAdapter) -> list[_First]:
+    """Return the first times that are looked for in a model; the others never come."""
+
+    def state(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
+        return lambda now: now[name].to_numpy()
+
+    burden, marker = adapter.burden, adapter.marker
+    found = [_First("t_CR", "remission", burden.name, MRD, burden.of, "down")]
+    if adapter.escaped is not None:
+        found.append(_First("t_negative", "negative", adapter.escaped.name, 0.5, adapter.escaped_share))
+    for grade, level in enumerate(adapter.grades, 1):
+        found.append(_First(f"t_grade{grade}", f"grade{grade}", marker.name, level, marker.of))
+    if adapter.recovery is not None:
+        B = adapter.recovery.state
+        found.append(_First("t_B_recovery", "B_recovery", B, _RECOVERED, state(B), after=B_FROM))
+    for kind, column, hazard in _deaths(adapter):
+        found.append(_First(f"t_{kind}", kind, hazard, column, state(hazard)))
+    return found
+
+
+_TIMES = (
+    "t_CR", "t_negative", "t_grade1", "t_grade2", "t_grade3", "t_grade4", "t_B_recovery", "t_toxic",
+    "t_leukemia", "t_relapse",
+)  # fmt: skip
+_RECOVERED = "B_recovered"  # column of the number of cells above which they are back
+
+
+def _deaths(adapter: TrialAdapter) -> list[tuple[str, str, str]]:
+    """Return kind, column of the luck of each patient, and cumulative hazard of the deaths of a model."""
+    hazards = (("toxic", "U1", adapter.toxic), ("leukemia", "U2", adapter.disease_death))
+    return [(kind, luck, hazard.state) for kind, luck, hazard in hazards if hazard is not None]
+
+
+def _events(adapter: TrialAdapter, firsts: list[_First]) -> list[Event]:
+    blasts: dict[str, Any] = {"of": adapter.burden.name, "threshold": BLASTS_5_PERCENT, "direction": "up"}
+    remission, *others = (
+        Event(f.event, of=f.of, threshold=f.level, direction=f.direction, after=f.after) for f in firsts
+    )
+    return [remission, Event("blasts", **blasts), Event("relapse", **blasts, after="remission"), *others]
 
 
 def course(
@@ -61,7 +117,7 @@ def course(
     *,
     t_end: float = HORIZON,
     interventions: Iterable[Intervention] = (),
-    model: str | Model = "b_all",
+    model: str | Model | TrialAdapter = "b_all",
     rtol: float = 1e-5,
     threads: int | None = None,
 ) -> pd.DataFrame:
@@ -73,30 +129,32 @@ def course(
         Columns of the model, and any others; ``U1`` and ``U2`` are the cumulative hazards of toxic death and
         of death by leukemia at which a patient dies (default: never).
     doses : DataFrame, optional
-        As for `fastcart.solve`, e.g. from `fastcart.models.b_all.infusions`.
+        As for `fastcart.solve`, e.g. from `TrialAdapter.infusions`.
     t_end : float
         Horizon in days.
     interventions : iterable of (day, function)
         ``function(states, patients)`` returns the states with which everyone goes on, before the infusions of
         that day; e.g. `fastcart.models.b_all.lymphodeplete`.
-    model : str or Model
-        The B-ALL model or a variant of it with the same states and observables.
+    model : str, Model or TrialAdapter
+        As for `fastcart.models.for_trial`.
     rtol, threads
         As for `fastcart.solve`.
 
     Returns
     -------
     DataFrame
-        One row per patient, days and cells; what never happens is infinite, what failed is NaN:
+        One row per patient, days and cells; what never happens is infinite, what failed is NaN. The letters
+        are those of the trial, whatever the model calls it: S burden, L and R the parts of it with and
+        without the target, C marker of toxicity, T CAR-T cells, B normal cells, Ht and Hl hazards.
 
         - ``patient``, ``status``, ``t_end``
-        - ``t_CR``: first time with S = L + R below 1e8; ``t_relapse``: first time after it with S above 5e10,
-          and ``relapse_negative``: whether R > L then
-        - ``S0``, ``S28``, ``nadir_L``, ``final_L``, ``final_R``
-        - ``t_grade1`` to ``t_grade4``: first times with IL-6 above 150, 400, 1000, 3000 pg/ml; ``peak_C``,
-          ``t_peak_C``, ``auc_C`` (pg/ml days)
+        - ``t_CR``: first time with S below 1e8; ``t_relapse``: first time after it with S above 5e10, and
+          ``relapse_negative``: whether R > L then
+        - ``S0``, ``S28``, ``nadir_L`` (of the model's burden), ``final_L``, ``final_R``
+        - ``t_grade1`` to ``t_grade4``: first times with C above the grades of the adapter; ``peak_C``,
+          ``t_peak_C``, ``auc_C`` (e.g. pg/ml days)
         - ``peak_T``, ``t_peak_T``: most CAR-T cells
-        - ``t_B_recovery``: first time from day 45 on with more than a fifth of the B cells at rest
+        - ``t_B_recovery``: first time from day 45 on with B above what the adapter says
         - ``Ht_<day>``, ``Hl_<day>``: cumulative hazards on the `MARKS` and at the horizon
         - ``t_toxic``, ``t_leukemia``: when they reach U1 and U2.
 
@@ -105,14 +163,17 @@ def course(
     InputError
         For bad input; see `fastcart.solve`.
     """
-    model = as_model(model)
+    adapter = for_trial(model)
+    model = adapter.model
     horizon = number(t_end, "The horizon t_end", positive=True)
     stops = _stops(interventions, horizon)
     table = patients.reset_index(drop=True)
     if "patient" not in table:
         table.insert(0, "patient", np.arange(len(table)))
-    now = _inputs(table, model)
-    walk = _Course.start(table, horizon)
+    now = _inputs(table, adapter)
+    walk = _Course.start(table, horizon, adapter)
+    events = _events(adapter, walk.firsts)
+    marker, cells = adapter.marker.name, adapter.cells.name
     options: dict[str, Any] = {"rtol": rtol, "threads": threads, "extinction": EXTINCTION, "progress": False}
     bounds = sorted({0.0, horizon, *(day for day, _ in stops)})
     for k, begin in enumerate(bounds[:-1]):
@@ -125,14 +186,14 @@ def course(
             days = sorted({*days, B_FROM})
         result = solve(
             model, now, doses=_between(doses, begin, end, last=end == horizon), t_end=end - begin,
-            save_at=[day - begin for day in days], save=_KEPT if days else None, peaks=("C", "T"), auc=("C",),
-            events=[_counted_from(event, begin) for event in _EVENTS], warn=False, **options,
+            save_at=[day - begin for day in days], save=walk.kept if days else None, peaks=(marker, cells),
+            auc=(marker,), events=[_counted_from(event, begin) for event in events], warn=False, **options,
         )  # fmt: skip
         ends = result.endpoints
         walk.follow(now, ends, begin)
         walk.relapse(ends, begin)
         if days:
-            walk.keep(result.trajectories, days, now["B_recovered"].to_numpy())
+            walk.keep(result.trajectories, days, now)
         # a failed patient goes on from where the segment began, and stays failed
         ok = (ends["status"] == "ok").to_numpy()
         for name in model.state_names:
@@ -161,19 +222,20 @@ def _stops(interventions: Iterable[Intervention], horizon: float) -> list[Interv
     return stops
 
 
-def _inputs(table: pd.DataFrame, model: Model) -> pd.DataFrame:
+def _inputs(table: pd.DataFrame, adapter: TrialAdapter) -> pd.DataFrame:
     """Return the columns that the solver takes: states, parameters that are given, thresholds."""
     from fastcart.patients import check_patients
 
+    model = adapter.model
     known = {*model.parameter_names, *model.state_names, "patient"}
     given = table[[name for name in table.columns if name in known]]
     y0, p = check_patients(model, given).arrays(0, len(table))
     now = given.copy()
     for j, name in enumerate(model.state_names):
         now[name] = y0[:, j]
-    values = dict(zip(model.parameter_names, p.T, strict=True))
-    now["B_recovered"] = RECOVERED_B * values["sB"] / values["dB"]
-    for name in ("U1", "U2"):
+    if adapter.recovery is not None:
+        now[_RECOVERED] = adapter.recovery.level(dict(zip(model.parameter_names, p.T, strict=True)))
+    for _, name, _ in _deaths(adapter):
         drawn = table[name].to_numpy(dtype=float) if name in table else np.full(len(table), np.inf)
         now[name] = np.minimum(drawn, _NEVER)
     return now
@@ -193,39 +255,44 @@ def _between(doses: pd.DataFrame | None, begin: float, end: float, *, last: bool
 class _Course:
     """First times and peaks over all segments so far."""
 
+    adapter: TrialAdapter
+    firsts: list[_First]
     patient: np.ndarray
     horizon: float
     values: dict[str, np.ndarray]
     ok: np.ndarray
 
     @classmethod
-    def start(cls, table: pd.DataFrame, horizon: float) -> _Course:
+    def start(cls, table: pd.DataFrame, horizon: float, adapter: TrialAdapter) -> _Course:
         n = len(table)
-        values = {name: np.full(n, np.inf) for name in (*_FIRST, "t_relapse", "nadir_L")}
+        values = {name: np.full(n, np.inf) for name in (*_TIMES, "nadir_L")}
         values |= {name: np.zeros(n) for name in ("peak_C", "t_peak_C", "peak_T", "t_peak_T", "auc_C")}
         values |= {name: np.full(n, np.nan) for name in ("S0", "S28")}
-        return cls(table["patient"].to_numpy(), horizon, values, np.ones(n, dtype=bool))
+        ok = np.ones(n, dtype=bool)
+        return cls(adapter, _firsts(adapter), table["patient"].to_numpy(), horizon, values, ok)
+
+    @property
+    def kept(self) -> tuple[str, ...]:
+        """What is asked for on fixed days."""
+        names = [hazard for _, _, hazard in _deaths(self.adapter)] + [self.adapter.burden.name]
+        recovery = self.adapter.recovery
+        return tuple(dict.fromkeys(names if recovery is None else [*names, recovery.state]))
 
     def follow(self, now: pd.DataFrame, ends: pd.DataFrame, begin: float) -> None:
         """Take over what a segment says; ``now`` are the states with which it began."""
         v = self.values
         self.ok &= (ends["status"] == "ok").to_numpy()
-        S = (now["L"] + now["R"]).to_numpy()
-        at_start = {"S": S, "negative": now["R"].to_numpy() / np.maximum(S, 1e-300)}
         if begin == 0.0:
-            v["S0"] = S
-        for name, (event, quantity, level) in _FIRST.items():
-            value = at_start[quantity] if quantity in at_start else now[quantity].to_numpy()
-            limit = now[level].to_numpy() if isinstance(level, str) else level
-            beyond = (value < limit) if event == "remission" else (value > limit)
-            beyond &= event != "B_recovery" or begin >= B_FROM
-            time = np.where(beyond, begin, begin + ends[f"event_{event}"].to_numpy())
-            v[name] = np.fmin(v[name], time)
-        for name in ("C", "T"):
-            higher = ends[f"peak_{name}"].to_numpy() > v[f"peak_{name}"]
-            v[f"t_peak_{name}"] = np.where(higher, begin + ends[f"t_peak_{name}"], v[f"t_peak_{name}"])
-            v[f"peak_{name}"] = np.where(higher, ends[f"peak_{name}"], v[f"peak_{name}"])
-        v["auc_C"] = v["auc_C"] + ends["auc_C"].to_numpy()
+            v["S0"] = self.adapter.burden.of(now)
+        for first in self.firsts:
+            crossed = begin + ends[f"event_{first.event}"].to_numpy()
+            time = np.where(first.reached(now, begin), begin, crossed)
+            v[first.key] = np.fmin(v[first.key], time)
+        for letter, name in (("C", self.adapter.marker.name), ("T", self.adapter.cells.name)):
+            higher = ends[f"peak_{name}"].to_numpy() > v[f"peak_{letter}"]
+            v[f"t_peak_{letter}"] = np.where(higher, begin + ends[f"t_peak_{name}"], v[f"t_peak_{letter}"])
+            v[f"peak_{letter}"] = np.where(higher, ends[f"peak_{name}"], v[f"peak_{letter}"])
+        v["auc_C"] = v["auc_C"] + ends[f"auc_{self.adapter.marker.name}"].to_numpy()
         v["nadir_L"] = np.fmin(v["nadir_L"], ends["nadir"].to_numpy())
 
     def relapse(self, ends: pd.DataFrame, begin: float) -> None:
@@ -235,28 +302,34 @@ class _Course:
         new = np.isfinite(v["t_CR"]) & np.isinf(v["t_relapse"]) & np.isfinite(time)
         v["t_relapse"] = np.where(new, time, v["t_relapse"])
 
-    def keep(self, path: pd.DataFrame | None, days: list[float], B_recovered: np.ndarray) -> None:
-        """Keep what is asked for on fixed days: hazards, the leukemia of day 28, whether B cells are back."""
+    def keep(self, path: pd.DataFrame | None, days: list[float], now: pd.DataFrame) -> None:
+        """Keep what is asked for on fixed days: hazards, the burden of day 28, whether B cells are back."""
         assert path is not None
-        for name in ("Ht", "Hl"):
-            columns = path[name].to_numpy().reshape(-1, len(days)).T
-            kept = [pair for pair in zip(days, columns, strict=True) if pair[0] in marks(self.horizon)]
-            self.values |= {f"{name}_{day:g}": column for day, column in kept}
+
+        def on_days(name: str) -> np.ndarray:
+            return path[name].to_numpy().reshape(-1, len(days))
+
+        chosen = [(k, day) for k, day in enumerate(days) if day in marks(self.horizon)]
+        hazards = {kind: on_days(state) for kind, _, state in _deaths(self.adapter)}
+        for letter, kind in (("Ht", "toxic"), ("Hl", "leukemia")):
+            values = hazards.get(kind, np.zeros((len(now), len(days))))
+            self.values |= {f"{letter}_{day:g}": values[:, k] for k, day in chosen}
         if 28.0 in days:
-            self.values["S28"] = path["S"].to_numpy().reshape(-1, len(days))[:, days.index(28.0)]
-        if B_FROM in days and self.horizon > B_FROM:
-            B = path["B"].to_numpy().reshape(-1, len(days))[:, days.index(B_FROM)]
+            self.values["S28"] = on_days(self.adapter.burden.name)[:, days.index(28.0)]
+        if self.adapter.recovery is not None and B_FROM in days and self.horizon > B_FROM:
+            B = on_days(self.adapter.recovery.state)[:, days.index(B_FROM)]
             t = self.values["t_B_recovery"]
-            self.values["t_B_recovery"] = np.where(B_recovered < B, np.fmin(t, B_FROM), t)
+            self.values["t_B_recovery"] = np.where(now[_RECOVERED].to_numpy() < B, np.fmin(t, B_FROM), t)
 
     def frame(self, now: pd.DataFrame) -> pd.DataFrame:
         """Return the table of `course`; ``now`` are the states at the horizon."""
-        v = self.values
+        v, adapter = self.values, self.adapter
         negative = (v.pop("t_negative") <= v["t_relapse"]) & np.isfinite(v["t_relapse"]) & self.ok
+        lost = () if adapter.escaped is None else adapter.escaped.states
         columns: dict[str, Any] = {
             **v,
-            "final_L": now["L"].to_numpy(),
-            "final_R": now["R"].to_numpy(),
+            "final_L": _total(now, adapter.target),
+            "final_R": _total(now, lost),
         }
         for name, values in columns.items():
             columns[name] = np.where(self.ok, values, np.nan)
@@ -267,6 +340,10 @@ class _Course:
             "relapse_negative": negative,
         }
         return pd.DataFrame(head | columns)
+
+
+def _total(states: pd.DataFrame, names: tuple[str, ...]) -> np.ndarray:
+    return states[[*names]].to_numpy(dtype=np.float64).sum(axis=1)
 
 
 def first_time(t: np.ndarray, values: np.ndarray, level: Any) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,9 +13,7 @@ from fastcart import plotting
 from fastcart.runs.manifest import Run
 from fastcart.trial.curves import kaplan_meier, landmark_survival
 from fastcart.trial.individual import spaghetti, swimmer
-
-if TYPE_CHECKING:
-    from fastcart.trial.run import TrialResult
+from fastcart.trial.result import TrialResult
 
 DPI = 200
 _COINCIDE = 0.4  # points; arms that lie nearer share a label
@@ -83,7 +81,7 @@ _CAPTIONS = {
         "into each group, sorted by follow-up. The number in a bar is the grade of CRS."
     ),
     "courses": (
-        "Leukemia, CAR-T cells and IL-6 of the same virtual patients in both arms; black: median of those "
+        "{measured} of the same virtual patients in both arms; black: median of those "
         "shown; dotted: thresholds of CRS grades. No real trial sees one patient in both arms."
     ),
 }
@@ -95,12 +93,16 @@ def make_figures(result: TrialResult, run: Run, *, threads: int | None = None) -
     folder.mkdir(exist_ok=True)
     spec = result.spec
     control, first = spec.control.name, spec.treatments[0]
+    adapter = spec.adapter
+    one, two, three = (m.plain_label for m in (adapter.burden, adapter.cells, adapter.marker))
+    measured = f"{one}, {two} and {three}"
     pictures: list[Picture] = []
 
     def draw(kind: str, title: str, drawn: tuple[Any, pd.DataFrame], *, suffix: str = "") -> None:
         figure, table = drawn
         path = plotting.save_figure(figure, folder / f"{kind}{suffix}.png", dpi=DPI)
-        pictures.append(Picture(f"{kind}{suffix}", title, _CAPTIONS[kind], path, table))
+        caption = _CAPTIONS[kind].format(measured=measured)
+        pictures.append(Picture(f"{kind}{suffix}", title, caption, path, table))
 
     with plotting.style():
         draw("frontier", "Efficacy against toxicity", frontier_figure(result))

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart import plotting
 from fastcart.batch import solve
-from fastcart.models.b_all import infusions
 from fastcart.protocols.arms import product_cells
 from fastcart.trial.counterfactual import plan
 from fastcart.trial.course import EXTINCTION
-
-if TYPE_CHECKING:
-    from fastcart.trial.run import TrialResult
+from fastcart.trial.result import TrialResult
 
 SWIMMERS = 20
 COURSES = 30
@@ -96,43 +93,47 @@ def _bars(axes: Any, table: pd.DataFrame) -> None:
 
 
 def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None) -> tuple[Any, pd.DataFrame]:
-    """Draw leukemia, CAR-T cells and IL-6 of the same patients under the control and one treatment."""
+    """Draw what is measured of the same patients under the control and one treatment."""
     spec = result.spec
     patients = result.patients.head(COURSES)
     days = np.linspace(0, _COURSE_DAYS, 241)
     arms = [spec.control, next(arm for arm in spec.arms if arm.name == treatment)]
     figure = plotting.new_figure(7.2, 4.4)
     panels = figure.subplots(2, 3, sharex=True, sharey="col")
-    limits = {"S": (0.3, 1e13), "T": (1e4, 3e12), "C": (3, 1e5)}
-    labels = {"S": "Leukemia (cells)", "T": "CAR-T (cells)", "C": "IL-6 (pg/mL)"}
+    adapter = spec.adapter
+    measures = (adapter.burden, adapter.cells, adapter.marker)
     tables = []
-    known = [c for c in patients.columns if c not in ("source", "U1", "U2")]
+    known = {"patient", *adapter.model.state_names, *adapter.model.parameter_names}
+    inputs = patients[[name for name in patients.columns if name in known]]
     for row, arm in enumerate(arms):
         schedule = plan(
-            arm, patients, dose=spec.dose, noise_seed=spec.noise_seed, assay_sd=spec.assay_sd, threads=threads
-        )
+            arm, patients, dose=spec.dose, noise_seed=spec.noise_seed, assay_sd=spec.assay_sd, model=adapter,
+            threads=threads,
+        )  # fmt: skip
         cut = min([_COURSE_DAYS, *(event.day for event in getattr(arm, "lymphodepletions", ()))])
         shown = days[days <= cut]  # a repeated lymphodepletion is not drawn
-        doses = infusions(
+        doses = adapter.infusions(
             patients, [e for e in schedule if e[0] <= cut], D=product_cells(arm, patients, spec.dose)
         )
         path = solve(
-            "b_all", patients[known], doses=doses, t_end=float(cut), save_at=shown, extinction=EXTINCTION,
+            adapter.model, inputs, doses=doses, t_end=float(cut), save_at=shown, extinction=EXTINCTION,
             rtol=1e-5, threads=threads, progress=False,
         ).trajectories  # fmt: skip
         assert path is not None
-        for column, name in enumerate(("S", "T", "C")):
+        for column, measure in enumerate(measures):
+            name = measure.name
             axes = panels[row, column]
             values = np.maximum(path[name].to_numpy().reshape(len(patients), len(shown)), 1e-3)
             color = plotting.BLUE if row == 0 else plotting.RED
             axes.plot(shown, values.T, color=color, linewidth=0.4, alpha=0.45)
             median = np.median(values, axis=0)
             axes.plot(shown, median, color=plotting.BLACK, linewidth=1.6)
-            plotting.log_axis(axes, *limits[name])
-            title = f"{arm.name}: {labels[name]}"
-            plotting.panel(axes, "abcdef"[3 * row + column], title, "Days" if row else "", labels[name])
-            if name == "C":
-                for level in (150, 400, 1000, 3000):
+            label = measure.label or name
+            plotting.log_axis(axes, *measure.limits)
+            title = f"{arm.name}: {label}"
+            plotting.panel(axes, "abcdef"[3 * row + column], title, "Days" if row else "", label)
+            if measure is adapter.marker:
+                for level in adapter.grades:
                     axes.axhline(level, color=plotting.GREY, linewidth=0.5, linestyle=":")
             at = np.searchsorted(shown, [d for d in (0, 7, 14, 28, 60, 120) if d <= shown[-1]])
             low, high = np.quantile(values, [0.1, 0.9], axis=0)
@@ -140,7 +141,7 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
                 pd.DataFrame(
                     {
                         "arm": arm.name,
-                        "quantity": labels[name],
+                        "quantity": label,
                         "day": shown[at],
                         "median": median[at],
                         "10 %": low[at],

@@ -108,24 +108,27 @@ def _rule(rule: Any, options: Any, what: str, folder: Path) -> Callable:
             return lhm_rule(**given)
         except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"The rule_options of {what} do not fit {rule!r}: {reason(error)}.") from None
-    return _function(folder / file, name, what)
+    return from_file(folder / file, name, f"The rule of {what}")
 
 
-def _function(path: Path, name: str, what: str) -> Callable:
-    """Load a user's function from a file of Python."""
+def from_file(path: Path, name: str, what: str) -> Any:
+    """Load something of a user's from a file of Python; ``what`` says what, for errors.
+
+    Raises
+    ------
+    InputError
+        When the file is not there, fails, or has nothing of that name.
+    """
     from importlib.util import module_from_spec, spec_from_file_location
 
     found = spec_from_file_location(f"fastcart_rule_{path.stem}", path)
     if found is None or found.loader is None or not path.is_file():
-        raise InputError(f"The rule of {what} is not there: {str(path)!r} is no file of Python.")
+        raise InputError(f"{what} is not there: {str(path)!r} is no file of Python.")
     module = module_from_spec(found)
     try:
         found.loader.exec_module(module)
-        function = getattr(module, name)
+        return getattr(module, name)
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also where it asks to end the program
-        raise InputError(
-            f"The rule of {what} cannot be loaded from {str(path)!r}: {reason(error)}."
-        ) from None
-    return function
+        raise InputError(f"{what} cannot be loaded from {str(path)!r}: {reason(error)}.") from None

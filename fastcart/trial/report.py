@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pandas as pd
 
@@ -17,32 +17,7 @@ from fastcart.runs.manifest import Run
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 from fastcart.trial.frontier import RESAMPLES
 from fastcart.trial.proportions import nobody
-
-if TYPE_CHECKING:
-    from fastcart.trial.run import TrialResult
-
-LIMITS = (
-    "The IL-6 levels that separate CRS grades are calibrated, not measured, and CRS is a function of one "
-    "peak. Tocilizumab, steroids, infection and neurotoxicity are absent; deaths of CRS with sepsis, as in "
-    "the adult high-dose cohort of Frey et al. 2020, are therefore not reproduced.",
-    "In the default model CAR-T cells grow by about 2 per day at once, then slower; clinical curves show a "
-    "lag and about 0.9 per day on average. How much a split over the first days costs is therefore "
-    "uncertain. That such splits fall on the line of smaller single doses is not.",
-    "That effectors multiply only while homeostatic cytokines are free (the niche: nu, Kq) is the assumption "
-    "that decides. Relapse with B-cell recovery, reinfusion that needs lymphodepletion and the link with "
-    "IL-15 speak for it; but the two numbers cannot be identified from aggregate data.",
-    "How many infused cells engraft, that effector and memory cells can be sorted from one apheresis, and "
-    "that they keep until they are infused, are assumed.",
-    "The low-high-memory hypothesis got identical cells here, not identical serum curves. If the effector "
-    "level could be controlled directly (switchable or paused CARs, transient mRNA CARs), amplification "
-    "would fall, and splitting could win.",
-    "Overall survival at 24 months is too low, because salvage transplant is absent. Marrow size and the "
-    "conversion of residual disease use adult numbers of cells for children.",
-    "Some of the published numbers that the population is calibrated to were recalled, and need confirmation "
-    "from the full texts, as do survival after fractionated dosing and IL-6 by grade.",
-    "The model of the dissertation whose hypothesis is tested is unknown. Agreement or disagreement says "
-    "nothing about whether its simulations were right within their assumptions.",
-)
+from fastcart.trial.result import TrialResult
 
 SMALL = 0.01  # a difference in event-free survival that matters to nobody
 FEW = 0.2  # a share of effective patients below which the report warns
@@ -140,8 +115,12 @@ def trial_parts(
     *,
     in_short: Sequence[str] = (),
     experiments: Sequence[str] = (),
+    limits: Sequence[str] = (),
 ) -> list[str]:
-    """Return the parts of the report, as HTML; other parts may go after the summary and before the limits."""
+    """Return the parts of the report, as HTML.
+
+    Other parts may go after the summary and before the limits; other ``limits`` after those of the model.
+    """
     link = "<a href='#experiments'>Experiments</a>" if experiments else ""
     apart = ("frontier", "courses", "power")
     return [
@@ -160,7 +139,7 @@ def trial_parts(
         *experiments,
         _population(result),
         "<h2 id='limits'>Limits and doubts</h2><ol>",
-        *(f"<li>{escape(text)}</li>" for text in LIMITS),
+        *(f"<li>{escape(text)}</li>" for text in (*result.spec.adapter.limits, *limits)),
         "</ol>",
         _methods(result, run),
     ]
@@ -256,8 +235,9 @@ def _summary(result: TrialResult, more: str) -> str:
         "<p class='warn'><b>Virtual patients.</b> Every number below comes from a mathematical model, not "
         "from people. It can support or refute an idea about dosing; it cannot guide the treatment of "
         "anyone.</p>",
-        f"<p>{len(result.patients)} virtual patients with B-cell leukemia were each treated in every arm "
-        f"with the same {cells_in_words(spec.dose)} CAR-T cells, for {spec.horizon:g} days. Under "
+        f"<p>{len(result.patients)} virtual patients with {escape(spec.adapter.disease)} were each "
+        f"treated in every arm with the same {cells_in_words(spec.dose)} CAR-T cells, for "
+        f"{spec.horizon:g} days. Under "
         f"{escape(spec.control.name)} ({escape(spec.control.title)}), {_percent(control['CR90'])} reach "
         f"remission within 90 days, {_percent(control['crs3'])} have CRS of grade 3 or more, "
         f"{_percent(control['toxic_death'])} die of it, and {_event_free(control)}.</p>",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,74 +13,24 @@ import pandas as pd
 
 from fastcart.batch import check_threads, progress_bar
 from fastcart.errors import require, warn_failed
-from fastcart.models import get as get_model
 from fastcart.population import Population, calibrate, draws, reached_by, sample
 from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
 from fastcart.runs.manifest import Manifest, Run, describe_model, environment, open_run, plain
 from fastcart.scanning.parts import encode
 from fastcart.tables.storage import TableReader
-from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
+from fastcart.trial.analysis import BINARY, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
 from fastcart.trial.power import power_table, required_size
+from fastcart.trial.result import TrialResult
 from fastcart.trial.spec import TrialSpec, read_spec
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
 NEEDS = ("statsmodels", "matplotlib", "pyarrow")  # packages
 _BOOTSTRAP_STREAM = 7
-
-
-@dataclass(frozen=True)
-class TrialResult:
-    """All tables of a simulated trial.
-
-    Attributes
-    ----------
-    spec : TrialSpec
-    patients : DataFrame
-        Those solved in every arm; the rows of ``outcomes``.
-    failed : int
-        Patients left out because an arm could not be solved.
-    outcomes : dict of str to DataFrame
-        By arm, a row per patient.
-    arms : DataFrame
-        Expected values of each arm, and mean infused cells.
-    frontier : DataFrame
-        The single infusion by dose, expected values.
-    isotoxic : DataFrame
-        Each arm against the single infusion of equal toxicity, with bootstrap intervals of the gains over the
-        draws of the prior; ``unjudged`` is the share of resamples in which no scanned dose is as toxic.
-    pairs : DataFrame
-        Each treatment against the control, patient by patient.
-    trials : dict of str to DataFrame
-        By treatment, the patients of one randomized trial.
-    analyses : dict of str to Analysis
-        By treatment.
-    power, sizes : DataFrame
-        By treatment; the control against itself gives the type I error.
-    population : Population
-    reached : DataFrame
-        For a calibrated population, each target: ``wanted``, what the weighted ``sample`` reached, and what
-        the ``treated`` patients reach under the single infusion of the calibration; else empty.
-    """
-
-    spec: TrialSpec
-    patients: pd.DataFrame
-    failed: int
-    outcomes: dict[str, pd.DataFrame]
-    arms: pd.DataFrame
-    frontier: pd.DataFrame
-    isotoxic: pd.DataFrame
-    pairs: pd.DataFrame
-    trials: dict[str, pd.DataFrame]
-    analyses: dict[str, Analysis]
-    power: pd.DataFrame
-    sizes: pd.DataFrame
-    population: Population
-    reached: pd.DataFrame
 
 
 def run_spec(
@@ -133,11 +83,11 @@ def run_spec(
 def manifest(spec: TrialSpec) -> Manifest:
     """Return what the results of a trial depend on."""
     content = {
-        "model": describe_model(get_model("b_all")),
+        "model": describe_model(spec.adapter.model),
         "spec": {
             name: plain(value)
             for name, value in vars(spec).items()
-            if name not in ("arms", "population", "title")
+            if name not in ("arms", "population", "title", "adapter")
         },
         "arms": {arm.name: {"kind": type(arm).__name__, **plain(vars(arm))} for arm in spec.arms},
         "population": _population_content(spec),
@@ -162,6 +112,7 @@ def compute(
         "t_end": spec.horizon,
         "noise_seed": spec.noise_seed,
         "assay_sd": spec.assay_sd,
+        "model": spec.adapter,
         "threads": threads,
     }
     steps = 1 + len(spec.arms) + len(spec.frontier) + len(spec.treatments) + 1
@@ -190,7 +141,7 @@ def compute(
         arms = _arm_table(spec, courses)
         frontier = pd.DataFrame([{"dose": dose, **expected(table)} for dose, table in scan.items()])
         bar.set_description("Power")
-        burden = patients["L"].to_numpy()
+        burden = _total_at_start(spec, patients)
         power = _power(spec, results, burden, run, bar.update)
         trials = {
             name: run_trial(
@@ -229,6 +180,12 @@ def compute(
         population=population,
         reached=_reached(population, single[usable].reset_index(drop=True)),
     )
+
+
+def _total_at_start(spec: TrialSpec, patients: pd.DataFrame) -> np.ndarray:
+    """Return the burden at the start that the product recognizes, which the strata follow."""
+    states = spec.adapter.baseline(patients)
+    return np.sum([states[name] for name in spec.adapter.target], axis=0)
 
 
 def _calibrated_course(
@@ -279,6 +236,7 @@ def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
                 targets=given.targets,
                 prior=given.prior,
                 het=given.het,
+                model=spec.adapter,
                 threads=threads,
             )
             made = fitted.resample(given.patients, seed=given.seed + 1)

@@ -10,11 +10,13 @@ from typing import Any
 
 from fastcart.checks import count, number, reason, shown
 from fastcart.errors import InputError, nearest
+from fastcart.models import for_trial
 from fastcart.population import PRIOR, TARGETS, Prior, read_specification
 from fastcart.protocols import Arm, get
 from fastcart.protocols.arms import arm_names
+from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.frontier import DOSES, check_doses
-from fastcart.trial.own_arms import own_arm
+from fastcart.trial.own_arms import from_file, own_arm
 from fastcart.trial.randomize import Design
 from fastcart.trial.spec_table import Table
 
@@ -87,6 +89,8 @@ class TrialSpec:
     noise_seed : int
         Of the assay that adaptive arms see.
     assay_sd : float
+    adapter : TrialAdapter
+        The model, as the trial sees it.
     """
 
     title: str
@@ -102,6 +106,7 @@ class TrialSpec:
     frontier: tuple[float, ...]
     noise_seed: int
     assay_sd: float
+    adapter: TrialAdapter
 
     @property
     def control(self) -> Arm:
@@ -172,12 +177,24 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
         frontier=check_doses(root.table("frontier").take_last("doses", list(DOSES))),
         noise_seed=root.seed("noise_seed", 1),
         assay_sd=root.number("assay_sd", 0.35),
+        adapter=_adapter(root.text("model", "b_all"), folder),
     )
     if spec.assay_sd < 0:
         raise InputError(f"The noise assay_sd must not be negative, not {spec.assay_sd:g}.")
     trial.done()
     root.done()
     return spec
+
+
+def _adapter(model: str, folder: Path) -> TrialAdapter:
+    """Return the model of a trial: one that fastcart ships, or ``FILE.py:NAME`` of an adapter."""
+    file, colon, name = model.partition(":")
+    if not colon:
+        return for_trial(model)
+    found = from_file(folder / file, name, "The adapter of the trial")
+    if not isinstance(found, TrialAdapter):
+        raise InputError(f"The adapter of the trial must be a TrialAdapter, but {model!r} is {shown(found)}.")
+    return found
 
 
 def _known(name: str, own: Mapping[str, Arm]) -> Arm:

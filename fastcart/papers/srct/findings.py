@@ -12,6 +12,13 @@ HYPOTHESIS = (
     "The hypothesis under test: few effector cells first, more as the burden falls, and memory cells last, "
     "does better than one infusion or equal parts, above all where patients differ much."
 )
+LIMITS = (
+    "The low-high-memory hypothesis got identical cells here, not identical serum curves. If the effector "
+    "level could be controlled directly (switchable or paused CARs, transient mRNA CARs), amplification "
+    "would fall, and splitting could win.",
+    "The model of the dissertation whose hypothesis is tested is unknown. Agreement or disagreement says "
+    "nothing about whether its simulations were right within their assumptions.",
+)
 FEW_TIMES, MANY_TIMES = 10.0, 100.0  # amplification of products that hardly, and that strongly multiply
 _ARM = "A5"
 _NAMES = {"crs3": "severe CRS", "CR90": "remission", "EFS730": "event-free survival"}

@@ -23,7 +23,7 @@ from fastcart.papers.srct import experiments as e
 from fastcart.papers.srct import figures as f
 from fastcart.papers.srct import search as s
 from fastcart.papers.srct.comparison import CORRELATION, FACTOR, SHARE, compare
-from fastcart.papers.srct.findings import HYPOTHESIS, all_findings
+from fastcart.papers.srct.findings import HYPOTHESIS, LIMITS, all_findings
 from fastcart.papers.srct.protocol_search import MARGIN
 from fastcart.papers.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
 from fastcart.runs.manifest import Manifest, Run, open_run
@@ -245,7 +245,7 @@ def _report(result: TrialResult, run: Run, pictures: list[Picture], tables: dict
     parts.append(_compared(tables, result.power, run))
     told = "".join(f"<li>{escape(text)}</li>" for text in all_findings(result.arms, result.isotoxic, tables))
     verdict = f"<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
-    body = trial_parts(result, pictures, run, in_short=[verdict], experiments=parts)
+    body = trial_parts(result, pictures, run, in_short=[verdict], experiments=parts, limits=LIMITS)
     return run.write("report.html", page(result.spec.title, body))
 
 

@@ -12,23 +12,15 @@ from functools import partial
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import as_model
 from fastcart.errors import InputError
 from fastcart.model import Model
-from fastcart.models.b_all import entry, infusions
-from fastcart.protocols.adaptive import ASSAY_SD, Visit, follow_rule
+from fastcart.models import for_trial
+from fastcart.protocols.adaptive import ASSAY_SD, Advance, follow_rule
 from fastcart.protocols.arms import Adaptive, Arm, Calendar, Infusion, Schedule, product_cells, schedule_of
 from fastcart.protocols.switch import Switched
-from fastcart.trial.counterfactual import (
-    DOSE,
-    advance,
-    assay,
-    engraft,
-    interventions_of,
-    numbers_of,
-    states_of,
-    switched_on,
-)
+from fastcart.protocols.visit import Visit
+from fastcart.trial.adapter import TrialAdapter
+from fastcart.trial.counterfactual import DOSE, advance, assay, interventions_of, numbers_of, switched_on
 from fastcart.trial.course import HORIZON, Intervention, course
 
 
@@ -39,7 +31,7 @@ def courses_together(
     dose: float = DOSE,
     t_end: float = HORIZON,
     noise_seed: int = 0,
-    model: str | Model = "b_all",
+    model: str | Model | TrialAdapter = "b_all",
     rtol: float = 1e-5,
     threads: int | None = None,
 ) -> list[pd.DataFrame]:
@@ -66,27 +58,28 @@ def courses_together(
     kind = _kind(arms)
     n, k = len(patients), len(arms)
     blocks = [slice(j * n, (j + 1) * n) for j in range(k)]
-    chosen = as_model(model)
+    adapter = for_trial(model)
     cells = [product_cells(arm, patients, dose) for arm in arms]
     parts = []
     for arm, total in zip(arms, cells, strict=True):
-        solved, chosen = switched_on(arm, patients, total, chosen)
+        solved, adapter = switched_on(arm, patients, total, adapter)
         parts.append(solved)
     table = pd.concat(parts, ignore_index=True).assign(patient=np.arange(k * n))
     parts = [table.iloc[block] for block in blocks]
     if kind is Adaptive:
         noise = partial(_repeated, k, numbers_of(patients), noise_seed)
-        schedules = _rules_together(arms, table, np.concatenate(cells), blocks, noise, chosen, rtol, threads)
+        advancing = partial(advance, adapter.model, rtol, threads)
+        schedules = _rules_together(arms, table, np.concatenate(cells), blocks, noise, adapter, advancing)
     else:
         schedules = [schedule_of(arm) for arm in arms if isinstance(arm, Calendar)]
     doses = [
-        infusions(part, [item for item in schedule if item[0] <= t_end], D=total, into=entry(chosen))
+        adapter.infusions(part, [item for item in schedule if item[0] <= t_end], D=total)
         for part, schedule, total in zip(parts, schedules, cells, strict=True)
     ]
-    events = [interventions_of(arm, part, chosen, t_end) for arm, part in zip(arms, parts, strict=True)]
+    events = [interventions_of(arm, part, adapter, t_end) for arm, part in zip(arms, parts, strict=True)]
     path = course(
         table, pd.concat(doses, ignore_index=True), t_end=t_end, interventions=_merged(events, blocks),
-        model=chosen, rtol=rtol, threads=threads,
+        model=adapter, rtol=rtol, threads=threads,
     )  # fmt: skip
     own = patients["patient"].to_numpy()
     return [path.iloc[block].reset_index(drop=True).assign(patient=own) for block in blocks]
@@ -132,9 +125,8 @@ def _rules_together(
     cells: np.ndarray,
     blocks: list[slice],
     noise: Callable[[int], np.ndarray],
-    model: Model,
-    rtol: float,
-    threads: int | None,
+    adapter: TrialAdapter,
+    advancing: Advance,
 ) -> list[Schedule]:
     """Follow the rules of all arms at common visits, and return the schedule of each."""
     adaptive = [arm for arm in arms if isinstance(arm, Adaptive)]
@@ -149,13 +141,12 @@ def _rules_together(
     )  # fmt: skip
     schedule = follow_rule(
         everyone,
-        table.assign(_cells=cells),
-        states=states_of(table, model),
-        advance=partial(advance, model, rtol, threads),
-        engraft=engraft,
+        table,
+        cells=cells,
+        adapter=adapter,
+        advance=advancing,
         noise=noise,
         assay_sd=ASSAY_SD,
-        into=entry(model),
         start=start,
     )
     return [[(day, E[block], M[block]) for day, E, M in schedule] for block in blocks]
