@@ -8,15 +8,20 @@ from pathlib import Path
 from typing import Any
 
 from fastcart.cli.arguments import numbers
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError
 
 
 def register(commands: Any) -> None:
     """Add the command ``reproduce``."""
+    from fastcart.papers import WORKS
+
     reproduce = commands.add_parser(
-        "reproduce", help="make the figures and tables of a published work, with a report"
+        "reproduce",
+        help="make the figures and tables of a published work, with a report",
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        epilog="\n".join(["works:", *(f"  {work.name:<17}{work.title}" for work in WORKS.values())]),
     )
-    reproduce.add_argument("work", metavar="WORK", help="e.g. li-lei-2025, t-cell-theories")
+    reproduce.add_argument("work", metavar="WORK", help="one of the works below")
     reproduce.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     reproduce.add_argument("--figures", metavar="N,N,...", help="default: all")
     reproduce.add_argument(
@@ -30,17 +35,15 @@ def register(commands: Any) -> None:
 def run(options: argparse.Namespace) -> int:
     """Make figures, tables and the report."""
     from fastcart.batch import check_threads
-    from fastcart.papers import WORKS, get
+    from fastcart.papers import get
 
-    if options.work not in WORKS:
-        raise InputError(f"There is no work {options.work!r} to reproduce." + nearest(options.work, WORKS))
+    function = get(options.work)
     check_threads(options.threads)
     keywords: dict[str, Any] = {"force": options.force, "threads": options.threads}
     if options.sample is not None:
         keywords["sample"] = options.sample
     if options.figures is not None:
         keywords["figures"] = tuple(numbers(options.figures, "--figures"))
-    function = get(options.work)
     for name in keywords:
         if name not in inspect.signature(function).parameters:
             raise InputError(f"The work {options.work!r} has no option --{name}.")

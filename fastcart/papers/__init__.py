@@ -1,22 +1,71 @@
-"""Reproductions of published results, by name: figures, their data, and a report that compares."""
+"""Published works and what fastcart makes of them: guests that use what the package offers to everyone.
+
+Each has a folder here, and its function ``reproduce`` writes figures, their data and a report that compares.
+`fastcart.papers.frame` holds what they share. Nothing outside this package but the command ``reproduce``
+knows any of them.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from pathlib import Path
 
 from fastcart.errors import InputError, nearest
 
-# name of the work: (module, function); the function takes the folder for the outputs
-_REGISTRY: dict[str, tuple[str, str]] = {
-    "li-lei-2025": ("fastcart.papers.li_lei_2025", "reproduce"),
-    "t-cell-theories": ("fastcart.papers.t_cell_theories", "reproduce"),
-    "srct": ("fastcart.papers.srct", "reproduce"),
+
+@dataclass(frozen=True)
+class Work:
+    """A work that can be reproduced.
+
+    Parameters
+    ----------
+    name : str
+        For the command line.
+    module : str
+        The package with the function ``reproduce(out, ...)``, which returns the path of the report.
+    title : str
+        What it is, in one line.
+    models : tuple of str
+        The models that it uses.
+    source : str
+        What is reproduced, and what its numbers are compared with.
+    """
+
+    name: str
+    module: str
+    title: str
+    models: tuple[str, ...]
+    source: str
+
+
+WORKS: dict[str, Work] = {
+    work.name: work
+    for work in (
+        Work(
+            "li-lei-2025",
+            "fastcart.papers.li_lei_2025",
+            "optimal dosing schedules of CAR-T cells: figures 2 and 4 to 10",
+            ("li_lei", "li_lei_coarse"),
+            "R. Li, J. Lei, Math Biosci Eng 22:1653 (2025); numbers of the text and of its result files",
+        ),
+        Work(
+            "t-cell-theories",
+            "fastcart.papers.t_cell_theories",
+            "theories of T-cell differentiation in one model, against sixteen facts",
+            ("t_cell",),
+            "facts from the literature with their limits, named in its table",
+        ),
+        Work(
+            "srct",
+            "fastcart.papers.srct",
+            "a simulated randomized trial of low-high-memory dosing, with its experiments",
+            ("b_all",),
+            "the hypothesis of a dissertation; numbers of the prototype of its specification",
+        ),
+    )
 }
-
-
-WORKS = tuple(_REGISTRY)
 
 
 def get(name: str) -> Callable[..., Path]:
@@ -32,7 +81,6 @@ def get(name: str) -> Callable[..., Path]:
     InputError
         For an unknown name.
     """
-    if name not in _REGISTRY:
+    if name not in WORKS:
         raise InputError(f"There is no work {name!r} to reproduce." + nearest(name, WORKS))
-    module, function = _REGISTRY[name]
-    return getattr(import_module(module), function)
+    return import_module(WORKS[name].module).reproduce

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable
+from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING
 
+from fastcart.batch import check_threads
 from fastcart.errors import InputError, require
-
-if TYPE_CHECKING:
-    from fastcart.papers.li_lei_2025.comparison import FigureResult
+from fastcart.papers.frame import Step, Tables, compute, new_folder, write_outputs
+from fastcart.papers.li_lei_2025.comparison import FigureResult
+from fastcart.papers.li_lei_2025.report import write_report
 
 # A module per figure: FILES, the names that it writes, and make(threads=..., progress=...) -> FigureResult
 _MODULES = {
@@ -75,33 +76,33 @@ def reproduce(
     MissingDependencyError
         When matplotlib is not installed.
     """
-    from fastcart import plotting
-    from fastcart.batch import check_threads, progress_bar
-    from fastcart.papers.li_lei_2025.report import write_report, write_table
-
     started = time.perf_counter()
     numbers = _check_figures(figures)
     threads = check_threads(threads)
     require("The work li-lei-2025", ["matplotlib", *(["SALib"] if 2 in numbers else [])])
-    modules = [_module(number) for number in numbers]
-    names = [name for module in modules for name in module.FILES]
-    folder = _check_folder(Path(out), [*names, REPORT], force=force)
+    modules = {number: _module(number) for number in numbers}
+    folder = new_folder(out, [*(name for m in modules.values() for name in m.FILES), REPORT], force=force)
     results: list[FigureResult] = []
-    with progress_bar(len(modules), progress, unit="figures") as bar:
-        for number, module in zip(numbers, modules, strict=True):
-            bar.set_description(f"Figure {number}")
-            name, size = ("sample", sample) if number == 2 else ("burdens", burdens)
-            sizes = {name: size} if size is not None and number in _SIZED else {}
-            results.append(module.make(threads=threads, progress=progress, **sizes))
-            bar.update()
-    for result in results:
-        for name, table in result.tables.items():
-            write_table(table, folder / name)
-        with plotting.style():
-            plotting.save_figure(result.picture, folder / f"figure{result.number}.png")
+
+    def make(number: int, tables: Tables) -> Tables:
+        name, size = ("sample", sample) if number == 2 else ("burdens", burdens)
+        sizes = {name: size} if size is not None and number in _SIZED else {}
+        results.append(modules[number].make(threads=threads, progress=progress, **sizes))
+        return results[-1].tables
+
+    steps = [
+        Step(f"Figure {number}", _data(module), partial(make, number)) for number, module in modules.items()
+    ]
+    made = compute(steps, unit="figures", progress=progress)
+    write_outputs(folder, made.tables, lambda: [(f"figure{r.number}.png", r.picture) for r in results])
     report = folder / REPORT
     write_report(results, report, threads=threads, wall_time=time.perf_counter() - started)
     return report
+
+
+def _data(module: ModuleType) -> list[str]:
+    """Return the names of the tables of a figure."""
+    return [name for name in module.FILES if name.endswith(".csv")]
 
 
 def _module(number: int) -> ModuleType:
@@ -122,21 +123,3 @@ def _check_figures(figures: Iterable[int]) -> list[int]:
                 f"{available}."
             )
     return sorted({int(number) for number in given})
-
-
-def _check_folder(folder: Path, names: list[str], *, force: bool) -> Path:
-    """Make the folder, and check that nothing in it would be replaced unasked."""
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"The output folder {str(folder)!r} is a file; name a folder.")
-    existing = [name for name in names if (folder / name).exists()]
-    if existing and not force:
-        more = f" and {len(existing) - 1} more" if len(existing) > 1 else ""
-        raise InputError(
-            f"The folder {str(folder)!r} already holds {existing[0]}{more}; choose another folder, or ask "
-            "to replace them with force."
-        )
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise InputError(f"The output folder {str(folder)!r} cannot be made: {error.strerror}.") from None
-    return folder

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-
-import pandas as pd
 
 import fastcart
 from fastcart.models import get
 from fastcart.models.li_lei_parameters import REFERENCE
+from fastcart.papers.frame import how_made, markdown
 from fastcart.papers.li_lei_2025.comparison import FigureResult, format_number
 from fastcart.papers.li_lei_2025.errata import ERRATA
 from fastcart.papers.li_lei_2025.runs import RTOL
@@ -77,11 +73,6 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write_table(table: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV with nine significant digits, whole or not at all."""
-    write_text(path, table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-
-
 def write_report(results: Sequence[FigureResult], path: Path, *, threads: int, wall_time: float) -> None:
     """Write the report, whole or not at all.
 
@@ -103,15 +94,6 @@ def write_report(results: Sequence[FigureResult], path: Path, *, threads: int, w
     lines += ["", "## Citation", "", f"Cite the paper: {REFERENCE}.", ""]
     lines += [f"Computed with fastcart {fastcart.__version__}.", ""]
     write_text(path, "\n".join(lines))
-
-
-def markdown(heads: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
-    """Return the lines of a Markdown table."""
-
-    def line(cells: Sequence[object]) -> str:
-        return "| " + " | ".join(str(cell).replace("|", "\\|") for cell in cells) + " |"
-
-    return [line(heads), line(["---"] * len(heads)), *(line(row) for row in rows)]
 
 
 def _figure(result: FigureResult) -> list[str]:
@@ -167,11 +149,11 @@ def _provenance(results: Sequence[FigureResult], threads: int, wall_time: float)
     assert coarse.published is not None
     figures = ",".join(str(result.number) for result in results)
     packages = ("numpy", "scipy", "numba", "numbalsoda", "pandas", "matplotlib", "SALib")
+    made = how_made(threads, wall_time, packages)
     rows = [
-        ("fastcart", fastcart.__version__),
+        ("fastcart", made["fastcart"]),
         ("Figures", figures.replace(",", ", ")),
-        ("Date", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
-        ("Wall time", f"{wall_time:.1f} s with {threads} threads"),
+        *((name, made[name]) for name in ("Date", "Wall time")),
         (
             "Published scheme",
             f"engine `published`: classical RK4 with fixed step, {full.published.step:g} day (full model), "
@@ -189,15 +171,7 @@ def _provenance(results: Sequence[FigureResult], threads: int, wall_time: float)
             f"`li_lei_coarse` (killing={coarse.options['killing']!r}, {coarse.t_end:g} days)",
         ),
         ("Pictures", f"PNG, {DPI} dpi"),
-        ("Python", f"{platform.python_version()} on {platform.system()} {platform.machine()}"),
-        ("Packages", ", ".join(f"{name} {_version(name)}" for name in packages)),
+        *((name, made[name]) for name in ("Python", "Packages")),
         ("Again", f"`fastcart reproduce li-lei-2025 --out results --figures {figures}`"),
     ]
     return markdown(("What", "How"), rows)
-
-
-def _version(package: str) -> str:
-    try:
-        return version(package)
-    except PackageNotFoundError:
-        return "(unknown version)"

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator, Mapping
 
 import pandas as pd
 
+from fastcart.papers.frame import Compared, compared
 from fastcart.papers.srct import prototype as there
 from fastcart.papers.srct.experiments import VARIANTS
 
@@ -32,83 +33,70 @@ def compare(tables: Mapping[str, pd.DataFrame], power: pd.DataFrame) -> pd.DataF
         A row per number: ``experiment``, ``what``, ``specification``, ``here``, ``tolerance`` and ``agrees``.
         Shares and correlations agree within a difference, doses and amplifications within a factor.
     """
-    rows = []
-    for experiment, what, value, here, tolerance in _numbers(tables, power):
-        factor = tolerance >= 1
-        agrees = 1 / tolerance <= here / value <= tolerance if factor else abs(here - value) <= tolerance
-        rows.append(
-            {
-                "experiment": experiment,
-                "what": what,
-                "specification": value,
-                "here": here,
-                "tolerance": f"times {tolerance:g}" if factor else f"{tolerance:g}",
-                "agrees": bool(agrees),
-            }
-        )
-    return pd.DataFrame(rows)
+    return compared(_numbers(tables, power), where="experiment", published="specification")
 
 
 def _at(table: pd.DataFrame, row: Hashable, column: str) -> float:
     return float(table[column].to_dict()[row])
 
 
-_Number = tuple[str, str, float, float, float]
-
-
-def _numbers(tables: Mapping[str, pd.DataFrame], power: pd.DataFrame) -> Iterator[_Number]:
+def _numbers(tables: Mapping[str, pd.DataFrame], power: pd.DataFrame) -> Iterator[Compared]:
     yield from _regimes(tables["amplification"])
     yield from _populations(tables)
     yield from _structures(tables["structures"])
     for name, keys, numbers in (("niche", "arm", there.NICHE), ("frey", "cohort", there.FREY)):
         found = tables[name].set_index(keys)
         for (row, column), value in numbers.items():
-            yield name, f"{row}, {column}", value, _at(found, row, column), SHARE
+            yield Compared(name, f"{row}, {column}", value, _at(found, row, column), SHARE)
     correlations = tables["prcc"].set_index("parameter")
     for outcome, values in there.PRCC.items():
         for parameter, value in values.items():
             here = _at(correlations, parameter, outcome)
-            yield "prcc", f"{outcome} with {parameter}", value, here, CORRELATION
+            yield Compared("prcc", f"{outcome} with {parameter}", value, here, CORRELATION)
     against = power[power["treatment"] == "A5"].set_index(["endpoint", "n_per_arm"])["power"].to_dict()
     for (endpoint, size), value in there.POWER.items():
         if (endpoint, size) in against:
             here = float(against[endpoint, size])
-            yield "power", f"A5, {endpoint}, {size} per arm", value, here, 2 * SHARE
+            yield Compared("power", f"A5, {endpoint}, {size} per arm", value, here, 2 * SHARE)
 
 
-def _regimes(table: pd.DataFrame) -> Iterator[_Number]:
+def _regimes(table: pd.DataFrame) -> Iterator[Compared]:
     name = "amplification"
     for rate, (dose, arms) in there.REGIMES.items():
         part = table[table["rhoE"] == rate].set_index("arm")
         times = _at(there.GAINS, rate, "amplification")
-        yield name, f"rhoE {rate:g}, dose", dose, float(part["dose"].iloc[0]), FACTOR
-        yield name, f"rhoE {rate:g}, amplification", times, float(part["amplification"].iloc[0]), FACTOR
+        yield Compared(name, f"rhoE {rate:g}, dose", dose, float(part["dose"].iloc[0]), FACTOR)
+        yield Compared(
+            name, f"rhoE {rate:g}, amplification", times, float(part["amplification"].iloc[0]), FACTOR
+        )
         for arm, values in zip(("A0", "A3", "A4", "A5"), arms, strict=True):
             for endpoint, value in zip(_SHARES, values, strict=True):
-                yield name, f"rhoE {rate:g}, {arm}, {endpoint}", value, _at(part, arm, endpoint), SHARE
+                yield Compared(
+                    name, f"rhoE {rate:g}, {arm}, {endpoint}", value, _at(part, arm, endpoint), SHARE
+                )
         for arm in ("A3", "A4", "A5"):
             value = _at(there.GAINS, rate, arm)
-            yield name, f"rhoE {rate:g}, {arm}, gain", value, _at(part, arm, "gain_EFS730"), SHARE
+            yield Compared(name, f"rhoE {rate:g}, {arm}, gain", value, _at(part, arm, "gain_EFS730"), SHARE)
 
 
-def _populations(tables: Mapping[str, pd.DataFrame]) -> Iterator[_Number]:
+def _populations(tables: Mapping[str, pd.DataFrame]) -> Iterator[Compared]:
     found = tables["heterogeneity"].set_index(["het", "arm"])
     for het, row in there.HETEROGENEITY.iterrows():
         for name, value in row.items():
             endpoint, arm = str(name).split("_")
             here = _at(found, (het, arm), endpoint)
-            yield "heterogeneity", f"het {het:g}, {arm}, {endpoint}", float(value), here, SHARE
+            yield Compared("heterogeneity", f"het {het:g}, {arm}, {endpoint}", float(value), here, SHARE)
     found = tables["lethality"].set_index(["wanted", "arm"])
     for deaths, arms in there.LETHALITY.items():
         for arm, values in arms.items():
             for endpoint, value in zip(("EFS730", "OS730"), values, strict=True):
                 here = _at(found, (deaths, arm), endpoint)
-                yield "lethality", f"{deaths:.0%} die, {arm}, {endpoint}", value, here, SHARE
+                yield Compared("lethality", f"{deaths:.0%} die, {arm}, {endpoint}", value, here, SHARE)
 
 
-def _structures(table: pd.DataFrame) -> Iterator[_Number]:
+def _structures(table: pd.DataFrame) -> Iterator[Compared]:
     found = table.set_index(["variant", "arm"])
     for variant, values in zip(VARIANTS, there.STRUCTURES, strict=True):
         for endpoint, value in zip(_SHARES, values, strict=True):
             here = _at(found, (variant, "A5"), endpoint) - _at(found, (variant, "A0"), endpoint)
-            yield "structures", f"{variant}, A5 minus A0, {endpoint}", value, here, SHARE
+            yield Compared("structures", f"{variant}, A5 minus A0, {endpoint}", value, here, SHARE)

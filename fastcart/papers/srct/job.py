@@ -16,9 +16,11 @@ from typing import Any
 import pandas as pd
 
 from fastcart import plotting
-from fastcart.batch import check_threads, progress_bar
+from fastcart.batch import check_threads
 from fastcart.checks import count
 from fastcart.errors import require
+from fastcart.papers.frame import Step, Tables
+from fastcart.papers.frame import compute as compute_steps
 from fastcart.papers.srct import experiments as e
 from fastcart.papers.srct import figures as f
 from fastcart.papers.srct import search as s
@@ -179,16 +181,17 @@ def _experiments(
         "protocol_search": partial(s.protocol_search, size, seed=SEED, threads=threads),
         "prcc": partial(e.why_patients_differ, max(4 * size // 3, 200), seed=SEED, threads=threads),
     }
-    tables = {}
-    with progress_bar(len(jobs), progress, unit="experiments") as bar:
-        for name, make in jobs.items():
-            bar.set_description(_TITLES[name])
-            file = f"experiments/{name}.csv"
-            if not run.has(file):
-                run.write(file, make().to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-            tables[name] = pd.read_csv(run.path(file))
-            bar.update()
-    return tables
+    steps = [Step(_TITLES[name], (_file(name),), partial(_made, name, make)) for name, make in jobs.items()]
+    made = compute_steps(steps, kept=run, unit="experiments", progress=progress)
+    return {name: made.tables[_file(name)] for name in jobs}
+
+
+def _file(experiment: str) -> str:
+    return f"experiments/{experiment}.csv"
+
+
+def _made(name: str, make: Callable[[], pd.DataFrame], _: Tables) -> Tables:
+    return {_file(name): make()}
 
 
 def agreement(arms: pd.DataFrame) -> pd.DataFrame:

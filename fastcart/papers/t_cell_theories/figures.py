@@ -13,6 +13,7 @@ from fastcart.batch import solve
 from fastcart.models import get
 from fastcart.models.t_cell_presets import PRESETS
 from fastcart.models.t_cell_scenarios import PRODUCTS
+from fastcart.papers.frame import Tables
 from fastcart.papers.t_cell_theories.facts import FACTS, POPULATION
 
 _CELLS = ("S", "C", "M", "E")
@@ -24,9 +25,8 @@ _NAMES = {"S": "S stem-like", "C": "C central memory", "M": "M effector memory",
 _PRODUCT_COLORS = dict(zip(PRODUCTS, plotting.PALETTE, strict=False))
 
 
-def make(outcome: Any, threads: int) -> Iterator[tuple[str, Any]]:
+def pictures(tables: Tables, threads: int) -> Iterator[tuple[str, Any]]:
     """Yield name of file and figure, one by one."""
-    tables = outcome.tables
     yield "facts.png", facts(tables["facts.csv"])
     courses_of = _courses(threads)
     yield "courses.png", courses(courses_of)
@@ -123,7 +123,7 @@ def phase(found: dict[str, pd.DataFrame]) -> Any:
     return figure
 
 
-def firmness(tables: dict[str, pd.DataFrame]) -> Any:
+def firmness(tables: Tables) -> Any:
     """How firm the table is: mixtures, reverse arrows, common rates."""
     figure = plotting.new_figure(7.2, 2.9)
     mix, reverse, random = figure.subplots(1, 3)

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
+from fastcart.batch import check_threads
 from fastcart.checks import count
+from fastcart.errors import require
+from fastcart.papers.frame import Step, Tables, compute, new_folder, write_outputs
+from fastcart.papers.t_cell_theories import cart, scans
+from fastcart.papers.t_cell_theories.cuts import leads
+from fastcart.papers.t_cell_theories.facts import t_cell_facts
+from fastcart.papers.t_cell_theories.figures import pictures
+from fastcart.papers.t_cell_theories.report import write_report
+from fastcart.papers.t_cell_theories.variants import compare_searches, compare_variants
 
 REPORT = "report.md"
 TABLES = (
@@ -22,15 +32,6 @@ FIGURES = (
     "facts.png", "courses.png", "phase.png", "firmness.png", "union_map.png", "x1_products.png",
     "x2_theories.png", "x3_doses.png", "x4_boosts.png", "x5_variance.png",
 )  # fmt: skip
-
-
-@dataclass
-class Outcome:
-    """What was computed: tables by name of file, and the sizes and times to report."""
-
-    tables: dict[str, pd.DataFrame] = field(default_factory=dict)
-    sizes: dict[str, int] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
 
 
 def reproduce(
@@ -79,62 +80,46 @@ def reproduce(
     MissingDependencyError
         When matplotlib or SALib is not installed.
     """
-    from fastcart import plotting
-    from fastcart.batch import check_threads, progress_bar
-    from fastcart.errors import require
-    from fastcart.papers.li_lei_2025.job import _check_folder
-    from fastcart.papers.li_lei_2025.report import write_table
-    from fastcart.papers.t_cell_theories.figures import make
-    from fastcart.papers.t_cell_theories.report import write_report
-
     started = time.perf_counter()
     threads = check_threads(threads)
     require("The work t-cell-theories", ["matplotlib", "SALib"])
-    folder = _check_folder(Path(out), [*TABLES, *FIGURES, REPORT], force=force)
-    outcome = Outcome(
-        sizes={
-            "draws": count(draws, "The number of draws"), "trials": count(trials, "The number of trials"),
-            "families": count(families, "The number of families"), "parts": count(parts, "The parts"),
-            "samples": count(samples, "The number of samples"), "seed": seed,
-        }
-    )  # fmt: skip
-    steps = _steps(outcome, threads)
-    with progress_bar(len(steps), progress, unit="tables") as bar:
-        for name, step in steps:
-            bar.set_description(name)
-            before = time.perf_counter()
-            outcome.tables |= step()
-            outcome.seconds[name] = time.perf_counter() - before
-            bar.update()
-    for name, table in outcome.tables.items():
-        write_table(table, folder / name)
-    with plotting.style():
-        for name, picture in make(outcome, threads):
-            plotting.save_figure(picture, folder / name, dpi=200)
+    folder = new_folder(out, [*TABLES, *FIGURES, REPORT], force=force)
+    sizes = {
+        "draws": count(draws, "The number of draws"), "trials": count(trials, "The number of trials"),
+        "families": count(families, "The number of families"), "parts": count(parts, "The parts"),
+        "samples": count(samples, "The number of samples"), "seed": seed,
+    }  # fmt: skip
+    made = compute(_steps(sizes, threads), progress=progress)
+    write_outputs(folder, made.tables, lambda: pictures(made.tables, threads), dpi=200)
     report = folder / REPORT
-    write_report(outcome, report, threads=threads, wall_time=time.perf_counter() - started)
+    write_report(made, sizes, report, threads=threads, wall_time=time.perf_counter() - started)
     return report
 
 
-def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
-    """Return what to compute: name, and a function that returns tables by name of file."""
-    from fastcart.papers.t_cell_theories import cart as cart
-    from fastcart.papers.t_cell_theories import scans as scans
-    from fastcart.papers.t_cell_theories.cuts import leads
-    from fastcart.papers.t_cell_theories.facts import t_cell_facts
-    from fastcart.papers.t_cell_theories.variants import compare_searches, compare_variants
-
-    sizes = outcome.sizes
+def _steps(sizes: Mapping[str, int], threads: int) -> list[Step]:
+    """Return what to compute."""
     seed = sizes["seed"]
     common: dict[str, Any] = {"threads": threads}
     some = min(sizes["families"], 1000)
     fewer = max(2, sizes["draws"] // 5)
 
-    def robustness() -> dict[str, pd.DataFrame]:
-        frame = scans.robustness(draws=sizes["draws"], seed=seed, **common)
-        return {"robustness.csv": scans.summarise(frame)}
+    def one(name: str, file: str, make: Callable[[], pd.DataFrame]) -> Step:
+        return Step(name, (file,), lambda _: {file: make()})
 
-    def variance() -> dict[str, pd.DataFrame]:
+    def robustness() -> pd.DataFrame:
+        return scans.summarise(scans.robustness(draws=sizes["draws"], seed=seed, **common))
+
+    def variants(_: Tables) -> Tables:
+        searches = compare_searches(trials=10 * sizes["trials"], seed=seed, **common)
+        return {"variants.csv": compare_variants(**common), "variant_searches.csv": searches}
+
+    def doses(_: Tables) -> Tables:
+        return {"x3_doses.csv": cart.scan_doses(**common), "x3_splits.csv": cart.scan_splits(**common)}
+
+    def boosts(_: Tables) -> Tables:
+        return {f"x4_{kind}.csv": cart.scan_boosts(kind, **common) for kind in ("live", "vaccine")}
+
+    def variance(_: Tables) -> Tables:
         indices, spreads = [], []
         for name, contraction in cart.COHORTS.items():
             found, numbers = cart.decompose(sizes["samples"], contraction=contraction, seed=seed, **common)
@@ -148,33 +133,23 @@ def _steps(outcome: Outcome, threads: int) -> list[tuple[str, Any]]:
         }
 
     return [
-        ("facts", lambda: {"facts.csv": t_cell_facts(families=sizes["families"], seed=seed, **common)}),
-        ("cuts", lambda: {
-            "cuts.csv": leads(outcome.tables["facts.csv"], draws=sizes["draws"], seed=seed)
+        one("facts", "facts.csv", partial(t_cell_facts, families=sizes["families"], seed=seed, **common)),
+        Step("cuts", ("cuts.csv",), lambda tables: {
+            "cuts.csv": leads(tables["facts.csv"], draws=sizes["draws"], seed=seed)
         }),
-        ("mixtures", lambda: {"mixtures.csv": scans.scan_mixtures(families=some, seed=seed, **common)}),
-        ("reverse arrows", lambda: {"reverse.csv": scans.scan_reverse(families=some, seed=seed, **common)}),
-        ("robustness", robustness),
-        ("reverse arrows, random rates", lambda: {
-            "reverse_robust.csv": scans.reverse_robustness(draws=fewer, seed=seed, **common)
-        }),
-        ("reverse arrows in other theories", lambda: {
-            "union_map.csv": scans.union_map(draws=max(2, sizes["draws"] // 20), seed=seed, **common)
-        }),
-        ("equal budget", lambda: {
-            "equal_budget.csv": scans.equal_budget(trials=sizes["trials"], seed=seed, **common)
-        }),
-        ("variants", lambda: {
-            "variants.csv": compare_variants(**common),
-            "variant_searches.csv": compare_searches(trials=10 * sizes["trials"], seed=seed, **common),
-        }),
-        ("X1", lambda: {"x1_products.csv": cart.scan_products(parts=sizes["parts"], **common)}),
-        ("X2", lambda: {"x2_theories.csv": cart.compare_theories(**common)}),
-        ("X3", lambda: {
-            "x3_doses.csv": cart.scan_doses(**common), "x3_splits.csv": cart.scan_splits(**common)
-        }),
-        ("X4", lambda: {
-            f"x4_{kind}.csv": cart.scan_boosts(kind, **common) for kind in ("live", "vaccine")
-        }),
-        ("X5", variance),
+        one("mixtures", "mixtures.csv", partial(scans.scan_mixtures, families=some, seed=seed, **common)),
+        one("reverse arrows", "reverse.csv", partial(scans.scan_reverse, families=some, seed=seed, **common)),
+        one("robustness", "robustness.csv", robustness),
+        one("reverse arrows, random rates", "reverse_robust.csv",
+            partial(scans.reverse_robustness, draws=fewer, seed=seed, **common)),
+        one("reverse arrows in other theories", "union_map.csv",
+            partial(scans.union_map, draws=max(2, sizes["draws"] // 20), seed=seed, **common)),
+        one("equal budget", "equal_budget.csv",
+            partial(scans.equal_budget, trials=sizes["trials"], seed=seed, **common)),
+        Step("variants", ("variants.csv", "variant_searches.csv"), variants),
+        one("X1", "x1_products.csv", partial(cart.scan_products, parts=sizes["parts"], **common)),
+        one("X2", "x2_theories.csv", partial(cart.compare_theories, **common)),
+        Step("X3", ("x3_doses.csv", "x3_splits.csv"), doses),
+        Step("X4", ("x4_live.csv", "x4_vaccine.csv"), boosts),
+        Step("X5", ("x5_indices.csv", "x5_variances.csv"), variance),
     ]  # fmt: skip

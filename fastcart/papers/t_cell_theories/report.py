@@ -4,24 +4,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fastcart.papers.t_cell_theories import cart as cart
+from fastcart.papers.frame import Made, markdown
+from fastcart.papers.t_cell_theories import cart
 from fastcart.papers.t_cell_theories.cuts import SHOWN, in_words
 from fastcart.papers.t_cell_theories.facts import ANCESTRY, FACTS, POPULATION
+from fastcart.tables.storage import write_text
 
 
-def write_report(outcome: Any, path: Path, *, threads: int, wall_time: float) -> None:
-    """Write the report, whole or not at all."""
-    tables, sizes = outcome.tables, outcome.sizes
+def write_report(made: Made, sizes: Mapping[str, int], path: Path, *, threads: int, wall_time: float) -> None:
+    """Write the report, whole or not at all.
+
+    Parameters
+    ----------
+    made : Made
+    sizes : mapping of str to int
+        ``families``, ``draws`` and ``seed``.
+    path : Path
+    threads : int
+    wall_time : float
+        Seconds.
+    """
+    tables = made.tables
     parts = [
         "# Theories of T-cell differentiation in one model\n",
         f"Computed with fastcart in {wall_time:.0f} s on {threads} threads; the table of facts took "
-        f"{outcome.seconds['facts']:.1f} s. {sizes['families']} families, {sizes['draws']} random draws of "
+        f"{made.seconds['facts']:.1f} s. {sizes['families']} families, {sizes['draws']} random draws of "
         f"the common rates, seed {sizes['seed']}. Same rates for all theories; a theory is a set of "
         "arrows.\n",
         _facts(tables["facts.csv"]),
@@ -29,18 +43,12 @@ def write_report(outcome: Any, path: Path, *, threads: int, wall_time: float) ->
         _cart(tables),
         _variants(tables["variants.csv"], tables["variant_searches.csv"]),
     ]
-    temporary = path.with_name(f".{path.name}.part")
-    try:
-        temporary.write_text("\n".join(parts), encoding="utf-8")
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+    write_text(path, "\n".join(parts))
 
 
 def _table(frame: pd.DataFrame) -> str:
-    lines = ["| " + " | ".join(map(str, frame.columns)) + " |", "|" + " --- |" * len(frame.columns)]
-    lines += ["| " + " | ".join(_cell(value) for value in row) + " |" for row in frame.to_numpy(object)]
-    return "\n".join(lines) + "\n"
+    rows = [[_cell(value) for value in row] for row in frame.to_numpy(object)]
+    return "\n".join(markdown(frame.columns, rows)) + "\n"
 
 
 def _cell(value: Any) -> str:
