@@ -139,7 +139,7 @@ def test_the_course_of_a_second_model_says_what_its_own_solution_says(people):
     inputs = people[["patient", "blasts", "growth", "heat", "fM"]]
     path = solve(
         SMALL, inputs, doses=doses, t_end=365.0, rtol=1e-8, extinction=1.0,
-        save_at=np.arange(0, 365.5, 0.5),
+        save_at=np.r_[np.arange(0, 60, 0.1), np.arange(60, 365.5, 0.5)],
     ).trajectories  # fmt: skip
     marker = path["marker"].to_numpy().reshape(len(people), -1)
     blasts = path["blasts"].to_numpy().reshape(len(people), -1)

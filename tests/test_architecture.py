@@ -1,0 +1,235 @@
+"""The contract of the layout: which room may import which, no circles, few parameters; see docs/architecture.md.
+
+What is not yet true stands in a list of exceptions; one that is no longer needed fails, so that they shrink.
+"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from functools import cache
+from pathlib import Path
+
+import pytest
+
+import fastcart
+
+ROOT = Path(fastcart.__file__).parent
+
+# From below to above: a module imports from its own layer and from those below it. A name stands for all
+# modules in it that no longer name stands for; those of one layer may import each other.
+LAYERS: tuple[tuple[str, ...], ...] = (
+    ("errors", "checks", "math", "interrupts", "plotting", "expressions"),
+    ("solvers",),
+    ("tables",),
+    ("model", "events", "patients", "breaks", "dosing", "options"),
+    ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
+    ("models", "describe"),
+    ("result", "batch", "solve", "explain"),
+    ("runs", "sampling"),
+    ("sample", "bench", "bench_report"),
+    ("scanning", "sensitivity_analysis", "optimization"),
+    ("trial.course", "trial.outcomes"),  # what befalls a patient; a population is calibrated to it
+    ("population", "protocols"),
+    ("trial",),
+    ("fastcart",),  # the public names
+    ("papers",),
+    ("cli", "__main__"),
+)
+
+# (module, module): an arrow upwards, and why it is there still
+UPWARDS: dict[tuple[str, str], str] = {}
+
+# Modules that import each other in a circle
+CIRCLES: set[frozenset[str]] = set()
+
+# Functions with more than MOST positional parameters that have no default
+MOST = 8
+CROWDED: set[str] = set()
+
+
+def name_of(path: Path) -> str:
+    parts = path.relative_to(ROOT).with_suffix("").parts
+    return ".".join(parts).removesuffix(".__init__").removesuffix("__init__") or "fastcart"
+
+
+MODULES = {name_of(path): path for path in sorted(ROOT.rglob("*.py"))}
+
+
+@cache
+def tree(module: str) -> ast.Module:
+    return ast.parse(MODULES[module].read_text(encoding="utf-8"))
+
+
+def running(node: ast.AST) -> Iterator[ast.AST]:
+    """Yield all nodes but those under ``if TYPE_CHECKING``, which never run."""
+    if isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING":
+        for child in node.orelse:
+            yield from running(child)
+        return
+    yield node
+    for child in ast.iter_child_nodes(node):
+        yield from running(child)
+
+
+@cache
+def imports(module: str) -> frozenset[str]:
+    """Return the modules of fastcart that a module imports, also within functions."""
+    found = set()
+    for node in running(tree(module)):
+        if isinstance(node, ast.Import):
+            names = [alias.name for alias in node.names]
+        elif isinstance(node, ast.ImportFrom) and node.module and not node.level:
+            names = [f"{node.module}.{alias.name}" for alias in node.names]
+        else:
+            continue
+        for name in names:
+            if name.split(".")[0] == "fastcart":
+                inner = name.removeprefix("fastcart").removeprefix(".")
+                while inner and inner not in MODULES:
+                    inner = inner.rpartition(".")[0]
+                found.add(inner or "fastcart")
+    return frozenset(found - {module})
+
+
+def layer(module: str) -> int:
+    """Return the layer of a module: that of the longest name that stands for it."""
+    places = {name: k for k, names in enumerate(LAYERS) for name in names}
+    prefix = module
+    while prefix not in places:
+        prefix, dot, _ = prefix.rpartition(".")
+        assert dot, f"{module} has no layer; add it to LAYERS"
+    return places[prefix]
+
+
+def circles() -> set[frozenset[str]]:
+    """Return the strongly connected components of more than one module (Tarjan)."""
+    index: dict[str, int] = {}
+    low: dict[str, int] = {}
+    stack: list[str] = []
+    found: set[frozenset[str]] = set()
+
+    def visit(module: str) -> None:
+        index[module] = low[module] = len(index)
+        stack.append(module)
+        for other in imports(module):
+            if other not in index:
+                visit(other)
+                low[module] = min(low[module], low[other])
+            elif other in stack:
+                low[module] = min(low[module], index[other])
+        if low[module] == index[module]:
+            part = []
+            while not part or part[-1] != module:
+                part.append(stack.pop())
+            if len(part) > 1:
+                found.add(frozenset(part))
+
+    for module in MODULES:
+        if module not in index:
+            visit(module)
+    return found
+
+
+def functions() -> Iterator[tuple[str, ast.FunctionDef]]:
+    for module in MODULES:
+        for node in ast.walk(tree(module)):
+            if isinstance(node, ast.FunctionDef):
+                yield f"{module}.{node.name}", node
+
+
+def required(node: ast.FunctionDef) -> int:
+    """Return the number of positional parameters without a default."""
+    given = [*node.args.posonlyargs, *node.args.args]
+    return len([a for a in given if a.arg not in ("self", "cls")]) - len(node.args.defaults)
+
+
+def test_every_module_has_a_layer_and_every_layer_a_module():
+    for module in MODULES:
+        layer(module)
+
+
+def test_arrows_point_downwards():
+    upwards = {
+        (module, other) for module in MODULES for other in imports(module) if layer(other) > layer(module)
+    }
+    assert not upwards - UPWARDS.keys(), "these modules import what lies above them"
+    assert not UPWARDS.keys() - upwards, "these exceptions are no longer needed; remove them"
+
+
+def test_no_circles():
+    found = circles()
+    assert not found - CIRCLES, "these modules import each other in a circle"
+    assert not CIRCLES - found, "these exceptions are no longer needed; remove them"
+
+
+def test_nobody_but_the_command_line_knows_a_paper():
+    knowing = {
+        module
+        for module in MODULES
+        if any(other.split(".")[0] == "papers" for other in imports(module))
+        and module.split(".")[0] not in ("papers", "cli")
+    }
+    assert not knowing
+
+
+def test_papers_do_not_import_each_other():
+    def paper(module: str) -> str:
+        parts = module.split(".")
+        return parts[1] if len(parts) > 1 and parts[0] == "papers" and parts[1] != "frame" else ""
+
+    mixed = {
+        (module, other)
+        for module in MODULES
+        for other in imports(module)
+        if paper(module) and paper(other) and paper(module) != paper(other)
+    }
+    assert not mixed
+
+
+def test_papers_use_no_private_name_of_the_package():
+    private = {
+        (module, f"{node.module}.{alias.name}")
+        for module in MODULES
+        if module.startswith("papers.")
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith("fastcart")
+        for alias in node.names
+        if alias.name.startswith("_")
+    }
+    assert not private
+
+
+@pytest.mark.parametrize("words", [("dissertation",), ("li-lei-2025", "li_lei_2025"), ("srct",)])
+def test_no_paper_is_named_outside_of_papers(words):
+    for module, path in MODULES.items():
+        if not module.startswith(("papers", "models")):
+            text = path.read_text(encoding="utf-8")
+            assert not [word for word in words if word in text], module
+
+
+def test_functions_have_few_parameters():
+    crowded = {name for name, node in functions() if required(node) > MOST}
+    assert not crowded - CROWDED, "group their parameters in a named tuple or in options"
+    assert not CROWDED - crowded, "these exceptions are no longer needed; remove them"
+
+
+def test_every_package_says_what_lives_in_it():
+    packages = [module for module, path in MODULES.items() if path.name == "__init__.py"]
+    silent = [module for module in packages if not ast.get_docstring(tree(module))]
+    assert not silent
+
+
+def test_equations_read_parameters_by_name():
+    """No ``p[3]`` and no ``p[2:5]`` in a model."""
+    numbered = [
+        f"{module}:{node.lineno}"
+        for module in MODULES
+        if module.startswith("models.")
+        for node in ast.walk(tree(module))
+        if isinstance(node, ast.Subscript)
+        and isinstance(node.value, ast.Name)
+        and node.value.id in ("p", "y")
+        and not any(isinstance(part, ast.Name) for part in ast.walk(node.slice))
+    ]
+    assert set(numbered) == set()
