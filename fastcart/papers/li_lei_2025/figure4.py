@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -183,14 +183,8 @@ def _draw(runs: Runs, pfs: Runs, scan: Runs, killing: pd.DataFrame, thresholds: 
         axes = figure.subplots(3, 2)
         _draw_untreated(axes[0, 0], runs)
         _draw_default(axes[0, 1], runs)
-        _draw_doses(
-            axes[1, 0], runs, "c", "TE_0", plans.EFFECTOR_DOSES, plans.COARSE_TE, 1e6,
-            "Tumor by effector dose", "$T_E$ dose\n($10^6$ cells)",
-        )  # fmt: skip
-        _draw_doses(
-            axes[1, 1], runs, "d", "TM_0", plans.MEMORY_DOSES, plans.COARSE_TM, 1e3,
-            "Tumor by memory dose", "$T_M$ dose\n($10^3$ cells)",
-        )  # fmt: skip
+        _draw_doses(axes[1, 0], runs, "c", _EFFECTORS)
+        _draw_doses(axes[1, 1], runs, "d", _MEMORY)
         _draw_killing(axes[2, 0], killing)
         _draw_pfs(axes[2, 1], pfs, scan, thresholds[ACCURATE])
         figure.legend(handles=drawing.solution_handles("RK4, 0.1 d"), loc="outside lower center", ncols=2)
@@ -233,19 +227,37 @@ def _draw_default(axes: Any, runs: Runs) -> None:
     _time_axis(axes)
 
 
-def _draw_doses(
-    axes: Any, runs: Runs, letter: str, column: str, doses: tuple[float, ...], default: float,
-    unit: float, title: str, legend: str,
-) -> None:  # fmt: skip
-    plotting.panel(axes, letter, title, drawing.DAYS, drawing.TUMOR)
-    for dose, color in zip(doses, plotting.ordered_colors(len(doses)), strict=True):
-        shade = plotting.RED if dose == default else color
-        drawing.both(axes, runs, "C", shade, label=f"{dose / unit:g}", panel=letter, **{column: dose})
+class _Doses(NamedTuple):
+    """Doses of one kind of cells, and how a panel shows them."""
+
+    column: str
+    doses: tuple[float, ...]
+    default: float
+    unit: float
+    title: str
+    legend: str
+
+
+_EFFECTORS = _Doses(
+    "TE_0", plans.EFFECTOR_DOSES, plans.COARSE_TE, 1e6, "Tumor by effector dose", "$T_E$ dose\n($10^6$ cells)"
+)
+_MEMORY = _Doses(
+    "TM_0", plans.MEMORY_DOSES, plans.COARSE_TM, 1e3, "Tumor by memory dose", "$T_M$ dose\n($10^3$ cells)"
+)
+
+
+def _draw_doses(axes: Any, runs: Runs, letter: str, shown: _Doses) -> None:
+    plotting.panel(axes, letter, shown.title, drawing.DAYS, drawing.TUMOR)
+    for dose, color in zip(shown.doses, plotting.ordered_colors(len(shown.doses)), strict=True):
+        shade = plotting.RED if dose == shown.default else color
+        drawing.both(
+            axes, runs, "C", shade, label=f"{dose / shown.unit:g}", panel=letter, **{shown.column: dose}
+        )
     plotting.log_axis(axes, _LOW, _HIGH)
     drawing.one_cell(axes)
     _time_axis(axes)
     axes.legend(
-        title=legend, title_fontsize=7, loc="lower right", ncols=2, columnspacing=1.0,
+        title=shown.legend, title_fontsize=7, loc="lower right", ncols=2, columnspacing=1.0,
         frameon=True, framealpha=1.0, edgecolor="none", borderpad=0.1,
     )  # fmt: skip
 
