@@ -1,8 +1,9 @@
-"""Virtual patients of B-cell leukemia: prior, sampling, calibration to trial aggregates, resampling."""
+"""Virtual patients: prior, sampling, calibration to trial aggregates, resampling; by default of ``b_all``."""
 
 from __future__ import annotations
 
 from fastcart.population.calibrate import Calibration, calibrate, maximum_entropy, reached_by
+from fastcart.population.inputs import Inputs
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Marginal, Prior, assay_noise, draws, sample
 from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, Quantity, read_specification
@@ -13,6 +14,7 @@ __all__ = [
     "QUANTITIES",
     "TARGETS",
     "Calibration",
+    "Inputs",
     "Marginal",
     "Population",
     "Prior",

@@ -119,7 +119,7 @@ class Calibration:
         result = {}
         n = len(self.weights)
         for marginal in self.prior.marginals:
-            name = {"L0": "L", "B0": "B", "N0": "N"}.get(marginal.name, marginal.name)
+            name = self.prior.inputs.initial.get(marginal.name, marginal.name)
             if name in self.sample and marginal.sd > 0:
                 scores = marginal.scores(self.sample[name].to_numpy())
                 result[marginal.name] = float((self.weights - 1.0 / n) @ scores) / max(self.het, 1e-12)

@@ -15,16 +15,10 @@ from scipy.stats import qmc
 
 from fastcart.checks import count, is_whole, number, shown
 from fastcart.errors import InputError, nearest
-from fastcart.models.b_all_parameters import PARAMETERS
+from fastcart.models import get
+from fastcart.population.inputs import B_ALL, Inputs
 
 SCALES = ("ln", "log10", "logit")
-DEFAULT_DOSE = 1e8  # cells of the product
-
-# names of the specification for initial values, and the states that they start
-_INITIAL = {"L0": "L", "B0": "B", "N0": "N"}
-_DERIVED = "fR"  # CD19- cells among the leukemia
-_KNOWN = (*_INITIAL, _DERIVED, *(p.name for p in PARAMETERS if p.name not in ("D", "hT", "hL")))
-_RANGES = {p.name: p.range for p in PARAMETERS}
 
 # One stream of random numbers for each purpose, so that no use of one moves another.
 _DESIGN, _TOXIC, _LEUKEMIA, _ASSAY, _RESAMPLE = range(5)
@@ -37,8 +31,8 @@ class Marginal:
     Parameters
     ----------
     name : str
-        A parameter of the model ``b_all``, or ``L0, B0, N0`` (cells at the start), or ``fR`` (share of the
-        leukemia that is CD19-negative at the start).
+        One of the inputs of the model: of ``b_all`` a parameter, or ``L0, B0, N0`` (cells at the start), or
+        ``fR`` (share of the leukemia that is CD19-negative at the start).
     median : float
     sd : float
         Standard deviation on the scale.
@@ -55,23 +49,18 @@ class Marginal:
 
     def __post_init__(self) -> None:
         what = f"The marginal of {shown(self.name)}"
-        if self.name not in _KNOWN:
-            raise InputError(f"{what} names nothing that varies in b_all." + nearest(self.name, _KNOWN))
         if self.scale not in SCALES:
             raise InputError(f"{what}: the scale must be {', '.join(SCALES)}, not {shown(self.scale)}.")
         number(self.median, f"{what}: the median", positive=True)
-        low, high = _RANGES.get(self.name, (0.0, math.inf))
         if self.scale == "logit" and self.median >= 1:
             raise InputError(f"{what}: on the logit scale the median must lie below 1, not {self.median:g}.")
-        if not low <= self.median <= high:
-            raise InputError(f"{what}: the median {self.median:g} must lie in [{low:g}, {high:g}].")
         if number(self.sd, f"{what}: the sd") < 0:
             raise InputError(f"{what}: the sd must not be negative, not {self.sd:g}.")
         if not self.high >= self.median:
             raise InputError(f"{what}: 'high' must not lie below the median {self.median:g}.")
 
-    def values(self, scores: np.ndarray, het: float = 1.0) -> np.ndarray:
-        """Return the values at normal scores, with the standard deviation times ``het``."""
+    def values(self, scores: np.ndarray, het: float = 1.0, *, most: float = math.inf) -> np.ndarray:
+        """Return the values at normal scores, with the standard deviation times ``het``, up to ``most``."""
         shift = het * self.sd * scores
         if self.scale == "logit":
             values = expit(math.log(self.median / (1 - self.median)) + shift)
@@ -80,7 +69,7 @@ class Marginal:
         else:
             values = self.median * np.exp(shift)
         # a share that is log-normal, such as F_E, ends at 1
-        return np.minimum(values, min(self.high, _RANGES.get(self.name, (0.0, math.inf))[1]))
+        return np.minimum(values, min(self.high, most))
 
     def scores(self, values: np.ndarray) -> np.ndarray:
         """Return the normal scores of values, the inverse of `values` below ``high``."""
@@ -102,22 +91,33 @@ class Prior:
     marginals : tuple of Marginal
     correlations : mapping of (name, name) to float
         What is not named is not correlated.
+    inputs : Inputs
+        What may vary in the model.
 
     Raises
     ------
     InputError
-        For a name given twice, a correlation with a name that does not vary, and correlations that cannot
+        For a name that the model does not have or that is given twice, a median that it does not allow, a
+        correlation with a name that does not vary, and correlations that cannot
         hold together.
     """
 
     marginals: tuple[Marginal, ...]
     correlations: Mapping[tuple[str, str], float] = field(default_factory=dict)
+    inputs: Inputs = B_ALL
 
     def __post_init__(self) -> None:
-        names = self.names
-        for name in names:
+        names, known = self.names, self.inputs.names
+        for marginal in self.marginals:
+            name, what = marginal.name, f"The marginal of {shown(marginal.name)}"
+            if name not in known:
+                model = self.inputs.model
+                raise InputError(f"{what} names nothing that varies in {model}." + nearest(name, known))
             if names.count(name) > 1:
-                raise InputError(f"The marginal of {name!r} is given twice.")
+                raise InputError(f"{what} is given twice.")
+            low, high = self.inputs.limits(name)
+            if not low <= marginal.median <= high:
+                raise InputError(f"{what}: the median {marginal.median:g} must lie in [{low:g}, {high:g}].")
         for pair, value in self.correlations.items():
             for name in pair:
                 if name not in names:
@@ -154,7 +154,7 @@ class Prior:
 
     def independent(self) -> Prior:
         """Return the same marginals without correlations, e.g. for a sensitivity analysis."""
-        return Prior(self.marginals)
+        return replace(self, correlations={})
 
     def replaced(self, *marginals: Marginal) -> Prior:
         """Return the prior with other marginals in place of those of the same names, or added."""
@@ -243,8 +243,9 @@ def sample(n: int, *, seed: int, het: float = 1.0, prior: Prior = PRIOR) -> pd.D
     Returns
     -------
     DataFrame
-        ``patient`` (0, 1, ...), the initial values ``L, R, B, N`` (cells), the parameters that vary, and
-        ``D``; columns of the model ``b_all``. ``R = fR L0`` where that is at least one cell, else 0.
+        ``patient`` (0, 1, ...), initial values, parameters that vary, and constants; columns of the model. Of
+        ``b_all``: ``L, R, B, N`` (cells), with ``R = fR L0`` where that is at least one cell, else 0, and
+        ``D``.
 
     Raises
     ------
@@ -256,17 +257,13 @@ def sample(n: int, *, seed: int, het: float = 1.0, prior: Prior = PRIOR) -> pd.D
     if het < 0:
         raise InputError(f"The multiplier of heterogeneity 'het' must not be negative, not {het:g}.")
     scores = _points(n, len(prior.marginals), stream(seed, _DESIGN)) @ prior.cholesky().T
-    drawn = {m.name: m.values(scores[:, j], het) for j, m in enumerate(prior.marginals)}
-    columns: dict[str, Any] = {"patient": np.arange(n)}
-    for name, state in _INITIAL.items():
-        if name in drawn:
-            columns[state] = drawn.pop(name)
-    if _DERIVED in drawn:
-        cells = drawn.pop(_DERIVED) * columns.get("L", 1e11)
-        columns["R"] = np.where(cells >= 1.0, cells, 0.0)
-    frame = pd.DataFrame({**columns, **drawn})
-    frame["D"] = DEFAULT_DOSE
-    return frame
+    inputs = prior.inputs
+    drawn = {
+        m.name: m.values(scores[:, j], het, most=inputs.limits(m.name)[1])
+        for j, m in enumerate(prior.marginals)
+    }
+    columns = inputs.columns(drawn, get(inputs.model).default_states() if inputs.shares else {})
+    return pd.DataFrame({"patient": np.arange(n), **columns, **inputs.constants})
 
 
 def _points(n: int, dimensions: int, rng: np.random.Generator) -> np.ndarray:

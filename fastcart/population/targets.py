@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -151,7 +151,7 @@ def read_specification(source: str | Path | Mapping[str, Any]) -> tuple[Prior, d
             )
     prior = PRIOR.replaced(*(_marginal(k, v) for k, v in _table(table, "marginals").items()))
     if "correlations" in table:
-        prior = Prior(prior.marginals, _correlations(table["correlations"]))
+        prior = replace(prior, correlations=_correlations(table["correlations"]))
     targets = check_targets(table["targets"]) if "targets" in table else dict(TARGETS)
     return prior, targets
 

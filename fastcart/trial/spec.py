@@ -179,6 +179,12 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
         assay_sd=root.number("assay_sd", 0.35),
         adapter=_adapter(root.text("model", "b_all"), folder),
     )
+    made_for = spec.population.prior.inputs.model
+    if spec.population.folder is None and spec.adapter.model.name != made_for:
+        raise InputError(
+            f"The population is one of the model {made_for!r}; for {spec.adapter.model.name!r} give the "
+            "folder of a population of its own."
+        )
     if spec.assay_sd < 0:
         raise InputError(f"The noise assay_sd must not be negative, not {spec.assay_sd:g}.")
     trial.done()

@@ -13,7 +13,7 @@ from numba import njit
 from fastcart import Model, Observable, State
 from fastcart.errors import InputError
 from fastcart.models import for_trial, get
-from fastcart.population import Population, draws
+from fastcart.population import Inputs, Marginal, Population, Prior, draws, sample
 from fastcart.protocols import Infusion, Switched, on_off
 from fastcart.protocols import get as get_arm
 from fastcart.trial.adapter import Hazard, Measure, TrialAdapter
@@ -202,6 +202,24 @@ def test_a_bad_adapter_of_a_specification_gets_one_sentence(folder):
         make_spec({**SPEC, "model": "other.py:ADAPTER"}, folder=folder)
     with pytest.raises(InputError, match="The adapter of the trial is not there"):
         make_spec({**SPEC, "model": "nowhere.py:ADAPTER"}, folder=folder)
+
+
+def test_a_population_of_another_model_is_refused(folder):
+    with pytest.raises(InputError, match="one of the model 'b_all'; for 'small' give the folder"):
+        make_spec({**SPEC, "population": {"patients": 30}}, folder=folder)
+
+
+def test_patients_of_a_second_model_are_drawn_from_a_prior_of_its_own():
+    inputs = Inputs(
+        "small", {"growth": (0.0, 1.0), "fM": (0.0, 1.0)}, initial={"B0": "blasts"}, constants={"heat": 1e-8}
+    )
+    prior = Prior((Marginal("B0", 1e10, 0.5, "log10"), Marginal("fM", 0.3, 0.2, "logit")), inputs=inputs)
+    table = sample(200, seed=1, prior=prior)
+    assert table.columns.tolist() == ["patient", "blasts", "fM", "heat"]
+    assert np.median(table["blasts"]) == pytest.approx(1e10, rel=0.1)
+    assert (arm_course(get_arm("A0"), table.head(5), model=ADAPTER, t_end=30.0)["status"] == "ok").all()
+    with pytest.raises(InputError, match="'L0' names nothing that varies in small"):
+        Prior((Marginal("L0", 1e10, 0.5, "log10"),), inputs=inputs)
 
 
 def test_variants_of_b_all_have_adapters():
