@@ -6,6 +6,8 @@ What is not yet true stands in a list of exceptions; one that is no longer neede
 from __future__ import annotations
 
 import ast
+import importlib.util
+import itertools
 from collections.abc import Iterator
 from functools import cache
 from pathlib import Path
@@ -283,3 +285,18 @@ def test_equations_read_parameters_by_name():
     }
     assert not numbered - NUMBERED, "unpack the tuple, or read it by name"
     assert not NUMBERED - numbered, "these exceptions are no longer needed; remove them"
+
+
+def test_the_picture_shows_the_rooms_in_their_order():
+    docs = ROOT.parent / "docs"
+    if not docs.is_dir():
+        pytest.skip("the documents are not beside the package")
+    spec = importlib.util.spec_from_file_location("draw_architecture", docs / "draw_architecture.py")
+    assert spec is not None
+    assert spec.loader is not None
+    drawing = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(drawing)
+    shown = [[layer(name) for name in names.split(" · ")] for names, _ in drawing.ROOMS]
+    for above, below in itertools.pairwise(shown):
+        assert min(above) >= max(below)
+    assert (docs / "architecture.svg").read_text(encoding="utf-8") == drawing.picture()

@@ -23,9 +23,9 @@ def register(commands: Any) -> None:
     )
     reproduce.add_argument("work", metavar="WORK", help="one of the works below")
     reproduce.add_argument("--out", required=True, type=Path, metavar="FOLDER")
-    reproduce.add_argument("--figures", metavar="N,N,...", help="default: all")
+    reproduce.add_argument("--figures", metavar="N,N,...", help="where a work has a choice; default: all")
     reproduce.add_argument(
-        "--sample", type=int, metavar="N", help="patients of the large sample of Figure 2 (default: 1000000)"
+        "--sample", type=int, metavar="N", help="patients of its largest sample (default: as many as it says)"
     )
     reproduce.add_argument("--threads", type=int, metavar="N", help="default: all processors")
     reproduce.add_argument("--force", action="store_true", help="replace existing output files")
