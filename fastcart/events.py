@@ -28,8 +28,9 @@ class Event:
         A number in the unit of ``of``, or the name of a parameter or of a column of the table of patients,
         for a threshold of each patient's own.
     direction : {'both', 'up', 'down'}
-        Which crossings count. A jump by a dose over the threshold is a crossing; to begin above or below
-        is none.
+        Which crossings count. A jump by a dose over the threshold is a crossing; to begin above or below,
+        or to touch the threshold, is none. What comes to rest at its threshold is there within the
+        tolerance, now above and now below: such crossings mean nothing.
     terminal : bool
         Whether the integration ends at the first crossing. The endpoints are then those at that time,
         ``t_reached``, and the patient's status is ``ok``.

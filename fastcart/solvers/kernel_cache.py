@@ -222,7 +222,8 @@ class KernelCache(_Cache):
         except Unusable as error:
             self._start_anew(str(error))
         except Exception as error:  # unpickling what is no pickle may raise anything
-            self._start_anew(f"{self._files._index_name!r} cannot be read, {type(error).__name__}")
+            of = f"what {self._files._index_name!r} names cannot be read"
+            self._start_anew(f"{of} ({type(error).__name__}: {error})")
         return None
 
     def _start_anew(self, why: str) -> None:
