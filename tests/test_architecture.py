@@ -24,7 +24,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "checks", "math", "interrupts", "plotting", "expressions"),
     ("solvers",),
     ("tables",),
-    ("model", "events", "patients", "breaks", "dosing", "options"),
+    ("model", "model_parts", "model_checks", "derivation", "events", "patients", "breaks", "dosing", "options"),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
     ("models", "describe"),
     ("result", "batch", "solve", "explain"),
