@@ -24,7 +24,17 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("errors", "checks", "math", "interrupts", "plotting", "expressions"),
     ("solvers",),
     ("tables",),
-    ("model", "model_parts", "model_checks", "derivation", "events", "patients", "breaks", "dosing", "options"),
+    (
+        "model",
+        "model_parts",
+        "model_checks",
+        "derivation",
+        "events",
+        "patients",
+        "breaks",
+        "dosing",
+        "options",
+    ),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
     ("models", "describe"),
     ("result", "batch", "solve", "explain"),
@@ -44,19 +54,12 @@ UPWARDS: set[tuple[str, str]] = {
     ("runs.journal", "optimization.evaluation"),
     ("runs.manifest", "fastcart"),
     ("scanning.parts", "fastcart"),
-    ("solvers.arrays", "model"),
-    ("solvers.lanes.engine", "model"),
-    ("solvers.lanes.look", "model"),
-    ("solvers.lanes.rhs", "model"),
-    ("solvers.lsoda_callback", "model"),
-    ("solvers.problem", "events"),
-    ("solvers.problem", "model"),
     ("tables.storage", "runs.unfinished"),
     ("trial.report", "fastcart"),
 }
 
 # Modules that import each other in a circle
-CIRCLES: set[frozenset[str]] = {frozenset({"models.b_all", "models.b_all_variants"})}
+CIRCLES: set[frozenset[str]] = set()
 
 # Functions with more than MOST positional parameters that have no default
 MOST = 8
