@@ -31,6 +31,10 @@ from fastcart.trial.spec import TrialSpec, read_spec
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
 NEEDS = ("statsmodels", "matplotlib", "pyarrow")  # packages
 _BOOTSTRAP_STREAM = 7
+# what of an adapter changes results
+_ADAPTED = (
+    "burden", "cells", "marker", "grades", "entry", "engraft", "escaped", "toxic", "disease_death", "lymphocytes",
+)  # fmt: skip
 
 
 def run_spec(
@@ -84,6 +88,7 @@ def manifest(spec: TrialSpec) -> Manifest:
     """Return what the results of a trial depend on."""
     content = {
         "model": describe_model(spec.adapter.model),
+        "adapter": {name: plain(getattr(spec.adapter, name)) for name in _ADAPTED},
         "spec": {
             name: plain(value)
             for name, value in vars(spec).items()
