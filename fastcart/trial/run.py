@@ -33,7 +33,8 @@ NEEDS = ("statsmodels", "matplotlib", "pyarrow")  # packages
 _BOOTSTRAP_STREAM = 7
 # what of an adapter changes results
 _ADAPTED = (
-    "burden", "cells", "marker", "grades", "entry", "engraft", "escaped", "toxic", "disease_death", "lymphocytes",
+    "burden", "cells", "marker", "grades", "entry", "engraft", "escaped", "toxic", "disease_death",
+    "lymphocytes",
 )  # fmt: skip
 
 
