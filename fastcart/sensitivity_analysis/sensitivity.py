@@ -17,7 +17,11 @@ from fastcart.checks import count, number, shown
 from fastcart.dosing import NUMBERS, Doses, DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
-from fastcart.runs.manifest import Manifest, Run, describe_model, environment, open_run
+from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
+from fastcart.runs.forms import ARRAYS
+from fastcart.runs.identity import describe_model, environment
+from fastcart.runs.manifest import Manifest
+from fastcart.runs.store import Run, open_run
 from fastcart.sampling.columns import Marginal
 from fastcart.sensitivity_analysis.design import (
     CORRELATIONS,
@@ -36,6 +40,7 @@ from fastcart.tables.storage import check_format, read_table
 KIND = "sensitivity study"
 FORMATS = ("csv", "parquet")
 OWNS = ("parts/*.npz", "*.csv", "*.parquet", "*.png")  # what such a run makes in its folder
+_PARTS = "parts/{:06d}.npz"
 _PART = 32_768  # patients per part, at most
 _SAVED_TIMES = 1_000_000  # patients times times per part, at most
 _CONVERGENCE = (8, 4, 2, 1)  # parts of n at which the indices are estimated again
@@ -290,40 +295,26 @@ def _evaluate(
     progress: bool | None,
 ) -> dict[str, np.ndarray]:
     """Solve the points of a design part by part; with a run, keep each part and take those that are there."""
-    total, size = len(design.x), _rows(outputs)
-    times = outputs.times
-    parts: list[dict[str, np.ndarray]] = []
+    total, times = len(design.x), outputs.times
+
+    def solved(chunk: Chunk) -> dict[str, np.ndarray]:
+        patients = pd.DataFrame(design.values(chunk.start, chunk.stop), columns=list(design.names))
+        result = solve(
+            model,
+            patients.assign(**fixed),
+            save_at=times if len(times) else None,
+            progress=False,
+            warn=False,
+            **solver,
+            **outputs.extras,
+        )
+        return outputs.evaluate(result.endpoints, result.trajectories)
+
+    files = None if run is None else PartFiles(run, _PARTS, *ARRAYS)
     with progress_bar(total, progress) as bar:
-        for k, start in enumerate(range(0, total, size)):
-            stop = min(start + size, total)
-            name = f"parts/{k:06d}.npz"
-            if run is not None and run.has(name):
-                with np.load(run.path(name)) as stored:
-                    parts.append({key: stored[key] for key in stored.files})
-            else:
-                patients = pd.DataFrame(design.values(start, stop), columns=list(design.names))
-                result = solve(
-                    model,
-                    patients.assign(**fixed),
-                    save_at=times if len(times) else None,
-                    progress=False,
-                    warn=False,
-                    **solver,
-                    **outputs.extras,
-                )
-                parts.append(outputs.evaluate(result.endpoints, result.trajectories))
-                if run is not None:
-                    _keep(run, name, parts[-1])
-            bar.update(stop - start)
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-
-def _keep(run: Run, name: str, part: dict[str, np.ndarray]) -> None:
-    def write(path: Path) -> None:
-        with path.open("wb") as file:  # a path would get the ending .npz
-            np.savez(file, **part)  # type: ignore[arg-type]
-
-    run.write(name, write)
+        parts = dict(stream(chunks(total, _rows(outputs)), here(solved), files=files, bar=bar))
+    in_order = [parts[chunk] for chunk in sorted(parts)]
+    return {key: np.concatenate([part[key] for part in in_order]) for key in in_order[0]}
 
 
 def _writer(table: pd.DataFrame, table_format: str) -> Callable[[Path], Any]:

@@ -506,13 +506,14 @@ def test_salib_is_optional(monkeypatch):
 _SLOW = """
 import sys, time
 from fastcart.cli import main
+from fastcart.runs.store import Run
 from fastcart.sensitivity_analysis import sensitivity
 sensitivity._PART = 256
-keep = sensitivity._keep
+write = Run.write
 def slowly(*arguments):
-    keep(*arguments)
+    write(*arguments)
     time.sleep(0.1)
-sensitivity._keep = slowly
+Run.write = slowly
 sys.exit(main(sys.argv[1:]))
 """
 _STUDY = [
