@@ -23,18 +23,14 @@ from fastcart.runs.identity import describe_model, environment
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.sampling.columns import Marginal
-from fastcart.sensitivity_analysis.design import (
-    CORRELATIONS,
-    Design,
-    check_size,
-    find_closures,
-    make_design,
-    parse_ranges,
-)
-from fastcart.sensitivity_analysis.indices import INDICES, estimate
+from fastcart.sensitivity_analysis.design import Design
+from fastcart.sensitivity_analysis.indices import Estimate, estimate
+from fastcart.sensitivity_analysis.methods import find, names_where
 from fastcart.sensitivity_analysis.notes import find_notes, sentences
 from fastcart.sensitivity_analysis.outputs import Outputs, parse_outputs
+from fastcart.sensitivity_analysis.ranges import find_closures, parse_ranges
 from fastcart.sensitivity_analysis.result import SensitivityResult
+from fastcart.sensitivity_analysis.sampler import check_size, make_design
 from fastcart.tables.storage import check_format, read_table
 
 KIND = "sensitivity study"
@@ -164,10 +160,11 @@ def sensitivity(
     asked = parse_outputs(model, outputs, t_end=horizon, where=where, censored=censored)
     varied = parse_ranges(model, ranges, fixed)
     closures = find_closures(model, varied, fixed)
-    if asked.where and method not in CORRELATIONS:
+    chosen = find(method)
+    if asked.where and not chosen.selective:
         raise InputError(
-            f"Conditions are for correlations ({', '.join(CORRELATIONS)}); the design of the method "
-            f"{method!r} must be complete."
+            f"Conditions are for correlations ({', '.join(names_where('selective'))}); the design of the "
+            f"method {method!r} must be complete."
         )
     resamples = count(resamples, "The number of resamples")
     if not 0 < number(confidence, "The confidence") < 1:
@@ -177,8 +174,8 @@ def sensitivity(
             f"The format of the tables cannot be {shown(table_format)}." + nearest(table_format, FORMATS)
         )
     check_format(Path(f"tables.{table_format}"), "The format")
-    if method == "concordance" and censored == "drop":
-        raise InputError("The concordance takes censored patients as such; leave censored at 'keep'.")
+    if chosen.censoring and censored == "drop":
+        raise InputError(f"The {method} takes censored patients as such; leave censored at 'keep'.")
     schedule = _dose_table(doses)
     design = make_design(method, varied, n, seed=seed, groups=groups, closures=closures)
     n = design.n
@@ -236,17 +233,18 @@ def analyse(
     seed: int = 0,
 ) -> SensitivityResult:
     """Estimate the indices of a design that was evaluated; see `sensitivity`."""
+    method = find(design.method)
     y = outputs.apply(values)
-    events = outputs.events(values) if design.method == "concordance" else None
+    events = outputs.events(values) if method.censoring else None
     found = estimate(design, y, events=events, confidence=confidence)
     steps = []
-    if convergence and design.method != "fast":
+    if convergence and method.nested:
         for part in _CONVERGENCE:
             try:
-                size = check_size(design.method, design.n // part, len(design.labels))
+                size = check_size(method, design.n // part, len(design.labels))
             except InputError:  # too few for this method
                 continue
-            rows = size * design.block
+            rows = size * method.block(design)
             some = replace(design, n=size, x=design.x[:rows])
             seen = None if events is None else events[:rows]
             result = found if part == 1 else estimate(some, y[:rows], events=seen, confidence=confidence)
@@ -323,12 +321,12 @@ def _writer(table: pd.DataFrame, table_format: str) -> Callable[[Path], Any]:
     return lambda path: table.to_parquet(path, index=False)
 
 
-def _index_table(design: Design, outputs: Outputs, found: Any) -> pd.DataFrame:
+def _index_table(design: Design, outputs: Outputs, found: Estimate) -> pd.DataFrame:
     """Return indices as a tidy table: by output, then index, then parameter."""
     k = len(design.labels)
     tables = []
     for j, column in enumerate(outputs.columns):
-        for name in INDICES[design.method]:
+        for name in found.value:
             tables.append(
                 pd.DataFrame(
                     {
