@@ -18,6 +18,7 @@ from fastcart.cli.arguments import (
     threshold,
 )
 from fastcart.errors import InputError
+from fastcart.optimization.methods import METHODS, find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -57,7 +58,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--aggregate", help="over --patients: mean (default), median, min, max or a quantile")
     parser.add_argument("--doses", type=Path, metavar="FILE", help="amounts may be names of --vary")
     parser.add_argument("--start", type=Path, metavar="FILE", help="a first guess of all variables")
-    parser.add_argument("--method", help="pso (default), cmaes, de")
+    parser.add_argument("--method", help=", ".join(METHODS).replace("pso", "pso (default)"))
     parser.add_argument(
         "--particles", type=int, metavar="N", help="points in an iteration (cmaes: 4 or more, de: 5 or more)"
     )
@@ -90,7 +91,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--aggregate is over a virtual population, so it needs --patients.")
     packages = packages_for(options.for_each, options.patients, options.doses, options.start)
     packages += ["pymoo"] if len(goals) > 1 else []
-    packages += ["cmaes"] if options.method == "cmaes" else []
+    packages += find(options.method).packages if options.method else ()
     require("This search", packages)
     common = {
         "seed": options.seed, "constraints": options.constraint, "for_each": options.for_each,
