@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pandas as pd
 
 import fastcart
-from fastcart.runs.manifest import Run
+from fastcart.runs.store import Run
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 from fastcart.trial.frontier import RESAMPLES
 from fastcart.trial.proportions import nobody

@@ -26,7 +26,9 @@ from fastcart.papers.srct.comparison import CORRELATION, FACTOR, SHARE, compare
 from fastcart.papers.srct.findings import HYPOTHESIS, all_findings
 from fastcart.papers.srct.protocol_search import MARGIN
 from fastcart.papers.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
-from fastcart.runs.manifest import Manifest, Run, open_run
+from fastcart.runs.forms import CSV
+from fastcart.runs.manifest import Manifest
+from fastcart.runs.store import Run, open_run
 from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
 from fastcart.trial.report import figure_html, page, points, table_html, trial_parts
@@ -183,10 +185,7 @@ def _experiments(
     with progress_bar(len(jobs), progress, unit="experiments") as bar:
         for name, make in jobs.items():
             bar.set_description(_TITLES[name])
-            file = f"experiments/{name}.csv"
-            if not run.has(file):
-                run.write(file, make().to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-            tables[name] = pd.read_csv(run.path(file))
+            tables[name] = run.kept(f"experiments/{name}.csv", make, CSV)
             bar.update()
     return tables
 
