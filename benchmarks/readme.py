@@ -35,7 +35,7 @@ from fastcart.papers.srct.experiments import amplification
 from fastcart.papers.t_cell_theories.cuts import in_words, leads
 from fastcart.papers.t_cell_theories.facts import t_cell_facts
 from fastcart.papers.t_cell_theories.figures import facts as draw_facts
-from fastcart.runs.manifest import open_run
+from fastcart.runs.store import open_run
 from fastcart.solvers.status import Status
 from fastcart.trial import run as trial_run
 from fastcart.trial.figures import frontier_figure

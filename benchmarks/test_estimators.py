@@ -12,8 +12,9 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from fastcart.sensitivity_analysis.design import Design, make_design
+from fastcart.sensitivity_analysis.design import Design
 from fastcart.sensitivity_analysis.indices import estimate
+from fastcart.sensitivity_analysis.sampler import make_design
 
 INPUTS, OUTPUTS, RESAMPLES = 42, 41, 100
 RANGES = {f"x{k}": (0.9, 1.1) for k in range(INPUTS)}

@@ -8,6 +8,8 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from fastcart._version import __version__
+
 if TYPE_CHECKING:
     from fastcart import math as math
     from fastcart import models as models
@@ -30,8 +32,6 @@ if TYPE_CHECKING:
     from fastcart.result import BatchResult as BatchResult
     from fastcart.scanning.scan import scan as scan
     from fastcart.sensitivity_analysis.sensitivity import sensitivity as sensitivity
-
-__version__ = "0.1.0"
 
 _PUBLIC = {
     "BatchResult": "fastcart.result",

@@ -6,8 +6,11 @@ from functools import cache
 
 import numpy as np
 
-from fastcart.sensitivity_analysis.design import CORRELATIONS, MORRIS_LEVELS, make_design
-from fastcart.sensitivity_analysis.indices import INDICES, estimate
+from fastcart.sensitivity_analysis.indices import estimate
+from fastcart.sensitivity_analysis.methods import find
+from fastcart.sensitivity_analysis.methods.morris import LEVELS
+from fastcart.sensitivity_analysis.methods.ranks import codes_of, rank_correlation
+from fastcart.sensitivity_analysis.sampler import make_design
 
 A = np.array([0.0, 1.0, 4.5, 9.0, 99.0, 99.0])
 PI = np.pi
@@ -46,23 +49,21 @@ def exact(function, method):
         return _all_elementary_effects(function)
     design = make_design(method, ranges(function), _LARGE.get(method, 1_000_000), seed=2**31)
     y = FUNCTIONS[function][0](design.x)[:, None]
-    if method in CORRELATIONS:  # without the intervals, which take long
-        from fastcart.sensitivity_analysis.correlations import _codes, _rank_correlation
-
+    if find(method).selective:  # without the intervals, which take long
         if method == "pearson":
             return {method: np.corrcoef(design.x.T, y.T)[-1, :-1]}
-        codes = _codes(np.hstack([design.x, y]))
-        return {method: _rank_correlation(*codes, None, design.x.shape[1], method == "prcc")[:, 0]}
+        codes = codes_of(np.hstack([design.x, y]))
+        return {method: rank_correlation(*codes, None, design.x.shape[1], method == "prcc")[:, 0]}
     return {name: value[:, 0] for name, value in estimate(design, y).value.items()}
 
 
 def _all_elementary_effects(function):
     """Return the indices of Morris from all steps of trajectories, which are equally likely."""
     f, k, (low, high) = FUNCTIONS[function]
-    levels = MORRIS_LEVELS
+    levels = LEVELS
     step = levels // 2  # of the grid, whose points are 1 / (levels - 1) apart
     points = np.stack(np.meshgrid(*[np.arange(levels)] * k, indexing="ij"), axis=-1).reshape(-1, k)
-    found = {name: np.zeros(k) for name in INDICES["morris"]}
+    found = {name: np.zeros(k) for name in find("morris").indices}
     for j in range(k):
         start = points[points[:, j] < step]
         end = start.copy()
@@ -83,7 +84,7 @@ def covered(function, method, n, repeats):
     for seed in range(repeats):
         design = make_design(method, ranges(function), n, seed=seed)
         found = estimate(design, FUNCTIONS[function][0](design.x)[:, None])
-        for name in INDICES[method]:
+        for name in find(method).indices:
             low, high = found.low[name][:, 0], found.high[name][:, 0]
             hits[name] += (low <= right[name]) & (right[name] <= high)
             given[name] += np.isfinite(low)

@@ -50,13 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
 )
 
 # Arrows upwards that are there still
-UPWARDS: set[tuple[str, str]] = {
-    ("runs.journal", "optimization.evaluation"),
-    ("runs.manifest", "fastcart"),
-    ("scanning.parts", "fastcart"),
-    ("tables.storage", "runs.unfinished"),
-    ("trial.report", "fastcart"),
-}
+UPWARDS: set[tuple[str, str]] = set()
 
 # Modules that import each other in a circle
 CIRCLES: set[frozenset[str]] = set()

@@ -20,6 +20,7 @@ from fastcart.cli.arguments import (
     whole_number,
 )
 from fastcart.errors import InputError
+from fastcart.optimization.methods import METHODS, find
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -59,7 +60,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--aggregate", help="over --patients: mean (default), median, min, max or a quantile")
     parser.add_argument("--doses", type=Path, metavar="FILE", help="amounts may be names of --vary")
     parser.add_argument("--start", type=Path, metavar="FILE", help="a first guess of all variables")
-    parser.add_argument("--method", help="pso (default), cmaes, de")
+    parser.add_argument("--method", help=", ".join(METHODS).replace("pso", "pso (default)"))
     parser.add_argument(
         "--particles",
         type=whole_number,
@@ -95,7 +96,7 @@ def run(options: argparse.Namespace) -> int:
         raise InputError("--aggregate is over a virtual population, so it needs --patients.")
     packages = packages_for(options.for_each, options.patients, options.doses, options.start)
     packages += ["pymoo"] if len(goals) > 1 else []
-    packages += ["cmaes"] if options.method == "cmaes" else []
+    packages += find(options.method).packages if options.method else ()
     require("This search", packages)
     common = {
         "seed": options.seed, "constraints": options.constraint, "for_each": options.for_each,

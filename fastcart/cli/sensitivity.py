@@ -20,6 +20,7 @@ from fastcart.cli.arguments import (
     whole_number,
 )
 from fastcart.errors import InputError
+from fastcart.sensitivity_analysis.methods import METHODS, find
 
 if TYPE_CHECKING:
     from fastcart.sensitivity_analysis.result import SensitivityResult
@@ -36,7 +37,7 @@ def register(commands: Any) -> None:
     parser.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
     parser.add_argument(
         "--method", default="pearson", metavar="METHOD",
-        help="pearson (default), spearman, prcc, concordance, sobol, morris, fast",
+        help=", ".join(METHODS).replace("pearson", "pearson (default)"),
     )  # fmt: skip
     parser.add_argument(
         "--outputs", default="pfs", metavar="NAME,...",
@@ -91,7 +92,7 @@ def run(options: argparse.Namespace) -> int:
     from fastcart.sensitivity_analysis.notes import sentences
 
     packages = packages_for(options.doses, Path(f"x.{options.format}"))
-    packages += ["SALib"] if options.method in ("sobol", "morris", "fast") else []
+    packages += find(options.method).packages
     require("This study", packages if options.no_plots else ["matplotlib", *packages])
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # the summary and stderr say the same

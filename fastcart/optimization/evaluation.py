@@ -20,6 +20,7 @@ from fastcart.expressions import Expression
 from fastcart.model import Model
 from fastcart.optimization.early_growth import early_growth
 from fastcart.optimization.variables import Aggregate, Excess
+from fastcart.runs.chunks import Chunk, chunks, here, stream
 from fastcart.scanning.doses import DoseTemplate
 
 _BLOCK = 1_000_000  # patients solved at once, at most
@@ -129,11 +130,13 @@ class Evaluator:
         shape = points.shape[:2]
         flat = points.reshape(-1, points.shape[2])
         problem = np.repeat(rows, shape[1])
-        block = max(1, _BLOCK // self.patients)
-        parts = [
-            self._block(problem[start : start + block], flat[start : start + block])
-            for start in range(0, len(flat), block)
-        ]
+        blocks = chunks(len(flat), max(1, _BLOCK // self.patients))
+
+        def solved(block: Chunk) -> tuple[np.ndarray, ...]:
+            rows = slice(block.start, block.stop)
+            return self._block(problem[rows], flat[rows])
+
+        parts = [part for _, part in stream(blocks, here(solved))]
         objectives, excess, tie, growth, failed, undefined = (
             np.concatenate([part[j] for part in parts]) for j in range(6)
         )

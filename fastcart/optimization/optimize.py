@@ -14,7 +14,8 @@ import pandas as pd
 from fastcart.checks import count, shown
 from fastcart.errors import InputError, counted, nearest
 from fastcart.model import Model
-from fastcart.optimization.methods import LEAST, METHODS, Search
+from fastcart.optimization.methods import find
+from fastcart.optimization.methods.base import Search
 from fastcart.optimization.problem import (
     GOALS,
     Setting,
@@ -201,12 +202,11 @@ def optimize(
     >>> bool(result.best["feasible"].all() and result.best["TE"].max() <= 9e6)
     True
     """  # fmt: skip
-    if method not in METHODS:
-        raise InputError(f"There is no method {shown(method)}." + nearest(method, METHODS))
+    optimizer = find(method)
     settings = _settings(swarm, particles)
-    if settings.particles < LEAST.get(method, 1):
+    if settings.particles < optimizer.least:
         raise InputError(
-            f"The method {method!r} needs at least {LEAST[method]} particles, not {settings.particles}."
+            f"The method {method!r} needs at least {optimizer.least} particles, not {settings.particles}."
         )
     iterations = count(iterations, "The number of iterations")
     setting = prepare(
@@ -222,7 +222,7 @@ def optimize(
     }  # fmt: skip
     failed = np.zeros(setting.space.problems, dtype=np.int64)
     undefined = np.zeros((setting.space.problems, len(setting.evaluator.quantities)), dtype=np.int64)
-    batches = iterations * (setting.space.problems if method == "de" else 1)
+    batches = iterations * (1 if optimizer.in_step else setting.space.problems)
     with recorded(
         setting, "search", content, out, resume=resume, force=force, batches=batches, progress=progress
     ) as (run, evaluate):
@@ -233,7 +233,7 @@ def optimize(
             np.add.at(undefined, rows, values.undefined)
             return values.objectives[..., 0], values.violation, values.tie, values.growth
 
-        found = METHODS[method](search, worth)
+        found = optimizer.run(search, worth)
         result = _result(setting, found, sign, failed, undefined, {
             **content, "objective": objective if isinstance(objective, str) else "function",
             "patients": setting.evaluator.patients,

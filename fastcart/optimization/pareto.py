@@ -18,6 +18,7 @@ from fastcart.checks import count, shown
 from fastcart.errors import InputError, counted, optional_import
 from fastcart.model import Model
 from fastcart.optimization.evaluation import Values
+from fastcart.optimization.methods.base import latin_hypercube
 from fastcart.optimization.problem import (
     Setting,
     least_broken,
@@ -225,8 +226,7 @@ def _algorithm(setting: Setting, problem: Any, size: int, iterations: int, seed:
 
     space = setting.space
     rng = generator(seed, k)
-    strata = np.argsort(rng.random((size, space.dimensions)), axis=0)
-    first = (strata + rng.random(strata.shape)) / size
+    first = latin_hypercube(rng, size, space.dimensions)
     if setting.start is not None:
         first[0] = space.to_unit(setting.start[k : k + 1][:, None, :], np.array([k]))[0, 0]
     algorithm = NSGA2(pop_size=size, n_offsprings=size, sampling=first, eliminate_duplicates=False)

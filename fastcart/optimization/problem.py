@@ -19,12 +19,14 @@ from fastcart.expressions import Expression
 from fastcart.model import Model
 from fastcart.optimization import variables as candidates
 from fastcart.optimization.evaluation import Evaluator, Goal, Values
+from fastcart.optimization.journal import PATTERN, Journal
 from fastcart.optimization.space import Space
 from fastcart.optimization.variables import Aggregate, Constraint
 from fastcart.options import SolveOptions
 from fastcart.patients import check_patients, number_columns
-from fastcart.runs.journal import PATTERN, Journal
-from fastcart.runs.manifest import Manifest, Run, describe_model, environment, open_run, plain
+from fastcart.runs.identity import describe_model, environment, plain
+from fastcart.runs.manifest import Manifest
+from fastcart.runs.store import Run, open_run
 from fastcart.scanning.doses import dose_template
 from fastcart.tables.storage import csv_text
 

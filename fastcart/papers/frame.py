@@ -13,9 +13,10 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -23,6 +24,8 @@ import fastcart
 from fastcart import plotting
 from fastcart.batch import progress_bar
 from fastcart.errors import InputError
+from fastcart.runs.forms import CSV
+from fastcart.runs.store import Run
 from fastcart.tables.storage import write_text
 
 Tables = Mapping[str, pd.DataFrame]  # by name of file
@@ -55,28 +58,15 @@ class Made:
     seconds: dict[str, float] = field(default_factory=dict)
 
 
-class Store(Protocol):
-    """Where tables are kept while a job runs, so that one that was killed goes on: a `Run`."""
-
-    def has(self, name: str) -> bool:
-        """Return whether a file is there and whole."""
-
-    def path(self, name: str) -> Path:
-        """Return where a file lies."""
-
-    def write(self, name: str, data: Any) -> Path:
-        """Write a file, whole or not at all."""
-
-
 def compute(
-    steps: Sequence[Step], *, kept: Store | None = None, unit: str = "tables", progress: bool | None = None
+    steps: Sequence[Step], *, kept: Run | None = None, unit: str = "tables", progress: bool | None = None
 ) -> Made:
     """Make the tables of all steps, in order.
 
     Parameters
     ----------
     steps : sequence of Step
-    kept : Store, optional
+    kept : Run, optional
         Tables are written there as soon as they are made, and read where they are there already; in either
         case what follows works with what was read. Without it they are held until all are made.
     unit : str
@@ -99,17 +89,14 @@ def compute(
     return made
 
 
-def _kept(step: Step, kept: Store, before: Tables) -> Tables:
-    """Return the tables of a step as they are kept, having made them where they are not there."""
-    if not all(map(kept.has, step.files)):
-        for name, table in step.make(before).items():
-            kept.write(name, csv(table))
-    return {name: pd.read_csv(kept.path(name)) for name in step.files}
+def _kept(step: Step, run: Run, before: Tables) -> Tables:
+    """Return the tables of a step as a run keeps them, having made them where they are not there."""
+    made = cache(partial(step.make, before))
+    return {name: run.kept(name, partial(_one, made, name), CSV) for name in step.files}
 
 
-def csv(table: pd.DataFrame) -> str:
-    """Return a table as CSV with nine significant digits."""
-    return table.to_csv(index=False, float_format="%.9g", lineterminator="\n")
+def _one(made: Callable[[], Tables], name: str) -> pd.DataFrame:
+    return made()[name]
 
 
 def new_folder(out: str | Path, names: Iterable[str], *, force: bool) -> Path:
@@ -156,7 +143,7 @@ def write_outputs(
     dpi : int
     """
     for name, table in tables.items():
-        write_text(folder / name, csv(table))
+        write_text(folder / name, CSV.encode(table).decode())
     with plotting.style():
         for name, picture in pictures():
             plotting.save_figure(picture, folder / name, dpi=dpi)

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
 from fastcart.checks import reason
 from fastcart.errors import InputError, optional_import
-from fastcart.runs.manifest import environment
+from fastcart.runs.chunks import Chunk, Solved
+from fastcart.runs.identity import environment
 from fastcart.scanning.parts import Part, ScanJob, part_elsewhere
 from fastcart.scanning.patients import Source
 
@@ -49,10 +50,8 @@ def connect(scheduler: str | None, client: Any) -> Iterator[Any]:
         yield made
 
 
-def on_cluster(
-    client: Any, job: ScanJob, source: Source, chunks: Iterable[tuple[int, int, int]]
-) -> Generator[tuple[int, Callable[[], Part]], None, None]:
-    """Solve chunks on a cluster; yield the number of each and what fetches its part, as it is done.
+def on_cluster(client: Any, job: ScanJob, source: Source, wanted: Sequence[Chunk]) -> Solved:
+    """Solve chunks on a cluster; yield each and what fetches its part, as it is done.
 
     A chunk whose worker is lost is solved again elsewhere; the result is the same.
 
@@ -61,8 +60,7 @@ def on_cluster(
     client : distributed.Client
     job : ScanJob
     source : Source
-    chunks : iterable of (int, int, int)
-        Number, first row, last row + 1.
+    wanted : sequence of Chunk
 
     Raises
     ------
@@ -72,8 +70,8 @@ def on_cluster(
     distributed = _distributed()
     dask = optional_import("dask", extra="distributed", purpose="Running on a cluster")
     here = environment()
-    waiting = iter(chunks)
-    running: dict[Any, int] = {}
+    waiting = iter(wanted)
+    running: dict[Any, Chunk] = {}
     workers = _Workers(client)
     try:
         while True:
@@ -82,11 +80,12 @@ def on_cluster(
                 chunk = next(waiting, None)
                 if chunk is None:
                     break
-                number, start, stop = chunk
                 # the rows of one chunk are meant to travel with it
                 with dask.config.set({"distributed.admin.large-graph-warning-threshold": "1GB"}):
-                    future = client.submit(part_elsewhere, job, source.rows(start, stop), here, pure=False)
-                running[future] = number
+                    future = client.submit(
+                        part_elsewhere, job, source.rows(chunk.start, chunk.stop), here, pure=False
+                    )
+                running[future] = chunk
             if not running:
                 return
             try:

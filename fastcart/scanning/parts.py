@@ -11,12 +11,12 @@ from typing import Any
 
 import pandas as pd
 
-import fastcart
+from fastcart.batch import solve
 from fastcart.errors import InputError, optional_import
 from fastcart.model import Model
-from fastcart.runs.manifest import environment
+from fastcart.runs.forms import encode_table
+from fastcart.runs.identity import environment
 from fastcart.scanning.doses import DoseTemplate
-from fastcart.tables.storage import arrow_table
 
 _ALWAYS = ("patient", "status")
 _one_at_a_time = threading.Lock()
@@ -49,7 +49,7 @@ class ScanJob:
     def solve(self, rows: pd.DataFrame, *, threads: int | None, progress: bool | None) -> pd.DataFrame:
         """Return the endpoints of some patients, all of them."""
         doses = None if self.doses is None else self.doses.table(rows)
-        result = fastcart.solve(
+        result = solve(
             self.model, rows, doses=doses, keep=self.columns, threads=threads, progress=progress, warn=False,
             **self.options,
         )  # fmt: skip
@@ -60,7 +60,7 @@ class ScanJob:
         counts = Counter(endpoints["status"].astype(str).tolist())
         if self.outputs is not None:
             endpoints = endpoints[[*_ALWAYS, *self.outputs, *self.columns]]
-        return encode(endpoints), counts
+        return encode_table(endpoints, "A scan"), counts
 
 
 def part_elsewhere(job: ScanJob, rows: pd.DataFrame, expected: Mapping[str, Any]) -> Part:
@@ -90,17 +90,6 @@ def part_elsewhere(job: ScanJob, rows: pd.DataFrame, expected: Mapping[str, Any]
     # one chunk at a time with all threads of the worker: engines do not share their threads
     with _one_at_a_time:
         return job.part(job.solve(rows, threads=get_worker().state.nthreads, progress=False))
-
-
-def encode(table: pd.DataFrame, purpose: str = "A scan") -> bytes:
-    """Return a table as the bytes of a Parquet file; the same table always gives the same bytes."""
-    pa = optional_import("pyarrow", extra="parquet", purpose=purpose)
-    parquet = optional_import("pyarrow.parquet", extra="parquet", purpose=purpose)
-    arrow = arrow_table(table)
-    sink = pa.BufferOutputStream()
-    repeating = [field.name for field in arrow.schema if not pa.types.is_floating(field.type)]
-    parquet.write_table(arrow, sink, compression="zstd", compression_level=1, use_dictionary=repeating)
-    return sink.getvalue().to_pybytes()
 
 
 def read_statuses(path: Path) -> Counter[str]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack, closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, Unpack
 
@@ -19,22 +19,18 @@ from fastcart.checks import count, held_to, names
 from fastcart.errors import InputError, counted, nearest, optional_import
 from fastcart.model import Model
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
-from fastcart.runs.manifest import (
-    Manifest,
-    Run,
-    describe_model,
-    environment,
-    is_intact,
-    open_run,
-    read_manifest,
-    read_sums,
-)
+from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
+from fastcart.runs.files import is_intact, read_sums
+from fastcart.runs.identity import describe_model, environment
+from fastcart.runs.manifest import Manifest, read_manifest
+from fastcart.runs.store import Run, open_run
 from fastcart.scanning.doses import dose_template
-from fastcart.scanning.parts import Part, ScanJob, read_statuses
+from fastcart.scanning.parts import ScanJob, read_statuses
 from fastcart.scanning.patients import Source, patient_source
 from fastcart.solvers.status import Status
 
 ENDPOINTS = "endpoints"  # the folder of the parts: a data set that other programs read as a whole
+_PART = f"{ENDPOINTS}/part-{{:05d}}.parquet"
 _SUMMARY = "summary.json"
 _OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png")
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
@@ -224,64 +220,25 @@ def _check_late(job: ScanJob, source: Source) -> None:
         )
 
 
-def _name(k: int) -> str:
-    return f"{ENDPOINTS}/part-{k:05d}.parquet"
-
-
 def _fill(
     run: Run, job: ScanJob, source: Source, rows: int, *, threads: int, client: Any, progress: bool | None
 ) -> dict[str, int]:
     """Write the parts that are missing; return how many patients ended with each status."""
+
+    def endpoints(chunk: Chunk) -> pd.DataFrame:
+        return job.solve(source.rows(chunk.start, chunk.stop), threads=threads, progress=False)
+
+    solve = here(endpoints, job.part)
+    if client is not None:
+        from fastcart.scanning.cluster import on_cluster
+
+        solve = partial(on_cluster, client, job, source)
+    files = PartFiles(run, _PART, encode=itemgetter(0), wanted=itemgetter(1), decode=read_statuses)
     counts: Counter[str] = Counter()
-    missing = []
-    for k, start in enumerate(range(0, source.size, rows)):
-        stop = min(start + rows, source.size)
-        if run.has(_name(k)):
-            counts.update(read_statuses(run.path(_name(k))))
-        else:
-            missing.append((k, start, stop))
     with progress_bar(source.size, progress) as bar:
-        bar.initial = bar.n = sum(counts.values())  # so that the rate is that of now
-        bar.refresh()
-        if client is None:
-            parts = _here(job, source, missing, threads)
-        else:
-            from fastcart.scanning.cluster import on_cluster
-
-            parts = on_cluster(client, job, source, missing)
-        for statuses in _written(run, parts):
+        for _, statuses in stream(chunks(source.size, rows), solve, files=files, bar=bar):
             counts.update(statuses)
-            bar.update(sum(statuses.values()))
     return dict(sorted(counts.items()))
-
-
-def _written(
-    run: Run, parts: Generator[tuple[int, Callable[[], Part]], None, None]
-) -> Iterator[Counter[str]]:
-    """Write each part while the next one is solved; yield the statuses of those written."""
-
-    def write(k: int, finish: Callable[[], Part]) -> Counter[str]:
-        data, statuses = finish()
-        run.write(_name(k), data)
-        return statuses
-
-    with closing(parts), ThreadPoolExecutor(1) as writer:
-        previous = None
-        for k, finish in parts:
-            if previous is not None:
-                yield previous.result()
-            previous = writer.submit(write, k, finish)
-        if previous is not None:
-            yield previous.result()
-
-
-def _here(
-    job: ScanJob, source: Source, chunks: Sequence[tuple[int, int, int]], threads: int
-) -> Generator[tuple[int, Callable[[], Part]], None, None]:
-    """Solve chunks on this machine, in order; yield the number of each and what makes its part."""
-    for k, start, stop in chunks:
-        endpoints = job.solve(source.rows(start, stop), threads=threads, progress=False)
-        yield k, partial(job.part, endpoints)
 
 
 def load(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -> pd.DataFrame:

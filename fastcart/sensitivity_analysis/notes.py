@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.sensitivity_analysis.correlations import LEAST
-from fastcart.sensitivity_analysis.design import FAST_CURVES, FAST_HARMONICS, Design
-from fastcart.sensitivity_analysis.indices import INDICES, MORRIS_LEAST, SOBOL_COMPLETE, Estimate
+from fastcart.sensitivity_analysis.design import Design
+from fastcart.sensitivity_analysis.indices import Estimate
+from fastcart.sensitivity_analysis.methods import find
+from fastcart.sensitivity_analysis.methods.base import Method
 from fastcart.sensitivity_analysis.outputs import SURVIVAL, Outputs
 
 CENSORED_SHARE = 0.01  # of the patients: from here on a study says what they do to its indices
 COLUMNS = ["output", "index", "note", "serious"]
-_UNITS = {"sobol": "base points", "morris": "trajectories", "fast": "search curves"}
 
 
 def find_notes(
@@ -24,10 +24,11 @@ def find_notes(
 
     A serious one says that numbers are missing, or mean something else than they seem to.
     """
+    method = find(design.method)
     notes: list[dict[str, Any]] = []
     counts = outputs.counts(values, found.used)
     for j, column in enumerate(outputs.columns):
-        censored = _censored(design, outputs, column.column, counts.iloc[j])
+        censored = _censored(method, outputs, column.column, counts.iloc[j])
         missing = _missing(design, y[:, j], int(found.used[j]))
         everybody = counts["censored"].iloc[j] >= counts["used"].iloc[j] > 0  # of those that are counted
         if missing and column.column in SURVIVAL and everybody:
@@ -38,9 +39,10 @@ def find_notes(
             missing = [(text, True)]
         for text, serious in missing or censored:
             notes.append({"output": column.name, "index": "", "note": text, "serious": serious})
-        for index in INDICES[design.method]:
-            text = "" if missing else _no_interval(design, index, int(found.used[j]), found, j)
-            if text:
+        for index in method.indices:
+            value, low = found.value[index][:, j], found.low[index][:, j]
+            if not missing and (np.isfinite(value) & ~np.isfinite(low)).any():
+                text = method.no_interval(design, index, int(found.used[j]), value, low)
                 notes.append({"output": column.name, "index": index, "note": text, "serious": False})
     return pd.DataFrame(notes, columns=COLUMNS)
 
@@ -58,23 +60,25 @@ def sentences(notes: pd.DataFrame, *, serious: bool = False) -> list[str]:
 
 def _missing(design: Design, y: np.ndarray, used: int) -> list[tuple[str, bool]]:
     """Say why an output has no indices at all."""
-    kept = y[np.isfinite(y)]
-    unit = _UNITS.get(design.method)
-    if used == 0 and unit:
+    method = find(design.method)
+    kept, block = y[np.isfinite(y)], method.block(design)
+    blocks, complete = len(y) // block, used // block
+    lost = (
+        "one patient who failed{} or has no such value takes the rest of it along. Keep censored patients, "
+        "choose an output that all patients have, or use a correlation."
+    )
+    if block > 1 and used == 0:
         return [
             (
-                f"no index, because none of the {len(y) // design.block} {unit} is complete: one patient who "
-                "failed, was left out or has no such value takes the rest of it along. Keep censored "
-                "patients, choose an output that all patients have, or use a correlation.", True,
+                f"no index, because none of the {blocks} {method.unit} is complete: "
+                + lost.format(", was left out"), True,
             )
         ]  # fmt: skip
-    if design.method == "sobol" and used < SOBOL_COMPLETE * design.block:
+    if block > 1 and complete < method.needed:
         return [
             (
-                f"no index, because only {used // design.block} of {len(y) // design.block} base points are "
-                f"complete, and {SOBOL_COMPLETE} are needed: one patient who failed or has no such value "
-                "takes the rest of it along. Keep censored patients, choose an output that all patients "
-                "have, or use a correlation.", True,
+                f"no index, because only {complete} of {blocks} {method.unit} are complete, and "
+                f"{method.needed} are needed: {lost.format('')}", True,
             )
         ]  # fmt: skip
     if used == 0:
@@ -84,11 +88,11 @@ def _missing(design: Design, y: np.ndarray, used: int) -> list[tuple[str, bool]]
     return []
 
 
-def _censored(design: Design, outputs: Outputs, column: str, count: pd.Series) -> list[tuple[str, bool]]:
+def _censored(method: Method, outputs: Outputs, column: str, count: pd.Series) -> list[tuple[str, bool]]:
     """Say how many patients are censored, and what that does to indices of survival."""
     solved = int(count["patients"] - count["failed"] - count["left_out"])
     share = count["censored"] / solved if solved else 0.0
-    if column not in SURVIVAL or share < CENSORED_SHARE or design.method == "concordance":
+    if column not in SURVIVAL or share < CENSORED_SHARE or method.censoring:
         return []
     how = {
         "keep": "counts the horizon as their survival, which weakens and bends its indices",
@@ -101,37 +105,3 @@ def _censored(design: Design, outputs: Outputs, column: str, count: pd.Series) -
             "horizon.", True,
         )
     ]  # fmt: skip
-
-
-def _no_interval(design: Design, index: str, used: int, found: Estimate, j: int) -> str:
-    """Say why values have no interval; empty where they have one."""
-    value, low = found.value[index][:, j], found.low[index][:, j]
-    without = np.isfinite(value) & ~np.isfinite(low)
-    if not without.any():
-        return ""
-    if design.method == "fast":
-        return (
-            f"no interval, because the error of FAST is a bias that its {FAST_CURVES} curves share: "
-            f"frequencies interfere, and harmonics above the {FAST_HARMONICS}th are cut, so that of an "
-            "output with jumps or fast changes S1 is too small; use 'sobol' for such outputs and for "
-            "an interval."
-        )
-    if index == "sigma":
-        return (
-            "no interval, because it depends on the tails of effects, of which few values are seen; repeat "
-            "with other seeds to see how it varies."
-        )
-    names = ", ".join(np.array(design.labels)[without][:5])
-    if design.method in ("morris", "sobol") and np.isfinite(low).any():
-        return f"no interval for {names}, because all {_UNITS[design.method]} give the same."
-    if design.method == "morris":
-        return f"no interval with less than {MORRIS_LEAST} trajectories, which may miss rare effects."
-    if design.method == "sobol":
-        return "no interval where all base points of one of the scrambles are missing."
-    beyond = f"{LEAST} patients" + (" more than inputs" if design.method == "prcc" else "")
-    if used < LEAST + (len(design.names) if design.method == "prcc" else 0):
-        return f"no interval with less than {beyond}."
-    return (
-        f"no interval for {names}, because a correlation of 1 or -1, or too near to it for so few patients, "
-        "has none."
-    )

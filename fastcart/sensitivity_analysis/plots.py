@@ -11,42 +11,34 @@ import pandas as pd
 
 from fastcart import plotting
 from fastcart.errors import InputError
+from fastcart.sensitivity_analysis.methods import find
 
 if TYPE_CHECKING:
     from fastcart.model import Model
     from fastcart.sensitivity_analysis.result import SensitivityResult
 
-LABELS = {
-    "pearson": "Pearson correlation", "spearman": "Spearman rank correlation",
-    "prcc": "Partial rank correlation", "somers_d": "Somers' $D$", "concordance": "Concordance",
-    "S1": "First-order index $S_1$", "ST": "Total index $S_T$",
-    "mu": "Mean elementary effect $\\mu$", "mu_star": "Mean size of elementary effects $\\mu^*$",
-    "sigma": "Standard deviation of effects $\\sigma$",
-}  # fmt: skip
-_SIGNED = ("pearson", "spearman", "prcc", "somers_d", "mu")
 _POINTS = 3000  # points of a scatter panel; larger samples show density
-_OTHER = {"sobol": "S1", "fast": "S1", "morris": "sigma"}  # drawn beside the main index
 
 
 def tornado(result: SensitivityResult, output: str, *, top: int = 20) -> Any:
     """Draw the largest indices of one output as bars with their intervals; return the figure."""
     table = result.table(output).head(top)
-    second = _OTHER.get(result.design.method)
+    method = find(result.design.method)
+    index, second = method.main, method.beside
     with plotting.style():
         figure = plotting.new_figure(4.6, 1.1 + 0.17 * len(table))
         axes = figure.subplots()
-        index = result.main_index
         draw_tornado(
-            axes, table, plotting.BLUE, LABELS[index] if second else "", width=0.38 if second else 0.7
+            axes, table, plotting.BLUE, method.indices[index] if second else "", width=0.38 if second else 0.7
         )
         if second:
             beside = result.table(output, second).loc[table.index]
-            draw_tornado(axes, beside, plotting.ORANGE, LABELS[second], shift=0.4, width=0.38)
+            draw_tornado(axes, beside, plotting.ORANGE, method.indices[second], shift=0.4, width=0.38)
             axes.set_yticks(np.arange(len(table)) + 0.2, list(table.index))
             figure.legend(loc="outside upper right", ncols=2)
         confidence = result.options["confidence"]
-        label = LABELS[index] if not second else "Index"
-        unit = _effect_unit(result, output) if result.design.method == "morris" else ""
+        label = method.indices[index] if not second else "Index"
+        unit = _effect_unit(result, output) if method.in_units else ""
         plotting.panel(
             axes, "", output_label(result, output), f"{label}{unit}\nlines: {confidence:.0%} intervals", ""
         )
@@ -70,15 +62,16 @@ def draw_tornado(
 
 def heatmap(result: SensitivityResult, quantity: str, *, top: int = 20) -> Any:
     """Draw the index of the most influential parameters at every time as colours; return the figure."""
+    method = find(result.design.method)
     matrix = result.matrix(quantity)
     order = matrix.abs().max(axis=1).fillna(0).sort_values(ascending=False, kind="stable").index[:top]
     matrix = matrix.loc[order]
     with plotting.style():
         figure = plotting.new_figure(5.6, 1.2 + 0.17 * len(matrix))
         axes = figure.subplots()
-        mesh = draw_heatmap(axes, matrix, signed=result.main_index in _SIGNED)
-        unit = _effect_unit(result, result.outputs.names[0]) if result.design.method == "morris" else ""
-        figure.colorbar(mesh, ax=axes, label=LABELS[result.main_index] + unit, aspect=30, pad=0.01)
+        mesh = draw_heatmap(axes, matrix, signed=method.signed)
+        unit = _effect_unit(result, result.outputs.names[0]) if method.in_units else ""
+        figure.colorbar(mesh, ax=axes, label=method.indices[method.main] + unit, aspect=30, pad=0.01)
         plotting.panel(axes, "", quantity, f"Time ({result.model.time_unit}s)", "")
     return figure
 
@@ -112,11 +105,7 @@ def scatter(result: SensitivityResult, output: str, parameters: Sequence[str] | 
         if name not in result.design.names:
             raise InputError(f"{name!r} is not varied in this study.")
     y = result.outputs.apply(result.values)[:, result.outputs.names.index(result.output(output).name)]
-    points = result.design.x
-    if result.design.method == "sobol":  # the blocks between A and B repeat their coordinates
-        ends = slice(None, None, result.design.block - 1)
-        y = y.reshape(-1, result.design.block)[:, ends].ravel()
-        points = points.reshape(-1, result.design.block, points.shape[1])[:, ends].reshape(len(y), -1)
+    points, y = find(result.design.method).scattered(result.design, y)
     rows = math.ceil(len(names) / 2)
     with plotting.style():
         figure = plotting.new_figure(5.6, 0.5 + 2.1 * rows)

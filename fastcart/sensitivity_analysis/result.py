@@ -13,7 +13,7 @@ from fastcart.checks import shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 from fastcart.sensitivity_analysis.design import Design
-from fastcart.sensitivity_analysis.indices import INDICES
+from fastcart.sensitivity_analysis.methods import find
 from fastcart.sensitivity_analysis.outputs import Output, Outputs
 
 
@@ -58,9 +58,7 @@ class SensitivityResult:
     @property
     def main_index(self) -> str:
         """The index that plots and summaries rank by: a correlation, ``ST``, ``mu_star``, ``somers_d``."""
-        return {
-            "sobol": "ST", "fast": "ST", "morris": "mu_star", "concordance": "somers_d",
-        }.get(self.design.method, self.design.method)  # fmt: skip
+        return find(self.design.method).main
 
     def output(self, name: str) -> Output:
         """Return one output by name.
@@ -124,7 +122,7 @@ class SensitivityResult:
 
     def _index(self, index: str | None) -> str:
         name = self.main_index if index is None else index
-        known = INDICES[self.design.method]
+        known = find(self.design.method).indices
         if name not in known:
             raise InputError(f"The method has no index {shown(name)}." + nearest(name, known))
         return name

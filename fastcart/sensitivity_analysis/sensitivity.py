@@ -18,25 +18,26 @@ from fastcart.dosing import NUMBERS, Doses, DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 from fastcart.options import SolveOptions, SolverKeywords, chosen_options
-from fastcart.runs.manifest import Manifest, Run, describe_model, environment, open_run
+from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
+from fastcart.runs.forms import ARRAYS
+from fastcart.runs.identity import describe_model, environment
+from fastcart.runs.manifest import Manifest
+from fastcart.runs.store import Run, open_run
 from fastcart.sampling.columns import Marginal
-from fastcart.sensitivity_analysis.design import (
-    CORRELATIONS,
-    Design,
-    check_size,
-    find_closures,
-    make_design,
-    parse_ranges,
-)
-from fastcart.sensitivity_analysis.indices import INDICES, estimate
+from fastcart.sensitivity_analysis.design import Design
+from fastcart.sensitivity_analysis.indices import Estimate, estimate
+from fastcart.sensitivity_analysis.methods import find, names_where
 from fastcart.sensitivity_analysis.notes import find_notes, sentences
 from fastcart.sensitivity_analysis.outputs import Outputs, parse_outputs
+from fastcart.sensitivity_analysis.ranges import find_closures, parse_ranges
 from fastcart.sensitivity_analysis.result import SensitivityResult
+from fastcart.sensitivity_analysis.sampler import check_size, make_design
 from fastcart.tables.storage import check_format, read_table
 
 KIND = "sensitivity study"
 FORMATS = ("csv", "parquet")
 OWNS = ("parts/*.npz", "*.csv", "*.parquet", "*.png")  # what such a run makes in its folder
+_PARTS = "parts/{:06d}.npz"
 _PART = 32_768  # patients per part, at most
 _SAVED_TIMES = 1_000_000  # patients times times per part, at most
 _ALWAYS_RECORDED = ("t_end", "engine", "rtol", "extinction")  # options of the solver; others where changed
@@ -164,10 +165,11 @@ def sensitivity(
     asked = parse_outputs(model, outputs, t_end=horizon, where=where, censored=censored, events=solver.events)
     varied = parse_ranges(model, ranges, fixed)
     closures = find_closures(model, varied, fixed)
-    if asked.where and method not in CORRELATIONS:
+    chosen = find(method)
+    if asked.where and not chosen.selective:
         raise InputError(
-            f"Conditions are for correlations ({', '.join(CORRELATIONS)}); the design of the method "
-            f"{method!r} must be complete."
+            f"Conditions are for correlations ({', '.join(names_where('selective'))}); the design of the "
+            f"method {method!r} must be complete."
         )
     resamples = count(resamples, "The number of resamples")
     if not 0 < number(confidence, "The confidence") < 1:
@@ -177,8 +179,8 @@ def sensitivity(
             f"The format of the tables cannot be {shown(table_format)}." + nearest(table_format, FORMATS)
         )
     check_format(Path(f"tables.{table_format}"), "The format")
-    if method == "concordance" and censored == "drop":
-        raise InputError("The concordance takes censored patients as such; leave censored at 'keep'.")
+    if chosen.censoring and censored == "drop":
+        raise InputError(f"The {method} takes censored patients as such; leave censored at 'keep'.")
     schedule = _dose_table(doses)
     design = make_design(method, varied, n, seed=seed, groups=groups, closures=closures)
     n = design.n
@@ -239,17 +241,18 @@ def analyse(
     seed: int = 0,
 ) -> SensitivityResult:
     """Estimate the indices of a design that was evaluated; see `sensitivity`."""
+    method = find(design.method)
     y = outputs.apply(values)
-    events = outputs.events(values) if design.method == "concordance" else None
+    events = outputs.events(values) if method.censoring else None
     found = estimate(design, y, events=events, confidence=confidence)
     steps = []
-    if convergence and design.method != "fast":
+    if convergence and method.nested:
         for part in _CONVERGENCE:
             try:
-                size = check_size(design.method, design.n // part, len(design.labels))
+                size = check_size(method, design.n // part, len(design.labels))
             except InputError:  # too few for this method
                 continue
-            rows = size * design.block
+            rows = size * method.block(design)
             some = replace(design, n=size, x=design.x[:rows])
             seen = None if events is None else events[:rows]
             result = found if part == 1 else estimate(some, y[:rows], events=seen, confidence=confidence)
@@ -298,39 +301,25 @@ def _evaluate(
     progress: bool | None,
 ) -> dict[str, np.ndarray]:
     """Solve the points of a design part by part; with a run, keep each part and take those that are there."""
-    total, size = len(design.x), _rows(outputs)
-    times = outputs.times
-    parts: list[dict[str, np.ndarray]] = []
+    total, times = len(design.x), outputs.times
+
+    def solved(chunk: Chunk) -> dict[str, np.ndarray]:
+        patients = pd.DataFrame(design.values(chunk.start, chunk.stop), columns=list(design.names))
+        result = solve(
+            model,
+            patients.assign(**fixed),
+            save_at=times if len(times) else None,
+            progress=False,
+            warn=False,
+            **solver,
+        )
+        return outputs.evaluate(result.endpoints, result.trajectories)
+
+    files = None if run is None else PartFiles(run, _PARTS, *ARRAYS)
     with progress_bar(total, progress) as bar:
-        for k, start in enumerate(range(0, total, size)):
-            stop = min(start + size, total)
-            name = f"parts/{k:06d}.npz"
-            if run is not None and run.has(name):
-                with np.load(run.path(name)) as stored:
-                    parts.append({key: stored[key] for key in stored.files})
-            else:
-                patients = pd.DataFrame(design.values(start, stop), columns=list(design.names))
-                result = solve(
-                    model,
-                    patients.assign(**fixed),
-                    save_at=times if len(times) else None,
-                    progress=False,
-                    warn=False,
-                    **solver,
-                )
-                parts.append(outputs.evaluate(result.endpoints, result.trajectories))
-                if run is not None:
-                    _keep(run, name, parts[-1])
-            bar.update(stop - start)
-    return {key: np.concatenate([part[key] for part in parts]) for key in parts[0]}
-
-
-def _keep(run: Run, name: str, part: dict[str, np.ndarray]) -> None:
-    def write(path: Path) -> None:
-        with path.open("wb") as file:  # a path would get the ending .npz
-            np.savez(file, **part)  # type: ignore[arg-type]
-
-    run.write(name, write)
+        parts = dict(stream(chunks(total, _rows(outputs)), here(solved), files=files, bar=bar))
+    in_order = [parts[chunk] for chunk in sorted(parts)]
+    return {key: np.concatenate([part[key] for part in in_order]) for key in in_order[0]}
 
 
 def _writer(table: pd.DataFrame, table_format: str) -> Callable[[Path], Any]:
@@ -339,12 +328,12 @@ def _writer(table: pd.DataFrame, table_format: str) -> Callable[[Path], Any]:
     return lambda path: table.to_parquet(path, index=False)
 
 
-def _index_table(design: Design, outputs: Outputs, found: Any) -> pd.DataFrame:
+def _index_table(design: Design, outputs: Outputs, found: Estimate) -> pd.DataFrame:
     """Return indices as a tidy table: by output, then index, then parameter."""
     k = len(design.labels)
     tables = []
     for j, column in enumerate(outputs.columns):
-        for name in INDICES[design.method]:
+        for name in found.value:
             tables.append(
                 pd.DataFrame(
                     {

@@ -17,8 +17,8 @@ import pandas as pd
 
 from fastcart.checks import reason, shown
 from fastcart.errors import InputError, optional_import
-from fastcart.runs.unfinished import Unfinished
 from fastcart.tables.delimited import read_delimited
+from fastcart.tables.unfinished import Unfinished
 from fastcart.tables.workbook import read_workbook
 
 _TEXT = (".csv", ".tsv", ".csv.gz", ".tsv.gz")

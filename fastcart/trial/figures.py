@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart import plotting
-from fastcart.runs.manifest import Run
+from fastcart.runs.store import Run
 from fastcart.trial.curves import kaplan_meier, landmark_survival
 from fastcart.trial.individual import spaghetti, swimmer
 from fastcart.trial.result import TrialResult

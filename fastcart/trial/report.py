@@ -12,8 +12,8 @@ from typing import Any
 
 import pandas as pd
 
-import fastcart
-from fastcart.runs.manifest import Run
+from fastcart._version import __version__
+from fastcart.runs.store import Run
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 from fastcart.trial.frontier import RESAMPLES
 from fastcart.trial.proportions import nobody
@@ -419,7 +419,7 @@ def _population(result: TrialResult) -> str:
 def _methods(result: TrialResult, run: Run) -> str:
     spec = result.spec
     rows = [
-        ("fastcart", fastcart.__version__),
+        ("fastcart", __version__),
         ("Made", datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")),
         ("Population (SHA-256)", result.population.hash),
         ("Seeds", f"trials {spec.seed}, assay {spec.noise_seed}, population {spec.population.seed}"),

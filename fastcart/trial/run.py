@@ -16,9 +16,10 @@ from fastcart.errors import require, warn_failed
 from fastcart.population import Population, calibrate, draws, reached_by, sample
 from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
-from fastcart.runs.manifest import Manifest, Run, describe_model, environment, open_run, plain
-from fastcart.scanning.parts import encode
-from fastcart.tables.storage import TableReader
+from fastcart.runs.forms import TABLE
+from fastcart.runs.identity import describe_model, environment, plain
+from fastcart.runs.manifest import Manifest
+from fastcart.runs.store import Run, open_run
 from fastcart.trial.analysis import BINARY, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
@@ -130,13 +131,13 @@ def compute(
         for arm in spec.arms:
             bar.set_description(f"Arm {arm.name}")
             make = partial(arm_course, arm, patients, dose=spec.dose, **options)
-            courses[arm.name] = _kept(run, f"courses/{arm.name}.parquet", make)
+            courses[arm.name] = run.kept(f"courses/{arm.name}.parquet", make, TABLE)
             bar.update()
         scan = {}
         for k, dose in enumerate(spec.frontier):
             bar.set_description(f"Dose {dose:.3g}")
             make = partial(arm_course, get_arm("A0"), patients, dose=dose, **options)
-            scan[dose] = _kept(run, f"frontier/{k}.parquet", make)
+            scan[dose] = run.kept(f"frontier/{k}.parquet", make, TABLE)
             bar.update()
         single = _calibrated_course(spec, population, patients, courses, scan, run, options)
         usable = solved_in_all([*courses.values(), *scan.values()])
@@ -210,7 +211,7 @@ def _calibrated_course(
     if DOSE in scan or "targets" not in population.made:
         return scan.get(DOSE, next(iter(scan.values())))
     make = partial(arm_course, single, patients, dose=DOSE, **options)
-    return _kept(run, "frontier/calibrated.parquet", make)
+    return run.kept("frontier/calibrated.parquet", make, TABLE)
 
 
 def _reached(population: Population, single: pd.DataFrame) -> pd.DataFrame:
@@ -256,32 +257,6 @@ def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
         for name in files:
             run.adopt(name)
     return Population.load(run.path("population"))
-
-
-def _kept(run: Run, name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-    """Return a table of the run: read where it is there, else made and written.
-
-    It is read back in either case, so that a resumed run goes on from the very same values.
-    """
-    if not run.has(name):
-        run.write(name, encode(make(), "A simulated trial"))
-    frame = pd.concat(list(TableReader(run.path(name), "The table")), ignore_index=True)
-    return _plain_types(frame)
-
-
-def _plain_types(frame: pd.DataFrame) -> pd.DataFrame:
-    columns: dict[str, Any] = {}
-    for name in frame.columns:
-        kind = frame[name].dtype
-        if pd.api.types.is_bool_dtype(kind):
-            columns[name] = frame[name].to_numpy(dtype=bool)
-        elif pd.api.types.is_integer_dtype(kind):
-            columns[name] = frame[name].to_numpy(dtype=np.int64)
-        elif pd.api.types.is_numeric_dtype(kind):
-            columns[name] = frame[name].to_numpy(dtype=np.float64, na_value=np.nan)
-        else:
-            columns[name] = frame[name].to_numpy(dtype=object)
-    return pd.DataFrame(columns)
 
 
 def _arm_table(spec: TrialSpec, courses: dict[str, pd.DataFrame]) -> pd.DataFrame:
@@ -381,7 +356,7 @@ def _power(
             alpha=spec.alpha,
             horizon=spec.horizon,
         )
-        parts.append(_kept(run, f"power/{name}.parquet", make).assign(treatment=name))
+        parts.append(run.kept(f"power/{name}.parquet", make, TABLE).assign(treatment=name))
         done()
     return pd.concat(parts, ignore_index=True)
 
@@ -403,13 +378,9 @@ def write_tables(result: TrialResult, run: Run) -> None:
         )
     for name, table in tables.items():
         run.write(f"tables/{name}.csv", table.to_csv(index=False, float_format="%.9g", lineterminator="\n"))
-    _write_parquet(run, "tables/outcomes.parquet", _long(result.outcomes.items(), "arm"))
-    _write_parquet(run, "tables/trials.parquet", _long(result.trials.items(), "treatment"))
+    run.write("tables/outcomes.parquet", TABLE.encode(_long(result.outcomes.items(), "arm")))
+    run.write("tables/trials.parquet", TABLE.encode(_long(result.trials.items(), "treatment")))
 
 
 def _long(tables: Iterable[tuple[str, pd.DataFrame]], column: str) -> pd.DataFrame:
     return pd.concat([table.assign(**{column: name}) for name, table in tables], ignore_index=True)
-
-
-def _write_parquet(run: Run, name: str, table: pd.DataFrame) -> None:
-    run.write(name, encode(table, "A simulated trial"))

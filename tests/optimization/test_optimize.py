@@ -451,7 +451,8 @@ def test_command_says_what_is_wrong(tmp_path, capsys, extra, message):
 
 def test_overhead_is_small():
     """What is not the solver takes little: half a million points in a moment, with the solver replaced."""
-    from fastcart.optimization.methods import Search, particle_swarm
+    from fastcart.optimization.methods import find
+    from fastcart.optimization.methods.base import Search
     from fastcart.optimization.progress import StopRule
     from fastcart.optimization.space import Space
     from fastcart.optimization.swarm import SwarmSettings
@@ -459,7 +460,7 @@ def test_overhead_is_small():
     space = Space(np.full(5, 1e3), np.full(5, 2e7), problems=250, log=True)
     search = Search(space, 20, 1, SwarmSettings(particles=100), StopRule())
     began = time.process_time()
-    progress = particle_swarm(search, lambda rows, x: (x.sum(axis=-1), np.zeros(x.shape[:2])))
+    progress = find("pso").run(search, lambda rows, x: (x.sum(axis=-1), np.zeros(x.shape[:2])))
     assert progress.evaluations.sum() == 500_000
     assert time.process_time() - began < 5  # the solver takes about 8 s for these
 

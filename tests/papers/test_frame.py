@@ -9,23 +9,12 @@ from fastcart.errors import InputError
 from fastcart.models import names
 from fastcart.papers import WORKS, get
 from fastcart.papers.frame import Compared, Step, compared, compute, how_made, markdown, new_folder
+from fastcart.runs.manifest import Manifest
+from fastcart.runs.store import open_run
 
 
-class Folder:
-    """Keeps files as a run does."""
-
-    def __init__(self, path):
-        self.folder = path
-
-    def has(self, name):
-        return self.path(name).exists()
-
-    def path(self, name):
-        return self.folder / name
-
-    def write(self, name, data):
-        self.path(name).write_text(data)
-        return self.path(name)
+def opened(folder, **options):
+    return open_run(folder, Manifest("test", {"of": "steps"}), owns=("*.csv",), **options)
 
 
 def steps(calls, *, fail=False):
@@ -51,12 +40,13 @@ def test_a_step_gets_the_tables_before_it():
 
 def test_what_is_kept_is_not_made_again_and_gives_the_same(tmp_path):
     calls = []
-    with pytest.raises(KeyboardInterrupt):
-        compute(steps(calls, fail=True), kept=Folder(tmp_path), progress=False)
-    resumed = compute(steps(calls), kept=Folder(tmp_path), progress=False)
+    with pytest.raises(KeyboardInterrupt), opened(tmp_path / "run") as run:
+        compute(steps(calls, fail=True), kept=run, progress=False)
+    with opened(tmp_path / "run", resume=True) as run:
+        resumed = compute(steps(calls), kept=run, progress=False)
     assert calls == ["first", "second", "second"]
-    (other := tmp_path / "other").mkdir()
-    at_once = compute(steps(calls), kept=Folder(other), progress=False)
+    with opened(tmp_path / "other") as run:
+        at_once = compute(steps(calls), kept=run, progress=False)
     for name, table in at_once.tables.items():
         pd.testing.assert_frame_equal(table, resumed.tables[name], check_exact=True)
     assert at_once.tables["c.csv"]["x"].tolist() == [0.999999999]  # from what was read, with nine digits

@@ -14,16 +14,10 @@ from numba import njit
 import fastcart
 from fastcart import Event, InputError, Limit, Model, Observable, Parameter, PublishedScheme, State
 from fastcart.model import Sum
-from fastcart.runs.manifest import (
-    Manifest,
-    checksum,
-    describe_model,
-    environment,
-    open_run,
-    plain,
-    read_manifest,
-    read_sums,
-)
+from fastcart.runs.files import checksum, read_sums
+from fastcart.runs.identity import describe_model, environment, plain
+from fastcart.runs.manifest import Manifest, read_manifest
+from fastcart.runs.store import open_run
 
 
 def contents(folder: Path) -> dict[str, bytes]:

@@ -13,7 +13,7 @@ from numba import njit
 
 import fastcart
 from fastcart import InputError, Model, State
-from fastcart.runs.manifest import environment
+from fastcart.runs.identity import environment
 from fastcart.sample import Design
 from fastcart.scanning import cluster as scan_cluster
 from fastcart.scanning.parts import ScanJob, part_elsewhere

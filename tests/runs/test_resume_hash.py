@@ -8,7 +8,7 @@ from numba import njit
 import fastcart
 from fastcart import InputError, Model, Observable, Parameter, PublishedScheme, State
 from fastcart.model import Sum
-from fastcart.runs.manifest import describe_model
+from fastcart.runs.identity import describe_model
 
 
 @njit

@@ -18,8 +18,9 @@ import pytest
 import fastcart
 from fastcart import DosingSchedule, InputError
 from fastcart.cli import main
-from fastcart.runs import manifest as manifests
-from fastcart.runs.manifest import Manifest, open_run, plain
+from fastcart.runs.identity import describe_model, plain
+from fastcart.runs.manifest import Manifest
+from fastcart.runs.store import open_run
 from fastcart.sample import Design
 from fastcart.scanning.doses import dose_template
 from fastcart.scanning.plot import _dose_units, grid_axes, heat_map, plot_scan
@@ -273,7 +274,7 @@ def test_killed_before_any_rename(tmp_path, monkeypatch, moment):
 
 def test_a_finished_scan_is_not_solved_again(uninterrupted, monkeypatch, capsys):
     before = contents(uninterrupted / "out")
-    monkeypatch.setattr("fastcart.scanning.parts.encode", None)  # a part that is made anew would fail
+    monkeypatch.setattr("fastcart.scanning.parts.encode_table", None)  # a part that is made anew would fail
     command = ["scan", str(uninterrupted / "scan.toml"), "--out", str(uninterrupted / "out"), "--resume"]
     assert main(command) == 0
     assert "500 patients: 500 ok, 0 failed." in capsys.readouterr().out
@@ -307,7 +308,7 @@ def test_another_scan_is_not_resumed(tmp_path_factory, changes, expected):
 def test_another_version_is_named(tmp_path, monkeypatch):
     scan("li_lei", 3, tmp_path / "out")
     version = fastcart.__version__
-    monkeypatch.setattr(fastcart, "__version__", "0.0.9")
+    monkeypatch.setattr("fastcart.runs.identity.__version__", "0.0.9")
     message = refusal(scan, "li_lei", 3, tmp_path / "out", resume=True)
     assert f'versions.fastcart is "{version}" there and "0.0.9" now' in message
 
@@ -402,7 +403,7 @@ def test_many_differences_are_counted():
 
 def test_the_hash_of_a_model_sees_its_functions_and_defaults():
     def hashed(**options):
-        return manifests.describe_model(fastcart.models.get("li_lei", **options))["hash"]
+        return describe_model(fastcart.models.get("li_lei", **options))["hash"]
 
     assert hashed() == hashed()
     assert hashed() != hashed(killing="free")

@@ -21,9 +21,14 @@ import fastcart
 from fastcart.cli import main
 from fastcart.errors import InputError, MissingDependencyError
 from fastcart.sensitivity_analysis import sensitivity as module
-from fastcart.sensitivity_analysis.design import FAST_CURVES, METHODS, Design, make_design, parse_ranges
-from fastcart.sensitivity_analysis.indices import INDICES, elementary_effects, estimate
+from fastcart.sensitivity_analysis.design import Design
+from fastcart.sensitivity_analysis.indices import estimate
+from fastcart.sensitivity_analysis.methods import METHODS, find
+from fastcart.sensitivity_analysis.methods.fast import CURVES
+from fastcart.sensitivity_analysis.methods.morris import elementary_effects
 from fastcart.sensitivity_analysis.outputs import parse_outputs
+from fastcart.sensitivity_analysis.ranges import parse_ranges
+from fastcart.sensitivity_analysis.sampler import make_design
 from fastcart.sensitivity_analysis.sensitivity import sensitivity
 
 pytest.importorskip("SALib")
@@ -198,7 +203,7 @@ def test_elementary_effects_are_those_of_salib():
     y = ishigami(design.x)
     found = estimate(design, y[:, None])
     theirs = morris.analyze(problem(ISHIGAMI), design.x, y, seed=1)
-    for name in INDICES["morris"]:
+    for name in find("morris").indices:
         np.testing.assert_allclose(found.value[name][:, 0], np.asarray(theirs[name]), atol=1e-12)
     assert elementary_effects(design, y[:, None]).shape == (50, 3, 1)
 
@@ -210,7 +215,7 @@ def test_fast_indices_are_those_of_salib(n):
     design = make_design("fast", ISHIGAMI, n, seed=2)
     y = ishigami(design.x)
     found = estimate(design, y[:, None])
-    curves = y.reshape(FAST_CURVES, 3, n)
+    curves = y.reshape(CURVES, 3, n)
     theirs = np.array([[compute_orders(c, n, 4, (n - 1) // 8) for c in curve] for curve in curves]).mean(
         axis=0
     )
@@ -258,13 +263,13 @@ def test_intervals_cover():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.sampled_from(METHODS), st.floats(0.1, 50), st.floats(-100, 100))
+@given(st.sampled_from(list(METHODS)), st.floats(0.1, 50), st.floats(-100, 100))
 def test_indices_do_not_depend_on_the_unit_of_an_output(method, scale, shift):
     design = make_design(method, ISHIGAMI, SIZES.get(method, 128), seed=4)
     y = ishigami(design.x)[:, None]
     a, b = estimate(design, y, resamples=5), estimate(design, scale * y + shift, resamples=5)
     factor = scale if method == "morris" else 1.0
-    for name in INDICES[method]:
+    for name in find(method).indices:
         np.testing.assert_allclose(b.value[name], factor * a.value[name], atol=1e-8 * max(1.0, factor))
         np.testing.assert_allclose(b.high[name], factor * a.high[name], atol=1e-8 * max(1.0, factor))
 
@@ -278,7 +283,7 @@ def test_an_output_does_not_depend_on_its_neighbours(method):
     many = np.stack([y, y**2, gaps, *[y + k for k in range(70)]], axis=1)
     for column in (0, 1, 2, 72):
         alone, together = (estimate(design, v, resamples=10) for v in (many[:, [column]], many))
-        for name in INDICES[method]:
+        for name in find(method).indices:
             for part in ("value", "low", "high"):
                 a, b = getattr(alone, part)[name][:, 0], getattr(together, part)[name][:, column]
                 np.testing.assert_allclose(a, b, atol=1e-10)
@@ -306,8 +311,9 @@ def test_a_missing_value_takes_its_block_with_it(method, n, lost):
     assert found.used[0] == len(y) - lost
     assert all(np.isfinite(v).all() for v in found.value.values())
     if method != "fast":
-        rows = np.arange(len(y)) // design.block != 6 // design.block
-        part = Design(method, design.names, design.bounds, int(rows.sum()) // design.block, design.x[rows])
+        block = find(method).block(design)
+        rows = np.arange(len(y)) // block != 6 // block
+        part = Design(method, design.names, design.bounds, int(rows.sum()) // block, design.x[rows])
         for name, value in estimate(part, y[rows, None], resamples=10).value.items():
             np.testing.assert_allclose(found.value[name], value, atol=1e-12)
 
@@ -506,13 +512,14 @@ def test_salib_is_optional(monkeypatch):
 _SLOW = """
 import sys, time
 from fastcart.cli import main
+from fastcart.runs.store import Run
 from fastcart.sensitivity_analysis import sensitivity
 sensitivity._PART = 256
-keep = sensitivity._keep
+write = Run.write
 def slowly(*arguments):
-    keep(*arguments)
+    write(*arguments)
     time.sleep(0.1)
-sensitivity._keep = slowly
+Run.write = slowly
 sys.exit(main(sys.argv[1:]))
 """
 _STUDY = [

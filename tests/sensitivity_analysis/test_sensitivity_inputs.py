@@ -12,8 +12,9 @@ from fastcart import sample
 from fastcart.cli import main
 from fastcart.errors import InputError
 from fastcart.model import Sum
-from fastcart.sensitivity_analysis.design import find_closures, make_design, parse_ranges
 from fastcart.sensitivity_analysis.indices import estimate
+from fastcart.sensitivity_analysis.ranges import find_closures, parse_ranges
+from fastcart.sensitivity_analysis.sampler import make_design
 
 pytest.importorskip("SALib")
 

@@ -10,8 +10,11 @@ from scipy import stats
 
 import fastcart
 from fastcart.errors import InputError
-from fastcart.sensitivity_analysis.design import Design, make_design
-from fastcart.sensitivity_analysis.indices import INDICES, estimate
+from fastcart.sensitivity_analysis.design import Design
+from fastcart.sensitivity_analysis.indices import estimate
+from fastcart.sensitivity_analysis.methods import find
+from fastcart.sensitivity_analysis.methods.sobol import SCRAMBLES
+from fastcart.sensitivity_analysis.sampler import make_design
 
 pytest.importorskip("SALib")
 
@@ -98,8 +101,8 @@ def test_intervals_of_normal_data_are_those_of_fisher(method):
 
 def test_scrambles_are_independent_and_of_equal_size():
     design = make_design("sobol", ranges("ishigami"), 256, seed=1)
-    assert design.scrambles == 16
-    base = design.x.reshape(256, design.block, 3)[:, 0].reshape(16, 16, 3)
+    assert SCRAMBLES == 16
+    base = design.x.reshape(256, find("sobol").block(design), 3)[:, 0].reshape(16, 16, 3)
     unit = (base + np.pi) / (2 * np.pi)
     for j in range(16):  # each scramble is a net of its own: one point in each sixteenth of every axis
         for axis in range(3):
@@ -138,7 +141,7 @@ def test_odd_inputs_of_correlations(method):
     x = rng.random((300, 4))
     x[:, 2] = 0.5  # does not vary
     y = (x[:, 0] + 0.5 * rng.random(300))[:, None]
-    name = INDICES[method][0]
+    name = next(iter(find(method).indices))
     found = estimate(_design(method, x), y)
     plain = estimate(_design(method, x[:, [0, 1, 3]]), y)
     assert np.isnan(found.value[name][2]).all()
@@ -183,7 +186,7 @@ def test_outputs_whose_squares_are_no_numbers(method, unit):
     design = make_design(method, ranges("polynomial"), {"fast": 257}.get(method, 128), seed=1)
     y = FUNCTIONS["polynomial"][0](design.x)[:, None]
     plain, far = estimate(design, y), estimate(design, unit * y)
-    for name in INDICES[method]:
+    for name in find(method).indices:
         np.testing.assert_allclose(far.value[name], plain.value[name], rtol=1e-9)
         np.testing.assert_allclose(far.low[name], plain.low[name], rtol=1e-6)
 
@@ -274,10 +277,11 @@ def test_indices_that_cannot_be_had_are_said():
 def test_sobol_indices_of_few_complete_base_points_are_not_given():
     design = make_design("sobol", ranges("ishigami"), 64, seed=1)
     y = design.x.sum(axis=1)[:, None].repeat(2, axis=1)
-    y.reshape(64, design.block, 2)[:33, 0, 0] = np.nan  # leaves 31 of 64
-    y.reshape(64, design.block, 2)[:32, 0, 1] = np.nan
+    block = find("sobol").block(design)
+    y.reshape(64, block, 2)[:33, 0, 0] = np.nan  # leaves 31 of 64
+    y.reshape(64, block, 2)[:32, 0, 1] = np.nan
     found = estimate(design, y)
-    assert found.used.tolist() == [31 * design.block, 32 * design.block]
+    assert found.used.tolist() == [31 * block, 32 * block]
     for name in ("S1", "ST"):
         assert np.isnan(found.value[name][:, 0]).all()
         assert np.isfinite(found.value[name][:, 1]).all()

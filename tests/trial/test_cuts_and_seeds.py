@@ -13,8 +13,8 @@ from fastcart.models.b_all import infusions
 from fastcart.papers.srct.protocol_search import judge, setting
 from fastcart.population import sample
 from fastcart.protocols import get
-from fastcart.sensitivity_analysis.design import make_design
 from fastcart.sensitivity_analysis.indices import estimate
+from fastcart.sensitivity_analysis.sampler import make_design
 from fastcart.trial.course import course
 
 # IL-6 in pg/ml above which CRS has grade 1, 2, 3, 4

@@ -13,7 +13,7 @@ from fastcart.models.b_all import infusions
 from fastcart.papers.srct.tuning import compared, tuned_dose, tuned_growth
 from fastcart.population import PRIOR, sample
 from fastcart.protocols import get
-from fastcart.sensitivity_analysis.indices import partial_rank_correlations
+from fastcart.sensitivity_analysis.methods.ranks import partial_rank_correlations
 from fastcart.trial.counterfactual import arm_course
 from fastcart.trial.course import course
 from fastcart.trial.frontier import isotoxic

@@ -28,7 +28,8 @@ from fastcart.papers.srct.comparison import CORRELATION, FACTOR, SHARE, compare
 from fastcart.papers.srct.findings import HYPOTHESIS, LIMITS, all_findings
 from fastcart.papers.srct.protocol_search import MARGIN
 from fastcart.papers.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
-from fastcart.runs.manifest import Manifest, Run, open_run
+from fastcart.runs.manifest import Manifest
+from fastcart.runs.store import Run, open_run
 from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
 from fastcart.trial.report import figure_html, page, points, table_html, trial_parts

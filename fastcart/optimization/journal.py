@@ -8,14 +8,14 @@ answers from the files, until these are used up; then it goes on as if nothing h
 from __future__ import annotations
 
 import hashlib
-import io
 from collections.abc import Callable
 
 import numpy as np
 
 from fastcart.errors import InputError
 from fastcart.optimization.evaluation import Values
-from fastcart.runs.manifest import Run
+from fastcart.runs.forms import ARRAYS
+from fastcart.runs.store import Run
 
 PATTERN = "batches/*.npz"
 
@@ -47,25 +47,12 @@ class Journal:
         name = PATTERN.replace("*", f"{self._next:06d}")
         self._next += 1
         asked = hashlib.sha256(rows.astype(np.int64).tobytes() + points.tobytes()).hexdigest()
-        if self._run.has(name):
-            return self._read(name, asked)
-        values = evaluate(rows, points)
-        buffer = io.BytesIO()
-        np.savez(
-            buffer, asked=np.array(asked), objectives=values.objectives, violation=values.violation,
-            tie=values.tie, growth=values.growth, failed=values.failed, undefined=values.undefined,
-        )  # fmt: skip
-        self._run.write(name, buffer.getvalue())
-        return values
-
-    def _read(self, name: str, asked: str) -> Values:
-        assert self._run is not None
-        path = self._run.path(name)
-        with np.load(path) as file:  # it is as it was written, else the run would not have it
-            found = {key: file[key] for key in file.files}
-        if str(found["asked"]) != asked:
+        found = self._run.kept(
+            name, lambda: {"asked": np.array(asked), **vars(evaluate(rows, points))}, ARRAYS
+        )
+        if str(found.pop("asked")) != asked:
             raise InputError(
-                f"The file {str(path)!r} belongs to other points than this optimization asks for; begin anew "
-                "with --force."
+                f"The file {str(self._run.path(name))!r} belongs to other points than this optimization asks "
+                "for; begin anew with --force."
             )
-        return Values(**{name: found[name] for name in Values.__dataclass_fields__})
+        return Values(**found)
