@@ -60,8 +60,6 @@ MOST = 8
 CROWDED: set[str] = {
     "models.li_lei.cells",
     "optimization.swarm._step_particles",
-    "papers.t_cell_theories.clonal._families",
-    "papers.t_cell_theories.clonal._leap",
     "solvers.lanes.lane.diagnose",
     "solvers.lanes.lane.finish",
     "solvers.lanes.lane.give_doses",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -141,7 +141,8 @@ def families_of(
         raise InputError(f"The correlation of first daughters must be -1, 0 or 1, not {shown(correlation)}.")
     if not is_whole(seed) or seed < 0:
         raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
-    tables = _tables(values, drive)
+    course = _Course(drive, step, values["alpha"], values["d_N"], correlation)
+    fates = _fates(values, drive)
     cells = np.zeros((families, _TYPES), dtype=np.int64)
     recruited = np.full(families, np.nan)
     start = np.random.SeedSequence(seed).generate_state(1, np.uint64)[0]
@@ -149,8 +150,7 @@ def families_of(
     control = np.zeros(2, dtype=np.int64)
 
     def run(a: int, b: int) -> None:
-        kernel(a, b, start, drive, step, values["alpha"], values["d_N"], correlation, *tables, cells,
-               recruited, control)  # fmt: skip
+        kernel(a, b, start, course, fates, cells, recruited, control)
 
     threads = check_threads(threads)
     size = max(64, -(-families // (8 * threads)))  # a few pieces for each thread, so that none waits long
@@ -159,22 +159,29 @@ def families_of(
     return cells, recruited
 
 
-def _tables(values: Mapping[str, float], drive: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Return what happens to a cell of each type in each step, as conditional chances.
+class _Course(NamedTuple):
+    """What drives a family."""
 
-    Returns
-    -------
-    total, net : ndarray, shape (steps, 5)
-        Rate of all events, and of growth.
-    outcome : ndarray, shape (steps, 5, 7, 2)
-        Chance of each outcome, given that it is none of those before; see `_with_rest`.
-    targets : ndarray of int, shape (5, 7)
-        Type that a conversion leads to.
-    daughter : ndarray, shape (1, 5, 5, 2)
-        Chance of each fate of a daughter, given that it is none of those before.
-    first : ndarray, shape (steps, 4)
-        Cumulative fates of first daughters.
-    """
+    drive: np.ndarray  # I in the middle of each step
+    step: float  # days
+    alpha: float  # first divisions per day under full drive
+    d_N: float  # death of naive cells, 1/day
+    correlation: int  # of the first two daughters
+
+
+class _Fates(NamedTuple):
+    """What happens to a cell of each type in each step, as conditional chances."""
+
+    total: np.ndarray  # (steps, 5): rate of all events
+    net: np.ndarray  # (steps, 5): rate of growth
+    outcome: np.ndarray  # (steps, 5, 7, 2): chance of each, given none of those before; see `_with_rest`
+    targets: np.ndarray  # (5, 7): type that a conversion leads to
+    daughter: np.ndarray  # (1, 5, 5, 2): chance of each fate of a daughter, given none of those before
+    first: np.ndarray  # (steps, 4): cumulative fates of first daughters
+
+
+def _fates(values: Mapping[str, float], drive: np.ndarray) -> _Fates:
+    """Return what happens to a cell of each type in each step."""
     off = 1.0 - drive
     power = drive ** values["q"]
     rates = np.zeros((len(drive), _TYPES, _OUTCOMES))
@@ -203,7 +210,7 @@ def _tables(values: Mapping[str, float], drive: np.ndarray) -> tuple[np.ndarray,
     hi = np.array([values[f"fhi_{b}"] for b in PHENOTYPES])
     first = np.cumsum(off[:, None] * lo + drive[:, None] * hi, axis=1)
     outcome, daughter = _with_rest(_conditional(rates)), _with_rest(_conditional(daughters[None]))
-    return total, net, outcome, targets, daughter, first
+    return _Fates(total, net, outcome, targets, daughter, first)
 
 
 def _conditional(weights: np.ndarray) -> np.ndarray:
@@ -319,8 +326,9 @@ def _pick(state, table, k, i):
 
 
 @njit(**_INNER)
-def _one_by_one(state, new, k, i, events, outcome, targets, daughter):
+def _one_by_one(state, new, k, i, events, fates):
     """Let a few events happen to cells of type ``i``."""
+    outcome, targets, daughter = fates.outcome, fates.targets, fates.daughter
     for _ in range(events):
         o = _pick(state, outcome, k, i)
         if o == 0:
@@ -336,8 +344,9 @@ def _one_by_one(state, new, k, i, events, outcome, targets, daughter):
 
 
 @njit(**_INNER)
-def _together(state, new, k, i, events, outcome, targets, daughter):
+def _together(state, new, k, i, events, fates):
     """Let many events happen to cells of type ``i``; the law is the same."""
+    outcome, targets, daughter = fates.outcome, fates.targets, fates.daughter
     for o in range(outcome.shape[2]):
         happened = _binomial(state, events, outcome[k, i, o, 0], outcome[k, i, o, 1])
         events -= happened
@@ -355,7 +364,7 @@ def _together(state, new, k, i, events, outcome, targets, daughter):
 
 
 @njit(**_INNER)
-def _leap(state, x, family, new, chance, c, k, outcome, targets, daughter):
+def _leap(state, x, family, new, chance, c, k, fates):
     """Let step ``k`` pass for one family of ``x``; ``chance[c]``: that something happens to a cell."""
     for i in range(_TYPES):
         new[i] = 0
@@ -366,9 +375,9 @@ def _leap(state, x, family, new, chance, c, k, outcome, targets, daughter):
         events = _binomial(state, cells, chance[c, i, 0], chance[c, i, 1])
         new[i] += cells
         if events <= _FEW:
-            _one_by_one(state, new, k, i, events, outcome, targets, daughter)
+            _one_by_one(state, new, k, i, events, fates)
         else:
-            _together(state, new, k, i, events, outcome, targets, daughter)
+            _together(state, new, k, i, events, fates)
     for i in range(_TYPES):
         x[family, i] = new[i]
 
@@ -382,11 +391,10 @@ def _chances(into, c, total, net, k, dt):
         into[c, i, 0], into[c, i, 1] = chance, np.log1p(-min(chance, 1.0 - chance))
 
 
-def _families(
-    begin, end, seed, drive, step, alpha, d_N, correlation, total, net, outcome, targets, daughter, first,
-    cells, recruited, control,
-):  # fmt: skip
+def _families(begin, end, seed, course, fates, cells, recruited, control):
     """Simulate families ``begin`` to ``end``."""
+    drive, step, alpha, d_N = course.drive, course.step, course.alpha, course.d_N
+    total, net, first = fates.total, fates.net, fates.first
     state = np.zeros(1, np.uint64)
     new = np.zeros(_TYPES, np.int64)
     part = np.zeros((1, _TYPES, 2))
@@ -415,9 +423,9 @@ def _families(
         recruited[family] = day
         u = _uniform(state)
         v = u
-        if correlation == 0:
+        if course.correlation == 0:
             v = _uniform(state)
-        elif correlation == -1:
+        elif course.correlation == -1:
             v = u + 0.5 if u < 0.5 else u - 0.5
         for w in (u, v):
             i = 0
@@ -425,9 +433,9 @@ def _families(
                 i += 1
             cells[family, i] += 1
         _chances(part, 0, total, net, k, step - into)
-        _leap(state, cells, family, new, part, 0, k, outcome, targets, daughter)
+        _leap(state, cells, family, new, part, 0, k, fates)
         for s in range(k + 1, drive.size):
-            _leap(state, cells, family, new, chance, s, s, outcome, targets, daughter)
+            _leap(state, cells, family, new, chance, s, s, fates)
 
 
 def family_facts(families: pd.DataFrame) -> dict[str, float]:
