@@ -276,7 +276,7 @@ def test_indices_that_cannot_be_had_are_said():
 
 
 def test_patients_that_have_no_such_value_are_said():
-    """Of a Sobol' design a third may go with the few that have no logarithm; a correlation loses only those."""
+    """Of a Sobol' design a third may go with the few that have no logarithm."""
     signed = fastcart.Parameter("a", 1.0, range=(-1.0, 1.0))
     model = fastcart.Model("sum", {"x": 0.0}, [signed, fastcart.Parameter("b", 1.0)], _sum, t_end=1.0)
     for method, n, others in (
