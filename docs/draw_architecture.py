@@ -14,7 +14,7 @@ ROOMS = (
     ("runs · sampling", "what is kept, who is simulated"),
     ("batch · result", "checks, chunks, threads, tables"),
     ("models", "a file or a few each, with its trial adapter"),
-    ("model · patients · dosing · events · trial.adapter", "what a user says"),
+    ("model · patients · dosing · events · options · trial.adapter", "what a user says"),
     ("tables", "files in and out"),
     ("solvers", "tableaus · lanes · lsoda · scipy · published"),
     ("errors · checks · math", ""),

@@ -15,9 +15,9 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from fastcart.math import reciprocals
 from fastcart.checks import number, shown
 from fastcart.errors import InputError
+from fastcart.math import reciprocals
 from fastcart.model import Model, Observable, State
 from fastcart.models.b_all_parameters import COPIES_PER_CELL, PARAMETERS, REFERENCES
 from fastcart.trial.adapter import infusions as trial_infusions
