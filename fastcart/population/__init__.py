@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from fastcart.population.calibrate import Calibration, calibrate, maximum_entropy, reached_by
+from fastcart.population.calibrate import Calibration, calibrate, reached_by
+from fastcart.population.entropy import maximum_entropy
 from fastcart.population.inputs import Inputs
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Marginal, Prior, assay_noise, draws, sample
