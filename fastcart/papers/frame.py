@@ -2,7 +2,7 @@
 
 A paper is a folder of `fastcart.papers` with a function ``reproduce(out, ...)``. It lists `Step` objects,
 lets `compute` make their tables, writes tables and pictures, and last the report: in Markdown with `markdown`
-and `how_made`, or in HTML with `fastcart.trial.report`. Numbers of the paper are constants of its own
+and `how_made`, or in HTML with `fastcart.trial.html`. Numbers of the paper are constants of its own
 modules; what is computed is put beside them with `compared`.
 """
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import base64
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
@@ -16,91 +15,12 @@ from fastcart._version import __version__
 from fastcart.runs.store import Run
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 from fastcart.trial.frontier import RESAMPLES
+from fastcart.trial.html import cells_in_words, figure_html, page, points, table_html
 from fastcart.trial.proportions import nobody
 from fastcart.trial.result import TrialResult
 
 SMALL = 0.01  # a difference in event-free survival that matters to nobody
 FEW = 0.2  # a share of effective patients below which the report warns
-
-_STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:76rem;margin:0 auto;padding:1rem 1.2rem}
-h1{font-size:1.7rem;line-height:1.2}h2{font-size:1.25rem;margin-top:2.2rem;border-bottom:1px solid #ccc}
-h3{font-size:1.05rem;margin-bottom:.3rem}p,li{max-width:50rem}
-table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums}
-th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
-th{background:#f3f3f3;position:sticky;top:0}td.text,th.text{text-align:left}
-.scroll{overflow:auto;max-height:27rem;border:1px solid #ddd}
-.pair{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
-.pair figure{flex:3 1 min(30rem,100%);margin:0;min-width:0}.pair .scroll{flex:2 1 min(20rem,100%);min-width:0}
-img{width:100%;height:auto}figcaption,.note{font-size:.85rem;color:#444}
-.warn{border-left:4px solid #D55E00;padding:.3rem .8rem;background:#fdf3ec}
-.wide{overflow-x:auto}.arms td.text+td.text{white-space:normal;min-width:10rem}nav a{margin-right:1rem}
-@media print{.scroll{max-height:none;overflow:visible}}
-"""
-
-_HEADS = {
-    "arm": "Arm",
-    "title": "Schedule",
-    "treatment": "Treatment",
-    "endpoint": "Endpoint",
-    "crs3": "CRS ≥ 3",
-    "crs4": "CRS ≥ 4",
-    "crs_any": "CRS",
-    "toxic_death": "Toxic death",
-    "EFS365": "EFS 12 mo",
-    "EFS730": "EFS 24 mo",
-    "OS365": "OS 12 mo",
-    "OS730": "OS 24 mo",
-    "negative_share": "CD19- of relapses",
-    "t_peak_T": "Day of most CAR-T cells, in remission",
-    "early_B_recovery": "B cells back in 6 months, in remission",
-    "n_per_arm": "Patients per arm",
-    "at_risk": "At risk",
-    "frontier_CR90": "CR90, single dose",
-    "frontier_EFS730": "EFS 24 mo, single dose",
-    "gain_CR90": "Gain CR90 (points)",
-    "gain_EFS730": "Gain EFS 24 mo (points)",
-    "dose": "Dose (cells)",
-    "isotoxic_dose": "Iso-toxic single dose (cells)",
-    "measure": "Measure",
-    "estimate": "Estimate",
-    "low": "Low",
-    "high": "High",
-    "method": "Method",
-    "avoided": "Avoided",
-    "caused": "Caused",
-    "unchanged": "Unchanged",
-    "difference": "Difference",
-    "variance_ratio": "Variance ratio",
-    "day": "Day",
-    "survival": "Survival",
-    "power": "Power",
-    "quantity": "Quantity",
-    "median": "Median",
-    "patient": "Patient",
-    "followed": "Followed (days)",
-    "remission": "Remission (day)",
-    "relapse": "Relapse (day)",
-    "relapse_type": "Kind of relapse",
-    "crs_grade": "CRS grade",
-    "died": "Died",
-    "cause": "Cause",
-    "target": "Target",
-    "wanted": "Wanted",
-    "sample": "Weighted sample, as if nobody died",
-    "treated": "Treated patients, with deaths",
-    "note": "In words",
-    "untested": "Trials without a test",
-    "empty_arm": "Trials with an empty arm",
-}
-_SHARES = {
-    "CR28", "CR90", "RFS12", "crs3", "crs4", "crs_any", "toxic_death", "EFS365", "EFS730", "OS365", "OS730",
-    "negative_share", "survival", "power", "share", "control", "treatment_share", "avoided", "caused",
-    "unchanged",
-    "frontier_CR90", "frontier_EFS730", "difference", "unjudged",
-}  # fmt: skip
-_POINTS = ("gain_CR90", "gain_EFS730")  # differences of shares
-_P_VALUES = ("p", "P (CR)", "P (deaths)")
 
 
 def write_report(result: TrialResult, pictures: Sequence[Picture], run: Run) -> Path:
@@ -145,84 +65,9 @@ def trial_parts(
     ]
 
 
-def page(title: str, parts: Iterable[str]) -> str:
-    """Return a complete HTML page that needs nothing but itself."""
-    return (
-        "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
-        "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
-    )
-
-
-def table_html(table: pd.DataFrame) -> str:
-    """Return a table as HTML; shares as percentages."""
-    heads, rows = [], []
-    kinds = ["text" if table[name].dtype == object else "number" for name in table.columns]
-    for name, kind in zip(table.columns, kinds, strict=True):
-        css = " class='text'" if kind == "text" else ""
-        heads.append(f"<th scope='col'{css}>{escape(_HEADS.get(str(name), str(name)))}</th>")
-    for values in table.itertuples(index=False):
-        cells = []
-        for name, kind, value in zip(table.columns, kinds, values, strict=True):
-            css = " class='text'" if kind == "text" else ""
-            cells.append(f"<td{css}>{escape(_cell(str(name), value))}</td>")
-        rows.append("<tr>" + "".join(cells) + "</tr>")
-    return f"<table><thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
-
-
-def _cell(name: str, value: Any) -> str:
-    if isinstance(value, str):
-        return ENDPOINT_NAMES.get(
-            value, _HEADS.get(value, value) if name in ("endpoint", "target") else value
-        )
-    if isinstance(value, bool):
-        return "yes" if value else "no"
-    number = float(value)
-    if math.isnan(number):
-        return "–"
-    if math.isinf(number):
-        return "∞" if number > 0 else "-∞"
-    if name in _SHARES:
-        return f"{100 * number:.1f} %"
-    if name in _POINTS:
-        return points(number)
-    if name in _P_VALUES:
-        return "< 0.0001" if number < 1e-4 else f"{number:.2g}"
-    if number == int(number) and abs(number) < 1e6:
-        return f"{number:.0f}"
-    return f"{number:.3g}"
-
-
-def figure_html(picture: Picture) -> str:
-    """Return a figure with its picture inside, and the numbers that it shows beside it."""
-    data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
-    return (
-        f"<h3>{escape(picture.title)}</h3><div class='pair'><figure>"
-        f"<img alt='{escape(picture.title, quote=True)}' src='data:image/png;base64,{data}'>"
-        f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
-        f"<div class='scroll'>{table_html(picture.table)}</div></div>"
-    )
-
-
 def _percent(value: Any) -> str:
     percent = 100 * float(value)
     return f"{percent:.1f} %" if percent < 5 else f"{percent:.0f} %"
-
-
-def points(share: float) -> str:
-    """Return a difference of shares in points, with its sign; no sign where it rounds to 0."""
-    text = f"{100 * share:+.1f}"
-    return "0.0" if text in ("+0.0", "-0.0") else text
-
-
-def cells_in_words(value: Any) -> str:
-    """Return a number of cells in words that a reader takes in at once."""
-    for size, word in ((1e9, "billion"), (1e6, "million")):
-        if float(value) >= size:
-            return f"{float(value) / size:.2g} {word}" if value < 100 * size else f"{value / size:.0f} {word}"
-    return f"{float(value):.0f}"
 
 
 def _summary(result: TrialResult, more: str) -> str:

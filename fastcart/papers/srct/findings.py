@@ -6,7 +6,8 @@ import math
 
 import pandas as pd
 
-from fastcart.trial.report import SMALL, cells_in_words, points, verdict
+from fastcart.trial.html import cells_in_words, points
+from fastcart.trial.report import SMALL, verdict
 
 HYPOTHESIS = (
     "The hypothesis under test: few effector cells first, more as the burden falls, and memory cells last, "

@@ -32,7 +32,8 @@ from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
-from fastcart.trial.report import figure_html, page, points, table_html, trial_parts
+from fastcart.trial.html import figure_html, page, points, table_html
+from fastcart.trial.report import trial_parts
 from fastcart.trial.run import NEEDS, OWNS, TrialResult, compute, manifest, write_tables
 from fastcart.trial.spec import TrialSpec, make_spec
 

@@ -25,7 +25,7 @@ from fastcart.papers.srct.protocol_search import (
 from fastcart.papers.srct.tuning import Regime, tuned_dose, tuned_growth
 from fastcart.population import sample
 from fastcart.protocols import Arm, get
-from fastcart.trial.report import points
+from fastcart.trial.html import points
 
 SEARCH_RHO_E = (1.4, 2.2, DEFAULT_RHO_E)
 SEARCH_HET = (0.5, 1.0)
