@@ -85,6 +85,7 @@ def scan(
     doses: Any = None,
     outputs: Sequence[str] | None = None,
     needs: Sequence[str] = (),
+    accept: Callable[[Source], Any] | None = None,
     keep: Sequence[str] = (),
     chunk: int | None = None,
     resume: bool = False,
@@ -119,6 +120,8 @@ def scan(
     needs : sequence of str
         Columns that will be needed later, e.g. for a plot: an error now, rather than after the last chunk, if
         the scan will not have them.
+    accept : callable, optional
+        Gets the patients before anything is solved, and raises an error where they will not do.
     keep : sequence of str
         Columns of a table of patients that are neither parameters nor states, but go along.
     chunk : int, optional
@@ -166,6 +169,8 @@ def scan(
     source = patient_source(
         known, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
     )
+    if accept is not None:
+        accept(source)
     threads = check_threads(threads)
     job = ScanJob(model, chosen.keywords(), template, source.names, outputs)
     _check_late(job, source)
