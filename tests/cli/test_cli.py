@@ -548,10 +548,11 @@ def test_flags_become_options_of_the_solver():
     parser = argparse.ArgumentParser()
     add_solver_options(parser)
     assert solver_options(parser.parse_args([])) == {}
-    given = ["--t-end", "8", "--engine", "lanes", "--method", "vern7", "--rtol", "1e-7", "--atol", "2",
-             "--peaks", "C,E", "--auc", "C", "--event", "low:C:50:down:stop", "--event", "high:C:x",
-             "--max-steps", "9", "--max-step", "0.5", "--breaks", "5,start", "--extinction", "off"]  # fmt: skip
-    assert solver_options(parser.parse_args(given)) == {
+    given = (
+        "--t-end 8 --engine lanes --method vern7 --rtol 1e-7 --atol 2 --peaks C,E --auc C --breaks 5,start "
+        "--event low:C:50:down:stop --event high:C:x --max-steps 9 --max-step 0.5 --extinction off"
+    )
+    assert solver_options(parser.parse_args(given.split())) == {
         "t_end": 8.0, "engine": "lanes", "method": "vern7", "rtol": 1e-7, "atol": 2.0, "peaks": ["C", "E"],
         "auc": ["C"], "events": [Event("low", "C", 50.0, "down", True), Event("high", "C", "x")],
         "max_steps": 9, "max_step": 0.5, "breaks": [5.0, "start"], "extinction": None,
