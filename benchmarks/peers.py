@@ -21,6 +21,7 @@ from fastcart import bench
 from fastcart.batch import make_problem
 from fastcart.bench import Contender, Course
 from fastcart.model import Model
+from fastcart.options import SolveOptions
 from fastcart.patients import check_patients
 from fastcart.solvers.problem import Problem
 from fastcart.solvers.transform import to_internal
@@ -122,7 +123,7 @@ def last_crossing(times: np.ndarray, height: np.ndarray) -> float:
 
 
 def _internal(model: Model, population: pd.DataFrame) -> tuple[Problem, np.ndarray, np.ndarray]:
-    problem = make_problem(model, t_end=None, save_at=None, rtol=1e-6, atol=None)
+    problem = make_problem(model, SolveOptions())
     y0, p = check_patients(model, population).arrays(0, len(population))
     return problem, to_internal(y0, problem.log, problem.scale), p
 

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from fastcart.optimization.optimize import Limit as Limit
     from fastcart.optimization.optimize import optimize as optimize
     from fastcart.optimization.pareto import pareto as pareto
+    from fastcart.options import SolveOptions as SolveOptions
     from fastcart.result import BatchResult as BatchResult
     from fastcart.scanning.scan import scan as scan
     from fastcart.sensitivity_analysis.sensitivity import sensitivity as sensitivity
@@ -43,6 +44,7 @@ _PUBLIC = {
     "Parameter": "fastcart.model",
     "PatientsFailed": "fastcart.errors",
     "PublishedScheme": "fastcart.model",
+    "SolveOptions": "fastcart.options",
     "State": "fastcart.model",
     "explain_engine": "fastcart.explain",
     "math": "fastcart.math",

@@ -11,30 +11,25 @@ from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
 import pandas as pd
 
-from fastcart import interrupts
-from fastcart.breaks import break_columns, break_times, check_breaks, require_break_columns
-from fastcart.checks import count, first_line, number, shown
+from fastcart.breaks import break_times, require_break_columns
+from fastcart.checks import count, first_line, shown
 from fastcart.dosing import Doses, check_doses
 from fastcart.errors import InputError, nearest, warn_failed
-from fastcart.events import (
-    Event,
-    check_events,
-    check_quantities,
-    extended,
-    require_columns,
-    result_columns,
-    watched_observables,
-)
+from fastcart.events import check_quantities, require_columns, result_columns
 from fastcart.model import Model
+from fastcart.options import ENGINES as ENGINES
+from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 from fastcart.patients import Patients, PatientTable, check_patients, check_times
 from fastcart.result import BatchResult, endpoints_frame, trajectories_frame
+from fastcart.solvers import interrupts
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
+from fastcart.solvers.system import System
 
 if TYPE_CHECKING:
     from fastcart.solvers.doses import DosePlan
@@ -46,9 +41,6 @@ _MODULES = {
     "published": "fastcart.solvers.published",
     "scipy": "fastcart.solvers.scipy_ivp",
 }
-ENGINES = tuple(_MODULES)
-DEFAULT_MAX_STEPS = 100_000
-MAX_RTOL = 0.1
 _MAX_STEPS = 2**31 - 1  # what fits into the counters of every engine; no patient gets there
 
 # Patients per call of an engine: small enough that a keypress is noticed, large enough to fill threads.
@@ -61,25 +53,15 @@ def solve(
     patients: Patients = 1,
     *,
     doses: Doses | None = None,
-    t_end: float | None = None,
     save_at: Any = None,
     save: Sequence[str] | None = None,
-    engine: str = "auto",
-    method: str | None = None,
-    rtol: float = 1e-6,
-    atol: float | None = None,
-    extinction: float | None = None,
-    peaks: Sequence[str] = (),
-    auc: Sequence[str] = (),
-    events: Sequence[Event] = (),
-    max_steps: int = DEFAULT_MAX_STEPS,
-    max_step: float | None = None,
-    breaks: Sequence[float | str] | None = None,
     keep: Sequence[str] = (),
     threads: int | None = None,
     seed: int | None = None,
     progress: bool | None = None,
     warn: bool = True,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> BatchResult:
     """Solve a model for many virtual patients.
 
@@ -97,46 +79,11 @@ def solve(
         0 for a bolus) and ``patient`` (without it every patient gets every dose), in the units of the
         model. Doses at time 0 add to the initial values. Ids are compared as text: 1 and ``"1"`` are the
         same, ``"01"`` is not.
-    t_end : float, optional
-        Horizon in the model's unit of time; default the model's.
     save_at : sequence of float, optional
         Sorted times at which trajectories are kept; at a dose, the state after it. A time that is beyond the
         horizon by rounding alone, such as ``3 * 0.1`` beyond 0.3, is the horizon.
     save : sequence of str, optional
         States and observables that the trajectories hold; default all.
-    engine : {'auto', 'lanes', 'lsoda', 'published', 'scipy'}
-        ``auto``: SIMD lanes with an explicit method, and a stiff one or LSODA for patients that need it;
-        ``lanes``: one method of the lane engine; ``published`` repeats the scheme of the paper's authors;
-        ``scipy`` is a slow independent check.
-    method : str, optional
-        Variant of the engine: ``tsit5``, ``vern7``, ``dop853`` (explicit), ``stab5`` (explicit, for models
-        with fast decays) or ``rodas5p`` (stiff) for lanes, e.g. ``Radau`` for ``scipy``. Default for lanes:
-        the model's ``method``, else ``tsit5`` or ``vern7`` by ``rtol``.
-    rtol : float
-        Relative tolerance, in (0, 0.1].
-    atol : float, optional
-        Absolute tolerance of the states that are not integrated in logarithm, in their units; default
-        ``rtol`` times each state's ``scale``.
-    extinction : float, optional
-        Number of cells below which a state that may die out (the tumor) becomes an exact zero and stays
-        zero; default: never. For the engines ``auto`` and ``lanes``.
-    peaks : sequence of str
-        States and observables whose largest value over the course is looked for, on the interpolant of the
-        method: endpoints ``peak_<name>`` and ``t_peak_<name>``. For the engines ``auto`` and ``lanes``.
-    auc : sequence of str
-        States and observables whose integral over the course is computed: endpoints ``auc_<name>``.
-    events : sequence of Event
-        Crossings of thresholds to record, count or end at; see `fastcart.Event`. For the engines ``auto``
-        and ``lanes``.
-    max_steps : int
-        Budget of steps per patient.
-    max_step : float, optional
-        No step is longer, in the model's unit of time: for a right-hand side with a pulse or another change
-        in time that is shorter than a step and so could be stepped over; default: no limit.
-    breaks : sequence of float or str
-        Times at which the right-hand side may jump: every engine stops just before and starts anew just
-        behind, and none evaluates in between. A name stands for a parameter, or a column of the patients,
-        that holds each patient's own time. Breaks from the horizon on are of no effect.
     keep : sequence of str
         Columns of ``patients`` that are copied to the endpoints.
     threads : int, optional
@@ -147,6 +94,10 @@ def solve(
         Show progress on stderr; default: only on a terminal.
     warn : bool
         Warn where patients were not solved. Studies that count failures themselves say no.
+    options : SolveOptions, optional
+    **keywords
+        Single options: ``t_end``, ``engine``, ``method``, ``rtol``, ``atol``, ``extinction``, ``peaks``,
+        ``auc``, ``events``, ``max_steps``, ``max_step`` and ``breaks``, see `fastcart.SolveOptions`.
 
     Returns
     -------
@@ -170,37 +121,30 @@ def solve(
     [75.596, 71.855]
     """
     model = as_model(model)
-    problem = make_problem(
-        model, t_end=t_end, save_at=save_at, save=save, rtol=rtol, atol=atol, max_steps=max_steps,
-        method=method, extinction=extinction, peaks=peaks, auc=auc, events=events, max_step=max_step,
-        breaks=breaks,
-    )  # fmt: skip
-    name = resolve_engine(engine, problem)
-    table = check_patients(problem.model, patients, keep, taken=added_columns(problem))
+    chosen = chosen_options(options, keywords, solve, "A batch")
+    problem = make_problem(model, chosen, save_at=save_at, save=save)
+    engine = resolve_engine(chosen.engine, problem)
+    table = check_patients(chosen.derive(model), patients, keep, taken=added_columns(problem))
     require_columns(model, problem.events, table.columns)
     require_break_columns(model, problem.breaks, table.columns)
-    plan = dose_plan(problem, name, doses, table.ids, breaks=break_times(problem.breaks, table))
+    plan = dose_plan(problem, engine, doses, table.ids, breaks=break_times(problem.breaks, table))
     threads = check_threads(threads)
     endpoints, trajectories = [], []
     with progress_bar(table.size, progress) as bar:
         for part, path in iterate(
-            problem, table, name, plan, threads=threads, bar=bar, announce=wants_progress(progress)
+            problem, table, engine, plan, threads=threads, bar=bar, announce=wants_progress(progress)
         ):
             endpoints.append(part)
             if path is not None:
                 trajectories.append(path)
-    options = {
-        "engine": name, "method": method, "t_end": problem.t_end, "rtol": rtol, "atol": atol,
-        "extinction": extinction, "peaks": problem.peaks, "auc": problem.auc, "events": problem.events,
-        "max_steps": max_steps, "max_step": max_step, "breaks": problem.breaks, "seed": seed,
-        "doses": doses is not None,
-    }  # fmt: skip
     result = BatchResult(
         endpoints=_one_table(endpoints),
         trajectories=_one_table(trajectories) if trajectories else None,
         model=model,
-        options=options,
-    )
+        options={
+            **chosen.keywords(), "t_end": problem.t_end, "seed": seed, "doses": doses is not None,
+        },
+    )  # fmt: skip
     if warn and (result.endpoints["status"].cat.codes != Status.ok).any():
         warn_failed(result.summary())
     return result
@@ -222,68 +166,43 @@ def as_model(model: str | Model) -> Model:
 
 
 def make_problem(
-    model: Model,
-    *,
-    t_end: float | None,
-    save_at: Any,
-    rtol: float,
-    atol: float | None,
-    max_steps: int = DEFAULT_MAX_STEPS,
-    method: str | None = None,
-    extinction: float | None = None,
-    peaks: Sequence[str] = (),
-    auc: Sequence[str] = (),
-    events: Sequence[Event] = (),
-    save: Sequence[str] | None = None,
-    max_step: float | None = None,
-    breaks: Sequence[float | str] | None = None,
+    model: Model, options: SolveOptions, *, save_at: Any = None, save: Sequence[str] | None = None
 ) -> Problem:
-    """Check what is common to all patients."""
-    peaks = check_quantities(model, peaks, "The peaks to look for")
-    auc = check_quantities(model, auc, "The quantities to integrate")
-    events = check_events(model, events)
+    """Check what is common to all patients against the model; see `solve`."""
     columns = None if save is None else check_quantities(model, save, "The columns of the trajectories")
-    own = len(model.states)
-    integrands = tuple(x for x in watched_observables(model, peaks, events) if x not in auc)
-    shown_states = [*model.state_names, *(f"auc_{x}" for x in auc)]
-    stops = check_breaks(breaks)
-    model = extended(model, auc, events, integrands, break_columns(model, stops))
+    system = options.derive(model).system
     if columns is None:
-        columns = (*shown_states, *model.observable_names)
-    horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
-    tolerance = number(rtol, "The relative tolerance rtol", positive=True)
-    if tolerance > MAX_RTOL:
-        raise InputError(f"The relative tolerance rtol must lie in (0, {MAX_RTOL}], not {tolerance:g}.")
-    budget = min(count(max_steps, "The budget max_steps"), _MAX_STEPS)
-    scale = np.array([state.scale for state in model.states], dtype=np.float64)
-    if atol is not None:
-        scale[:own] = number(atol, "The absolute tolerance atol", positive=True) / tolerance
+        columns = (*model.state_names, *(f"auc_{x}" for x in options.auc), *model.observable_names)
+    horizon = options.horizon(model)
+    budget = min(options.max_steps, _MAX_STEPS)
+    scale = np.ones(len(system.states))
+    scale[: len(model.states)] = (
+        [state.scale for state in model.states] if options.atol is None else options.atol / options.rtol
+    )
     times = check_times(save_at, horizon)
     if save is not None and not len(times):
         raise InputError("The columns of the trajectories (save) were given, but no times; give save_at.")
-    if extinction is not None:
-        extinction = number(extinction, "The threshold of extinction", positive=True)
-        if not any(state.extinction for state in model.states):
-            raise InputError(
-                f"Model {model.name!r} has no state that may die out; mark one with extinction=True."
-            )
+    if options.extinction is not None and not any(state.extinction for state in model.states):
+        raise InputError(
+            f"Model {model.name!r} has no state that may die out; mark one with extinction=True."
+        )
     return Problem(
-        model, horizon, times, tolerance, scale, budget, method, extinction=extinction, peaks=peaks,
-        events=events, auc=auc, save=columns, integrands=integrands, breaks=stops,
-        max_step=_longest_step(max_step, horizon, budget),
+        system, horizon, times, options.rtol, scale, budget, options.method, extinction=options.extinction,
+        peaks=tuple(options.peaks), events=tuple(options.events), auc=tuple(options.auc), save=columns,
+        integrands=options.integrands(model), breaks=tuple(options.breaks),
+        max_step=_longest_step(options.max_step, horizon, budget),
     )  # fmt: skip
 
 
 def _longest_step(max_step: float | None, horizon: float, budget: int) -> float:
     if max_step is None:
         return np.inf
-    longest = number(max_step, "The longest step max_step", positive=True)
-    if horizon / longest > budget:
+    if horizon / max_step > budget:
         raise InputError(
-            f"Steps of at most max_step {longest:g} to the horizon {horizon:g} are more than max_steps "
+            f"Steps of at most max_step {max_step:g} to the horizon {horizon:g} are more than max_steps "
             f"{budget}; raise one of them."
         )
-    return longest
+    return max_step
 
 
 def added_columns(problem: Problem) -> list[str]:
@@ -301,8 +220,6 @@ def check_threads(threads: int | None) -> int:
 
 def resolve_engine(engine: str, problem: Problem) -> str:
     """Return the engine that will run, having checked that it and its method exist for this problem."""
-    if not isinstance(engine, str) or engine not in ENGINES:
-        raise InputError(f"There is no engine {shown(engine)}." + nearest(engine, ENGINES))
     module = _engine(engine)
     method = problem.method
     if method is not None and not (isinstance(method, str) and method in module.METHODS):
@@ -405,7 +322,7 @@ def _solve_dosed(
 
 
 @contextmanager
-def compiling_errors(model: Model) -> Iterator[None]:
+def compiling_errors(model: Model | System) -> Iterator[None]:
     """Say in one sentence what numba cannot compile, instead of a page."""
     from numba.core.errors import NumbaError, UnsupportedBytecodeError
 

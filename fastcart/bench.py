@@ -17,6 +17,7 @@ from fastcart.batch import as_model, check_threads, make_problem, progress_bar, 
 from fastcart.errors import InputError
 from fastcart.explain import call_cost
 from fastcart.model import Model
+from fastcart.options import SolveOptions
 from fastcart.patients import check_patients
 
 SPREAD = 0.1
@@ -343,7 +344,7 @@ def time_shares(
     blind = replace(model, burden=None)
 
     def chunk(model: Model, rtol: float) -> Callable[[], Any]:
-        problem = make_problem(model, t_end=None, save_at=None, rtol=rtol, atol=None, method=method)
+        problem = make_problem(model, SolveOptions(rtol=rtol, method=method))
         return lambda: solve_chunk(problem, y0, p, 1)
 
     tolerances = (rtol * 10, rtol, rtol / 10)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from pandas.api.types import is_scalar
 
 from fastcart.checks import number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model, computed_default
-from fastcart.patients import PatientTable
+
+if TYPE_CHECKING:
+    from fastcart.patients import PatientTable
 
 Breaks = tuple[np.ndarray, np.ndarray]
 
@@ -26,7 +27,9 @@ def check_breaks(given: Any) -> tuple[float | str, ...]:
     """
     if given is None:
         return ()
-    listed = [given] if is_scalar(given) else list(given) if isinstance(given, Iterable) else [given]
+    alone = isinstance(given, str | bytes) or not isinstance(given, Iterable)
+    alone = alone or getattr(given, "ndim", 1) == 0
+    listed = [given] if alone else list(given)
     checked: list[float | str] = []
     for item in listed:
         if isinstance(item, str):
@@ -43,7 +46,7 @@ def check_breaks(given: Any) -> tuple[float | str, ...]:
     return tuple(checked)
 
 
-def break_columns(model: Model, breaks: tuple[float | str, ...]) -> list[str]:
+def break_columns(model: Model, breaks: Sequence[float | str]) -> list[str]:
     """Return the columns of the patients that breaks name and that are no parameters of the model.
 
     Raises
@@ -58,7 +61,7 @@ def break_columns(model: Model, breaks: tuple[float | str, ...]) -> list[str]:
     return [name for name in names if name not in model.parameter_names]
 
 
-def require_break_columns(model: Model, breaks: tuple[float | str, ...], given: Iterable[str]) -> None:
+def require_break_columns(model: Model, breaks: Sequence[float | str], given: Iterable[str]) -> None:
     """Check that the patients have a column for each break that is no parameter of the model."""
     known = [*model.parameter_names, *given]
     for name in break_columns(model, breaks):
@@ -69,7 +72,7 @@ def require_break_columns(model: Model, breaks: tuple[float | str, ...], given: 
             )
 
 
-def break_times(breaks: tuple[float | str, ...], table: PatientTable) -> Breaks | None:
+def break_times(breaks: Sequence[float | str], table: PatientTable) -> Breaks | None:
     """Return times that all patients share, and times of their own, shape (columns, patients); None for none.
 
     Raises

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastcart.errors import InputError
+from fastcart.errors import first_line as first_line
+from fastcart.errors import reason as reason
 
 _ROUNDING = 1e-12  # of a time, relative
 
@@ -36,12 +38,6 @@ def shown(value: Any) -> str:
         return f"a value of type {type(value).__name__}"
 
 
-def reason(error: BaseException) -> str:
-    """Return what an exception says as part of a sentence: one line, no full stop."""
-    text = (isinstance(error, OSError) and error.strerror) or str(error)
-    return first_line(text) or type(error).__name__
-
-
 @contextmanager
 def user_code(what: str) -> Iterator[None]:
     """Within the context runs code of the user: whatever it raises becomes one sentence that begins so.
@@ -59,11 +55,6 @@ def user_code(what: str) -> Iterator[None]:
         raise InputError(f"{what} asks to end the program (SystemExit: {shown(error.code)}).") from error
     except BaseException as error:
         raise InputError(f"{what} fails with {type(error).__name__}: {reason(error)}.") from error
-
-
-def first_line(text: str) -> str:
-    """Return the first line that is not empty, without the punctuation at its end."""
-    return next(filter(None, (line.strip(" .:") for line in text.splitlines())), "")
 
 
 def real(value: Any) -> float | None:

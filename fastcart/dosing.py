@@ -22,6 +22,7 @@ from fastcart.tables.storage import is_path, read_table
 if TYPE_CHECKING:
     from fastcart.model import Model
     from fastcart.solvers.doses import DosePlan
+    from fastcart.solvers.system import System
 
 _REQUIRED = ("time", "state", "amount")
 _NONE = pd.DataFrame({"time": [], "state": [], "amount": []})
@@ -148,14 +149,14 @@ def _warn(text: str) -> None:
 
 
 def check_doses(
-    model: Model, doses: Doses | None, ids: Any, t_end: float, *, breaks: Breaks | None = None,
+    model: Model | System, doses: Doses | None, ids: Any, t_end: float, *, breaks: Breaks | None = None,
     warn: Callable[[str], None] = _warn,
 ) -> DosePlan | None:  # fmt: skip
     """Check a table of doses and turn it into what engines take.
 
     Parameters
     ----------
-    model : Model
+    model : Model or System
     doses : DosingSchedule, DataFrame, mapping, path or None
         Columns ``time``, ``state``, ``amount``, and optionally ``duration`` (0 for a bolus) and
         ``patient`` (without it every patient gets every dose); rows in any order.

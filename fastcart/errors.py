@@ -78,6 +78,17 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f" Known: {shown}."
 
 
+def reason(error: BaseException) -> str:
+    """Return what an exception says as part of a sentence: one line, no full stop."""
+    text = (isinstance(error, OSError) and error.strerror) or str(error)
+    return first_line(text) or type(error).__name__
+
+
+def first_line(text: str) -> str:
+    """Return the first line that is not empty, without the punctuation at its end."""
+    return next(filter(None, (line.strip(" .:") for line in text.splitlines())), "")
+
+
 # packages beyond the required ones, and the extra of fastcart that brings each
 EXTRAS = {
     "pyarrow": "parquet", "matplotlib": "plot", "SALib": "sensitivity", "cmaes": "optimize",

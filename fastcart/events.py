@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from fastcart.checks import names, number, shown
 from fastcart.errors import InputError, nearest
-from fastcart.model import Model, Observable, Parameter, State
+from fastcart.model import Model
 
 DIRECTIONS = ("up", "down", "both")
 
@@ -28,8 +27,9 @@ class Event:
         A number in the unit of ``of``, or the name of a parameter or of a column of the table of patients,
         for a threshold of each patient's own.
     direction : {'both', 'up', 'down'}
-        Which crossings count. A jump by a dose over the threshold is a crossing; to begin above or below
-        is none.
+        Which crossings count. A jump by a dose over the threshold is a crossing; to begin above or below,
+        or to touch the threshold, is none. What comes to rest at its threshold is there within the
+        tolerance, now above and now below: such crossings mean nothing.
     terminal : bool
         Whether the integration ends at the first crossing. The endpoints are then those at that time,
         ``t_reached``, and the patient's status is ``ok``.
@@ -65,14 +65,14 @@ def check_quantities(model: Model, given: Sequence[str], what: str) -> tuple[str
     return tuple(listed)
 
 
-def check_events(model: Model, events: Event | Iterable[Event] | None) -> tuple[Event, ...]:
-    """Return events as a tuple, having checked them against the model; None is none.
+def listed_events(events: Event | Iterable[Event] | None) -> tuple[Event, ...]:
+    """Return events as a tuple, having checked that each is one and says something; None is none.
 
     Raises
     ------
     InputError
-        For anything that is no event, two of the same name, a quantity that the model does not have, a
-        threshold that is neither a number nor a name, or an unknown direction.
+        For anything that is no event, two of the same name, a threshold that is neither a number nor a name,
+        an unknown direction, or an order that cannot be.
     """
     events = () if events is None else events
     if not isinstance(events, Event | Iterable):
@@ -81,27 +81,40 @@ def check_events(model: Model, events: Event | Iterable[Event] | None) -> tuple[
     for event in listed:
         if not isinstance(event, Event):
             raise InputError(f"The events must be a list of fastcart.Event, not {shown(event)}.")
-        if not isinstance(event.name, str) or not event.name.isidentifier():
-            raise InputError(
-                f"An event is named with letters, digits and underscores, not {shown(event.name)}."
-            )
-        check_quantities(model, [event.of], f"The quantity of event {event.name!r}")
-        if event.direction not in DIRECTIONS:
-            raise InputError(
-                f"The direction of event {event.name!r} must be 'up', 'down' or 'both', not "
-                f"{shown(event.direction)}." + nearest(event.direction, DIRECTIONS)
-            )
-        if not isinstance(event.threshold, str):
-            number(event.threshold, f"The threshold of event {event.name!r}")
-        elif not event.threshold.isidentifier():
-            raise InputError(
-                f"The threshold of event {event.name!r} must be a number or the name of a column, not "
-                f"{shown(event.threshold)}."
-            )
+        _check_event(event)
     names([event.name for event in listed], "The names of events")
     for j, event in enumerate(listed):
         _check_after(event, [earlier.name for earlier in listed[:j]])
     return listed
+
+
+def _check_event(event: Event) -> None:
+    if not isinstance(event.name, str) or not event.name.isidentifier():
+        raise InputError(f"An event is named with letters, digits and underscores, not {shown(event.name)}.")
+    if event.direction not in DIRECTIONS:
+        raise InputError(
+            f"The direction of event {event.name!r} must be 'up', 'down' or 'both', not "
+            f"{shown(event.direction)}." + nearest(event.direction, DIRECTIONS)
+        )
+    if not isinstance(event.threshold, str):
+        number(event.threshold, f"The threshold of event {event.name!r}")
+    elif not event.threshold.isidentifier():
+        raise InputError(
+            f"The threshold of event {event.name!r} must be a number or the name of a column, not "
+            f"{shown(event.threshold)}."
+        )
+
+
+def check_events(model: Model, events: Sequence[Event]) -> None:
+    """Check that events are about states and observables that the model has.
+
+    Raises
+    ------
+    InputError
+        For a quantity that the model does not have.
+    """
+    for event in events:
+        check_quantities(model, [event.of], f"The quantity of event {event.name!r}")
 
 
 def _check_after(event: Event, earlier: Sequence[str]) -> None:
@@ -137,83 +150,22 @@ def require_columns(model: Model, events: Sequence[Event], given: Iterable[str])
             )
 
 
-def hidden(name: str) -> str:
-    """Return the name of the state that is the integral of an observable that is watched, but no endpoint."""
-    return f"_integral_of_{name}"
-
-
 def watched_observables(model: Model, peaks: Sequence[str], events: Sequence[Event]) -> tuple[str, ...]:
     """Return the observables that peaks and events are about, each once."""
     of = dict.fromkeys([*peaks, *(event.of for event in events)])
     return tuple(name for name in of if name in model.observable_names)
 
 
-def extended(
-    model: Model, auc: Sequence[str], events: Sequence[Event], integrands: Sequence[str] = (),
-    further: Sequence[str] = (),
-) -> Model:  # fmt: skip
-    """Add an integral for each area under a curve, and a parameter for each threshold that has a column.
+def threshold_columns(model: Model, events: Sequence[Event]) -> list[str]:
+    """Return the columns of the patients that are thresholds of events and no parameters of the model.
 
-    Parameters
-    ----------
-    model : Model
-    auc : sequence of str
-        States and observables; a new state ``auc_<name>`` is the integral of each from time 0.
-    events : sequence of Event
-    integrands : sequence of str
-        Further observables whose integrals take part in the control of the error; see `hidden`.
-    further : sequence of str
-        Further columns of the patients that become parameters.
+    Raises
+    ------
+    InputError
+        For the name of a state.
     """
-    columns = [event.threshold for event in events if isinstance(event.threshold, str)]
-    columns = [name for name in dict.fromkeys(columns) if name not in model.parameter_names]
+    columns = dict.fromkeys(event.threshold for event in events if isinstance(event.threshold, str))
     for name in columns:
         if name in model.state_names:
             raise InputError(f"The threshold {name!r} of an event is a state; name a parameter or a column.")
-    columns += [name for name in further if name not in columns]
-    if not auc and not columns and not integrands:
-        return model
-    watched: list[State | Observable] = [*model.states, *model.observables]
-    units = {item.name: item.unit for item in watched}
-    integrals = [
-        State(name, f"{units[x]} {model.time_unit}", description=f"∫ {x} dt", computed=True)
-        for x, name in [*((x, f"auc_{x}") for x in auc), *((x, hidden(x)) for x in integrands)]
-    ]
-    everything = (-float("inf"), float("inf"))
-    return model.replace(
-        states=(*model.states, *integrals),
-        parameters=(*model.parameters, *(Parameter(name, 0.0, range=everything) for name in columns)),
-        rhs=_extended_rhs(model, [*auc, *integrands]),
-        observe=model.observe and _shortened(model, "observe", model.observe),
-    )
-
-
-def _own(model: Model) -> list[str]:
-    """Lines that take the model's own states and parameters out of the longer vectors."""
-    return [
-        f"    s = ({''.join(f'y[{i}], ' for i in range(len(model.states)))})",
-        f"    q = ({''.join(f'p[{k}], ' for k in range(len(model.parameters)))})",
-    ]
-
-
-def _extended_rhs(model: Model, auc: Sequence[str]) -> Any:
-    observed = model.observable_names
-    lines = ["def rhs(t, y, p):", *_own(model), "    f = base(t, s, q)"]
-    if any(name in observed for name in auc):
-        lines.append("    o = watched(t, s, q)")
-    rates = [f"f[{i}]" for i in range(len(model.states))]
-    rates += [f"o[{observed.index(x)}]" if x in observed else f"s[{model.state_names.index(x)}]" for x in auc]
-    lines.append(f"    return ({''.join(f'{rate}, ' for rate in rates)})")
-    return _compiled(lines, "rhs", base=model.rhs, watched=model.observe)
-
-
-def _shortened(model: Model, name: str, function: Any) -> Any:
-    return _compiled([f"def {name}(t, y, p):", *_own(model), "    return base(t, s, q)"], name, base=function)
-
-
-def _compiled(lines: list[str], name: str, **functions: Any) -> Any:
-    from numba import njit
-
-    from fastcart.solvers.compile import from_source
-
-    return njit(from_source("\n".join(lines), name, functions))
+    return [name for name in columns if name not in model.parameter_names]

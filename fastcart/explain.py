@@ -18,6 +18,7 @@ import numpy as np
 
 from fastcart.batch import as_model, make_problem
 from fastcart.model import Model
+from fastcart.options import SolveOptions
 from fastcart.patients import check_patients
 
 _ARITHMETIC = r"(?:div|mul|add|sub|sqrt|fn?m(?:add|sub)\d+)"  # x86-64; with v in front from AVX on
@@ -103,9 +104,9 @@ def explain_engine(model: str | Model, *, rtol: float = 1e-6) -> str:
     from fastcart.solvers.lanes.rhs import machine_code
 
     model = as_model(model)
-    rtol = make_problem(model, t_end=None, save_at=None, rtol=rtol, atol=None).rtol
+    rtol = SolveOptions(rtol=rtol).rtol
     with compiling_errors(model):
-        code = MachineCode.of(machine_code(model))
+        code = MachineCode.of(machine_code(model.system))
         cost = call_cost(model)
     logs = [state.name for state in model.states if state.log]
     named = f" ({', '.join(logs)})" if logs else ""
@@ -113,8 +114,9 @@ def explain_engine(model: str | Model, *, rtol: float = 1e-6) -> str:
         f"Model {model.name}: {_plural(len(model.states), 'state')}, {len(logs)} of them integrated in "
         f"logarithm{named}.",
         *_verdict(code, obstacles(model)),
-        f"Method: at rtol {rtol:g} engine auto starts every patient with {default_method(model, rtol)} in "
-        f"lanes; one that turns out stiff goes on with {STIFF_METHOD} in lanes, then with LSODA.",
+        f"Method: at rtol {rtol:g} engine auto starts every patient with "
+        f"{default_method(model.system, rtol)} in lanes; one that turns out stiff goes on with "
+        f"{STIFF_METHOD} in lanes, then with LSODA.",
         f"Cost: {cost:.1f} ns for each patient and call of the right-hand side, measured now with default "
         "patients on one core.",
     ]
@@ -327,14 +329,14 @@ def call_cost(model: str | Model, *, seconds: float = 0.05) -> float:
     from fastcart.solvers.transform import to_internal
 
     model = as_model(model)
-    problem = make_problem(model, t_end=None, save_at=None, rtol=1e-6, atol=None)
+    problem = make_problem(model, SolveOptions())
     y0, p = check_patients(model, 1).arrays(0, 1)
     n, m = y0.shape[1], p.shape[1]
     buffer = np.zeros((evaluation_rows(n, m), LANES))
     buffer[:n] = to_internal(y0, problem.log, np.ones(n)).T
     buffer[n + 1 : n + 1 + m] = p.T
     flat = buffer.ravel()
-    address = evaluation(model, tuple(bool(x) for x in problem.log), False).address
+    address = evaluation(model.system, tuple(bool(x) for x in problem.log), False).address
     kernel = cached(prepared_function(repeat), "the loop that times a right-hand side", **FAST)
 
     def measure(calls: int) -> float:

@@ -6,130 +6,31 @@ derivatives as a tuple. That one form serves every engine: LSODA, SciPy and the 
 
 from __future__ import annotations
 
-import keyword
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import KW_ONLY, dataclass, field, fields, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
 
-from fastcart.checks import number, real, reason, shown
+from fastcart.checks import number, reason, shown
+from fastcart.derivation import integrating, shortened
 from fastcart.errors import InputError, nearest
+from fastcart.model_checks import check_model, collected
+from fastcart.model_parts import RESERVED as RESERVED
+from fastcart.model_parts import Observable as Observable
+from fastcart.model_parts import Parameter as Parameter
+from fastcart.model_parts import State as State
+from fastcart.model_parts import Sum as Sum
+from fastcart.solvers.system import PublishedScheme as PublishedScheme
+from fastcart.solvers.system import System, Variable
 
-# Names that tables of patients and results use themselves.
-RESERVED = frozenset(
-    {
-        "patient", "t", "time", "status", "pfs", "progression", "censored", "nadir", "t_nadir", "final",
-        "engine", "steps", "rejected", "rhs_calls", "t_reached", "cured",
-    }
-)  # fmt: skip
-
-
-@dataclass(frozen=True)
-class State:
-    """One state variable.
-
-    Parameters
-    ----------
-    name : str
-        Identifier, the column of initial values in a table of patients.
-    unit : str
-    default : float or callable
-        Initial value; a callable gets a mapping of all other columns (arrays) and returns an array.
-    log : bool
-        Integrate the logarithm. For states whose derivative is proportional to the state itself; it
-        keeps them positive over hundreds of orders of magnitude, and exact zeros stay zero.
-    scale : float
-        A small amount that still matters; the absolute tolerance of a state that is not in logarithm
-        is ``rtol * scale``.
-    description : str
-    extinction : bool or str
-        Whether the state may die out: where an extinction threshold is asked for, it becomes an exact
-        zero when it falls below, and stays zero until a dose. States with the same text, the name of a
-        group, die out together when their sum falls below.
-    nonnegative : bool
-        Whether the state counts something and is not in logarithm: a step that takes it below minus its
-        tolerance is tried again, shorter, and a patient whose solution does go there ends as ``negative``.
-    computed : bool
-        Whether it is an integral that `fastcart.solve` adds: tables of patients and doses cannot give it.
-    """
-
-    name: str
-    unit: str = ""
-    default: float | Callable[[Mapping[str, Any]], Any] = 0.0
-    log: bool = False
-    scale: float = 1.0
-    description: str = ""
-    extinction: bool | str = False
-    nonnegative: bool = False
-    computed: bool = False
+_MOST_DERIVED = 64  # models that one model keeps of those derived from it
+_ANY = (-math.inf, math.inf)
 
 
-@dataclass(frozen=True)
-class Parameter:
-    """One parameter.
-
-    Parameters
-    ----------
-    name : str
-        Identifier, the column in a table of patients.
-    default : float or callable
-        Value; a callable gets a mapping of the other columns (arrays) and returns an array.
-    unit : str
-    symbol : str
-        How the paper writes it.
-    range : (float, float)
-        Allowed values, both ends included; what lies outside is an input error.
-    source : str
-        Where the default comes from.
-    description : str
-    """
-
-    name: str
-    default: float | Callable[[Mapping[str, Any]], Any]
-    unit: str = ""
-    symbol: str = ""
-    range: tuple[float, float] = (0.0, math.inf)
-    source: str = ""
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class Observable:
-    """A quantity computed from time, states and parameters, e.g. a cytokine or a killing rate."""
-
-    name: str
-    unit: str = ""
-    description: str = ""
-
-
-@dataclass(frozen=True)
-class Sum:
-    """A constraint: these parameters, e.g. chances of alternatives, add up to a total for every patient."""
-
-    parameters: tuple[str, ...]
-    total: float = 1.0
-    tolerance: float = 1e-9
-
-
-@dataclass(frozen=True)
-class PublishedScheme:
-    """The numerical scheme that a paper's own results were made with, to reproduce them exactly.
-
-    Parameters
-    ----------
-    rhs : jitted function
-        Right-hand side with the authors' own inner iterations.
-    step : float
-        Fixed step of the classical Runge-Kutta method, in the model's unit of time.
-    """
-
-    rhs: Callable
-    step: float
-
-
-@dataclass(frozen=True, init=False, repr=False)
+@dataclass(frozen=True, repr=False)
 class Model:
     """A system of ordinary differential equations for virtual patients.
 
@@ -180,58 +81,46 @@ class Model:
     """
 
     name: str
-    states: tuple[State, ...]
-    parameters: tuple[Parameter, ...]
-    rhs: Callable
-    t_end: float
-    observables: tuple[Observable, ...]
-    observe: Callable | None
-    burden: str | None
-    time_unit: str
-    doc: str
-    references: tuple[str, ...]
-    published: PublishedScheme | None
-    options: Mapping[str, Any]
-    constraints: tuple[Sum, ...]
-    method: str | None
+    states: Sequence[State]
+    parameters: Sequence[Parameter]
+    rhs: Callable[..., Any]
+    _: KW_ONLY
+    t_end: float = 100.0
+    observables: Sequence[Observable] = ()
+    observe: Callable[..., Any] | None = None
+    burden: str | None = None
+    time_unit: str = "day"
+    doc: str = ""
+    references: Sequence[str] = ()
+    published: PublishedScheme | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+    constraints: Sequence[Sum] = ()
+    method: str | None = None
 
-    def __init__(
-        self,
-        name: str,
-        states: Sequence[State] | Mapping[str, Any],
-        parameters: Sequence[Parameter] | Mapping[str, Any],
-        rhs: Callable,
-        *,
-        t_end: float = 100.0,
-        observables: Sequence[Observable] = (),
-        observe: Callable | None = None,
-        burden: str | None = None,
-        time_unit: str = "day",
-        doc: str = "",
-        references: Sequence[str] = (),
-        published: PublishedScheme | None = None,
-        options: Mapping[str, Any] | None = None,
-        constraints: Sequence[Sum] = (),
-        method: str | None = None,
-    ):
+    def __post_init__(self) -> None:
+        """Bring what was given into its one form, and check it."""
+        where = f"Model {shown(self.name)}"
+        states: Any = self.states
+        parameters: Any = self.parameters
         if isinstance(states, Mapping):
             states = [State(key, default=value) for key, value in states.items()]
         if isinstance(parameters, Mapping):
             parameters = [Parameter(key, value) for key, value in parameters.items()]
-        where = f"Model {shown(name)}"
-        values = dict(
-            name=name, states=_collected(State, states, f"{where}: the states"),
-            parameters=_collected(Parameter, parameters, f"{where}: the parameters"), rhs=rhs,
-            t_end=number(t_end, f"{where}: the horizon 't_end'", positive=True),
-            observables=_collected(Observable, observables, f"{where}: the observables"), observe=observe,
-            burden=burden, time_unit=time_unit, doc=doc, references=tuple(references),
-            published=published, options=dict(options or {}),
-            constraints=_collected(Sum, constraints, f"{where}: the constraints"),
-            method=method,
-        )  # fmt: skip
-        for attribute, value in values.items():
-            object.__setattr__(self, attribute, value)
-        _check(self)
+        for name, value in (
+            ("states", collected(State, states, f"{where}: the states")),
+            ("parameters", collected(Parameter, parameters, f"{where}: the parameters")),
+            ("t_end", number(self.t_end, f"{where}: the horizon 't_end'", positive=True)),
+            ("observables", collected(Observable, self.observables, f"{where}: the observables")),
+            ("constraints", collected(Sum, self.constraints, f"{where}: the constraints")),
+            ("references", tuple(self.references)),
+            ("options", dict(self.options or {})),
+        ):
+            object.__setattr__(self, name, value)
+        check_model(self)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Travel to other processes without what is derived from the parts: it is made anew there."""
+        return {part.name: getattr(self, part.name) for part in fields(self)}
 
     @property
     def state_names(self) -> list[str]:
@@ -304,11 +193,73 @@ class Model:
         >>> year.t_end, year.burden
         (365.0, 'C')
         """
-        values = {part.name: getattr(self, part.name) for part in fields(self)}
+        known = [part.name for part in fields(self)]
         for name in changes:
-            if name not in values:
-                raise InputError(f"A model has no part {shown(name)}." + nearest(name, values))
-        return type(self)(**{**values, **changes})
+            if name not in known:
+                raise InputError(f"A model has no part {shown(name)}." + nearest(name, known))
+        return replace(self, **changes)
+
+    def derived(self, integrals: Mapping[str, str], columns: Sequence[str] = ()) -> Model:
+        """Return the model with integrals as further states, and columns of patients as further parameters.
+
+        The same request gives the same object, so that nothing is compiled or examined twice.
+
+        Parameters
+        ----------
+        integrals : mapping
+            Name of each new state, the last ones, to the state or observable whose integral from time 0 it
+            is; nothing depends on it, and patients and doses cannot give it.
+        columns : sequence of str
+            Parameters, the last ones, that the right-hand side does not look at.
+
+        Returns
+        -------
+        Model
+        """
+        if not integrals and not columns:
+            return self
+        key = (tuple(integrals.items()), tuple(columns))
+        if key not in self._derived:
+            if len(self._derived) >= _MOST_DERIVED:
+                self._derived.clear()
+            self._derived[key] = self._derive(integrals, columns)
+        return self._derived[key]
+
+    def _derive(self, integrals: Mapping[str, str], columns: Sequence[str]) -> Model:
+        units = {state.name: state.unit for state in self.states}
+        units |= {observable.name: observable.unit for observable in self.observables}
+        added = (
+            State(name, f"{units[of]} {self.time_unit}", description=f"∫ {of} dt", computed=True)
+            for name, of in integrals.items()
+        )
+        return self.replace(
+            states=(*self.states, *added),
+            parameters=(*self.parameters, *(Parameter(name, 0.0, range=_ANY) for name in columns)),
+            rhs=integrating(self, list(integrals.values())),
+            observe=self.observe and shortened(self, self.observe),
+        )
+
+    @cached_property
+    def _derived(self) -> dict[Any, Model]:
+        return {}
+
+    @cached_property
+    def system(self) -> System:
+        """The plain description of the model that solvers get: what they need, and nothing else."""
+        return System(
+            name=self.name,
+            states=tuple(
+                Variable(s.name, s.log, s.nonnegative, s.extinction, s.computed) for s in self.states
+            ),
+            parameters=tuple(self.parameter_names),
+            rhs=self.rhs,
+            observables=tuple(self.observable_names),
+            observe=self.observe,
+            burden=self.burden,
+            method=self.method,
+            published=self.published,
+            time_unit=self.time_unit,
+        )
 
     def __repr__(self) -> str:
         """Short form: name, numbers of states and parameters, options."""
@@ -341,163 +292,3 @@ def computed_default(
         kind = f"one number for each of {shape[0]} patients" if shape else "a number"
         raise InputError(f"{where} must be computed as {kind}, not {shown(result.tolist())}.")
     return result
-
-
-def _collected(kind: type, values: Any, what: str) -> tuple:
-    """Return states, parameters or observables as a tuple, having checked that they are such."""
-    items = tuple(values) if isinstance(values, Iterable) else (None,)
-    for item in items:
-        if not isinstance(item, kind):
-            given = values if item is None else item
-            raise InputError(f"{what} must be a list of fastcart.{kind.__name__}, not {shown(given)}.")
-    return items
-
-
-def _check(model: Model) -> None:
-    """Check names, ranges and the number of derivatives, before anything is computed."""
-    if not model.states:
-        raise InputError(f"Model {model.name!r} has no states; give at least one.")
-    _check_names(model)
-    _check_numbers(model)
-    _check_method(model)
-    _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
-    if (model.observe is None) != (not model.observables):
-        raise InputError(
-            f"Model {model.name!r} must give both 'observables' (names) and 'observe' (function), or neither."
-        )
-    if model.observe is not None:
-        _check_function(
-            model, model.observe, "observe", len(model.observables), "values (one per observable)"
-        )
-        _check_no_raise(model)
-
-
-def _check_names(model: Model) -> None:
-    seen: dict[str, str] = {}
-    for kind, items in (
-        ("state", model.states),
-        ("parameter", model.parameters),
-        ("observable", model.observables),
-    ):
-        for item in items:
-            name = item.name
-            if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
-                raise InputError(
-                    f"Model {model.name!r}: {name!r} cannot be the name of a {kind}; use letters, "
-                    "digits and underscores, not starting with a digit."
-                )
-            if name in RESERVED:
-                raise InputError(
-                    f"Model {model.name!r}: the name {name!r} of a {kind} is used by the tables of "
-                    "results; choose another."
-                )
-            if name in seen:
-                raise InputError(
-                    f"Model {model.name!r}: the name {name!r} is given twice, as {seen[name]} and as "
-                    f"{kind}; each name must be unique."
-                )
-            seen[name] = kind
-    if model.burden is not None and model.burden not in model.state_names:
-        raise InputError(
-            f"Model {model.name!r}: the burden {model.burden!r} is not a state."
-            + nearest(model.burden, model.state_names)
-        )
-
-
-def _check_numbers(model: Model) -> None:
-    where = f"Model {model.name!r}"
-    for item in model.items:
-        if not callable(item.default):
-            number(item.default, f"{where}: the default of {item.name!r}")
-    values = model.defaults()
-    for name, value in values.items():  # computed ones now
-        number(value, f"{where}: the default of {name!r}")
-    for parameter in model.parameters:
-        low, high = _limits(parameter, where)
-        value = values[parameter.name]
-        if not low <= value <= high:
-            raise InputError(
-                f"{where}: the default {value:g} of parameter {parameter.name!r} is outside its "
-                f"range [{low:g}, {high:g}]; change one of them."
-            )
-    for state in model.states:
-        if state.log and values[state.name] < 0:
-            raise InputError(
-                f"{where}: state {state.name!r} is integrated in logarithm, so its default must not "
-                f"be negative; it is {values[state.name]:g}."
-            )
-        if state.nonnegative and values[state.name] < 0:
-            raise InputError(
-                f"{where}: state {state.name!r} is marked nonnegative, but its default is "
-                f"{values[state.name]:g}; change one of them."
-            )
-        number(state.scale, f"{where}: the scale of state {state.name!r}", positive=True)
-    if model.published is not None:
-        number(model.published.step, f"{where}: the step of the published scheme", positive=True)
-
-
-def _limits(parameter: Parameter, where: str) -> tuple[float, float]:
-    ends = parameter.range if isinstance(parameter.range, Sequence) else ()
-    limits = [real(end) for end in ends]
-    if len(limits) == 2 and limits[0] is not None and limits[1] is not None and limits[0] <= limits[1]:
-        return limits[0], limits[1]
-    raise InputError(
-        f"{where}: the range of parameter {parameter.name!r} must be two numbers (low, high), not "
-        f"{shown(parameter.range)}."
-    )
-
-
-def _check_method(model: Model) -> None:
-    from fastcart.solvers.tableaus import EXPLICIT
-
-    if model.method is not None and model.method not in EXPLICIT:
-        raise InputError(
-            f"Model {model.name!r}: {shown(model.method)} is no explicit method of the lane engine."
-            + nearest(model.method, EXPLICIT)
-        )
-
-
-def _check_no_raise(model: Model) -> None:
-    """Refuse observables that raise errors: in a kernel nobody would see them."""
-    from fastcart.solvers.reading import raising_lines
-
-    for line in raising_lines(model.observe):
-        raise InputError(
-            f"Model {model.name!r}: observe(t, y, p) raises an error in line {line}, which a kernel cannot "
-            "pass on; let it return nan where an observable has no value."
-        )
-
-
-def _check_function(model: Model, function: Any, role: str, length: int, what: str) -> None:
-    from fastcart.solvers.compile import plain
-
-    values = model.defaults()
-    y = tuple(values[n] for n in model.state_names)
-    p = tuple(values[n] for n in model.parameter_names)
-    try:
-        result = plain(function)(0.0, y, p)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # also where it asks to end the program
-        if isinstance(error, ArithmeticError) or "math domain error" in str(error):
-            return  # division by zero and the like: the engines report it per patient
-        raise InputError(
-            f"Model {model.name!r}: {role}(t, y, p) fails at the default values with "
-            f"{type(error).__name__}: {reason(error)}."
-        ) from error
-    if not isinstance(result, tuple):
-        raise InputError(
-            f"Model {model.name!r}: {role}(t, y, p) must return a tuple of {length} {what}, not "
-            f"{type(result).__name__}; end it with 'return (a, b, ...)'."
-        )
-    if len(result) != length:
-        raise InputError(
-            f"Model {model.name!r}: {role}(t, y, p) returns {len(result)} values, but it must return "
-            f"{length} {what}."
-        )
-    for value in result:
-        if real(value) is None and not isinstance(value, bool | np.bool_):  # an indicator counts as 0 or 1
-            raise InputError(
-                f"Model {model.name!r}: {role}(t, y, p) must return {length} real numbers; at the default "
-                f"values it returns {shown(value)}."
-            )

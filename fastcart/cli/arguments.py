@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 from fastcart.checks import number_in
 from fastcart.errors import InputError
-
-if TYPE_CHECKING:
-    from fastcart.events import Event
+from fastcart.events import Event
+from fastcart.options import SolveOptions
 
 
 def packages_for(*files: Path | None) -> list[str]:
@@ -81,8 +81,18 @@ def real_number(text: str) -> float:
         raise argparse.ArgumentTypeError(str(error)) from None
 
 
-def threshold(text: str) -> float:
-    """Parse the number of cells of ``--extinction``."""
+def whole_number(text: str) -> int:
+    """Parse a whole number, as argparse's ``type``: ``1_0`` is none."""
+    digits = text.strip().removeprefix("-").removeprefix("+")
+    if not (digits.isascii() and digits.isdigit()):
+        raise argparse.ArgumentTypeError(f"{text!r} is no whole number")
+    return int(text)
+
+
+def threshold(text: str) -> float | None:
+    """Parse the number of cells of ``--extinction``; None for off."""
+    if text == "off":
+        return None
     found = number_in(text)
     if found is None:
         raise InputError(f"--extinction must be 'off' or a number of cells, not {text!r}.")
@@ -91,8 +101,6 @@ def threshold(text: str) -> float:
 
 def event(text: str) -> Event:
     """Parse ``NAME:OF:THRESHOLD[:DIRECTION[:stop]]``."""
-    from fastcart.events import Event
-
     parts = text.split(":")
     if not 3 <= len(parts) <= 5 or (len(parts) == 5 and parts[4] != "stop"):
         raise InputError(
@@ -104,3 +112,45 @@ def event(text: str) -> Event:
     at = level if found is None else found  # or the name of a parameter or column
     direction = parts[3] if len(parts) > 3 else "both"
     return Event(name, of, at, direction, terminal=len(parts) == 5)
+
+
+# how the text of an option of the solver becomes its value, by kind; argparse itself reads numbers
+_READ: dict[str, Callable[[Any], Any]] = {
+    "names": lambda text: text.split(","),
+    "times": breaks,
+    "cells": threshold,
+    "events": lambda texts: [event(text) for text in texts],
+}
+_TYPES = {"number": real_number, "whole": whole_number}
+
+
+def add_solver_options(parser: argparse.ArgumentParser, *, method: str = "--method") -> None:
+    """Add a flag for each of `fastcart.SolveOptions`; the flag ``method`` where the command has another."""
+    group = parser.add_argument_group("solving")
+    for option in fields(SolveOptions):
+        about = option.metadata
+        flag = about["flag"] or (method if option.name == "method" else f"--{option.name.replace('_', '-')}")
+        given: dict[str, Any] = {"action": "append"} if about["kind"] == "events" else {}
+        if about["kind"] in _TYPES:
+            given["type"] = _TYPES[about["kind"]]
+        group.add_argument(
+            flag, dest=_PREFIX + option.name, default=argparse.SUPPRESS, metavar=about["metavar"],
+            help=about["help"], **given,
+        )  # fmt: skip
+
+
+_PREFIX = "solve_"
+
+
+def solver_options(namespace: argparse.Namespace) -> dict[str, Any]:
+    """Return those options of the solver that were given, as keywords of `fastcart.SolveOptions`."""
+    given = {}
+    for option in fields(SolveOptions):
+        value = getattr(namespace, _PREFIX + option.name, None)
+        if value is not None:
+            given[option.name] = _READ.get(option.metadata["kind"], _same)(value)
+    return given
+
+
+def _same(value: Any) -> Any:
+    return value

@@ -15,8 +15,9 @@ from contextlib import contextmanager, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
-from fastcart import __version__, interrupts
+from fastcart import __version__
 from fastcart.errors import InputError, MissingDependencyError, PatientsFailed
+from fastcart.solvers import interrupts
 
 # modules of fastcart.cli, in the order of the help; they import little until they run
 COMMANDS = ("models", "run", "scan", "sensitivity", "optimize", "trial", "reproduce", "bench")
@@ -157,7 +158,7 @@ def _messages() -> Iterator[list[PatientsFailed]]:
 def _termination() -> Iterator[None]:
     """Within the context, SIGTERM interrupts as Ctrl-C does, so that nothing is left half-written.
 
-    Neither is lost where Python ignores exceptions: it is remembered, see `fastcart.interrupts`.
+    Neither is lost where Python ignores exceptions: it is remembered, see `fastcart.solvers.interrupts`.
     """
     if threading.current_thread() is not threading.main_thread():
         yield

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastcart.cli.arguments import (
     add_model_options,
+    add_solver_options,
     model_options,
     packages_for,
     real_number,
+    solver_options,
     strict_float,
-    threshold,
+    whole_number,
 )
 from fastcart.errors import InputError
 from fastcart.optimization.methods import METHODS, find
@@ -40,7 +42,7 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
-    parser.add_argument("--seed", required=True, type=int, metavar="N")
+    parser.add_argument("--seed", required=True, type=whole_number, metavar="N")
     parser.add_argument(
         "--vary", action="append", required=True, metavar="NAME=LOW:HIGH[:log]",
         help="a state, parameter or dose (repeat); bounds may be formulas over columns of --for-each",
@@ -60,22 +62,24 @@ def register(commands: Any) -> None:
     parser.add_argument("--start", type=Path, metavar="FILE", help="a first guess of all variables")
     parser.add_argument("--method", help=", ".join(METHODS).replace("pso", "pso (default)"))
     parser.add_argument(
-        "--particles", type=int, metavar="N", help="points in an iteration (cmaes: 4 or more, de: 5 or more)"
-    )
-    parser.add_argument("--iterations", type=int, default=50, metavar="N", help="default: 50")
+        "--particles",
+        type=whole_number,
+        metavar="N",
+        help="points in an iteration (cmaes: 4 or more, de: 5 or more)",
+    )  # fmt: skip
+    parser.add_argument("--iterations", type=whole_number, default=50, metavar="N", help="default: 50")
     parser.add_argument(
         "--target", type=real_number, metavar="X", help="stop where the objective reaches this"
     )
-    parser.add_argument("--patience", type=int, metavar="N", help="stop after N iterations without gain")
-    parser.add_argument("--engine", default="auto", help="default: auto")
-    parser.add_argument("--t-end", type=real_number, metavar="D", help="horizon (default: the model's)")
-    parser.add_argument("--rtol", type=real_number, default=1e-6, metavar="R", help="default: 1e-6")
-    parser.add_argument("--extinction", default="off", metavar="off|CELLS", help="as for 'fastcart run'")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.add_argument(
+        "--patience", type=whole_number, metavar="N", help="stop after N iterations without gain"
+    )
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     parser.add_argument("--resume", action="store_true", help="go on with the optimization in FOLDER")
     parser.add_argument("--force", action="store_true", help="replace the optimization in FOLDER")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     add_model_options(parser)
+    add_solver_options(parser, method="--solver-method")
     parser.set_defaults(action=run)
 
 
@@ -83,6 +87,7 @@ def run(options: argparse.Namespace) -> int:
     """Optimize, or find a front, or go on with either; 3 where none is feasible or patients fail."""
     from fastcart.errors import require
     from fastcart.models import get
+    from fastcart.options import SolveOptions
 
     goals = [(text, "maximize") for text in options.maximize]
     goals += [(text, "minimize") for text in options.minimize]
@@ -95,10 +100,9 @@ def run(options: argparse.Namespace) -> int:
     require("This search", packages)
     common = {
         "seed": options.seed, "constraints": options.constraint, "for_each": options.for_each,
-        "patients": options.patients, "aggregate": _aggregate(options.aggregate or "mean"),
+        "patients": options.patients, "aggregate": _aggregate(options.aggregate),
         "doses": options.doses, "start": options.start, "iterations": options.iterations,
-        "engine": options.engine, "t_end": options.t_end, "rtol": options.rtol,
-        "extinction": None if options.extinction == "off" else threshold(options.extinction),
+        "options": SolveOptions(**solver_options(options)),
         "out": options.out, "resume": options.resume, "force": options.force, "threads": options.threads,
         "progress": False if options.quiet else None,
     }  # fmt: skip
@@ -174,7 +178,9 @@ def _bound(text: str) -> float | str:
         return text
 
 
-def _aggregate(text: str) -> float | str:
+def _aggregate(text: str | None) -> float | str | None:
+    if text is None:
+        return None
     try:
         return strict_float(text)
     except ValueError:

@@ -7,7 +7,7 @@ import inspect
 from pathlib import Path
 from typing import Any
 
-from fastcart.cli.arguments import numbers
+from fastcart.cli.arguments import numbers, whole_number
 from fastcart.errors import InputError, nearest
 
 
@@ -20,9 +20,12 @@ def register(commands: Any) -> None:
     reproduce.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     reproduce.add_argument("--figures", metavar="N,N,...", help="default: all")
     reproduce.add_argument(
-        "--sample", type=int, metavar="N", help="patients of the large sample of Figure 2 (default: 1000000)"
+        "--sample",
+        type=whole_number,
+        metavar="N",
+        help="patients of the large sample of Figure 2 (default: 1000000)",
     )
-    reproduce.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    reproduce.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     reproduce.add_argument("--force", action="store_true", help="replace existing output files")
     reproduce.set_defaults(action=run)
 

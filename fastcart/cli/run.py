@@ -9,13 +9,13 @@ from typing import Any
 
 from fastcart.cli.arguments import (
     add_model_options,
-    breaks,
-    event,
+    add_solver_options,
     model_options,
     numbers,
     packages_for,
     real_number,
-    threshold,
+    solver_options,
+    whole_number,
 )
 
 
@@ -34,26 +34,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--scenario", metavar="NAME", help="scenario of t_cell, with its doses where --doses gives none"
     )
-    parser.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
-    parser.add_argument("--method", help="variant of the engine, e.g. Radau for scipy")
-    parser.add_argument("--t-end", type=real_number, metavar="D", help="horizon (default: the model's)")
-    parser.add_argument("--rtol", type=real_number, default=1e-6, metavar="R", help="default 1e-6")
-    parser.add_argument("--atol", type=real_number, metavar="A", help="default: rtol times a state's scale")
-    parser.add_argument(
-        "--extinction", default="off", metavar="off|CELLS", help="below so many cells the tumor is gone"
-    )
-    parser.add_argument("--peaks", metavar="NAME,...", help="states or observables: largest value, and when")
-    parser.add_argument("--auc", metavar="NAME,...", help="states or observables: integral over the course")
-    parser.add_argument(
-        "--event", action="append", default=[], metavar="NAME:OF:THRESHOLD[:up|down|both[:stop]]",
-        help="when, and how often, a state or observable crosses a threshold (may be repeated)",
-    )  # fmt: skip
-    parser.add_argument("--max-step", type=real_number, metavar="D", help="no step is longer (default: none)")
-    parser.add_argument(
-        "--breaks", metavar="D|NAME,...",
-        help="times, or parameters or columns of times, at which the right-hand side may jump",
-    )  # fmt: skip
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     parser.add_argument("--trajectories", type=Path, metavar="FILE", help="also write trajectories")
     times = parser.add_mutually_exclusive_group()
     times.add_argument("--save-every", type=real_number, metavar="D", help="times of the trajectories")
@@ -67,6 +48,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--force", action="store_true", help="replace existing output files")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     add_model_options(parser)
+    add_solver_options(parser)
     parser.set_defaults(action=run)
 
 
@@ -92,17 +74,6 @@ def run(options: argparse.Namespace) -> int:
         options.patients,
         options.out,
         doses=doses,
-        engine=options.engine,
-        method=options.method,
-        t_end=options.t_end,
-        rtol=options.rtol,
-        atol=options.atol,
-        extinction=None if options.extinction == "off" else threshold(options.extinction),
-        peaks=[] if options.peaks is None else options.peaks.split(","),
-        auc=[] if options.auc is None else options.auc.split(","),
-        events=[event(text) for text in options.event],
-        max_step=options.max_step,
-        breaks=[] if options.breaks is None else breaks(options.breaks),
         threads=options.threads,
         trajectories=options.trajectories,
         save_every=options.save_every,
@@ -112,6 +83,7 @@ def run(options: argparse.Namespace) -> int:
         force=options.force,
         progress=False if options.quiet else None,
         warn=lambda text: print(f"fastcart: {text}", file=sys.stderr),
+        **solver_options(options),
     )
     if not options.quiet:
         print(summary)

@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fastcart.cli.arguments import add_solver_options, solver_options, whole_number
+
 
 def register(commands: Any) -> None:
     """Add the command ``scan``."""
@@ -19,10 +21,11 @@ def register(commands: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted scan in FOLDER")
     parser.add_argument("--force", action="store_true", help="replace a scan in FOLDER")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="solve on the workers of a Dask scheduler")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     parser.add_argument("--plot", metavar="OUTPUT", help="draw a heat map of an endpoint, e.g. pfs")
     parser.add_argument("--axes", metavar="X,Y", help="columns of the heat map (default: the two that vary)")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
+    add_solver_options(parser)
     parser.set_defaults(action=run)
 
 
@@ -34,7 +37,7 @@ def run(options: argparse.Namespace) -> int:
 
     more = {"matplotlib": options.plot, "dask": options.scheduler, "distributed": options.scheduler}
     require("This scan", ["pyarrow", *(package for package, asked in more.items() if asked is not None)])
-    arguments = read_spec(options.spec)
+    arguments = {**read_spec(options.spec), **solver_options(options)}  # what is given here counts
     axes = None if options.axes is None else options.axes.split(",")
     if options.plot is None and axes is not None:
         raise InputError("--axes are those of a heat map; give also --plot OUTPUT.")

@@ -11,11 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 from fastcart.cli.arguments import (
     add_model_options,
+    add_solver_options,
     model_options,
     packages_for,
     real_number,
+    solver_options,
     strict_float,
-    threshold,
+    whole_number,
 )
 from fastcart.errors import InputError
 from fastcart.sensitivity_analysis.methods import METHODS, find
@@ -42,7 +44,7 @@ def register(commands: Any) -> None:
         help="endpoints (pfs, nadir), states or observables at times (ln_C@80, I6@0:200:5); default: pfs",
     )  # fmt: skip
     parser.add_argument(
-        "--n", type=int, default=1000, metavar="N",
+        "--n", type=whole_number, default=1000, metavar="N",
         help="patients; base points (64 or more) for sobol, trajectories for morris, points per curve (257 "
         "or more) for fast",
     )  # fmt: skip
@@ -66,26 +68,21 @@ def register(commands: Any) -> None:
         "--censored", default="keep", metavar="RULE",
         help="patients without progression: keep them with the horizon as pfs (default), or drop",
     )  # fmt: skip
-    parser.add_argument("--engine", default="auto", help="auto (default), lanes, lsoda, published, scipy")
-    parser.add_argument("--t-end", type=real_number, metavar="D", help="horizon (default: the model's)")
-    parser.add_argument("--rtol", type=real_number, default=1e-6, metavar="R", help="default 1e-6")
     parser.add_argument(
-        "--extinction", default="off", metavar="off|CELLS", help="below so many cells the tumor is gone"
-    )
-    parser.add_argument(
-        "--resamples", type=int, default=500, metavar="N", help="without effect; for older scripts"
+        "--resamples", type=whole_number, default=500, metavar="N", help="without effect; for older scripts"
     )
     parser.add_argument("--confidence", type=real_number, default=0.95, metavar="P", help="default 0.95")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="default 0")
+    parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="default 0")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--format", default="csv", metavar="csv|parquet", help="of the tables")
     parser.add_argument("--samples", action="store_true", help="also write the points with their outputs")
     parser.add_argument("--no-plots", action="store_true", help="tables only")
     parser.add_argument("--resume", action="store_true", help="go on with a run that was interrupted")
     parser.add_argument("--force", action="store_true", help="replace a run in the folder")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     add_model_options(parser)
+    add_solver_options(parser, method="--solver-method")
     parser.set_defaults(action=run)
 
 
@@ -113,6 +110,7 @@ def run(options: argparse.Namespace) -> int:
 def _study(options: argparse.Namespace) -> SensitivityResult:
     from fastcart.batch import check_threads
     from fastcart.models import get
+    from fastcart.options import SolveOptions
     from fastcart.sensitivity_analysis.sensitivity import sensitivity
 
     return sensitivity(
@@ -129,10 +127,6 @@ def _study(options: argparse.Namespace) -> SensitivityResult:
         doses=options.doses,
         where=options.where,
         censored=options.censored,
-        t_end=options.t_end,
-        engine=options.engine,
-        rtol=options.rtol,
-        extinction=None if options.extinction == "off" else threshold(options.extinction),
         resamples=options.resamples,
         confidence=options.confidence,
         seed=options.seed,
@@ -140,6 +134,7 @@ def _study(options: argparse.Namespace) -> SensitivityResult:
         force=options.force,
         threads=check_threads(options.threads),
         progress=False if options.quiet else None,
+        options=SolveOptions(**solver_options(options)),
     )
 
 

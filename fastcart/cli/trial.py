@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+from fastcart.cli.arguments import whole_number
+
 
 def register(commands: Any) -> None:
     """Add the command ``trial``."""
@@ -18,7 +20,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--force", action="store_true", help="replace the run in the folder")
-    parser.add_argument("--threads", type=int, metavar="N", help="default: all processors")
+    parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     parser.set_defaults(action=run)
 
 

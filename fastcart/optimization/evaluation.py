@@ -244,8 +244,8 @@ class Evaluator:
 
     def _given(self, columns: Mapping[str, np.ndarray], points: int) -> tuple[Any, pd.DataFrame | None]:
         """Return patients and doses as `fastcart.solve` takes them."""
-        thresholds = (event.threshold for event in self.options.get("events", ()))
-        known = {*self.model.parameter_names, *self.model.state_names, *thresholds}
+        named = (*(event.threshold for event in self.options["events"]), *self.options["breaks"])
+        known = {*self.model.parameter_names, *self.model.state_names, *named}
         given: Any = {name: value for name, value in columns.items() if name in known}
         size = points * self.patients
         doses = None

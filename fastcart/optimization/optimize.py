@@ -6,14 +6,13 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 
 from fastcart.checks import count, shown
 from fastcart.errors import InputError, counted, nearest
-from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.optimization.methods import find
 from fastcart.optimization.methods.base import Search
@@ -29,6 +28,7 @@ from fastcart.optimization.problem import (
 from fastcart.optimization.progress import Progress, StopRule
 from fastcart.optimization.swarm import SwarmSettings, check_seed
 from fastcart.optimization.variables import Aggregate, Constraint, Limit
+from fastcart.options import SolveOptions, SolverKeywords, chosen_options
 
 __all__ = ["Limit", "OptimizationResult", "optimize"]
 
@@ -97,7 +97,7 @@ def optimize(
     constraints: Constraint | Sequence[Constraint] = (),
     for_each: Any = None,
     patients: Any = None,
-    aggregate: Aggregate = "mean",
+    aggregate: Aggregate | None = None,
     doses: Any = None,
     method: str = "pso",
     particles: int | None = None,
@@ -107,19 +107,13 @@ def optimize(
     target: float | None = None,
     patience: int | None = None,
     tolerance: float = 0.0,
-    t_end: float | None = None,
-    engine: str = "auto",
-    rtol: float = 1e-6,
-    atol: float | None = None,
-    extinction: float | None = None,
-    peaks: Sequence[str] = (),
-    auc: Sequence[str] = (),
-    events: Sequence[Event] = (),
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
     threads: int | None = None,
     progress: bool | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolverKeywords],
 ) -> OptimizationResult:
     """Find the inputs of a model that are best for an endpoint, for one problem or many at once.
 
@@ -149,9 +143,10 @@ def optimize(
         bounds and constraints.
     patients : DataFrame, mapping, path or int, optional
         A virtual population: every point is solved for all of them. Default: one default patient.
-    aggregate : str or float
-        How the objective of a point follows from those of its patients: ``"mean"``, ``"median"``, ``"min"``,
-        ``"max"``, or a quantile from 0 to 1. A point with a failed patient counts as worse than all others.
+    aggregate : str or float, optional
+        How the objective of a point follows from those of its patients: ``"mean"`` (default), ``"median"``,
+        ``"min"``, ``"max"``, or a quantile from 0 to 1. A point with a failed patient counts as worse than
+        all others.
     doses : DosingSchedule, DataFrame, path or list of mappings, optional
         A schedule whose amounts, times or durations may be names of variables or columns.
     method : {'pso', 'cmaes', 'de'}
@@ -167,20 +162,19 @@ def optimize(
     target, patience, tolerance
         A problem stops when the objective reaches ``target``, or has not improved by more than the share
         ``tolerance`` in ``patience`` iterations.
-    t_end, engine, rtol, atol, extinction, threads
-        As for `fastcart.solve`.
-    peaks, auc : sequence of str
-        Peaks and areas that a function of the endpoints needs; formulas get theirs by themselves.
-    events : sequence of Event
-        Crossings of thresholds, for ``event_<name>`` and ``count_<name>`` in formulas.
     out : path, optional
         A folder that keeps every iteration and the tables.
     resume : bool
         Go on with the optimization in that folder; the result is the same as without interruption.
     force : bool
         Replace the optimization in that folder.
-    progress : bool, optional
-        Show progress on stderr; default: only on a terminal.
+    threads, progress
+        As for `fastcart.solve`.
+    options : SolveOptions, optional
+    **keywords
+        Single options of the solver, see `fastcart.SolveOptions`; its ``method`` can only be given within
+        ``options``. Formulas get their peaks and areas by themselves, a function of the endpoints needs
+        ``peaks`` and ``auc``; ``events`` give ``event_<name>`` and ``count_<name>``.
 
     Returns
     -------
@@ -217,8 +211,8 @@ def optimize(
     iterations = count(iterations, "The number of iterations")
     setting = prepare(
         model, variables, [(objective, goal, aggregate)], constraints=constraints, for_each=for_each,
-        patients=patients, doses=doses, start=start, t_end=t_end, engine=engine, rtol=rtol, atol=atol,
-        extinction=extinction, peaks=peaks, auc=auc, events=events, threads=threads,
+        patients=patients, doses=doses, start=start, threads=threads,
+        options=chosen_options(options, keywords, optimize, "An optimization"),
     )  # fmt: skip
     sign = GOALS[goal]
     stop = StopRule(None if target is None else sign * target, patience, tolerance)

@@ -9,14 +9,13 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 
 from fastcart.checks import count, shown
 from fastcart.errors import InputError, counted, optional_import
-from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.optimization.evaluation import Values
 from fastcart.optimization.methods.base import latin_hypercube
@@ -31,6 +30,7 @@ from fastcart.optimization.problem import (
 from fastcart.optimization.space import Space
 from fastcart.optimization.swarm import check_seed, generator
 from fastcart.optimization.variables import Aggregate, Constraint
+from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 
 _LOST = 1e9  # the violation of points without a value; larger than that of all others
 Evaluate = Callable[[np.ndarray, np.ndarray], Values]
@@ -81,24 +81,18 @@ def pareto(
     constraints: Constraint | Sequence[Constraint] = (),
     for_each: Any = None,
     patients: Any = None,
-    aggregate: Aggregate = "mean",
+    aggregate: Aggregate | None = None,
     doses: Any = None,
     particles: int = 100,
     iterations: int = 50,
     start: Any = None,
-    t_end: float | None = None,
-    engine: str = "auto",
-    rtol: float = 1e-6,
-    atol: float | None = None,
-    extinction: float | None = None,
-    peaks: Sequence[str] = (),
-    auc: Sequence[str] = (),
-    events: Sequence[Event] = (),
     out: str | os.PathLike[str] | None = None,
     resume: bool = False,
     force: bool = False,
     threads: int | None = None,
     progress: bool | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> ParetoResult:
     """Find the trade-off between several objectives, for one problem or many at once, by NSGA-II of pymoo.
 
@@ -146,8 +140,7 @@ def pareto(
     )
     setting = prepare(
         model, variables, goals, constraints=constraints, for_each=for_each, patients=patients, doses=doses,
-        start=start, t_end=t_end, engine=engine, rtol=rtol, atol=atol, extinction=extinction, peaks=peaks,
-        auc=auc, events=events, threads=threads,
+        start=start, threads=threads, options=chosen_options(options, keywords, pareto, "A Pareto front"),
     )  # fmt: skip
     seed = check_seed(seed)
     content = {"method": "nsga2", "particles": size, "iterations": iterations, "seed": seed}
@@ -162,7 +155,7 @@ def pareto(
     return result
 
 
-def _goals(objectives: Any, aggregate: Aggregate) -> list[tuple[Any, str, Aggregate]]:
+def _goals(objectives: Any, aggregate: Aggregate | None) -> list[tuple[Any, str, Aggregate | None]]:
     if not isinstance(objectives, Mapping) or len(objectives) < 2:
         raise InputError(
             "A front needs a mapping of two objectives or more to 'maximize' or 'minimize', not "

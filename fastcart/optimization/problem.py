@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import as_model, make_problem, progress_bar, resolve_engine
-from fastcart.checks import names, shown
+from fastcart.checks import shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event, check_events
 from fastcart.expressions import Expression
@@ -22,6 +22,7 @@ from fastcart.optimization.evaluation import Evaluator, Goal, Values
 from fastcart.optimization.journal import PATTERN, Journal
 from fastcart.optimization.space import Space
 from fastcart.optimization.variables import Aggregate, Constraint
+from fastcart.options import SolveOptions
 from fastcart.patients import check_patients, number_columns
 from fastcart.runs.identity import describe_model, environment, plain
 from fastcart.runs.manifest import Manifest
@@ -66,21 +67,14 @@ class Setting:
 def prepare(
     model: str | Model,
     variables: Mapping[str, Any],
-    goals: Sequence[tuple[Any, str, Aggregate]],
+    goals: Sequence[tuple[Any, str, Aggregate | None]],
     *,
     constraints: Constraint | Sequence[Constraint],
     for_each: Any,
     patients: Any,
     doses: Any,
     start: Any,
-    t_end: float | None,
-    engine: str,
-    rtol: float,
-    atol: float | None,
-    extinction: float | None,
-    peaks: Sequence[str],
-    auc: Sequence[str],
-    events: Sequence[Event],
+    options: SolveOptions,
     threads: int | None,
 ) -> Setting:
     """Check the inputs of an optimization.
@@ -96,30 +90,34 @@ def prepare(
     rows = candidates.numeric_columns(rows_table, model, "the table for_each")
     population, size, ids = _population(model, patients)
     _check_sources(model, list(variables), rows, population, [] if template is None else template.columns)
-    events = check_events(model, events)
-    known = [*variables, *rows, *population, *_endpoints(model, events)]
+    check_events(model, options.events)
+    known = [*variables, *rows, *population, *_endpoints(model, options.events)]
     linear, limits = candidates.split_constraints(constraints, list(variables), rows, known)
     space = candidates.make_space(model, variables, rows, len(rows_table), linear)
     checked = [_goal(*goal, known) for goal in goals]
-    wanted = _wanted(model, [*checked, *limits], peaks, auc)
-    options: dict[str, Any] = {
-        "rtol": rtol, "t_end": t_end, "atol": atol, "extinction": extinction, "events": events, **wanted,
-    }  # fmt: skip
-    problem = make_problem(model, save_at=None, **options)
-    resolve_engine(engine, problem)
+    if patients is None and any(how is not None for _, _, how in goals):
+        raise InputError(
+            "An aggregate is over a virtual population, and no patients are given; give patients, or leave "
+            "aggregate off."
+        )
+    options = options.watching(**_wanted([*checked, *limits]))
+    resolve_engine(options.engine, make_problem(model, options))
     evaluator = Evaluator(
         model, list(variables), rows, population, size, template, checked, limits,
-        {**options, "engine": engine, "threads": threads}, ids,
+        {**options.keywords(), "threads": threads}, ids,
     )  # fmt: skip
     first = _start(start, list(variables), space, len(rows_table))
     content = {
         "model": describe_model(model), "variables": plain(variables), "for_each": plain(rows_table),
-        "goals": [[plain(quantity), way, plain(how)] for quantity, way, how in goals],
+        "goals": [
+            [plain(quantity), way, plain(goal.aggregate)]
+            for (quantity, way, _), goal in zip(goals, checked, strict=True)
+        ],
         "constraints": [plain(item.text) for item in linear] + [plain(item) for item in limits],
         "population": {name: plain(value) for name, value in population.items()}, "patients": size,
         "ids": plain(list(ids)),
         "doses": None if template is None else plain(template.describe()), "start": plain(first),
-        "solve": plain({**options, "engine": engine, "t_end": problem.t_end}),
+        "solve": plain(_recorded(model, options)),
     }  # fmt: skip
     return Setting(model, space, evaluator, rows_table, first, content)
 
@@ -240,12 +238,12 @@ def _endpoints(model: Model, events: Sequence[Event] = ()) -> list[str]:
     return [*found, *(f"{kind}_{event.name}" for kind in ("event", "count") for event in events)]
 
 
-def _goal(quantity: Any, way: str, aggregate: Aggregate, known: Sequence[str]) -> Goal:
+def _goal(quantity: Any, way: str, aggregate: Aggregate | None, known: Sequence[str]) -> Goal:
     if way not in GOALS:
         raise InputError(
             f"The goal must be 'maximize' or 'minimize', not {shown(way)}." + nearest(way, GOALS)
         )
-    how = candidates.check_aggregate(aggregate)
+    how = candidates.check_aggregate("mean" if aggregate is None else aggregate)
     if callable(quantity):
         return Goal(quantity, GOALS[way], getattr(quantity, "__name__", "objective"), how)
     formula = Expression(quantity)
@@ -253,9 +251,16 @@ def _goal(quantity: Any, way: str, aggregate: Aggregate, known: Sequence[str]) -
     return Goal(formula, GOALS[way], quantity, how)
 
 
-def _wanted(model: Model, used: Sequence[Any], peaks: Sequence[str], auc: Sequence[str]) -> dict[str, Any]:
-    """Return the peaks and areas that the solver must report: as asked, and as formulas use."""
-    found = {"peaks": names(peaks, "The peaks"), "auc": names(auc, "The areas under the curve")}
+def _recorded(model: Model, options: SolveOptions) -> dict[str, Any]:
+    """Return what a manifest holds of the options: always these, and of the others what is no default."""
+    always = ("rtol", "t_end", "atol", "extinction", "events", "engine")
+    given = {name: getattr(options, name) for name in always}
+    return {**given, **options.changed(), "t_end": options.horizon(model)}
+
+
+def _wanted(used: Sequence[Any]) -> dict[str, list[str]]:
+    """Return the peaks and areas that formulas use."""
+    found: dict[str, list[str]] = {"peaks": [], "auc": []}
     formulas = [part for item in used for part in vars(item).values() if isinstance(part, Expression)]
     for formula in formulas:
         for name in formula.names:
@@ -264,7 +269,7 @@ def _wanted(model: Model, used: Sequence[Any], peaks: Sequence[str], auc: Sequen
                     quantity = name.removeprefix(start)
                     if name.startswith(start) and quantity not in found[key]:
                         found[key].append(quantity)
-    return {key: tuple(value) for key, value in found.items() if value}
+    return found
 
 
 def _start(start: Any, variables: list[str], space: Space, problems: int) -> np.ndarray | None:

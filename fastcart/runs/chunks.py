@@ -10,8 +10,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from fastcart import interrupts
 from fastcart.runs.store import Run
+from fastcart.solvers import interrupts
 
 
 class Chunk(NamedTuple):

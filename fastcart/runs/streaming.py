@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import Unpack
 
 import numpy as np
 
@@ -25,10 +26,10 @@ from fastcart.breaks import Breaks, break_times, require_break_columns
 from fastcart.checks import number
 from fastcart.dosing import NUMBERS, DosingSchedule
 from fastcart.errors import InputError, counted, warn_failed
-from fastcart.events import Event, require_columns
+from fastcart.events import require_columns
 from fastcart.model import Model
+from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 from fastcart.patients import check_keep, check_patients, number_columns
-from fastcart.solvers.problem import Problem
 from fastcart.solvers.status import Status
 from fastcart.tables.ids import check_ids
 from fastcart.tables.storage import (
@@ -49,17 +50,6 @@ def run_files(
     out: Path,
     *,
     doses: Path | DosingSchedule | None = None,
-    engine: str = "auto",
-    method: str | None = None,
-    t_end: float | None = None,
-    rtol: float = 1e-6,
-    atol: float | None = None,
-    extinction: float | None = None,
-    peaks: Sequence[str] = (),
-    auc: Sequence[str] = (),
-    events: Sequence[Event] = (),
-    max_step: float | None = None,
-    breaks: Sequence[float | str] = (),
     threads: int | None = None,
     trajectories: Path | None = None,
     save_every: float | None = None,
@@ -69,13 +59,15 @@ def run_files(
     force: bool = False,
     progress: bool | None = None,
     warn: Callable[[str], None] | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> str:
     """Solve the patients of a file and write their endpoints, batch by batch.
 
-    Parameters are those of `fastcart.solve`, and paths of tables, see `fastcart.tables.storage`; ``warn`` is
-    told about doses that are left out, by default through `warnings.warn`. Ids and kept columns of a table of
-    text come back exactly as they are written there, but in Parquet kept columns that hold numbers of the
-    model, of thresholds or of breaks are numbers.
+    Parameters are those of `fastcart.solve` and `fastcart.SolveOptions`, and paths of tables, see
+    `fastcart.tables.storage`; ``warn`` is told about doses that are left out, by default through
+    `warnings.warn`. Ids and kept columns of a table of text come back exactly as they are written there, but
+    in Parquet kept columns that hold numbers of the model, of thresholds or of breaks are numbers.
 
     Returns
     -------
@@ -90,12 +82,11 @@ def run_files(
         Where an output cannot be written, e.g. because the disk is full; then neither is there.
     """
     model = as_model(model)
-    times = save_times(model, t_end, trajectories, save_every, save_at, save)
-    problem = make_problem(
-        model, t_end=t_end, save_at=times, rtol=rtol, atol=atol, method=method, extinction=extinction,
-        peaks=peaks, auc=auc, events=events, save=save, max_step=max_step, breaks=breaks,
-    )  # fmt: skip
-    name = resolve_engine(engine, problem)
+    chosen = chosen_options(options, keywords, run_files, "A run")
+    times = save_times(chosen.horizon(model), trajectories, save_every, save_at, save)
+    problem = make_problem(model, chosen, save_at=times, save=save)
+    name = resolve_engine(chosen.engine, problem)
+    known = chosen.derive(model)
     threads = check_threads(threads)
     keep = check_keep(model, keep, added_columns(problem))
     check_output(out, "The output file", source=patients, force=force)
@@ -104,8 +95,8 @@ def run_files(
         if trajectories.resolve() == out.resolve():
             raise InputError("Endpoints and trajectories must go to different files.")
     as_text = keep if check_format(out, "The output file") != ".parquet" else ()
-    source = TableReader(patients, "The table of patients", number_columns(problem.model), as_text=as_text)
-    ids, stops = _check_all(problem, model, source, keep, out, trajectories)
+    source = TableReader(patients, "The table of patients", number_columns(known), as_text=as_text)
+    ids, stops = _check_all(chosen, model, source, keep, out, trajectories)
     given = None
     if doses is not None:
         if isinstance(doses, DosingSchedule):
@@ -126,7 +117,7 @@ def run_files(
         paths = stack.enter_context(TableWriter(trajectories)) if trajectories else None
         done = 0
         for batch in source:
-            table = check_patients(problem.model, batch, keep, first_id=done)
+            table = check_patients(known, batch, keep, first_id=done)
             table = replace(table, kept=table.kept.assign(**source.written))
             mine = None if plan is None else plan.take(slice(done, done + len(batch)))
             for part, path in iterate(
@@ -142,8 +133,7 @@ def run_files(
 
 
 def save_times(
-    model: Model,
-    t_end: float | None,
+    horizon: float,
     trajectories: Path | None,
     save_every: float | None,
     save_at: Sequence[float] | None,
@@ -160,7 +150,6 @@ def save_times(
         return save_at
     if save_every is None:
         raise InputError("A --trajectories file needs times: give --save-every or --save-at.")
-    horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
     save_every = number(save_every, "The interval --save-every", positive=True)
     if horizon / save_every > _MAX_TIMES:
         raise InputError(
@@ -172,7 +161,7 @@ def save_times(
 
 
 def _check_all(
-    problem: Problem,
+    options: SolveOptions,
     model: Model,
     source: TableReader,
     keep: Sequence[str],
@@ -182,12 +171,13 @@ def _check_all(
     """Read the whole file once and check it, before anything is computed; return ids and breaks."""
     ids = []
     stops = []
+    known = options.derive(model)
     done = 0
     for batch in source:
-        table = check_patients(problem.model, batch, keep, first_id=done)
-        require_columns(model, problem.events, table.columns)
-        require_break_columns(model, problem.breaks, table.columns)
-        stops.append(break_times(problem.breaks, table))
+        table = check_patients(known, batch, keep, first_id=done)
+        require_columns(model, options.events, table.columns)
+        require_break_columns(model, options.breaks, table.columns)
+        stops.append(break_times(options.breaks, table))
         named = [name for name in ("patient",) if name in batch.columns]
         check_writable(batch[[*named, *keep]], out)
         if trajectories is not None:
@@ -196,7 +186,7 @@ def _check_all(
         done += len(batch)
     joined = np.concatenate(ids)
     check_ids(joined)
-    if not problem.breaks:
+    if not options.breaks:
         return joined, None
     found = [breaks for breaks in stops if breaks is not None]
     return joined, (found[0][0], np.concatenate([own for _, own in found], axis=1))

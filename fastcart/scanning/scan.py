@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import inspect
 import os
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -11,16 +10,15 @@ from dataclasses import dataclass
 from functools import partial
 from operator import itemgetter
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import pandas as pd
 
-from fastcart.batch import as_model, check_threads, progress_bar, solve
-from fastcart.breaks import break_columns, check_breaks
-from fastcart.checks import count, held_to, names, number
+from fastcart.batch import as_model, check_threads, progress_bar
+from fastcart.checks import count, held_to, names
 from fastcart.errors import InputError, counted, nearest, optional_import
-from fastcart.events import check_events, extended
 from fastcart.model import Model
+from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
 from fastcart.runs.files import is_intact, read_sums
 from fastcart.runs.identity import describe_model, environment
@@ -36,8 +34,6 @@ _PART = f"{ENDPOINTS}/part-{{:05d}}.parquet"
 _SUMMARY = "summary.json"
 _OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png")
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
-# keywords of `solve` that a scan sets itself or has no use for
-_OWN_KEYWORDS = ("model", "patients", "doses", "save_at", "keep", "threads", "seed", "progress", "warn")
 
 
 @dataclass(frozen=True)
@@ -97,7 +93,8 @@ def scan(
     client: Any = None,
     threads: int | None = None,
     progress: bool | None = None,
-    **options: Any,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> ScanResult:
     """Solve any number of virtual patients in chunks and write their endpoints to a folder of Parquet files.
 
@@ -138,9 +135,9 @@ def scan(
         On this machine; default all processors. A worker of a cluster uses those it was started with.
     progress : bool, optional
         Show progress, rate and time left on stderr; default: only on a terminal.
-    **options
-        Further keywords of `fastcart.solve`, e.g. ``engine``, ``t_end``, ``rtol``, ``extinction``, ``peaks``,
-        ``events``.
+    options : SolveOptions, optional
+    **keywords
+        Single options of the solver, see `fastcart.SolveOptions`.
 
     Returns
     -------
@@ -161,24 +158,23 @@ def scan(
     >>> result = fastcart.scan("li_lei", burdens, "burdens")  # doctest: +SKIP
     """
     model = as_model(model)
-    chosen = _options(options)
+    chosen = chosen_options(options, keywords, scan, "A scan")
     template = dose_template(model, doses)
     dose_columns = [] if template is None else template.columns
-    # thresholds of events, and breaks, may be columns of the patients
-    stops = break_columns(model, check_breaks(chosen["breaks"]))
-    known = extended(model, (), check_events(model, chosen["events"]), further=stops)
+    chosen.derive(model)  # which checks
+    known = model.derived({}, chosen.columns(model))  # thresholds of events, and breaks, may be columns
     source = patient_source(
         known, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
     )
     threads = check_threads(threads)
-    job = ScanJob(model, options, template, source.names, outputs)
+    job = ScanJob(model, chosen.keywords(), template, source.names, outputs)
     _check_late(job, source)
     job = _probe(job, source, threads, progress, needs)
-    rows = _CHUNK[chosen["engine"]] if chunk is None else count(chunk, "The number of patients per chunk")
+    rows = _CHUNK[chosen.engine] if chunk is None else count(chunk, "The number of patients per chunk")
     manifest = Manifest("scan", {
         "model": describe_model(model), "patients": source.describe(), "chunk": rows,
-        "doses": None if template is None else template.describe(), "options": chosen,
-        "outputs": job.outputs, **environment(),
+        "doses": None if template is None else template.describe(),
+        "options": {"save": None, **chosen.keywords()}, "outputs": job.outputs, **environment(),
     })  # fmt: skip
     with ExitStack() as stack:
         cluster = None
@@ -190,19 +186,6 @@ def scan(
         counts = _fill(run, job, source, rows, threads=threads, client=cluster, progress=progress)
         run.write(_SUMMARY, Manifest("summary of a scan", {"patients": source.size, "status": counts}).text())
     return ScanResult(run.folder, counts, source.names)
-
-
-def _options(given: Mapping[str, Any]) -> dict[str, Any]:
-    """Return all options of `solve`, those not given at their defaults."""
-    known = {
-        name: parameter.default
-        for name, parameter in inspect.signature(solve).parameters.items()
-        if name not in _OWN_KEYWORDS
-    }
-    for name in given:
-        if name not in known:
-            raise InputError(f"A scan has no option {name!r}." + nearest(name, known))
-    return known | dict(given)
 
 
 def _probe(
@@ -229,8 +212,7 @@ def _check_late(job: ScanJob, source: Source) -> None:
     """Refuse doses after the horizon, which would otherwise be left out patient by patient."""
     if job.doses is None:
         return
-    t_end = job.options.get("t_end")
-    t_end = job.model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
+    t_end = job.options["t_end"] or job.model.t_end
     latest = float(held_to(job.doses.latest(source.highest()), t_end))
     if latest > t_end:
         raise InputError(

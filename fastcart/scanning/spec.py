@@ -11,6 +11,7 @@ from typing import Any
 from fastcart.checks import first_line, reason, shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event
+from fastcart.options import SolveOptions
 from fastcart.sampling.design import Design
 
 _KEYS = (
@@ -25,15 +26,13 @@ _KEYS = (
     "chunk",
     "solve",
 )
-_NUMBER = ((int, float), "a number")
-_TEXT = ((str,), "a text")
-_NAMES = ((str, list), "a list of names")
-# the keywords of `fastcart.solve` that have their place in [solve], and what TOML must give them as
-SOLVE: dict[str, tuple[tuple[type, ...], str]] = {
-    "engine": _TEXT, "method": _TEXT, "t_end": _NUMBER, "rtol": _NUMBER, "atol": _NUMBER,
-    "extinction": _NUMBER, "max_steps": _NUMBER, "max_step": _NUMBER, "peaks": _NAMES, "auc": _NAMES,
-    "breaks": ((list,), "a list of times"),
+_NUMBER: tuple[tuple[type, ...], str] = ((int, float), "a number")
+# what TOML must give the options in [solve] as, by their kind; events have tables of their own
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "text": ((str,), "a text"), "number": _NUMBER, "cells": _NUMBER, "whole": _NUMBER,
+    "names": ((str, list), "a list of names"), "times": ((list,), "a list of times"),
 }  # fmt: skip
+SOLVE = {o.name: _KINDS[o.metadata["kind"]] for o in fields(SolveOptions) if o.name != "events"}
 _EVENT = tuple(field.name for field in fields(Event))
 _SAMPLE = ("method", "n", "seed", "columns", "correlation")
 

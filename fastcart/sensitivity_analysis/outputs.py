@@ -18,6 +18,7 @@ import pandas as pd
 
 from fastcart.checks import held_to, names, shown
 from fastcart.errors import InputError, nearest
+from fastcart.events import Event
 from fastcart.model import Model
 
 _SCALES = ("ln", "log10")
@@ -98,15 +99,15 @@ class Outputs:
         return [column.name for column in self.columns]
 
     @property
-    def extras(self) -> dict[str, Any]:
-        """What `fastcart.solve` must be asked for beside the endpoints that it always gives."""
+    def extras(self) -> dict[str, list[str]]:
+        """Peaks and areas that `fastcart.solve` must be asked for."""
         wanted = [c.column for c in self.columns if math.isnan(c.t)] + [name for name, _, _ in self.where]
         asked: dict[str, dict[str, None]] = {"peaks": {}, "auc": {}}
         for name in wanted:
             for kind in _EXTRA:
                 if name.startswith(f"{kind}_"):
                     asked["auc" if kind == "auc" else "peaks"][name.removeprefix(f"{kind}_")] = None
-        return {option: list(found) for option, found in asked.items() if found}
+        return {option: list(found) for option, found in asked.items()}
 
     def evaluate(self, endpoints: pd.DataFrame, paths: pd.DataFrame | None) -> dict[str, np.ndarray]:
         """Reduce solved patients to their outputs.
@@ -188,6 +189,7 @@ def parse_outputs(
     t_end: float,
     where: str | Sequence[str] = (),
     censored: str = "keep",
+    events: Sequence[Event] = (),
 ) -> Outputs:
     """Read outputs and conditions.
 
@@ -196,22 +198,26 @@ def parse_outputs(
     model : Model
     outputs : str or sequence of str
         ``NAME`` for an endpoint (``pfs``, ``progression``, ``nadir``, ``t_nadir``, ``final``, ``censored``,
-        ``cured``, ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable);
+        ``cured``, ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable; ``event_``,
+        ``count_`` of an event);
         ``NAME@TIME`` or ``NAME@FIRST:LAST:STEP`` for a state or observable; with ``ln_`` or ``log10_`` before
         the name, its logarithm.
     t_end : float
     where : str or sequence of str
         Conditions on endpoints such as ``"pfs > 2"``; all must hold.
     censored : {'keep', 'drop'}
+    events : sequence of Event
+        Those that the solver looks for.
 
     Raises
     ------
     InputError
         For anything else.
     """
+    endpoints = [*_endpoints(model), *(f"{kind}_{e.name}" for e in events for kind in ("event", "count"))]
     columns: list[Output] = []
     for text in names(outputs, "The outputs"):
-        columns += _parse(model, text, t_end)
+        columns += _parse(model, text, t_end, endpoints)
     if not columns:
         raise InputError("No output is asked for; give at least one, e.g. pfs or ln_C@80.")
     if len(columns) > _MAX_OUTPUTS:
@@ -221,7 +227,7 @@ def parse_outputs(
         raise InputError(
             f"The rule for censored patients cannot be {shown(censored)}." + nearest(censored, CENSORED)
         )
-    conditions = tuple(_condition(model, text) for text in names(where, "The conditions in 'where'"))
+    conditions = tuple(_condition(text, endpoints) for text in names(where, "The conditions in 'where'"))
     return Outputs(tuple(columns), conditions, censored)
 
 
@@ -232,10 +238,10 @@ def _endpoints(model: Model) -> list[str]:
     return [*_ENDPOINTS, *finals, *(f"{kind}_{name}" for kind in _EXTRA for name in paths)]
 
 
-def _parse(model: Model, text: str, t_end: float) -> list[Output]:
+def _parse(model: Model, text: str, t_end: float, endpoints: Sequence[str]) -> list[Output]:
     quantity, at, times = text.strip().partition("@")
     paths = [*model.state_names, *model.observable_names]
-    known = paths if at else _endpoints(model)
+    known = paths if at else endpoints
     column, scale = quantity, ""
     for name in _SCALES:
         if quantity.startswith(f"{name}_") and quantity not in known:
@@ -246,7 +252,7 @@ def _parse(model: Model, text: str, t_end: float) -> list[Output]:
                 f"The output {text!r} needs a time, e.g. {quantity}@{t_end / 2:g} or "
                 f"{quantity}@0:{t_end:g}:1."
             )
-        if at and column in _endpoints(model):
+        if at and column in endpoints:
             raise InputError(f"The output {text!r} is an endpoint, which has no time; leave @{times} off.")
         kind = "a state or observable" if at else "an endpoint"
         raise InputError(
@@ -265,7 +271,7 @@ def _parse(model: Model, text: str, t_end: float) -> list[Output]:
 def _unit(model: Model, column: str) -> str:
     items = {state.name: state.unit for state in model.states}
     items |= {observable.name: observable.unit for observable in model.observables}
-    if column in ("pfs", "progression", "t_nadir") or column.startswith("t_peak_"):
+    if column in ("pfs", "progression", "t_nadir") or column.startswith(("t_peak_", "event_")):
         return f"{model.time_unit}s"
     if column.startswith("auc_"):
         return f"{items[column.removeprefix('auc_')]} × {model.time_unit}s".lstrip()
@@ -294,7 +300,7 @@ def _times(text: str, times: str, t_end: float) -> list[float]:
     return parts
 
 
-def _condition(model: Model, text: str) -> tuple[str, str, float]:
+def _condition(text: str, known: Sequence[str]) -> tuple[str, str, float]:
     found = re.fullmatch(r"\s*(\w+)\s*(>=|<=|==|>|<)\s*(\S+)\s*", text)
     try:
         limit = float(found[3]) if found else math.nan
@@ -302,7 +308,6 @@ def _condition(model: Model, text: str) -> tuple[str, str, float]:
         limit = math.nan
     if not found or math.isnan(limit):
         raise InputError(f"A condition must read like 'pfs > 2', with >, <, >=, <= or ==, not {text!r}.")
-    known = _endpoints(model)
     if found[1] not in known:
         raise InputError(f"The condition {text!r} names no endpoint." + nearest(found[1], known))
     return found[1], found[2], limit

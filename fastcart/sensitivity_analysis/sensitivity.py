@@ -7,7 +7,7 @@ import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,7 @@ from fastcart.checks import count, number, shown
 from fastcart.dosing import NUMBERS, Doses, DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
+from fastcart.options import SolveOptions, SolverKeywords, chosen_options
 from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
 from fastcart.runs.forms import ARRAYS
 from fastcart.runs.identity import describe_model, environment
@@ -39,6 +40,7 @@ OWNS = ("parts/*.npz", "*.csv", "*.parquet", "*.png")  # what such a run makes i
 _PARTS = "parts/{:06d}.npz"
 _PART = 32_768  # patients per part, at most
 _SAVED_TIMES = 1_000_000  # patients times times per part, at most
+_ALWAYS_RECORDED = ("t_end", "engine", "rtol", "extinction")  # options of the solver; others where changed
 _CONVERGENCE = (8, 4, 2, 1)  # parts of n at which the indices are estimated again
 
 
@@ -54,10 +56,6 @@ def sensitivity(
     doses: Doses | None = None,
     where: str | Sequence[str] = (),
     censored: str = "keep",
-    t_end: float | None = None,
-    engine: str = "auto",
-    rtol: float = 1e-6,
-    extinction: float | None = None,
     resamples: int = 500,
     confidence: float = 0.95,
     convergence: bool = True,
@@ -69,6 +67,8 @@ def sensitivity(
     force: bool = False,
     threads: int | None = None,
     progress: bool | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolverKeywords],
 ) -> SensitivityResult:
     """Measure how outputs of a model depend on its parameters and initial values.
 
@@ -115,8 +115,6 @@ def sensitivity(
         Conditions on endpoints, such as ``"pfs > 2"`` for responders. Only for correlations: the designs of
         the other methods must be complete.
     censored : {'keep', 'drop'}
-    t_end, engine, rtol, extinction, threads, progress
-        As for `fastcart.solve`.
     resamples : int
         Without effect since intervals are not made by resampling any more; accepted for older scripts.
     confidence : float
@@ -134,6 +132,12 @@ def sensitivity(
         Also write the points with their outputs, as the table ``samples``.
     resume, force : bool
         Go on in ``folder``; replace what it holds.
+    threads, progress
+        As for `fastcart.solve`.
+    options : SolveOptions, optional
+    **keywords
+        Single options of the solver, see `fastcart.SolveOptions`; its ``method`` can only be given within
+        ``options``. Outputs get their peaks and areas by themselves.
 
     Returns
     -------
@@ -156,8 +160,9 @@ def sensitivity(
     >>> study.table("pfs").head()  # doctest: +SKIP
     """
     model = as_model(model)
-    horizon = model.t_end if t_end is None else number(t_end, "The horizon t_end", positive=True)
-    asked = parse_outputs(model, outputs, t_end=horizon, where=where, censored=censored)
+    solver = chosen_options(options, keywords, sensitivity, "A sensitivity study")
+    horizon = solver.horizon(model)
+    asked = parse_outputs(model, outputs, t_end=horizon, where=where, censored=censored, events=solver.events)
     varied = parse_ranges(model, ranges, fixed)
     closures = find_closures(model, varied, fixed)
     chosen = find(method)
@@ -180,25 +185,28 @@ def sensitivity(
     design = make_design(method, varied, n, seed=seed, groups=groups, closures=closures)
     n = design.n
     fixed = {name: float(value) for name, value in (fixed or {}).items() if name not in varied}
-    options: dict[str, Any] = {
+    settings: dict[str, Any] = {
         "method": method, "outputs": asked.names, "where": [list(w) for w in asked.where],
         "censored": censored, "n": n, "ranges": _plain_ranges(varied), "fixed": fixed, "doses": schedule,
-        "t_end": horizon, "engine": engine, "rtol": rtol, "extinction": extinction, "seed": int(seed),
+        "t_end": horizon, "engine": solver.engine, "rtol": solver.rtol, "extinction": solver.extinction,
+        "seed": int(seed),
     }  # fmt: skip
     if design.groups:
-        options["groups"] = dict(zip(design.names, design.groups, strict=True))
-    solver = dict(
-        doses=schedule, t_end=horizon, engine=engine, rtol=rtol, extinction=extinction, threads=threads
-    )
+        settings["groups"] = dict(zip(design.names, design.groups, strict=True))
+    further = {name: value for name, value in solver.changed().items() if name not in _ALWAYS_RECORDED}
+    if further:
+        settings["solve"] = further
+    solver = solver.watching(**asked.extras)
+    how = dict(doses=schedule, threads=threads, options=solver)
     estimates: dict[str, Any] = dict(
-        options=options, resamples=resamples, confidence=confidence, convergence=convergence, seed=int(seed)
+        options=settings, resamples=resamples, confidence=confidence, convergence=convergence, seed=int(seed)
     )
     if folder is None:
-        values = _evaluate(model, design, asked, fixed, solver, None, progress)
+        values = _evaluate(model, design, asked, fixed, how, None, progress)
         return _warned(analyse(model, design, asked, values, **estimates))
-    content = {"model": describe_model(model), **options, "rows_per_part": _rows(asked), **environment()}
+    content = {"model": describe_model(model), **settings, "rows_per_part": _rows(asked), **environment()}
     with open_run(folder, Manifest(KIND, content), resume=resume, force=force, owns=OWNS) as run:
-        values = _evaluate(model, design, asked, fixed, solver, run, progress)
+        values = _evaluate(model, design, asked, fixed, how, run, progress)
         result = analyse(model, design, asked, values, **estimates)
         for name, table in result.tables(samples=keep_samples).items():
             run.write(f"{name}.{table_format}", _writer(table, table_format))
@@ -304,7 +312,6 @@ def _evaluate(
             progress=False,
             warn=False,
             **solver,
-            **outputs.extras,
         )
         return outputs.evaluate(result.endpoints, result.trajectories)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastcart.model import Model
 from fastcart.solvers.compile import EXACT, FAST, cached, from_source, prepared_function, rebuild
+from fastcart.solvers.system import System
 from fastcart.solvers.transform import derivative_source
 
 
@@ -18,19 +18,19 @@ def _call(function: str, states: int, parameters: int) -> str:
     return f"    f = {function}(t, ({y}), ({p}))"
 
 
-def _into(model: Model, function: Any, outputs: int, options: dict[str, Any]) -> Any:
+def _into(model: System, function: Any, outputs: int, options: dict[str, Any]) -> Any:
     """Make ``into(t, y, p, out)`` from a function that returns a tuple."""
     lines = ["def into(t, y, p, out):", _call("rhs", len(model.states), len(model.parameters))]
     lines += [f"    out[{i}] = f[{i}]" for i in range(outputs)]
     return rebuild(from_source("\n".join(lines), "into", {"rhs": rebuild(function, options)}), options)
 
 
-def natural_rhs(model: Model, function: Any, *, exact: bool = True) -> Any:
+def natural_rhs(model: System, function: Any, *, exact: bool = True) -> Any:
     """Return ``into(t, y, p, out)``: derivatives in natural units, to be inlined into a kernel."""
     return _into(model, function, len(model.states), EXACT if exact else FAST)
 
 
-def internal_rhs(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
+def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:
     """Return a compiled ``f(t, u, p, scale, r) -> du`` in integrated variables, without fast math.
 
     ``log`` says which states are in logarithm, ``infused`` whether the rates of infusion ``r`` are added.
@@ -56,7 +56,7 @@ def _observe_rows(times, states, parameters, out):
             into(times[k], states[i, k], parameters[i], out[i, k])  # type: ignore[name-defined] # noqa: F821
 
 
-def observe(model: Model, times: np.ndarray, states: np.ndarray, parameters: np.ndarray):
+def observe(model: System, times: np.ndarray, states: np.ndarray, parameters: np.ndarray):
     """Return the observables of saved states.
 
     Parameters

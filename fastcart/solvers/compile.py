@@ -7,6 +7,7 @@ checks, helpers inlined), so that a plain ``@njit`` right-hand side runs at full
 from __future__ import annotations
 
 import gc
+import hashlib
 import sys
 import tempfile
 import types
@@ -230,7 +231,8 @@ def cached(
     numba dispatcher or cfunc
     """
     examined = examine(function, options, str(signature), (interleave, UNROLLED), FORMAT, numba_settings())
-    key = examined.digest
+    # code on disk is read by importing the modules of what it calls, so one that moved is another
+    key = hashlib.sha256(repr((examined.digest, examined.modules)).encode()).hexdigest()
     if key in _memory:
         return _memory[key]
     # addresses and the like mean nothing to another process

@@ -40,10 +40,13 @@ class Examined:
     opaque : tuple of str
         Types of what counted by its identity, e.g. ``"CFunctionType"``; then another process has another
         digest for the same things, and nothing may be kept on disk under this one.
+    modules : tuple of str
+        Where the functions live that were met: compiled code names these modules, the digest does not.
     """
 
     digest: str
     opaque: tuple[str, ...]
+    modules: tuple[str, ...]
 
 
 def fingerprint(*items: Any) -> str:
@@ -71,11 +74,12 @@ def examine(*items: Any) -> Examined:
     """Return the digest of some things, and what in them it could only tell by identity."""
     import llvmlite
 
-    feeder = _Feeder(hashlib.sha256(), {}, [])
+    feeder = _Feeder(hashlib.sha256(), {}, [], set())
     feeder.text(repr((numba.__version__, llvmlite.__version__, np.__version__, sys.version_info[:2])))
     for item in items:
         feeder.feed(item)
-    return Examined(feeder.digest.hexdigest(), tuple(dict.fromkeys(feeder.opaque)))
+    opaque = tuple(dict.fromkeys(feeder.opaque))
+    return Examined(feeder.digest.hexdigest(), opaque, tuple(sorted(feeder.modules)))
 
 
 @functools.lru_cache(maxsize=10_000)
@@ -127,7 +131,7 @@ def _serial_number(item: Any) -> str:
 def _digest_of(code: types.CodeType) -> bytes:
     """Return a digest of a code object, which never changes; those that do the same are equal."""
     digest = hashlib.sha256()
-    _Feeder(digest, {}, []).code_parts(code)
+    _Feeder(digest, {}, [], set()).code_parts(code)
     return digest.digest()
 
 
@@ -148,10 +152,11 @@ def _replacements() -> dict[int, list[Any]]:
 class _Feeder:
     """Feeds a digest; ``seen`` numbers what is met and has parts, so that recursion ends."""
 
-    def __init__(self, digest: Any, seen: dict[int, tuple[Any, int]], opaque: list[str]):
+    def __init__(self, digest: Any, seen: dict[int, tuple[Any, int]], opaque: list[str], modules: set[str]):
         self.digest = digest
         self.seen = seen
         self.opaque = opaque
+        self.modules = modules
         self.met = itertools.count(len(seen))
 
     def text(self, *words: str) -> None:
@@ -245,7 +250,7 @@ class _Feeder:
             return
         parts = []
         for part in item:
-            alone = _Feeder(hashlib.sha256(), dict(self.seen), self.opaque)
+            alone = _Feeder(hashlib.sha256(), dict(self.seen), self.opaque, self.modules)
             alone.feed(part)
             parts.append(alone.digest.hexdigest())
         self.text(*sorted(parts))
@@ -263,6 +268,7 @@ class _Feeder:
             self.text("function", str(function.__module__), function.__qualname__)
             return
         self.text("function", function.__name__)
+        self.modules.add(str(function.__module__))
         if id(function) in self.seen:  # recursion, or a helper used twice: which one tells them apart
             self.text("again", str(self.seen[id(function)][1]))
             return

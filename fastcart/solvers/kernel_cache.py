@@ -22,7 +22,8 @@ from numba.core.caching import IndexDataCacheFile, _Cache
 from numba.core.compiler import CompileResult
 from numba.core.serialize import dumps
 
-from fastcart import interrupts
+from fastcart.errors import reason
+from fastcart.solvers import interrupts
 
 FORMAT = b"fastcart-kernel-1"  # marks a sealed file; part of the key too, so that no older file is met
 _SEAL = len(FORMAT) + hashlib.sha256().digest_size
@@ -104,8 +105,6 @@ def own_folder() -> Path | None:
 
 def not_kept(error: Exception, folder: Path) -> None:
     """Say that kernels cannot be written, and so are compiled anew in each process."""
-    from fastcart.checks import reason
-
     say(
         "write",
         f"compiled kernels cannot be kept in {str(folder)!r} ({reason(error)}), so each process compiles "
@@ -222,7 +221,8 @@ class KernelCache(_Cache):
         except Unusable as error:
             self._start_anew(str(error))
         except Exception as error:  # unpickling what is no pickle may raise anything
-            self._start_anew(f"{self._files._index_name!r} cannot be read, {type(error).__name__}")
+            of = f"what {self._files._index_name!r} names cannot be read"
+            self._start_anew(f"{of} ({type(error).__name__}: {error})")
         return None
 
     def _start_anew(self, why: str) -> None:

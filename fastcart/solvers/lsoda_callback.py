@@ -21,10 +21,10 @@ from typing import Any
 
 from numba import carray
 
-from fastcart.model import Model
 from fastcart.solvers.compile import FAST, INNER, cached, from_source, rebuild
 from fastcart.solvers.lsoda_library import rhs_signature
 from fastcart.solvers.reading import may_raise
+from fastcart.solvers.system import System
 from fastcart.solvers.transform import derivative_source
 
 # Control words behind the parameters and scales in the data of the right-hand side. Then follow: rates of
@@ -67,7 +67,7 @@ def data_size(states: int, parameters: int, kind: Kind) -> int:
     return parameters + 3 * states + CONTROL + SUMS * kind.integrals + (NOTES * NOTE if kind.noted else 0)
 
 
-def rhs_callback(model: Model, kind: Kind) -> Any:
+def rhs_callback(model: System, kind: Kind) -> Any:
     """Compile the right-hand side in integrated variables as a C function."""
     n, m = len(model.states), len(model.parameters)
     control = m + n
@@ -126,7 +126,7 @@ def rhs_callback(model: Model, kind: Kind) -> Any:
     return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)
 
 
-def _derive(model: Model, kind: Kind) -> Any:
+def _derive(model: System, kind: Kind) -> Any:
     """Make ``derive(t, u, p, scale, r)``: derivatives as integrated, what is summed up, and a flag.
 
     The flag is 1 where a state in logarithm is zero but has an inflow. A function of its own, because numba

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from fastcart.events import Event, hidden
-from fastcart.model import Model
 from fastcart.solvers.status import Status
+from fastcart.solvers.system import System, hidden
+
+if TYPE_CHECKING:
+    from fastcart.events import Event
 
 
 @dataclass(frozen=True)
@@ -17,7 +20,7 @@ class Problem:
 
     Parameters
     ----------
-    model : Model
+    model : System
     t_end : float
         Horizon; every patient starts at time 0.
     save_at : ndarray
@@ -52,7 +55,7 @@ class Problem:
         doses.
     """
 
-    model: Model
+    model: System
     t_end: float
     save_at: np.ndarray
     rtol: float

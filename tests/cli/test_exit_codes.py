@@ -18,11 +18,10 @@ import pandas as pd
 import pytest
 
 import fastcart
-from fastcart import interrupts
 from fastcart.cli import command_line as cli
 from fastcart.cli import main
 from fastcart.errors import MissingDependencyError, OutputError, PatientsFailed, require
-from fastcart.solvers import published
+from fastcart.solvers import interrupts, published
 from fastcart.solvers.kernel_cache import KernelCache
 
 ROOT = Path(__file__).resolve().parents[2]

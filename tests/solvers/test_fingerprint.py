@@ -5,6 +5,7 @@ from __future__ import annotations
 import ctypes
 import enum
 import functools
+import importlib
 import os
 import pickle
 import subprocess
@@ -343,3 +344,21 @@ def test_models_that_differ_in_a_pointer_give_different_results(kind, tmp_path, 
         assert final == pytest.approx(np.exp(-rate), rel=1e-6)
     # an address means nothing to another process
     assert not list(tmp_path.rglob("*.nbc"))
+
+
+def test_the_key_of_a_kernel_tells_modules_apart_that_hold_the_same_function(tmp_path, monkeypatch):
+    """Compiled code on disk is read by importing the modules of its helpers."""
+    monkeypatch.syspath_prepend(tmp_path)
+    source = "from numba import njit\n@njit\ndef helper(x):\n    return x + 1.0\n"
+    for name in ("helper_here", "helper_there"):
+        (tmp_path / f"{name}.py").write_text(source)
+    kernels = []
+    for name in ("helper_here", "helper_there"):
+        helper = importlib.import_module(name).helper
+        scope = {"helper": helper}
+        exec("def kernel(x):\n    return helper(x)", scope)
+        kernels.append(scope["kernel"])
+    first, second = (examine(kernel) for kernel in kernels)
+    assert first.digest == second.digest  # a model is the same wherever its functions live
+    assert first.modules != second.modules
+    assert compiling.cached(kernels[0], "one") is not compiling.cached(kernels[1], "other")

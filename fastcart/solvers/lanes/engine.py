@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 
-from fastcart.model import Model
 from fastcart.solvers import tableaus
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import AROUND_BREAK, BREAK, DosePlan, entries_of
@@ -25,6 +24,7 @@ from fastcart.solvers.lanes.rhs import evaluation
 from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
+from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import ExplicitTableau
 from fastcart.solvers.threads import in_threads
 from fastcart.solvers.transform import to_internal, to_natural
@@ -39,7 +39,7 @@ _ROUNDING = 1.5e-14  # relative errors below are rounding
 _TIGHT = 5e-6  # from this rtol down the method of order 7 does better than that of order 5
 
 
-def default_method(model: Model, rtol: float) -> str:
+def default_method(model: System, rtol: float) -> str:
     """Return the explicit method that a model names, else the one that is fastest at a tolerance."""
     # dop853 needs a little less work for the same error at the ends of steps, but vern7 has the better
     # interpolant: in a population, the largest errors of crossings are ten times smaller

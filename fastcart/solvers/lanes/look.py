@@ -11,13 +11,13 @@ from typing import Any
 from numba import carray, njit, types
 
 import fastcart.math as vector_math
-from fastcart.model import Model
 from fastcart.solvers.compile import FAST, INNER, cached, from_source, made_once, rebuild
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.outline import HIGH, LOW, TURNS
 from fastcart.solvers.lanes.rhs import SUBSTITUTES
+from fastcart.solvers.system import System
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _L = LANES
@@ -46,7 +46,7 @@ def natural_states(n: int, log: tuple[bool, ...], u: str, y: str) -> list[str]:
     return lines
 
 
-def one_function(model: Model, log: tuple[bool, ...], quantities: tuple[str | tuple[int, ...], ...]) -> Any:
+def one_function(model: System, log: tuple[bool, ...], quantities: tuple[str | tuple[int, ...], ...]) -> Any:
     """Compile ``f(buffer)`` for one patient: states as integrated, time, parameters, quantities (written).
 
     A quantity is the name of a state or an observable, or several states of which it is the sum.
@@ -56,7 +56,7 @@ def one_function(model: Model, log: tuple[bool, ...], quantities: tuple[str | tu
     return made_once(key, lambda: _one_function(model, log, quantities))
 
 
-def _one_function(model: Model, log: tuple[bool, ...], quantities: tuple[str | tuple[int, ...], ...]) -> Any:
+def _one_function(model: System, log: tuple[bool, ...], quantities: tuple[str | tuple[int, ...], ...]) -> Any:
     n, m = len(model.states), len(model.parameters)
     scope: dict[str, Any] = {"exp": vector_math.exp_bounded, "carray": carray}
     lines = ["def quantities(w_):", f"    w = carray(w_, ({n + 1 + m + len(quantities)},))"]

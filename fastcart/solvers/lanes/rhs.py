@@ -14,7 +14,6 @@ import numpy as np
 from numba import carray, types
 
 import fastcart.math as vector_math
-from fastcart.model import Model
 from fastcart.solvers.compile import (
     FAST,
     INNER,
@@ -27,6 +26,7 @@ from fastcart.solvers.compile import (
 )
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes.layout import LANES, evaluation_rows
+from fastcart.solvers.system import System
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _signature = types.void(types.CPointer(types.float64))
@@ -56,7 +56,7 @@ SUBSTITUTES: dict[Any, Any] = {
 }
 
 
-def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
+def evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
     """Compile the right-hand side for lanes.
 
     Parameters
@@ -78,7 +78,7 @@ def evaluation(model: Model, log: tuple[bool, ...], infused: bool) -> Any:
     return made_once(key, lambda: _evaluation(model, sizes, log, infused))
 
 
-def _evaluation(model: Model, sizes: tuple[int, int], log: tuple[bool, ...], infused: bool) -> Any:
+def _evaluation(model: System, sizes: tuple[int, int], log: tuple[bool, ...], infused: bool) -> Any:
     names = {
         "rhs": rebuild(model.rhs, INNER, SUBSTITUTES),
         "exp": vector_math.exp_bounded,
@@ -95,7 +95,7 @@ def _evaluation(model: Model, sizes: tuple[int, int], log: tuple[bool, ...], inf
     return kernel
 
 
-def machine_code(model: Model) -> str:
+def machine_code(model: System) -> str:
     """Return the assembly of the right-hand side for lanes; it is compiled anew, what is on disk has none."""
     log = tuple(state.log for state in model.states)
     return assembly(evaluation(model, log, False), **_options(log))

@@ -1,0 +1,176 @@
+"""Checks of a model when it is made: names, ranges, and what its functions return."""
+
+from __future__ import annotations
+
+import keyword
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcart.checks import number, real, reason, shown
+from fastcart.errors import InputError, nearest
+from fastcart.model_parts import RESERVED, Parameter
+
+if TYPE_CHECKING:
+    from fastcart.model import Model
+
+
+def collected(kind: type, values: Any, what: str) -> tuple:
+    """Return states, parameters or observables as a tuple, having checked that they are such."""
+    items = tuple(values) if isinstance(values, Iterable) else (None,)
+    for item in items:
+        if not isinstance(item, kind):
+            given = values if item is None else item
+            raise InputError(f"{what} must be a list of fastcart.{kind.__name__}, not {shown(given)}.")
+    return items
+
+
+def check_model(model: Model) -> None:
+    """Check names, ranges and the number of derivatives, before anything is computed."""
+    if not model.states:
+        raise InputError(f"Model {model.name!r} has no states; give at least one.")
+    _check_names(model)
+    _check_numbers(model)
+    _check_method(model)
+    _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
+    if (model.observe is None) != (not model.observables):
+        raise InputError(
+            f"Model {model.name!r} must give both 'observables' (names) and 'observe' (function), or neither."
+        )
+    if model.observe is not None:
+        _check_function(
+            model, model.observe, "observe", len(model.observables), "values (one per observable)"
+        )
+        _check_no_raise(model)
+
+
+def _check_names(model: Model) -> None:
+    seen: dict[str, str] = {}
+    for kind, items in (
+        ("state", model.states),
+        ("parameter", model.parameters),
+        ("observable", model.observables),
+    ):
+        for item in items:
+            name = item.name
+            if not isinstance(name, str) or not name.isidentifier() or keyword.iskeyword(name):
+                raise InputError(
+                    f"Model {model.name!r}: {name!r} cannot be the name of a {kind}; use letters, "
+                    "digits and underscores, not starting with a digit."
+                )
+            if name in RESERVED:
+                raise InputError(
+                    f"Model {model.name!r}: the name {name!r} of a {kind} is used by the tables of "
+                    "results; choose another."
+                )
+            if name in seen:
+                raise InputError(
+                    f"Model {model.name!r}: the name {name!r} is given twice, as {seen[name]} and as "
+                    f"{kind}; each name must be unique."
+                )
+            seen[name] = kind
+    if model.burden is not None and model.burden not in model.state_names:
+        raise InputError(
+            f"Model {model.name!r}: the burden {model.burden!r} is not a state."
+            + nearest(model.burden, model.state_names)
+        )
+
+
+def _check_numbers(model: Model) -> None:
+    where = f"Model {model.name!r}"
+    for item in model.items:
+        if not callable(item.default):
+            number(item.default, f"{where}: the default of {item.name!r}")
+    values = model.defaults()
+    for name, value in values.items():  # computed ones now
+        number(value, f"{where}: the default of {name!r}")
+    for parameter in model.parameters:
+        low, high = _limits(parameter, where)
+        value = values[parameter.name]
+        if not low <= value <= high:
+            raise InputError(
+                f"{where}: the default {value:g} of parameter {parameter.name!r} is outside its "
+                f"range [{low:g}, {high:g}]; change one of them."
+            )
+    for state in model.states:
+        if state.log and values[state.name] < 0:
+            raise InputError(
+                f"{where}: state {state.name!r} is integrated in logarithm, so its default must not "
+                f"be negative; it is {values[state.name]:g}."
+            )
+        if state.nonnegative and values[state.name] < 0:
+            raise InputError(
+                f"{where}: state {state.name!r} is marked nonnegative, but its default is "
+                f"{values[state.name]:g}; change one of them."
+            )
+        number(state.scale, f"{where}: the scale of state {state.name!r}", positive=True)
+    if model.published is not None:
+        number(model.published.step, f"{where}: the step of the published scheme", positive=True)
+
+
+def _limits(parameter: Parameter, where: str) -> tuple[float, float]:
+    ends = parameter.range if isinstance(parameter.range, Sequence) else ()
+    limits = [real(end) for end in ends]
+    if len(limits) == 2 and limits[0] is not None and limits[1] is not None and limits[0] <= limits[1]:
+        return limits[0], limits[1]
+    raise InputError(
+        f"{where}: the range of parameter {parameter.name!r} must be two numbers (low, high), not "
+        f"{shown(parameter.range)}."
+    )
+
+
+def _check_method(model: Model) -> None:
+    from fastcart.solvers.tableaus import EXPLICIT
+
+    if model.method is not None and model.method not in EXPLICIT:
+        raise InputError(
+            f"Model {model.name!r}: {shown(model.method)} is no explicit method of the lane engine."
+            + nearest(model.method, EXPLICIT)
+        )
+
+
+def _check_no_raise(model: Model) -> None:
+    """Refuse observables that raise errors: in a kernel nobody would see them."""
+    from fastcart.solvers.reading import raising_lines
+
+    for line in raising_lines(model.observe):
+        raise InputError(
+            f"Model {model.name!r}: observe(t, y, p) raises an error in line {line}, which a kernel cannot "
+            "pass on; let it return nan where an observable has no value."
+        )
+
+
+def _check_function(model: Model, function: Any, role: str, length: int, what: str) -> None:
+    from fastcart.solvers.compile import plain
+
+    values = model.defaults()
+    y = tuple(values[n] for n in model.state_names)
+    p = tuple(values[n] for n in model.parameter_names)
+    try:
+        result = plain(function)(0.0, y, p)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also where it asks to end the program
+        if isinstance(error, ArithmeticError) or "math domain error" in str(error):
+            return  # division by zero and the like: the engines report it per patient
+        raise InputError(
+            f"Model {model.name!r}: {role}(t, y, p) fails at the default values with "
+            f"{type(error).__name__}: {reason(error)}."
+        ) from error
+    if not isinstance(result, tuple):
+        raise InputError(
+            f"Model {model.name!r}: {role}(t, y, p) must return a tuple of {length} {what}, not "
+            f"{type(result).__name__}; end it with 'return (a, b, ...)'."
+        )
+    if len(result) != length:
+        raise InputError(
+            f"Model {model.name!r}: {role}(t, y, p) returns {len(result)} values, but it must return "
+            f"{length} {what}."
+        )
+    for value in result:
+        if real(value) is None and not isinstance(value, bool | np.bool_):  # an indicator counts as 0 or 1
+            raise InputError(
+                f"Model {model.name!r}: {role}(t, y, p) must return {length} real numbers; at the default "
+                f"values it returns {shown(value)}."
+            )

@@ -1,0 +1,103 @@
+"""What a model is made of: states, parameters, observables and constraints, as a paper's tables list them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+# Names that tables of patients and results use themselves.
+RESERVED = frozenset(
+    {
+        "patient", "t", "time", "status", "pfs", "progression", "censored", "nadir", "t_nadir", "final",
+        "engine", "steps", "rejected", "rhs_calls", "t_reached", "cured",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class State:
+    """One state variable.
+
+    Parameters
+    ----------
+    name : str
+        Identifier, the column of initial values in a table of patients.
+    unit : str
+    default : float or callable
+        Initial value; a callable gets a mapping of all other columns (arrays) and returns an array.
+    log : bool
+        Integrate the logarithm. For states whose derivative is proportional to the state itself; it
+        keeps them positive over hundreds of orders of magnitude, and exact zeros stay zero.
+    scale : float
+        A small amount that still matters; the absolute tolerance of a state that is not in logarithm
+        is ``rtol * scale``.
+    description : str
+    extinction : bool or str
+        Whether the state may die out: where an extinction threshold is asked for, it becomes an exact
+        zero when it falls below, and stays zero until a dose. States with the same text, the name of a
+        group, die out together when their sum falls below.
+    nonnegative : bool
+        Whether the state counts something and is not in logarithm: a step that takes it below minus its
+        tolerance is tried again, shorter, and a patient whose solution does go there ends as ``negative``.
+    computed : bool
+        Whether it is an integral that `fastcart.solve` adds: tables of patients and doses cannot give it.
+    """
+
+    name: str
+    unit: str = ""
+    default: float | Callable[[Mapping[str, Any]], Any] = 0.0
+    log: bool = False
+    scale: float = 1.0
+    description: str = ""
+    extinction: bool | str = False
+    nonnegative: bool = False
+    computed: bool = False
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter.
+
+    Parameters
+    ----------
+    name : str
+        Identifier, the column in a table of patients.
+    default : float or callable
+        Value; a callable gets a mapping of the other columns (arrays) and returns an array.
+    unit : str
+    symbol : str
+        How the paper writes it.
+    range : (float, float)
+        Allowed values, both ends included; what lies outside is an input error.
+    source : str
+        Where the default comes from.
+    description : str
+    """
+
+    name: str
+    default: float | Callable[[Mapping[str, Any]], Any]
+    unit: str = ""
+    symbol: str = ""
+    range: tuple[float, float] = (0.0, math.inf)
+    source: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Observable:
+    """A quantity computed from time, states and parameters, e.g. a cytokine or a killing rate."""
+
+    name: str
+    unit: str = ""
+    description: str = ""
+
+
+@dataclass(frozen=True)
+class Sum:
+    """A constraint: these parameters, e.g. chances of alternatives, add up to a total for every patient."""
+
+    parameters: tuple[str, ...]
+    total: float = 1.0
+    tolerance: float = 1e-9

@@ -1,0 +1,93 @@
+"""What solvers are told of a model: its functions, sizes and names, and how each state is integrated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+
+@dataclass(frozen=True)
+class PublishedScheme:
+    """The numerical scheme that a paper's own results were made with, to reproduce them exactly.
+
+    Parameters
+    ----------
+    rhs : jitted function
+        Right-hand side with the authors' own inner iterations.
+    step : float
+        Fixed step of the classical Runge-Kutta method, in the model's unit of time.
+    """
+
+    rhs: Callable[..., Any]
+    step: float
+
+
+class Variable(NamedTuple):
+    """How one state is integrated; see `fastcart.State`."""
+
+    name: str
+    log: bool = False
+    nonnegative: bool = False
+    extinction: bool | str = False
+    computed: bool = False
+
+
+@dataclass(frozen=True)
+class System:
+    """A system of ordinary differential equations, as `fastcart.Model.system` describes it.
+
+    Parameters
+    ----------
+    name : str
+    states : tuple of Variable
+    parameters : tuple of str
+        Their names, in order.
+    rhs : jitted function
+        ``rhs(t, y, p)`` returns the derivatives as a tuple, in natural units.
+    observables : tuple of str
+    observe : jitted function, optional
+        ``observe(t, y, p)`` returns the observables as a tuple.
+    burden : str, optional
+        The state whose growth above its initial value is progression.
+    method : str, optional
+        The explicit method that engines ``auto`` and ``lanes`` begin with.
+    published : PublishedScheme, optional
+    time_unit : str
+    """
+
+    name: str
+    states: tuple[Variable, ...]
+    parameters: tuple[str, ...]
+    rhs: Callable[..., Any]
+    observables: tuple[str, ...] = ()
+    observe: Callable[..., Any] | None = None
+    burden: str | None = None
+    method: str | None = None
+    published: PublishedScheme | None = None
+    time_unit: str = "day"
+
+    @property
+    def state_names(self) -> list[str]:
+        """Names of the states, in order."""
+        return [state.name for state in self.states]
+
+    @property
+    def parameter_names(self) -> list[str]:
+        """Names of the parameters, in order."""
+        return list(self.parameters)
+
+    @property
+    def observable_names(self) -> list[str]:
+        """Names of the observables, in order."""
+        return list(self.observables)
+
+    @property
+    def burden_index(self) -> int:
+        """Index of the burden among the states, -1 where the system has none."""
+        return -1 if self.burden is None else self.state_names.index(self.burden)
+
+
+def hidden(name: str) -> str:
+    """Return the name of the state that is the integral of an observable that is watched, but no endpoint."""
+    return f"_integral_of_{name}"
