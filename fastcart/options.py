@@ -22,7 +22,7 @@ from fastcart.model import Model
 from fastcart.solvers.system import hidden
 
 ENGINES = ("auto", "lanes", "lsoda", "published", "scipy")
-MAX_RTOL = 0.1
+MIN_RTOL, MAX_RTOL = 1e-14, 0.1  # a double holds about 16 digits
 
 
 def _option(default: Any, kind: str, text: str, metavar: str | None = None, flag: str | None = None) -> Any:
@@ -134,8 +134,10 @@ class SolveOptions:
         }
         for name, value in checked.items():
             object.__setattr__(self, name, value)
-        if self.rtol > MAX_RTOL:
-            raise InputError(f"The relative tolerance rtol must lie in (0, {MAX_RTOL}], not {self.rtol:g}.")
+        if not MIN_RTOL <= self.rtol <= MAX_RTOL:
+            raise InputError(
+                f"The relative tolerance rtol must lie in [{MIN_RTOL:g}, {MAX_RTOL:g}], not {self.rtol:g}."
+            )
 
     def keywords(self) -> dict[str, Any]:
         """Return the options by name, as functions take them one by one."""

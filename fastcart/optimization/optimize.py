@@ -77,12 +77,12 @@ class OptimizationResult:
         if best["feasible"].any():
             found = best.loc[best["feasible"], "objective"]
             lines.append(f"Objective {self.options['objective']!r}: {found.min():.6g} to {found.max():.6g}.")
-        censored = int((best["censored"] > 0).sum()) if "censored" in best else 0
+        censored = int((best["feasible"] & (best["censored"] > 0)).sum()) if "censored" in best else 0
         if censored:
             lines.append(
-                f"{censored} optima reach the horizon without progression (censored): a survival there is "
-                "no maximum but the end of the simulation. Limit toxicity or the total dose, or extend the "
-                "horizon."
+                f"Optima that reach the horizon without progression (censored): {censored} of {len(best)}; a "
+                "survival there is no maximum but the end of the simulation. Limit toxicity or the total "
+                "dose, or extend the horizon."
             )
         return "\n".join([*lines, *self.notes])
 

@@ -14,6 +14,7 @@ from fastcart.sensitivity_analysis.methods.base import Method
 from fastcart.sensitivity_analysis.outputs import SURVIVAL, Outputs
 
 CENSORED_SHARE = 0.01  # of the patients: from here on a study says what they do to its indices
+_LOST_SHARE = 0.05  # of the patients: from here on it is a matter of warning that they are missing
 COLUMNS = ["output", "index", "note", "serious"]
 
 
@@ -37,7 +38,7 @@ def find_notes(
                 "longer horizon."
             )
             missing = [(text, True)]
-        for text, serious in missing or censored:
+        for text, serious in missing or [*censored, *_left_out(method, counts.iloc[j])]:
             notes.append({"output": column.name, "index": "", "note": text, "serious": serious})
         for index in method.indices:
             value, low = found.value[index][:, j], found.low[index][:, j]
@@ -86,6 +87,24 @@ def _missing(design: Design, y: np.ndarray, used: int) -> list[tuple[str, bool]]
     if len(kept) and np.ptp(kept) <= 1e-13 * np.abs(kept).max():
         return [("no index (or 0), because it is the same for all patients.", False)]
     return []
+
+
+def _left_out(method: Method, count: pd.Series) -> list[tuple[str, bool]]:
+    """Say how many patients are missing from the indices without having been asked for."""
+    lost = int(count[["failed", "undefined", "with_others"]].sum())
+    wanted = int(count["patients"] - count["left_out"] - count["censored_dropped"])
+    if not lost:
+        return []
+    why = f"{int(count['failed'])} failed, {int(count['undefined'])} have no such value"
+    if count["with_others"]:
+        why += f", {int(count['with_others'])} stand in the same {method.unit} as one of them"
+    return [
+        (
+            f"{lost} of {wanted} patients ({lost / wanted:.0%}) are left out ({why}); the indices are those "
+            "of the part of the ranges that is left, in which inputs are no longer independent. Narrow the "
+            "ranges, or choose an output that all patients have.", lost > _LOST_SHARE * wanted,
+        )
+    ]  # fmt: skip
 
 
 def _censored(method: Method, outputs: Outputs, column: str, count: pd.Series) -> list[tuple[str, bool]]:

@@ -8,12 +8,12 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from fastcart import interrupts
 from fastcart.errors import OutputError
 from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
 from fastcart.runs.forms import ARRAYS, CSV, TABLE
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import open_run
+from fastcart.solvers import interrupts
 
 MANIFEST = Manifest("study", {"a": 1})
 NAME = "parts/{:03d}.npz"

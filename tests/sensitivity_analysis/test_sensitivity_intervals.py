@@ -6,6 +6,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from interval_coverage import FUNCTIONS, covered, exact, ranges
+from numba import njit
 from scipy import stats
 
 import fastcart
@@ -274,6 +275,26 @@ def test_indices_that_cannot_be_had_are_said():
         fastcart.sensitivity(model, n=50, ranges={"kill": (0.5, 0.6), "growth": 0.1}, seed=1)
 
 
+def test_patients_that_have_no_such_value_are_said():
+    """Of a Sobol' design a third may go with the few that have no logarithm."""
+    signed = fastcart.Parameter("a", 1.0, range=(-1.0, 1.0))
+    model = fastcart.Model("sum", {"x": 0.0}, [signed, fastcart.Parameter("b", 1.0)], _sum, t_end=1.0)
+    for method, n, others in (
+        ("sobol", 64, "stand in the same base points"),
+        ("pearson", 100, "no such value"),
+    ):
+        with pytest.warns(UserWarning, match=others) as caught:
+            study = fastcart.sensitivity(
+                model, method=method, n=n, ranges={"a": (-1.0, 1.0), "b": (0.0, 2.0)}, outputs="ln_x@1",
+                convergence=False,
+            )  # fmt: skip
+        assert "inputs are no longer independent" in str(caught[0].message)
+        assert study.notes["serious"].all()
+        count = study.counts.iloc[0]
+        lost = int(count["patients"] - count["used"])
+        assert f"{lost} of {int(count['patients'])} patients" in study.notes["note"].iloc[0]
+
+
 def test_sobol_indices_of_few_complete_base_points_are_not_given():
     design = make_design("sobol", ranges("ishigami"), 64, seed=1)
     y = design.x.sum(axis=1)[:, None].repeat(2, axis=1)
@@ -300,6 +321,11 @@ def _tumor():
         "regrowing", [fastcart.State("C", "cells", 1e6, log=True)], {"kill": 0.3, "growth": 0.1}, rhs,
         t_end=60.0, burden="C",
     )  # fmt: skip
+
+
+@njit
+def _sum(t, y, p):
+    return (p[0] + p[1],)
 
 
 def _plain_model():
