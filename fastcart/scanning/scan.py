@@ -179,7 +179,8 @@ def scan(
     manifest = Manifest("scan", {
         "model": describe_model(model), "patients": source.describe(), "chunk": rows,
         "doses": None if template is None else template.describe(),
-        "options": {"save": None, **chosen.keywords()}, "outputs": job.outputs, **environment(),
+        "options": {"save": None, **chosen.keywords(), "breaks": chosen.breaks or None},
+        "outputs": job.outputs, **environment(),
     })  # fmt: skip
     with ExitStack() as stack:
         cluster = None
