@@ -117,18 +117,39 @@ def check_patients(
     frame = _as_frame(patients)
     if len(frame) == 0:
         raise InputError("The table of patients is empty; give at least one row.")
-    columns = {}
-    for item in model.items:
-        if item.name in frame.columns and not is_computed(item):
-            what = f"The column {item.name!r} holds"
-            columns[item.name] = finite_numbers(frame[item.name], what, first_id)
-            _check_range(columns[item.name], item, what, first_id)
+    given = set(frame.columns)
+    items = [item for item in model.items if item.name in given and not is_computed(item)]
+    columns = _good_columns(frame, items) or {
+        item.name: _checked_column(frame[item.name], item, first_id) for item in items
+    }
     ids = _ids(frame, first_id)
     kept = frame[keep].reset_index(drop=True)
     table = PatientTable(model, columns, ids, kept)
     _check_computed_defaults(table, first_id)
     _check_sums(table, first_id)
     return table
+
+
+def _good_columns(frame: pd.DataFrame, items: Sequence[Parameter | State]) -> dict[str, np.ndarray] | None:
+    """Return the columns of a small table where all of them are numbers in their ranges, looked at together.
+
+    For anything else None: then each is looked at by itself, and the first bad cell named.
+    """
+    table = frame[[item.name for item in items]]
+    if len(table) > _CHECKED_ROWS or not items or not all(kind == np.float64 for kind in table.dtypes):
+        return None
+    values = np.asfortranarray(table.to_numpy())
+    lowest, highest = values.min(axis=0), values.max(axis=0)  # NaN where any is
+    allowed = np.array([allowed_range(item) for item in items])
+    good = (lowest >= allowed[:, 0]) & (highest <= allowed[:, 1]) & np.isfinite(lowest) & np.isfinite(highest)
+    return {item.name: values[:, j] for j, item in enumerate(items)} if good.all() else None
+
+
+def _checked_column(column: pd.Series, item: Parameter | State, first_id: int) -> np.ndarray:
+    what = f"The column {item.name!r} holds"
+    values = finite_numbers(column, what, first_id)
+    _check_range(values, item, what, first_id)
+    return values
 
 
 def number_columns(model: Model) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -41,19 +42,19 @@ def run(options: argparse.Namespace) -> int:
     axes = None if options.axes is None else options.axes.split(",")
     if options.plot is None and axes is not None:
         raise InputError("--axes are those of a heat map; give also --plot OUTPUT.")
-    needs: list[str] = []
+    wanted: dict[str, Any] = {}
     if options.plot is not None:
-        needs = [options.plot, *(axes or ())]
+        from fastcart.scanning.plot import check_grid, plot_scan
+
+        wanted = {"needs": [options.plot, *(axes or ())], "accept": partial(check_grid, axes=axes)}
     result = scan(
-        **arguments, needs=needs, out=options.out, resume=options.resume, force=options.force,
+        **arguments, **wanted, out=options.out, resume=options.resume, force=options.force,
         scheduler=options.scheduler, threads=options.threads, progress=False if options.quiet else None,
     )  # fmt: skip
     if not options.quiet:
         print(result.summary())
     warn_failed(result.counts)
     if options.plot is not None:
-        from fastcart.scanning.plot import plot_scan
-
         picture = plot_scan(options.out, arguments["model"], result.inputs, options.plot, axes)
         if not options.quiet:
             print(f"Heat map: {picture}")

@@ -58,7 +58,8 @@ def get(name: str, **options) -> Model:
         if option not in known:
             raise InputError(f"Model {name!r} has no option {option!r}." + nearest(option, known))
     try:
-        return _build(name, tuple(sorted(options.items())))
+        # with types, for 1 and True are one key, but not one value
+        return _build(name, tuple((key, type(value), value) for key, value in sorted(options.items())))
     except TypeError:  # a value that cannot be hashed, e.g. a list; the builder says what is allowed
         return _builder(name)(**options)
 
@@ -108,4 +109,4 @@ def _builder(name: str) -> Callable[..., Model]:
 
 @lru_cache(maxsize=64)
 def _build(name: str, options: tuple) -> Model:
-    return _builder(name)(**dict(options))
+    return _builder(name)(**{key: value for key, _, value in options})

@@ -149,17 +149,11 @@ def variant(model: Model, growth_lag: float, switch: bool) -> Model:
         source="assumed",
         description="mean days that infused cells wait before they proliferate",
     )
-    return Model(
-        name=model.name,
+    return model.replace(
         states=(*model.states, *(_LAGGING if lagging else ()), *((_SWITCH,) if switch else ())),
         parameters=(*model.parameters, *((lag,) if lagging else ())),
         rhs=rhs,
-        t_end=model.t_end,
-        observables=model.observables,
         observe=observe,
-        burden=model.burden,
         doc=model.doc + (_DOC_LAG if lagging else "") + (_DOC_SWITCH if switch else ""),
-        references=model.references,
-        method=model.method,
         options={"growth_lag": growth_lag, "switch": switch},
     )

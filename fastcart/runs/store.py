@@ -81,22 +81,13 @@ class Run:
         try:
             target.parent.mkdir(parents=True, exist_ok=True)
             # the checksum first: after a kill in between it belongs to no file, and never the other way
-            write_whole(target, data, before=lambda written: self._keep(name, checksum(written)))
+            write_whole(target, data, before=lambda written: self._note_sum(name, checksum(written)))
         except OSError as error:
             raise OutputError(
                 f"The file {str(target)!r} cannot be written: {reason(error)}. What was finished before is "
                 f"kept in {str(self.folder)!r}; make room, then go on with --resume."
             ) from error
         return target
-
-    def adopt(self, name: str) -> None:
-        """Keep the checksum of a file of this run that was written by other means."""
-        self._keep(name, checksum(self.path(name)))
-
-    def _keep(self, name: str, value: str) -> None:
-        with (self.folder / CHECKSUMS).open("a", encoding="utf-8") as file:
-            file.write(f"{value}  {name}\n")  # lost with the power, it only costs the part
-        self._sums[name] = value
 
     def kept(self, name: str, make: Callable[[], Value], form: Form[Value]) -> Value:
         """Return a part: read where it is there, else made and written.
@@ -113,6 +104,15 @@ class Run:
         if not self.has(name):
             self.write(name, form.encode(make()))
         return form.decode(self.path(name))
+
+    def adopt(self, name: str) -> None:
+        """Keep the checksum of a file of this run that was written by other means."""
+        self._note_sum(name, checksum(self.path(name)))
+
+    def _note_sum(self, name: str, value: str) -> None:
+        with (self.folder / CHECKSUMS).open("a", encoding="utf-8") as file:
+            file.write(f"{value}  {name}\n")  # lost with the power, it only costs the part
+        self._sums[name] = value
 
     def close(self) -> None:
         """Give the folder free for other processes."""

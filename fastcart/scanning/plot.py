@@ -15,6 +15,7 @@ from fastcart.errors import InputError, nearest
 from fastcart.model import Model, Observable, State
 from fastcart.plotting import new_figure, save_figure, style
 from fastcart.runs.manifest import read_manifest
+from fastcart.scanning.patients import Source
 
 _CONTOURS = 6
 _MAX_CELLS = 4_000_000
@@ -106,10 +107,41 @@ def _pivot(
     for name in (*axes, output):
         if name not in table.columns:
             raise InputError(f"The scan has no column {name!r}." + nearest(name, table.columns))
-    if len(axes) != 2 or axes[0] == axes[1]:
-        raise InputError(f"A heat map needs two different columns as axes, not {', '.join(axes)}.")
+    x, y, place = _grid(table, axes)
     if not pd.api.types.is_numeric_dtype(table[output]):
         raise InputError(f"The column {output!r} holds no numbers and cannot be drawn.")
+
+    def over_grid(values: np.ndarray) -> np.ndarray:
+        result = np.empty(len(place), dtype=values.dtype)
+        result[place] = values
+        return result.reshape(len(y), len(x))
+
+    flags = {"failed": over_grid((table["status"] != "ok").to_numpy())}
+    if output in ("pfs", "progression") and "censored" in table:
+        flags["censored"] = over_grid(table["censored"].to_numpy(dtype=bool))
+    return x, y, over_grid(table[output].to_numpy(dtype=float)), flags
+
+
+def check_grid(source: Source, axes: Sequence[str] | None) -> None:
+    """Check that patients are a grid in two columns, by default the two that vary.
+
+    Raises
+    ------
+    InputError
+        Otherwise.
+    """
+    if source.size > _MAX_CELLS:
+        raise InputError(f"A heat map has at most {_MAX_CELLS} cells, and these are {source.size} patients.")
+    table = source.rows(0, source.size)
+    pair = grid_axes(table, source.names) if axes is None else axes
+    if set(pair) <= set(table.columns):  # of others, which are not there, the scan tells
+        _grid(table, pair)
+
+
+def _grid(table: pd.DataFrame, axes: Sequence[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the values of x and y of a grid, and the place of each patient in it, by rows of y."""
+    if len(axes) != 2 or axes[0] == axes[1]:
+        raise InputError(f"A heat map needs two different columns as axes, not {', '.join(axes)}.")
     x, column = np.unique(table[axes[0]].to_numpy(dtype=float), return_inverse=True)
     y, row = np.unique(table[axes[1]].to_numpy(dtype=float), return_inverse=True)
     cells = len(x) * len(y)
@@ -121,16 +153,7 @@ def _pivot(
     place = row * len(x) + column
     if len(np.unique(place)) != cells:
         raise InputError(f"The scan has several patients for the same {axes[0]!r} and {axes[1]!r}.")
-
-    def over_grid(values: np.ndarray) -> np.ndarray:
-        result = np.empty(cells, dtype=values.dtype)
-        result[place] = values
-        return result.reshape(len(y), len(x))
-
-    flags = {"failed": over_grid((table["status"] != "ok").to_numpy())}
-    if output in ("pfs", "progression") and "censored" in table:
-        flags["censored"] = over_grid(table["censored"].to_numpy(dtype=bool))
-    return x, y, over_grid(table[output].to_numpy(dtype=float)), flags
+    return x, y, place
 
 
 def _draw(figure, panel, x, y, values, flags, label) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
@@ -85,6 +85,7 @@ def scan(
     doses: Any = None,
     outputs: Sequence[str] | None = None,
     needs: Sequence[str] = (),
+    accept: Callable[[Source], Any] | None = None,
     keep: Sequence[str] = (),
     chunk: int | None = None,
     resume: bool = False,
@@ -119,6 +120,8 @@ def scan(
     needs : sequence of str
         Columns that will be needed later, e.g. for a plot: an error now, rather than after the last chunk, if
         the scan will not have them.
+    accept : callable, optional
+        Gets the patients before anything is solved, and raises an error where they will not do.
     keep : sequence of str
         Columns of a table of patients that are neither parameters nor states, but go along.
     chunk : int, optional
@@ -166,6 +169,8 @@ def scan(
     source = patient_source(
         known, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
     )
+    if accept is not None:
+        accept(source)
     threads = check_threads(threads)
     job = ScanJob(model, chosen.keywords(), template, source.names, outputs)
     _check_late(job, source)
@@ -174,7 +179,8 @@ def scan(
     manifest = Manifest("scan", {
         "model": describe_model(model), "patients": source.describe(), "chunk": rows,
         "doses": None if template is None else template.describe(),
-        "options": {"save": None, **chosen.keywords()}, "outputs": job.outputs, **environment(),
+        "options": {"save": None, **chosen.keywords(), "breaks": chosen.breaks or None},
+        "outputs": job.outputs, **environment(),
     })  # fmt: skip
     with ExitStack() as stack:
         cluster = None

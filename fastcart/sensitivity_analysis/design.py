@@ -36,10 +36,10 @@ class Design:
     bounds : ndarray, shape (k, 2)
         Lowest and highest value of each; of an unbounded distribution nearly so.
     n : int
-        As asked for: patients for correlations, base points for ``sobol``, trajectories for ``morris``,
-        points per search curve for ``fast``.
+        As asked for; what it counts is up to the method: patients, base points, trajectories, points of a
+        search curve.
     x : ndarray, shape (rows, k)
-        As the method needs them, see its class. With groups k is their number.
+        What the rows are, and which belong together, is up to the method.
     groups : tuple of str, optional
         The group of each name; a name that is in none is one of its own.
     closures : tuple of Closure

@@ -12,7 +12,7 @@ from fastcart.checks import count, is_whole, shown
 from fastcart.errors import InputError, nearest
 from fastcart.sampling.columns import Marginal
 from fastcart.sensitivity_analysis.design import Closure, Design
-from fastcart.sensitivity_analysis.methods import find, names_where
+from fastcart.sensitivity_analysis.methods import METHODS, find
 from fastcart.sensitivity_analysis.methods.base import Method
 from fastcart.sensitivity_analysis.methods.probabilities import bounds
 from fastcart.sensitivity_analysis.ranges import Range
@@ -83,7 +83,7 @@ def find_groups(groups: Mapping[str, Any] | None, names: Sequence[str], method: 
     if not isinstance(groups, Mapping):
         raise InputError(f"The groups must be a mapping of names to parameters, not {shown(groups)}.")
     if not method.grouped:
-        grouped = " and ".join(names_where("grouped"))
+        grouped = " and ".join(name for name in METHODS if find(name).grouped)
         raise InputError(f"Groups are for {grouped}; the method {method.name!r} has none.")
     place = {name: name for name in names}
     taken: set[str] = set()

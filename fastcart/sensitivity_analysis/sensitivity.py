@@ -26,7 +26,7 @@ from fastcart.runs.store import Run, open_run
 from fastcart.sampling.columns import Marginal
 from fastcart.sensitivity_analysis.design import Design
 from fastcart.sensitivity_analysis.indices import Estimate, estimate
-from fastcart.sensitivity_analysis.methods import find, names_where
+from fastcart.sensitivity_analysis.methods import METHODS, find
 from fastcart.sensitivity_analysis.notes import find_notes, sentences
 from fastcart.sensitivity_analysis.outputs import Outputs, parse_outputs
 from fastcart.sensitivity_analysis.ranges import find_closures, parse_ranges
@@ -167,9 +167,10 @@ def sensitivity(
     closures = find_closures(model, varied, fixed)
     chosen = find(method)
     if asked.where and not chosen.selective:
+        selective = ", ".join(name for name in METHODS if find(name).selective)
         raise InputError(
-            f"Conditions are for correlations ({', '.join(names_where('selective'))}); the design of the "
-            f"method {method!r} must be complete."
+            f"Conditions are for correlations ({selective}); the design of the method {method!r} must be "
+            "complete."
         )
     resamples = count(resamples, "The number of resamples")
     if not 0 < number(confidence, "The confidence") < 1:

@@ -62,11 +62,16 @@ _ours: weakref.WeakKeyDictionary[Any, str] = weakref.WeakKeyDictionary()
 
 
 def _is_ours(item: Any) -> bool:
-    """Whether a function is written in this package, with all that it closes over: then it never changes."""
+    """Whether a function is written or made by this package, with all that it uses: then it never changes."""
     function = python_function(item)
-    if function is None or not function.__code__.co_filename.startswith(_FOLDER):
+    if function is None:
         return False
     contents = [_contents(cell) for cell in function.__closure__ or ()]
+    if hasattr(function, "__fastcart_source__"):  # see `fastcart.solvers.compile.from_source`
+        scope = function.__globals__
+        contents += [scope[name] for name in referenced_names(function.__code__) if name in scope]
+    elif not function.__code__.co_filename.startswith(_FOLDER):
+        return False
     return all(type(value) in (int, *_PLAIN) or _is_ours(value) for value in contents)
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
 
@@ -13,7 +15,9 @@ import pandas as pd
 import pytest
 
 import fastcart
+from fastcart import Event, SolveOptions
 from fastcart.cli import main
+from fastcart.cli.arguments import add_solver_options, solver_options, whole_number
 from fastcart.tables import storage
 
 # the coarse model by its published scheme over two days: milliseconds
@@ -525,3 +529,39 @@ def test_extinction_on_the_command_line(tmp_path, capsys):
         capsys.readouterr()
         assert main([*arguments, "--force", "--extinction", wrong]) == 2
         assert "xtinction" in capsys.readouterr().err
+
+
+SOLVING = {"run": "--method", "scan": "--method", "sensitivity": "--solver-method",
+           "optimize": "--solver-method"}  # fmt: skip
+
+
+@pytest.mark.parametrize("command", SOLVING)
+def test_every_command_that_solves_has_all_flags_of_the_solver(fastcart_command, command):
+    text = fastcart_command(command, "--help").out
+    flags = [f"--{option.name.replace('_', '-')}" for option in fields(SolveOptions)]
+    flags = ["--event" if f == "--events" else SOLVING[command] if f == "--method" else f for f in flags]
+    for flag in flags:
+        assert f"\n  {flag} " in text, flag
+
+
+def test_flags_become_options_of_the_solver():
+    parser = argparse.ArgumentParser()
+    add_solver_options(parser)
+    assert solver_options(parser.parse_args([])) == {}
+    given = (
+        "--t-end 8 --engine lanes --method vern7 --rtol 1e-7 --atol 2 --peaks C,E --auc C --breaks 5,start "
+        "--event low:C:50:down:stop --event high:C:x --max-steps 9 --max-step 0.5 --extinction off"
+    )
+    assert solver_options(parser.parse_args(given.split())) == {
+        "t_end": 8.0, "engine": "lanes", "method": "vern7", "rtol": 1e-7, "atol": 2.0, "peaks": ["C", "E"],
+        "auc": ["C"], "events": [Event("low", "C", 50.0, "down", True), Event("high", "C", "x")],
+        "max_steps": 9, "max_step": 0.5, "breaks": [5.0, "start"], "extinction": None,
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("text", ["1_0", "1.0", "\u0661", "ten", ""])
+def test_whole_numbers_are_written_in_digits_alone(fastcart_command, text):
+    outcome = fastcart_command("optimize", "li_lei", "--vary", "TE=1:2", "--out", "o", "--seed", text)
+    assert outcome.code == 2
+    assert f"argument --seed: {text!r} is no whole number" in outcome.err
+    assert whole_number(" -7 ") == -7

@@ -393,3 +393,9 @@ def test_varied_patients_stay_positive_and_bounded():
         gone = np.cumsum(courses == 0.0, axis=1) > 0
         assert (courses[gone] == 0.0).all()
         assert (courses[~gone] >= 1.0).all()
+
+
+def test_one_is_not_taken_for_a_true_that_was_asked_for_before():
+    assert fastcart.models.get("b_all", switch=True) is fastcart.models.get("b_all", switch=True)
+    with pytest.raises(fastcart.InputError, match="'switch' must be True or False, not 1"):
+        fastcart.models.get("b_all", switch=1)

@@ -103,6 +103,51 @@ def test_a_subclass_stays_itself():
     assert type(own.replace(t_end=3.0)) is Own
 
 
+def test_derived_models_differ_in_what_was_added_alone():
+    model = full()
+    longer = model.derived({"auc_twice": "twice", "auc_C": "C"}, ["limit"])
+    added = {"states", "parameters", "rhs", "observe"}
+    for part in fields(Model):
+        if part.name not in added:
+            assert getattr(longer, part.name) == getattr(model, part.name), part.name
+    assert longer.states[:1] == model.states
+    assert longer.parameters[:2] == model.parameters
+    assert longer.state_names == ["C", "auc_twice", "auc_C"]
+    assert [state.computed for state in longer.states] == [False, True, True]
+    assert longer.parameter_names == ["a", "b", "limit"]
+    assert longer.rhs(0.0, (3.0, 0.0, 0.0), (0.25, 0.75, 9.0)) == (-1.5, 6.0, 3.0)
+    assert longer.observe(0.0, (3.0, 0.0, 0.0), (0.25, 0.75, 9.0)) == (6.0,)
+
+
+def test_the_same_request_derives_once_and_nothing_is_the_model_itself():
+    model = full()
+    assert model.derived({"auc_C": "C"}) is model.derived({"auc_C": "C"})
+    assert model.derived({"auc_C": "C"}) is not model.derived({"auc_C": "C"}, ["limit"])
+    assert model.derived({}) is model
+    for k in range(200):
+        model.derived({}, [f"limit{k}"])
+    assert len(model._derived) <= 64
+
+
+def test_a_model_travels_without_what_is_derived_from_it():
+    model = full()
+    model.derived({"auc_C": "C"})
+    assert model.system.name == "full"
+    copy = pickle.loads(pickle.dumps(model))
+    assert set(vars(copy)) == {part.name for part in fields(Model)}
+    assert copy.replace(rhs=rhs, observe=observe, published=None) == model.replace(published=None)
+
+
+def test_the_system_says_what_solvers_need_of_the_model():
+    model = full()
+    system = model.system
+    for name in ("name", "rhs", "observe", "burden", "method", "published", "time_unit", "burden_index"):
+        assert getattr(system, name) == getattr(model, name), name
+    for name in ("state_names", "parameter_names", "observable_names"):
+        assert getattr(system, name) == getattr(model, name), name
+    assert system.states[0] == ("C", True, False, True, False)
+
+
 def test_warning_of_failed_patients_counts_by_status():
     failed = PatientsFailed({"ok": 7, "max_steps": 2, "non_finite": 1, "solver_error": 0})
     assert (failed.failed, failed.size) == (3, 10)

@@ -469,6 +469,33 @@ def test_a_plot_that_will_not_be_possible_is_refused_before_the_scan(tmp_path, c
     assert not out.exists()
 
 
+@pytest.mark.parametrize(
+    ("columns", "axes", "said"),
+    [
+        ("C = [1e6, 2e6]\nTE = 1e6", [], "two columns vary, not 1 (C)"),
+        ("C = [1e6, 2e6]\nTE = [1e6, 1e7]\nTM = [1, 2]", ["--axes", "C,TE"], "is no grid in 'C' and 'TE'"),
+    ],
+)
+def test_a_plot_of_what_is_no_grid_is_refused_before_the_scan(tmp_path, capsys, columns, axes, said):
+    spec = tmp_path / "grid.toml"
+    spec.write_text(f'model = "li_lei"\n[sample]\nmethod = "grid"\n[sample.columns]\n{columns}\n')
+    out = tmp_path / "out"
+    assert main(["scan", str(spec), "--out", str(out), "--plot", "pfs", *axes]) == 2
+    assert said in capsys.readouterr().err
+    assert not out.exists()
+
+
+def test_options_of_the_command_count_over_those_of_the_file(tmp_path):
+    spec = tmp_path / "scan.toml"
+    spec.write_text(
+        'model = "li_lei"\n[sample]\nmethod = "grid"\n[sample.columns]\nC = [1e6]\n[solve]\nt_end = 9\n'
+    )
+    out = tmp_path / "out"
+    assert main(["scan", str(spec), "--out", str(out), "--t-end", "5", "--auc", "C", "--quiet"]) == 0
+    assert load(out)["t_reached"].tolist() == [5.0]
+    assert "auc_C" in load(out)
+
+
 def test_axes_without_a_plot_and_no_spec(tmp_path, capsys):
     (tmp_path / "scan.toml").write_text(SPEC)
     command = ["scan", str(tmp_path / "scan.toml"), "--out", str(tmp_path / "out")]

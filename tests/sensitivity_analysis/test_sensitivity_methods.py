@@ -9,7 +9,7 @@ from numba import njit
 import fastcart
 from fastcart import InputError, Model, State
 from fastcart.cli import main
-from fastcart.sensitivity_analysis.methods import METHODS, find, names_where
+from fastcart.sensitivity_analysis.methods import METHODS, find
 
 TOY = """
 import numpy as np
@@ -122,5 +122,5 @@ def test_every_method_says_what_it_is():
         assert method.name == name
         assert method.main in method.indices
         assert method.beside is None or method.beside in method.indices
-    assert names_where("grouped") == ["sobol", "morris"]
-    assert names_where("packages") == ["sobol", "morris", "fast"]
+    assert [name for name in METHODS if find(name).grouped] == ["sobol", "morris"]
+    assert [name for name in METHODS if find(name).packages] == ["sobol", "morris", "fast"]

@@ -34,8 +34,3 @@ def find(name: Any) -> Method:
     if not isinstance(name, str) or name not in METHODS:
         raise InputError(f"There is no method {shown(name)} of sensitivity." + nearest(name, METHODS))
     return import_module(METHODS[name]).METHOD
-
-
-def names_where(holds: str) -> list[str]:
-    """Return the names of the methods that have a property, such as ``"grouped"``."""
-    return [name for name in METHODS if getattr(find(name), holds)]

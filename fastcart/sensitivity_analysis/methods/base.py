@@ -31,7 +31,7 @@ class Method(ABC):
     signed : bool
         Whether the main index has a sign.
     unit : str
-        What ``n`` counts, and what is lost where one of its patients has no value.
+        What is lost as a whole where one of its patients has no value.
     needed : int
         How many of these must be complete for any index.
     grouped : bool

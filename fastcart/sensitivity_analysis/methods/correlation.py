@@ -34,7 +34,7 @@ LEAST = 20  # patients beyond the number of inputs removed, for an interval
 
 
 class Correlation(Method):
-    """A correlation of each input with each output, over independent draws."""
+    """A correlation of each input with each output, over ``n`` independent draws."""
 
     signed = True
     selective = True

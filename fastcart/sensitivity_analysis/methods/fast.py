@@ -13,14 +13,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from fastcart.errors import InputError
 from fastcart.sensitivity_analysis.design import Design
 from fastcart.sensitivity_analysis.methods.base import Found
-from fastcart.sensitivity_analysis.methods.probabilities import Designed
+from fastcart.sensitivity_analysis.methods.probabilities import SHARES, Designed
 
 HARMONICS = 4  # Saltelli et al. 1999, there M
 CURVES = 4  # search curves per parameter, each with its own random phase; indices are their means
@@ -31,7 +31,7 @@ class Fast(Designed):
     """Extended FAST; ``CURVES k n`` patients, for each curve and parameter ``n`` points."""
 
     name = "fast"
-    indices: ClassVar = {"S1": "First-order index $S_1$", "ST": "Total index $S_T$"}
+    indices = SHARES
     main, beside = "ST", "S1"
     unit = "search curves"
     nested = False

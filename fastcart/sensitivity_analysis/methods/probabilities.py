@@ -12,6 +12,7 @@ from fastcart.errors import optional_import
 from fastcart.sampling.columns import Marginal
 from fastcart.sensitivity_analysis.methods.base import Method
 
+SHARES = {"S1": "First-order index $S_1$", "ST": "Total index $S_T$"}  # of the variance
 TAIL = 0.005  # bounds of an unbounded distribution stay away from its ends by this probability
 
 

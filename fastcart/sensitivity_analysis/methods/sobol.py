@@ -14,14 +14,14 @@ over scrambles).
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 
 from fastcart.errors import InputError
 from fastcart.sensitivity_analysis.design import Design
 from fastcart.sensitivity_analysis.methods.base import Found, without_interval
-from fastcart.sensitivity_analysis.methods.probabilities import Designed
+from fastcart.sensitivity_analysis.methods.probabilities import SHARES, Designed
 
 LEAST = 64  # base points; with fewer the indices are noise, and no interval says so
 # independent ones, among which the base points are shared; their spread gives intervals. More of them cost
@@ -34,7 +34,7 @@ class Sobol(Designed):
     """Sobol' indices; ``n (k + 2)`` patients in blocks A, AB_1 to AB_k, B, scrambles in turn."""
 
     name = "sobol"
-    indices: ClassVar = {"S1": "First-order index $S_1$", "ST": "Total index $S_T$"}
+    indices = SHARES
     main, beside = "ST", "S1"
     unit = "base points"
     needed = LEAST // 2  # complete base points
