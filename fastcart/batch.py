@@ -20,6 +20,7 @@ from fastcart import interrupts
 from fastcart.breaks import break_columns, break_times, check_breaks, require_break_columns
 from fastcart.checks import count, first_line, number, shown
 from fastcart.dosing import Doses, check_doses
+from fastcart.equations import PARAMETERS, STATES, unknown_name
 from fastcart.errors import InputError, nearest, warn_failed
 from fastcart.events import (
     Event,
@@ -417,6 +418,9 @@ def compiling_errors(model: Model) -> Iterator[None]:
     except (NumbaError, UnsupportedBytecodeError) as error:
         # the first lines name numba's own steps, the first place is the innermost, in the user's file
         text = re.sub(r"(?m)^Failed in .*$", "", str(error))
+        unknown = re.search(rf"Unknown attribute '(\w+)' of type ({STATES}|{PARAMETERS})\b", text)
+        if unknown:
+            raise InputError(unknown_name(model, unknown[2], unknown[1])) from None
         place = re.search(r'File "([^"]+)", line (\d+)', text)
         where = f" (line {place[2]} of {Path(place[1]).name})" if place else ""
         raise InputError(

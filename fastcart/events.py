@@ -189,10 +189,12 @@ def extended(
 
 
 def _own(model: Model) -> list[str]:
-    """Lines that take the model's own states and parameters out of the longer vectors."""
+    """Lines that take the model's own states and parameters, by name, out of the longer vectors."""
+    from fastcart.solvers.named import named
+
     return [
-        f"    s = ({''.join(f'y[{i}], ' for i in range(len(model.states)))})",
-        f"    q = ({''.join(f'p[{k}], ' for k in range(len(model.parameters)))})",
+        f"    s = {named('states', [f'y[{i}]' for i in range(len(model.states))])}",
+        f"    q = {named('parameters', [f'p[{k}]' for k in range(len(model.parameters))])}",
     ]
 
 
@@ -204,16 +206,19 @@ def _extended_rhs(model: Model, auc: Sequence[str]) -> Any:
     rates = [f"f[{i}]" for i in range(len(model.states))]
     rates += [f"o[{observed.index(x)}]" if x in observed else f"s[{model.state_names.index(x)}]" for x in auc]
     lines.append(f"    return ({''.join(f'{rate}, ' for rate in rates)})")
-    return _compiled(lines, "rhs", base=model.rhs, watched=model.observe)
+    return _compiled(model, lines, "rhs", base=model.rhs, watched=model.observe)
 
 
 def _shortened(model: Model, name: str, function: Any) -> Any:
-    return _compiled([f"def {name}(t, y, p):", *_own(model), "    return base(t, s, q)"], name, base=function)
+    lines = [f"def {name}(t, y, p):", *_own(model), "    return base(t, s, q)"]
+    return _compiled(model, lines, name, base=function)
 
 
-def _compiled(lines: list[str], name: str, **functions: Any) -> Any:
+def _compiled(model: Model, lines: list[str], name: str, **functions: Any) -> Any:
     from numba import njit
 
     from fastcart.solvers.compile import from_source
+    from fastcart.solvers.named import naming
 
-    return njit(from_source("\n".join(lines), name, functions))
+    scope = {**functions, **naming(model)}
+    return njit(from_source("\n".join(lines), name, scope))

@@ -1,7 +1,8 @@
 """What a model is: names, units, defaults, one right-hand side, and what can be observed.
 
 The right-hand side ``rhs(t, y, p)`` takes time, states and parameters in natural units and RETURNS the
-derivatives as a tuple. That one form serves every engine: LSODA, SciPy and the SIMD lanes.
+derivatives as a tuple. That one form serves every engine: LSODA, SciPy and the SIMD lanes. Equations read
+states and parameters by name, ``p.growth * y.C``; `fastcart.equations` says what else they may name.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastcart.checks import number, real, reason, shown
+from fastcart.equations import in_order, unknown_name
 from fastcart.errors import InputError, nearest
 
 # Names that tables of patients and results use themselves.
@@ -139,8 +141,9 @@ class Model:
     states : sequence of State, or mapping of name to default
     parameters : sequence of Parameter, or mapping of name to default
     rhs : jitted function
-        ``rhs(t, y, p)`` returns the derivatives as a tuple, in natural units; ``y`` and ``p`` can be
-        indexed and unpacked, in the order of ``states`` and ``parameters``.
+        ``rhs(t, y, p)`` returns the derivatives as a tuple in the order of ``states``, or by name with
+        `fastcart.derivatives`, in natural units. States and parameters are read by name, ``y.C`` and
+        ``p.growth``; ``y`` and ``p`` can also be indexed and unpacked, in the order in which they are listed.
     t_end : float
         Default horizon, in ``time_unit``.
     observables : sequence of Observable, optional
@@ -164,8 +167,8 @@ class Model:
     Raises
     ------
     InputError
-        For duplicate or invalid names, a wrong number of derivatives, a default outside its range, an unknown
-        method.
+        For duplicate or invalid names, a wrong number of derivatives, an equation that reads a name that is
+        no state or parameter, a default outside its range, an unknown method.
 
     Examples
     --------
@@ -173,9 +176,7 @@ class Model:
     >>> from fastcart import Model
     >>> @njit
     ... def rhs(t, y, p):
-    ...     C, = y
-    ...     growth, capacity = p
-    ...     return (growth * C * (1 - C / capacity),)
+    ...     return (p.growth * y.C * (1 - y.C / p.capacity),)
     >>> model = Model("logistic", {"C": 1e6}, {"growth": 0.3, "capacity": 1e9}, rhs, t_end=60)
     """
 
@@ -360,6 +361,7 @@ def _check(model: Model) -> None:
     _check_names(model)
     _check_numbers(model)
     _check_method(model)
+    object.__setattr__(model, "rhs", in_order(model.rhs, model.state_names))
     _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
     if (model.observe is None) != (not model.observables):
         raise InputError(
@@ -470,10 +472,9 @@ def _check_no_raise(model: Model) -> None:
 
 def _check_function(model: Model, function: Any, role: str, length: int, what: str) -> None:
     from fastcart.solvers.compile import plain
+    from fastcart.solvers.named import arguments
 
-    values = model.defaults()
-    y = tuple(values[n] for n in model.state_names)
-    p = tuple(values[n] for n in model.parameter_names)
+    y, p = arguments(model, model.default_states().values(), model.default_parameters().values())
     try:
         result = plain(function)(0.0, y, p)
     except KeyboardInterrupt:
@@ -481,6 +482,10 @@ def _check_function(model: Model, function: Any, role: str, length: int, what: s
     except BaseException as error:  # also where it asks to end the program
         if isinstance(error, ArithmeticError) or "math domain error" in str(error):
             return  # division by zero and the like: the engines report it per patient
+        if isinstance(error, InputError):
+            raise InputError(f"Model {model.name!r}: {error}") from None
+        if isinstance(error, AttributeError) and type(error.obj) in (type(y), type(p)):
+            raise InputError(unknown_name(model, type(error.obj).__name__, error.name)) from None
         raise InputError(
             f"Model {model.name!r}: {role}(t, y, p) fails at the default values with "
             f"{type(error).__name__}: {reason(error)}."
