@@ -10,7 +10,7 @@ from __future__ import annotations
 import keyword
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import numpy as np
@@ -361,7 +361,7 @@ def _check(model: Model) -> None:
     _check_names(model)
     _check_numbers(model)
     _check_method(model)
-    object.__setattr__(model, "rhs", in_order(model.rhs, model.state_names))
+    _put_in_order(model)
     _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
     if (model.observe is None) != (not model.observables):
         raise InputError(
@@ -372,6 +372,14 @@ def _check(model: Model) -> None:
             model, model.observe, "observe", len(model.observables), "values (one per observable)"
         )
         _check_no_raise(model)
+
+
+def _put_in_order(model: Model) -> None:
+    """Give right-hand sides that name their derivatives the order of the states."""
+    names, scheme = model.state_names, model.published
+    object.__setattr__(model, "rhs", in_order(model.rhs, names))
+    if scheme is not None:
+        object.__setattr__(model, "published", replace(scheme, rhs=in_order(scheme.rhs, names)))
 
 
 def _check_names(model: Model) -> None:
@@ -485,7 +493,7 @@ def _check_function(model: Model, function: Any, role: str, length: int, what: s
         if isinstance(error, InputError):
             raise InputError(f"Model {model.name!r}: {error}") from None
         if isinstance(error, AttributeError) and type(error.obj) in (type(y), type(p)):
-            raise InputError(unknown_name(model, type(error.obj).__name__, error.name)) from None
+            raise InputError(unknown_name(model, type(error.obj).__name__, str(error.name))) from None
         raise InputError(
             f"Model {model.name!r}: {role}(t, y, p) fails at the default values with "
             f"{type(error).__name__}: {reason(error)}."

@@ -52,7 +52,7 @@ register_model(NamedNumbers)(models.UniTupleModel)
 class _ByName(AttributeTemplate):
     key = NamedNumbers
 
-    def generic_resolve(self, numbers, name):
+    def generic_resolve(self, numbers, name):  # type: ignore[override]
         return numbers.dtype if name in numbers.names else None
 
 
@@ -65,12 +65,12 @@ class Values(tuple):
     """A tuple of numbers by name, in Python; `arguments` makes subclasses, which have the names."""
 
     __slots__ = ()
-    names: tuple[str, ...]
+    __match_args__: tuple[str, ...]
 
 
 @typeof_impl.register(Values)
 def _typeof(values, _):
-    return NamedNumbers(type(values).__name__, values.names)
+    return NamedNumbers(type(values).__name__, values.__match_args__)
 
 
 def _as_in_source(names: Iterable[str]) -> tuple[str, ...]:
@@ -80,8 +80,9 @@ def _as_in_source(names: Iterable[str]) -> tuple[str, ...]:
 
 @cache
 def _values_class(kind: str, names: tuple[str, ...]) -> type[Values]:
+    names = _as_in_source(names)
     elements = {name: property(itemgetter(i)) for i, name in enumerate(names)}
-    return type(kind, (Values,), {"__slots__": (), "names": names, **elements})
+    return type(kind, (Values,), {**elements, "__slots__": (), "__match_args__": names})
 
 
 def arguments(model: Model, y: Iterable[float], p: Iterable[float]) -> tuple[Values, Values]:
@@ -94,31 +95,32 @@ def arguments(model: Model, y: Iterable[float], p: Iterable[float]) -> tuple[Val
         In the order of the model's states and parameters.
     """
     return (
-        _values_class(STATES, _as_in_source(model.state_names))(y),
-        _values_class(PARAMETERS, _as_in_source(model.parameter_names))(p),
+        _values_class(STATES, tuple(model.state_names))(y),
+        _values_class(PARAMETERS, tuple(model.parameter_names))(p),
     )
 
 
 @cache
 def _naming(kind: str, names: tuple[str, ...]) -> Any:
     """Make what gives a tuple of floats its names, within a kernel; it costs no instruction."""
+    named_numbers = NamedNumbers(kind, _as_in_source(names))
 
     @intrinsic
     def name(typingctx, numbers):
         def unchanged(context, builder, signature, values):
             return values[0]
 
-        return NamedNumbers(kind, names)(types.UniTuple(types.float64, len(names))), unchanged
+        return named_numbers(types.UniTuple(types.float64, len(names))), unchanged
 
-    name.in_python = _values_class(kind, names)  # what `plain` puts in its place
+    name.in_python = _values_class(kind, names)  # type: ignore[attr-defined]  # what `plain` puts there
     return name
 
 
 def naming(model: Model) -> dict[str, Any]:
     """Return what the text of `named_call` refers to, by name."""
     return {
-        "states": _naming(STATES, _as_in_source(model.state_names)),
-        "parameters": _naming(PARAMETERS, _as_in_source(model.parameter_names)),
+        "states": _naming(STATES, tuple(model.state_names)),
+        "parameters": _naming(PARAMETERS, tuple(model.parameter_names)),
     }
 
 
