@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from types import ModuleType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from fastcart.errors import InputError, nearest
 
@@ -13,6 +13,7 @@ if TYPE_CHECKING:
 
 STATES, PARAMETERS = "States", "Parameters"  # what errors call the arguments y and p
 IN_ORDER = "<derivatives>"  # the "file" of what `in_order` makes
+_STAND_IN = "fastcart of a model"  # no module that can be imported
 
 
 def derivatives(*values: float, **rates: float) -> tuple[float, ...]:
@@ -59,30 +60,32 @@ def in_order(rhs: Callable, states: Sequence[str]) -> Callable:
         Where it does not name `derivatives` it is returned as it is.
     states : sequence of str
     """
-    import fastcart
-    from fastcart.solvers.compile import from_source, rebuild
-    from fastcart.solvers.reading import functions, named_values
-
-    modules = []
-    direct = False
-    for function in functions(rhs):
-        values = named_values(function).values()
-        direct = direct or any(value is derivatives for value in values)
-        if "derivatives" in function.__code__.co_names:
-            modules += [value for value in values if value is fastcart]
-    if not direct and not modules:
-        return rhs
     from numba import njit
 
+    import fastcart
+    from fastcart.solvers.compile import from_source, rebuild
+    from fastcart.solvers.fingerprint import referenced_names
+    from fastcart.solvers.reading import functions, named_values
+
+    named: set[str] = set()
+    values: list[Any] = []
+    for function in functions(rhs):
+        named |= referenced_names(function.__code__)
+        values += named_values(function).values()
+    by_module = "derivatives" in named and any(value is fastcart for value in values)
+    if not by_module and not any(value is derivatives for value in values):
+        return rhs
     listed = ", ".join(states)
-    checked = _checked(tuple(states))
     function = from_source(f"def derivatives({listed}):\n    return ({listed},)", "derivatives", {})
+    checked = _checked(tuple(states))
     function.in_python = checked  # type: ignore[attr-defined]
     ordered = njit(function)
-    kernel, python = ModuleType("fastcart"), ModuleType("fastcart")
-    kernel.__dict__.update(vars(fastcart), derivatives=ordered, in_python=python)
-    python.__dict__.update(vars(fastcart), derivatives=checked)
-    return rebuild(rhs, {}, {derivatives: ordered, fastcart: kernel})
+    # a module of its own, which another process gets with the model
+    package, in_python = ModuleType(_STAND_IN), ModuleType(_STAND_IN)
+    used = {name: getattr(fastcart, name) for name in sorted(named) if hasattr(fastcart, name)}
+    package.__dict__.update(used, derivatives=ordered, in_python=in_python)
+    in_python.__dict__.update(used, derivatives=checked)
+    return rebuild(rhs, {}, {derivatives: ordered, fastcart: package})
 
 
 def _checked(states: tuple[str, ...]) -> Callable:

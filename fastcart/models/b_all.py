@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -66,12 +66,28 @@ Effectors stand in the denominator of a: antigen is shared, so their growth is b
 doses into E and M, of which the fractions F_E and F_M engraft (see `infusions`)."""
 
 
+class Signal(NamedTuple):
+    """The rates that are in proportion to what a CAR does once it has bound."""
+
+    kap: float
+    rhoE: float
+    kact: float
+    xi: float
+    aE: float
+
+
 @njit
-def equations(y, p, u, X):
+def signal(p, u):
+    """Return the rates of a CAR with activity u; 1 without a switch."""
+    return Signal(p.kap * u, p.rhoE * u, p.kact * u, p.xi * u, p.aE * u)
+
+
+@njit
+def equations(y, p, car, X):
     """Return the derivatives of the eleven states.
 
-    Variants of the model set ``u``, the activity of the CAR, and count further cells among ``X``, which take
-    room and die; without them it is ``equations(y, p, 1.0, y.X)``.
+    Variants of the model change ``car``, the `Signal` of the CAR, and count further cells among ``X``, which
+    take room and die.
     """
     S = y.L + y.R
     Ag = y.L + y.B
@@ -88,12 +104,12 @@ def equations(y, p, u, X):
     idle = empty * per_a  # 1 - a
     q = p.Kq * per_q
     qc = p.Kq * per_qc
-    k = p.kap * u * y.E * per_k
-    exhausted = p.xi * u * a * (1.0 + Ag * per_KX)
+    k = car.kap * y.E * per_k
+    exhausted = car.xi * a * (1.0 + Ag * per_KX)
     sr = p.pmx * p.Kp * per_Kp
-    activated = p.kact * u * a * y.M
+    activated = car.kact * a * y.M
     growth = p.rL * (1.0 - S * per_KL)
-    proliferation = p.rhoE * u * ((1.0 - p.nu) + p.nu * q) * a
+    proliferation = car.rhoE * ((1.0 - p.nu) + p.nu * q) * a
     to_memory = p.muEM * idle
     return (
         (growth - k) * y.L,
@@ -103,7 +119,7 @@ def equations(y, p, u, X):
         (p.rhoM * (q - qc) - p.dM) * y.M - (1.0 - 2.0 * sr) * activated + to_memory * y.E,
         exhausted * y.E - p.dX * X,
         -p.rN * y.N * math.log(lymphocytes / p.KN),
-        (p.aE * u * a * y.E + p.aD * k * Ag) * (1.0 - y.A) - p.dA * y.A,
+        (car.aE * a * y.E + p.aD * k * Ag) * (1.0 - y.A) - p.dA * y.A,
         p.sC + p.pC * y.A - p.dC * y.C,
         p.hT * C2 * per_C,
         p.hL * S * per_KH,
@@ -112,7 +128,7 @@ def equations(y, p, u, X):
 
 @njit
 def observables(y, p, u, X):
-    """Return the ten observables, for ``u`` and ``X`` as in `equations`."""
+    """Return the ten observables, for a CAR with activity u, and ``X`` as in `equations`."""
     S = y.L + y.R
     Ag = y.L + y.B
     T = y.E + y.M + X
@@ -132,7 +148,7 @@ def observables(y, p, u, X):
 
 @njit
 def _rhs(t, y, p):
-    return equations(y, p, 1.0, y.X)
+    return equations(y, p, signal(p, 1.0), y.X)
 
 
 @njit

@@ -24,7 +24,7 @@ from __future__ import annotations
 from numba import njit
 
 from fastcart.model import Model, Parameter, State
-from fastcart.models.b_all import equations, observables
+from fastcart.models.b_all import equations, observables, signal
 
 _SWITCH = State("u", "1", 1.0, description="activity of the CAR, from 0 (off) to 1 (on)")
 _LAGGING = (
@@ -43,7 +43,7 @@ exhaustion, activation of memory and IL-6; resting effectors become memory with 
 @njit
 def _switched(y, p, u, X):
     """Derivatives of the 11 states where a CAR has activity u, with X as in `equations`."""
-    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(y, p, u, X)
+    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(y, p, signal(p, u), X)
     Ag = y.L + y.B
     resting = p.muEM * (1.0 - u) * (p.s * Ag / (p.KA * (p.s + y.E) + p.s * Ag)) * y.E
     return dL, dR, dB, dE - resting, dM + resting, dX, dN, dA, dC, dHt, dHl

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import math
+import pickle
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -250,6 +253,18 @@ def test_derivatives_keep_their_names_where_a_model_is_changed():
     assert model.rhs is not derivatives_by_name
     assert obstacles(model) == []
     assert solved(model.replace(t_end=30.0)).endpoints.equals(solved(TWIN).endpoints)
+
+
+def test_a_model_travels_to_another_process(tmp_path):
+    (tmp_path / "model.pkl").write_bytes(pickle.dumps(two_cells(derivatives_by_name)))
+    code = "import pickle, sys; m = pickle.load(open(sys.argv[1], 'rb')); print(m.rhs(0.0, *arguments(m)))"
+    code = code.replace("arguments(m)", "arguments(m, [1e6, 1e5], m.default_parameters().values())")
+    code = f"from fastcart.solvers.named import arguments; {code}"
+    told = subprocess.run(
+        [sys.executable, "-c", code, tmp_path / "model.pkl"], capture_output=True, text=True, check=True
+    ).stdout
+    expected = by_name(0.0, *arguments(TWIN, [1e6, 1e5], PARAMETERS.values()))
+    assert told.strip() == str(expected)
 
 
 def test_without_a_model_derivatives_are_a_tuple():
