@@ -83,15 +83,11 @@ def signal(p, u):
 
 
 @njit
-def equations(y, p, car, X):
-    """Return the derivatives of the eleven states.
-
-    Variants of the model change ``car``, the `Signal` of the CAR, and count further cells among ``X``, which
-    take room and die.
-    """
+def equations(y, car, p):
+    """Return the derivatives of the eleven states, where the CAR has the rates ``car``, a `Signal`."""
     S = y.L + y.R
     Ag = y.L + y.B
-    T = y.E + y.M + X
+    T = y.E + y.M + y.X
     lymphocytes = y.N + T
     empty = p.KA * (p.s + y.E)
     C2 = y.C * y.C
@@ -117,7 +113,7 @@ def equations(y, p, car, X):
         p.sB - (p.dB + k) * y.B,
         2.0 * (1.0 - sr) * activated + (proliferation - p.dE - to_memory - exhausted) * y.E,
         (p.rhoM * (q - qc) - p.dM) * y.M - (1.0 - 2.0 * sr) * activated + to_memory * y.E,
-        exhausted * y.E - p.dX * X,
+        exhausted * y.E - p.dX * y.X,
         -p.rN * y.N * math.log(lymphocytes / p.KN),
         (car.aE * a * y.E + p.aD * k * Ag) * (1.0 - y.A) - p.dA * y.A,
         p.sC + p.pC * y.A - p.dC * y.C,
@@ -127,11 +123,11 @@ def equations(y, p, car, X):
 
 
 @njit
-def observables(y, p, u, X):
-    """Return the ten observables, for a CAR with activity u, and ``X`` as in `equations`."""
+def observables(y, p, u):
+    """Return the ten observables, for a CAR with activity u."""
     S = y.L + y.R
     Ag = y.L + y.B
-    T = y.E + y.M + X
+    T = y.E + y.M + y.X
     return (
         S,
         T,
@@ -148,12 +144,12 @@ def observables(y, p, u, X):
 
 @njit
 def _rhs(t, y, p):
-    return equations(y, p, signal(p, 1.0), y.X)
+    return equations(y, signal(p, 1.0), p)
 
 
 @njit
 def _observe(t, y, p):
-    return observables(y, p, 1.0, y.X)
+    return observables(y, p, 1.0)
 
 
 def b_all(growth_lag: float = 0.0, switch: bool = False) -> Model:

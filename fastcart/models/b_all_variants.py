@@ -21,6 +21,8 @@ remodeling, Science 372:eaba1786 (2021): drug-regulated CARs that are switched o
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 from numba import njit
 
 from fastcart.model import Model, Parameter, State
@@ -40,10 +42,20 @@ Switch: u from 0 to 1 scales the stimulation a and the killing rate k, and with 
 exhaustion, activation of memory and IL-6; resting effectors become memory with muEM (1 - u a)."""
 
 
+_Cells = namedtuple("_Cells", "L R B E M X N A C Ht Hl")
+
+
 @njit
-def _switched(y, p, u, X):
-    """Derivatives of the 11 states where a CAR has activity u, with X as in `equations`."""
-    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(y, p, signal(p, u), X)
+def _crowded(y):
+    """Return the 11 states with waiting cells among X, which only takes room in the niche and dies."""
+    waiting = y.E_lag + y.M_lag
+    return _Cells(y.L, y.R, y.B, y.E, y.M, y.X + waiting, y.N, y.A, y.C, y.Ht, y.Hl)
+
+
+@njit
+def _switched(y, p, u):
+    """Derivatives of the 11 states where a CAR has activity u."""
+    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(y, signal(p, u), p)
     Ag = y.L + y.B
     resting = p.muEM * (1.0 - u) * (p.s * Ag / (p.KA * (p.s + y.E) + p.s * Ag)) * y.E
     return dL, dR, dB, dE - resting, dM + resting, dX, dN, dA, dC, dHt, dHl
@@ -52,9 +64,8 @@ def _switched(y, p, u, X):
 @njit
 def _lagging(y, p, u):
     """Derivatives of the 13 states where infused cells wait."""
-    # X does nothing but take room in the niche and die: waiting cells are counted with it there
+    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = _switched(_crowded(y), p, u)
     waiting = y.E_lag + y.M_lag
-    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = _switched(y, p, u, y.X + waiting)
     out = 1.0 / p.lag
     return (
         dL, dR, dB, dE + out * y.E_lag, dM + out * y.M_lag, dX + p.dX * waiting, dN, dA, dC, dHt, dHl,
@@ -64,7 +75,7 @@ def _lagging(y, p, u):
 
 @njit
 def _rhs_switch(t, y, p):
-    return *_switched(y, p, y.u, y.X), 0.0 * y.u
+    return *_switched(y, p, y.u), 0.0 * y.u
 
 
 @njit
@@ -79,17 +90,17 @@ def _rhs_both(t, y, p):
 
 @njit
 def _observe_switch(t, y, p):
-    return observables(y, p, y.u, y.X)
+    return observables(y, p, y.u)
 
 
 @njit
 def _observe_lag(t, y, p):
-    return observables(y, p, 1.0, y.X + (y.E_lag + y.M_lag))
+    return observables(_crowded(y), p, 1.0)
 
 
 @njit
 def _observe_both(t, y, p):
-    return observables(y, p, y.u, y.X + (y.E_lag + y.M_lag))
+    return observables(_crowded(y), p, y.u)
 
 
 def variant(model: Model, growth_lag: float, switch: bool) -> Model:

@@ -99,7 +99,7 @@ def _functions(equilibrium: Any, killing_free: bool) -> dict[str, Any]:
         return x, a, b, d, D
 
     @njit
-    def killing_rates(y, p, a, d, per_D, inhibition):
+    def killing_rates(y, a, d, per_D, inhibition, p):
         """Eqs. (3.4) and (3.5); their numerators count all cells or free cells."""
         per_D = per_D * inhibition
         X_E = y.TE * a if killing_free else y.TE
@@ -115,7 +115,7 @@ def _functions(equilibrium: Any, killing_free: bool) -> dict[str, Any]:
         q = p.K_2 * x * b
         K_TM = p.K_TM0 + p.K_TM1 * q
         per_D, per_TM, _ = reciprocals(D, K_TM + y.TM, 1.0)
-        kill_TE, kill_T4 = killing_rates(y, p, a, d, per_D, inhibition)
+        kill_TE, kill_T4 = killing_rates(y, a, d, per_D, inhibition, p)
         per_I2, per_Ig, per_I6 = reciprocals(K_I2 + I2, K_Ig + Ig, K_I6 + I6)
         h2 = I2 * per_I2
         hg = Ig * per_Ig
@@ -162,7 +162,7 @@ def _functions(equilibrium: Any, killing_free: bool) -> dict[str, Any]:
     def observe_cells(y, p):
         x, a, _, d, D = binding(y, p)
         inhibition = 1.0 / (1.0 + y.Tr / p.K_Tr)
-        return x, *killing_rates(y, p, a, d, 1.0 / D, inhibition)
+        return x, *killing_rates(y, a, d, 1.0 / D, inhibition, p)
 
     @njit
     def observe(t, y, p):
