@@ -284,6 +284,7 @@ def _dop853_callback(model: Model, problem: Problem) -> Any:
 
     from fastcart.solvers.compile import FAST, cached, from_source, rebuild
     from fastcart.solvers.lsoda_library import rhs_signature
+    from fastcart.solvers.named import naming
     from fastcart.solvers.transform import derivative_source
 
     n, m = len(model.states), len(model.parameters)
@@ -295,6 +296,7 @@ def _dop853_callback(model: Model, problem: Problem) -> Any:
         *[f"    du[{i}] = du{i}" for i in range(n)],
     ]
     names = {"rhs": rebuild(model.rhs, FAST), "exp": math.exp, "nan": math.nan, "carray": carray}
+    names |= naming(model)
     function = from_source("\n".join(lines), "dop853_rhs", names)
     return cached(function, f"{model.name} for dop853", signature=rhs_signature, **FAST)
 

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from fastcart import sample as sample
     from fastcart.batch import solve as solve
     from fastcart.dosing import DosingSchedule as DosingSchedule
+    from fastcart.equations import derivatives as derivatives
     from fastcart.errors import InputError as InputError
     from fastcart.errors import PatientsFailed as PatientsFailed
     from fastcart.events import Event as Event
@@ -46,6 +47,7 @@ _PUBLIC = {
     "PublishedScheme": "fastcart.model",
     "SolveOptions": "fastcart.options",
     "State": "fastcart.model",
+    "derivatives": "fastcart.equations",
     "explain_engine": "fastcart.explain",
     "math": "fastcart.math",
     "models": "fastcart.models",

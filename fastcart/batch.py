@@ -19,6 +19,7 @@ import pandas as pd
 from fastcart.breaks import break_times, require_break_columns
 from fastcart.checks import count, first_line, shown
 from fastcart.dosing import Doses, check_doses
+from fastcart.equations import unknown_name
 from fastcart.errors import InputError, nearest, warn_failed
 from fastcart.events import check_quantities, require_columns, result_columns
 from fastcart.model import Model
@@ -29,7 +30,7 @@ from fastcart.result import BatchResult, endpoints_frame, trajectories_frame
 from fastcart.solvers import interrupts
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
-from fastcart.solvers.system import System
+from fastcart.solvers.system import PARAMETERS, STATES, System
 
 if TYPE_CHECKING:
     from fastcart.solvers.doses import DosePlan
@@ -334,6 +335,9 @@ def compiling_errors(model: Model | System) -> Iterator[None]:
     except (NumbaError, UnsupportedBytecodeError) as error:
         # the first lines name numba's own steps, the first place is the innermost, in the user's file
         text = re.sub(r"(?m)^Failed in .*$", "", str(error))
+        unknown = re.search(rf"Unknown attribute '(\w+)' of type ({STATES}|{PARAMETERS})\b", text)
+        if unknown:
+            raise InputError(unknown_name(model, unknown[2], unknown[1])) from None
         place = re.search(r'File "([^"]+)", line (\d+)', text)
         where = f" (line {place[2]} of {Path(place[1]).name})" if place else ""
         raise InputError(

@@ -10,10 +10,12 @@ if TYPE_CHECKING:
 
 
 def _own(model: Model) -> list[str]:
-    """Lines that take the model's own states and parameters out of the longer vectors."""
+    """Lines that take the model's own states and parameters, by name, out of the longer vectors."""
+    from fastcart.solvers.named import named
+
     return [
-        f"    s = ({''.join(f'y[{i}], ' for i in range(len(model.states)))})",
-        f"    q = ({''.join(f'p[{k}], ' for k in range(len(model.parameters)))})",
+        f"    s = {named('states', [f'y[{i}]' for i in range(len(model.states))])}",
+        f"    q = {named('parameters', [f'p[{k}]' for k in range(len(model.parameters))])}",
     ]
 
 
@@ -28,19 +30,19 @@ def integrating(model: Model, quantities: Sequence[str]) -> Any:
         f"o[{observed.index(x)}]" if x in observed else f"s[{model.state_names.index(x)}]" for x in quantities
     ]
     lines.append(f"    return ({''.join(f'{rate}, ' for rate in rates)})")
-    return _compiled(lines, "rhs", base=model.rhs, watched=model.observe)
+    return _compiled(model, lines, "rhs", base=model.rhs, watched=model.observe)
 
 
 def shortened(model: Model, function: Any) -> Any:
     """Return ``observe`` for longer vectors of states and parameters."""
-    return _compiled(
-        ["def observe(t, y, p):", *_own(model), "    return base(t, s, q)"], "observe", base=function
-    )
+    lines = ["def observe(t, y, p):", *_own(model), "    return base(t, s, q)"]
+    return _compiled(model, lines, "observe", base=function)
 
 
-def _compiled(lines: list[str], name: str, **functions: Any) -> Any:
+def _compiled(model: Model, lines: list[str], name: str, **functions: Any) -> Any:
     from numba import njit
 
     from fastcart.solvers.compile import from_source
+    from fastcart.solvers.named import naming
 
-    return njit(from_source("\n".join(lines), name, functions))
+    return njit(from_source("\n".join(lines), name, {**functions, **naming(model)}))

@@ -8,7 +8,7 @@ import operator
 import re
 import textwrap
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import FunctionType
@@ -17,6 +17,7 @@ from typing import Any
 import numpy as np
 
 from fastcart.batch import as_model, make_problem
+from fastcart.equations import IN_ORDER
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.patients import check_patients
@@ -172,29 +173,13 @@ def obstacles(model: Model) -> list[str]:
     list of str
         Loops whose end depends on the data, long loops, exceptions, arrays; each with function and line.
     """
+    from fastcart.solvers.reading import functions
+
     found: list[str] = []
-    for function in _functions(model.rhs):
-        found += _obstacles(function)
+    for function in functions(model.rhs):
+        if function.__module__ != "fastcart.math" and function.__code__.co_filename != IN_ORDER:
+            found += _obstacles(function)
     return list(dict.fromkeys(found))
-
-
-def _functions(function: Any, seen: set[Any] | None = None) -> Iterator[FunctionType]:
-    """Yield the Python function and the jitted helpers that it names, each once."""
-    from numba.extending import is_jitted
-
-    from fastcart.solvers.fingerprint import python_function, referenced_names
-
-    seen = set() if seen is None else seen
-    python = python_function(function)
-    if python is None or python in seen or python.__module__ == "fastcart.math":
-        return
-    seen.add(python)
-    yield python
-    names = referenced_names(python.__code__) & python.__globals__.keys()
-    cells = [cell.cell_contents for cell in python.__closure__ or ()]
-    for value in [*(python.__globals__[name] for name in sorted(names)), *cells]:
-        if is_jitted(value):
-            yield from _functions(value, seen)
 
 
 def _obstacles(function: FunctionType) -> list[str]:

@@ -1,7 +1,8 @@
 """What a model is: names, units, defaults, one right-hand side, and what can be observed.
 
 The right-hand side ``rhs(t, y, p)`` takes time, states and parameters in natural units and RETURNS the
-derivatives as a tuple. That one form serves every engine: LSODA, SciPy and the SIMD lanes.
+derivatives as a tuple. That one form serves every engine: LSODA, SciPy and the SIMD lanes. Equations read
+states and parameters by name, ``p.growth * y.C``; `fastcart.equations` says what else they may name.
 """
 
 from __future__ import annotations
@@ -40,8 +41,9 @@ class Model:
     states : sequence of State, or mapping of name to default
     parameters : sequence of Parameter, or mapping of name to default
     rhs : jitted function
-        ``rhs(t, y, p)`` returns the derivatives as a tuple, in natural units; ``y`` and ``p`` can be
-        indexed and unpacked, in the order of ``states`` and ``parameters``.
+        ``rhs(t, y, p)`` returns the derivatives as a tuple in the order of ``states``, or by name with
+        `fastcart.derivatives`, in natural units. States and parameters are read by name, ``y.C`` and
+        ``p.growth``; ``y`` and ``p`` can also be indexed and unpacked, in the order in which they are listed.
     t_end : float
         Default horizon, in ``time_unit``.
     observables : sequence of Observable, optional
@@ -65,8 +67,8 @@ class Model:
     Raises
     ------
     InputError
-        For duplicate or invalid names, a wrong number of derivatives, a default outside its range, an unknown
-        method.
+        For duplicate or invalid names, a wrong number of derivatives, an equation that reads a name that is
+        no state or parameter, a default outside its range, an unknown method.
 
     Examples
     --------
@@ -74,9 +76,7 @@ class Model:
     >>> from fastcart import Model
     >>> @njit
     ... def rhs(t, y, p):
-    ...     C, = y
-    ...     growth, capacity = p
-    ...     return (growth * C * (1 - C / capacity),)
+    ...     return (p.growth * y.C * (1 - y.C / p.capacity),)
     >>> model = Model("logistic", {"C": 1e6}, {"growth": 0.3, "capacity": 1e9}, rhs, t_end=60)
     """
 

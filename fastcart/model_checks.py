@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import keyword
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastcart.checks import number, real, reason, shown
+from fastcart.equations import in_order, unknown_name
 from fastcart.errors import InputError, nearest
 from fastcart.model_parts import RESERVED, Parameter
 
@@ -33,6 +35,7 @@ def check_model(model: Model) -> None:
     _check_names(model)
     _check_numbers(model)
     _check_method(model)
+    _put_in_order(model)
     _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
     if (model.observe is None) != (not model.observables):
         raise InputError(
@@ -43,6 +46,14 @@ def check_model(model: Model) -> None:
             model, model.observe, "observe", len(model.observables), "values (one per observable)"
         )
         _check_no_raise(model)
+
+
+def _put_in_order(model: Model) -> None:
+    """Give right-hand sides that name their derivatives the order of the states."""
+    names, scheme = model.state_names, model.published
+    object.__setattr__(model, "rhs", in_order(model.rhs, names))
+    if scheme is not None:
+        object.__setattr__(model, "published", replace(scheme, rhs=in_order(scheme.rhs, names)))
 
 
 def _check_names(model: Model) -> None:
@@ -143,10 +154,9 @@ def _check_no_raise(model: Model) -> None:
 
 def _check_function(model: Model, function: Any, role: str, length: int, what: str) -> None:
     from fastcart.solvers.compile import plain
+    from fastcart.solvers.named import arguments
 
-    values = model.defaults()
-    y = tuple(values[n] for n in model.state_names)
-    p = tuple(values[n] for n in model.parameter_names)
+    y, p = arguments(model, model.default_states().values(), model.default_parameters().values())
     try:
         result = plain(function)(0.0, y, p)
     except KeyboardInterrupt:
@@ -154,6 +164,10 @@ def _check_function(model: Model, function: Any, role: str, length: int, what: s
     except BaseException as error:  # also where it asks to end the program
         if isinstance(error, ArithmeticError) or "math domain error" in str(error):
             return  # division by zero and the like: the engines report it per patient
+        if isinstance(error, InputError):
+            raise InputError(f"Model {model.name!r}: {error}") from None
+        if isinstance(error, AttributeError) and type(error.obj) in (type(y), type(p)):
+            raise InputError(unknown_name(model, type(error.obj).__name__, str(error.name))) from None
         raise InputError(
             f"Model {model.name!r}: {role}(t, y, p) fails at the default values with "
             f"{type(error).__name__}: {reason(error)}."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ import pandas as pd
 import pytest
 
 import fastcart
+from fastcart.solvers.compile import plain
+from fastcart.solvers.named import arguments
 
 # The published result files lie beside a checkout of the authors of fastcart; an outsider has none.
 PUBLISHED = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "li_lei_2025"
@@ -27,6 +30,12 @@ def published_results() -> Path:
 def varied_patients() -> pd.DataFrame:
     """Sixty patients with every parameter of the full model drawn within 10% of its default."""
     return draw_patients(60, seed=1)
+
+
+def in_python(model: fastcart.Model, what: str = "rhs") -> Callable:
+    """Return the right-hand side, or ``"observe"``, as a Python function of tuples ``(t, y, p)``."""
+    function = plain(getattr(model, what))
+    return lambda t, y, p: function(t, *arguments(model, y, p))
 
 
 def draw_patients(n: int, *, seed: int, model: str = "li_lei", spread: float = 0.1) -> pd.DataFrame:

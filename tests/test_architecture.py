@@ -29,6 +29,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "model_parts",
         "model_checks",
         "derivation",
+        "equations",
         "events",
         "patients",
         "breaks",
@@ -91,7 +92,7 @@ CROWDED: set[str] = {
 }
 
 # Modules of models that read parameters or states by number
-NUMBERED: set[str] = {"models.b_all", "models.li_lei_coarse", "models.t_cell"}
+NUMBERED: set[str] = set()
 
 
 def name_of(path: Path) -> str:

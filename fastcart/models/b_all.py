@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -67,66 +67,90 @@ Effectors stand in the denominator of a: antigen is shared, so their growth is b
 doses into E and M, of which the fractions F_E and F_M engraft (see `infusions`)."""
 
 
+class Signal(NamedTuple):
+    """The rates that are in proportion to what a CAR does once it has bound."""
+
+    kap: float
+    rhoE: float
+    kact: float
+    xi: float
+    aE: float
+
+
 @njit
-def _rhs(t, y, p):
-    L, R, B, E, M, X, N, A, C, Ht, Hl = y
-    (rL, KL, kap, s, h, KA, sB, dB, rhoE, nu, Kq, kact, pmx, Kp, dE, muEM, xi, KX, rhoM, dM, dX, rN, KN,
-     aE, aD, dA, sC, dC, pC, hT, CT, hL, KH, F_E, F_M, D, fM) = p  # fmt: skip
-    S = L + R
-    Ag = L + B
-    T = E + M + X
-    lymphocytes = N + T
-    empty = KA * (s + E)
-    C2 = C * C
-    CT2 = CT * CT
+def signal(p, u):
+    """Return the rates of a CAR with activity u; 1 without a switch."""
+    return Signal(p.kap * u, p.rhoE * u, p.kact * u, p.xi * u, p.aE * u)
+
+
+@njit
+def equations(y, car, p):
+    """Return the derivatives of the eleven states, where the CAR has the rates ``car``, a `Signal`."""
+    S = y.L + y.R
+    Ag = y.L + y.B
+    T = y.E + y.M + y.X
+    lymphocytes = y.N + T
+    empty = p.KA * (p.s + y.E)
+    C2 = y.C * y.C
+    CT2 = p.CT * p.CT
     # ten ratios from four divisions
-    per_a, per_k, per_q = reciprocals(empty + s * Ag, s + E + h * Ag, Kq + lymphocytes)
-    per_KX, per_Kp, per_KH = reciprocals(KX + Ag, Kp + Ag, KH + S)
-    per_C, per_qc, per_KL = reciprocals(CT2 + C2, Kq + KN, KL)
-    a = s * Ag * per_a
+    per_a, per_k, per_q = reciprocals(empty + p.s * Ag, p.s + y.E + p.h * Ag, p.Kq + lymphocytes)
+    per_KX, per_Kp, per_KH = reciprocals(p.KX + Ag, p.Kp + Ag, p.KH + S)
+    per_C, per_qc, per_KL = reciprocals(CT2 + C2, p.Kq + p.KN, p.KL)
+    a = p.s * Ag * per_a
     idle = empty * per_a  # 1 - a
-    q = Kq * per_q
-    qc = Kq * per_qc
-    k = kap * E * per_k
-    exhausted = xi * a * (1.0 + Ag * per_KX)
-    sr = pmx * Kp * per_Kp
-    activated = kact * a * M
-    growth = rL * (1.0 - S * per_KL)
-    to_memory = muEM * idle
+    q = p.Kq * per_q
+    qc = p.Kq * per_qc
+    k = car.kap * y.E * per_k
+    exhausted = car.xi * a * (1.0 + Ag * per_KX)
+    sr = p.pmx * p.Kp * per_Kp
+    activated = car.kact * a * y.M
+    growth = p.rL * (1.0 - S * per_KL)
+    proliferation = car.rhoE * ((1.0 - p.nu) + p.nu * q) * a
+    to_memory = p.muEM * idle
     return (
-        (growth - k) * L,
-        growth * R,
-        sB - (dB + k) * B,
-        2.0 * (1.0 - sr) * activated + (rhoE * ((1.0 - nu) + nu * q) * a - dE - to_memory - exhausted) * E,
-        (rhoM * (q - qc) - dM) * M - (1.0 - 2.0 * sr) * activated + to_memory * E,
-        exhausted * E - dX * X,
-        -rN * N * math.log(lymphocytes / KN),
-        (aE * a * E + aD * k * Ag) * (1.0 - A) - dA * A,
-        sC + pC * A - dC * C,
-        hT * C2 * per_C,
-        hL * S * per_KH,
+        (growth - k) * y.L,
+        growth * y.R,
+        p.sB - (p.dB + k) * y.B,
+        2.0 * (1.0 - sr) * activated + (proliferation - p.dE - to_memory - exhausted) * y.E,
+        (p.rhoM * (q - qc) - p.dM) * y.M - (1.0 - 2.0 * sr) * activated + to_memory * y.E,
+        exhausted * y.E - p.dX * y.X,
+        -p.rN * y.N * math.log(lymphocytes / p.KN),
+        (car.aE * a * y.E + p.aD * k * Ag) * (1.0 - y.A) - p.dA * y.A,
+        p.sC + p.pC * y.A - p.dC * y.C,
+        p.hT * C2 * per_C,
+        p.hL * S * per_KH,
     )
 
 
 @njit
-def _observe(t, y, p):
-    L, R, B, E, M, X, N, A, C, Ht, Hl = y
-    kap, s, h, KA, Kq, hT, CT, hL, KH = p[2], p[3], p[4], p[5], p[10], p[29], p[30], p[31], p[32]
-    S = L + R
-    Ag = L + B
-    T = E + M + X
+def observables(y, p, u):
+    """Return the ten observables, for a CAR with activity u."""
+    S = y.L + y.R
+    Ag = y.L + y.B
+    T = y.E + y.M + y.X
     return (
         S,
         T,
         Ag,
-        R / max(S, 1e-300),
+        y.R / max(S, 1e-300),
         COPIES_PER_CELL * T,
-        kap * E / (s + E + h * Ag),
-        Ag / (KA * (1.0 + E / s) + Ag),
-        1.0 / (1.0 + (N + T) / Kq),
-        hT * C * C / (CT * CT + C * C),
-        hL * S / (KH + S),
+        u * (p.kap * y.E / (p.s + y.E + p.h * Ag)),
+        u * (Ag / (p.KA * (1.0 + y.E / p.s) + Ag)),
+        1.0 / (1.0 + (y.N + T) / p.Kq),
+        p.hT * y.C * y.C / (p.CT * p.CT + y.C * y.C),
+        p.hL * S / (p.KH + S),
     )
+
+
+@njit
+def _rhs(t, y, p):
+    return equations(y, signal(p, 1.0), p)
+
+
+@njit
+def _observe(t, y, p):
+    return observables(y, p, 1.0)
 
 
 def b_all(growth_lag: float = 0.0, switch: bool = False) -> Model:

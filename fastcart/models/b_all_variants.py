@@ -21,10 +21,12 @@ remodeling, Science 372:eaba1786 (2021): drug-regulated CARs that are switched o
 
 from __future__ import annotations
 
+from collections import namedtuple
+
 from numba import njit
 
 from fastcart.model import Model, Parameter, State
-from fastcart.models.b_all import _observe, _rhs
+from fastcart.models.b_all import equations, observables, signal
 
 _SWITCH = State("u", "1", 1.0, description="activity of the CAR, from 0 (off) to 1 (on)")
 _LAGGING = (
@@ -40,86 +42,65 @@ Switch: u from 0 to 1 scales the stimulation a and the killing rate k, and with 
 exhaustion, activation of memory and IL-6; resting effectors become memory with muEM (1 - u a)."""
 
 
+_Cells = namedtuple("_Cells", "L R B E M X N A C Ht Hl")
+
+
 @njit
-def _switched(t, y, p, u):
+def _crowded(y):
+    """Return the 11 states with waiting cells among X, which only takes room in the niche and dies."""
+    waiting = y.E_lag + y.M_lag
+    return _Cells(y.L, y.R, y.B, y.E, y.M, y.X + waiting, y.N, y.A, y.C, y.Ht, y.Hl)
+
+
+@njit
+def _switched(y, p, u):
     """Derivatives of the 11 states where a CAR has activity u."""
-    L, R, B, E, M, X, N, A, C, Ht, Hl = y
-    (rL, KL, kap, s, h, KA, sB, dB, rhoE, nu, Kq, kact, pmx, Kp, dE, muEM, xi, KX, rhoM, dM, dX, rN, KN,
-     aE, aD, dA, sC, dC, pC, hT, CT, hL, KH, F_E, F_M, D, fM) = p  # fmt: skip
-    # each rate in which a or k stands, times u; only the rest of idle effectors needs a itself
-    q = (rL, KL, kap * u, s, h, KA, sB, dB, rhoE * u, nu, Kq, kact * u, pmx, Kp, dE, muEM, xi * u, KX, rhoM,
-         dM, dX, rN, KN, aE * u, aD, dA, sC, dC, pC, hT, CT, hL, KH, F_E, F_M, D, fM)  # fmt: skip
-    dL, dR, dB_, dE_, dM_, dX_, dN, dA_, dC_, dHt, dHl = _rhs(t, y, q)
-    Ag = L + B
-    resting = muEM * (1.0 - u) * (s * Ag / (KA * (s + E) + s * Ag)) * E
-    return dL, dR, dB_, dE_ - resting, dM_ + resting, dX_, dN, dA_, dC_, dHt, dHl
+    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(y, signal(p, u), p)
+    Ag = y.L + y.B
+    resting = p.muEM * (1.0 - u) * (p.s * Ag / (p.KA * (p.s + y.E) + p.s * Ag)) * y.E
+    return dL, dR, dB, dE - resting, dM + resting, dX, dN, dA, dC, dHt, dHl
 
 
 @njit
-def _rhs_switch(t, y, p):
-    L, R, B, E, M, X, N, A, C, Ht, Hl, u = y
-    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = _switched(t, (L, R, B, E, M, X, N, A, C, Ht, Hl), p, u)
-    return dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl, 0.0 * u
-
-
-@njit
-def _rhs_lag(t, y, p):
-    L, R, B, E, M, X, N, A, C, Ht, Hl, E_lag, M_lag = y
-    return _lagging(t, (L, R, B, E, M, X, N, A, C, Ht, Hl), p, E_lag, M_lag, 1.0)
-
-
-@njit
-def _rhs_both(t, y, p):
-    L, R, B, E, M, X, N, A, C, Ht, Hl, E_lag, M_lag, u = y
-    d = _lagging(t, (L, R, B, E, M, X, N, A, C, Ht, Hl), p, E_lag, M_lag, u)
-    return d[0], d[1], d[2], d[3], d[4], d[5], d[6], d[7], d[8], d[9], d[10], d[11], d[12], 0.0 * u
-
-
-@njit
-def _lagging(t, y, p, E_lag, M_lag, u):
+def _lagging(y, p, u):
     """Derivatives of the 13 states where infused cells wait."""
-    L, R, B, E, M, X, N, A, C, Ht, Hl = y
-    (rL, KL, kap, s, h, KA, sB, dB, rhoE, nu, Kq, kact, pmx, Kp, dE, muEM, xi, KX, rhoM, dM, dX, rN, KN,
-     aE, aD, dA, sC, dC, pC, hT, CT, hL, KH, F_E, F_M, D, fM, lag) = p  # fmt: skip
-    waiting = E_lag + M_lag
-    base = (rL, KL, kap, s, h, KA, sB, dB, rhoE, nu, Kq, kact, pmx, Kp, dE, muEM, xi, KX, rhoM, dM, dX, rN,
-            KN, aE, aD, dA, sC, dC, pC, hT, CT, hL, KH, F_E, F_M, D, fM)  # fmt: skip
-    # X does nothing but take room in the niche and die: waiting cells are counted with it there
-    dL, dR, dB_, dE_, dM_, dX_, dN, dA_, dC_, dHt, dHl = _switched(
-        t, (L, R, B, E, M, X + waiting, N, A, C, Ht, Hl), base, u
-    )
-    out = 1.0 / lag
+    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = _switched(_crowded(y), p, u)
+    waiting = y.E_lag + y.M_lag
+    out = 1.0 / p.lag
     return (
-        dL, dR, dB_, dE_ + out * E_lag, dM_ + out * M_lag, dX_ + dX * waiting, dN, dA_, dC_, dHt, dHl,
-        -(out + dE) * E_lag, -(out + dM) * M_lag,
+        dL, dR, dB, dE + out * y.E_lag, dM + out * y.M_lag, dX + p.dX * waiting, dN, dA, dC, dHt, dHl,
+        -(out + p.dE) * y.E_lag, -(out + p.dM) * y.M_lag,
     )  # fmt: skip
 
 
 @njit
-def _observed(t, y, p, waiting, u):
-    L, R, B, E, M, X, N, A, C, Ht, Hl = y
-    S, T, Ag, negative, copies, kill, stimulation, niche, toxic, leukemia = _observe(
-        t, (L, R, B, E, M, X + waiting, N, A, C, Ht, Hl), p
-    )
-    return S, T, Ag, negative, copies, u * kill, u * stimulation, niche, toxic, leukemia
+def _rhs_switch(t, y, p):
+    return *_switched(y, p, y.u), 0.0 * y.u
+
+
+@njit
+def _rhs_lag(t, y, p):
+    return _lagging(y, p, 1.0)
+
+
+@njit
+def _rhs_both(t, y, p):
+    return *_lagging(y, p, y.u), 0.0 * y.u
 
 
 @njit
 def _observe_switch(t, y, p):
-    L, R, B, E, M, X, N, A, C, Ht, Hl, u = y
-    return _observed(t, (L, R, B, E, M, X, N, A, C, Ht, Hl), p, 0.0, u)
+    return observables(y, p, y.u)
 
 
 @njit
 def _observe_lag(t, y, p):
-    L, R, B, E, M, X, N, A, C, Ht, Hl, E_lag, M_lag = y
-    return _observed(t, (L, R, B, E, M, X, N, A, C, Ht, Hl), p, E_lag + M_lag, 1.0)
+    return observables(_crowded(y), p, 1.0)
 
 
 @njit
 def _observe_both(t, y, p):
-    L, R, B, E, M, X, N, A, C, Ht, Hl, E_lag, M_lag, u = y
-    return _observed(t, (L, R, B, E, M, X, N, A, C, Ht, Hl), p, E_lag + M_lag, u)
+    return observables(_crowded(y), p, y.u)
 
 
 def variant(model: Model, growth_lag: float, switch: bool) -> Model:

@@ -16,29 +16,6 @@ from fastcart.model import Model, Observable, PublishedScheme, State
 from fastcart.models.binding import binding_equilibrium, binding_published
 from fastcart.models.li_lei_parameters import BY_NAME, PARAMETERS, REFERENCE
 
-# Positions in the flat array of parameters
-_INDEX = {parameter.name: index for index, parameter in enumerate(PARAMETERS)}
-_lambda_I2_T4 = _INDEX["lambda_I2_T4"]
-_lambda_Ig_TE = _INDEX["lambda_Ig_TE"]
-_lambda_Ig_T4 = _INDEX["lambda_Ig_T4"]
-_lambda_Tb_C = _INDEX["lambda_Tb_C"]
-_lambda_I6_M = _INDEX["lambda_I6_M"]
-_K_Tr = _INDEX["K_Tr"]
-_K_Tb = _INDEX["K_Tb"]
-_k_TE = _INDEX["k_TE"]
-_k_T4 = _INDEX["k_T4"]
-_K_1 = _INDEX["K_1"]
-_K_2 = _INDEX["K_2"]
-_K_3 = _INDEX["K_3"]
-_d_I2 = _INDEX["d_I2"]
-_d_Tb = _INDEX["d_Tb"]
-_d_Ig = _INDEX["d_Ig"]
-_d_I6 = _INDEX["d_I6"]
-_K_C = _INDEX["K_C"]
-_K_I2 = _INDEX["K_I2"]
-_K_Ig = _INDEX["K_Ig"]
-_K_I6 = _INDEX["K_I6"]
-
 KILLING = ("total", "free")
 
 CELLS = (
@@ -115,100 +92,94 @@ def _functions(equilibrium: Any, killing_free: bool) -> dict[str, Any]:
     # reciprocals come from one division: the slowest vector instruction.
 
     @njit
-    def binding(T4, TE, TM, C, p):
+    def binding(y, p):
         """C*, the free fractions of TE, TM and T4, and the denominator D of eq. (2.8)."""
-        x, a, b, d = equilibrium(T4, TE, TM, C, p[_K_1], p[_K_2], p[_K_3])
-        D = 1.0 + p[_K_1] * TE * a + p[_K_2] * TM * b + p[_K_3] * T4 * d + p[_K_1] * C
+        x, a, b, d = equilibrium(y.T4, y.TE, y.TM, y.C, p.K_1, p.K_2, p.K_3)
+        D = 1.0 + p.K_1 * y.TE * a + p.K_2 * y.TM * b + p.K_3 * y.T4 * d + p.K_1 * y.C
         return x, a, b, d, D
 
     @njit
-    def killing_rates(T4, TE, a, d, per_D, inhibition, p):
+    def killing_rates(y, a, d, per_D, inhibition, p):
         """Eqs. (3.4) and (3.5); their numerators count all cells or free cells."""
         per_D = per_D * inhibition
-        X_E = TE * a if killing_free else TE
-        X_4 = T4 * d if killing_free else T4
-        return p[_k_TE] * p[_K_1] * X_E * per_D, p[_k_T4] * p[_K_3] * X_4 * per_D
+        X_E = y.TE * a if killing_free else y.TE
+        X_4 = y.T4 * d if killing_free else y.T4
+        return p.k_TE * p.K_1 * X_E * per_D, p.k_T4 * p.K_3 * X_4 * per_D
 
     @njit
-    def cells(T4, TP, TE, TM, Tr, C, M, I2, K_I2, Ig, K_Ig, I6, K_I6, inhibition, per_C, p):
-        """Eqs. (2.1)-(2.9) for given cytokines, each with its half-saturation in the same unit."""
-        (lambda_T4_I2, lambda_TP_I2, lambda_Tr_I2, lambda_M_Ig, _, _, _, _, _, _, _, _, K_C, _, _, _, _,
-         lambda_C, _, lambda_TM, lambda_TEM, lambda_TME, _, K_TM0, K_TM1, _, K_2, _,
-         lambda_TPE, d_T4, d_TP, d_TE, d_TM, d_Tr, d_C, d_M, _, _, _, _, M_0) = p  # fmt: skip
-        x, a, b, d, D = binding(T4, TE, TM, C, p)
-        q = K_2 * x * b
-        K_TM = K_TM0 + K_TM1 * q
-        per_D, per_TM, _ = reciprocals(D, K_TM + TM, 1.0)
-        kill_TE, kill_T4 = killing_rates(T4, TE, a, d, per_D, inhibition, p)
+    def cells(y, p, cytokines, K, inhibition, per_C):
+        """Eqs. (2.1)-(2.9) for IL-2, IFN-γ and IL-6, each with its half-saturation K in the same unit."""
+        I2, Ig, I6 = cytokines
+        K_I2, K_Ig, K_I6 = K
+        x, a, b, d, D = binding(y, p)
+        q = p.K_2 * x * b
+        K_TM = p.K_TM0 + p.K_TM1 * q
+        per_D, per_TM, _ = reciprocals(D, K_TM + y.TM, 1.0)
+        kill_TE, kill_T4 = killing_rates(y, a, d, per_D, inhibition, p)
         per_I2, per_Ig, per_I6 = reciprocals(K_I2 + I2, K_Ig + Ig, K_I6 + I6)
         h2 = I2 * per_I2
         hg = Ig * per_Ig
         s = I6 * per_I6 + hg
-        reactivation = lambda_TME * q * TM
+        reactivation = p.lambda_TME * q * y.TM
         return (
-            (lambda_T4_I2 * h2 - d_T4) * T4,
-            (lambda_TP_I2 * h2 * inhibition - lambda_TPE * s - d_TP) * TP,
-            lambda_TPE * s * TP + reactivation - (lambda_TEM + d_TE) * TE,
-            lambda_TM * K_TM * per_TM * TM + lambda_TEM * TE - reactivation - d_TM * TM,
-            (lambda_Tr_I2 * h2 - d_Tr) * Tr,
-            (lambda_C * K_C * per_C - d_C - kill_TE - kill_T4) * C,
-            lambda_M_Ig * M_0 * hg - d_M * M,
+            (p.lambda_T4_I2 * h2 - p.d_T4) * y.T4,
+            (p.lambda_TP_I2 * h2 * inhibition - p.lambda_TPE * s - p.d_TP) * y.TP,
+            p.lambda_TPE * s * y.TP + reactivation - (p.lambda_TEM + p.d_TE) * y.TE,
+            p.lambda_TM * K_TM * per_TM * y.TM + p.lambda_TEM * y.TE - reactivation - p.d_TM * y.TM,
+            (p.lambda_Tr_I2 * h2 - p.d_Tr) * y.Tr,
+            (p.lambda_C * p.K_C * per_C - p.d_C - kill_TE - kill_T4) * y.C,
+            p.lambda_M_Ig * p.M_0 * hg - p.d_M * y.M,
         )
 
     @njit
     def rhs(t, y, p):
-        T4, TP, TE, TM, Tr, C, M = y
         # eqs. (2.10)-(2.13) at rest, each times its degradation rate
-        I2 = p[_lambda_I2_T4] * T4
-        Tb = p[_lambda_Tb_C] * C
-        I6 = p[_lambda_I6_M] * M
-        K_Tb = p[_K_Tb] * p[_d_Tb]
-        per_Tr, per_Tb, per_C = reciprocals(p[_K_Tr] + Tr, K_Tb + Tb, p[_K_C] + C)
-        inhibition = p[_K_Tr] * per_Tr
+        I2 = p.lambda_I2_T4 * y.T4
+        Tb = p.lambda_Tb_C * y.C
+        I6 = p.lambda_I6_M * y.M
+        K_Tb = p.K_Tb * p.d_Tb
+        per_Tr, per_Tb, per_C = reciprocals(p.K_Tr + y.Tr, K_Tb + Tb, p.K_C + y.C)
+        inhibition = p.K_Tr * per_Tr
         # note the SUM of two inhibition factors in (2.11)
-        Ig = (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4) * (inhibition + K_Tb * per_Tb)
-        return cells(
-            T4, TP, TE, TM, Tr, C, M, I2, p[_K_I2] * p[_d_I2], Ig, p[_K_Ig] * p[_d_Ig],
-            I6, p[_K_I6] * p[_d_I6], inhibition, per_C, p,
-        )  # fmt: skip
+        Ig = (p.lambda_Ig_TE * y.TE + p.lambda_Ig_T4 * y.T4) * (inhibition + K_Tb * per_Tb)
+        K = (p.K_I2 * p.d_I2, p.K_Ig * p.d_Ig, p.K_I6 * p.d_I6)
+        return cells(y, p, (I2, Ig, I6), K, inhibition, per_C)
 
     @njit
     def rhs_cytokines(t, y, p):
-        T4, TP, TE, TM, Tr, C, M, I2, Ig, Tb, I6 = y
-        per_Tr, per_Tb, per_C = reciprocals(p[_K_Tr] + Tr, p[_K_Tb] + Tb, p[_K_C] + C)
-        inhibition = p[_K_Tr] * per_Tr
-        f = cells(T4, TP, TE, TM, Tr, C, M, I2, p[_K_I2], Ig, p[_K_Ig], I6, p[_K_I6], inhibition, per_C, p)
-        secretion = p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4
+        per_Tr, per_Tb, per_C = reciprocals(p.K_Tr + y.Tr, p.K_Tb + y.Tb, p.K_C + y.C)
+        inhibition = p.K_Tr * per_Tr
+        secretion = p.lambda_Ig_TE * y.TE + p.lambda_Ig_T4 * y.T4
         return (
-            f[0], f[1], f[2], f[3], f[4], f[5], f[6],
-            p[_lambda_I2_T4] * T4 - p[_d_I2] * I2,
-            secretion * (inhibition + p[_K_Tb] * per_Tb) - p[_d_Ig] * Ig,
-            p[_lambda_Tb_C] * C - p[_d_Tb] * Tb,
-            p[_lambda_I6_M] * M - p[_d_I6] * I6,
-        )  # fmt: skip
+            *cells(y, p, (y.I2, y.Ig, y.I6), (p.K_I2, p.K_Ig, p.K_I6), inhibition, per_C),
+            p.lambda_I2_T4 * y.T4 - p.d_I2 * y.I2,
+            secretion * (inhibition + p.K_Tb * per_Tb) - p.d_Ig * y.Ig,
+            p.lambda_Tb_C * y.C - p.d_Tb * y.Tb,
+            p.lambda_I6_M * y.M - p.d_I6 * y.I6,
+        )
 
     @njit
-    def observe_cells(T4, TE, TM, Tr, C, p):
-        x, a, _, d, D = binding(T4, TE, TM, C, p)
-        inhibition = 1.0 / (1.0 + Tr / p[_K_Tr])
-        kill_TE, kill_T4 = killing_rates(T4, TE, a, d, 1.0 / D, inhibition, p)
-        return x, kill_TE, kill_T4
+    def observe_cells(y, p):
+        x, a, _, d, D = binding(y, p)
+        inhibition = 1.0 / (1.0 + y.Tr / p.K_Tr)
+        return x, *killing_rates(y, a, d, 1.0 / D, inhibition, p)
 
     @njit
     def observe(t, y, p):
-        T4, TP, TE, TM, Tr, C, M = y
-        x, kill_TE, kill_T4 = observe_cells(T4, TE, TM, Tr, C, p)
-        Tb = p[_lambda_Tb_C] * C / p[_d_Tb]
-        inhibition = 1.0 / (1.0 + Tr / p[_K_Tr]) + 1.0 / (1.0 + Tb / p[_K_Tb])
-        Ig = (p[_lambda_Ig_TE] * TE + p[_lambda_Ig_T4] * T4) * inhibition / p[_d_Ig]
+        Tb = p.lambda_Tb_C * y.C / p.d_Tb
+        inhibition = 1.0 / (1.0 + y.Tr / p.K_Tr) + 1.0 / (1.0 + Tb / p.K_Tb)
+        Ig = (p.lambda_Ig_TE * y.TE + p.lambda_Ig_T4 * y.T4) * inhibition / p.d_Ig
         return (
-            p[_lambda_I2_T4] * T4 / p[_d_I2], Ig, Tb, p[_lambda_I6_M] * M / p[_d_I6], x, kill_TE, kill_T4
-        )  # fmt: skip
+            p.lambda_I2_T4 * y.T4 / p.d_I2,
+            Ig,
+            Tb,
+            p.lambda_I6_M * y.M / p.d_I6,
+            *observe_cells(y, p),
+        )
 
     @njit
     def observe_cytokines(t, y, p):
-        T4, TP, TE, TM, Tr, C, M, I2, Ig, Tb, I6 = y
-        return observe_cells(T4, TE, TM, Tr, C, p)
+        return observe_cells(y, p)
 
     return {
         "rhs": rhs,

@@ -20,31 +20,27 @@ _NAMES = (
 
 def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
     @njit
-    def free_and_killing(TE, TM, C, k_TE, K_1, K_2):
-        x = free_cells(0.0, TE, TM, C, K_1, K_2, 0.0)
-        free = K_1 * TE / (1.0 + K_1 * x)
-        numerator = free if killing_free else K_1 * TE
-        return x, k_TE * numerator / (1.0 + free + K_2 * TM / (1.0 + K_2 * x) + K_1 * C)
+    def free_and_killing(y, p):
+        x = free_cells(0.0, y.TE, y.TM, y.C, p.K_1, p.K_2, 0.0)
+        free = p.K_1 * y.TE / (1.0 + p.K_1 * x)
+        numerator = free if killing_free else p.K_1 * y.TE
+        return x, p.k_TE * numerator / (1.0 + free + p.K_2 * y.TM / (1.0 + p.K_2 * x) + p.K_1 * y.C)
 
     @njit
     def rhs(t, y, p):
-        TE, TM, C = y
-        (lambda_C, K_C, d_C, k_TE, K_1, K_2, lambda_TME, lambda_TEM, d_TE,
-         lambda_TM, K_TM0, K_TM1, d_TM) = p  # fmt: skip
-        x, killing = free_and_killing(TE, TM, C, k_TE, K_1, K_2)
-        q = K_2 * x / (1.0 + K_2 * x)
-        reactivation = lambda_TME * q * TM
-        K_TM = K_TM0 + K_TM1 * q
+        x, killing = free_and_killing(y, p)
+        q = p.K_2 * x / (1.0 + p.K_2 * x)
+        reactivation = p.lambda_TME * q * y.TM
+        K_TM = p.K_TM0 + p.K_TM1 * q
         return (
-            reactivation - (lambda_TEM + d_TE) * TE,
-            lambda_TM * K_TM / (K_TM + TM) * TM + lambda_TEM * TE - reactivation - d_TM * TM,
-            (lambda_C * K_C / (K_C + C) - d_C - killing) * C,
+            reactivation - (p.lambda_TEM + p.d_TE) * y.TE,
+            p.lambda_TM * K_TM / (K_TM + y.TM) * y.TM + p.lambda_TEM * y.TE - reactivation - p.d_TM * y.TM,
+            (p.lambda_C * p.K_C / (p.K_C + y.C) - p.d_C - killing) * y.C,
         )
 
     @njit
     def observe(t, y, p):
-        TE, TM, C = y
-        return free_and_killing(TE, TM, C, p[3], p[4], p[5])
+        return free_and_killing(y, p)
 
     return {"rhs": rhs, "observe": observe}
 

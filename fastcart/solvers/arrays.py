@@ -8,21 +8,19 @@ from typing import Any
 import numpy as np
 
 from fastcart.solvers.compile import EXACT, FAST, cached, from_source, prepared_function, rebuild
+from fastcart.solvers.named import named_call, naming
 from fastcart.solvers.system import System
 from fastcart.solvers.transform import derivative_source
 
 
-def _call(function: str, states: int, parameters: int) -> str:
-    y = "".join(f"y[{i}], " for i in range(states))
-    p = "".join(f"p[{i}], " for i in range(parameters))
-    return f"    f = {function}(t, ({y}), ({p}))"
-
-
 def _into(model: System, function: Any, outputs: int, options: dict[str, Any]) -> Any:
     """Make ``into(t, y, p, out)`` from a function that returns a tuple."""
-    lines = ["def into(t, y, p, out):", _call("rhs", len(model.states), len(model.parameters))]
+    states = [f"y[{i}]" for i in range(len(model.states))]
+    parameters = [f"p[{i}]" for i in range(len(model.parameters))]
+    lines = ["def into(t, y, p, out):", f"    f = {named_call('rhs', 't', states, parameters)}"]
     lines += [f"    out[{i}] = f[{i}]" for i in range(outputs)]
-    return rebuild(from_source("\n".join(lines), "into", {"rhs": rebuild(function, options)}), options)
+    namespace = {"rhs": rebuild(function, options), **naming(model)}
+    return rebuild(from_source("\n".join(lines), "into", namespace), options)
 
 
 def natural_rhs(model: System, function: Any, *, exact: bool = True) -> Any:
@@ -43,9 +41,8 @@ def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:
         *[f"    out[{i}] = du{i}" for i in range(n)],
         "    return out",
     ]
-    namespace = {
-        "rhs": rebuild(model.rhs, EXACT), "exp": math.exp, "nan": math.nan, "empty": np.empty,
-    }  # fmt: skip
+    namespace = {"rhs": rebuild(model.rhs, EXACT), "exp": math.exp, "nan": math.nan, "empty": np.empty}
+    namespace |= naming(model)
     function = from_source("\n".join(lines), "internal_rhs", namespace)
     return cached(function, f"{model.name} for scipy", **EXACT)
 

@@ -108,26 +108,21 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[Any, Any] 
     source = python_function(function)
     if source is None:
         raise TypeError(f"not a Python function or numba dispatcher: {function!r}")
-    names = referenced_names(source.__code__)
+
+    def renewed(value: Any) -> Any:
+        value = _substituted(value, substitutes or {})
+        again = _is_helper(value) and value is not function and not _is_own_math(value)  # that vectorises
+        return rebuild(value, options, substitutes) if again else value
+
     namespace = dict(source.__globals__)
-    for name in names & namespace.keys():
-        value = _substituted(namespace[name], substitutes or {})
-        namespace[name] = value
-        if _is_own_math(value):
-            continue  # already built to vectorise
-        if _is_helper(value) and value is not function:
-            namespace[name] = rebuild(value, options, substitutes)
-    closure = tuple(
-        types.CellType(
-            rebuild(cell.cell_contents, options, substitutes)
-            if _is_helper(cell.cell_contents)
-            else cell.cell_contents
-        )
-        for cell in source.__closure__ or ()
-    )
+    for name in referenced_names(source.__code__) & namespace.keys():
+        namespace[name] = renewed(namespace[name])
+    closure = tuple(types.CellType(renewed(cell.cell_contents)) for cell in source.__closure__ or ())
     # machine code on disk remembers a module by name: one that is always there, not the user's script
     namespace["__name__"] = __name__
     copy = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, closure)
+    if hasattr(source, "in_python"):
+        copy.in_python = source.in_python  # type: ignore[attr-defined]
     return njit(forceinline=True, **options)(copy)
 
 
@@ -138,13 +133,18 @@ def plain(function: Any):
         raise TypeError(f"not a Python function or numba dispatcher: {function!r}")
     namespace = dict(source.__globals__)
     for name in referenced_names(source.__code__) & namespace.keys():
-        if _is_helper(namespace[name]) and namespace[name] is not function:
-            namespace[name] = plain(namespace[name])
-    closure = tuple(
-        types.CellType(plain(c.cell_contents) if _is_helper(c.cell_contents) else c.cell_contents)
-        for c in source.__closure__ or ()
-    )
+        if namespace[name] is not function:
+            namespace[name] = _in_python(namespace[name])
+    closure = tuple(types.CellType(_in_python(cell.cell_contents)) for cell in source.__closure__ or ())
     return types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, closure)
+
+
+def _in_python(value: Any) -> Any:
+    """Return what a value that only kernels know stands for in Python: its ``in_python``, or plain code."""
+    told = getattr(value, "in_python", None)
+    if told is not None:
+        return told
+    return plain(value) if _is_helper(value) else value
 
 
 def from_source(text: str, name: str, namespace: dict[str, Any]) -> types.FunctionType:

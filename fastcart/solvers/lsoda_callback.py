@@ -23,6 +23,7 @@ from numba import carray
 
 from fastcart.solvers.compile import FAST, INNER, cached, from_source, rebuild
 from fastcart.solvers.lsoda_library import rhs_signature
+from fastcart.solvers.named import naming
 from fastcart.solvers.reading import may_raise
 from fastcart.solvers.system import System
 from fastcart.solvers.transform import derivative_source
@@ -138,10 +139,13 @@ def _derive(model: System, kind: Kind) -> Any:
     lines = [
         "def derive(t, u, p, scale, r):",
         derivative_source(n, m, kind.log, kind.infused),
+        # not within the tuple: numba knows no long tuple with a branch inside
+        f"    inflow = 1.0 if {' or '.join(inflow) or 'False'} else 0.0",
         f"    return ({''.join(f'du{i}, ' for i in range(n))}{''.join(f'f[{i}] * 1.0, ' for i in integrated)}"
-        f"1.0 if {' or '.join(inflow) or 'False'} else 0.0)",
+        "inflow)",
     ]
     namespace = {"rhs": rebuild(model.rhs, INNER), "exp": math.exp, "nan": math.nan}
+    namespace |= naming(model)
     return rebuild(from_source("\n".join(lines), "derive", namespace), INNER)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 from collections.abc import Iterator
+from types import CellType, FunctionType
 from typing import Any
 
 from numba.extending import is_jitted
@@ -57,17 +58,30 @@ def may_raise(function: Any) -> bool:
 
 def raising_lines(function: Any) -> Iterator[int]:
     """Yield the lines in which a function, or a jitted helper that it names, raises an error or asserts."""
-    seen: list[Any] = []
+    for source in functions(function):
+        for step in dis.get_instructions(source):
+            if step.opname == "RAISE_VARARGS":
+                yield (step.positions and step.positions.lineno) or source.__code__.co_firstlineno
+
+
+def functions(function: Any) -> Iterator[FunctionType]:
+    """Yield the Python function and the jitted helpers that it names, each once."""
+    seen: list[FunctionType] = []
     waiting = [function]
     while waiting:
         source = python_function(waiting.pop())
         if source is None or any(source is known for known in seen):
             continue
         seen.append(source)
-        for step in dis.get_instructions(source):
-            if step.opname == "RAISE_VARARGS":
-                yield (step.positions and step.positions.lineno) or source.__code__.co_firstlineno
-        named = [source.__globals__.get(name) for name in referenced_names(source.__code__)]
-        waiting += [value for value in named if is_jitted(value)]
-        cells = [cell.cell_contents for cell in source.__closure__ or ()]
-        waiting += [value for value in cells if is_jitted(value)]
+        yield source
+        waiting += [value for value in reversed(named_values(source).values()) if is_jitted(value)]
+
+
+def named_values(function: FunctionType) -> dict[str, Any]:
+    """Return what a function refers to, by name: of its module, then of what encloses it."""
+    names = sorted(referenced_names(function.__code__) & function.__globals__.keys())
+    cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
+    return {
+        **{name: function.__globals__[name] for name in names},
+        **{name: cell.cell_contents for name, cell in cells if cell != CellType()},
+    }

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+STATES, PARAMETERS = "States", "Parameters"  # what errors call the arguments y and p
+
 
 @dataclass(frozen=True)
 class PublishedScheme:

@@ -9,6 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastcart.solvers.named import named_call
+
 LOG_FLOOR = -690.0  # exp(-690) = 1e-300, still a normal number
 LOG_ZERO = -1e5  # stands for ln 0
 
@@ -49,8 +51,9 @@ def _from_log(u: np.ndarray) -> np.ndarray:
 def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...], infused: bool) -> str:
     """Return the body lines that turn ``u``, ``p`` and ``scale`` (indexable) into ``du0, du1, ...``.
 
-    The lines call ``rhs``; they need the names ``t``, ``u``, ``p``, ``scale``, ``exp`` and ``nan``, and where
-    ``infused`` the rates of infusion ``r``, in natural units; states in logarithm have none.
+    The lines call ``rhs``; they need the names ``t``, ``u``, ``p``, ``scale``, ``exp`` and ``nan``, those of
+    `fastcart.solvers.named.naming`, and where ``infused`` the rates of infusion ``r``, in natural units;
+    states in logarithm have none.
     """
     lines = []
     for i in range(n_states):
@@ -58,9 +61,8 @@ def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...], i
             lines.append(f"    y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] != {LOG_ZERO!r} else 0.0")
         else:
             lines.append(f"    y{i} = u[{i}] * scale[{i}]")
-    states = ", ".join(f"y{i}" for i in range(n_states))
-    parameters = ", ".join(f"p[{i}]" for i in range(n_parameters))
-    lines.append(f"    f = rhs(t, ({states},), ({parameters}{',' if n_parameters else ''}))")
+    states, parameters = [f"y{i}" for i in range(n_states)], [f"p[{i}]" for i in range(n_parameters)]
+    lines.append(f"    f = {named_call('rhs', 't', states, parameters)}")
     for i in range(n_states):
         if log[i]:
             # an inflow into an exact zero has no logarithm: NaN, which the engines report as such

@@ -13,6 +13,7 @@ import pytest
 
 import fastcart
 from fastcart import bench
+from fastcart.solvers.named import arguments
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
 MODULES = ("compare", "peers", "work", "li_lei_jax")
@@ -89,7 +90,7 @@ def test_the_right_hand_side_in_jax_is_that_of_the_model(scripts):
     p = bench.varied_patients(MODEL, n, seed=8).to_numpy()
     y = 10 ** rng.uniform(-3, 9, (n, len(MODEL.states)))
     log = np.array([state.log for state in MODEL.states])
-    natural = np.array([MODEL.rhs(0.0, tuple(y[i]), tuple(p[i])) for i in range(n)])
+    natural = np.array([MODEL.rhs(0.0, *arguments(MODEL, y[i], p[i])) for i in range(n)])
     expected = np.where(log, natural / y, natural)
     with jax.enable_x64(True):
         u = np.where(log, np.log(y), y)

@@ -7,13 +7,13 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import in_python
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.integrate import quad, solve_ivp
 
 import fastcart
 from fastcart.models.b_all import engrafted, infusions, lymphodeplete
-from fastcart.solvers.compile import plain
 from fastcart.trial.course import course
 
 MODEL = fastcart.models.get("b_all")
@@ -79,7 +79,7 @@ def test_reference_values(arm, engine, rtol, tolerance):
 
 def exact(t_end: float, events, *, start: dict, parameters: dict):
     """SciPy on the plain right-hand side, with roots."""
-    rhs = plain(MODEL.rhs)
+    rhs = in_python(MODEL)
     values = MODEL.defaults() | start
     p = tuple((DEFAULTS | parameters)[n] for n in MODEL.parameter_names)
     y0 = np.array([values[n] for n in STATES])
@@ -247,7 +247,7 @@ def test_at_saturating_antigen_effectors_grow_exponentially(engine, rtol):
 def derivatives(state: dict, **parameters) -> dict[str, float]:
     values = dict.fromkeys(STATES, 0.0) | state
     p = tuple((DEFAULTS | parameters)[n] for n in MODEL.parameter_names)
-    found = plain(MODEL.rhs)(0.0, tuple(values[n] for n in STATES), p)
+    found = in_python(MODEL)(0.0, tuple(values[n] for n in STATES), p)
     return dict(zip(STATES, found, strict=True))
 
 
@@ -272,7 +272,7 @@ def test_what_effectors_lose_to_exhaustion_is_gained_by_exhausted_cells(L, E, N)
 
 @given(L=cells, B=cells, E=st.floats(0.0, 16.0).map(lambda x: 10.0**x))
 def test_stimulated_effectors_are_bounded_by_the_antigen(L, B, E):
-    observed = plain(MODEL.observe)(
+    observed = in_python(MODEL, "observe")(
         0.0, (L, 0.0, B, E, 0, 0, 1e9, 0, 5, 0, 0), tuple(DEFAULTS[n] for n in MODEL.parameter_names)
     )
     a = observed[MODEL.observable_names.index("stimulation")]

@@ -9,6 +9,7 @@ from scipy.optimize import brentq
 
 import fastcart
 from fastcart.models.li_lei import cytokine_equilibrium
+from fastcart.solvers.named import arguments
 
 STATES = ["T4", "TP", "TE", "TM", "Tr", "C", "M"]
 
@@ -179,10 +180,9 @@ def test_the_coarse_model_is_the_full_one_without_the_rest():
     state = {"TE": 3e6, "TM": 2e3, "C": 4e5}
     p = {**full.default_parameters(), **coarse.default_parameters()}
     y = [state.get(n, 0.0) for n in full.state_names]
-    f = dict(
-        zip(full.state_names, full.rhs(0.0, tuple(y), tuple(p[n] for n in full.parameter_names)), strict=True)
-    )
-    g = coarse.rhs(0.0, tuple(state.values()), tuple(p[n] for n in coarse.parameter_names))
+    rates = full.rhs(0.0, *arguments(full, y, [p[n] for n in full.parameter_names]))
+    f = dict(zip(full.state_names, rates, strict=True))
+    g = coarse.rhs(0.0, *arguments(coarse, state.values(), [p[n] for n in coarse.parameter_names]))
     np.testing.assert_allclose(g, [f["TE"], f["TM"], f["C"]], rtol=1e-13)
 
 

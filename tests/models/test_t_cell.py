@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import in_python
 from scipy.linalg import expm
 from t_cell_sets import random_sets
 
@@ -21,7 +22,6 @@ from fastcart.models.t_cell_presets import (
     union,
 )
 from fastcart.models.t_cell_scenarios import PRODUCTS, SCENARIOS, product
-from fastcart.solvers.compile import plain
 
 TIGHT = {"engine": "auto", "rtol": 1e-12}
 TOP = 2 / 2.55  # the drive at full signal, lambda_I / (lambda_I + delta_I)
@@ -171,7 +171,7 @@ def test_equal_rates_give_equal_totals_in_all_theories(preset):
 
 def test_arrows_between_phenotypes_cancel_in_the_total():
     model = models.get("t_cell")
-    rhs = plain(model.rhs)
+    rhs = in_python(model)
     rng = np.random.default_rng(1)
     for _, row in random_sets(50).iterrows():
         p = {**model.default_parameters(), **row, "omega": rng.uniform(0, 0.1)}

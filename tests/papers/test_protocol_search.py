@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import in_python
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -17,7 +18,6 @@ from fastcart.papers.srct.protocol_families import CALENDAR, FAMILIES, NICHE, RU
 from fastcart.papers.srct.protocol_search import SHARES, gains, judge, search, setting
 from fastcart.population import sample
 from fastcart.protocols import Infusion, Reading, Switched, budgets, get, hold_effectors, on_off
-from fastcart.solvers.compile import plain
 from fastcart.trial.counterfactual import arm_course
 from fastcart.trial.outcomes import contributions, expected
 
@@ -67,33 +67,32 @@ def test_bad_options_are_told(options):
 def test_variants_contain_the_model(seed):
     """With u = 1 and nobody waiting, each variant has the derivatives of the model."""
     y = random_states(np.random.default_rng(seed))
-    there = np.array(plain(DEFAULT.rhs)(0.0, y, P))
+    there = np.array(in_python(DEFAULT)(0.0, y, P))
     for model, p, rest in (
         (SWITCHED, P, (1.0,)), (LAGGING, (*P, 2.0), (0.0, 0.0)), (BOTH, (*P, 2.0), (0.0, 0.0, 1.0))
     ):  # fmt: skip
-        here = np.array(plain(model.rhs)(0.0, (*y, *rest), p))
+        here = np.array(in_python(model)(0.0, (*y, *rest), p))
         np.testing.assert_allclose(here[:11], there, rtol=1e-12)
         assert not here[11:].any()
-        seen = np.array(plain(model.observe)(0.0, (*y, *rest), p))
-        np.testing.assert_allclose(seen, plain(DEFAULT.observe)(0.0, y, P), rtol=1e-12)
+        seen = np.array(in_python(model, "observe")(0.0, (*y, *rest), p))
+        np.testing.assert_allclose(seen, in_python(DEFAULT, "observe")(0.0, y, P), rtol=1e-12)
 
 
 def test_waiting_cells_enter_the_others_and_are_counted():
     generator = np.random.default_rng(1)
     y, waiting = random_states(generator), (3e7, 4e7)
     p = dict(zip(LAGGING.parameter_names, (*P, 2.0), strict=True))
-    d = dict(zip(LAGGING.state_names, plain(LAGGING.rhs)(0.0, (*y, *waiting), (*P, 2.0)), strict=True))
+    d = dict(zip(LAGGING.state_names, in_python(LAGGING)(0.0, (*y, *waiting), (*P, 2.0)), strict=True))
     # the others see waiting cells in the niche alone, where X stands, too
     crowded = (*y[:5], y[5] + sum(waiting), *y[6:])
-    there = dict(zip(DEFAULT.state_names, plain(DEFAULT.rhs)(0.0, crowded, P), strict=True))
+    there = dict(zip(DEFAULT.state_names, in_python(DEFAULT)(0.0, crowded, P), strict=True))
     assert d["E"] - there["E"] == pytest.approx(waiting[0] / 2, rel=1e-6)
     assert d["M"] - there["M"] == pytest.approx(waiting[1] / 2, rel=1e-6)
     assert d["E_lag"] == pytest.approx(-(0.5 + p["dE"]) * waiting[0])
     assert d["M_lag"] == pytest.approx(-(0.5 + p["dM"]) * waiting[1])
     assert d["X"] == pytest.approx(there["X"] + p["dX"] * sum(waiting))
-    seen = dict(
-        zip(LAGGING.observable_names, plain(LAGGING.observe)(0.0, (*y, *waiting), (*P, 2.0)), strict=True)
-    )
+    observed = in_python(LAGGING, "observe")(0.0, (*y, *waiting), (*P, 2.0))
+    seen = dict(zip(LAGGING.observable_names, observed, strict=True))
     assert seen["T"] == pytest.approx(y[3] + y[4] + y[5] + sum(waiting))
 
 
@@ -137,7 +136,7 @@ def test_a_car_that_is_off_does_nothing(seed):
     y = random_states(np.random.default_rng(seed))
     p = dict(zip(DEFAULT.parameter_names, P, strict=True))
     L, R, B, E, M, X, _, A, C = y[:9]
-    d = dict(zip(SWITCHED.state_names, plain(SWITCHED.rhs)(0.0, (*y, 0.0), P), strict=True))
+    d = dict(zip(SWITCHED.state_names, in_python(SWITCHED)(0.0, (*y, 0.0), P), strict=True))
     assert d["L"] == pytest.approx(p["rL"] * L * (1 - (L + R) / p["KL"]))
     assert d["B"] == pytest.approx(p["sB"] - p["dB"] * B)
     assert d["E"] == pytest.approx(-(p["dE"] + p["muEM"]) * E)

@@ -17,6 +17,7 @@ from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.outline import HIGH, LOW, TURNS
 from fastcart.solvers.lanes.rhs import SUBSTITUTES
+from fastcart.solvers.named import named_call, naming
 from fastcart.solvers.system import System
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
@@ -65,9 +66,9 @@ def _one_function(model: System, log: tuple[bool, ...], quantities: tuple[str | 
     observed = model.observable_names
     if any(of in observed for of in quantities):
         scope["observe"] = rebuild(model.observe, INNER, SUBSTITUTES)
-        states = "".join(f"y{i}, " for i in range(n))
-        parameters = "".join(f"w[{n + 1 + k}], " for k in range(m))
-        lines.append(f"        f = observe(w[{n}], ({states}), ({parameters}))")
+        scope |= naming(model)
+        states, parameters = [f"y{i}" for i in range(n)], [f"w[{n + 1 + k}]" for k in range(m)]
+        lines.append(f"        f = {named_call('observe', f'w[{n}]', states, parameters)}")
     for k, of in enumerate(quantities):
         if isinstance(of, tuple):
             value = " + ".join(f"y{i}" for i in of)

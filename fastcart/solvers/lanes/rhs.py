@@ -26,6 +26,7 @@ from fastcart.solvers.compile import (
 )
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes.layout import LANES, evaluation_rows
+from fastcart.solvers.named import named, named_call, naming
 from fastcart.solvers.system import System
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
@@ -72,14 +73,16 @@ def evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
     numba cfunc
         ``f(buffer)``; rows of `LANES` values: states, time, parameters, rates, derivatives (written).
     """
-    sizes = (len(model.states), len(model.parameters))
     # by the content of the right-hand side, so that an edit of what it names is seen
-    key = ("evaluation", fingerprint(model.rhs), sizes, log, infused)
-    return made_once(key, lambda: _evaluation(model, sizes, log, infused))
+    names = (tuple(model.state_names), tuple(model.parameter_names))
+    key = ("evaluation", fingerprint(model.rhs), names, log, infused)
+    return made_once(key, lambda: _evaluation(model, log, infused))
 
 
-def _evaluation(model: System, sizes: tuple[int, int], log: tuple[bool, ...], infused: bool) -> Any:
-    names = {
+def _evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
+    sizes = (len(model.states), len(model.parameters))
+    scope = {
+        **naming(model),
         "rhs": rebuild(model.rhs, INNER, SUBSTITUTES),
         "exp": vector_math.exp_bounded,
         "ratio": vector_math.ratio,
@@ -87,7 +90,7 @@ def _evaluation(model: System, sizes: tuple[int, int], log: tuple[bool, ...], in
         "carray": carray,
     }
     for guarded in (False, True):
-        function = from_source(_source(*sizes, log, infused, guarded), "evaluate_lanes", names)
+        function = from_source(_source(*sizes, log, infused, guarded), "evaluate_lanes", scope)
         kernel = cached(function, f"{model.name} for lanes", signature=_signature, **_options(log))
         if not may_raise(kernel):
             break
@@ -126,17 +129,16 @@ def _source(n: int, m: int, log: tuple[bool, ...], infused: bool, guarded: bool)
             lines.append(f"        y{i} = exp(max(u{i}, {LOG_FLOOR!r})) if u{i} != {LOG_ZERO!r} else 0.0")
         else:
             lines.append(f"        y{i} = u{i}")
-    states = "".join(f"y{i}, " for i in range(n))
-    parameters = "".join(f"w[{(p + k) * L} + l], " for k in range(m))
-    call = f"f = rhs(t, ({states}), ({parameters}))"
+    states, parameters = [f"y{i}" for i in range(n)], [f"w[{(p + k) * L} + l]" for k in range(m)]
     if guarded:
         raised = f"            w[{(3 * n + 1 + m) * L} + l] = 1.0"
         # numba knows no long tuple that is made inside of try
-        lines += [f"        y = ({states})", f"        p = ({parameters})", f"        f = ({'nan, ' * n})"]
+        lines += [f"        y = {named('states', states)}", f"        p = {named('parameters', parameters)}"]
+        lines.append(f"        f = ({'nan, ' * n})")
         lines += ["        try:", "            f = rhs(t, y, p)"]
         lines += ["        except Exception:", raised]
     else:
-        lines.append(f"        {call}")
+        lines.append(f"        f = {named_call('rhs', 't', states, parameters)}")
     for i in range(n):
         value = f"f[{i}] + w[{(r + i) * L} + l]" if infused and not log[i] else f"f[{i}]"
         if log[i]:
