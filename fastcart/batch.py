@@ -119,15 +119,16 @@ def solve(
         ``rtol`` times each state's ``scale``.
     extinction : float, optional
         Number of cells below which a state that may die out (the tumor) becomes an exact zero and stays
-        zero; default: never. For the engines ``auto`` and ``lanes``.
+        zero; default: never.
     peaks : sequence of str
         States and observables whose largest value over the course is looked for, on the interpolant of the
-        method: endpoints ``peak_<name>`` and ``t_peak_<name>``. For the engines ``auto`` and ``lanes``.
+        method: endpoints ``peak_<name>`` and ``t_peak_<name>``. Every engine but ``published`` knows peaks,
+        events and extinction. ``lsoda`` looks between its steps by their slopes and four places in each: what
+        crosses a level and comes back within less than a quarter of a step is missed.
     auc : sequence of str
         States and observables whose integral over the course is computed: endpoints ``auc_<name>``.
     events : sequence of Event
-        Crossings of thresholds to record, count or end at; see `fastcart.Event`. For the engines ``auto``
-        and ``lanes``.
+        Crossings of thresholds to record, count or end at; see `fastcart.Event`.
     max_steps : int
         Budget of steps per patient.
     max_step : float, optional
@@ -309,11 +310,13 @@ def resolve_engine(engine: str, problem: Problem) -> str:
         raise InputError(
             f"Engine {engine!r} has no method {shown(method)}." + nearest(method, module.METHODS)
         )
-    if problem.extinction is not None and engine not in ("auto", "lanes"):
-        raise InputError(f"Engine {engine!r} knows no extinction; use 'auto' or 'lanes', or leave it off.")
-    if (problem.peaks or problem.events) and engine not in ("auto", "lanes"):
-        raise InputError(f"Engine {engine!r} looks for no peaks and events; use 'auto' or 'lanes'.")
     if engine == "published":
+        if problem.extinction is not None:
+            raise InputError(
+                "Engine 'published' knows no extinction; use another, e.g. 'auto', or leave it off."
+            )
+        if problem.peaks or problem.events:
+            raise InputError("Engine 'published' looks for no peaks and events; use another, e.g. 'auto'.")
         if problem.auc:
             raise InputError("Engine 'published' integrates no areas under curves; use another, e.g. 'auto'.")
         if problem.breaks or np.isfinite(problem.max_step):
