@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
-from fastcart.solvers.compile import FAST
+from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes.extinction import groups_of
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO, to_natural
@@ -93,7 +93,7 @@ def records_of(watched: Watched, patients: int) -> np.recarray:
     return np.zeros((patients, len(watched.items)), dtype=RECORD).view(np.recarray)
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def clear(record, watched, start, p, log, scale):
     """Begin with a patient: set the levels, in units of the quantities, and forget what was found."""
     for i in range(record.size):
@@ -117,7 +117,7 @@ def clear(record, watched, start, p, log, scale):
         row.times = 0
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def measure(watched, k, u, du, log, scale):
     """Return the value of a quantity, and its slope where it is no observable."""
     quantity = watched.quantities[k]
@@ -140,20 +140,20 @@ def measure(watched, k, u, du, log, scale):
     return value, slope
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def belongs(watched, k, i):
     """Whether quantity ``k`` is state ``i``, or a sum that it is part of."""
     quantity = watched.quantities[k]
     return quantity.state == i or (quantity.group >= 0 and watched.groups[i] == quantity.group)
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def is_extremum(kind):
     """Whether an item is about an extremum."""
     return kind in (HIGHEST, LOWEST)
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def side_of(value, level, before):
     """The side of a level on which a value is; on the level itself, where it was before."""
     if value > level:
@@ -161,19 +161,19 @@ def side_of(value, level, before):
     return -1.0 if value < level else before
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def counts(kind, side):
     """Whether a crossing to that side is one that an event is about."""
     return kind != DOWN if side > 0.0 else kind != UP
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def dies(before, after, level):
     """Whether a group dies out on the way between two values; who is below and rises does not."""
     return after <= level and (before > level or after < before)
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def keep(row, kind, value, t):
     """Record a value that may be the extremum."""
     better = value > row.best if kind == HIGHEST else value < row.best
@@ -182,7 +182,7 @@ def keep(row, kind, value, t):
         row.first = t
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def happened(record, items, i, t):
     """Record a crossing, unless it only counts later; return whether it counts."""
     item, row = items[i], record[i]
@@ -194,7 +194,7 @@ def happened(record, items, i, t):
     return True
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def begin(record, watched, values, t, jumped):
     """Record what holds at the start, or behind a jump; return the item that ends it there, or -1.
 
@@ -228,7 +228,7 @@ def begin(record, watched, values, t, jumped):
     return ending
 
 
-@register_jitable(**FAST)
+@register_jitable(**INNER)
 def settle(record, items, values):
     """Note on which sides of their levels the events that end the integration are, where a group dies out."""
     for i in range(record.size):

@@ -302,7 +302,7 @@ def conclude(system, answer, u, now, s, over):
 
 @njit(**INSIDE)
 def stand(system, record, now, end, inner, u, room, jumped):
-    """Record what holds at the start of a segment; return what is wrong with it, and the item that ends it."""
+    """Record what holds at the start of a segment; return what is wrong, and the item that ends it there."""
     flag = start_segment(system, now, end, inner, u, room.out[0])
     if not now < end:  # the end has been reached, whatever comes behind
         flag = system.data[system.control + FLAG] = 0.0
