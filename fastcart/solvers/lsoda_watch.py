@@ -84,29 +84,26 @@ def mark(times, t0, t1, hidden):
 
 
 @njit(**INSIDE)
-def may_hold(system, record, i, bound, step, first):
-    """Whether a step may hold what item ``i`` is about.
+def may_hold(kind, level, bound, g0, g1, half, low, high, first):
+    """Whether a step may hold what an item is about.
 
     Parameters
     ----------
+    kind : int
+    level : float
     bound : float
         Of an extremum: what it must reach.
-    step : tuple of float
-        Values at both ends, half of the step's length, the least and the greatest slope.
+    g0, g1, half : float
+        Values at both ends, half of the step's length.
+    low, high : float
+        The least and the greatest slope.
     first : bool
         Whether a segment begins here: growth from the level itself needs no search.
     """
-    g0, g1, half, low, high = step
-    kind, level = system.watched.items[i].kind, record[i].level
     monotone = low >= 0.0 or high <= 0.0
     middle, reach = 0.5 * (g0 + g1), half * max(-low, high)
     if is_extremum(kind):
-        if kind == HIGHEST:
-            return not monotone and -middle - reach < bound
-        return not monotone and middle - reach < bound
-    gone = system.watched.quantities[system.watched.items[i].quantity].zero
-    if kind == DIES and low < 0.0 and min(g0, g1) <= level and (g0 != gone or g1 != gone):
-        return True
+        return not monotone and (-middle if kind == HIGHEST else middle) - reach < bound
     if not monotone:
         return middle - reach <= level < middle + reach
     if first and g0 == level:
@@ -115,9 +112,13 @@ def may_hold(system, record, i, bound, step, first):
 
 
 @njit(**INSIDE)
-def mark_steps(system, notes, count, times, record, i, bound, hidden):
-    """Mark the intervals in which a step may hold what item ``i`` is about."""
-    v = 1 + 2 * system.watched.items[i].quantity
+def mark_steps(notes, v, item, level, bound, zero, times, hidden):
+    """Mark the intervals in which a step may hold what an item is about.
+
+    ``notes`` are the steps of a segment, from column ``v`` on the values and slopes of the quantity, which is
+    ``zero`` where nothing is left of it.
+    """
+    count, kind, dying = notes.shape[0], item.kind, item.kind == DIES
     for k in range(count):
         t0, g0 = notes[k, 0], notes[k, v]
         if t0 >= times[-1]:
@@ -132,8 +133,10 @@ def mark_steps(system, notes, count, times, record, i, bound, hidden):
             low = min(low, notes[j, v + 1])
             high = max(high, notes[j, v + 1])
         spread = _MARGIN * (high - low)
-        step = (g0, g1, 0.5 * (t1 - t0), low - spread, high + spread)
-        if may_hold(system, record, i, bound, step, k == 0):
+        low -= spread
+        high += spread
+        falls = dying and low < 0.0 and min(g0, g1) <= level and (g0 != zero or g1 != zero)
+        if falls or may_hold(kind, level, bound, g0, g1, 0.5 * (t1 - t0), low, high, k == 0):
             mark(times, t0, t1, hidden)
 
 
@@ -199,7 +202,10 @@ def mark_all(system, notes, count, times, out, values, record, ending, hidden):
             for j in range(times.size):
                 best = max(best, values[j, k]) if kind == HIGHEST else min(best, values[j, k])
             bound = (-best if kind == HIGHEST else best) - _DEEPER * system.rtol * size_of(system, k, best)
-        mark_steps(system, notes, count, times, record, i, bound, hidden)
+        zero = system.watched.quantities[k].zero
+        mark_steps(
+            notes[:count], 1 + 2 * k, system.watched.items[i], record[i].level, bound, zero, times, hidden
+        )
         mark_doubtful(system, times, out, values, record, i, best, hidden)
 
 
@@ -390,9 +396,13 @@ def watch(system, notes, count, outputs, record, ending):
         That ends it, -1 for none.
     """
     times, out, values = outputs.times, outputs.states, outputs.values
-    for j in range(times.size):
-        for k in range(system.noted):
-            values[j, k] = measure(system.watched, k, out[j], out[j], system.log, system.scale)[0]
+    for k in range(system.noted):
+        state = system.watched.quantities[k].state
+        for j in range(times.size):
+            if state >= 0:
+                values[j, k] = out[j, state]
+            else:
+                values[j, k] = measure(system.watched, k, out[j], out[j], system.log, system.scale)[0]
     hidden = np.zeros(times.size - 1, np.bool_)
     mark_all(system, notes, count, times, out, values, record, ending, hidden)
     a = 0
