@@ -19,8 +19,8 @@ steps.
 
 from __future__ import annotations
 
-from functools import partial
-from typing import NamedTuple
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -176,6 +176,11 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
         tables.flags[i] = flag
 
 
+@cache
+def _loop() -> Any:
+    return cached(_solve_part, "the LSODA loop", nogil=True, **FAST)
+
+
 _STATUS = {
     0.0: "ok", FLAG_BUDGET: "max_steps", FLAG_NON_FINITE: "non_finite", FLAG_LOG_INFLOW: "log_inflow",
     FLAG_RAISED: "rhs_error", FLAG_NEGATIVE: "negative", FLAG_GAVE_UP: "solver_error",
@@ -208,7 +213,7 @@ def solve_chunk(
         problem.integrals, noted if timed or len(watched.items) else None,
     )  # fmt: skip
     callback = rhs_callback(model, kind)
-    kernel = cached(_solve_part, "the LSODA loop", nogil=True, **FAST)
+    kernel = _loop()
     result = ChunkResult.empty(patients, problem)
     scale = np.repeat(problem.scale[np.newaxis], patients, axis=0)
     scale[:, n - kind.integrals :] = 1.0  # until something is known

@@ -231,7 +231,9 @@ def is_interesting(system, record, k, off, cubic, ending):
         if is_extremum(kind):
             found = turns and (high + off > best if kind == HIGHEST else low - off < best)
         else:
-            found = low - off < level < high + off or (kind == DIES and turns and low < level)
+            crosses = counts(kind, 1.0) if g1 > g0 else counts(kind, -1.0)
+            found = (turns or crosses) and low - off < level < high + off
+            found = found or (kind == DIES and turns and low < level)
         if found:
             return True
     return False

@@ -246,8 +246,8 @@ def test_a_course_that_ends_before_it_blows_up_has_not_failed(engine):
     stop = Event("high", "y", 100.0, "up", terminal=True)
     row = fastcart.solve(model, {"r": [1.0]}, engine=engine, events=[stop], rtol=1e-8).endpoints.iloc[0]
     assert row["status"] == "ok"
-    assert row["t_reached"] == row["event_high"] == pytest.approx(0.99, abs=1e-7)
-    assert row["final_y"] == pytest.approx(100.0, rel=1e-5)
+    assert row["t_reached"] == row["event_high"] == pytest.approx(0.99, abs=1e-6)
+    assert row["final_y"] == pytest.approx(100.0, rel=1e-4)
 
 
 @every_engine
