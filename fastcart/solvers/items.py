@@ -254,7 +254,7 @@ def report(
     b = problem.model.burden_index
     if b < 0:
         return
-    crossings = records[:, count]
+    crossings: Any = records[:, count]
     above, seen = final[:, b] > crossings.level, crossings.times > 0
     result.pfs = np.where(above, np.where(seen, crossings.last, 0.0), result.t_reached)
     result.progression = np.where(seen, crossings.first, np.where(above, 0.0, np.nan))

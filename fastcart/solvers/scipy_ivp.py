@@ -7,6 +7,7 @@ steps what the solution does not follow; then the steps are limited.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
@@ -152,7 +153,7 @@ class _Solution:
         from scipy.integrate import OdeSolution
 
         self.t, self.y = t, y
-        self.sol = OdeSolution(t, pieces, alt_segment=other_side) if t[-1] > t[0] else None
+        self.sol = OdeSolution(t, pieces, alt_segment=other_side)
 
 
 class _Patient:
@@ -300,11 +301,11 @@ class _Patient:
             t, y = float(solver.t), solver.y
             when, item = self.watch.step(piece, (times[-1], states[-1]), (t, y))
             if item >= 0:
-                t, y = when, piece(when)
-            if t > times[-1] or not pieces:
-                times.append(t)
-                states.append(y)
-                pieces.append(piece)
+                t = max(when, np.nextafter(times[-1], math.inf))  # a step of some length
+                y = piece(t)
+            times.append(t)
+            states.append(y)
+            pieces.append(piece)
         return _Solution(np.array(times), np.array(states).T, pieces, self.method in _OTHER_SIDE), item
 
     def _give(self, due, u) -> None:
