@@ -227,11 +227,13 @@ def resolve_engine(engine: str, problem: Problem) -> str:
         raise InputError(
             f"Engine {engine!r} has no method {shown(method)}." + nearest(method, module.METHODS)
         )
-    if problem.extinction is not None and engine not in ("auto", "lanes"):
-        raise InputError(f"Engine {engine!r} knows no extinction; use 'auto' or 'lanes', or leave it off.")
-    if (problem.peaks or problem.events) and engine not in ("auto", "lanes"):
-        raise InputError(f"Engine {engine!r} looks for no peaks and events; use 'auto' or 'lanes'.")
     if engine == "published":
+        if problem.extinction is not None:
+            raise InputError(
+                "Engine 'published' knows no extinction; use another, e.g. 'auto', or leave it off."
+            )
+        if problem.peaks or problem.events:
+            raise InputError("Engine 'published' looks for no peaks and events; use another, e.g. 'auto'.")
         if problem.auc:
             raise InputError("Engine 'published' integrates no areas under curves; use another, e.g. 'auto'.")
         if problem.breaks or np.isfinite(problem.max_step):

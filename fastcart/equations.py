@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -62,11 +63,11 @@ def in_order(rhs: Callable, states: Sequence[str]) -> Callable:
     """
     from numba import njit
 
-    import fastcart
     from fastcart.solvers.compile import from_source, rebuild
     from fastcart.solvers.fingerprint import referenced_names
     from fastcart.solvers.reading import functions, named_values
 
+    fastcart = sys.modules[__package__ or ""]  # what the user wrote, which lies above this module
     named: set[str] = set()
     values: list[Any] = []
     for function in functions(rhs):

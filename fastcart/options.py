@@ -50,21 +50,22 @@ class SolveOptions:
         with fast decays) or ``rodas5p`` (stiff) for lanes, e.g. ``Radau`` for ``scipy``. Default for lanes:
         the model's ``method``, else ``tsit5`` or ``vern7`` by ``rtol``.
     rtol : float
-        Relative tolerance, in (0, 0.1].
+        Relative tolerance, in [1e-14, 0.1].
     atol : float, optional
         Absolute tolerance of the states that are not integrated in logarithm, in their units; default
         ``rtol`` times each state's ``scale``.
     extinction : float, optional
         Number of cells below which a state that may die out (the tumor) becomes an exact zero and stays
-        zero; default: never. For the engines ``auto`` and ``lanes``.
+        zero; default: never.
     peaks : sequence of str
         States and observables whose largest value over the course is looked for, on the interpolant of the
-        method: endpoints ``peak_<name>`` and ``t_peak_<name>``. For the engines ``auto`` and ``lanes``.
+        method: endpoints ``peak_<name>`` and ``t_peak_<name>``. Every engine but ``published`` knows peaks,
+        events and extinction. ``lsoda`` looks between its steps by their slopes and four places in each: what
+        crosses a level and comes back within less than a quarter of a step is missed.
     auc : sequence of str
         States and observables whose integral over the course is computed: endpoints ``auc_<name>``.
     events : sequence of Event
-        Crossings of thresholds to record, count or end at; see `fastcart.Event`. For the engines ``auto``
-        and ``lanes``.
+        Crossings of thresholds to record, count or end at; see `fastcart.Event`.
     max_steps : int
         Budget of steps per patient.
     max_step : float, optional

@@ -59,7 +59,6 @@ CIRCLES: set[frozenset[str]] = {frozenset({"models.b_all", "models.b_all_variant
 # Functions with more than MOST positional parameters that have no default
 MOST = 8
 CROWDED: set[str] = {
-    "models.li_lei.cells",
     "optimization.swarm._step_particles",
     "solvers.lanes.lane.diagnose",
     "solvers.lanes.lane.finish",

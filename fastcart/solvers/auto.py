@@ -41,10 +41,9 @@ def solve_chunk(
     if problem.max_steps <= EXPLICIT_STEPS:
         return result
     _again(result, _GIVEN_UP, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
-    if problem.extinction is None and not problem.peaks and not problem.events:  # LSODA knows none of them
-        _again(result, (Status.max_steps,), lsoda, problem, y0, p, threads, doses)
-        last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least))))
-        _again(result, _BLOWN_UP, lsoda, last, y0, p, threads, doses)
+    _again(result, (Status.max_steps,), lsoda, problem, y0, p, threads, doses)
+    last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least))))
+    _again(result, _BLOWN_UP, lsoda, last, y0, p, threads, doses)
     # not stiff after all, only long: the explicit method with all steps
     _again(result, (Status.max_steps,), lanes, problem, y0, p, threads, doses)
     return result

@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numba.extending import register_jitable
 
 from fastcart.solvers.compile import EXACT, cached
 
@@ -36,6 +37,15 @@ def canonical(times: np.ndarray, t_end: float) -> np.ndarray:
         rounded = np.round(times * factor) / factor
         rounded = np.where(np.isfinite(rounded), rounded, times)  # next to the ends of what a float can hold
         return np.where(np.abs(rounded - t_end) <= 1e-12 * t_end, t_end, rounded)
+
+
+@register_jitable
+def between(now: float, end: float, inner: bool) -> tuple[float, float]:
+    """Return the times that a right-hand side may see between two stops; ``inner`` where another follows.
+
+    What jumps at the first is seen from behind, what jumps at the last from before.
+    """
+    return now * (1.0 + AROUND_BREAK), end * (1.0 - AROUND_BREAK) if inner else end
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ that must not be passed. What it lacks is done here, from inside the right-hand 
 - A step that is too long, or that takes a count below zero, is refused: derivatives of changing sign let no
   corrector converge, and LSODA tries a quarter of the step at the same order.
 - The model sees times of its own segment only, whatever LSODA tries beyond its end.
-- The steps are noted, with the burden and its slope: between them nothing hides from who looks for turning
-  points.
+- The steps are noted, with what is looked for and its slope: between them nothing hides from who looks for
+  turning points.
 - Calls are counted, and once a patient has failed derivatives are zero, so that LSODA ends quickly.
 """
 
@@ -26,7 +26,7 @@ from fastcart.solvers.lsoda_library import rhs_signature
 from fastcart.solvers.named import naming
 from fastcart.solvers.reading import may_raise
 from fastcart.solvers.system import System
-from fastcart.solvers.transform import derivative_source
+from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO, derivative_source
 
 # Control words behind the parameters and scales in the data of the right-hand side. Then follow: rates of
 # infusion, the largest value of each state, the sums of integrals (four for each), the notes of steps.
@@ -39,7 +39,6 @@ FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK = -1.0, 7.0, 8.0
 
 SUM, SUM_BASE, VALUE, VALUE_BASE, SUMS = range(5)  # of one integral: ∫|z| so far and |z|, also at BASE_T
 NOTES = 20_000  # steps that are noted of a segment
-NOTE = 3  # time, burden, its slope
 
 # A wild trial step may leave the model's domain; LSODA rejects a huge derivative and tries a smaller step.
 # So many in a row, and the patient itself is at fault.
@@ -60,12 +59,19 @@ class Kind:
     infused: bool
     nonnegative: tuple[bool, ...]
     integrals: int  # the last states
-    noted: bool  # whether steps are noted
+    noted: (
+        tuple[tuple[int, ...], ...] | None
+    )  # states, or states whose sum is noted; None for no notes at all
+
+    @property
+    def width(self) -> int:
+        """Numbers in a note: time, and each value with its slope."""
+        return 0 if self.noted is None else 1 + 2 * len(self.noted)
 
 
 def data_size(states: int, parameters: int, kind: Kind) -> int:
     """Return how many numbers the data of the right-hand side hold."""
-    return parameters + 3 * states + CONTROL + SUMS * kind.integrals + (NOTES * NOTE if kind.noted else 0)
+    return parameters + 3 * states + CONTROL + SUMS * kind.integrals + NOTES * kind.width
 
 
 def rhs_callback(model: System, kind: Kind) -> Any:
@@ -76,7 +82,6 @@ def rhs_callback(model: System, kind: Kind) -> Any:
     sums = largest + n
     notes = sums + SUMS * kind.integrals
     counted = [i for i in range(n) if kind.nonnegative[i]]
-    burden = model.burden_index
     lines = [
         "def lsoda_rhs(time, u_, du_, data_):",
         f"    u = carray(u_, ({n},)); du = carray(du_, ({n},))",
@@ -116,13 +121,13 @@ def rhs_callback(model: System, kind: Kind) -> Any:
         f"    nowhere = 0.0 < time - c[{BASE_T}] < {_NO_STEP} * time",
         f"    if (c[{BAD}] > {_BAD_IN_A_ROW} or (bad and nowhere)) and c[{FLAG}] == 0.0:",
         f"        c[{FLAG}] = {FLAG_RAISED} if raised else {FLAG_NON_FINITE}",
-        *(_note_lines(burden, notes) if kind.noted else ()),
+        *_note_lines(kind, m, notes),
         f"    stop = c[{FLAG}] != 0.0",
         f"    for i in range({n}):",
         "        if stop: du[i] = 0.0",
         f"        elif not 0.0 * du[i] == 0.0: du[i] = {_HUGE}",
     ]  # fmt: skip
-    namespace = {"derive": _derive(model, kind), "nan": math.nan, "carray": carray}
+    namespace = {"derive": _derive(model, kind), "exp": math.exp, "nan": math.nan, "carray": carray}
     function = from_source("\n".join(lines), "lsoda_rhs", namespace)
     return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)
 
@@ -197,17 +202,32 @@ def _sum_lines(i: int, s: int) -> list[str]:
     ]
 
 
-def _note_lines(burden: int, notes: int) -> list[str]:
+def _note_lines(kind: Kind, parameters: int, notes: int) -> list[str]:
     """Note a step that is tried, in the place of those that were not accepted."""
-    value, slope = ("0.0", "0.0") if burden < 0 else (f"u[{burden}]", f"du[{burden}]")
-    return [
+    if kind.noted is None:
+        return []
+    width = kind.width
+    lines = [
         f"    if fresh and c[{NODES}] >= 0.0:",
         f"        k = int(c[{NODES}])",
-        f"        while k > 0 and p[{notes} + {NOTE} * k - {NOTE}] >= time: k -= 1",
+        f"        while k > 0 and p[{notes} + {width} * k - {width}] >= time: k -= 1",
         f"        if k < {NOTES}:",
-        f"            p[{notes} + {NOTE} * k] = time",
-        f"            p[{notes} + {NOTE} * k + 1] = {value}",
-        f"            p[{notes} + {NOTE} * k + 2] = {slope}",
-        "            k += 1",
-        f"        c[{NODES}] = k",
+        f"            at = {notes} + {width} * k",
+        "            p[at] = time",
     ]
+    for k, states in enumerate(kind.noted):
+        values, slopes = [], []
+        for i in states if len(states) > 1 else ():
+            if kind.log[i]:
+                lines.append(
+                    f"            y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] != {LOG_ZERO!r} else 0.0"
+                )
+                values.append(f"y{i}")
+                slopes.append(f"y{i} * du[{i}]")
+            else:
+                values.append(f"scale[{i}] * u[{i}]")
+                slopes.append(f"scale[{i}] * du[{i}]")
+        i = states[0]
+        lines.append(f"            p[at + {1 + 2 * k}] = {' + '.join(values) or f'u[{i}]'}")
+        lines.append(f"            p[at + {2 + 2 * k}] = {' + '.join(slopes) or f'du[{i}]'}")
+    return [*lines, "            k += 1", f"        c[{NODES}] = k"]

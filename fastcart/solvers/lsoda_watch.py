@@ -1,9 +1,15 @@
-"""What is looked for in LSODA's solution of one segment: crossings and nadir of the burden, gaps in time.
+"""Items on LSODA's solution: crossings, extrema and groups that die out, none missed that the steps can show.
 
 The notes of LSODA's own steps say where to look. The slope of LSODA's polynomial on a step follows the slopes
-at the steps around it; where these, with a wide margin, leave no room for a change of sign, the burden only
+at the steps around it; where these, with a wide margin, leave no room for a change of sign, a state only
 rises or only falls, and its ends tell all. Elsewhere the piece is integrated again with an output that is
-finer than the steps, and cubics through values and slopes are searched.
+finer than the steps, and cubics through values and slopes are searched, piece by piece cut further where one
+is too coarse for what it holds. Of an observable nothing is known between the steps: there all is integrated
+again.
+
+What such a cubic does not show is missed: a state or an observable that crosses a level and comes back, or
+turns twice, within a quarter of a step. The integrals of observables that are watched are integrated too, so
+that steps are short where an observable is fast.
 """
 
 from __future__ import annotations
@@ -11,48 +17,37 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastcart.solvers.hermite import hermite, minimum, upward_crossings
-from fastcart.solvers.lsoda_callback import BASE_T, LAST_T, NOTES, STUCK
-from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper
+from fastcart.solvers.hermite import hermite, root, turning_points
+from fastcart.solvers.items import DIES, HIGHEST, counts, dies, happened, is_extremum, keep, measure, side_of
+from fastcart.solvers.lsoda_callback import NOTES
+from fastcart.solvers.lsoda_system import INSIDE, Nodes, derivatives, fill_nodes, measure_all, trace
 
-# for functions that only kernels call
-INSIDE: dict[str, bool] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
-
-FINE = 12  # pieces, at least, into which an interval that holds a crossing or the nadir is cut,
+FINE = 12  # pieces, at least, into which an interval that is looked at is cut,
 PER_STEP = 4  # and at least so many for each step in it
-_DEEPER = 0.1  # tolerances by which a nadir is looked for below the lowest value that is known
+_DEEPER = 0.1  # tolerances by which an extremum is looked for beyond the best value that is known
 _CUBIC = 0.1  # tolerances that a cubic may be off by
 _PARTS = 200.0
 _MARGIN = 2.0  # spreads of the slopes at the steps around that the slope inside a step may leave them by
-
-SKIPPED = 1e-2  # a step so short, in units of the distance of the looks, has seen what there is
-_PAIR = 1e-5  # distance of the two times of one look, in the same unit
+_NEAR = 4.0  # errors of a cubic by which a turning point may miss a level and yet cross it
 
 
 @njit(**INSIDE)
-def integrate(address, start, data, times, out, rtol, atol, max_steps):
-    """Integrate from ``times[0]``; return whether LSODA reached the last time."""
-    success = np.zeros(1, np.int32)
-    lsoda_wrapper(
-        address, np.int32(start.size), start.ctypes.data, data.ctypes.data, np.int32(times.size),
-        times.ctypes.data, out.ctypes.data, rtol, atol, np.int32(max_steps), success.ctypes.data,
-    )  # fmt: skip
-    return success[0] == 1
+def size_of(system, k, value):
+    """What a tolerance of a quantity is relative to; integrated variables are about one or larger."""
+    return 1.0 + abs(value) if system.watched.quantities[k].state >= 0 else abs(value)
 
 
 @njit(**INSIDE)
-def derivatives(address, t, u, du, data, control):
-    """Evaluate the derivatives, as the step at ``t`` itself."""
-    data[control + LAST_T] = data[control + BASE_T] = t
-    data[control + STUCK] = 0.0
-    call_rhs(address, t, u.ctypes.data, du.ctypes.data, data.ctypes.data)
-
-
-@njit(**INSIDE)
-def slope(address, t, u, du, data, control, burden):
-    """Time derivative of the burden in integrated variables."""
-    derivatives(address, t, u, du, data, control)
-    return du[burden]
+def later(times, t):
+    """Return the number of the first time that is later than ``t``."""
+    low, high = 0, times.size
+    while low < high:
+        middle = (low + high) // 2
+        if times[middle] > t:
+            high = middle
+        else:
+            low = middle + 1
+    return low
 
 
 @njit(**INSIDE)
@@ -76,286 +71,357 @@ def finer(t0, t1, notes, first, last):
     return times[:size]
 
 
-@njit(**INSIDE)
-def trace(address, start, data, control, times, rtol, max_steps, burden):
-    """Integrate again to ``times``; return states, slopes of the burden, and whether that succeeded."""
-    out = np.empty((times.size, start.size))
-    slopes = np.empty(times.size)
-    du = np.empty(start.size)
-    data[control + LAST_T] = data[control + BASE_T] = times[0]
-    data[control + STUCK] = 0.0
-    done = integrate(address, start, data, times, out, rtol, rtol, max_steps)
-    if done:
-        for k in range(times.size):
-            slopes[k] = slope(address, times[k], out[k], du, data, control, burden)
-    return out, slopes, done
-
-
-@njit(**INSIDE)
-def parts_of(times, out, slopes, k, burden, rtol):
-    """Return into how many parts piece ``k`` must be cut for its cubic to be as good as the solution.
-
-    The cubic over two pieces is held against the value between them; that over one is 16 times better.
-    """
-    i = k if k + 2 < times.size else max(k - 1, 0)
-    if i + 2 >= times.size:
-        return 1
-    h = times[i + 2] - times[i]
-    theta = (times[i + 1] - times[i]) / h
-    middle = hermite(theta, out[i, burden], h * slopes[i], out[i + 2, burden], h * slopes[i + 2])
-    off = abs(middle - out[i + 1, burden]) / 16.0
-    ratio = off / (_CUBIC * rtol * (1.0 + abs(out[k, burden])))
-    return 1 if not ratio > 1.0 else int(min(np.ceil(1.5 * ratio**0.25), _PARTS))
-
-
-@njit(**INSIDE)
-def look_at(times, out, slopes, k, burden, level):
-    """Return times of the first and last upward crossing in piece ``k`` (-1 for none), and its minimum."""
-    h = times[k + 1] - times[k]
-    g0, g1 = out[k, burden], out[k + 1, burden]
-    a, b = upward_crossings(g0 - level, h * slopes[k], g1 - level, h * slopes[k + 1])
-    place, value = minimum(g0, h * slopes[k], g1, h * slopes[k + 1])
-    if a >= 0.0:
-        a, b = times[k] + a * h, times[k] + b * h
-    return a, b, times[k] + place * h, value
-
-
-@njit(**INSIDE)
-def look_nearer(address, start, data, control, times, rtol, max_steps, burden, level):
-    """Integrate one piece once more; return what `look_at` does, of all parts, and whether that succeeded."""
-    out, slopes, done = trace(address, start, data, control, times, rtol, max_steps, burden)
-    first, last, place, value = -1.0, -1.0, times[0], start[burden]
-    for j in range(times.size - 1 if done else 0):
-        a, b, t, g = look_at(times, out, slopes, j, burden, level)
-        if a >= 0.0:
-            first = a if first < 0.0 else first
-            last = b
-        if g < value:
-            place, value = t, g
-    return first, last, place, value, done
-
-
-@njit(**INSIDE)
-def refine(address, start, data, control, times, rtol, max_steps, burden, level):
-    """Integrate one interval again with fine output, and pieces of it once more where these are too coarse.
-
-    Returns times of the first and last upward crossing of ``level`` (-1 where none), and place and
-    value of the smallest burden.
-    """
-    first, last, t_min, g_min = -1.0, -1.0, times[0], start[burden]
-    out, slopes, done = trace(address, start, data, control, times, rtol, max_steps, burden)
-    for k in range(times.size - 1 if done else 0):
-        a, b, place, value = look_at(times, out, slopes, k, burden, level)
-        parts = 1
-        if a >= 0.0 or (value < g_min and times[k] < place < times[k + 1]):
-            parts = parts_of(times, out, slopes, k, burden, rtol)
-        if parts > 1:
-            nearer = np.linspace(times[k], times[k + 1], parts + 1)
-            c, d, place2, value2, done = look_nearer(
-                address, out[k], data, control, nearer, rtol, max_steps, burden, level
-            )
-            if done:
-                place, value = place2, value2
-                if c >= 0.0 or not out[k, burden] <= level < out[k + 1, burden]:
-                    a, b = c, d
-        if a >= 0.0:
-            first = a if first < 0.0 else first
-            last = b
-        if value < g_min:
-            t_min, g_min = place, value
-    return first, last, t_min, g_min
-
-
-@njit(**INSIDE)
-def crossing(row, first, last):
-    """Record upward crossings."""
-    row[0] = last
-    if row[1] < 0.0:
-        row[1] = first
+# --- which intervals to look at ---------------------------------------------------------------------------
 
 
 @njit(**INSIDE)
 def mark(times, t0, t1, hidden):
     """Mark the intervals between outputs that overlap with ``t0`` to ``t1``."""
-    k = max(np.searchsorted(times, t0, side="right") - 1, 0)
+    k = max(later(times, t0) - 1, 0)
     while k < hidden.size and times[k] < t1:
         hidden[k] = True
         k += 1
 
 
 @njit(**INSIDE)
-def mark_hidden(notes, count, times, lowest, level, rtol, hidden):
-    """Mark the intervals in which a step may hold a crossing of ``level`` or go below ``lowest``."""
-    lowest -= _DEEPER * rtol * (1.0 + abs(lowest))
+def may_hold(kind, level, bound, g0, g1, half, low, high, first):
+    """Whether a step may hold what an item is about.
+
+    Parameters
+    ----------
+    kind : int
+    level : float
+    bound : float
+        Of an extremum: what it must reach.
+    g0, g1, half : float
+        Values at both ends, half of the step's length.
+    low, high : float
+        The least and the greatest slope.
+    first : bool
+        Whether a segment begins here: growth from the level itself needs no search.
+    """
+    monotone = low >= 0.0 or high <= 0.0
+    middle, reach = 0.5 * (g0 + g1), half * max(-low, high)
+    if is_extremum(kind):
+        return not monotone and (-middle if kind == HIGHEST else middle) - reach < bound
+    if not monotone:
+        return middle - reach <= level < middle + reach
+    if first and g0 == level:
+        return False
+    return (counts(kind, 1.0) and g0 <= level < g1) or (counts(kind, -1.0) and g0 >= level > g1)
+
+
+@njit(**INSIDE)
+def mark_steps(notes, v, item, level, bound, zero, times, hidden):
+    """Mark the intervals in which a step may hold what an item is about.
+
+    ``notes`` are the steps of a segment, from column ``v`` on the values and slopes of the quantity, which is
+    ``zero`` where nothing is left of it.
+    """
+    count, kind, dying = notes.shape[0], item.kind, item.kind == DIES
     for k in range(count):
-        t0, g0 = notes[k, 0], notes[k, 1]
+        t0, g0 = notes[k, 0], notes[k, v]
         if t0 >= times[-1]:
             break
         if k + 1 == count:  # the notes were full
             if count == NOTES:
                 mark(times, t0, times[-1], hidden)
             break
-        t1, g1 = notes[k + 1, 0], notes[k + 1, 1]
-        low = high = notes[k, 2]
+        t1, g1 = notes[k + 1, 0], notes[k + 1, v]
+        low = high = notes[k, v + 1]
         for j in range(max(k - 1, 0), min(k + 3, count)):
-            low = min(low, notes[j, 2])
-            high = max(high, notes[j, 2])
+            low = min(low, notes[j, v + 1])
+            high = max(high, notes[j, v + 1])
         spread = _MARGIN * (high - low)
         low -= spread
         high += spread
-        if low >= 0.0 or high <= 0.0:  # it only rises or only falls
-            if g0 <= level < g1 and not (k == 0 and g0 == level):  # growth from the start needs no search
-                mark(times, t0, t1, hidden)
-            continue
-        middle = 0.5 * (g0 + g1)
-        reach = 0.5 * (t1 - t0) * max(-low, high)
-        if middle - reach < lowest or middle - reach <= level < middle + reach:
+        falls = dying and low < 0.0 and min(g0, g1) <= level and (g0 != zero or g1 != zero)
+        if falls or may_hold(kind, level, bound, g0, g1, 0.5 * (t1 - t0), low, high, k == 0):
             mark(times, t0, t1, hidden)
 
 
 @njit(**INSIDE)
-def watch_interval(address, data, control, pieces, t0, t1, u0, u1, rtol, max_steps, burden, level, row):
-    """Bring ``row`` up to date for one interval between outputs.
+def shows(system, record, i, best, cubic):
+    """Whether the cubic of an interval shows what item ``i`` is about; ``best`` is that of all outputs."""
+    g0, d0, g1, d1 = cubic
+    kind, level = system.watched.items[i].kind, record[i].level
+    m0, m1 = turning_points(g0, d0, g1, d1)
+    before = g0
+    for place in (m0, m1, 1.0):
+        if place > 1.0:
+            continue
+        after = hermite(place, g0, d0, g1, d1) if place < 1.0 else g1
+        if is_extremum(kind):
+            if place < 1.0 and (after >= best if kind == HIGHEST else after <= best):
+                return True
+        elif kind == DIES:
+            if dies(before, after, level):
+                return True
+        else:
+            side = side_of(before, level, 0.0)
+            now = side_of(after, level, side)
+            if now != side and before != level and counts(kind, now):
+                return True
+        before = after
+    return False
 
-    ``pieces`` are the times at which it is looked at where its two ends do not tell all; none where they do.
-    """
-    h = t1 - t0
-    du = np.empty(u0.size)
-    d0 = h * slope(address, t0, u0, du, data, control, burden)
-    d1 = h * slope(address, t1, u1, du, data, control, burden)
-    g0, g1 = u0[burden], u1[burden]
-    a, b = upward_crossings(g0 - level, d0, g1 - level, d1)
-    if pieces.size == 0:  # the interval is shorter than a step, or the steps in it are clear
-        place, value = minimum(g0, d0, g1, d1)
-        holds_minimum = value <= row[2] and 0.0 < place < 1.0
-        if a < 0.0 and not holds_minimum:
+
+@njit(**INSIDE)
+def mark_doubtful(system, times, out, values, record, i, best, hidden):
+    """Mark intervals that the steps left out, but whose ends say otherwise: steps are noted as predicted."""
+    kind, level, k = system.watched.items[i].kind, record[i].level, system.watched.items[i].quantity
+    du = np.empty(out.shape[1])
+    for j in range(times.size - 1):
+        if is_extremum(kind):
+            doubt = values[j, k] == best or values[j + 1, k] == best
+        else:
+            doubt = j == 0 or (values[j, k] <= level) != (values[j + 1, k] <= level)
+        if hidden[j] or not doubt:
+            continue
+        h = times[j + 1] - times[j]
+        derivatives(system, times[j], out[j], du)
+        g0, d0 = measure(system.watched, k, out[j], du, system.log, system.scale)
+        derivatives(system, times[j + 1], out[j + 1], du)
+        g1, d1 = measure(system.watched, k, out[j + 1], du, system.log, system.scale)
+        hidden[j] = shows(system, record, i, best, (g0, h * d0, g1, h * d1))
+
+
+@njit(**INSIDE)
+def mark_all(system, notes, count, times, out, values, record, ending, hidden):
+    """Mark the intervals that must be looked at for the items that end the integration, or the others."""
+    hidden[:] = False
+    for i in range(record.size):
+        k, kind = system.watched.items[i].quantity, system.watched.items[i].kind
+        if system.watched.items[i].ends != ending:
+            continue
+        if k >= system.noted:
+            hidden[:] = True
             return
-        if a == 0.0 and b == 0.0 and not holds_minimum:  # growth from the start needs no search
-            crossing(row, t0, t0)
-            return
-        pieces = np.linspace(t0, t1, FINE + 1)
-    first, last, place, value = refine(address, u0, data, control, pieces, rtol, max_steps, burden, level)
-    if first >= 0.0:
-        crossing(row, first, last)
-    elif g0 <= level < g1:  # so near an end that the finer solution has it outside
-        crossing(row, t0 + a * h, t0 + b * h)
-    if value < row[2]:
-        row[2], row[3] = value, place
+        best, bound = record[i].best, 0.0
+        if is_extremum(kind):
+            for j in range(times.size):
+                best = max(best, values[j, k]) if kind == HIGHEST else min(best, values[j, k])
+            bound = (-best if kind == HIGHEST else best) - _DEEPER * system.rtol * size_of(system, k, best)
+        zero = system.watched.quantities[k].zero
+        mark_steps(
+            notes[:count], 1 + 2 * k, system.watched.items[i], record[i].level, bound, zero, times, hidden
+        )
+        mark_doubtful(system, times, out, values, record, i, best, hidden)
+
+
+# --- a closer look ----------------------------------------------------------------------------------------
 
 
 @njit(**INSIDE)
-def watch(address, data, control, notes, count, times, out, rtol, max_steps, burden, level, row):
-    """Bring ``row`` up to date: last and first upward crossing of the start, nadir and its time."""
-    intervals = times.size - 1
-    lowest = np.argmin(out[:, burden])
-    if out[lowest, burden] < row[2]:
-        row[2], row[3] = out[lowest, burden], times[lowest]
-    if count > 1 and notes[0, 1] == level and notes[0, 2] > 0.0:  # growth from the start
-        crossing(row, times[0], times[0])
-    hidden = np.zeros(intervals, np.bool_)
-    mark_hidden(notes, count, times, row[2], level, rtol, hidden)
-    first = 0  # of the notes behind the start of the interval
-    for k in range(intervals):
-        while first < count and notes[first, 0] <= times[k]:
-            first += 1
-        changes = (out[k, burden] <= level) != (out[k + 1, burden] <= level)
-        if hidden[k] or k == 0 or changes or k == lowest or k + 1 == lowest:
-            last = first
-            while hidden[k] and last < count and notes[last, 0] < times[k + 1]:
-                last += 1
-            pieces = times[:0]
-            if last - first > 1:
-                pieces = finer(times[k], times[k + 1], notes, first, last)
-            watch_interval(
-                address, data, control, pieces, times[k], times[k + 1], out[k], out[k + 1], rtol, max_steps,
-                burden, level, row,
-            )  # fmt: skip
+def is_interesting(system, record, k, off, cubic, ending):
+    """Whether a cubic that may be ``off`` by so much holds something that an item is about."""
+    g0, d0, g1, d1 = cubic
+    m0, m1 = turning_points(g0, d0, g1, d1)
+    low, high = min(g0, g1), max(g0, g1)
+    for place in (m0, m1):
+        if place < 1.0:
+            value = hermite(place, g0, d0, g1, d1)
+            low, high = min(low, value), max(high, value)
+    turns = m0 < 1.0
+    off = _NEAR * off if turns else 0.0
+    for i in range(record.size):
+        if system.watched.items[i].quantity != k or system.watched.items[i].ends != ending:
+            continue
+        kind, level, best = system.watched.items[i].kind, record[i].level, record[i].best
+        if is_extremum(kind):
+            found = turns and (high + off > best if kind == HIGHEST else low - off < best)
+        else:
+            crosses = counts(kind, 1.0) if g1 > g0 else counts(kind, -1.0)
+            found = (turns or crosses) and low - off < level < high + off
+            found = found or (kind == DIES and turns and low < level)
+        if found:
+            return True
+    return False
 
 
 @njit(**INSIDE)
-def solve_linear(A, b):
-    """Solve ``A x = b`` in place of ``b``; return whether the matrix allows it."""
-    n = b.size
-    for k in range(n):
-        pivot = k
-        for i in range(k + 1, n):
-            if abs(A[i, k]) > abs(A[pivot, k]):
-                pivot = i
-        if not abs(A[pivot, k]) > 0.0:
-            return False
-        for j in range(n):
-            A[k, j], A[pivot, j] = A[pivot, j], A[k, j]
-        b[k], b[pivot] = b[pivot], b[k]
-        for i in range(k + 1, n):
-            factor = A[i, k] / A[k, k]
-            for j in range(k, n):
-                A[i, j] -= factor * A[k, j]
-            b[i] -= factor * b[k]
-    for k in range(n - 1, -1, -1):
-        for j in range(k + 1, n):
-            b[k] -= A[k, j] * b[j]
-        b[k] /= A[k, k]
-    return True
+def parts_of(system, nodes, record, j, k, ending):
+    """Return into how many parts piece ``j`` must be cut for its cubic to be as good as the solution.
 
-
-def looks(grid: np.ndarray) -> np.ndarray:
-    """Return the times of pairs of looks, two in each interval of a grid."""
-    length = np.diff(grid)
-    first = grid[:-1] + 0.381966 * length
-    return np.stack([first, first + _PAIR * length], axis=1).ravel()
-
-
-@njit(**INSIDE)
-def become_error(address, t, step, u, f, f2, J, r, data, control):
-    """Turn ``r``, what the slope is off by, into an error of the states over a step."""
-    n = u.size
-    for j in range(n):
-        kept = u[j]
-        u[j] += 1e-7 * (1.0 + abs(kept))
-        change = u[j] - kept
-        derivatives(address, t, u, f2, data, control)
-        u[j] = kept
-        for q in range(n):
-            J[q, j] = (1.0 / step if q == j else 0.0) - (f2[q] - f[q]) / change
-    if not solve_linear(J, r):
-        r[:] = 0.0  # nothing can be said
-
-
-@njit(**INSIDE)
-def resolved(address, data, control, notes, count, times, out, pair, rtol):
-    """Whether the solution follows its right-hand side between the steps too, wherever ``pair`` has a look.
-
-    A right-hand side that depends on time may have a pulse, or whole periods, between two steps. At a pair of
-    times close to each other the slope of the solution is compared with the right-hand side. Their difference
-    is turned into an error of the states, over one step, by Newton's method: a stiff right-hand side is large
-    wherever its states are a little off.
+    The cubic over two pieces is held against the value between them; that over one is 16 times better.
     """
-    n = out.shape[1]
-    f0, f1, f2, r = np.empty(n), np.empty(n), np.empty(n), np.empty(n)
-    J = np.empty((n, n))
-    allowed = min(1000.0 * rtol, max(0.1, 30.0 * rtol))
-    k = 0
-    for i in range(times.size - 1):
-        if not pair[i] or not pair[i + 1]:
-            continue
-        t, length = times[i], times[i + 1] - times[i]
-        while k + 1 < count and notes[k + 1, 0] <= t:
-            k += 1
-        if k + 1 >= count:
-            break
-        step = min(notes[k + 1, 0], times[-1]) - notes[k, 0]
-        if step * _PAIR < SKIPPED * length or not length > 0.0:
-            continue
-        derivatives(address, t, out[i], f0, data, control)
-        derivatives(address, times[i + 1], out[i + 1], f1, data, control)
-        suspect = False
-        for j in range(n):
-            r[j] = 0.5 * (f0[j] + f1[j]) - (out[i + 1, j] - out[i, j]) / length
-            suspect = suspect or abs(step * r[j]) > allowed * (1.0 + abs(out[i, j]))
-        if not suspect:
-            continue
-        become_error(address, t, step, out[i], f0, f2, J, r, data, control)
-        for j in range(n):
-            if abs(r[j]) > allowed * (1.0 + abs(out[i, j])):
-                return False
-    return True
+    t, g, d = nodes.times, nodes.values[:, k], nodes.slopes[:, k]
+    i = j if j + 2 < t.size else max(j - 1, 0)
+    if i + 2 >= t.size:
+        return 1
+    h = t[i + 2] - t[i]
+    middle = hermite((t[i + 1] - t[i]) / h, g[i], h * d[i], g[i + 2], h * d[i + 2])
+    off = abs(middle - g[i + 1]) / 16.0
+    ratio = off / (_CUBIC * system.rtol * max(size_of(system, k, g[j]), size_of(system, k, g[j + 1])))
+    if not ratio > 1.0:
+        return 1
+    h = t[j + 1] - t[j]
+    if not is_interesting(system, record, k, off, (g[j], h * d[j], g[j + 1], h * d[j + 1]), ending):
+        return 1
+    return int(min(np.ceil(1.5 * ratio**0.25), _PARTS))
+
+
+@njit(**INSIDE)
+def refined(system, nodes, record, ending):
+    """Integrate the pieces once more that are too coarse; return the nodes with those in between."""
+    pieces, total = nodes.times.size - 1, nodes.values.shape[1]
+    parts = np.ones(pieces, np.int64)
+    count = 1
+    for j in range(pieces):
+        for k in range(total):
+            parts[j] = max(parts[j], parts_of(system, nodes, record, j, k, ending))
+        count += parts[j]
+    if count == pieces + 1:
+        return nodes
+    fine = Nodes(
+        np.empty(count), np.empty((count, nodes.states.shape[1])), np.empty((count, total)),
+        np.empty((count, total)),
+    )  # fmt: skip
+    x = 0
+    for j in range(pieces):
+        copy_node(nodes, j, fine, x)
+        x += 1
+        if parts[j] > 1:
+            times = np.empty(parts[j] + 1)
+            for y in range(times.size):
+                times[y] = nodes.times[j] + (nodes.times[j + 1] - nodes.times[j]) * (y / parts[j])
+            times[-1] = nodes.times[j + 1]
+            nearer, done = trace(system, nodes.states[j], times)
+            for y in range(1, parts[j] if done else 0):
+                copy_node(nearer, y, fine, x)
+                x += 1
+    copy_node(nodes, pieces, fine, x)
+    return Nodes(fine.times[: x + 1], fine.states[: x + 1], fine.values[: x + 1], fine.slopes[: x + 1])
+
+
+@njit(**INSIDE)
+def copy_node(source, j, target, x):
+    """Copy one node."""
+    target.times[x] = source.times[j]
+    target.states[x] = source.states[j]
+    target.values[x] = source.values[j]
+    target.slopes[x] = source.slopes[j]
+
+
+@njit(**INSIDE)
+def look_closer(system, notes, count, times, out, record, ending):
+    """Return nodes, fine enough, of the outputs ``times``; where they cannot be had, these themselves."""
+    first = last = later(notes[:count, 0], times[0])
+    while last < count and notes[last, 0] < times[-1]:
+        last += 1
+    pieces = finer(times[0], times[-1], notes, first, last)
+    nodes, done = trace(system, out[0], pieces)
+    if not done:
+        total = system.watched.quantities.size
+        nodes = Nodes(times, out, np.empty((times.size, total)), np.empty((times.size, total)))
+        fill_nodes(system, nodes)
+    else:  # what follows begins where the first integration was
+        du = np.empty(out.shape[1])
+        derivatives(system, times[-1], out[-1], du)
+        slopes = np.empty(system.watched.quantities.size)
+        measure_all(system, out[-1], du, nodes.values[-1], slopes)
+    return refined(system, nodes, record, ending)
+
+
+# --- what an item makes of it -----------------------------------------------------------------------------
+
+
+@njit(**INSIDE)
+def crossing(low, high, level, cubic, side):
+    """Place in a piece of a cubic, between ``low`` and ``high``, where it comes to a side of a level."""
+    g0, d0, g1, d1 = cubic
+    return root(low, high, side * (g0 - level), side * d0, side * (g1 - level), side * d1)
+
+
+@njit(**INSIDE)
+def follow(system, record, i, nodes, smooth):
+    """Record item ``i`` along nodes; return the time at which it ends the integration, inf for none.
+
+    Between nodes that are not ``smooth`` a quantity goes one way, and crosses nothing that counts but the
+    level that it begins at.
+    """
+    item = system.watched.items[i]
+    kind, level, k = item.kind, record[i].level, item.quantity
+    side = record[i].side
+    for j in range(nodes.times.size - 1):
+        t, h = nodes.times[j], nodes.times[j + 1] - nodes.times[j]
+        g0, g1 = nodes.values[j, k], nodes.values[j + 1, k]
+        cubic = (g0, g1 - g0, g1, g1 - g0)
+        m0 = m1 = 2.0
+        if smooth:
+            cubic = (g0, h * nodes.slopes[j, k], g1, h * nodes.slopes[j + 1, k])
+            m0, m1 = turning_points(cubic[0], cubic[1], cubic[2], cubic[3])
+        low, before = 0.0, g0
+        for high in (m0, m1, 1.0):
+            if high > 1.0:
+                continue
+            after = hermite(high, g0, cubic[1], g1, cubic[3]) if high < 1.0 else g1
+            if is_extremum(kind):
+                keep(record[i], kind, after, t + high * h if high < 1.0 else nodes.times[j + 1])
+            elif kind == DIES:
+                if dies(before, after, level):
+                    return t + (crossing(low, high, level, cubic, -1.0) if before > level else low) * h
+            else:
+                now = side_of(after, level, side)
+                if now != side and counts(kind, now):
+                    place = low if before == level else crossing(low, high, level, cubic, now)
+                    if not item.ends:
+                        happened(record, system.watched.items, i, t + place * h)
+                    elif t + place * h >= item.after:
+                        return t + place * h
+                side = now
+            low, before = high, after
+    record[i].side = side
+    return np.inf
+
+
+@njit(**INSIDE)
+def watch(system, notes, count, outputs, record, ending):
+    """Follow the items that end the integration, or all others, along the outputs of a segment.
+
+    Parameters
+    ----------
+    system : System
+    notes : ndarray
+    count : int
+        Steps noted.
+    outputs : Nodes
+        Times and states; values are filled in, slopes are not used.
+    record : Record
+    ending : bool
+
+    Returns
+    -------
+    when : float
+        Time of the first end, inf for none.
+    item : int
+        That ends it, -1 for none.
+    """
+    times, out, values = outputs.times, outputs.states, outputs.values
+    for k in range(system.noted):
+        state = system.watched.quantities[k].state
+        for j in range(times.size):
+            if state >= 0:
+                values[j, k] = out[j, state]
+            else:
+                values[j, k] = measure(system.watched, k, out[j], out[j], system.log, system.scale)[0]
+    hidden = np.zeros(times.size - 1, np.bool_)
+    mark_all(system, notes, count, times, out, values, record, ending, hidden)
+    a = 0
+    while a < hidden.size:
+        b = a + 1
+        while b < hidden.size and hidden[b] == hidden[a]:
+            b += 1
+        nodes = Nodes(times[a : b + 1], out[a : b + 1], values[a : b + 1], values[a : b + 1])
+        if hidden[a]:
+            nodes = look_closer(system, notes, count, nodes.times, nodes.states, record, ending)
+        when, item = np.inf, -1
+        for i in range(record.size):
+            if system.watched.items[i].ends == ending:
+                place = follow(system, record, i, nodes, hidden[a])
+                if place < when:
+                    when, item = place, i
+        if item >= 0:
+            return when, item
+        a = b
+    return np.inf, -1

@@ -7,7 +7,9 @@ steps what the solution does not follow; then the steps are limited.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -15,9 +17,11 @@ import numpy as np
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from fastcart.solvers.arrays import internal_rhs
-from fastcart.solvers.doses import AROUND_BREAK, BREAK, RATE, DosePlan, entries_of
+from fastcart.solvers.doses import BREAK, RATE, DosePlan, between, entries_of
+from fastcart.solvers.items import Watched, records_of, report, watched_of
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.reading import uses_time
+from fastcart.solvers.scipy_watch import Watch
 from fastcart.solvers.status import Status
 from fastcart.solvers.tableaus import get
 from fastcart.solvers.tableaus.confirm import confirming_weights
@@ -26,19 +30,15 @@ from fastcart.solvers.transform import LOG_ZERO, to_internal, to_natural
 METHODS = ("DOP853", "Radau", "RK45", "BDF", "LSODA")
 DEFAULT_METHOD = "DOP853"
 EXPLICIT = ("DOP853", "RK45")
+_OTHER_SIDE = ("BDF", "LSODA")  # whose interpolant holds up to the end of its step
 
 LOOKS = 200  # between the steps, where the right-hand side depends on time
-_DEGREE = 13  # no interpolant of these methods has a higher one
 _LEAST_RTOL = 3e-14
 _BELOW = 4.0  # tolerances that a count may lie below zero: the errors of some steps add up
 _CLOSER = 0.1  # estimates of errors are least to be trusted where steps are as long as what is integrated
 _TENTH = 0.1  # unit of an integral, in integrals of the absolute value
 _TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integral grow too much
 _ATTEMPTS = 6
-
-# places of a polynomial of that degree in a step, from -1 to 1, and its coefficients from the values there
-_NODES = np.cos(np.pi * (np.arange(_DEGREE + 1) + 0.5) / (_DEGREE + 1))[::-1]
-_TO_CHEBYSHEV = np.linalg.inv(np.polynomial.chebyshev.chebvander(_NODES, _DEGREE))
 
 
 @cache
@@ -85,24 +85,44 @@ def solve_chunk(
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`. One thread is used."""
     result = ChunkResult.empty(len(y0), problem)
     f = internal_rhs(problem.model, tuple(bool(x) for x in problem.log), any(problem.infused))
-    timed = uses_time(problem.model.rhs)
+    watched = watched_of(problem)
+    records = records_of(watched, len(y0))
+    common = _Common(problem, f, uses_time(problem.model.rhs), watched)
     u0 = to_internal(y0, problem.log, problem.scale)
+    final = np.full_like(u0, np.nan)
     start, stop, *entries = entries_of(doses, len(y0))
     for i in range(len(y0)):
         mine = [values[start[i] : stop[i]] for values in entries]
         with np.errstate(all="ignore"):
-            _solve_one(problem, f, timed, u0[i], p[i], mine, result, i)
+            patient = _solve_one(common, u0[i], p[i], mine, records[i], result, i)
+        if result.status[i] == Status.ok:
+            final[i] = patient.final
+            result.final[i] = to_natural(patient.final, problem.log, patient.scale)
+            result.saved[i] = to_natural(patient.saved, problem.log, patient.scale)
+            result.cured[i] = patient.cured
+    report(result, problem, watched, records, final)
     return result
 
 
-def _solve_one(problem: Problem, f, timed: bool, u0, p, entries, result: ChunkResult, i: int) -> None:
+@dataclass(frozen=True)
+class _Common:
+    """What is the same for all patients."""
+
+    problem: Problem
+    f: Callable[..., np.ndarray]  # derivatives in integrated variables
+    timed: bool
+    watched: Watched
+
+
+def _solve_one(common: _Common, u0, p, entries, record, result: ChunkResult, i: int) -> _Patient:
     """Solve one patient, again where units of integrals or the longest step turn out to be too large."""
+    problem = common.problem
     integrals = problem.integrals
     scale = problem.scale.copy()
     scale[len(u0) - integrals :] = 1.0
     interval = problem.t_end / LOOKS
     for attempt in range(_ATTEMPTS):
-        patient = _Patient(problem, f, timed, p, scale, entries)
+        patient = _Patient(replace(common, problem=problem), p, scale, entries, record)
         try:
             if integrals and attempt == 0:
                 patient.guess_units(u0)
@@ -123,16 +143,26 @@ def _solve_one(problem: Problem, f, timed: bool, u0, p, entries, result: ChunkRe
         result.t_reached[i] = patient.now
         if not (integrals and patient.units_changed(failed=result.status[i] != Status.ok)):
             break
-    if result.status[i] == Status.ok:
-        patient.report(result, i)
+    return patient
+
+
+class _Solution:
+    """Times and states of steps, and the interpolant of all, as `scipy.integrate.solve_ivp` returns them."""
+
+    def __init__(self, t: np.ndarray, y: np.ndarray, pieces: list, other_side: bool):
+        from scipy.integrate import OdeSolution
+
+        self.t, self.y = t, y
+        self.sol = OdeSolution(t, pieces, alt_segment=other_side)
 
 
 class _Patient:
     """One patient on the way from dose to dose."""
 
-    def __init__(self, problem: Problem, f, timed: bool, p, scale, entries):
-        self.problem, self.f, self.timed, self.p, self.entries = problem, f, timed, p, entries
-        self.scale = scale
+    def __init__(self, common: _Common, p, scale, entries, record):
+        self.problem, self.f, self.timed = common.problem, common.f, common.timed
+        self.p, self.entries, self.scale = p, entries, scale
+        problem = self.problem
         n = len(scale)
         self.rates = np.zeros(n)
         self.largest = np.zeros(n)
@@ -145,6 +175,8 @@ class _Patient:
         self.low, self.high = 0.0, problem.t_end
         self.trouble = Status.ok  # that a right-hand side met last,
         self.t_trouble = np.inf  # and when
+        self.watch = Watch(common.watched, record, problem.rtol, problem.log, scale, self.derivatives)
+        self.cured = False
 
     def _set_tolerances(self) -> None:
         """A state in logarithm is known to rtol where its logarithm is known to that number."""
@@ -166,6 +198,10 @@ class _Patient:
         if self.counts.size and (u[self.counts] < least[self.counts]).any():
             self.trouble, self.t_trouble = Status.negative, t
             return np.full(len(u), np.nan)
+        return self.derivatives(t, u)
+
+    def derivatives(self, t: float, u: np.ndarray) -> np.ndarray:
+        """Return the derivatives, at times between two stops only."""
         try:
             return self.f(min(max(t, self.low), self.high), u, self.p, self.scale, self.rates)
         except (NumbaError, UnsupportedBytecodeError):  # it cannot be compiled at all
@@ -190,41 +226,41 @@ class _Patient:
         return bool(wrong.any())
 
     def solve(self, u0) -> None:
-        """Go from dose to dose and from break to break."""
-        problem, b = self.problem, self.problem.model.burden_index
-        self.course = _Course(u0[b], u0[b])
+        """Go from stop to stop: doses, breaks, and where an item ends the integration or a group dies out."""
+        problem, watch, b = self.problem, self.watch, self.problem.model.burden_index
         times = self.entries[0]
-        self.saved = np.empty((len(problem.save_at), len(u0)))
+        self.saved = np.full((len(problem.save_at), len(u0)), np.nan)
         u = u0.copy()
+        watch.start(u, self.p)
+        due, jumped, item = times == self.now, False, -1
         while True:
-            before = u[b]
-            self._give(times == self.now, u)
-            self.course.jump(self.now, before, u[b])
+            self._give(due, u)
+            died = watch.is_death(item)
+            if died:
+                self.cured = watch.die_out(u, item, b) or self.cured
+            elif item >= 0:
+                break
             self.saved[problem.save_at == self.now] = u  # the state after the doses
-            if self.now >= problem.t_end:
+            if self.now >= problem.t_end and not (died or due.any()):
                 break
             end = times[times > self.now].min(initial=problem.t_end)
-            # what jumps at the start is seen from behind, what jumps at the end from before
-            self.low = self.now * (1.0 + AROUND_BREAK)
-            self.high = end if end == problem.t_end else end * (1.0 - AROUND_BREAK)
-            u = self._segment(end, u)
-            self.now = end
+            self.low, self.high = between(self.now, end, end < problem.t_end)
+            item = watch.stand(self.now, u, jumped=jumped)
+            jumped, due = True, times < 0
+            if item < 0 and self.now < problem.t_end:
+                u, item = self._segment(end, u)
+                due = (times == self.now) & (item < 0)
         self.final = u
+        self.cured = self.cured and u[b] == (LOG_ZERO if problem.log[b] else 0.0)
 
-    def _segment(self, end: float, u: np.ndarray) -> np.ndarray:
-        """Integrate to the next dose and look at what was found; return the state there."""
-        from scipy.integrate import solve_ivp
-
+    def _segment(self, end: float, u: np.ndarray) -> tuple[np.ndarray, int]:
+        """Integrate to the next stop, or to where an item ends all; return state and item there."""
         problem = self.problem
-        options = {"integrals": problem.integrals} if self.method == "DOP853" else {}
         slope = self.rhs(self.now, u)
         if not np.isfinite(slope).all():
             raise _FailedError(self._reason(slope, u))
         try:
-            solution = solve_ivp(
-                self.rhs, (self.now, end), u, method=_confirmed(self.method), rtol=self.rtol,
-                atol=self.atol, max_step=problem.max_step, dense_output=True, **options,
-            )  # fmt: skip
+            solution, item = self._run(end, u)
         except ValueError as error:
             singular = isinstance(error, np.linalg.LinAlgError)
             if not (singular or "infs or NaNs" in str(error)):
@@ -232,10 +268,6 @@ class _Patient:
             # a Jacobian that is singular or not finite
             raise _FailedError(self.trouble or Status.non_finite) from None
         last = solution.y[:, -1]
-        self.steps += len(solution.t) - 1
-        if solution.status != 0 or not np.isfinite(last).all():
-            self.now = solution.t[-1]
-            raise _FailedError(self._reason(self.rhs(self.now, last), u))
         least = -_BELOW * problem.rtol * (1.0 + np.max(solution.y, axis=1, initial=0.0))
         if (solution.y[self.counts] < least[self.counts, np.newaxis]).any():
             raise _FailedError(Status.negative)
@@ -243,12 +275,38 @@ class _Patient:
         if self.timed and not self._resolved(solution):
             raise _UnresolvedError
         self._measure(solution)
-        inside = (problem.save_at > self.now) & (problem.save_at < end)
+        inside = (problem.save_at > self.now) & (problem.save_at < solution.t[-1])
         if inside.any():
             self.saved[inside] = np.atleast_2d(solution.sol(problem.save_at[inside]).T)
-        if problem.model.burden_index >= 0:
-            self.course.follow(solution, problem.model.burden_index)
-        return last.copy()
+        self.now = float(solution.t[-1])
+        if item >= 0:
+            self.watch.arrive(self.now, last, item)
+        return last.copy(), item
+
+    def _run(self, end: float, u: np.ndarray) -> tuple[_Solution, int]:
+        """Step to the end, and look at each step; stop where an item ends the integration."""
+        options = {"integrals": self.problem.integrals} if self.method == "DOP853" else {}
+        solver = _confirmed(self.method)(
+            self.rhs, self.now, u, end, rtol=self.rtol, atol=self.atol, max_step=self.problem.max_step,
+            **options,
+        )  # fmt: skip
+        times, states, pieces, item = [self.now], [u], [], -1
+        while solver.status == "running" and item < 0:
+            solver.step()
+            self.steps += solver.status != "failed"
+            if solver.status == "failed" or not np.isfinite(solver.y).all():
+                self.now = float(solver.t)
+                raise _FailedError(self._reason(self.rhs(self.now, solver.y), u))
+            piece = solver.dense_output()
+            t, y = float(solver.t), solver.y
+            when, item = self.watch.step(piece, (times[-1], states[-1]), (t, y))
+            if item >= 0:
+                t = max(when, np.nextafter(times[-1], math.inf))  # a step of some length
+                y = piece(t)
+            times.append(t)
+            states.append(y)
+            pieces.append(piece)
+        return _Solution(np.array(times), np.array(states).T, pieces, self.method in _OTHER_SIDE), item
 
     def _give(self, due, u) -> None:
         """Apply dose entries to the integrated variables and the rates of infusion."""
@@ -312,82 +370,3 @@ class _Patient:
             if (np.abs(error) > weight).any():
                 return False
         return True
-
-    def report(self, result: ChunkResult, i: int) -> None:
-        """Fill in the row of a patient that was solved."""
-        problem, course, b = self.problem, self.course, self.problem.model.burden_index
-        result.final[i] = to_natural(self.final, problem.log, self.scale)
-        result.saved[i] = to_natural(self.saved, problem.log, self.scale)
-        if b >= 0:
-            above = self.final[b] > course.level
-            result.progression[i] = course.crossings[0] if course.crossings else np.nan
-            result.pfs[i] = (course.crossings[-1] if course.crossings else 0.0) if above else problem.t_end
-            result.t_nadir[i] = course.t_lowest
-            result.nadir[i] = to_natural(course.lowest, problem.log[b], self.scale[b])
-
-
-@dataclass
-class _Course:
-    """Crossings of its start and nadir of the burden, from dose to dose; in the integrated variable."""
-
-    level: float
-    lowest: float
-    t_lowest: float = 0.0
-    crossings: list[float] = field(default_factory=list)
-
-    def jump(self, t: float, before: float, after: float) -> None:
-        """Note a dose: it may lift the burden above its start."""
-        if before <= self.level < after:
-            self.crossings.append(t)
-
-    def follow(self, solution: Any, b: int) -> None:
-        """Look at one solution, step by step, on its interpolant between all turning points of it."""
-        from scipy.optimize import brentq
-
-        def g(t):
-            return float(solution.sol(t)[b]) - self.level
-
-        first = True
-        for low, high, turns in _turning_points(solution, b):
-            places = np.array([low, *turns, high])
-            values = np.array([g(t) for t in places])
-            if first:
-                values[0] = solution.y[b, 0] - self.level
-            for k in range(len(places) - 1):
-                if not values[k] <= 0 < values[k + 1]:
-                    continue
-                if first and k == 0 and values[0] == 0.0:  # growth from the very start
-                    self.crossings.append(low)
-                elif values[k] == 0.0:
-                    self.crossings.append(places[k])
-                else:
-                    self.crossings.append(brentq(g, places[k], places[k + 1], xtol=1e-12))
-            lowest = int(np.argmin(values))
-            if values[lowest] + self.level < self.lowest:
-                self.lowest, self.t_lowest = values[lowest] + self.level, places[lowest]
-            first = False
-
-
-def _turning_points(solution: Any, b: int):
-    """Yield the ends of each step and all places between them where the interpolant's slope is zero.
-
-    The interpolant is a polynomial, so its values at enough places say all about it.
-    """
-    from numpy.polynomial import chebyshev
-
-    t = solution.t
-    places = t[:-1, np.newaxis] + 0.5 * np.diff(t)[:, np.newaxis] * (1.0 + _NODES)
-    values = solution.sol(places.ravel())[b].reshape(places.shape)
-    slopes = chebyshev.chebder(_TO_CHEBYSHEV @ values.T).T
-    for k, slope in enumerate(slopes):
-        size = np.abs(slope)
-        turns = np.empty(0)
-        if size[0] <= size[1:].sum():  # else it has one sign throughout
-            # rounding makes coefficients that the polynomial does not have
-            noise = 1e-14 * _DEGREE**2 * np.abs(values[k]).max()
-            known = np.flatnonzero(size > noise)
-            roots = chebyshev.chebroots(slope[: known[-1] + 1]) if known.size and known[-1] > 0 else turns
-            roots = np.real(roots[np.abs(np.imag(roots)) < 1e-6])
-            roots = np.sort(roots[np.abs(roots) < 1.0])
-            turns = t[k] + 0.5 * (t[k + 1] - t[k]) * (1.0 + roots)
-        yield t[k], t[k + 1], turns

@@ -372,7 +372,7 @@ def test_interrupted_python_goes_on(tmp_path, monkeypatch):
         (dict(resume=True), "name its folder with out"),
         (dict(constraints="peak_B <= 3"), "The constraint 'peak_B <= 3' uses 'peak_B', which is no endpoint"),
         (dict(constraints=Limit("Q", at_most=1)), "The limit 'Q' uses 'Q', which is no endpoint"),
-        (dict(engine="lsoda", objective="peak_A"), "looks for no peaks"),
+        (dict(engine="published", objective="peak_A"), "looks for no peaks"),
     ],
 )
 def test_bad_input_is_said_before_anything(arguments, message, monkeypatch):

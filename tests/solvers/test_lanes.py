@@ -356,6 +356,6 @@ def test_extinction_needs_a_state_that_may_die_out_and_an_engine_that_knows_it()
     with pytest.raises(fastcart.InputError, match="die out"):
         fastcart.solve(ALL["dip"].model, 1, extinction=1.0)
     with pytest.raises(fastcart.InputError, match="knows no extinction"):
-        fastcart.solve("li_lei", 1, extinction=1.0, engine="lsoda")
+        fastcart.solve("li_lei", 1, extinction=1.0, engine="published")
     with pytest.raises(fastcart.InputError, match="positive"):
         fastcart.solve("li_lei", 1, extinction=-1.0)

@@ -1,0 +1,261 @@
+"""What is looked for along a solution: one item for each quantity with a level or an extremum.
+
+The burden's crossings of its start and its nadir, peaks, events and groups that die out are all items.
+Engines ``lsoda`` and ``scipy`` cut a solution into pieces between turning points, each in its own way, and
+find crossings in them; what these mean is decided here, for one patient at a time. Kernels and Python call
+the same functions.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba.extending import register_jitable
+
+from fastcart.solvers.compile import INNER
+from fastcart.solvers.lanes.extinction import groups_of
+from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO, to_natural
+
+HIGHEST, LOWEST, UP, DOWN, BOTH, DIES = range(6)  # kinds of items
+_KINDS = {"up": UP, "down": DOWN, "both": BOTH}
+_NONE, _FROM_START = -1, -2  # instead of the parameter that is a threshold
+
+# A quantity is a state, the derivative of a state (which is the integral of an observable), or the sum of a
+# group of states; what it is not is -1. ``zero`` is what it is where nothing is left of it. A state is taken
+# as it is integrated, in logarithm or its scale, all others in natural units. Observables come last.
+QUANTITY = np.dtype([("state", "i8"), ("integral", "i8"), ("group", "i8"), ("zero", "f8")])
+
+# ``ends``: whether the integration ends there, or goes on from zero; ``parameter``: that is the threshold, if
+# that is no number; ``after``, ``behind``: the time from which a crossing counts, or the item behind whose
+# first time it counts. Peaks come first, then events, the burden's crossings of its start and its nadir, and
+# groups that die out.
+ITEM = np.dtype(
+    [("quantity", "i8"), ("kind", "i8"), ("ends", "?"), ("parameter", "i8"), ("threshold", "f8"),
+     ("after", "f8"), ("behind", "i8")], align=True,
+)  # fmt: skip
+
+# What is known of an item of one patient up to some time. ``side`` of the level: 1, -1, or 0 where the start
+# is on it; ``best``: the extremum; ``first``: when that was, or the first time of an event.
+RECORD = np.dtype(
+    [("level", "f8"), ("side", "f8"), ("best", "f8"), ("first", "f8"), ("last", "f8"), ("times", "i8")]
+)
+
+
+class Watched(NamedTuple):
+    """All that is looked for in a problem."""
+
+    items: np.recarray  # of `ITEM`
+    quantities: np.recarray  # of `QUANTITY`
+    groups: np.ndarray  # of each state, the group with which it dies out, or -1
+
+
+def watched_of(problem: Problem) -> Watched:
+    """Return all that is looked for in a problem."""
+    model, states = problem.model, problem.model.state_names
+    groups, members = groups_of([state.extinction for state in model.states])
+    members = members if problem.extinction else []
+    burden = [model.burden] if model.burden is not None else []
+    names = [*problem.peaks, *(event.of for event in problem.events), *burden]
+    dying: list[str | int] = [states[m[0]] if len(m) == 1 else g for g, m in enumerate(members)]
+    of = sorted(dict.fromkeys([*names, *dying]), key=lambda x: x not in states and not isinstance(x, int))
+    quantities = [
+        (-1, -1, x, 0.0) if isinstance(x, int)
+        else (states.index(x), -1, -1, LOG_ZERO if problem.log[states.index(x)] else 0.0) if x in states
+        else (-1, states.index(problem.integral_of(x)), -1, 0.0)
+        for x in of
+    ]  # fmt: skip
+    rows: list[tuple] = [(of.index(x), HIGHEST, False, _NONE, math.nan, -1.0, -1) for x in problem.peaks]
+    order = {event.name: len(rows) + i for i, event in enumerate(problem.events)}
+    for event in problem.events:
+        named, behind = isinstance(event.threshold, str), isinstance(event.after, str)
+        rows.append(
+            (of.index(event.of), _KINDS[event.direction], event.terminal,
+             model.parameter_names.index(str(event.threshold)) if named else _NONE,
+             math.nan if named else event.threshold,
+             -1.0 if behind else event.after, order[str(event.after)] if behind else -1)
+        )  # fmt: skip
+    for x in burden:
+        rows.append((of.index(x), UP, False, _FROM_START, math.nan, -1.0, -1))
+        rows.append((of.index(x), LOWEST, False, _NONE, math.nan, -1.0, -1))
+    rows += [(of.index(x), DIES, True, _NONE, problem.extinction, -1.0, -1) for x in dying]
+    return Watched(_table(rows, ITEM), _table(quantities, QUANTITY), groups)
+
+
+def _table(rows: list[tuple], dtype: np.dtype) -> Any:
+    return np.array(rows, dtype=dtype).view(np.recarray)
+
+
+def records_of(watched: Watched, patients: int) -> np.recarray:
+    """Return room for what is found, shape (patients, items)."""
+    return np.zeros((patients, len(watched.items)), dtype=RECORD).view(np.recarray)
+
+
+@register_jitable(**INNER)
+def clear(record, watched, start, p, log, scale):
+    """Begin with a patient: set the levels, in units of the quantities, and forget what was found."""
+    for i in range(record.size):
+        item = watched.items[i]
+        state = watched.quantities[item.quantity].state
+        level = item.threshold
+        if item.parameter >= 0:
+            level = p[item.parameter]
+        if item.parameter == _FROM_START:
+            level = start[state]
+        elif state >= 0 and log[state]:
+            level = np.log(level) if level > 0.0 else (LOG_ZERO if level == 0.0 else -np.inf)
+        elif state >= 0:
+            level /= scale[state]
+        row = record[i]
+        row.level = level
+        row.side = 0.0
+        row.best = np.inf if item.kind == LOWEST else -np.inf
+        row.first = np.inf
+        row.last = -np.inf
+        row.times = 0
+
+
+@register_jitable(**INNER)
+def measure(watched, k, u, du, log, scale):
+    """Return the value of a quantity, and its slope where it is no observable."""
+    quantity = watched.quantities[k]
+    i = quantity.state
+    if i >= 0:
+        return u[i], du[i]
+    i = quantity.integral
+    if i >= 0:
+        return du[i] * scale[i], np.nan
+    value, slope = 0.0, 0.0
+    for i in range(u.size):
+        if watched.groups[i] == quantity.group:
+            if log[i]:
+                y = np.exp(max(u[i], LOG_FLOOR)) if u[i] != LOG_ZERO else 0.0
+                slope += y * du[i]
+            else:
+                y = u[i] * scale[i]
+                slope += scale[i] * du[i]
+            value += y
+    return value, slope
+
+
+@register_jitable(**INNER)
+def belongs(watched, k, i):
+    """Whether quantity ``k`` is state ``i``, or a sum that it is part of."""
+    quantity = watched.quantities[k]
+    return quantity.state == i or (quantity.group >= 0 and watched.groups[i] == quantity.group)
+
+
+@register_jitable(**INNER)
+def is_extremum(kind):
+    """Whether an item is about an extremum."""
+    return kind in (HIGHEST, LOWEST)
+
+
+@register_jitable(**INNER)
+def side_of(value, level, before):
+    """The side of a level on which a value is; on the level itself, where it was before."""
+    if value > level:
+        return 1.0
+    return -1.0 if value < level else before
+
+
+@register_jitable(**INNER)
+def counts(kind, side):
+    """Whether a crossing to that side is one that an event is about."""
+    return kind != DOWN if side > 0.0 else kind != UP
+
+
+@register_jitable(**INNER)
+def dies(before, after, level):
+    """Whether a group dies out on the way between two values; who is below and rises does not."""
+    return after <= level and (before > level or after < before)
+
+
+@register_jitable(**INNER)
+def keep(row, kind, value, t):
+    """Record a value that may be the extremum."""
+    better = value > row.best if kind == HIGHEST else value < row.best
+    if better or (value == row.best and t < row.first):
+        row.best = value
+        row.first = t
+
+
+@register_jitable(**INNER)
+def happened(record, items, i, t):
+    """Record a crossing, unless it only counts later; return whether it counts."""
+    item, row = items[i], record[i]
+    if t < item.after or (item.behind >= 0 and not t > record[item.behind].first):
+        return False
+    row.first = min(row.first, t)
+    row.last = max(row.last, t)
+    row.times += 1
+    return True
+
+
+@register_jitable(**INNER)
+def begin(record, watched, values, t, jumped):
+    """Record what holds at the start, or behind a jump; return the item that ends it there, or -1.
+
+    Who may die out and is below the level dies at once: what is seeded anew must be more.
+
+    Parameters
+    ----------
+    record : recarray
+    watched : Watched
+    values : ndarray
+        Of the quantities.
+    t : float
+    jumped : bool
+        Whether something came before; a jump over a level is a crossing.
+    """
+    ending = -1
+    for i in range(record.size):
+        item, row = watched.items[i], record[i]
+        value = values[item.quantity]
+        if is_extremum(item.kind):
+            keep(row, item.kind, value, t)
+        elif item.kind == DIES:
+            if ending < 0 and value < row.level and value != watched.quantities[item.quantity].zero:
+                ending = i
+        else:
+            before = row.side
+            row.side = side_of(value, row.level, before)
+            crosses = jumped and row.side != before and counts(item.kind, row.side)
+            if crosses and happened(record, watched.items, i, t) and item.ends:
+                ending = i
+    return ending
+
+
+@register_jitable(**INNER)
+def settle(record, items, values):
+    """Note on which sides of their levels the events that end the integration are, where a group dies out."""
+    for i in range(record.size):
+        if items[i].ends and items[i].kind != DIES:
+            record[i].side = side_of(values[items[i].quantity], record[i].level, record[i].side)
+
+
+def report(
+    result: ChunkResult, problem: Problem, watched: Watched, records: np.recarray, final: np.ndarray
+) -> None:
+    """Fill in what the items found, and the endpoints of the burden.
+
+    ``final`` are the last states of all patients as they are integrated, ``result.t_reached`` their times.
+    """
+    count = len(problem.peaks) + len(problem.events)
+    best = records.best.copy()
+    for i in range(len(watched.items)):
+        state = watched.quantities.state[watched.items.quantity[i]]
+        if state >= 0:
+            best[:, i] = to_natural(best[:, i], problem.log[state], problem.scale[state])
+    result.best, result.when = best[:, :count].copy(), records.first[:, :count].copy()
+    result.times = records.times[:, :count].copy()
+    b = problem.model.burden_index
+    if b < 0:
+        return
+    crossings: Any = records[:, count]
+    above, seen = final[:, b] > crossings.level, crossings.times > 0
+    result.pfs = np.where(above, np.where(seen, crossings.last, 0.0), result.t_reached)
+    result.progression = np.where(seen, crossings.first, np.where(above, 0.0, np.nan))
+    result.nadir, result.t_nadir = best[:, count + 1].copy(), records.first[:, count + 1].copy()

@@ -1,0 +1,366 @@
+"""One patient with LSODA: from stop to stop, over doses, breaks and groups that die out.
+
+What is asked for besides the states is looked for on each segment; see `fastcart.solvers.lsoda_watch`.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numba import njit
+
+from fastcart.solvers.doses import BREAK, RATE, between
+from fastcart.solvers.items import DIES, begin, belongs, clear, happened, measure, settle
+from fastcart.solvers.lsoda_callback import (
+    BAD,
+    BUDGET,
+    CALLS,
+    CONTROL,
+    FLAG,
+    FLAG_GAVE_UP,
+    FLAG_NEGATIVE,
+    FLAG_RAISED,
+    FLAG_UNRESOLVED,
+    HIGH,
+    LOW,
+    MAX_STEP,
+    NODES,
+    RAISED,
+    REFUSED,
+    REFUSED_T,
+    RTOL,
+    STEPS,
+    STUCK,
+    SUM,
+    SUM_BASE,
+    SUMS,
+)
+from fastcart.solvers.lsoda_library import call_rhs
+from fastcart.solvers.lsoda_looks import resolved
+from fastcart.solvers.lsoda_system import INSIDE, Nodes, derivatives, integrate, measure_all, set_clock
+from fastcart.solvers.lsoda_watch import watch
+from fastcart.solvers.transform import LOG_ZERO
+
+_SHORTEST = 1e-12  # of the horizon: no segment is shorter
+
+
+class Outputs(NamedTuple):
+    """Times of output without doses, sorted; which of them are looks between the steps; the times to save."""
+
+    grid: np.ndarray
+    pair: np.ndarray
+    save_at: np.ndarray
+
+
+class Patient(NamedTuple):
+    """Initial values as they are integrated, and the first and last of the entries of doses."""
+
+    start: np.ndarray
+    first: int
+    stop: int
+
+
+class Answer(NamedTuple):
+    """Where the results of one patient go, as they are integrated."""
+
+    burden: int
+    final: np.ndarray
+    saved: np.ndarray
+    counts: np.ndarray  # steps, calls
+    reached: np.ndarray  # one number
+    cured: np.ndarray  # one
+
+
+class Room(NamedTuple):
+    """Scratch: outputs of a segment with what is measured there, and of one point values and slopes."""
+
+    times: np.ndarray
+    looked: np.ndarray
+    out: np.ndarray
+    values: np.ndarray
+    here: np.ndarray
+
+
+@njit(**INSIDE)
+def give_doses(entries, k, stop, now, u, system):
+    """Apply the entries from ``k`` that are due now; return the next one."""
+    _, _, time, state, kind, value = entries
+    rates = system.control + CONTROL
+    while k < stop and time[k] <= now:
+        i = state[k]
+        if kind[k] == RATE:
+            system.data[rates + i] = value[k]
+        elif kind[k] == BREAK:
+            pass
+        elif system.log[i]:
+            u[i] = np.log((np.exp(u[i]) if u[i] != LOG_ZERO else 0.0) + value[k])
+        else:
+            u[i] += value[k] / system.scale[i]
+        k += 1
+    return k
+
+
+@njit(**INSIDE)
+def output_times(outputs, g, now, end, room):
+    """Fill in now, the grid in between, and the end; return their number and the next place in the grid."""
+    times, looked = room.times, room.looked
+    times[0] = now
+    looked[0] = False
+    size = 1
+    while outputs.grid[g] < end:
+        if outputs.grid[g] > now:
+            times[size] = outputs.grid[g]
+            looked[size] = outputs.pair[g]
+            size += 1
+        g += 1
+    times[size] = end
+    looked[size] = False
+    return size + 1, g
+
+
+@njit(**INSIDE)
+def keep_saved(saved, s, save_at, times, out):
+    """Keep the states at times to save, from the one numbered ``s``; return the next number."""
+    for i in range(times.size):
+        while s < save_at.size and save_at[s] == times[i]:
+            saved[s] = out[i]
+            s += 1
+    return s
+
+
+@njit(**INSIDE)
+def prepare(system, p, max_step, max_steps):
+    """Fill in the data of the right-hand side for one patient, at the start."""
+    data, control, m = system.data, system.control, p.size
+    data[:m] = p
+    data[m:control] = system.scale
+    data[control : system.notes] = 0.0
+    data[control + REFUSED_T] = -1.0
+    data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
+    data[control + RTOL] = system.rtol
+    data[control + MAX_STEP] = max_step * (1.0 + 1e-9)
+
+
+@njit(**INSIDE)
+def start_segment(system, now, end, inner, u, du):
+    """Set the clock of a segment, evaluate its first derivatives, and return what is wrong with them.
+
+    ``inner`` says whether the segment ends before the horizon.
+    """
+    data, control = system.data, system.control
+    set_clock(system, now)
+    data[control + LOW], data[control + HIGH] = between(now, end, inner)
+    data[control + NODES] = data[control + REFUSED_T] = -1.0
+    for s in range(system.sums, system.notes, SUMS):
+        data[s + SUM_BASE] = data[s + SUM]
+    call_rhs(system.address, now, u.ctypes.data, du.ctypes.data, data.ctypes.data)
+    if data[control + REFUSED] != 0.0:
+        return FLAG_NEGATIVE
+    while data[control + FLAG] == 0.0 and (data[control + BAD] != 0.0 or data[control + RAISED] != 0.0):
+        data[control + STUCK] = 0.0
+        call_rhs(system.address, now, u.ctypes.data, du.ctypes.data, data.ctypes.data)  # until it says why
+    if system.width > 0:
+        note = data[system.notes : system.notes + system.width]
+        note[0] = now
+        for k in range(system.noted):
+            note[1 + 2 * k], note[2 + 2 * k] = measure(system.watched, k, u, du, system.log, system.scale)
+        data[control + NODES] = 1.0
+    return data[control + FLAG]
+
+
+@njit(**INSIDE)
+def stop_noting(system):
+    """Return the notes of steps, and how many there are; no more are added."""
+    count = max(int(system.data[system.control + NODES]), 0)
+    system.data[system.control + NODES] = -1.0
+    return system.data[system.notes :].reshape((-1, system.width)), count
+
+
+@njit(**INSIDE)
+def examine(system, room, size, record, ending):
+    """Look at a segment: for an end of the integration, or between the steps and for all other items.
+
+    Returns
+    -------
+    flag : float
+        What is wrong, or 0.
+    when, item : float, int
+        From `fastcart.solvers.lsoda_watch.watch`.
+    """
+    data, control = system.data, system.control
+    notes, count = stop_noting(system)
+    times, out = room.times[:size], room.out[:size]
+    kept = data[system.sums : system.notes].copy()
+    calls, budget = data[control + CALLS], data[control + BUDGET]
+    data[control + BUDGET] = np.inf  # the budget is LSODA's
+    flag, when, item = 0.0, np.inf, -1
+    if not ending and system.timed and not resolved(system, notes, count, times, out, room.looked):
+        flag = FLAG_UNRESOLVED
+    else:
+        outputs = Nodes(times, out, room.values[:size], room.values[:size])
+        when, item = watch(system, notes, count, outputs, record, ending)
+    data[system.sums : system.notes] = kept
+    data[control + BUDGET] = budget + data[control + CALLS] - calls
+    data[control + NODES] = count
+    # what is located with derivatives turned to zero is not there
+    return max(flag, data[control + FLAG]), when, item
+
+
+@njit(**INSIDE)
+def run(system, u, room, size):
+    """Integrate a segment; return 0 or what went wrong."""
+    data, control = system.data, system.control
+    done = integrate(system, u, room.times[:size], room.out[:size])
+    if data[control + FLAG] != 0.0:
+        return data[control + FLAG]
+    if data[control + RAISED] != 0.0:
+        return FLAG_RAISED
+    return 0.0 if done else FLAG_GAVE_UP
+
+
+@njit(**INSIDE)
+def run_again(system, outputs, g, now, end, u, room, sums):
+    """Integrate a segment once more, to an earlier end; return what went wrong, number of outputs, ``g``."""
+    data, control = system.data, system.control
+    data[system.sums : system.notes] = sums
+    for word in (FLAG, BAD, RAISED, REFUSED):
+        data[control + word] = 0.0
+    size, g = output_times(outputs, g, now, end, room)
+    flag = start_segment(system, now, end, True, u, room.out[0])
+    if flag == 0.0:
+        flag = run(system, u, room, size)
+    return flag, size, g
+
+
+@njit(**INSIDE)
+def advance(system, outputs, g, now, end, u, record, room):
+    """Go to the next stop, or to where an item ends the integration before it.
+
+    Such an end is located first, and the segment integrated once more up to there. A patient whose
+    integration fails behind such an end has not failed.
+
+    Returns
+    -------
+    flag : float
+        What went wrong, or 0.
+    size, g : int
+        Number of outputs, next place in the grid.
+    end : float
+    item : int
+        That ends the integration there, or -1.
+    """
+    start, item = g, -1
+    sums = system.data[system.sums : system.notes].copy()
+    size, g = output_times(outputs, start, now, end, room)
+    flag = run(system, u, room, size)
+    if system.ends:
+        trouble = flag
+        if trouble != 0.0:
+            notes, count = stop_noting(system)
+            end = min(end, notes[count - 2, 0]) if count > 2 else now  # the last of them was not accepted
+            if not end > now:
+                return trouble, size, g, end, item
+            flag, size, g = run_again(system, outputs, start, now, end, u, room, sums)
+        when = np.inf
+        if flag == 0.0:
+            flag, when, item = examine(system, room, size, record, True)
+        if trouble != 0.0 and item < 0:
+            return trouble, size, g, end, item
+        if flag == 0.0 and when < end:
+            end = min(end, max(when, now + _SHORTEST * outputs.grid[-1]))
+            flag, size, g = run_again(system, outputs, start, now, end, u, room, sums)
+    if flag == 0.0 and system.width > 0:
+        flag, _, _ = examine(system, room, size, record, False)
+    return flag, size, g, end, item
+
+
+@njit(**INSIDE)
+def die_out(system, u, item, answer):
+    """Set a group of states to zero."""
+    for i in range(u.size):
+        if belongs(system.watched, system.watched.items[item].quantity, i):
+            u[i] = LOG_ZERO if system.log[i] else 0.0
+            if i == answer.burden:
+                answer.cured[0] = True
+
+
+@njit(**INSIDE)
+def conclude(system, answer, u, now, s, over):
+    """Write the results of a patient, from the ``s``-th time to save on."""
+    for k in range(s, answer.saved.shape[0]):
+        for i in range(u.size):
+            answer.saved[k, i] = np.nan if over else u[i]
+    answer.final[:] = u
+    answer.counts[0] += int(system.data[system.control + STEPS])
+    answer.counts[1] += int(system.data[system.control + CALLS])
+    answer.reached[0] = now
+    b = answer.burden
+    if b >= 0:  # what died out may have been seeded again
+        answer.cured[0] = answer.cured[0] and u[b] == (LOG_ZERO if system.log[b] else 0.0)
+
+
+@njit(**INSIDE)
+def stand(system, record, now, end, inner, u, room, jumped):
+    """Record what holds at the start of a segment; return what is wrong, and the item that ends it there."""
+    flag = start_segment(system, now, end, inner, u, room.out[0])
+    if not now < end:  # the end has been reached, whatever comes behind
+        flag = system.data[system.control + FLAG] = 0.0
+    item = -1
+    if flag == 0.0:
+        measure_all(system, u, room.out[0], room.here[0], room.here[1])
+        item = begin(record, system.watched, room.here[0], now, jumped)
+    return flag, item
+
+
+@njit(**INSIDE)
+def attempt(system, outputs, entries, patient, record, room, answer):
+    """Solve one patient from stop to stop; return 0 or what went wrong."""
+    items = system.watched.items
+    u = patient.start.copy()
+    clear(record, system.watched, u, system.data, system.log, system.scale)
+    answer.cured[0] = False
+    k, stop, time = patient.first, patient.stop, entries[2]
+    now, t_end = 0.0, outputs.grid[-1]
+    g = s = 0
+    item = -1
+    jumped = False
+    while True:
+        stays = item >= 0 or (k < stop and time[k] <= now)  # something changes at this very time
+        k = give_doses(entries, k, stop, now, u, system)
+        if now >= t_end and not stays:
+            flag = 0.0
+            break
+        inner = k < stop and time[k] < t_end
+        end = time[k] if k < stop else t_end
+        flag, item = stand(system, record, now, end, inner, u, room, jumped)
+        jumped = True
+        if flag == 0.0 and item < 0 and now < t_end:
+            flag, size, g, end, item = advance(system, outputs, g, now, end, u, record, room)
+            if flag == 0.0:
+                # without the end: what is saved at a dose is the state after it
+                s = keep_saved(answer.saved, s, outputs.save_at, room.times[: size - 1], room.out)
+                u[:] = room.out[size - 1]
+                now = end
+                if item >= 0:
+                    arrive(system, record, now, u, item, room)
+        elif item >= 0:  # at the time of a dose, which is saved where no group dies out there as well
+            room.times[0], room.out[0, :] = now, u
+            if items[item].kind != DIES:
+                s = keep_saved(answer.saved, s, outputs.save_at, room.times[:1], room.out)
+        if flag != 0.0 or (item >= 0 and items[item].kind != DIES):
+            break
+        if item >= 0:
+            die_out(system, u, item, answer)
+    conclude(system, answer, u, now, s, flag == 0.0 and item >= 0)
+    return flag
+
+
+@njit(**INSIDE)
+def arrive(system, record, now, u, item, room):
+    """Record that an item ends the integration, and how the others stand there."""
+    derivatives(system, now, u, room.out[0])
+    measure_all(system, u, room.out[0], room.here[0], room.here[1])
+    settle(record, system.watched.items, room.here[0])
+    if system.watched.items[item].kind != DIES:
+        happened(record, system.watched.items, item, now)
