@@ -82,7 +82,7 @@ def test_options_are_brought_into_one_form():
     ("bad", "said"),
     [
         ({"engine": "lane"}, "There is no engine 'lane'. Did you mean 'lanes'?"),
-        ({"rtol": 0.5}, "must lie in (0, 0.1], not 0.5"),
+        ({"rtol": 0.5}, "must lie in [1e-14, 0.1], not 0.5"),
         ({"rtol": "1e-6"}, "must be a positive, finite number, not '1e-6'"),
         ({"atol": 0}, "atol must be a positive"),
         ({"t_end": float("inf")}, "horizon t_end must be a positive, finite"),
