@@ -22,7 +22,7 @@ _REGISTRY: dict[str, tuple[str, str]] = {
     "li_lei": ("fastcart.models.li_lei", "li_lei"),
     "li_lei_cytokines": ("fastcart.models.li_lei", "li_lei_cytokines"),
     "li_lei_coarse": ("fastcart.models.li_lei_coarse", "li_lei_coarse"),
-    "b_all": ("fastcart.models.b_all", "b_all"),
+    "b_all": ("fastcart.models.b_all_variants", "b_all"),
     "t_cell": ("fastcart.models.t_cell", "t_cell"),
 }
 

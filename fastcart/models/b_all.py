@@ -15,8 +15,6 @@ import numpy as np
 import pandas as pd
 from numba import njit
 
-from fastcart.checks import number, shown
-from fastcart.errors import InputError
 from fastcart.math import reciprocals
 from fastcart.model import Model, Observable, State
 from fastcart.models.b_all_parameters import COPIES_PER_CELL, PARAMETERS, REFERENCES
@@ -153,31 +151,8 @@ def _observe(t, y, p):
     return observables(y, p, 1.0)
 
 
-def b_all(growth_lag: float = 0.0, switch: bool = False) -> Model:
-    """Build the model of CAR-T cells against B-cell leukemia (9 states and 2 hazards).
-
-    Parameters
-    ----------
-    growth_lag : float
-        Mean days that infused cells wait before they act and proliferate; 0: none do. It becomes the default
-        of the parameter ``lag`` of the patients. See `fastcart.models.b_all_variants`.
-    switch : bool
-        Whether the CAR can be switched, by the state ``u`` from 0 (off) to 1 (on).
-    """
-    days = number(growth_lag, "The option 'growth_lag'")
-    if days < 0:
-        raise InputError(f"The option 'growth_lag' must be days from 0 on, not {days:g}.")
-    if not isinstance(switch, bool):
-        raise InputError(f"The option 'switch' must be True or False, not {shown(switch)}.")
-    model = _default()
-    if days or switch:
-        from fastcart.models.b_all_variants import variant
-
-        model = variant(model, days, switch)
-    return model
-
-
-def _default() -> Model:
+def plain() -> Model:
+    """Return the model without growth lag and without switch (9 states and 2 hazards)."""
     return Model(
         name="b_all",
         states=STATES,

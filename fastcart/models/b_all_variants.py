@@ -25,8 +25,10 @@ from collections import namedtuple
 
 from numba import njit
 
+from fastcart.checks import number, shown
+from fastcart.errors import InputError
 from fastcart.model import Model, Parameter, State
-from fastcart.models.b_all import equations, observables, signal
+from fastcart.models.b_all import equations, observables, plain, signal
 
 _SWITCH = State("u", "1", 1.0, description="activity of the CAR, from 0 (off) to 1 (on)")
 _LAGGING = (
@@ -138,3 +140,22 @@ def variant(model: Model, growth_lag: float, switch: bool) -> Model:
         doc=model.doc + (_DOC_LAG if lagging else "") + (_DOC_SWITCH if switch else ""),
         options={"growth_lag": growth_lag, "switch": switch},
     )
+
+
+def b_all(growth_lag: float = 0.0, switch: bool = False) -> Model:
+    """Build the model of CAR-T cells against B-cell leukemia (9 states and 2 hazards).
+
+    Parameters
+    ----------
+    growth_lag : float
+        Mean days that infused cells wait before they act and proliferate; 0: none do. It becomes the default
+        of the parameter ``lag`` of the patients.
+    switch : bool
+        Whether the CAR can be switched, by the state ``u`` from 0 (off) to 1 (on).
+    """
+    days = number(growth_lag, "The option 'growth_lag'")
+    if days < 0:
+        raise InputError(f"The option 'growth_lag' must be days from 0 on, not {days:g}.")
+    if not isinstance(switch, bool):
+        raise InputError(f"The option 'switch' must be True or False, not {shown(switch)}.")
+    return variant(plain(), days, switch) if days or switch else plain()
