@@ -308,8 +308,8 @@ def call_cost(model: str | Model, *, seconds: float = 0.05) -> float:
     float
     """
     from fastcart.solvers.compile import FAST, cached, prepared_function
+    from fastcart.solvers.lanes.intrinsics import repeat
     from fastcart.solvers.lanes.layout import LANES, evaluation_rows
-    from fastcart.solvers.lanes.pointer import repeat
     from fastcart.solvers.lanes.rhs import evaluation
     from fastcart.solvers.transform import to_internal
 

@@ -48,6 +48,7 @@ FAST: dict[str, Any] = {
 }
 # For functions that only kernels call: wrappers for Python take a fifth of the time to compile.
 INNER: dict[str, Any] = {**FAST, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 UNROLLED = 31  # turns up to which a loop in a callback disappears, if its body is short
 _ANY = 2**32 - 1
 _RECURSION = 20_000
@@ -56,7 +57,7 @@ EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_JIT", "DEBUGINFO_DEFAULT")
 
 __all__ = [
-    "EXACT", "FAST", "INNER", "UNROLLED", "announcements", "assembly", "cache_directory", "cached",
+    "EXACT", "FAST", "INLINED", "INNER", "UNROLLED", "announcements", "assembly", "cache_directory", "cached",
     "collector_paused", "from_source", "made_once", "numba_settings", "plain", "prepared_function", "rebuild",
 ]  # fmt: skip
 
@@ -208,8 +209,9 @@ def _alone(file: Path | None) -> Iterator[None]:
 
 
 def cached(
-    function: types.FunctionType, label: str, *, signature: Any = None, interleave: int = 0, **options: Any
-) -> Any:
+    function: types.FunctionType, label: str, *, signature: Any = None, interleave: int = 0,
+    takes: tuple[type, ...] = (), **options: Any,
+) -> Any:  # fmt: skip
     """Jit a kernel so that its machine code is kept on disk under a name that sees every edit.
 
     Parameters
@@ -223,6 +225,8 @@ def cached(
     interleave : int
         For a callback: how many vectors LLVM works on side by side in a loop. A long chain of dependent
         operations leaves the processor waiting; a second chain beside it fills the gaps.
+    takes : tuple of type
+        Named tuples among its arguments: numba knows them by their name, not by the order of their fields.
     **options
         Options of ``numba.njit``.
 
@@ -230,7 +234,9 @@ def cached(
     -------
     numba dispatcher or cfunc
     """
-    examined = examine(function, options, str(signature), (interleave, UNROLLED), FORMAT, numba_settings())
+    examined = examine(
+        function, takes, options, str(signature), (interleave, UNROLLED), FORMAT, numba_settings()
+    )
     # code on disk is read by importing the modules of what it calls, so one that moved is another
     key = hashlib.sha256(repr((examined.digest, examined.modules)).encode()).hexdigest()
     if key in _memory:
@@ -289,7 +295,8 @@ def _disk_cache(function: types.FunctionType, key: str) -> KernelCache | None:
     text = getattr(function, "__fastcart_source__", "")
     try:
         if not source.exists():
-            write_whole(source, f"# fastcart kernel {key}\n{text}".encode())
+            # behind the text, whose lines keep their numbers
+            write_whole(source, f"{text}\n# fastcart kernel {key}\n".encode())
         with tempfile.TemporaryFile(dir=cache.cache_path):  # before minutes are spent on compiling
             pass
     except OSError as error:

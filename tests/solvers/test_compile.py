@@ -19,7 +19,7 @@ from numba import njit, types, vectorize
 import fastcart
 from fastcart import Model
 from fastcart.solvers import compile as compiling
-from fastcart.solvers.compile import FAST, announcements, cached, plain, rebuild
+from fastcart.solvers.compile import EXACT, FAST, announcements, cached, from_source, plain, rebuild
 from fastcart.solvers.fingerprint import fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -478,3 +478,11 @@ def test_models_that_differ_in_their_observables_alone_give_different_observable
         result = fastcart.solve(model, engine="lsoda", save_at=[0.0])
         values.append(result.trajectories["o"][0])
     assert values == [1.0, 2.0]
+
+
+def test_generated_code_keeps_its_line_numbers_on_disk():
+    """Errors in a kernel name the line that is there, not its neighbour."""
+    function = from_source("def numbered(x):\n    return x + 1", "numbered", {})
+    code = cached(function, "a test", **EXACT).py_func.__code__
+    lines = Path(code.co_filename).read_text().splitlines()
+    assert lines[code.co_firstlineno - 1] == "def numbered(x):"

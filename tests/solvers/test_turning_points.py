@@ -11,7 +11,7 @@ from numba import njit
 import fastcart
 from fastcart import Event, Model, Observable, Parameter
 from fastcart.solvers import tableaus
-from fastcart.solvers.lanes.bernstein import MAX_DEGREE, STACK, outline_weights, roots
+from fastcart.solvers.lanes.bernstein import MAX_DEGREE, STACK, roots, slope_weights
 
 METHODS = ("tsit5", "vern7", "dop853", "stab5", "rodas5p")
 ANY = (-math.inf, math.inf)
@@ -110,9 +110,9 @@ def test_roots_where_a_polynomial_changes_sign_are_found_in_order():
 
 
 @pytest.mark.parametrize("name", tableaus.NAMES)
-def test_outlines_are_exact_for_slopes_of_low_degree(name):
-    """Slopes that are polynomials of time: the Bernstein coefficients of the outline are theirs."""
-    weights = outline_weights(tableaus.get(name))
+def test_bounds_are_exact_for_slopes_of_low_degree(name):
+    """Slopes that are polynomials of time: the Bernstein coefficients of the bounds are theirs."""
+    weights = slope_weights(tableaus.get(name))
     degree = len(weights) - 1
     if name == "rodas5p":
         assert degree == 3  # its stages are no slopes: their combination is tested by the cubics above

@@ -12,6 +12,7 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.compile import INNER
+from fastcart.solvers.lanes.root_finding import find_root
 from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
 
 MAX_DEGREE = 8  # of what is looked at inside a step
@@ -26,7 +27,7 @@ for _d in range(MAX_DEGREE + 1):
             _RATIOS[_d, _i, _m] = math.comb(_i, _m) / math.comb(_d, _m)
 
 
-def outline_weights(tableau: ExplicitTableau | RosenbrockTableau) -> np.ndarray:
+def slope_weights(tableau: ExplicitTableau | RosenbrockTableau) -> np.ndarray:
     """Return weights of the stages that give the Bernstein coefficients of the slope on a step.
 
     For a method whose interpolant needs no stages of its own these are its exact slope. For the others they
@@ -74,42 +75,13 @@ def _changes(room, row, degree):
 
 
 @njit(**INNER)
-def _value(a, degree, x):
-    """The polynomial at x, by Horner's scheme."""
+def polynomial(x, of):
+    """The polynomial ``of`` coefficients and a degree at x, by Horner's scheme."""
+    a, degree = of
     value = a[degree]
     for k in range(degree - 1, -1, -1):
         value = value * x + a[k]
     return value
-
-
-@njit(**INNER)
-def _only_root(a, degree, low, high, rises):
-    """The one root in (low, high), where the polynomial rises or falls: regula falsi, Illinois rule."""
-    sign = 1.0 if rises else -1.0
-    f_low, f_high = sign * _value(a, degree, low), sign * _value(a, degree, high)
-    side = 0
-    for step in range(80):
-        x = 0.5 * (low + high)
-        if step % 8 != 7 and f_low < 0.0 < f_high:
-            x = (low * f_high - high * f_low) / (f_high - f_low)
-            if not low < x < high:
-                x = 0.5 * (low + high)
-        f = sign * _value(a, degree, x)
-        if f == 0.0:
-            return x
-        if f > 0.0:
-            moved = high - x
-            high, f_high = x, f
-            f_low *= 0.5 if side == 1 else 1.0
-            side = 1
-        else:
-            moved = x - low
-            low, f_low = x, f
-            f_high *= 0.5 if side == -1 else 1.0
-            side = -1
-        if high - low < 1e-14 or (moved < 1e-14 and step > 2):
-            return x
-    return 0.5 * (low + high)
 
 
 @njit(**INNER)
@@ -146,7 +118,7 @@ def roots(a, degree, low, high, room, out, count):  # noqa: C901  one stack of i
     if changes == 0:
         return count
     if changes == 1 and count < out.size:  # nearly always
-        out[count] = low + (high - low) * _only_root(a, degree, 0.0, 1.0, first < 0.0)
+        out[count] = low + (high - low) * find_root(polynomial, 0.0, 1.0, first < 0.0, (a, degree))
         return count + 1
     ends = MAX_DEGREE + 1  # columns of the ends of an interval, in [0, 1]
     room[0, ends], room[0, ends + 1] = 0.0, 1.0
@@ -163,7 +135,7 @@ def roots(a, degree, low, high, room, out, count):  # noqa: C901  one stack of i
                 first = 0
                 while room[row, first] == 0.0:
                     first += 1
-                x = _only_root(a, degree, start, stop, room[row, first] < 0.0)
+                x = find_root(polynomial, start, stop, room[row, first] < 0.0, (a, degree))
                 out[count] = low + (high - low) * x
                 count += 1
         else:  # in two parts: the right one stays in this row, the left one is looked at first

@@ -12,16 +12,14 @@ import numpy as np
 from fastcart.solvers import tableaus
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import AROUND_BREAK, BREAK, DosePlan, entries_of
+from fastcart.solvers.lanes import records
 from fastcart.solvers.lanes import step_explicit as explicit
 from fastcart.solvers.lanes import step_rosenbrock as rosenbrock
-from fastcart.solvers.lanes.bernstein import STACK
-from fastcart.solvers.lanes.lane import EMPTY
+from fastcart.solvers.lanes.dense_output import MAX_DEGREE
 from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets
 from fastcart.solvers.lanes.loop import run_lanes
-from fastcart.solvers.lanes.quantities import watching
-from fastcart.solvers.lanes.queue import MAX_DEGREE
 from fastcart.solvers.lanes.rhs import evaluation
-from fastcart.solvers.lanes.watch import FIRST, LAST, LOWEST, T_LOWEST
+from fastcart.solvers.lanes.watched_items import NADIR, RISE, Table, items_of
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import System
@@ -96,81 +94,117 @@ def _widened(dense: np.ndarray) -> np.ndarray:
 @cache
 def _loop() -> Any:
     # it makes no arrays, so that it needs no counts of references, which take time at every call and slice
-    return cached(run_lanes, "the loop of the lane engine", nogil=True, _nrt=False, **FAST)
+    return cached(run_lanes, "the loop of the lane engine", takes=records.ALL, nogil=True, _nrt=False, **FAST)
 
 
 def solve_chunk(
     problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
 ) -> ChunkResult:
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
-    model = problem.model
+    model, log = problem.model, problem.log
     patients, n = y0.shape
     name = problem.method or default_method(model, problem.rtol)
     method = get_method(name)
-    log = problem.log
-    ones = np.ones(n)
-    marks, infused = tuple(bool(x) for x in log), any(problem.infused)
-    own = n - problem.integrals
-    counted = problem.nonnegative
-    callback = evaluation(model, marks, infused)
-    step = method.step(n, p.shape[1], problem.integrals, tuple(np.flatnonzero(counted).tolist()))
-    kernel = _loop()
+    table = items_of(problem, log)
     result = ChunkResult.empty(patients, problem, blank_saved=False)
-    u0 = to_internal(y0, log, ones)
-    at = offsets(n, p.shape[1], method.blocks + len(method.extra[0]))
-    places = np.array([at.W, at.Q, at.U, at.U_old, at.K, at.tolerance, at.outline])
-    tolerance = np.full((3, n), problem.rtol)
-    tolerance[0] *= np.where(log, 1.0, problem.scale)
-    tolerance[0, own:] = _NO_FLOOR
-    tolerance[2] = counted
-    limits = np.array(
-        [problem.max_steps, _SMALLEST * problem.t_end, problem.t_end, problem.max_steps_ahead, n,
-         problem.max_step, (_ROUNDING / problem.rtol) ** 2], dtype=float,
+    recorded = table.recorded(patients)
+    u0 = to_internal(y0, log, np.ones(n))
+    task, scheme = _task(problem), _scheme(problem, method, p.shape[1])
+    everyone = records.Patients(
+        u0, p, np.zeros((patients, n)), n - problem.integrals,
+        records.Doses(*_around_breaks(*entries_of(doses, patients))),
     )  # fmt: skip
-    rows = np.full((patients, 4), np.nan)
-    final = np.full((patients, n), np.nan)
-    counts = np.zeros((patients, 2), dtype=np.int64)
-    watch = watching(problem, log)
-    outlined = [model.burden_index] if model.burden else []
-    outlined += [i for i in (watch.outlined if watch else ()) if i not in outlined]
-    slots = np.full(n, -1)
-    slots[outlined] = np.arange(len(outlined))
-    begin, end, *entries = _around_breaks(*entries_of(doses, patients))
-    shared = (problem.t_end, problem.save_at, model.burden_index)
+    out = records.Out(
+        np.full((patients, n), np.nan), result.saved, result.status, np.zeros((patients, 2), np.int64),
+        result.t_reached, result.cured,
+    )  # fmt: skip
     control = np.zeros(3, dtype=np.int64)
-    slopes = np.zeros((patients, n))
-    of_method = (method.blocks, method.dense, method.degree, method.scaled_by_step, method.extra)
+    kernel = _loop()
 
     def run() -> None:
-        buffers = aligned_rows(2, at.total + method.work(n))
-        buffers[:, at.tolerance : at.limits] = tolerance[:2].ravel()
-        buffers[:, at.limits : at.control] = limits
-        buffers[:, at.control : at.watched] = method.exponents
-        buffers[:, at.watched : at.watched + 1 + len(outlined)] = len(outlined), *outlined
-        items = None if watch is None else watch.arrays(result.best, result.when, result.times, slots)
-        room = (np.zeros(MAX_DEGREE + 3), np.zeros((STACK, MAX_DEGREE + 3)), np.zeros(MAX_DEGREE + 3))
-        kernel(
-            step.address, callback.address, buffers[0], buffers[1], places, u0, p, shared,
-            (begin, end, *entries), log, of_method, tolerance[:, :own].copy(), limits, items, rows, final,
-            result.saved, result.status, counts, result.t_reached, result.cured, control,
-            np.full(LANES, EMPTY), np.zeros((LANES, 2), np.int64), np.zeros((LANES, 5), np.int64),
-            *np.zeros((3, LANES), np.int64), np.zeros((n, MAX_DEGREE)), np.zeros((2, n)), room,
-            slopes, aligned_rows(1, evaluation_rows(n, p.shape[1]) * LANES)[0],
-        )  # fmt: skip
+        work = _work(problem, method, table, p.shape[1], control)
+        kernel(task, everyone, scheme, table.watch(recorded), table.detection(), work, out)
 
     in_threads([run] * min(threads, -(-patients // LANES)), threads, control)
-    if model.burden_index >= 0:
-        _burden_endpoints(result, rows, u0[:, model.burden_index], final[:, model.burden_index])
-        result.nadir = to_natural(result.nadir, log[model.burden_index], 1.0)
-    if watch is not None:
-        for i in np.flatnonzero(watch.in_log):
-            result.best[:, i] = to_natural(result.best[:, i], True, 1.0)
-    result.final = to_natural(final, log, ones, overwrite=True)
-    result.saved = to_natural(result.saved, log, ones, overwrite=True)
-    result.steps, result.rejected = counts[:, 0].copy(), counts[:, 1].copy()
+    _take_results(result, problem, table, recorded, u0, out)
     result.rhs_calls = (result.steps + result.rejected) * method.calls_per_step(n) + 1
     result.engine = np.full(patients, f"lanes-{name}")
     return result
+
+
+def _task(problem: Problem) -> records.Task:
+    """Return what is asked for, as the loop takes it."""
+    own = len(problem.log) - problem.integrals
+    absolute = problem.rtol * np.where(problem.log, 1.0, problem.scale)[:own]
+    return records.Task(
+        float(problem.t_end), problem.save_at, problem.model.burden_index, problem.log, absolute,
+        np.full(own, problem.rtol), problem.nonnegative[:own].copy(), float(problem.max_steps),
+        _SMALLEST * problem.t_end,
+    )  # fmt: skip
+
+
+def _scheme(problem: Problem, method: Method, parameters: int) -> records.Scheme:
+    """Return the method, compiled for the sizes of the model, and the right-hand side."""
+    n = len(problem.log)
+    step = method.step(n, parameters, problem.integrals, tuple(np.flatnonzero(problem.nonnegative).tolist()))
+    rhs = evaluation(problem.model, tuple(bool(x) for x in problem.log), any(problem.infused))
+    return records.Scheme(
+        step.address, rhs.address, method.blocks, method.dense, method.degree, method.scaled_by_step,
+        *method.extra,
+    )  # fmt: skip
+
+
+def _work(
+    problem: Problem, method: Method, table: Table, parameters: int, control: np.ndarray
+) -> records.Work:
+    """Return what a thread has of its own: buffers of the lanes and of the queue, with the constants set."""
+    n, items, quantities = len(problem.log), len(table.items), len(table.quantities)
+    at = offsets(n, parameters, method.blocks + len(method.extra[0]))
+    buffers = aligned_rows(2, at.total + method.work(n))
+    absolute = problem.rtol * np.where(problem.log, 1.0, problem.scale)
+    absolute[n - problem.integrals :] = _NO_FLOOR
+    buffers[:, at.tolerance : at.limits] = [*absolute, *np.full(n, problem.rtol)]
+    buffers[:, at.limits : at.control] = [
+        problem.max_steps, _SMALLEST * problem.t_end, problem.t_end, problem.max_steps_ahead, n,
+        problem.max_step, (_ROUNDING / problem.rtol) ** 2,
+    ]  # fmt: skip
+    buffers[:, at.control : at.bounded] = method.exponents
+    bounded = table.bounded
+    buffers[:, at.bounded : at.bounded + 1 + len(bounded)] = len(bounded), *bounded
+    evaluation, steps = records.views_of(buffers[0], at, n, parameters)
+    copied = len(method.extra[0]) > 0
+    waiting = records.views_of(buffers[1], at, n, parameters) if copied else (evaluation, steps)
+    lanes = np.zeros(LANES, dtype=records.LANE)
+    lanes["patient"] = records.EMPTY
+    queue = records.Queue(
+        *waiting, np.zeros(LANES, dtype=records.SLOT), np.zeros(1, np.int64), np.zeros((items, LANES)),
+        np.zeros((quantities, LANES)),
+    )  # fmt: skip
+    return records.Work(
+        evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), queue, np.zeros((n, MAX_DEGREE)),
+        np.zeros((2, n)), aligned_rows(1, evaluation_rows(n, parameters) * LANES).reshape(-1, LANES),
+        np.array([0, 0, -1]), control[:1], control[1:2], control[2:],
+    )  # fmt: skip
+
+
+def _take_results(
+    result: ChunkResult, problem: Problem, table: Table, recorded: np.ndarray, u0: np.ndarray,
+    out: records.Out,
+) -> None:  # fmt: skip
+    """Fill in the endpoints and the states, in natural units."""
+    log, ones = problem.log, np.ones(len(problem.log))
+    burden = problem.model.burden_index
+    if burden >= 0:
+        _burden_endpoints(result, recorded, u0[:, burden], out.final[:, burden])
+        result.nadir = to_natural(result.nadir, log[burden], 1.0)
+    asked = slice(table.of_burden, table.of_burden + result.best.shape[1])
+    result.best, result.when = recorded["best"][:, asked].copy(), recorded["first"][:, asked].copy()
+    result.times = recorded["crossings"][:, asked].copy()
+    for i in np.flatnonzero(table.items["in_log"][asked]):
+        result.best[:, i] = to_natural(result.best[:, i], True, 1.0)
+    result.final = to_natural(out.final, log, ones, overwrite=True)
+    result.saved = to_natural(result.saved, log, ones, overwrite=True)
+    result.steps, result.rejected = out.counts[:, 0].copy(), out.counts[:, 1].copy()
 
 
 def _around_breaks(*entries: np.ndarray) -> tuple[np.ndarray, ...]:
@@ -183,15 +217,16 @@ def _around_breaks(*entries: np.ndarray) -> tuple[np.ndarray, ...]:
     return begin, end, before, state, kind, np.where(breaks, time * (1 + AROUND_BREAK), value)
 
 
-def _burden_endpoints(result: ChunkResult, rows: np.ndarray, level: np.ndarray, last: np.ndarray) -> None:
+def _burden_endpoints(result: ChunkResult, recorded: np.ndarray, level: np.ndarray, last: np.ndarray) -> None:
     """Fill in PFS, progression and nadir, the latter as integrated, from what the loop recorded."""
     below = last <= level
-    first = rows[:, FIRST]
-    result.pfs = np.where(below, result.t_reached, np.maximum(rows[:, LAST], 0.0))
+    first = recorded["first"][:, RISE]
+    result.pfs = np.where(below, result.t_reached, np.maximum(recorded["last"][:, RISE], 0.0))
     result.progression = np.where(np.isfinite(first), first, np.where(below, np.nan, 0.0))
-    at_end = last < rows[:, LOWEST]
-    result.nadir = np.where(at_end, last, rows[:, LOWEST])
-    result.t_nadir = np.where(at_end, result.t_reached, rows[:, T_LOWEST])
+    lowest = recorded["best"][:, NADIR]
+    at_end = last < lowest
+    result.nadir = np.where(at_end, last, lowest)
+    result.t_nadir = np.where(at_end, result.t_reached, recorded["first"][:, NADIR])
 
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "STIFF_METHOD", "Status", "solve_chunk"]

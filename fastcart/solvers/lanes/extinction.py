@@ -8,6 +8,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+from numba import njit
+
+from fastcart.solvers.compile import INLINED
+from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.event_recording import never_grew, record_burden
+from fastcart.solvers.transform import LOG_ZERO
 
 
 def groups_of(states: Sequence[bool | str]) -> tuple[np.ndarray, list[list[int]]]:
@@ -22,3 +28,18 @@ def groups_of(states: Sequence[bool | str]) -> tuple[np.ndarray, list[list[int]]
     order = {name: g for g, name in enumerate(dict.fromkeys(names))}
     group = np.array([order[m if isinstance(m, str) else j] if m else -1 for j, m in enumerate(states)])
     return group, [np.flatnonzero(group == g).tolist() for g in range(len(order))]
+
+
+@njit(**INLINED)
+def die_out(l, j, group, steps, watch, task, out):
+    """Set a group of states of a lane to zero."""
+    t = steps.numbers[q.T, l]
+    for i in range(steps.u.shape[0]):
+        if watch.groups[i] == group:
+            zero = LOG_ZERO if task.log[i] else 0.0
+            steps.u[i, l] = zero
+            if i == task.burden:
+                out.cured[j] = True
+                record_burden(watch, j, t, zero, False)
+                if t == 0.0:
+                    never_grew(watch, j)

@@ -12,31 +12,29 @@ import numpy as np
 LANES = 32
 _LINE = 8  # numbers in a line of the cache
 
-# rows of the buffer Q: one number per lane each; first what a close look at a step must know
+# rows of the numbers, one per lane each; first what a close look at a step must know
 T = 0  # time
 T_OLD = 1  # start of the last step
 H_USED = 2  # the last step
 FLAG = 3  # what needs attention after the step, bits below
+COPIED = 4
 LEVEL = 4  # burden at the start: progression is above it
 ABOVE_OLD = 5  # height of the burden above LEVEL at both ends of the step
 ABOVE_NEW = 6
-TURNS = 7  # 1 where the burden turns within the step
-Q_LOOKED = 8
-H = 8  # step to try next
-ERROR = 9  # sum of squares of the scaled error of the last step
-ERROR_OLD = 10  # logarithm to base 2 of that of the step accepted before, for the PI controller
-STOP = 11  # time that must be hit exactly: a dose or the horizon
-ACCEPTED = 12  # how the last step went: REJECTED_STEP, ACCEPTED_STEP or FRESH
-STEPS = 13
-REJECTED = 14
-NEXT_SAVE = 15  # next time to save
-LOWEST = 16  # burden at the start: lower turning points are looked at
-HIT = 17  # 1 where the step ends at STOP
-SECOND = 18  # second error sum, for methods with two estimates
-SINCE = 19  # steps since MARK
-OWN_ERROR = 20  # as ERROR, without what integrals add
-MARK = 21  # where the progress was last looked at, at first the start or the last dose
-Q_ROWS = 22
+H = 7  # step to try next
+ERROR = 8  # sum of squares of the scaled error of the last step
+ERROR_OLD = 9  # logarithm to base 2 of that of the step accepted before, for the PI controller
+STOP = 10  # time that must be hit exactly: a dose or the horizon
+ACCEPTED = 11  # how the last step went: REJECTED_STEP, ACCEPTED_STEP or FRESH
+STEPS = 12
+REJECTED = 13
+NEXT_SAVE = 14  # next time to save
+HIT = 15  # 1 where the step ends at STOP
+SECOND = 16  # second error sum, for methods with two estimates
+SINCE = 17  # steps since MARK
+OWN_ERROR = 18  # as ERROR, without what integrals add
+MARK = 19  # where the progress was last looked at, at first the start or the last dose
+Q_ROWS = 20
 
 # values of ACCEPTED
 REJECTED_STEP = 0.0
@@ -59,11 +57,11 @@ class Offsets:
     U: int
     U_old: int
     K: int
-    outline: int  # of each state, see `fastcart.solvers.lanes.outline`
+    bounds: int  # of states within the step, see `fastcart.solvers.lanes.step_bounds`
     tolerance: int
     limits: int
     control: int
-    watched: int  # how many states are outlined, then which
+    bounded: int  # how many states have bounds, then which
     total: int
 
 

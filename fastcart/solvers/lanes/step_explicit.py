@@ -13,17 +13,15 @@ import numpy as np
 from numba import carray, njit
 
 from fastcart.math import fast_exp2, fast_log2
-from fastcart.solvers.compile import FAST, INNER, cached, from_source
+from fastcart.solvers.compile import FAST, INLINED, cached, from_source
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.bernstein import outline_weights
+from fastcart.solvers.lanes.bernstein import slope_weights
+from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
 from fastcart.solvers.lanes.layout import LANES, Offsets, offsets
-from fastcart.solvers.lanes.outline import outline
-from fastcart.solvers.lanes.pointer import STEP_SIGNATURE, evaluate
 from fastcart.solvers.lanes.stage_sums import error_sums, stage_input
+from fastcart.solvers.lanes.step_bounds import step_bounds
 from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
 from fastcart.solvers.tableaus.confirm import confirming_weights
-
-INLINED: dict[str, Any] = {**INNER, "forceinline": True}
 
 SAFETY = 0.85
 SHRINK = 0.2
@@ -79,24 +77,24 @@ def step_function(
     """
     at = offsets(n, m, len(tableau.c) + tableau.extra_stages)
     names = {"carray": carray, "begin": begin, "accept": accept, "combine": combine, "evaluate": evaluate}
-    names |= _sums(tableau, n, m, at, integrals) | outlines(tableau, at, n, integrals)
+    names |= _sums(tableau, n, m, at, integrals) | bounds_functions(tableau, at, n, integrals)
     function = from_source(_source(tableau, n, m, at, integrals, nonnegative), "explicit_step", names)
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
 
 
-def outlines(
+def bounds_functions(
     tableau: ExplicitTableau | RosenbrockTableau, at: Offsets, n: int, integrals: int
 ) -> dict[str, Any]:
-    """Return the functions that outline states and integrands on a step."""
-    weights = outline_weights(tableau)
+    """Return the functions that bound states and integrands on a step."""
+    weights = slope_weights(tableau)
     by_time = isinstance(tableau, ExplicitTableau)
     if not by_time:  # the blocks before and behind the stages are derivatives
         none = np.zeros((len(weights), 1))
         weights = np.hstack([none, weights, none])
     common = {"size": n * LANES, "by_time": by_time}
-    functions = {"outline_state": outline(weights, at, of_integrand=False, **common)}
+    functions = {"bound_state": step_bounds(weights, at, of_integrand=False, **common)}
     if integrals:
-        functions["outline_integrand"] = outline(weights, at, of_integrand=True, **common)
+        functions["bound_integrand"] = step_bounds(weights, at, of_integrand=True, **common)
     return functions
 
 
@@ -205,8 +203,8 @@ def {name}(ev, B_, burden):
 
 
 def step_footer(at: Offsets, n: int, integrals: int, nonnegative: tuple[int, ...]) -> str:
-    """Return the last lines: what is outlined, the decision, the new states."""
-    L, Q, U, V, W, O = LANES, at.Q, at.U, at.U_old, at.W, at.outline
+    """Return the last lines: bounds, the decision, the new states."""
+    L, Q, U, V, W, O = LANES, at.Q, at.U, at.U_old, at.W, at.bounds
     lines = []
     for i in nonnegative:
         absolute, relative = f"B[{at.tolerance + i}]", f"B[{at.tolerance + n + i}]"
@@ -218,20 +216,20 @@ def step_footer(at: Offsets, n: int, integrals: int, nonnegative: tuple[int, ...
             f"        B[{Q + q.ERROR * L} + l] = large if below and e < large else e",
         ]
     lines += [
-        f"    for w in range(int(B[{at.watched}])):",
-        f"        i = int(B[{at.watched + 1} + w])",
+        f"    for w in range(int(B[{at.bounded}])):",
+        f"        i = int(B[{at.bounded + 1} + w])",
     ]
     of, place = f"i * {L}", f"{O} + 3 * {L} * w"
-    outlined = f"outline_state(B_, {of}, {place})"
+    bound = f"bound_state(B_, {of}, {place})"
     if integrals:
         lines += [
             f"        if i < {n - integrals}:",
-            f"            {outlined}",
+            f"            {bound}",
             "        else:",
-            f"            outline_integrand(B_, {of}, {place})",
+            f"            bound_integrand(B_, {of}, {place})",
         ]
     else:
-        lines.append(f"        {outlined}")
+        lines.append(f"        {bound}")
     lines += [
         "    if burden >= 0:",
         f"        b = burden * {L}",
@@ -261,15 +259,15 @@ def combine(Q, o):
 
 
 @njit(**INLINED)
-def accept(Q, o, alpha, beta, limits, outline, n, integrates, burden):
+def accept(Q, o, alpha, beta, limits, bounds, n, integrates, burden):
     """Accept or reject, choose the next step by a PI controller, and flag lanes that need attention.
 
     Parameters
     ----------
     Q : ndarray
         The step's buffer.
-    o, limits, outline : int
-        Where the per-lane numbers, the limits and the outline of the burden begin in it.
+    o, limits, bounds : int
+        Where the per-lane numbers, the limits and the bounds of the burden begin in it.
     alpha, beta : float
         Exponents of the controller.
     n : int
@@ -333,13 +331,11 @@ def accept(Q, o, alpha, beta, limits, outline, n, integrates, burden):
         for l in range(_L):
             g0, g1 = Q[o + q.ABOVE_OLD * _L + l], Q[o + q.ABOVE_NEW * _L + l]
             level = Q[o + q.LEVEL * _L + l]
-            low, high = Q[outline + l] - level, Q[outline + _L + l] - level
-            turns = Q[outline + 2 * _L + l]
-            lowest = max(0.0, Q[o + q.LOWEST * _L + l] - level)
+            low, high = Q[bounds + l] - level, Q[bounds + _L + l] - level
+            turns = Q[bounds + 2 * _L + l]
             # 1 and 0 instead of and and or, which the compiler would make branches of
-            dips = 1.0 if low < lowest else 0.0
+            dips = 1.0 if low < 0.0 else 0.0
             visits = (1.0 if low <= 0.0 else 0.0) * (1.0 if high > 0.0 else 0.0)
             crosses = (1.0 if g0 <= 0.0 else 0.0) * (1.0 if g1 > 0.0 else 0.0)
             matters = max(turns * max(dips, visits), crosses) * Q[o + q.ACCEPTED * _L + l]
-            Q[o + q.TURNS * _L + l] = turns
             Q[o + q.FLAG * _L + l] += 2.0 * matters

@@ -18,16 +18,15 @@ from typing import Any
 import numpy as np
 from numba import carray, njit
 
-from fastcart.solvers.compile import FAST, cached, from_source
+from fastcart.solvers.compile import FAST, INLINED, cached, from_source
 from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
 from fastcart.solvers.lanes.layout import LANES, offsets
-from fastcart.solvers.lanes.pointer import STEP_SIGNATURE, evaluate
 from fastcart.solvers.lanes.stage_sums import SO_FAR
 from fastcart.solvers.lanes.step_explicit import (
-    INLINED,
     accept,
     begin,
-    outlines,
+    bounds_functions,
     step_footer,
     step_header,
     weighted_sum,
@@ -66,7 +65,7 @@ def step_function(
         {
             "carray": carray, "begin": begin, "accept": accept, "evaluate": evaluate,
             "jacobian": jacobian, "factor": factor, "substitute": substitute,
-            **outlines(tableau, at, n, integrals),
+            **bounds_functions(tableau, at, n, integrals),
         },
     )  # fmt: skip
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)

@@ -29,7 +29,7 @@ from fastcart.solvers.lanes.stage_sums import (
     _weighted,
 )
 
-# rows of the outline of each state
+# rows of the bounds of each state
 LOW, HIGH, TURNS = range(3)
 
 _MARGIN = 0.02  # of the largest slope: below it the sign of a coefficient is not trusted
@@ -37,17 +37,17 @@ _SLACK = 0.1  # of the range, added to both sides where an integrand turns
 _ROUNDING = 1e-12
 
 
-def outline(  # noqa: C901  one vector of lanes, from the stages to what is stored
+def step_bounds(  # noqa: C901  one vector of lanes, from the stages to what is stored
     weights: np.ndarray, at: Offsets, *, size: int, by_time: bool, of_integrand: bool
 ) -> Any:
-    """Make ``f(buffer, b, place)``: the outline of a state, to be put at ``place`` in the buffer.
+    """Make ``f(buffer, b, place)``: the bounds of a state, to be put at ``place`` in the buffer.
 
     ``b`` is where the state's lanes begin in each block, its number times `LANES`.
 
     Parameters
     ----------
     weights : ndarray, shape (coefficients, stages)
-        From `fastcart.solvers.lanes.bernstein.outline_weights`.
+        From `fastcart.solvers.lanes.bernstein.slope_weights`.
     at : Offsets
         Of the step's buffer; the new states are in ``W``.
     size : int
@@ -55,7 +55,7 @@ def outline(  # noqa: C901  one vector of lanes, from the stages to what is stor
     by_time : bool
         Whether the stages are slopes, to be multiplied by the step; otherwise they are rises.
     of_integrand : bool
-        Whether the state is an integral, and what is outlined is its integrand.
+        Whether the state is an integral, and what is bounded is its integrand.
 
     Returns
     -------

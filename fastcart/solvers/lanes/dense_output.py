@@ -1,0 +1,82 @@
+"""Dense output: the method's own interpolant on one step, and the states saved from it.
+
+``u(theta) = u_old + sum_m c_m theta^(m+1)`` for theta in [0, 1].
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from fastcart.solvers.compile import INLINED, INNER
+from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.intrinsics import evaluate
+from fastcart.solvers.lanes.layout import LANES
+
+MAX_DEGREE = 8  # of the interpolants
+
+
+@njit(**INLINED)
+def rise_of(C, i, degree, theta):
+    """``u(theta) - u_old`` of state ``i``; a slice of the polynomials would cost more than the value."""
+    value = 0.0
+    for k in range(degree - 1, -1, -1):
+        value = (value + C[i, k]) * theta
+    return value
+
+
+@njit(**INNER)
+def polynomials(s, C, steps, scheme, first, stop):
+    """Fill ``C`` with the polynomials of states ``first .. stop`` in slot or lane ``s``."""
+    dense, stages = scheme.dense, steps.stages
+    h = steps.numbers[q.H_USED, s] if scheme.by_time else 1.0
+    for i in range(first, stop):
+        for k in range(0, scheme.degree, 4):
+            c0 = c1 = c2 = c3 = 0.0  # numbers, not places in memory, which take longer
+            for j in range(dense.shape[0]):
+                stage = h * stages[j, i, s]
+                c0 += dense[j, k] * stage
+                c1 += dense[j, k + 1] * stage
+                c2 += dense[j, k + 2] * stage
+                c3 += dense[j, k + 3] * stage
+            C[i, k], C[i, k + 1], C[i, k + 2], C[i, k + 3] = c0, c1, c2, c3
+
+
+@njit(**INNER)
+def extra_stages(evaluation, steps, scheme):
+    """Compute the stages that only the interpolant needs, of all slots, behind the others."""
+    c, A, numbers = scheme.extra_c, scheme.extra_A, steps.numbers
+    n = steps.u.shape[0]
+    for x in range(c.size):
+        for i in range(n):
+            to = evaluation.states[i]
+            for l in range(LANES):
+                to[l] = 0.0
+            for j in range(scheme.stages + x):
+                weight = A[x, j]
+                if weight != 0.0:
+                    stage = steps.stages[j, i]
+                    for l in range(LANES):
+                        to[l] += weight * stage[l]
+            for l in range(LANES):
+                to[l] = steps.u_old[i, l] + numbers[q.H_USED, l] * to[l]
+        for l in range(LANES):
+            evaluation.time[l] = numbers[q.T_OLD, l] + c[x] * numbers[q.H_USED, l]
+        evaluate(scheme.rhs, evaluation.buffer)
+        for i in range(n):
+            for l in range(LANES):
+                steps.stages[scheme.stages + x, i, l] = evaluation.derivatives[i, l]
+
+
+@njit(**INLINED)
+def save_inside(look, slot, steps, C, degree, save_at, saved):
+    """Save what is due in a step, up to where it is cut; return how far that is."""
+    s, j = look.place, look.patient
+    for k in range(slot.save_from, slot.save_to):
+        time = save_at[k]
+        if look.end <= 1.0 and time >= look.t + look.end * look.h:
+            return k
+        at_end = time == steps.numbers[q.T, s]
+        theta = (time - look.t) / look.h
+        for i in range(steps.u.shape[0]):
+            saved[j, k, i] = steps.u[i, s] if at_end else steps.u_old[i, s] + rise_of(C, i, degree, theta)
+    return slot.save_to

@@ -1,0 +1,87 @@
+"""The recorder: crossings and extrema of what is watched, whoever found them.
+
+What is recorded does not depend on the order in which the steps of a patient are looked at.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+
+from fastcart.solvers.compile import INLINED
+from fastcart.solvers.transform import LOG_ZERO
+
+# Kinds of items: a largest or smallest value; a crossing of a threshold upwards, downwards, both; one from at
+# or below the patient's own start to above it; states that die out where their sum falls to a threshold
+MAXIMUM, MINIMUM, UP, DOWN, BOTH, PROGRESSION, EXTINCTION = range(7)
+ABOVE, BELOW, UNDECIDED = 1.0, -1.0, 0.0  # sides of a threshold
+JUST_BEGUN = 2.0  # instead of a side: no step yet since the start or a jump
+
+
+@njit(**INLINED)
+def threshold_of(items, i, patients, j, state):
+    """The threshold of item ``i``, about ``state``, for a patient; in logarithm where its quantity is."""
+    if items[i].kind == PROGRESSION:
+        return patients.u0[j, state]
+    index = items[i].parameter
+    value = patients.p[j, index] if index >= 0 else items[i].threshold
+    if items[i].in_log:
+        if value > 0.0:
+            return np.log(value)
+        return LOG_ZERO if value == 0.0 else -np.inf
+    return value
+
+
+@njit(**INLINED)
+def side_of(kind, value, level, before):
+    """The side of a threshold on which a value is; on the threshold itself, where it was before."""
+    if value > level:
+        return ABOVE
+    return BELOW if value < level or kind == PROGRESSION else before
+
+
+@njit(**INLINED)
+def counts(kind, side):
+    """Whether a crossing to that side is one that an item is about."""
+    return kind != DOWN if side > 0.0 else (kind != UP and kind != PROGRESSION)
+
+
+@njit(**INLINED)
+def record_extremum(watch, j, i, t, value):
+    """Record a value that may be the largest, or smallest, of item ``i``."""
+    recorded = watch.recorded
+    best = recorded[j, i].best
+    better = value < best if watch.items[i].kind == MINIMUM else value > best
+    if better or (value == best and t < recorded[j, i].first):
+        recorded[j, i].best = value
+        recorded[j, i].first = t
+
+
+@njit(**INLINED)
+def record_crossing(watch, j, i, t):
+    """Record a crossing of item ``i``, unless it only counts later."""
+    items, recorded = watch.items, watch.recorded
+    behind = items[i].after_item
+    if t >= items[i].after and (behind < 0 or t > recorded[j, behind].first):
+        recorded[j, i].first = min(recorded[j, i].first, t)
+        recorded[j, i].last = max(recorded[j, i].last, t)
+        recorded[j, i].crossings += 1
+
+
+@njit(**INLINED)
+def record_burden(watch, j, t, value, crosses):
+    """Record a value of the burden at a start or beside a jump, and whether it passes the start there."""
+    for i in range(watch.of_burden):
+        if watch.items[i].kind == MINIMUM:
+            record_extremum(watch, j, i, t, value)
+        elif crosses:
+            record_crossing(watch, j, i, t)
+
+
+@njit(**INLINED)
+def never_grew(watch, j):
+    """Forget crossings of the burden of a patient in whom it died out at once."""
+    for i in range(watch.of_burden):
+        if watch.items[i].kind == PROGRESSION:
+            watch.recorded[j, i].first = np.inf
+            watch.recorded[j, i].last = -1.0

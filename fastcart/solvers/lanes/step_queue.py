@@ -1,0 +1,122 @@
+"""Steps that are looked at closely: they wait until a block is full; then their extra stages are computed.
+
+The interpolant of some methods needs stages of its own. Computed for a few lanes at a time they would cost
+more than the rest of the step, so a copy of the lane's step is put aside, and the lane goes on. For the other
+methods the queue is the lanes themselves, and a step is looked at where it is.
+"""
+
+from __future__ import annotations
+
+from numba import njit
+
+from fastcart.solvers.compile import INLINED, INNER
+from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.dense_output import extra_stages, polynomials, rise_of, save_inside
+from fastcart.solvers.lanes.event_detection import AT_ONCE, QUIET
+from fastcart.solvers.lanes.event_location import (
+    NOWHERE,
+    begin_look,
+    cut_items,
+    first_end,
+    record_inside,
+)
+from fastcart.solvers.lanes.event_recording import record_crossing
+from fastcart.solvers.lanes.extinction import die_out
+from fastcart.solvers.lanes.lane import save_next
+from fastcart.solvers.lanes.records import CUT, ENDS, Look
+from fastcart.solvers.lanes.step_bounds import TURNS
+
+
+@njit(**INLINED)
+def enqueue(l, inclusive, need, task, scheme, watch, detection, work):
+    """Let the step of a lane wait for a close look.
+
+    Times to save before the end of the step are its own, with ``inclusive`` also that at its end.
+    """
+    queue, steps, t = work.queue, work.steps, work.steps.numbers[q.T, l]
+    s = queue.waiting[0]
+    queue.waiting[0] += 1
+    copied = scheme.extra_c.size > 0
+    slot, lane = queue.slots[s], work.lanes[l]
+    slot.lane, slot.patient, slot.need, slot.place = l, lane.patient, need, s if copied else l
+    k = lane.next_save
+    slot.save_from = k
+    while k < task.save_at.size and (task.save_at[k] < t or (inclusive and task.save_at[k] == t)):
+        k += 1
+    slot.save_to = k
+    save_next(l, k, task.save_at, work)
+    for k in range(queue.turning.shape[0]):
+        state = watch.quantities[k].bounded
+        queue.turning[k, s] = steps.bounds[watch.bounds_of[state], TURNS, l] if state >= 0 else 1.0
+    if detection is not None:
+        for i in range(watch.of_burden, queue.side.shape[0]):
+            queue.side[i, s] = detection.side[i, l]
+    if copied:
+        _copy_step(l, s, work, scheme.stages)
+
+
+@njit(**INLINED)
+def _copy_step(l, s, work, stages):
+    """Copy of the step of lane ``l`` what a close look needs into slot ``s``."""
+    of, to = work.evaluation, work.queue.evaluation
+    for k in range(of.parameters.shape[0]):
+        to.parameters[k, s] = of.parameters[k, l]
+    steps, copy = work.steps, work.queue.steps
+    for r in range(q.COPIED):
+        copy.numbers[r, s] = steps.numbers[r, l]
+    for i in range(steps.u.shape[0]):
+        to.inflow[i, s] = of.inflow[i, l]
+        copy.u[i, s] = steps.u[i, l]
+        copy.u_old[i, s] = steps.u_old[i, l]
+        for j in range(stages):
+            copy.stages[j, i, s] = steps.stages[j, i, l]
+
+
+@njit(**INNER)
+def look_at_waiting(task, patients, scheme, watch, detection, work, out):
+    """Record and save what is inside the steps that wait; one may end early, which its lane is told."""
+    queue, C, numbers = work.queue, work.polynomials, work.queue.steps.numbers
+    if queue.waiting[0] > 0 and scheme.extra_c.size > 0:
+        extra_stages(queue.evaluation, queue.steps, scheme)
+    for s in range(queue.waiting[0]):
+        slot = queue.slots[s]
+        j, need, place = slot.patient, slot.need, slot.place
+        every = need > QUIET or slot.save_from < slot.save_to
+        first, stop = (0, C.shape[0]) if every else (task.burden, task.burden + 1)
+        polynomials(place, C, queue.steps, scheme, first, stop)
+        begin_look(j, watch, patients.p)
+        end, item = NOWHERE, -1
+        t, h = numbers[q.T_OLD, place], numbers[q.H_USED, place]
+        if detection is not None and need == AT_ONCE:
+            whole = Look(s, place, j, t, h, NOWHERE)
+            end, item = first_end(whole, queue, C, watch, detection, patients, scheme)
+        look = Look(s, place, j, t, h, end)
+        burden_too = int(numbers[q.FLAG, place]) & q.TURN != 0 or end <= 1.0
+        for i in range(watch.items.size):
+            wanted = burden_too if i < watch.of_burden else (need > QUIET and watch.items[i].terminal == 0)
+            if wanted:
+                record_inside(i, look, queue, C, watch, detection, patients, scheme)
+        saved_to = save_inside(look, slot, queue.steps, C, scheme.degree, task.save_at, out.saved)
+        if detection is not None and end <= 1.0:
+            work.lanes[slot.lane].next_save = saved_to
+            _end_early(item, look, task, scheme, watch, detection, work, out)
+    queue.waiting[0] = 0
+
+
+@njit(**INLINED)
+def _end_early(item, look, task, scheme, watch, detection, work, out):
+    """Put a lane back to where its step ends early, and let states die out or the course end there."""
+    queue, C, end, j = work.queue, work.polynomials, look.end, look.patient
+    l, t = queue.slots[look.slot].lane, look.t + look.end * look.h
+    work.steps.numbers[q.T, l] = t
+    for i in range(C.shape[0]):
+        start = queue.steps.u_old[i, look.place]
+        work.steps.u[i, l] = start + rise_of(C, i, scheme.degree, end)
+    cut_items(l, look, queue, C, watch, detection, scheme)
+    group = watch.quantities[watch.items[item].quantity].group
+    if group >= 0:
+        work.lanes[l].fate = CUT
+        die_out(l, j, group, work.steps, watch, task, out)
+    else:
+        work.lanes[l].fate = ENDS
+        record_crossing(watch, j, item, t)
