@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from plan_a import PLAN_A
 from scipy.optimize import brentq
 
 import fastcart
@@ -22,8 +23,6 @@ def five_digits(values) -> np.ndarray:
 
 
 def test_published_pfs_of_plan_a_as_the_paper_states():
-    from test_engines import PLAN_A
-
     pfs = fastcart.solve("li_lei", PLAN_A, engine="published").endpoints["pfs"]
     assert pfs.tolist() == [76, 104, 68, 73, 75, 1]
 
@@ -147,8 +146,6 @@ def test_cytokines_start_at_equilibrium_of_each_patient():
 
 def test_fast_cytokines_stay_near_quasi_equilibrium():
     """The paper's assumption: with cytokines as ODEs the endpoints move by less than half a day."""
-    from test_engines import PLAN_A
-
     fast = fastcart.solve("li_lei_cytokines", PLAN_A, rtol=1e-8).endpoints
     slow = fastcart.solve("li_lei", PLAN_A, rtol=1e-8).endpoints
     difference = np.abs(fast["pfs"] - slow["pfs"])

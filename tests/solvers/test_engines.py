@@ -2,34 +2,20 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import pandas as pd
 import pytest
 from numba import njit
+from plan_a import DAYS, PLAN_A, PLAN_A_ACCURATE, REFERENCE
 from problems import ALL
 
 import fastcart
 from fastcart import Model, State
 from fastcart.solvers.status import Status
 
-REFERENCE = Path(__file__).parents[1] / "references" / "li_lei_accurate.csv"
-DAYS = [10.0, 40.0, 80.0, 120.0, 200.0]
 ENGINES = ["lsoda", "scipy"]
 # problems that the LSODA tests use; each costs one compilation
 COMPILED = ["logistic_log", "chain", "dip"]
-
-PLAN_A = pd.DataFrame(
-    {
-        "T4": [1e4, 5e4, 1e4, 1e4, 1e4, 1e4],
-        "TP": [1e7, 1e7, 5e7, 1e7, 1e7, 1e7],
-        "TE": [1e7, 1e7, 1e7, 5e7, 1e7, 1e7],
-        "TM": [1e3, 1e3, 1e3, 1e3, 5e3, 1e3],
-        "Tr": [1e3, 1e3, 1e3, 1e3, 1e3, 5e3],
-    }
-)
-PLAN_A_ACCURATE = [75.5955, 102.8586, 67.1170, 71.8550, 74.4664, 0.0]
 
 
 @pytest.fixture(scope="module")

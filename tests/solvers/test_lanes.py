@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from numba import njit
+from plan_a import DAYS, PLAN_A, PLAN_A_ACCURATE, REFERENCE
 from problems import ALL
 
 import fastcart
@@ -71,15 +72,11 @@ def test_error_shrinks_with_the_tolerance(method):
 
 @pytest.mark.parametrize("method", EXPLICIT)
 def test_plan_a_accurate_pfs(method):
-    from test_engines import PLAN_A, PLAN_A_ACCURATE
-
     pfs = lane_solve("li_lei", PLAN_A, method=method, rtol=1e-9).endpoints["pfs"]
     np.testing.assert_allclose(pfs, PLAN_A_ACCURATE, atol=1e-3)
 
 
 def test_reference_patients():
-    from test_engines import DAYS, REFERENCE
-
     reference = pd.read_csv(REFERENCE)
     model = fastcart.models.get("li_lei")
     known = [c for c in reference if c in (*model.parameter_names, *model.state_names)]
@@ -228,8 +225,6 @@ def test_only_stiff_patients_change_the_solver():
 
 
 def test_cytokine_model_in_lanes():
-    from test_engines import PLAN_A
-
     fast = fastcart.solve("li_lei_cytokines", PLAN_A, rtol=1e-8).endpoints
     slow = fastcart.solve("li_lei_cytokines", PLAN_A, engine="lsoda", rtol=1e-9).endpoints
     stiff = lane_solve("li_lei_cytokines", PLAN_A, method="rodas5p", rtol=1e-6).endpoints
