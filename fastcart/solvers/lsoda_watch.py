@@ -345,6 +345,15 @@ def crossing(low, high, level, cubic, side):
 
 
 @njit(**INSIDE)
+def nothing_new(row, kind, side, before, after, t):
+    """Whether going one way between two values says nothing more of an item; an extremum is recorded."""
+    if is_extremum(kind):
+        keep(row, kind, after, t)
+        return True
+    return not dies(before, after, row.level) if kind == DIES else side_of(after, row.level, side) == side
+
+
+@njit(**INSIDE)
 def follow(system, record, i, nodes, smooth):
     """Record item ``i`` along nodes; return the time at which it ends the integration, inf for none.
 
@@ -357,6 +366,8 @@ def follow(system, record, i, nodes, smooth):
     for j in range(nodes.times.size - 1):
         t, h = nodes.times[j], nodes.times[j + 1] - nodes.times[j]
         g0, g1 = nodes.values[j, k], nodes.values[j + 1, k]
+        if not smooth and nothing_new(record[i], kind, side, g0, g1, nodes.times[j + 1]):
+            continue
         cubic = (g0, g1 - g0, g1, g1 - g0)
         m0 = m1 = 2.0
         if smooth:
