@@ -1,4 +1,4 @@
-"""Cubic Hermite interpolation on one interval, and the crossings and minimum of the cubic."""
+"""Cubic Hermite interpolation on one interval, and where the cubic turns and crosses zero."""
 
 from __future__ import annotations
 
@@ -49,41 +49,3 @@ def root(low, high, g0, d0, g1, d1):
         else:
             low = middle
     return high
-
-
-@njit
-def upward_crossings(g0, d0, g1, d1):
-    """Return the first and the last upward crossing of zero in [0, 1]; -1.0 where there is none."""
-    first = -1.0
-    last = -1.0
-    m0, m1 = turning_points(g0, d0, g1, d1)
-    low = 0.0
-    g_low = g0
-    for k in range(3):
-        high = m0 if k == 0 else (m1 if k == 1 else 1.0)
-        if high > 1.0:
-            continue
-        g_high = hermite(high, g0, d0, g1, d1) if high < 1.0 else g1
-        if g_low <= 0.0 and g_high > 0.0:
-            starts = low == 0.0 and g_low == 0.0 and d0 > 0.0  # growth from the very start
-            last = 0.0 if starts else root(low, high, g0, d0, g1, d1)
-            if first < 0.0:
-                first = last
-        low = high
-        g_low = g_high
-    return first, last
-
-
-@njit
-def minimum(g0, d0, g1, d1):
-    """Return the place and value of the smallest value on [0, 1]."""
-    place = 0.0
-    value = g0
-    m0, m1 = turning_points(g0, d0, g1, d1)
-    for candidate in (m0, m1, 1.0):
-        if candidate <= 1.0:
-            g = hermite(candidate, g0, d0, g1, d1) if candidate < 1.0 else g1
-            if g < value:
-                place = candidate
-                value = g
-    return place, value

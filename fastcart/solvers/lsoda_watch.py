@@ -167,16 +167,27 @@ def shows(system, record, i, best, cubic):
 
 
 @njit(**INSIDE)
-def mark_doubtful(system, times, out, values, record, i, best, hidden):
-    """Mark intervals that the steps left out, but whose ends say otherwise: steps are noted as predicted."""
+def mark_shown(system, notes, outputs, record, i, best, marked, hidden):
+    """Mark in ``hidden`` the intervals that are ``marked`` and hold steps, and those that show something.
+
+    An interval of less than a step shows it by the cubic through its ends. So does one that the steps left
+    out, but whose ends say otherwise: steps are noted as predicted.
+    """
+    times, out, values = outputs.times, outputs.states, outputs.values
     kind, level, k = system.watched.items[i].kind, record[i].level, system.watched.items[i].quantity
     du = np.empty(out.shape[1])
+    first = 0  # of the notes behind the start of the interval
     for j in range(times.size - 1):
+        while first < notes.shape[0] and notes[first, 0] <= times[j]:
+            first += 1
         if is_extremum(kind):
             doubt = values[j, k] == best or values[j + 1, k] == best
         else:
             doubt = j == 0 or (values[j, k] <= level) != (values[j + 1, k] <= level)
-        if hidden[j] or not doubt:
+        if hidden[j] or not (doubt or marked[j]):
+            continue
+        if marked[j] and first + 1 < notes.shape[0] and notes[first + 1, 0] < times[j + 1]:
+            hidden[j] = True
             continue
         h = times[j + 1] - times[j]
         derivatives(system, times[j], out[j], du)
@@ -187,9 +198,10 @@ def mark_doubtful(system, times, out, values, record, i, best, hidden):
 
 
 @njit(**INSIDE)
-def mark_all(system, notes, count, times, out, values, record, ending, hidden):
+def mark_all(system, notes, outputs, record, ending, hidden):
     """Mark the intervals that must be looked at for the items that end the integration, or the others."""
-    hidden[:] = False
+    times, values = outputs.times, outputs.values
+    marked = np.zeros(hidden.size, np.bool_)
     for i in range(record.size):
         k, kind = system.watched.items[i].quantity, system.watched.items[i].kind
         if system.watched.items[i].ends != ending:
@@ -203,10 +215,9 @@ def mark_all(system, notes, count, times, out, values, record, ending, hidden):
                 best = max(best, values[j, k]) if kind == HIGHEST else min(best, values[j, k])
             bound = (-best if kind == HIGHEST else best) - _DEEPER * system.rtol * size_of(system, k, best)
         zero = system.watched.quantities[k].zero
-        mark_steps(
-            notes[:count], 1 + 2 * k, system.watched.items[i], record[i].level, bound, zero, times, hidden
-        )
-        mark_doubtful(system, times, out, values, record, i, best, hidden)
+        marked[:] = False
+        mark_steps(notes, 1 + 2 * k, system.watched.items[i], record[i].level, bound, zero, times, marked)
+        mark_shown(system, notes, outputs, record, i, best, marked, hidden)
 
 
 # --- a closer look ----------------------------------------------------------------------------------------
@@ -304,10 +315,10 @@ def copy_node(source, j, target, x):
 
 
 @njit(**INSIDE)
-def look_closer(system, notes, count, times, out, record, ending):
+def look_closer(system, notes, times, out, record, ending):
     """Return nodes, fine enough, of the outputs ``times``; where they cannot be had, these themselves."""
-    first = last = later(notes[:count, 0], times[0])
-    while last < count and notes[last, 0] < times[-1]:
+    first = last = later(notes[:, 0], times[0])
+    while last < notes.shape[0] and notes[last, 0] < times[-1]:
         last += 1
     pieces = finer(times[0], times[-1], notes, first, last)
     nodes, done = trace(system, out[0], pieces)
@@ -334,6 +345,15 @@ def crossing(low, high, level, cubic, side):
 
 
 @njit(**INSIDE)
+def nothing_new(row, kind, side, before, after, t):
+    """Whether going one way between two values says nothing more of an item; an extremum is recorded."""
+    if is_extremum(kind):
+        keep(row, kind, after, t)
+        return True
+    return not dies(before, after, row.level) if kind == DIES else side_of(after, row.level, side) == side
+
+
+@njit(**INSIDE)
 def follow(system, record, i, nodes, smooth):
     """Record item ``i`` along nodes; return the time at which it ends the integration, inf for none.
 
@@ -346,6 +366,8 @@ def follow(system, record, i, nodes, smooth):
     for j in range(nodes.times.size - 1):
         t, h = nodes.times[j], nodes.times[j + 1] - nodes.times[j]
         g0, g1 = nodes.values[j, k], nodes.values[j + 1, k]
+        if not smooth and nothing_new(record[i], kind, side, g0, g1, nodes.times[j + 1]):
+            continue
         cubic = (g0, g1 - g0, g1, g1 - g0)
         m0 = m1 = 2.0
         if smooth:
@@ -398,6 +420,7 @@ def watch(system, notes, count, outputs, record, ending):
         That ends it, -1 for none.
     """
     times, out, values = outputs.times, outputs.states, outputs.values
+    notes = notes[:count]
     for k in range(system.noted):
         state = system.watched.quantities[k].state
         for j in range(times.size):
@@ -406,7 +429,7 @@ def watch(system, notes, count, outputs, record, ending):
             else:
                 values[j, k] = measure(system.watched, k, out[j], out[j], system.log, system.scale)[0]
     hidden = np.zeros(times.size - 1, np.bool_)
-    mark_all(system, notes, count, times, out, values, record, ending, hidden)
+    mark_all(system, notes, outputs, record, ending, hidden)
     a = 0
     while a < hidden.size:
         b = a + 1
@@ -414,7 +437,7 @@ def watch(system, notes, count, outputs, record, ending):
             b += 1
         nodes = Nodes(times[a : b + 1], out[a : b + 1], values[a : b + 1], values[a : b + 1])
         if hidden[a]:
-            nodes = look_closer(system, notes, count, nodes.times, nodes.states, record, ending)
+            nodes = look_closer(system, notes, nodes.times, nodes.states, record, ending)
         when, item = np.inf, -1
         for i in range(record.size):
             if system.watched.items[i].ends == ending:

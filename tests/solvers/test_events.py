@@ -123,7 +123,9 @@ def test_two_crossings_within_one_step(engine):
     # at a loose tolerance a step is longer than the time above the threshold
     row = only(OSCILLATOR, engine=engine, events=[Event("top", "x", 0.999)], rtol=1e-3, t_end=3.0)
     assert row["count_top"] == 2
-    assert row["event_top"] == pytest.approx(math.asin(0.999), abs=0.02)
+    # the slope is 0.045 there: an error of LSODA of twice the tolerance moves the time by 0.045
+    near = 0.05 if engine == "lsoda" else 0.02
+    assert row["event_top"] == pytest.approx(math.asin(0.999), abs=near)
 
 
 @every_engine
