@@ -62,7 +62,6 @@ CROWDED: set[str] = {
     "optimization.swarm._step_particles",
     "solvers.lanes.step_explicit.accept",
     "solvers.lanes.step_rosenbrock.jacobian",
-    "solvers.lsoda_watch.mark_all",
     "solvers.lsoda_watch.may_hold",
     "solvers.published._published_batch",
 }
