@@ -29,6 +29,7 @@ except ImportError:  # not a Unix
     fcntl = None  # type: ignore[assignment]
 
 from fastcart.solvers.fingerprint import examine, python_function, referenced_names
+from fastcart.solvers.inner_libraries import optimise_once
 from fastcart.solvers.kernel_cache import (
     FORMAT,
     KernelCache,
@@ -254,6 +255,7 @@ def cached(
     if signature is None:
         kernel = njit(**options)(copy)
         use(kernel, cache)
+        optimise_once(kernel)
     else:
         with _alone(None if known or cache is None else cache.source), _interleaved(interleave):
             kernel = CFunc(copy, normalize_signature(signature), locals={}, options=options)

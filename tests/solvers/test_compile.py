@@ -15,12 +15,14 @@ from types import FunctionType, ModuleType
 import numpy as np
 import pytest
 from numba import njit, types, vectorize
+from numba.core import codegen
 
 import fastcart
 from fastcart import Model
 from fastcart.solvers import compile as compiling
 from fastcart.solvers.compile import EXACT, FAST, announcements, cached, from_source, plain, rebuild
 from fastcart.solvers.fingerprint import fingerprint
+from fastcart.solvers.inner_libraries import optimise_once
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -243,6 +245,7 @@ def in_new_process(code: str, **environment) -> str:
 FINGERPRINTS = """
 import fastcart
 from fastcart.solvers.fingerprint import fingerprint
+from fastcart.solvers.inner_libraries import optimise_once
 
 def f(x):
     return x in {"a", "b", "c", 1, 2.5}
@@ -486,3 +489,27 @@ def test_generated_code_keeps_its_line_numbers_on_disk():
     code = cached(function, "a test", **EXACT).py_func.__code__
     lines = Path(code.co_filename).read_text().splitlines()
     assert lines[code.co_firstlineno - 1] == "def numbered(x):"
+
+
+def test_a_kernel_of_nested_functions_is_optimised_once(monkeypatch):
+    """Its inner functions are only inlined; numba's own way is there again when it is compiled."""
+    optimised = []
+    library = codegen.CPUCodeLibrary
+    original = library._optimize_final_module
+
+    def counted(self):
+        optimised.append(self.name)
+        original(self)
+
+    monkeypatch.setattr(library, "_optimize_final_module", counted)
+    inner = njit(lambda x: x * 2.0 + 1.0)
+    middle = njit(lambda x: inner(x) * inner(x + 1.0))
+
+    def outer(x):
+        return middle(x) - inner(x)
+
+    kernel = njit(outer)
+    optimise_once(kernel)
+    assert kernel(3.0) == 7.0 * 9.0 - 7.0
+    assert optimised == [outer.__qualname__]
+    assert library._optimize_final_module is counted
