@@ -253,9 +253,8 @@ def cached(
     if not known and _announce is not None:
         _announce(f"compiling {label}, once ...")
     if signature is None:
-        kernel = njit(**options)(copy)
+        kernel = optimise_once(copy, options)
         use(kernel, cache)
-        optimise_once(kernel)
     else:
         with _alone(None if known or cache is None else cache.source), _interleaved(interleave):
             kernel = CFunc(copy, normalize_signature(signature), locals={}, options=options)

@@ -1,44 +1,93 @@
 """Compile a kernel of many small functions in the time of one large one.
 
 numba optimises what each inner function makes together with all that it calls, then again within the caller,
-and so on up: a kernel whose parts are nested six deep is optimised six times. Here the inner ones are only
-inlined, and the whole is optimised once.
+and so on up: a kernel whose parts are nested six deep is optimised six times. Here its own inner functions
+are only inlined, and the whole is optimised once. They are copies that no other kernel has, so that what a
+kernel becomes does not depend on which was compiled before.
 """
 
 from __future__ import annotations
 
+import types
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from numba import njit
 from numba.core import codegen
 from numba.core.compiler_lock import global_compiler_lock
+from numba.core.dispatcher import Dispatcher
+
+from fastcart.solvers.fingerprint import referenced_names
 
 _OPTIMISE = "_optimize_final_module"  # of numba's own: where it is called otherwise, compiling takes longer
+_COMPILE = "compile"
+_ROOM = "fastcart.solvers."  # whose functions are copied; elementary functions and numba's own stay shared
 
 
-def optimise_once(kernel: Any) -> None:
-    """Let a dispatcher's inner functions be optimised with it alone, whenever it is compiled."""
+def optimise_once(function: types.FunctionType, options: dict[str, Any]) -> Any:
+    """Jit a function whose inner functions are optimised with it alone, when it is compiled.
+
+    Parameters
+    ----------
+    function : function
+    options : dict
+        Of ``numba.njit``.
+
+    Returns
+    -------
+    numba dispatcher
+    """
+    inner: dict[int, Any] = {}
+    kernel = njit(**options)(_with_copies(function, inner))
+    copies = {id(copy) for copy in inner.values()}
     compile_all = kernel.compile
 
     def compile_once(signature: Any) -> Any:
-        with _inlined_only(kernel.py_func.__qualname__):
+        with _only_inlined(copies):
             return compile_all(signature)
 
     kernel.compile = compile_once
+    return kernel
+
+
+def _with_copies(function: types.FunctionType, inner: dict[int, Any]) -> types.FunctionType:
+    """Return a copy of a function that names copies of the functions of solvers; ``inner`` has those made."""
+    scope = dict(function.__globals__)
+    for name in referenced_names(function.__code__) & scope.keys():
+        value = scope[name]
+        if not isinstance(value, Dispatcher) or not str(value.py_func.__module__).startswith(_ROOM):
+            continue
+        if id(value) not in inner:
+            options = {name: given for name, given in value.targetoptions.items() if name != "nopython"}
+            inner[id(value)] = njit(**options)(_with_copies(value.py_func, inner))
+        scope[name] = inner[id(value)]
+    made = types.FunctionType(
+        function.__code__, scope, function.__name__, function.__defaults__, function.__closure__
+    )
+    made.__module__, made.__qualname__ = function.__module__, function.__qualname__
+    return made
 
 
 @contextmanager
-def _inlined_only(outermost: str) -> Iterator[None]:
-    """Within the context only the library of one function is optimised; nobody else compiles meanwhile."""
+def _only_inlined(copies: set[int]) -> Iterator[None]:
+    """Within the context these functions are inlined and not optimised; nobody else compiles meanwhile."""
     library = codegen.CPUCodeLibrary
-    optimise = getattr(library, _OPTIMISE, None)
+    optimise, compile_one = getattr(library, _OPTIMISE, None), getattr(Dispatcher, _COMPILE)
     if optimise is None or not hasattr(codegen.CPUCodegen, "_module_pass_manager"):
         yield
         return
+    within = [False]  # for each function that is being compiled, whether it is one of them
 
-    def inline(self: Any) -> None:
-        if self.name == outermost:
+    def noted(self: Any, signature: Any) -> Any:
+        within.append(id(self) in copies)
+        try:
+            return compile_one(self, signature)
+        finally:
+            within.pop()
+
+    def inlined(self: Any) -> None:
+        if not within[-1]:
             optimise(self)
             return
         passes, builder = self._codegen._module_pass_manager(
@@ -47,8 +96,10 @@ def _inlined_only(outermost: str) -> Iterator[None]:
         passes.run(self._final_module, builder)
 
     with global_compiler_lock:
-        setattr(library, _OPTIMISE, inline)
+        setattr(library, _OPTIMISE, inlined)
+        setattr(Dispatcher, _COMPILE, noted)
         try:
             yield
         finally:
             setattr(library, _OPTIMISE, optimise)
+            setattr(Dispatcher, _COMPILE, compile_one)
