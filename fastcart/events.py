@@ -28,8 +28,8 @@ class Event:
         for a threshold of each patient's own.
     direction : {'both', 'up', 'down'}
         Which crossings count. A jump by a dose over the threshold is a crossing; to begin above or below,
-        or to touch the threshold, is none. What comes to rest at its threshold is there within the
-        tolerance, now above and now below: such crossings mean nothing.
+        or to touch the threshold, is none; to begin exactly at it and leave is one. What comes to rest at
+        its threshold is there within the tolerance, now above and now below: such crossings mean nothing.
     terminal : bool
         Whether the integration ends at the first crossing. The endpoints are then those at that time,
         ``t_reached``, and the patient's status is ``ok``.

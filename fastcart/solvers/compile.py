@@ -13,6 +13,7 @@ import tempfile
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,7 @@ def _alone(file: Path | None) -> Iterator[None]:
     with ExitStack() as stack:
         if fcntl is not None and file is not None:
             with suppress(OSError):  # a file system without locks: both compile, which only takes time
-                lock = stack.enter_context(file.with_suffix(".lock").open("w"))
+                lock = stack.enter_context(file.open())
                 fcntl.flock(lock, fcntl.LOCK_EX)
         yield
 
@@ -253,7 +254,7 @@ def cached(
     if not known and _announce is not None:
         _announce(f"compiling {label}, once ...")
     if signature is None:
-        kernel = optimise_once(copy, options)
+        kernel = optimise_once(copy, options, partial(_alone, None if cache is None else cache.source))
         use(kernel, cache)
     else:
         with _alone(None if known or cache is None else cache.source), _interleaved(interleave):

@@ -9,8 +9,8 @@ kernel becomes does not depend on which was compiled before.
 from __future__ import annotations
 
 import types
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from typing import Any
 
 from numba import njit
@@ -25,7 +25,9 @@ _COMPILE = "compile"
 _ROOM = "fastcart.solvers."  # whose functions are copied; elementary functions and numba's own stay shared
 
 
-def optimise_once(function: types.FunctionType, options: dict[str, Any]) -> Any:
+def optimise_once(
+    function: types.FunctionType, options: dict[str, Any], alone: Callable[[], Any] = nullcontext
+) -> Any:
     """Jit a function whose inner functions are optimised with it alone, when it is compiled.
 
     Parameters
@@ -33,6 +35,8 @@ def optimise_once(function: types.FunctionType, options: dict[str, Any]) -> Any:
     function : function
     options : dict
         Of ``numba.njit``.
+    alone : callable
+        Makes a context in which no other process compiles the same: two that do may differ in the last bits.
 
     Returns
     -------
@@ -44,7 +48,7 @@ def optimise_once(function: types.FunctionType, options: dict[str, Any]) -> Any:
     compile_all = kernel.compile
 
     def compile_once(signature: Any) -> Any:
-        with _only_inlined(copies):
+        with alone(), _only_inlined(copies):
             return compile_all(signature)
 
     kernel.compile = compile_once

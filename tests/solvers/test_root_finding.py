@@ -9,7 +9,7 @@ import pytest
 from numba import njit
 
 import fastcart
-from fastcart import Event
+from fastcart import Event, SolveOptions
 from fastcart.batch import make_problem
 from fastcart.solvers.lanes.event_recording import (
     EXTINCTION,
@@ -52,10 +52,8 @@ def test_an_end_without_a_sign_does_not_hide_the_root_inside():
 
 def test_every_endpoint_is_a_row_of_one_table():
     model = fastcart.models.get("b_all")
-    problem = make_problem(
-        model, t_end=None, save_at=None, rtol=1e-6, atol=None, extinction=1.0, peaks=["C"],
-        events=[Event("again", "T", 1e7, "up")],
-    )  # fmt: skip
+    options = SolveOptions(extinction=1.0, peaks=["C"], events=[Event("again", "T", 1e7, "up")])
+    problem = make_problem(model, options)
     items = items_of(problem, problem.log).items
     kinds = items["kind"].tolist()
     assert (kinds[NADIR], kinds[RISE]) == (MINIMUM, PROGRESSION)
