@@ -5,14 +5,15 @@ from __future__ import annotations
 import math
 import numbers
 import reprlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from importlib import import_module
 from typing import Any
 
 import numpy as np
 
-from fastcart.errors import InputError
+from fastcart.errors import InputError, nearest
 from fastcart.errors import first_line as first_line
 from fastcart.errors import reason as reason
 
@@ -141,3 +142,16 @@ def names(values: Any, what: str) -> list[str]:
         if listed.count(name) > 1:
             raise InputError(f"{what} must differ; {shown(name)} is given twice.")
     return listed
+
+
+def registered(name: Any, modules: Mapping[str, str], what: str) -> Any:
+    """Return the object ``METHOD`` of the module that a registry has under a name; it is loaded now.
+
+    Raises
+    ------
+    InputError
+        Where there is none; ``what`` says in the sentence what it would be.
+    """
+    if not isinstance(name, str) or name not in modules:
+        raise InputError(f"There is no {what.format(shown(name))}." + nearest(name, modules))
+    return import_module(modules[name]).METHOD

@@ -100,3 +100,17 @@ ALL = {
     "forced_linear": forced(log=False),
     "dip": dip(),
 }
+
+
+@njit
+def turnover(t, y, p):
+    A, E, C = y
+    k, growth = p
+    return -k * A, k * A, growth * C - 0.01 * E * C
+
+
+# a drug A that turns into an effect E, and a tumor C; what happens is known in closed form; all progress at
+# once, since E begins at 0
+TURNOVER = Model(
+    "turnover", {"A": 1.0, "E": 0.0, "C": 1e3}, {"k": 0.5, "growth": 0.2}, turnover, t_end=30.0, burden="C"
+)

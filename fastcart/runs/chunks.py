@@ -114,9 +114,8 @@ def stream(
     """
     there = [] if files is None else [chunk for chunk in wanted if files.has(chunk)]
     if bar is not None and there:
-        bar.initial = bar.n = sum(
-            chunk.stop - chunk.start for chunk in there
-        )  # so that the rate is that of now
+        # as where the bar begins, so that the rate is that of now
+        bar.initial = bar.n = sum(chunk.stop - chunk.start for chunk in there)
         bar.refresh()
     if files is not None:
         yield from ((chunk, files.read(chunk)) for chunk in there)

@@ -12,24 +12,13 @@ import numpy as np
 import pandas as pd
 import pytest
 from numba import njit
+from problems import TURNOVER as MODEL
 
 import fastcart
 from fastcart import Limit, Model, optimize, pareto
 from fastcart.cli import main
 from fastcart.errors import InputError
 
-
-@njit
-def _decay(t, y, p):
-    A, E, C = y
-    k, growth = p
-    return -k * A, k * A, growth * C - 0.01 * E * C
-
-
-# a drug A that turns into an effect E, and a tumor C; what happens is known in closed form
-MODEL = Model(
-    "turnover", {"A": 1.0, "E": 0.0, "C": 1e3}, {"k": 0.5, "growth": 0.2}, _decay, t_end=30.0, burden="C"
-)
 QUICK = dict(seed=1, particles=15, iterations=30)
 
 

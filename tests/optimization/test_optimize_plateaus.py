@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from numba import njit
+from problems import TURNOVER as MODEL
+from problems import turnover
 
 from fastcart import Model, optimize, pareto
 from fastcart.cli import main
@@ -14,18 +15,6 @@ from fastcart.optimization.ranking import Lead, Worth, best_of, floor_of, is_bet
 from fastcart.optimization.space import Space
 from fastcart.optimization.swarm import Swarms, SwarmSettings
 
-
-@njit
-def _decay(t, y, p):
-    A, E, C = y
-    k, growth = p
-    return -k * A, k * A, growth * C - 0.01 * E * C
-
-
-# a drug A that turns into an effect E, and a tumor C; all progress at once, since E begins at 0
-MODEL = Model(
-    "turnover", {"A": 1.0, "E": 0.0, "C": 1e3}, {"k": 0.5, "growth": 0.2}, _decay, t_end=30.0, burden="C"
-)
 QUICK = dict(seed=1, particles=10, iterations=8)
 
 SUBTYPES = dict.fromkeys(("T4", "TP", "TE", "TM", "Tr"), (1e3, 2e7, "log"))
@@ -60,7 +49,7 @@ def test_neither_a_slope_that_leads_nowhere_nor_the_order_of_variables_matters()
 
 def test_the_other_plateau_is_searched_by_the_final_burden():
     # whatever the dose, nobody progresses by day 30; the largest dose leaves the smallest tumor
-    model = Model("treated", {"A": 1.0, "E": 25.0, "C": 1e3}, {"k": 0.5, "growth": 0.2}, _decay, t_end=30.0,
+    model = Model("treated", {"A": 1.0, "E": 25.0, "C": 1e3}, {"k": 0.5, "growth": 0.2}, turnover, t_end=30.0,
                   burden="C")  # fmt: skip
     for method in ("pso", "cmaes"):
         result = optimize(model, {"A": (5, 20)}, seed=1, particles=10, iterations=20, method=method)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
+
+from fastcart.checks import registered
 
 if TYPE_CHECKING:
     from fastcart.optimization.methods.base import Optimizer
@@ -24,9 +25,4 @@ def find(name: Any) -> Optimizer:
     InputError
         Where there is none.
     """
-    from fastcart.checks import shown
-    from fastcart.errors import InputError, nearest
-
-    if not isinstance(name, str) or name not in METHODS:
-        raise InputError(f"There is no method {shown(name)}." + nearest(name, METHODS))
-    return import_module(METHODS[name]).METHOD
+    return registered(name, METHODS, "method {}")
