@@ -146,7 +146,7 @@ def make_plan(
     t_end : float
         Doses after this horizon are left out.
     breaks : (ndarray of int, ndarray), optional
-        Whose right-hand side may jump, and when; those at 0 and from the horizon on are left out.
+        Whose right-hand side may jump, and when; those at 0 and beyond the horizon are left out.
 
     Returns
     -------
@@ -189,7 +189,7 @@ def _stops(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Return rows, times, states and values of breaks, each once."""
     row, time = (np.empty(0, np.int64), np.empty(0)) if breaks is None else breaks
-    inside = (time > _NEAR_ZERO * t_end) & (time < t_end)
+    inside = (time > _NEAR_ZERO * t_end) & (time <= t_end)
     row, time = row[inside], time[inside]
     order = np.lexsort((time, row))
     row, time = row[order], time[order]

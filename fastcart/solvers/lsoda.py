@@ -61,6 +61,8 @@ METHODS = ("lsoda",)
 DEFAULT_METHOD = "lsoda"
 
 _PART = 32  # patients that a thread takes at once
+_CLOSER = 0.1  # of rtol, where there are integrals
+_LEAST_RTOL = 1e-12
 _TENTH = 0.1  # unit of an integral, in integrals of the absolute value
 _TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integral grow too much
 _TOO_SMALL = (FLAG_BUDGET, FLAG_GAVE_UP, FLAG_STUCK)  # how a patient ends where it is far too small
@@ -219,7 +221,7 @@ def solve_chunk(
     scale[:, n - kind.integrals :] = 1.0  # until something is known
     task = Task(
         callback.address, log, watched, len(noted), bool(watched.items.ends.any()), kind.width,
-        model.burden_index, problem.integrals, timed, problem.rtol, problem.max_step, problem.max_steps,
+        model.burden_index, problem.integrals, timed, _rtol(problem), problem.max_step, problem.max_steps,
         data_size(n, p.shape[1], kind),
     )  # fmt: skip
     tables = Tables(
@@ -243,6 +245,11 @@ def solve_chunk(
     result.steps, result.rhs_calls = tables.counts[:, 0].copy(), tables.counts[:, 1].copy()
     result.t_reached = np.where(result.status == Status.ok, result.t_reached, np.nan)
     return result
+
+
+def _rtol(problem: Problem) -> float:
+    """Return the tolerance of a step: the errors of an integral add up over all steps, nothing forgets them."""
+    return min(problem.rtol, max(_CLOSER * problem.rtol, _LEAST_RTOL)) if problem.integrals else problem.rtol
 
 
 def _noted(watched: Watched) -> tuple[tuple[int, ...], ...]:

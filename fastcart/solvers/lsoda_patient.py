@@ -146,7 +146,7 @@ def prepare(system, p, max_step, max_steps):
 def start_segment(system, now, end, inner, u, du):
     """Set the clock of a segment, evaluate its first derivatives, and return what is wrong with them.
 
-    ``inner`` says whether the segment ends before the horizon.
+    ``inner`` says whether it ends before the horizon, or at a break there.
     """
     data, control = system.data, system.control
     set_clock(system, now)
@@ -331,7 +331,7 @@ def attempt(system, outputs, entries, patient, record, room, answer):
         if now >= t_end and not stays:
             flag = 0.0
             break
-        inner = k < stop and time[k] < t_end
+        inner = k < stop and (time[k] < t_end or entries[4][k] == BREAK)
         end = time[k] if k < stop else t_end
         flag, item = stand(system, record, now, end, inner, u, room, jumped)
         jumped = True

@@ -228,7 +228,7 @@ class _Patient:
     def solve(self, u0) -> None:
         """Go from stop to stop: doses, breaks, and where an item ends the integration or a group dies out."""
         problem, watch, b = self.problem, self.watch, self.problem.model.burden_index
-        times = self.entries[0]
+        times, _, kinds, _ = self.entries
         self.saved = np.full((len(problem.save_at), len(u0)), np.nan)
         u = u0.copy()
         watch.start(u, self.p)
@@ -244,7 +244,8 @@ class _Patient:
             if self.now >= problem.t_end and not (died or due.any()):
                 break
             end = times[times > self.now].min(initial=problem.t_end)
-            self.low, self.high = between(self.now, end, end < problem.t_end)
+            inner = end < problem.t_end or (kinds[times == end] == BREAK).any()
+            self.low, self.high = between(self.now, end, bool(inner))
             item = watch.stand(self.now, u, jumped=jumped)
             jumped, due = True, times < 0
             if item < 0 and self.now < problem.t_end:

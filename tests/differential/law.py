@@ -16,9 +16,8 @@ from fastcart import Model
 
 EXPLICIT = ("tsit5", "vern7", "dop853", "stab5")
 LANES = [("lanes", method) for method in (*EXPLICIT, "rodas5p")]
-# engines and methods that look for peaks and events, and all that there are
-WATCHING = [("auto", None), *LANES]
-RUNS = [*WATCHING, ("lsoda", None), ("scipy", None)]
+# all engines and methods
+RUNS = [("auto", None), *LANES, ("lsoda", None), ("scipy", None)]
 COUNTERS = ["engine", "steps", "rejected", "rhs_calls"]
 
 PHASES = [Phase.explicit, Phase.generate]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from families import CLEARANCE, FORCED, Forced, clearances, forced, numbers, powers
 from hypothesis import strategies as st
-from law import LANES, RUNS, WATCHING, law, solve
+from law import LANES, RUNS, law, solve
 
 SIZES = st.sampled_from([1, 2, 31, 32, 33, 63, 64, 65, 97, 100, 257])
 SHORT = st.one_of(st.just(10.0), powers(1e-6, 100.0))
@@ -23,7 +23,7 @@ def same(found: pd.DataFrame, expected: pd.DataFrame, *, but: tuple[str, ...] = 
     pd.testing.assert_frame_equal(left, right, check_exact=True)
 
 
-@law(25, run=WATCHING, row=forced(), size=SIZES, t_end=SHORT, budget=st.sampled_from([100_000, 50, 3]),
+@law(25, run=RUNS, row=forced(), size=SIZES, t_end=SHORT, budget=st.sampled_from([100_000, 50, 3]),
      threads=st.sampled_from([1, 2]))  # fmt: skip
 def test_equal_patients_are_all_solved_alike(run, row, size, t_end, budget, threads):
     ends = solve(FORCED, table([row] * size), run, t_end=t_end, max_steps=budget, threads=threads).endpoints
@@ -69,7 +69,7 @@ def test_only_those_fail_whose_solution_ends(run, rows, size, t_end, mix):
     assert (wrong[:, 0] <= 1e-3 * size_of[~failed]).all()
 
 
-@law(25, run=WATCHING, rows=st.lists(clearances(), min_size=1, max_size=5), t_end=numbers(0.1, 30.0),
+@law(25, run=RUNS, rows=st.lists(clearances(), min_size=1, max_size=5), t_end=numbers(0.1, 30.0),
      order=st.randoms(use_true_random=False), copies=st.sampled_from([1, 7, 33]),
      cut=st.integers(0, 150))  # fmt: skip
 def test_order_copies_and_cuts_change_nothing(run, rows, t_end, order, copies, cut):

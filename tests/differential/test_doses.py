@@ -9,7 +9,7 @@ import pytest
 from families import CLEARANCE, Clearance, Dose, numbers, powers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import LANES, RUNS, WATCHING, law, solve
+from law import LANES, RUNS, law, solve
 
 import fastcart
 from fastcart import DosingSchedule, Event
@@ -94,7 +94,7 @@ def test_final_saved_and_integrated(run, patient, given, t_end, rtol):
         assert ends[f"auc_{name}"] == pytest.approx(area, rel=30 * rtol, abs=30 * rtol * t_end)
 
 
-@law(25, run=WATCHING, patient=patients, given=doses, t_end=quarters, place=numbers(0.01, 0.99, 2), rtol=RTOL)
+@law(25, run=RUNS, patient=patients, given=doses, t_end=quarters, place=numbers(0.01, 0.99, 2), rtol=RTOL)
 def test_peaks_and_crossings_between_and_at_doses(run, patient, given, t_end, place, rtol):
     t_end += 0.25
     given = before_the_horizon(given, t_end)
@@ -128,7 +128,7 @@ def test_peaks_and_crossings_between_and_at_doses(run, patient, given, t_end, pl
         np.testing.assert_array_equal(saved[column].iloc[0], ends[column])
 
 
-@law(25, run=WATCHING, patient=patients, given=doses, t_end=quarters, exact=st.booleans())
+@law(25, run=RUNS, patient=patients, given=doses, t_end=quarters, exact=st.booleans())
 def test_ups_and_downs_alternate(run, patient, given, t_end, exact):
     """Who ends on the side of the start has come down as often as up, even where a dose just reaches."""
     t_end += 0.25
@@ -205,7 +205,7 @@ def test_units_of_time_and_of_cells(run, patient, given, t_end, unit, cells):
 # --- dying out -------------------------------------------------------------------------------------------
 
 
-@law(25, run=WATCHING, patient=patients,
+@law(25, run=RUNS, patient=patients,
      boluses=st.lists(st.tuples(quarters, st.sampled_from([0.3, 3.0, 70.0])), max_size=4),
      infused=st.sampled_from([None, "w", "y"]), t_end=quarters)  # fmt: skip
 def test_who_falls_below_is_gone_until_the_next_dose(run, patient, boluses, infused, t_end):

@@ -8,7 +8,7 @@ import pytest
 from families import numbers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import RUNS, WATCHING, law, solve
+from law import RUNS, law, solve
 from network import NETWORKS, reference, rows
 
 from fastcart import Event
@@ -30,9 +30,7 @@ def compare(patient, run, t_end: float, rtol: float) -> None:
     exact = reference(model, row, t_end)
     assume(exact is not None)
     times = np.linspace(0.0, t_end, 23)
-    options = dict(t_end=t_end, rtol=rtol, save_at=times, auc=["ratio", "beat"])
-    if run in WATCHING:
-        options["peaks"] = ["y0", "beat"]
+    options = dict(t_end=t_end, rtol=rtol, save_at=times, auc=["ratio", "beat"], peaks=["y0", "beat"])
     result = solve(model, row, run, **options)
     ends = result.endpoints.iloc[0]
     assert ends["status"] == "ok"
@@ -51,12 +49,11 @@ def compare(patient, run, t_end: float, rtol: float) -> None:
         assert ends[f"auc_{column}"] == pytest.approx(
             area, abs=allowed * (size + t_end) + 2 * abs(area - rough)
         ), column
-    if run in WATCHING:
-        for column, course in (("y0", first), ("beat", observed[:, 2])):
-            steepest = np.abs(np.diff(course, 2)).max()  # between two samples it may be so much higher
-            assert ends[f"peak_{column}"] == pytest.approx(
-                course.max(), abs=allowed * (np.abs(course).max() + 1) + steepest
-            ), column
+    for column, course in (("y0", first), ("beat", observed[:, 2])):
+        steepest = np.abs(np.diff(course, 2)).max()  # between two samples it may be so much higher
+        assert ends[f"peak_{column}"] == pytest.approx(
+            course.max(), abs=allowed * (np.abs(course).max() + 1) + steepest
+        ), column
 
 
 @law(12, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, rtol=st.sampled_from([1e-4, 1e-6, 1e-8]))
@@ -82,7 +79,7 @@ def test_stiff_networks(run, patient, t_end, rtol):
     compare(patient, run, t_end, rtol)
 
 
-@law(10, run=WATCHING, shrink=False, patient=cells, t_end=HORIZON, level=numbers(0.1, 0.9, 2),
+@law(10, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, level=numbers(0.1, 0.9, 2),
      of=st.sampled_from(["y0", "total", "beat"]), seed=st.integers(0, 100))  # fmt: skip
 def test_events_of_networks(run, patient, t_end, level, of, seed):
     name, row = patient
@@ -123,7 +120,7 @@ def test_events_of_networks(run, patient, t_end, level, of, seed):
         assert more["event_both"] == pytest.approx(ends["event_both"], abs=1e-4 * t_end)
 
 
-@law(8, run=WATCHING, shrink=False, some=st.lists(rows("cells"), min_size=2, max_size=5), t_end=HORIZON,
+@law(8, run=RUNS, shrink=False, some=st.lists(rows("cells"), min_size=2, max_size=5), t_end=HORIZON,
      size=st.sampled_from([33, 65]), threads=st.sampled_from([1, 2]))  # fmt: skip
 def test_networks_do_not_notice_each_other(run, some, t_end, size, threads):
     model = NETWORKS["cells"]

@@ -7,7 +7,7 @@ import pytest
 from families import CLEARANCE, FORCED, Clearance, Forced, clearances, forced, numbers, powers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import RUNS, WATCHING, law, solve
+from law import RUNS, law, solve
 
 from fastcart import Event
 
@@ -38,7 +38,7 @@ def test_areas_are_as_near_as_the_tolerance(run, patient, t_end, rtol):
     )
 
 
-@law(20, run=WATCHING, patient=clearances(), t_end=powers(0.5, 100.0),
+@law(20, run=RUNS, patient=clearances(), t_end=powers(0.5, 100.0),
      share=st.sampled_from([0.9, 0.5, 0.02]), rtol=st.sampled_from([1e-3, 1e-6]))  # fmt: skip
 def test_an_observable_faster_than_its_states(run, patient, t_end, share, rtol):
     times, heights = patient.crests(t_end)
@@ -134,7 +134,7 @@ def test_the_area_under_a_quotient(run):
 
 
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6])
-@pytest.mark.parametrize("run", WATCHING, ids=str)
+@pytest.mark.parametrize("run", RUNS, ids=str)
 def test_a_fast_wave_on_a_slow_decay(run, rtol):
     patient = Clearance(k=0.01, f=2.0)
     events = [Event("half", "fast", 0.5)]

@@ -26,9 +26,7 @@ def test_drawn_models(run, drawn, t_end, size, dosed):
     assume(all(truth is not None for truth in truths))
     times = np.linspace(0, t_end, 9)
     options = dict(t_end=t_end, rtol=rtol, save_at=times, auc=["y0", "o0"])
-    watching = run[0] != "lsoda"
-    if watching:
-        options |= dict(peaks=["y0", "o0"], events=[Event("half", "y0", 0.5)])
+    options |= dict(peaks=["y0", "o0"], events=[Event("half", "y0", 0.5)])
     places = np.arange(size) % len(drawn.rows)
     if dosed:  # a dose of nothing, which only makes the engine stop
         options["doses"] = DosingSchedule().bolus(t_end / 3, f"y{len(drawn.log) - 1}", 0.0)
@@ -53,12 +51,10 @@ def test_drawn_models(run, drawn, t_end, size, dosed):
             area, rough = np.trapezoid(course, dense), np.trapezoid(course[::2], dense[::2])
             allowed = 1000 * rtol * (size_of + t_end) + 2 * abs(area - rough)
             assert ends[f"auc_{column}"].iloc[k] == pytest.approx(area, abs=allowed), column
-            if watching:
-                allowed = 1000 * rtol * (1 + np.abs(course).max()) + np.abs(np.diff(course, 2)).max()
-                assert ends[f"peak_{column}"].iloc[k] == pytest.approx(course.max(), abs=allowed), column
-        if watching:
-            course = truth.at(dense)[0]
-            turning = np.flatnonzero(np.diff(np.sign(np.diff(course)))) + 1
-            if np.abs(course[[0, -1, *turning]] - 0.5).min() > 1e-3:
-                above = course > 0.5
-                assert ends["count_half"].iloc[k] == np.count_nonzero(above[1:] != above[:-1])
+            allowed = 1000 * rtol * (1 + np.abs(course).max()) + np.abs(np.diff(course, 2)).max()
+            assert ends[f"peak_{column}"].iloc[k] == pytest.approx(course.max(), abs=allowed), column
+        course = truth.at(dense)[0]
+        turning = np.flatnonzero(np.diff(np.sign(np.diff(course)))) + 1
+        if np.abs(course[[0, -1, *turning]] - 0.5).min() > 1e-3:
+            above = course > 0.5
+            assert ends["count_half"].iloc[k] == np.count_nonzero(above[1:] != above[:-1])

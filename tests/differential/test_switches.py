@@ -10,7 +10,7 @@ import pytest
 from families import CLEARANCE, clearances, free, numbers, powers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import RUNS, WATCHING, law, solve
+from law import RUNS, law, solve
 from numba import njit
 
 from fastcart import Event, Model, State
@@ -68,7 +68,7 @@ class Switched:
     def breaks(self, t_end: float) -> list[float]:
         times = np.arange(0, t_end + self.period, self.period)
         both = np.concatenate([times, times + self.duty * self.period])
-        return sorted(float(t) for t in {*both, self.on, self.off} if 0 < t < t_end)
+        return sorted(float(t) for t in {*both, self.on, self.off} if 0 < t <= t_end)
 
 
 def saw(on: float, width: float, height: float, k: float, up: float, down: float, period: float, duty: float):
@@ -114,6 +114,21 @@ def test_breaks_make_switches_exact(run, patient, t_end, rtol):
     check(patient, result, times, 30 * rtol)
 
 
+@pytest.mark.parametrize("run", RUNS)
+def test_a_switch_at_the_horizon_itself(run):
+    """Found by `make fuzz`: an input of a million from the horizon on ended as ``step_too_small``."""
+    patient, t_end = saw(35.7, 1.0, 1e6, 0.0, 1.0, 0.5, 1e6, 0.5), 35.7
+    options = dict(t_end=t_end, rtol=1e-8, peaks=["s"], events=[Event("any", "s", 20.0)])
+    times = np.linspace(0.0, t_end, 21)
+    result = solve(SWITCHED, patient.row(), run, breaks=patient.breaks(t_end), save_at=times, **options)
+    check(patient, result, times, 3e-7)
+    ends = result.endpoints.iloc[0]
+    assert ends["final_q"] == pytest.approx(0.0, abs=1e-4)
+    assert ends["peak_s"] == pytest.approx(36.7, rel=1e-7)
+    assert ends["count_any"] == 1
+    assert ends["event_any"] == pytest.approx(19.0, rel=1e-6)
+
+
 @law(10, run=RUNS, shrink=False, patient=saws, t_end=numbers(1.0, 30.0, 3))
 def test_a_longest_step_sees_every_switch(run, patient, t_end):
     shortest = min(
@@ -127,7 +142,7 @@ def test_a_longest_step_sees_every_switch(run, patient, t_end):
     check(patient, result, times, 1e-3)
 
 
-@law(10, run=WATCHING, patient=saws, t_end=numbers(1.0, 60.0, 3), place=numbers(0.05, 0.95, 2))
+@law(10, run=RUNS, patient=saws, t_end=numbers(1.0, 60.0, 3), place=numbers(0.05, 0.95, 2))
 def test_peaks_and_crossings_between_breaks(run, patient, t_end, place):
     corners = np.array([0.0, *patient.breaks(t_end), t_end])
     values = patient.s(corners)
@@ -153,7 +168,7 @@ def test_breaks_and_short_steps_of_a_smooth_model_change_nothing(run, patient, t
         for name in ("y", "w"):
             assert ends[f"final_{name}"] == pytest.approx(patient.state(name, t_end), rel=1e-5, abs=1e-7)
             assert ends[f"auc_{name}"] == pytest.approx(patient.area(name, t_end), rel=1e-5, abs=1e-6)
-    late = solve(CLEARANCE, patient.row(), run, **options, breaks=[t_end, 2 * t_end]).endpoints
+    late = solve(CLEARANCE, patient.row(), run, **options, breaks=[1.5 * t_end, 2 * t_end]).endpoints
     plain = solve(CLEARANCE, patient.row(), run, **options).endpoints
     assert late.equals(plain)
 

@@ -7,7 +7,7 @@ import pytest
 from families import TURNING, Course, courses, numbers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import RUNS, WATCHING, law, solve
+from law import RUNS, law, solve
 from scipy.integrate import quad
 
 from fastcart import Event
@@ -27,7 +27,7 @@ def near(course: Course, t: float, level: float, exact: float, allowed: float) -
     assert not [turn for turn in course.within if min(t, exact) < turn < max(t, exact)]
 
 
-@law(60, run=WATCHING, course=courses(), rtol=RTOL)
+@law(60, run=RUNS, course=courses(), rtol=RTOL)
 def test_every_crossing_is_counted_and_the_first_is_right(run, course, rtol):
     levels = course.levels()[:4]
     assume(levels)
@@ -49,7 +49,7 @@ def test_every_crossing_is_counted_and_the_first_is_right(run, course, rtol):
                 near(course, ends[f"event_{way}{j}"], level, mine[0], tolerance(course, rtol))
 
 
-@law(60, run=WATCHING, course=courses(), rtol=RTOL)
+@law(60, run=RUNS, course=courses(), rtol=RTOL)
 def test_peaks_are_the_highest_of_all_turning_points(run, course, rtol):
     ends = solve(
         TURNING["x"],
@@ -121,7 +121,7 @@ def test_areas_under_courses_that_turn(run, course, rtol):
         assert ends[f"auc_{name}"] == pytest.approx(area, abs=30 * rtol * steep * size + 1e-300)
 
 
-@law(40, run=WATCHING, course=courses(), rtol=RTOL, since=numbers(0.0, 1.0, 2))
+@law(40, run=RUNS, course=courses(), rtol=RTOL, since=numbers(0.0, 1.0, 2))
 def test_events_after_a_time_and_after_another(run, course, rtol, since):
     levels = course.levels()
     assume(levels)
@@ -146,7 +146,7 @@ def test_events_after_a_time_and_after_another(run, course, rtol, since):
             near(course, ends[f"event_{name}"], level, times[0], tolerance(course, rtol))
 
 
-@law(40, run=WATCHING, course=courses(), rtol=RTOL)
+@law(40, run=RUNS, course=courses(), rtol=RTOL)
 def test_a_terminal_event_ends_everything(run, course, rtol):
     levels = course.levels()
     assume(levels)
@@ -186,7 +186,7 @@ def known_cubic(t: float) -> float:
     return s**3 + 6 * s**2 - 4 * s - 24.0
 
 
-@pytest.mark.parametrize("run", WATCHING, ids=str)
+@pytest.mark.parametrize("run", RUNS, ids=str)
 def test_the_known_cubic(run):
     """x' = 3 s² + 12 s - 4 with s = t - 8, from -120: three crossings of 0, a peak and a nadir inside."""
     high, low = (8 - 2 + sign * np.sqrt(16 / 3) for sign in (-1, 1))

@@ -112,7 +112,7 @@ def solve_chunk(
     task, scheme = _task(problem), _scheme(problem, method, p.shape[1])
     everyone = records.Patients(
         u0, p, np.zeros((patients, n)), n - problem.integrals,
-        records.Doses(*_around_breaks(*entries_of(doses, patients))),
+        records.Doses(*_around_breaks(problem.t_end, *entries_of(doses, patients))),
     )  # fmt: skip
     out = records.Out(
         np.full((patients, n), np.nan), result.saved, result.status, np.zeros((patients, 2), np.int64),
@@ -207,14 +207,18 @@ def _take_results(
     result.steps, result.rejected = out.counts[:, 0].copy(), out.counts[:, 1].copy()
 
 
-def _around_breaks(*entries: np.ndarray) -> tuple[np.ndarray, ...]:
-    """Let each break begin just before its time and lead to just behind it; nobody evaluates in between."""
+def _around_breaks(t_end: float, *entries: np.ndarray) -> tuple[np.ndarray, ...]:
+    """Let each break begin just before its time and lead to just behind it; nobody evaluates in between.
+
+    That at the horizon leads to the horizon.
+    """
     begin, end, time, state, kind, value = entries
     breaks = kind == BREAK
     if not breaks.any():
         return entries
     before = np.where(breaks, time * (1 - AROUND_BREAK), time)
-    return begin, end, before, state, kind, np.where(breaks, time * (1 + AROUND_BREAK), value)
+    behind = np.minimum(time * (1 + AROUND_BREAK), t_end)
+    return begin, end, before, state, kind, np.where(breaks, behind, value)
 
 
 def _burden_endpoints(result: ChunkResult, recorded: np.ndarray, level: np.ndarray, last: np.ndarray) -> None:
