@@ -248,7 +248,7 @@ def solve_chunk(
 
 
 def _rtol(problem: Problem) -> float:
-    """Return the tolerance of a step: the errors of an integral add up over all steps, nothing forgets them."""
+    """Return the tolerance of a step: the errors of an integral add up over all steps."""
     return min(problem.rtol, max(_CLOSER * problem.rtol, _LEAST_RTOL)) if problem.integrals else problem.rtol
 
 
