@@ -59,8 +59,9 @@ EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_JIT", "DEBUGINFO_DEFAULT")
 
 __all__ = [
-    "EXACT", "FAST", "INLINED", "INNER", "UNROLLED", "announcements", "assembly", "cache_directory", "cached",
-    "collector_paused", "from_source", "made_once", "numba_settings", "plain", "prepared_function", "rebuild",
+    "EXACT", "FAST", "INLINED", "INNER", "UNROLLED", "announce", "announcements", "assembly",
+    "cache_directory", "cached", "collector_paused", "from_source", "made_once", "numba_settings",
+    "plain", "prepared_function", "rebuild",
 ]  # fmt: skip
 
 _announce: Callable[[str], None] | None = None
@@ -77,6 +78,12 @@ def announcements(write: Callable[[str], None] | None) -> Iterator[None]:
         yield
     finally:
         _announce = previous
+
+
+def announce(label: str) -> None:
+    """Tell who wants to know that a kernel must be compiled now."""
+    if _announce is not None:
+        _announce(f"compiling {label}, once ...")
 
 
 def _is_own_math(value: Any) -> bool:
@@ -251,8 +258,8 @@ def cached(
     copy = types.FunctionType(code, scope, function.__name__, function.__defaults__)
     copy.__module__ = __name__
     known = cache is not None and cache.known
-    if not known and _announce is not None:
-        _announce(f"compiling {label}, once ...")
+    if not known:
+        announce(label)
     if signature is None:
         kernel = optimise_once(copy, options, partial(_alone, None if cache is None else cache.source))
         use(kernel, cache)

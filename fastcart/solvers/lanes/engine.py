@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -15,6 +16,7 @@ from fastcart.solvers.doses import AROUND_BREAK, BREAK, DosePlan, entries_of
 from fastcart.solvers.lanes import records
 from fastcart.solvers.lanes import step_explicit as explicit
 from fastcart.solvers.lanes import step_rosenbrock as rosenbrock
+from fastcart.solvers.lanes import step_traced as traced
 from fastcart.solvers.lanes.dense_output import MAX_DEGREE
 from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets
 from fastcart.solvers.lanes.loop import run_lanes
@@ -25,6 +27,7 @@ from fastcart.solvers.status import Status
 from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import ExplicitTableau
 from fastcart.solvers.threads import in_threads
+from fastcart.solvers.trace.graph import TraceError
 from fastcart.solvers.transform import to_internal, to_natural
 
 METHODS = tableaus.NAMES
@@ -57,6 +60,16 @@ class Method:
     extra: tuple[np.ndarray, np.ndarray]
     calls_per_step: Callable[[int], int]
     work: Callable[[int], int]
+    whole: WholeStep | None = None
+
+
+@dataclass(frozen=True)
+class WholeStep:
+    """A method whose step can be code of one model."""
+
+    step: Callable[..., Any]  # of the same sizes: what is around that code
+    core: Callable[[System, tuple[bool, ...], bool, int], int]
+    calls_per_step: int
 
 
 @cache
@@ -84,6 +97,10 @@ def get_method(name: str) -> Method:
         cache(lambda *sizes: rosenbrock.step_function(stiff, *sizes)), rosenbrock.stage_rows(stiff),
         exponents, _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
         lambda n: len(stiff.c) + n + 3, rosenbrock.work_size,
+        WholeStep(
+            cache(lambda *sizes: traced.step_function(stiff, *sizes)),
+            lambda *asked: traced.core_address(stiff, *asked), len(stiff.c) + 2,
+        ),
     )  # fmt: skip
 
 
@@ -109,7 +126,7 @@ def solve_chunk(
     result = ChunkResult.empty(patients, problem, blank_saved=False)
     recorded = table.recorded(patients)
     u0 = to_internal(y0, log, np.ones(n))
-    task, scheme = _task(problem), _scheme(problem, method, p.shape[1])
+    task, (scheme, calls) = _task(problem), _scheme(problem, method, p.shape[1])
     everyone = records.Patients(
         u0, p, np.zeros((patients, n)), n - problem.integrals,
         records.Doses(*_around_breaks(problem.t_end, *entries_of(doses, patients))),
@@ -127,7 +144,7 @@ def solve_chunk(
 
     in_threads([run] * min(threads, -(-patients // LANES)), threads, control)
     _take_results(result, problem, table, recorded, u0, out)
-    result.rhs_calls = (result.steps + result.rejected) * method.calls_per_step(n) + 1
+    result.rhs_calls = (result.steps + result.rejected) * calls + 1
     result.engine = np.full(patients, f"lanes-{name}")
     return result
 
@@ -143,15 +160,22 @@ def _task(problem: Problem) -> records.Task:
     )  # fmt: skip
 
 
-def _scheme(problem: Problem, method: Method, parameters: int) -> records.Scheme:
-    """Return the method, compiled for the sizes of the model, and the right-hand side."""
+def _scheme(problem: Problem, method: Method, parameters: int) -> tuple[records.Scheme, int]:
+    """Return the method and the right-hand side, compiled, and the calls of it in a step."""
     n = len(problem.log)
-    step = method.step(n, parameters, problem.integrals, tuple(np.flatnonzero(problem.nonnegative).tolist()))
-    rhs = evaluation(problem.model, tuple(bool(x) for x in problem.log), any(problem.infused))
-    return records.Scheme(
-        step.address, rhs.address, method.blocks, method.dense, method.degree, method.scaled_by_step,
-        *method.extra,
+    log, infused = tuple(bool(x) for x in problem.log), any(problem.infused)
+    sizes = (n, parameters, problem.integrals, tuple(np.flatnonzero(problem.nonnegative).tolist()))
+    rhs = evaluation(problem.model, log, infused)
+    step, called, calls = method.step, rhs.address, method.calls_per_step(n)
+    if method.whole is not None:
+        with suppress(TraceError):
+            called = method.whole.core(problem.model, log, infused, problem.integrals)
+            step, calls = method.whole.step, method.whole.calls_per_step
+    scheme = records.Scheme(
+        step(*sizes).address, called, rhs.address, method.blocks, method.dense, method.degree,
+        method.scaled_by_step, *method.extra,
     )  # fmt: skip
+    return scheme, calls
 
 
 def _work(

@@ -64,7 +64,7 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
                 break
         if ended > 0 or jumped > 0:
             begin_courses(task, watch, detection, work)
-        take_step(scheme.step, scheme.rhs, work.evaluation.buffer, task.burden)
+        take_step(scheme.step, scheme.called, work.evaluation.buffer, task.burden)
         turns += 1
         if turns % _POLL == 0 and work.stop[0] != 0:
             return

@@ -58,6 +58,7 @@ class Scheme(NamedTuple):
     """What the loop needs to know of a method, and the addresses of what it calls."""
 
     step: int
+    called: int  # by the step: the right-hand side, or the whole step of one model
     rhs: int
     stages: int  # blocks of states among the stages, extra ones left out
     dense: np.ndarray  # stages x `MAX_DEGREE`
