@@ -164,11 +164,13 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
         record = tables.records[i]
         longest = task.max_step
         flag = 0.0
+        interval = outputs.grid[-1] / GRID
         for _ in range(_ATTEMPTS):
             prepare(system, tables.p[i], longest, task.max_steps)
             flag = attempt(system, outputs, entries, patient, record, room, answer)
-            if flag == FLAG_UNRESOLVED:
-                interval = outputs.grid[-1] / GRID
+            if flag == FLAG_STUCK and longest > interval:
+                longest = interval  # steps of no length may come of nothing but an error that is exactly 0
+            elif flag == FLAG_UNRESOLVED:
                 shorter = interval if longest > interval else interval / _SHORTER
                 if longest <= shorter:
                     break

@@ -175,7 +175,7 @@ class _Patient:
         self.low, self.high = 0.0, problem.t_end
         self.trouble = Status.ok  # that a right-hand side met last,
         self.t_trouble = np.inf  # and when
-        self.watch = Watch(common.watched, record, problem.rtol, problem.log, scale, self.derivatives)
+        self.watch = Watch(common.watched, record, problem.rtol, problem.log, scale, self.counted)
         self.cured = False
 
     def _set_tolerances(self) -> None:
@@ -191,13 +191,21 @@ class _Patient:
 
     def rhs(self, t: float, u: np.ndarray) -> np.ndarray:
         """Return the derivatives, NaN where there are none: solve_ivp then tries a shorter step."""
-        self.calls += 1
-        if self.calls > 20 * self.problem.max_steps:
-            raise _BudgetError
+        self._count()
         least = -_BELOW * self.problem.rtol * (1.0 + self.largest)
         if self.counts.size and (u[self.counts] < least[self.counts]).any():
             self.trouble, self.t_trouble = Status.negative, t
             return np.full(len(u), np.nan)
+        return self.derivatives(t, u)
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.calls > 20 * self.problem.max_steps:
+            raise _BudgetError
+
+    def counted(self, t: float, u: np.ndarray) -> np.ndarray:
+        """Return the derivatives for a look at a step, which takes its time too: at a pole there is no end."""
+        self._count()
         return self.derivatives(t, u)
 
     def derivatives(self, t: float, u: np.ndarray) -> np.ndarray:

@@ -124,6 +124,16 @@ def test_a_decay_behind_a_pulse_is_followed(run):
 
 
 @pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("rtol", [1e-3, 1e-4])
+def test_stretches_without_any_error_are_followed(run, rtol):
+    """Found by `make fuzz`: where the solution is a straight line LSODA came to steps of no length."""
+    patient = Switched(height=1.0, on=0.0, off=0.01, k=0.0, up=2.0, down=0.0, period=1.0, duty=0.25)
+    times = np.linspace(0.0, 16.0, 21)
+    options = dict(t_end=16.0, rtol=rtol, breaks=patient.breaks(16.0), save_at=times)
+    check(patient, solve(SWITCHED, patient.row(), run, **options), times, 30 * rtol)
+
+
+@pytest.mark.parametrize("run", RUNS)
 def test_a_switch_at_the_horizon_itself(run):
     """Found by `make fuzz`: an input of a million from the horizon on ended as ``step_too_small``."""
     patient, t_end = saw(35.7, 1.0, 1e6, 0.0, 1.0, 0.5, 1e6, 0.5), 35.7
