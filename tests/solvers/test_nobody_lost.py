@@ -11,7 +11,7 @@ from conftest import draw_patients
 from numba import njit
 
 import fastcart
-from fastcart import Model, PatientsFailed
+from fastcart import Model, Observable, PatientsFailed
 
 SIZES = (1, 31, 33, 65, 257, 1000)
 
@@ -125,6 +125,6 @@ def _inverse(t, y, p):
 def test_looks_at_a_pole_come_to_an_end():
     """Engine ``scipy`` looked ever closer at an observable that has no highest value."""
     model = Model(
-        "pole", {"x": 1.0}, {"k": 1.0}, _decay, observables=["inverse"], observe=_inverse, t_end=2.0
+        "pole", {"x": 1.0}, {"k": 1.0}, _decay, observables=[Observable("inverse")], observe=_inverse, t_end=2.0
     )  # fmt: skip
     assert statuses(model, 1, engine="scipy", peaks=["inverse"], max_steps=500) == {"max_steps": 1}
