@@ -204,7 +204,7 @@ class _Patient:
             raise _BudgetError
 
     def counted(self, t: float, u: np.ndarray) -> np.ndarray:
-        """Return the derivatives for a look at a step, which takes its time too: at a pole there is no end."""
+        """Return the derivatives for a look at a step, which costs too: at a pole looks have no end."""
         self._count()
         return self.derivatives(t, u)
 

@@ -21,7 +21,7 @@ def untraced(monkeypatch):
         def refuse(*_):
             raise TraceError("is not to be traced here")
 
-        monkeypatch.setattr(step_traced, "core_address", refuse)
+        monkeypatch.setattr(step_traced, "step_core", refuse)
 
     return switch
 

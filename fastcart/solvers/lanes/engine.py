@@ -68,7 +68,7 @@ class WholeStep:
     """A method whose step can be code of one model."""
 
     step: Callable[..., Any]  # of the same sizes: what is around that code
-    core: Callable[[System, tuple[bool, ...], bool, int], int]
+    core: Callable[[System, tuple[bool, ...], bool, int], traced.Core]
     calls_per_step: int
 
 
@@ -99,7 +99,7 @@ def get_method(name: str) -> Method:
         lambda n: len(stiff.c) + n + 3, rosenbrock.work_size,
         WholeStep(
             cache(lambda *sizes: traced.step_function(stiff, *sizes)),
-            lambda *asked: traced.core_address(stiff, *asked), len(stiff.c) + 2,
+            lambda *asked: traced.step_core(stiff, *asked), len(stiff.c) + 2,
         ),
     )  # fmt: skip
 
@@ -169,7 +169,7 @@ def _scheme(problem: Problem, method: Method, parameters: int) -> tuple[records.
     step, called, calls = method.step, rhs.address, method.calls_per_step(n)
     if method.whole is not None:
         with suppress(TraceError):
-            called = method.whole.core(problem.model, log, infused, problem.integrals)
+            called = method.whole.core(problem.model, log, infused, problem.integrals).address
             step, calls = method.whole.step, method.whole.calls_per_step
     scheme = records.Scheme(
         step(*sizes).address, called, rhs.address, method.blocks, method.dense, method.degree,

@@ -13,7 +13,7 @@ H. M. Markowitz, Management Science 3 (1957) 255-269.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import carray
@@ -28,6 +28,7 @@ from fastcart.solvers.lanes.step_explicit import accept, begin, bounds_functions
 from fastcart.solvers.lanes.step_rosenbrock import stage_rows
 from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import RosenbrockTableau
+from fastcart.solvers.trace.cost import cost
 from fastcart.solvers.trace.graph import (
     Graph,
     Traced,
@@ -55,7 +56,7 @@ _NAME = "traced_rosenbrock"
 def step_function(
     tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegative: tuple[int, ...]
 ) -> Any:
-    """Compile what is around every traced step of a size; its first argument is from `core_address`."""
+    """Compile what is around every traced step of a size; its first argument is from `step_core`."""
     at = offsets(n, m, stage_rows(tableau))
     lines = [*step_header("traced_step", at).splitlines(), "    evaluate(ev, B)"]
     lines += step_footer(at, n, integrals, nonnegative).splitlines()
@@ -65,10 +66,17 @@ def step_function(
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
 
 
-def core_address(
+class Core(NamedTuple):
+    """The vector code of a step of one model."""
+
+    address: int
+    cost: float  # see `fastcart.solvers.trace.cost`
+
+
+def step_core(
     tableau: RosenbrockTableau, system: System, log: tuple[bool, ...], infused: bool, integrals: int
-) -> int:
-    """Return the address of the vector code of a step of one model.
+) -> Core:
+    """Compile the vector code of a step of one model.
 
     Parameters
     ----------
@@ -96,20 +104,22 @@ def core_address(
 
 def _core(
     tableau: RosenbrockTableau, system: System, log: tuple[bool, ...], infused: bool, integrals: int
-) -> int | TraceError:
-    """Compile a step; return its address, or why there is none."""
+) -> Core | TraceError:
+    """Compile a step; return why there is none where it cannot be traced."""
     try:
         program = Program(system, log, infused)
         at = offsets(program.states, program.parameters, stage_rows(tableau))
         outputs = _Step(program, tableau, integrals).outputs(at)
-        count = len(program.graph.used(value for value, _ in outputs))
+        written = [value for value, _ in outputs]
+        count = len(program.graph.used(written))
         if count > _LONGEST:
             raise TraceError(f"is too long to be traced: a step has {count} operations")
         inputs, single = _places(program, at)
         text = module_text(program.graph, _NAME, inputs=inputs, single=single, outputs=outputs, lanes=LANES)
     except TraceError as refusal:
         return refusal
-    return address(text, _NAME, lambda: announce(f"{system.name} for {tableau.name}"))
+    place = address(text, _NAME, lambda: announce(f"{system.name} for {tableau.name}"))
+    return Core(place, cost(program.graph, written))
 
 
 def _places(program: Program, at: Offsets) -> tuple[dict, dict]:
