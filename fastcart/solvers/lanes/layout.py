@@ -5,7 +5,7 @@ One flat buffer with constant offsets lets LLVM prove that rows do not overlap, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -48,8 +48,7 @@ SAVE = 4
 TROUBLE = 8
 
 
-@dataclass(frozen=True)
-class Offsets:
+class Offsets(NamedTuple):
     """Where each part of the buffer of all lanes begins, in numbers."""
 
     W: int
