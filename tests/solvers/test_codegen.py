@@ -61,7 +61,11 @@ def test_no_place_in_a_right_hand_side_is_a_bare_number(name, infused):
     body = [re.sub(r"f\[\d+\]", "f[0]", line) for line in lines]  # of the tuple that the model returns
     assert not large_numbers(body)
     rows = sorted(place for constant, place in constants.items() if re.match("[WPRF]_|TIME|RAISED", constant))
-    assert rows == list(range(0, constants["ROOM"], layout.LANES))
+    n, m = len(system.states), len(system.parameters)
+    assert rows == list(
+        range(0, (3 * n + 2 + m) * layout.LANES, layout.LANES)
+    )  # none is left out or taken twice
+    assert rows[-1] < constants["ROOM"]
 
 
 def test_names_that_python_reads_as_one_stay_apart():

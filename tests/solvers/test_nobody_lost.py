@@ -124,7 +124,6 @@ def _inverse(t, y, p):
 
 def test_looks_at_a_pole_come_to_an_end():
     """Engine ``scipy`` looked ever closer at an observable that has no highest value."""
-    model = Model(
-        "pole", {"x": 1.0}, {"k": 1.0}, _decay, observables=[Observable("inverse")], observe=_inverse, t_end=2.0
-    )  # fmt: skip
+    observed = dict(observables=[Observable("inverse")], observe=_inverse)
+    model = Model("pole", {"x": 1.0}, {"k": 1.0}, _decay, t_end=2.0, **observed)
     assert statuses(model, 1, engine="scipy", peaks=["inverse"], max_steps=500) == {"max_steps": 1}

@@ -57,7 +57,8 @@ class StepText:
         self.stages = [f"STAGE_{s}" for s in range(len(stages))]
         self.constants: dict[str, float] = {
             "LANES": LANES, "ROOM": at.total + room, "OWN": n - integrals, "ALL": n, "SIZE": n * LANES,
-            "NEW": at.W, "NEW_TIME": at.W + n * LANES, "SLOPES": at.W + (2 * n + 1 + m) * LANES,
+            "NEW": at.W, "NEW_TIME": at.W + n * LANES,
+            "SLOPES": at.W + evaluation_rows(n, m).derivatives * LANES,
             "ROWS": at.Q, **{row: at.Q + getattr(q, row) * LANES for row in _ROWS},
             "START": at.U, "OLD": at.U_old, **dict(zip(self.stages, stages, strict=True)),
             "BOUNDS": at.bounds, "ABSOLUTE": at.tolerance, "RELATIVE": at.tolerance + n,
@@ -276,12 +277,13 @@ def evaluation(
     """
     n, m = len(model.states), len(model.parameters)
     states = labels(model.state_names)
+    place = evaluation_rows(n, m)
     rows = {
-        "LANES": LANES, "ROOM": evaluation_rows(n, m) * LANES,
-        **places("W", model.state_names, 0, LANES), "TIME": n * LANES,
-        **places("P", model.parameter_names, (n + 1) * LANES, LANES),
-        **places("R", model.state_names, (n + 1 + m) * LANES, LANES),
-        **places("F", model.state_names, (2 * n + 1 + m) * LANES, LANES), "RAISED": (3 * n + 1 + m) * LANES,
+        "LANES": LANES, "ROOM": place.total * LANES,
+        **places("W", model.state_names, 0, LANES), "TIME": place.time * LANES,
+        **places("P", model.parameter_names, place.parameters * LANES, LANES),
+        **places("R", model.state_names, place.rates * LANES, LANES),
+        **places("F", model.state_names, place.derivatives * LANES, LANES), "RAISED": place.raised * LANES,
     }  # fmt: skip
     lines = [
         "def evaluate_lanes(w_):",

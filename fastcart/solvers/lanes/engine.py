@@ -18,7 +18,7 @@ from fastcart.solvers.lanes import step_explicit as explicit
 from fastcart.solvers.lanes import step_rosenbrock as rosenbrock
 from fastcart.solvers.lanes import step_traced as traced
 from fastcart.solvers.lanes.dense_output import MAX_DEGREE
-from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets
+from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets, roomy
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.rhs import evaluation
 from fastcart.solvers.lanes.watched_items import NADIR, RISE, Table, items_of
@@ -164,7 +164,7 @@ def _scheme(problem: Problem, method: Method, parameters: int) -> tuple[records.
     """Return the method and the right-hand side, compiled, and the calls of it in a step."""
     n = len(problem.log)
     log, infused = tuple(bool(x) for x in problem.log), any(problem.infused)
-    sizes = (n, parameters, problem.integrals, tuple(np.flatnonzero(problem.nonnegative).tolist()))
+    sizes = (n, roomy(parameters), problem.integrals, tuple(np.flatnonzero(problem.nonnegative).tolist()))
     rhs = evaluation(problem.model, log, infused)
     step, called, calls = method.step, rhs.address, method.calls_per_step(n)
     if method.whole is not None:
@@ -206,7 +206,7 @@ def _work(
     )  # fmt: skip
     return records.Work(
         evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), queue, np.zeros((n, MAX_DEGREE)),
-        np.zeros((2, n)), aligned_rows(1, evaluation_rows(n, parameters) * LANES).reshape(-1, LANES),
+        np.zeros((2, n)), aligned_rows(1, evaluation_rows(n, parameters).total * LANES).reshape(-1, LANES),
         np.array([0, 0, -1]), control[:1], control[1:2], control[2:],
     )  # fmt: skip
 

@@ -10,7 +10,7 @@ from fastcart.solvers.doses import BREAK, RATE
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.event_recording import record_burden
 from fastcart.solvers.lanes.intrinsics import evaluate
-from fastcart.solvers.lanes.layout import LANES
+from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.lanes.records import IDLE
 from fastcart.solvers.lanes.step_explicit import RESOLVED
 from fastcart.solvers.transform import LOG_ZERO
@@ -44,18 +44,19 @@ def start_slopes(first, patients, rhs, buffer):
     """Derivatives at the start of up to `LANES` patients at once."""
     u0, p = patients.u0, patients.p
     n, m = u0.shape[1], p.shape[1]
+    rows = evaluation_rows(n, m)
     count = min(LANES, u0.shape[0] - first)
     for l in range(LANES):
         j = first + min(l, count - 1)
         for i in range(n):
             buffer[i, l] = u0[j, i]
-        buffer[n, l] = 0.0
+        buffer[rows.time, l] = 0.0
         for k in range(m):
-            buffer[n + 1 + k, l] = p[j, k]
+            buffer[rows.parameters + k, l] = p[j, k]
     evaluate(rhs, buffer)
     for l in range(count):
         for i in range(n):
-            patients.slopes[first + l, i] = buffer[2 * n + 1 + m + i, l]
+            patients.slopes[first + l, i] = buffer[rows.derivatives + i, l]
 
 
 @njit(**INLINED)

@@ -19,7 +19,7 @@ from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.bernstein import slope_weights
 from fastcart.solvers.lanes.codegen import HELD, StepText, explicit_step
 from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
-from fastcart.solvers.lanes.layout import LANES, Offsets, offsets
+from fastcart.solvers.lanes.layout import LANES, Offsets, evaluation_rows, offsets
 from fastcart.solvers.lanes.stage_sums import error_sums, stage_input
 from fastcart.solvers.lanes.step_bounds import step_bounds
 from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
@@ -106,7 +106,7 @@ def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int)
     """Return what a step calls: the sum before each evaluation, and that of the error."""
     L, size, stages = LANES, n * LANES, len(tableau.c)
     places = [at.K + s * size for s in range(stages)]
-    evaluated, h = at.W + (2 * n + 1 + m) * L, at.Q + q.H_USED * L
+    evaluated, h = at.W + evaluation_rows(n, m).derivatives * L, at.Q + q.H_USED * L
     functions = {}
     for s in range(1, stages):
         functions[f"input_{s}"] = stage_input(

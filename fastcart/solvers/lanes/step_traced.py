@@ -18,13 +18,15 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import carray
 
-from fastcart.solvers.compile import FAST, announce, cached, from_source, made_once
+from fastcart.solvers.codegen import written
+from fastcart.solvers.compile import FAST, announce, cached, made_once
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.codegen import StepText
 from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
-from fastcart.solvers.lanes.layout import LANES, Offsets, offsets
+from fastcart.solvers.lanes.layout import LANES, Offsets, evaluation_rows, offsets
 from fastcart.solvers.lanes.stage_sums import SO_FAR
-from fastcart.solvers.lanes.step_explicit import accept, begin, bounds_functions, step_footer, step_header
+from fastcart.solvers.lanes.step_explicit import accept, begin, bounds_functions
 from fastcart.solvers.lanes.step_rosenbrock import stage_rows
 from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import RosenbrockTableau
@@ -58,11 +60,12 @@ def step_function(
 ) -> Any:
     """Compile what is around every traced step of a size; its first argument is from `step_core`."""
     at = offsets(n, m, stage_rows(tableau))
-    lines = [*step_header("traced_step", at).splitlines(), "    evaluate(ev, B)"]
-    lines += step_footer(at, n, integrals, nonnegative).splitlines()
     names = {"carray": carray, "begin": begin, "accept": accept, "evaluate": evaluate}
     names |= bounds_functions(tableau, at, n, integrals)
-    function = from_source("\n".join(lines), "traced_step", names)
+    text = StepText("traced_step", at, n, m, integrals, nonnegative, stages=[])
+    text.add("    evaluate(ev, B)")
+    text.finish()
+    function = written(text.lines, text.constants, names)
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
 
 
@@ -126,11 +129,12 @@ def _places(program: Program, at: Offsets) -> tuple[dict, dict]:
     """Return where the inputs of a step are in the buffer, and those that all lanes share."""
     n, m, L = program.states, program.parameters, LANES
     inputs = {("t", 0): at.Q + q.T * L, ("h", 0): at.Q + q.H_USED * L}
+    rows = evaluation_rows(n, m)
     for i in range(n):
         inputs["u", i] = at.U + i * L
-        inputs["r", i] = at.W + (n + 1 + m + i) * L
+        inputs["r", i] = at.W + (rows.rates + i) * L
     for k in range(m):
-        inputs["p", k] = at.W + (n + 1 + k) * L
+        inputs["p", k] = at.W + (rows.parameters + k) * L
     single = {("absolute", i): at.tolerance + i for i in range(n)}
     single |= {("relative", i): at.tolerance + n + i for i in range(n)}
     return inputs, single

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastcart.solvers.trace.graph import Graph
+from fastcart.solvers.trace.graph import LIBRARY, Graph
 
 # on processors with vectors; rough, and it need not be more: methods differ by factors
 _COSTS = {
     "input": 0.5, "negative": 0.0, "/": 5.0, "reciprocal": 5.0, "sqrt": 6.0, "exp": 18.0,
     "exp_bounded": 16.0, "log": 28.0, "power": 50.0, "floor": 1.0,
-    **dict.fromkeys(("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "expm1", "log1p"), 200.0),
+    **dict.fromkeys(LIBRARY, 200.0),
 }  # fmt: skip
 
 

@@ -15,6 +15,8 @@ import numpy as np
 
 LARGEST = 1e300  # what x is held at in x / (1 + x), so that it is 1 where x has no number
 WHOLE = 64  # constant exponents up to which a power is a product
+# functions that the C library computes, number by number
+LIBRARY = ("sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "expm1", "log1p")
 CONDITIONS = ("<", "<=", "==", "!=", "&", "|", "not")
 _COMMUTE = {"+", "*", "==", "!=", "&", "|"}
 _UNARY: dict[str, Callable[[float], float]] = {

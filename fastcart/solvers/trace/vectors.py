@@ -12,7 +12,7 @@ from typing import Any
 
 from llvmlite import ir
 
-from fastcart.solvers.trace.graph import Graph, Traced, TraceError
+from fastcart.solvers.trace.graph import LIBRARY, Graph, Traced, TraceError
 
 WIDTH = 8  # numbers in a vector
 _FAST = ("contract", "nsz", "reassoc", "arcp")
@@ -29,8 +29,6 @@ _EXP = (
     0.0013888888905881542, 0.008333333353729397, 0.04166666666665136, 0.1666666666664829, 0.5, 1.0, 1.0,
 )  # fmt: skip
 _LOG = tuple(1.0 / k for k in range(23, 2, -2))
-_LIBRARY = frozenset({"sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "expm1", "log1p"})
-
 _double, _integer = ir.DoubleType(), ir.IntType(64)
 _vector, _integers = ir.VectorType(_double, WIDTH), ir.VectorType(_integer, WIDTH)
 
@@ -249,7 +247,7 @@ def module_text(
                 values[number] = builder.load(at, align=8)
             continue
         operands = [values[x] if type(x) is int else code.constant(x) for x in arguments]
-        if operation in _LIBRARY:
+        if operation in LIBRARY:
             values[number] = code.library(operation, *operands)
         elif operation in _OPERATIONS:
             values[number] = _OPERATIONS[operation](code, *operands)
