@@ -285,6 +285,35 @@ def test_the_right_hand_side_is_vectorised(name):
     assert not re.search(r"\bcallq?\s+\*?%?(?:exp|log|pow)", assembly)
 
 
+@njit
+def _powers(t, y, p):
+    h, k, m, n, s = p
+    a, b = y
+    c = a**h / (1.0 + a**h) - b**k
+    c **= m
+    return c - a, (a + 1.0) ** -n - 2.0**s * b
+
+
+def _power_model():
+    parameters = {"h": 1.5, "k": 2.5, "m": 3.0, "n": 0.5, "s": 0.5}
+    return Model("powers", {"a": 1.0, "b": 0.5}, parameters, _powers, t_end=2.0)
+
+
+def test_powers_with_variable_exponents_are_vectorised():
+    assembly = machine_code(_power_model())
+    assert len(re.findall(r"\bv?(?:mul|add)pd\b|\bvf\w+pd\b", assembly)) > 100
+    assert not re.search(r"\bv?(?:div|mul|add|sqrt)sd\b", assembly)
+    assert not re.search(r"\bpow\b", assembly)
+
+
+def test_powers_agree_with_those_of_the_c_library():
+    patients = {"m": [1.0, 2.0, 3.0, 4.0], "h": [0.0, 0.7, 2.0, 9.5]}
+    fast = lane_solve(_power_model(), patients, rtol=1e-10).endpoints
+    slow = fastcart.solve(_power_model(), patients, engine="scipy", rtol=1e-11).endpoints
+    assert fast["status"].eq("ok").all()
+    np.testing.assert_allclose(fast[["final_a", "final_b"]], slow[["final_a", "final_b"]], rtol=1e-8)
+
+
 def test_counts_of_work_on_the_default_population():
     """Steps and calls are the same on every machine; more of them is a regression."""
     from conftest import draw_patients
