@@ -143,15 +143,7 @@ def _verdict(code: MachineCode, found: list[str]) -> list[str]:
 
 
 def _call_reasons(calls: tuple[str, ...]) -> list[str]:
-    advice = {
-        "pow": "write x ** y with a variable y as math.pow(x, y), which is replaced by one that vectorises "
-        "(for x >= 0)"
-    }
-    return [
-        f"a call of {name} in the C library takes patients one by one"
-        + (f": {advice[name]}." if name in advice else ".")
-        for name in calls
-    ]
+    return [f"a call of {name} in the C library takes patients one by one." for name in calls]
 
 
 def _plural(n: int, word: str) -> str:

@@ -21,9 +21,11 @@ DEFAULT_METHOD = lanes.DEFAULT_METHOD
 
 EXPLICIT_STEPS = 5_000  # an explicit method that needs more is not the right one
 EXPLICIT_AHEAD = 20_000.0  # nor one whose step promises more than this
+STIFF_AHEAD = 1e8  # no method gets through so many
 
 _GIVEN_UP = (Status.max_steps, Status.step_too_small, Status.non_finite)
 _BLOWN_UP = (Status.step_too_small, Status.non_finite)
+_CLOSER = 1e-8  # rtol at which a blow-up is looked at again: next to it solutions turn around in time
 _LAST_TRY = 5_000  # steps of LSODA where a solution seems to blow up: to say so too may take all it is given
 
 
@@ -38,9 +40,14 @@ def solve_chunk(
     budget = int(min(problem.max_steps, max(EXPLICIT_STEPS, 4 * least)))
     explicit = replace(problem, max_steps=budget, max_steps_ahead=max(EXPLICIT_AHEAD, 4 * least))
     result = lanes.solve_chunk(explicit, y0, p, threads, doses)
+    if problem.rtol > _CLOSER:
+        method = lanes.default_method(problem.model, problem.rtol)
+        closer = replace(explicit, rtol=_CLOSER, method=method)
+        _again(result, (Status.blow_up,), lanes, closer, y0, p, threads, doses)
     if problem.max_steps <= EXPLICIT_STEPS:
         return result
-    _again(result, _GIVEN_UP, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
+    stiff = replace(problem, method=lanes.STIFF_METHOD, max_steps_ahead=max(STIFF_AHEAD, 4 * least))
+    _again(result, _GIVEN_UP, lanes, stiff, y0, p, threads, doses)
     _again(result, (Status.max_steps,), lsoda, problem, y0, p, threads, doses)
     last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least))))
     _again(result, _BLOWN_UP, lsoda, last, y0, p, threads, doses)
@@ -60,6 +67,7 @@ def _again(
     other: ChunkResult = solver.solve_chunk(problem, y0[rows], p[rows], threads, theirs)
     if other.engine is None:
         other.engine = np.full(len(rows), "lsoda")
-    keeps = solver is lsoda or problem.method is None  # earlier answers say more than another failure
+    # earlier answers say more than another failure
+    keeps = solver is lsoda or problem.method != lanes.STIFF_METHOD
     better = np.flatnonzero(other.status == Status.ok) if keeps else np.arange(len(rows))
     result.put(rows[better], other.take(better))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import operator
 import sys
 import tempfile
 import types
@@ -40,6 +41,7 @@ from fastcart.solvers.kernel_cache import (
     use,
     write_whole,
 )
+from fastcart.solvers.powers import VectorPowers
 
 # 'nnan' and 'ninf' are left out on purpose: they delete the NaN checks, and a failed patient would spin
 # for ever. 'reassoc' and 'contract' are fixed at compile time, so results do not depend on neighbours.
@@ -113,7 +115,8 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[Any, Any] 
     options : dict
         Options of ``numba.njit``: `FAST` or `EXACT`, or `INNER` for what Python itself never calls.
     substitutes : dict, optional
-        Replacements for global values, e.g. for ``math`` one whose ``exp`` vectorises.
+        Replacements for global values, e.g. for ``math`` one whose ``exp`` vectorises; with one for
+        ``operator.pow``, what is written ``x ** y`` vectorises too.
     """
     source = python_function(function)
     if source is None:
@@ -133,6 +136,8 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[Any, Any] 
     copy = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, closure)
     if hasattr(source, "in_python"):
         copy.in_python = source.in_python  # type: ignore[attr-defined]
+    if operator.pow in (substitutes or {}):
+        options = {**options, "pipeline_class": VectorPowers}
     return njit(forceinline=True, **options)(copy)
 
 

@@ -32,10 +32,10 @@ from fastcart.solvers.system import System
 # infusion, the largest value of each state, the sums of integrals (four for each), the notes of steps.
 (
     CALLS, STEPS, LAST_T, BASE_T, FLAG, BUDGET, BAD, LOW, HIGH, MAX_STEP, REFUSED, REFUSED_T,
-    RAISED, RTOL, NODES, STUCK, CONTROL,
-) = range(17)  # fmt: skip
+    RAISED, RTOL, NODES, STUCK, GROWTH, GROWTH_BEFORE, RISE, CONTROL,
+) = range(20)  # fmt: skip
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW, FLAG_RAISED, FLAG_NEGATIVE = 1.0, 2.0, 4.0, 5.0, 6.0
-FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK = -1.0, 7.0, 8.0
+FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK, FLAG_BLOW_UP = -1.0, 7.0, 8.0, 9.0
 
 SUM, SUM_BASE, VALUE, VALUE_BASE, SUMS = range(5)  # of one integral: ∫|z| so far and |z|, also at BASE_T
 NOTES = 20_000  # steps that are noted of a segment
@@ -46,6 +46,7 @@ _HUGE = 1e100
 _BAD_IN_A_ROW = 60.0
 _NO_STEP = 1e-13  # a step so short, relative to the time, goes nowhere
 _NO_LENGTH = 1e-15
+_BRIEF = 1e-6  # a step so short, relative to the time, may be one of many towards infinity
 _STUCK_IN_A_ROW = 20.0  # calls in steps of no length, which LSODA would go on to make for ever
 _REFUSED_IN_A_ROW = 150.0
 _BELOW = 4.0  # tolerances that a count may lie below zero: the errors of some steps add up
@@ -130,6 +131,7 @@ def rhs_callback(model: System, kind: Kind) -> Any:
         "    nowhere = 0.0 < time - c[BASE_T] < _NO_STEP * time",
         "    if (c[BAD] > _BAD_IN_A_ROW or (bad and nowhere)) and c[FLAG] == 0.0:",
         "        c[FLAG] = FLAG_RAISED if raised else FLAG_NON_FINITE",
+        *_growth_lines(kind, states),
         *_note_lines(kind, states),
         "    stop = c[FLAG] != 0.0",
         "    for i in range(STATES):",
@@ -205,6 +207,28 @@ def _sum_lines(x: str) -> list[str]:
         "    base = min(max(c[BASE_T], c[LOW]), c[HIGH])",
         f"    p[SUM_{x}] = p[SUM_BASE_{x}] + 0.5 * (t - base) * (size + p[VALUE_BASE_{x}])",
         f"    p[VALUE_{x}] = size",
+    ]
+
+
+def _growth_lines(kind: Kind, states: list[str]) -> list[str]:
+    """Note the fastest growth of a state, relative to itself, where steps are short.
+
+    Towards infinity its rate grows from step to step, and each step matters; see `blows_up`.
+    """
+    lines = [
+        "    length = time - c[BASE_T]",
+        "    if length > _BRIEF * time:",
+        "        c[GROWTH] = c[GROWTH_BEFORE] = c[RISE] = 0.0",
+        "    elif not bad and length > _NO_LENGTH * time:",
+        "        most = 0.0",
+    ]
+    for x, log in list(zip(states, kind.log, strict=True))[: len(states) - kind.integrals]:
+        rate = f"v[U_{x}]" if log else f"v[U_{x}] / u[U_{x}]"
+        lines.append(f"        if u[U_{x}] != 0.0: most = max(most, {rate})")
+    return [
+        *lines,
+        "        c[GROWTH] = most; c[RISE] = most * length",
+        "        if c[GROWTH_BEFORE] == 0.0: c[GROWTH_BEFORE] = most",
     ]
 
 

@@ -7,6 +7,7 @@ lie in one flat buffer at constant offsets, so LLVM needs no checks for overlap 
 from __future__ import annotations
 
 import math
+import operator
 import types as python_types
 from typing import Any
 
@@ -51,6 +52,7 @@ SUBSTITUTES: dict[Any, Any] = {
     math.exp: vector_math.exp,
     math.log: vector_math.log,
     math.pow: vector_math.pow,
+    operator.pow: vector_math.power,
     np.exp: vector_math.exp,
     np.log: vector_math.log,
 }

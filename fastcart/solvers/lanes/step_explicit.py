@@ -208,7 +208,9 @@ def accept(Q, places, n, integrates, burden):
         # meant that only an integral asks for
         since, mark = Q[o + q.SINCE * _L + l] + 1.0, Q[o + q.MARK * _L + l]
         told = since >= SETTLED
-        hopeless = told and not hit and (horizon - t_new) * SETTLED > ahead * (t_new - mark)
+        progress = t_new - mark
+        hopeless = (horizon - t_new) * SETTLED > ahead * progress or progress < shortest
+        hopeless = told and not hit and hopeless
         if integrates:
             hopeless = hopeless and Q[o + q.OWN_ERROR * _L + l] > MATTERS * n
         Q[o + q.SINCE * _L + l] = 0.0 if told else since
