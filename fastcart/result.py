@@ -17,6 +17,9 @@ from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.status import NAMES, Status
 from fastcart.tables.ids import id_text
 
+_STATUS = pd.CategoricalDtype(NAMES)
+COUNTERS = ("steps", "rejected", "rhs_calls", "t_reached")  # the last columns, behind the name of the engine
+
 
 @dataclass
 class BatchResult:
@@ -83,20 +86,15 @@ class BatchResult:
         return text
 
 
-def endpoints_frame(
-    problem: Problem, table: PatientTable, start: int, stop: int, result: ChunkResult, engine: str
-) -> pd.DataFrame:
-    """Make the endpoints table of one chunk."""
+def endpoint_columns(problem: Problem, result: ChunkResult) -> dict[str, np.ndarray]:
+    """Return the numbers of the endpoints by name, in the order of the table, each of shape (patients,)."""
     model = problem.model
     ok = result.status == Status.ok
     has_burden = model.burden_index >= 0
     burden = result.final[:, model.burden_index] if has_burden else np.full(len(ok), np.nan)
     # a dose at the very horizon may lift the burden above its start there: that is progression, not censoring
     censored = ok & (result.pfs >= result.t_reached) & ~result.above & has_burden
-    engines = result.engine if result.engine is not None else engine
-    columns: dict[str, Any] = {
-        "patient": table.ids[start:stop].copy(),  # not the caller's own
-        "status": pd.Categorical.from_codes(result.status, NAMES),  # type: ignore[call-overload]
+    columns = {
         "pfs": result.pfs,
         "progression": result.progression,
         "censored": censored,
@@ -109,14 +107,30 @@ def endpoints_frame(
     for j, name in enumerate(model.state_names[: len(model.states) - len(problem.integrands)]):
         columns[name if name in integrals else f"final_{name}"] = result.final[:, j]
     columns.update(_watched(problem, result, ok))
-    columns["engine"] = engines
     columns["steps"] = result.steps
     columns["rejected"] = result.rejected
     columns["rhs_calls"] = result.rhs_calls
     columns["t_reached"] = result.t_reached
+    return columns
+
+
+def endpoints_frame(
+    problem: Problem, table: PatientTable, start: int, stop: int, result: ChunkResult, engine: str
+) -> pd.DataFrame:
+    """Make the endpoints table of one chunk."""
+    numbers = endpoint_columns(problem, result)
+    counters = {name: numbers.pop(name) for name in COUNTERS}
+    columns: dict[str, Any] = {
+        "patient": table.ids[start:stop].copy(),  # not the caller's own
+        "status": pd.Categorical.from_codes(result.status, dtype=_STATUS, validate=False),
+        **numbers,
+        "engine": result.engine if result.engine is not None else engine,
+        **counters,
+    }
     frame = pd.DataFrame(columns, index=range(stop - start), copy=False)
-    kept = table.kept.iloc[start:stop].reset_index(drop=True)
-    return pd.concat([frame, kept], axis=1) if len(kept.columns) else frame
+    if not len(table.kept.columns):
+        return frame
+    return pd.concat([frame, table.kept.iloc[start:stop].reset_index(drop=True)], axis=1)
 
 
 def _watched(problem: Problem, result: ChunkResult, ok: np.ndarray) -> dict[str, np.ndarray]:
@@ -132,23 +146,39 @@ def _watched(problem: Problem, result: ChunkResult, ok: np.ndarray) -> dict[str,
     return columns
 
 
-def trajectories_frame(
-    problem: Problem, table: PatientTable, start: int, stop: int, saved: np.ndarray, p: np.ndarray
-) -> pd.DataFrame:
-    """Make the tidy table of states and observables of one chunk."""
+def saved_columns(
+    problem: Problem, result: ChunkResult, p: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+    """Return what was saved of some patients, one after the other, in columns.
+
+    Returns
+    -------
+    times : ndarray, shape (rows,)
+    offsets : ndarray of int, shape (patients + 1,)
+        Where the rows of each patient begin.
+    columns : dict of str to ndarray, shape (rows,)
+    """
     model = problem.model
-    times = problem.save_at
-    n = stop - start
-    columns: dict[str, Any] = {
-        "patient": table.ids[start:stop].repeat(len(times)),
-        "t": np.tile(times, n),
-    }
+    times, saved = problem.save_at, result.saved
+    offsets = np.arange(len(saved) + 1) * len(times)
+    if not len(times):
+        return times, offsets, {}
     states, observables = list(model.state_names), list(model.observable_names)
     observed = observe(model, times, saved, p) if set(problem.save) & set(observables) else None
+    columns = {}
     for name in problem.save:
         if name in states:
             columns[name] = saved[:, :, states.index(name)].ravel()
         else:
             assert observed is not None
             columns[name] = observed[:, :, observables.index(name)].ravel()
-    return pd.DataFrame(columns)
+    return np.tile(times, len(saved)), offsets, columns
+
+
+def trajectories_frame(
+    problem: Problem, table: PatientTable, start: int, stop: int, result: ChunkResult, p: np.ndarray
+) -> pd.DataFrame:
+    """Make the tidy table of states and observables of one chunk."""
+    times, _, columns = saved_columns(problem, result, p)
+    ids = table.ids[start:stop].repeat(len(problem.save_at))
+    return pd.DataFrame({"patient": ids, "t": times, **columns}, copy=False)

@@ -33,20 +33,30 @@ def solve_chunk(
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
     if problem.method is not None:
         return lanes.solve_chunk(problem, y0, p, threads, doses)
-    # a longest step asks for a number of steps that says nothing about the method
-    least = problem.t_end / problem.max_step
-    budget = int(min(problem.max_steps, max(EXPLICIT_STEPS, 4 * least)))
-    explicit = replace(problem, max_steps=budget, max_steps_ahead=max(EXPLICIT_AHEAD, 4 * least))
+    explicit, stiff, last = _stages(problem)
     result = lanes.solve_chunk(explicit, y0, p, threads, doses)
-    if problem.max_steps <= EXPLICIT_STEPS:
+    if problem.max_steps <= EXPLICIT_STEPS or not result.status.any():
         return result
-    _again(result, _GIVEN_UP, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
+    _again(result, _GIVEN_UP, lanes, stiff, y0, p, threads, doses)
     _again(result, (Status.max_steps,), lsoda, problem, y0, p, threads, doses)
-    last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least))))
     _again(result, _BLOWN_UP, lsoda, last, y0, p, threads, doses)
     # not stiff after all, only long: the explicit method with all steps
     _again(result, (Status.max_steps,), lanes, problem, y0, p, threads, doses)
     return result
+
+
+def _stages(problem: Problem) -> tuple[Problem, Problem, Problem]:
+    """Return the problem for the explicit method, the stiff one, and LSODA's last try, made once."""
+    if "stages" not in problem.kept:
+        # a longest step asks for a number of steps that says nothing about the method
+        least = problem.t_end / problem.max_step
+        budget = int(min(problem.max_steps, max(EXPLICIT_STEPS, 4 * least)))
+        problem.kept["stages"] = (
+            replace(problem, max_steps=budget, max_steps_ahead=max(EXPLICIT_AHEAD, 4 * least)),
+            replace(problem, method=lanes.STIFF_METHOD),
+            replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least)))),
+        )
+    return problem.kept["stages"]
 
 
 def _again(

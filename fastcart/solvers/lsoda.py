@@ -234,7 +234,7 @@ def solve_chunk(
     control = np.zeros(1, dtype=np.int64)
     jobs = [
         partial(kernel, task, low, min(low + _PART, patients), tables, outputs, entries, control)
-        for low in range(0, patients, _PART)
+        for low in range(0, max(patients, 1), _PART)  # without patients it is compiled only
     ]
     run_quietly(jobs, threads, control)
     for flag, status in _STATUS.items():

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -82,13 +83,18 @@ class Problem:
         """Return the state that is the integral of a quantity."""
         return f"auc_{name}" if name in self.auc else hidden(name)
 
-    @property
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What engines made for this problem, and keep for when it is solved for other patients."""
+        return {}
+
+    @cached_property
     def log(self) -> np.ndarray:
         """Which states are integrated in logarithm."""
         log = np.array([state.log for state in self.model.states])
         return log & ~np.array(self.infused) if self.infused else log
 
-    @property
+    @cached_property
     def nonnegative(self) -> np.ndarray:
         """Which states may not go below zero; those in logarithm cannot."""
         return np.array([state.nonnegative for state in self.model.states]) & ~self.log

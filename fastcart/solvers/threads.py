@@ -15,6 +15,7 @@ def in_threads(
     control: np.ndarray,
     *,
     prepare: Callable[[], object] | None = None,
+    brief: bool = False,
 ) -> None:
     """Run jobs in threads; an interrupt stops them within a moment.
 
@@ -27,9 +28,14 @@ def in_threads(
         A number other than zero in ``control[0]`` asks the kernels to stop.
     prepare : callable, optional
         What each thread does first; with it no job runs in the thread of the caller.
+    brief : bool
+        All together they take so little time that an interrupt may wait for their end: they run one after the
+        other in the thread of the caller, since to start a thread would take longer.
     """
-    if len(jobs) == 1 and prepare is None and threading.current_thread() is not threading.main_thread():
-        jobs[0]()
+    alone = brief or (len(jobs) == 1 and threading.current_thread() is not threading.main_thread())
+    if prepare is None and alone:
+        for job in jobs:
+            job()
         return
     with ThreadPoolExecutor(min(threads, len(jobs)) or 1, initializer=prepare) as pool:
         futures = [pool.submit(job) for job in jobs]

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -27,6 +28,8 @@ from fastcart.solvers.tableaus.base import ExplicitTableau
 from fastcart.solvers.threads import in_threads
 from fastcart.solvers.transform import to_internal, to_natural
 
+_Buffers = tuple[records.Watch, records.Detection | None, records.Work]
+
 METHODS = tableaus.NAMES
 DEFAULT_METHOD = "tsit5"
 STIFF_METHOD = "rodas5p"
@@ -34,6 +37,11 @@ STIFF_METHOD = "rodas5p"
 _NO_FLOOR = 1e-250  # absolute tolerance of integrals: they are measured by themselves
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
 _ROUNDING = 1.5e-14  # relative errors below are rounding
+_NO_BLOCK = (0, 0, -1)  # no patients are claimed
+# In the thread of the caller: so few blocks of patients that a second thread would hardly have started, and
+# states times steps that take about a second where every patient needs all steps
+_FEW = 8
+_BRIEF = 2e6
 _TIGHT = 5e-6  # from this rtol down the method of order 7 does better than that of order 5
 
 
@@ -101,15 +109,11 @@ def solve_chunk(
     problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
 ) -> ChunkResult:
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
-    model, log = problem.model, problem.log
     patients, n = y0.shape
-    name = problem.method or default_method(model, problem.rtol)
-    method = get_method(name)
-    table = items_of(problem, log)
+    kit = _kit(problem, p.shape[1])
     result = ChunkResult.empty(patients, problem, blank_saved=False)
-    recorded = table.recorded(patients)
-    u0 = to_internal(y0, log, np.ones(n))
-    task, scheme = _task(problem), _scheme(problem, method, p.shape[1])
+    recorded = kit.table.recorded(patients)
+    u0 = to_internal(y0, problem.log, 1.0)
     everyone = records.Patients(
         u0, p, np.zeros((patients, n)), n - problem.integrals,
         records.Doses(*_around_breaks(problem.t_end, *entries_of(doses, patients))),
@@ -122,14 +126,55 @@ def solve_chunk(
     kernel = _loop()
 
     def run() -> None:
-        work = _work(problem, method, table, p.shape[1], control)
-        kernel(task, everyone, scheme, table.watch(recorded), table.detection(), work, out)
+        with kit.lent() as (watch, detection, work):
+            watch = watch._replace(recorded=recorded)
+            work = work._replace(stop=control[:1], done=control[1:2], claimed=control[2:])
+            kernel(kit.task, everyone, kit.scheme, watch, detection, work, out)
 
-    in_threads([run] * min(threads, -(-patients // LANES)), threads, control)
-    _take_results(result, problem, table, recorded, u0, out)
-    result.rhs_calls = (result.steps + result.rejected) * method.calls_per_step(n) + 1
-    result.engine = np.full(patients, f"lanes-{name}")
+    blocks = -(-patients // LANES)
+    brief = blocks * n * problem.max_steps <= _BRIEF and (threads == 1 or blocks <= _FEW)
+    in_threads([run] * (1 if brief else min(threads, blocks)), threads, control, brief=brief)
+    _take_results(result, problem, kit.table, recorded, u0, out)
+    result.rhs_calls = (result.steps + result.rejected) * kit.method.calls_per_step(n) + 1
+    result.engine = np.full(patients, f"lanes-{kit.name}")
     return result
+
+
+class _Kit:
+    """What the loop is given of a problem, the same for all patients; made once, kept with the problem."""
+
+    def __init__(self, problem: Problem, parameters: int):
+        self.problem, self.parameters = problem, parameters
+        self.name = problem.method or default_method(problem.model, problem.rtol)
+        self.method = get_method(self.name)
+        self.table = items_of(problem, problem.log)
+        self.task, self.scheme = _task(problem), _scheme(problem, self.method, parameters)
+        self._buffers: list[_Buffers] = []
+
+    @contextmanager
+    def lent(self) -> Iterator[_Buffers]:
+        """Lend the buffers of one thread, which no other has meanwhile, as they are at the start."""
+        try:
+            buffers = self._buffers.pop()
+        except IndexError:  # more threads than ever before
+            table = self.table
+            buffers = (
+                table.watch(table.recorded(0)), table.detection(),
+                _work(self.problem, self.method, table, self.parameters),
+            )  # fmt: skip
+        yield buffers
+        _, detection, work = buffers  # after an interrupt they are not given back
+        work.lanes["patient"] = records.EMPTY
+        work.block[:] = _NO_BLOCK
+        for array in detection or ():
+            array.fill(0.0)
+        self._buffers.append(buffers)
+
+
+def _kit(problem: Problem, parameters: int) -> _Kit:
+    if "lanes" not in problem.kept:
+        problem.kept["lanes"] = _Kit(problem, parameters)
+    return problem.kept["lanes"]
 
 
 def _task(problem: Problem) -> records.Task:
@@ -154,10 +199,9 @@ def _scheme(problem: Problem, method: Method, parameters: int) -> records.Scheme
     )  # fmt: skip
 
 
-def _work(
-    problem: Problem, method: Method, table: Table, parameters: int, control: np.ndarray
-) -> records.Work:
+def _work(problem: Problem, method: Method, table: Table, parameters: int) -> records.Work:
     """Return what a thread has of its own: buffers of the lanes and of the queue, with the constants set."""
+    control = np.zeros(3, dtype=np.int64)
     n, items, quantities = len(problem.log), len(table.items), len(table.quantities)
     at = offsets(n, parameters, method.blocks + len(method.extra[0]))
     buffers = aligned_rows(2, at.total + method.work(n))
@@ -183,7 +227,7 @@ def _work(
     return records.Work(
         evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), queue, np.zeros((n, MAX_DEGREE)),
         np.zeros((2, n)), aligned_rows(1, evaluation_rows(n, parameters) * LANES).reshape(-1, LANES),
-        np.array([0, 0, -1]), control[:1], control[1:2], control[2:],
+        np.array(_NO_BLOCK), control[:1], control[1:2], control[2:],
     )  # fmt: skip
 
 
@@ -192,7 +236,7 @@ def _take_results(
     out: records.Out,
 ) -> None:  # fmt: skip
     """Fill in the endpoints and the states, in natural units."""
-    log, ones = problem.log, np.ones(len(problem.log))
+    log = problem.log
     burden = problem.model.burden_index
     if burden >= 0:
         _burden_endpoints(result, recorded, u0[:, burden], out.final[:, burden])
@@ -202,8 +246,8 @@ def _take_results(
     result.times = recorded["crossings"][:, asked].copy()
     for i in np.flatnonzero(table.items["in_log"][asked]):
         result.best[:, i] = to_natural(result.best[:, i], True, 1.0)
-    result.final = to_natural(out.final, log, ones, overwrite=True)
-    result.saved = to_natural(result.saved, log, ones, overwrite=True)
+    result.final = to_natural(out.final, log, 1.0, overwrite=True)
+    result.saved = to_natural(result.saved, log, 1.0, overwrite=True)
     result.steps, result.rejected = out.counts[:, 0].copy(), out.counts[:, 1].copy()
 
 
