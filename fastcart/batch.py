@@ -8,7 +8,6 @@ from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-import pandas as pd
 
 from fastcart.breaks import break_times, require_break_columns
 from fastcart.checks import count
@@ -23,10 +22,11 @@ from fastcart.events import check_quantities, require_columns, result_columns
 from fastcart.model import Model
 from fastcart.options import ENGINES as ENGINES
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
-from fastcart.patients import Patients, PatientTable, check_patients, check_times
-from fastcart.result import BatchResult, endpoints_frame, trajectories_frame
+from fastcart.patients import Patients, PatientTable, check_patients
+from fastcart.result import BatchResult, Tables
+from fastcart.saving import check_save_at
 from fastcart.solvers import interrupts
-from fastcart.solvers.problem import Problem
+from fastcart.solvers.problem import Problem, Saves
 
 if TYPE_CHECKING:
     from fastcart.solvers.doses import DosePlan
@@ -69,9 +69,11 @@ def solve(
         0 for a bolus) and ``patient`` (without it every patient gets every dose), in the units of the
         model. Doses at time 0 add to the initial values. Ids are compared as text: 1 and ``"1"`` are the
         same, ``"01"`` is not.
-    save_at : sequence of float, optional
+    save_at : sequence of float, list of sequences, DataFrame or mapping, optional
         Sorted times at which trajectories are kept; at a dose, the state after it. A time that is beyond the
-        horizon by rounding alone, such as ``3 * 0.1`` beyond 0.3, is the horizon.
+        horizon by rounding alone, such as ``3 * 0.1`` beyond 0.3, is the horizon. Where patients have times
+        of their own: a list with a row of times for each patient, or a table with the columns ``patient`` and
+        ``time``.
     save : sequence of str, optional
         States and observables that the trajectories hold; default all.
     keep : sequence of str
@@ -112,24 +114,25 @@ def solve(
     """
     model = as_model(model)
     chosen = chosen_options(options, keywords, solve, "A batch")
-    problem = make_problem(model, chosen, save_at=save_at, save=save)
+    times = check_save_at(save_at, chosen.horizon(model))
+    problem = make_problem(model, chosen, save_at=times, save=save)
     engine = resolve_engine(chosen.engine, problem)
     table = check_patients(chosen.derive(model), patients, keep, taken=added_columns(problem))
     require_columns(model, problem.events, table.columns)
     require_break_columns(model, problem.breaks, table.columns)
     plan = dose_plan(problem, engine, doses, table.ids, breaks=break_times(problem.breaks, table))
+    saves = times.of(table.ids)
     threads = check_threads(threads)
-    endpoints, trajectories = [], []
+    tables = Tables(problem, table, engine, threads, saves)
     with progress_bar(table.size, progress) as bar:
-        for part, path in iterate(
-            problem, table, engine, plan, threads=threads, bar=bar, announce=wants_progress(progress)
-        ):
-            endpoints.append(part)
-            if path is not None:
-                trajectories.append(path)
+        for _ in iterate(
+            problem, table, engine, plan, saves, threads=threads, bar=bar, into=tables,
+            announce=wants_progress(progress),
+        ):  # fmt: skip
+            pass
     result = BatchResult(
-        endpoints=_one_table(endpoints),
-        trajectories=_one_table(trajectories) if trajectories else None,
+        endpoints=tables.endpoints_frame(),
+        trajectories=tables.trajectories_frame(),
         model=model,
         options={
             **chosen.keywords(), "t_end": problem.t_end, "seed": seed, "doses": doses is not None,
@@ -138,10 +141,6 @@ def solve(
     if warn and result.endpoints["status"].array.codes.any():
         warn_failed(result.summary())
     return result
-
-
-def _one_table(chunks: list[pd.DataFrame]) -> pd.DataFrame:
-    return chunks[0] if len(chunks) == 1 else pd.concat(chunks, ignore_index=True)
 
 
 def make_problem(
@@ -158,7 +157,7 @@ def make_problem(
     scale[: len(model.states)] = (
         [state.scale for state in model.states] if options.atol is None else options.atol / options.rtol
     )
-    times = check_times(save_at, horizon)
+    times = check_save_at(save_at, horizon).times
     if save is not None and not len(times):
         raise InputError("The columns of the trajectories (save) were given, but no times; give save_at.")
     if options.extinction is not None and not any(state.extinction for state in model.states):
@@ -202,15 +201,17 @@ def iterate(
     table: PatientTable,
     engine: str,
     doses: DosePlan | None = None,
+    saves: Saves | None = None,
     *,
     threads: int,
     bar: Any,
     announce: bool,
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
-    """Solve chunk by chunk; yield the endpoints and trajectories of each chunk, in order.
+    into: Tables | None = None,
+) -> Iterator[Tables]:
+    """Solve chunk by chunk; yield the tables of each chunk, in order, or those ``into`` which all go.
 
-    ``doses`` are those of the patients in ``table``, ``bar`` is told how many patients are done, ``announce``
-    says when kernels are compiled.
+    ``doses`` and ``saves`` are those of the patients in ``table``, ``bar`` is told how many patients are
+    done, ``announce`` says when kernels are compiled.
 
     Raises
     ------
@@ -219,27 +220,34 @@ def iterate(
     """
     from fastcart.solvers.compile import announcements
 
-    size = chunk_size(problem, engine)
+    rows = None if saves is None else int(saves.offsets[-1])
+    size = chunk_size(problem, engine, len(problem.save_at) if rows is None else -(-rows // table.size))
     with announcements(_announce if announce else None):
         for start in range(0, table.size, size):
             stop = min(start + size, table.size)
             y0, p = table.arrays(start, stop)
-            theirs = None if doses is None else doses.take(slice(start, stop))
-            result = solve_rows(problem, engine, y0, p, threads, theirs)
-            endpoints = endpoints_frame(problem, table, start, stop, result, engine)
-            path = None
-            if len(problem.save_at):
-                with compiling_errors(problem.model):
-                    path = trajectories_frame(problem, table, start, stop, result, p)
+            here = slice(start, stop)
+            result = solve_rows(
+                problem, engine, y0, p, threads, None if doses is None else doses.take(here),
+                None if saves is None else saves.take(here),
+            )  # fmt: skip
+            tables, first = into, start
+            if tables is None:
+                tables, first = Tables(problem, table.rows(start, stop), engine, threads), 0
+            with compiling_errors(problem.model):
+                tables.put(first, first + stop - start, result, p)
             bar.update(stop - start)
             interrupts.check()
-            yield endpoints, path
+            yield tables
 
 
-def chunk_size(problem: Problem, engine: str) -> int:
-    """Return how many patients go to the engine at once; results do not depend on it."""
-    per_patient = max(1, len(problem.save_at)) * len(problem.model.states)
-    return int(max(1, min(_CHUNK[engine], _SAVED_VALUES // per_patient)))
+def chunk_size(problem: Problem, engine: str, times: int) -> int:
+    """Return how many patients go to the engine at once; results do not depend on it.
+
+    ``times`` are saved of a patient.
+    """
+    saved = max(1, times) * max(1, len(problem.saved_states))
+    return int(max(1, min(_CHUNK[engine], _SAVED_VALUES // saved)))
 
 
 def wants_progress(progress: bool | None) -> bool:

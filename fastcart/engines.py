@@ -18,7 +18,7 @@ from fastcart.dosing import Doses, check_doses
 from fastcart.equations import unknown_name
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import PARAMETERS, STATES, System
 
@@ -86,8 +86,9 @@ def dose_plan(
 
 
 def solve_rows(
-    problem: Problem, engine: str, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
-) -> ChunkResult:
+    problem: Problem, engine: str, y0: np.ndarray, p: np.ndarray, threads: int,
+    doses: DosePlan | None = None, saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
     """Solve patients given by arrays; those that failed have NaN.
 
     Parameters
@@ -100,6 +101,8 @@ def solve_rows(
     threads : int
     doses : DosePlan, optional
         Those of these patients.
+    saves : Saves, optional
+        Which of the times to save are theirs; default all.
 
     Raises
     ------
@@ -109,16 +112,17 @@ def solve_rows(
     module = _engine(engine)
     with compiling_errors(problem.model):
         if doses is None:
-            result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
+            result: ChunkResult = module.solve_chunk(problem, y0, p, threads, None, saves)
         else:
-            result = _solve_dosed(module, problem, y0, p, threads, doses)
-    _finish(problem, y0, result)
+            result = _solve_dosed(module, problem, y0, p, threads, doses, saves)
+    _finish(problem, y0, result, saves or Saves.all_of(problem.save_at, len(y0)))
     return result
 
 
 def _solve_dosed(
-    module: ModuleType, problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan
-) -> ChunkResult:
+    module: ModuleType, problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan,
+    saves: Saves | None,
+) -> ChunkResult:  # fmt: skip
     """Add the doses at time 0 to ``y0`` and solve the patients, those that are dosed alike together."""
     from fastcart.solvers.doses import canonical
 
@@ -134,10 +138,11 @@ def _solve_dosed(
             part = problem.kept[key]
         parts.append((rows, part, given))
     if len(parts) == 1:  # all are dosed alike: without copies
-        return module.solve_chunk(parts[0][1], y0, p, threads, parts[0][2])
-    result = ChunkResult.empty(len(y0), problem)
+        return module.solve_chunk(parts[0][1], y0, p, threads, parts[0][2], saves)
+    result = ChunkResult.empty(len(y0), problem, saves or Saves.all_of(problem.save_at, len(y0)))
     for rows, part, given in parts:
-        result.put(rows, module.solve_chunk(part, y0[rows], p[rows], threads, given))
+        theirs = None if saves is None else saves.take(rows)
+        result.put(rows, module.solve_chunk(part, y0[rows], p[rows], threads, given, theirs))
     return result
 
 
@@ -165,19 +170,21 @@ def compiling_errors(model: Model | System) -> Iterator[None]:
         ) from None
 
 
-def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult) -> None:
+def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult, saves: Saves) -> None:
     """Give the start its exact values back, and mark what is not finite as failed."""
     lost = int(np.count_nonzero(result.status == Status.not_run))
     if lost:  # a request to stop raises, so nobody else may be without an answer
         raise RuntimeError(
             f"internal error: an engine left out {lost} of {len(result.status)} patients; please report it"
         )
-    if len(problem.save_at) and problem.save_at[0] == 0.0:
-        result.saved[:, 0] = y0
+    if result.saved.size:
+        some = np.flatnonzero(saves.end > saves.begin)
+        at_start = some[problem.save_at[saves.begin[some]] == 0.0]
+        result.saved[:, result.offsets[at_start]] = y0[at_start][:, problem.saved_states].T
     if problem.model.burden_index >= 0:
-        at_start = (result.t_nadir == 0.0) & (result.nadir != 0.0)  # or it died out at once
+        untouched = (result.t_nadir == 0.0) & (result.nadir != 0.0)  # or it died out at once
         start = y0[:, problem.model.burden_index]
-        result.nadir[at_start] = start[at_start]
+        result.nadir[untouched] = start[untouched]
         result.above = result.final[:, problem.model.burden_index] > start * (1 + 1e-9)
     # a solution that is not finite at the horizon has failed, whatever the engine says
     bad = (result.status == Status.ok) & ~np.isfinite(result.final).all(axis=1)

@@ -45,6 +45,11 @@ class PatientTable:
         """Number of patients."""
         return len(self.ids)
 
+    def rows(self, start: int, stop: int) -> PatientTable:
+        """Return the table of patients ``start`` to ``stop``."""
+        columns = {name: values[start:stop] for name, values in self.columns.items()}
+        return PatientTable(self.model, columns, self.ids[start:stop], self.kept.iloc[start:stop])
+
     def arrays(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
         """Return initial values and parameters of patients ``start`` to ``stop``, row by row."""
         model = self.model

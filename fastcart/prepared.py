@@ -23,9 +23,10 @@ from fastcart.patient_rows import NOTHING_KEPT, PatientTable
 from fastcart.patients import number_columns
 from fastcart.result import endpoint_columns, saved_columns
 from fastcart.rows import RowMaker
+from fastcart.saving import SaveTimes, check_save_at
 from fastcart.solvers import interrupts
 from fastcart.solvers.doses import DosePlan
-from fastcart.solvers.problem import Problem
+from fastcart.solvers.problem import Problem, Saves
 from fastcart.solvers.status import NAMES
 from fastcart.tables.ids import check_ids
 
@@ -106,7 +107,7 @@ class Solver:
             Parameters and initial values, in the units of the model; one row may be given alone. Without
             it one patient with the defaults is solved.
         who : array-like of int, shape (patients,), optional
-            For a solver whose patients have doses of their own: the place of each row's patient
+            For a solver whose patients have doses or times of their own: the place of each row's patient
             among those that were named. Default: every row is the patient of its place.
 
         Returns
@@ -120,12 +121,17 @@ class Solver:
         """
         y0, p, table = self._rows.arrays(np.empty((1, 0)) if values is None else values)
         rows = self._own.rows(len(y0), who)
-        result = solve_rows(self._problem, self._engine, y0, p, self.threads, self._own.doses(rows, table))
+        problem, own = self._problem, self._own
+        saves = None if own.saves is None else own.saves.take(rows)
+        result = solve_rows(problem, self._engine, y0, p, self.threads, own.doses(rows, table), saves)
         interrupts.check()
-        times, offsets, saved = saved_columns(self._problem, result, p)
+        if saves is None:
+            saves = Saves.all_of(problem.save_at, len(y0))
+        saved = saved_columns(problem, result, p, saves, self.threads)
         return Solution(
-            result.status, endpoint_columns(self._problem, result), result.final, offsets, times, saved
-        )
+            result.status, endpoint_columns(problem, result), result.final, result.offsets,
+            saved.pop("t", problem.save_at), saved,
+        )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Solver({self.model.name!r}, columns={list(self.columns)}, engine={self._engine!r})"
@@ -136,6 +142,7 @@ class _Own:
     """What the patients of a solver have of their own, and how many they are; None where all is shared."""
 
     patients: int | None
+    saves: Saves | None
     plan: DosePlan | None  # of these patients, or of the one that stands for all
     make_plan: Callable[[PatientTable], DosePlan | None] | None  # where it depends on the values
 
@@ -195,12 +202,13 @@ def prepare(
         Parameters, and states (initial values), that the solver is given, in this order; all others have
         their defaults.
     patients : int or sequence, optional
-        How many patients have doses of their own, or the ids of these. The rows that the
-        solver is called with are then these patients.
+        How many patients have doses or times to save of their own, or the ids of these. The rows that the
+        solver is called with are then these patients. Needed where tables name patients.
     doses : DosingSchedule, DataFrame, mapping or path, optional
         As for `fastcart.solve`; a column ``patient`` names the patients above.
-    save_at : sequence of float, optional
-        Times at which states and observables are kept, see `fastcart.solve`.
+    save_at : sequence of float, list of sequences, DataFrame or mapping, optional
+        Times at which states and observables are kept, of all patients or each patient's own, see
+        `fastcart.solve`.
     save : sequence of str, optional
         Which states and observables; default all.
     threads : int, optional
@@ -230,12 +238,13 @@ def prepare(
     """
     model = as_model(model)
     chosen = chosen_options(options, keywords, prepare, "To prepare a model")
-    problem = make_problem(model, chosen, save_at=save_at, save=save)
+    times = check_save_at(save_at, chosen.horizon(model))
+    problem = make_problem(model, chosen, save_at=times, save=save)
     engine = resolve_engine(chosen.engine, problem)
     listed = _known_columns(chosen.derive(model), columns)
     require_columns(model, problem.events, listed)
     require_break_columns(model, problem.breaks, listed)
-    own = _own(model, problem, engine, patients, doses)
+    own = _own(problem, engine, patients, doses, times)
     solver = Solver(model, chosen, listed, problem, engine, check_threads(threads), own)
     states, parameters = len(problem.model.states), len(problem.model.parameters)
     solve_rows(problem, engine, np.empty((0, states)), np.empty((0, parameters)), 1)  # compiles
@@ -254,9 +263,15 @@ def _known_columns(model: Model, columns: Any) -> tuple[str, ...]:
     return tuple(listed)
 
 
-def _own(model: Model, problem: Problem, engine: str, patients: Any, doses: Doses | None) -> _Own:
+def _own(
+    problem: Problem, engine: str, patients: Any, doses: Doses | None, times: SaveTimes
+) -> _Own:  # fmt: skip
     """Check what is given to each patient, by itself or to all."""
     ids = _ids(patients)
+    if ids is None and times.counts is not None:
+        if times.ids is not None:
+            raise InputError("The times to save name patients; name these in prepare, patients=..., too.")
+        ids = np.arange(len(times.counts))
     every = np.zeros(1, dtype=np.int64) if ids is None else ids
     if ids is None and doses is not None and _names_patients(doses):
         raise InputError(
@@ -270,12 +285,13 @@ def _own(model: Model, problem: Problem, engine: str, patients: Any, doses: Dose
             "times, or use fastcart.solve."
         )
     if named:
-        return _Own(None, None, lambda table: dose_plan(
+        return _Own(None, None, None, lambda table: dose_plan(
             problem, engine, None, table.ids, breaks=break_times(problem.breaks, table)
         ))  # fmt: skip
-    nobody = PatientTable(model, {}, every, NOTHING_KEPT)
+    nobody = PatientTable(problem.model, {}, every, NOTHING_KEPT)
     plan = dose_plan(problem, engine, doses, every, breaks=break_times(problem.breaks, nobody))
-    return _Own(None if ids is None else len(ids), plan, None)
+    saves = times.of(every)
+    return _Own(None if ids is None else len(ids), saves, plan, None)
 
 
 def _names_patients(doses: Any) -> bool:

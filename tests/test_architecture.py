@@ -34,6 +34,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "patients",
         "patient_rows",
         "rows",
+        "saving",
         "breaks",
         "dosing",
         "options",

@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastcart.solvers.compile import EXACT, FAST, cached, from_source, prepared_function, rebuild
 from fastcart.solvers.named import named_call, naming
+from fastcart.solvers.problem import Saves
 from fastcart.solvers.system import System
+from fastcart.solvers.threads import in_parts
 from fastcart.solvers.transform import derivative_source
+
+_FEW_ROWS = 10_000  # that take less time than to start a thread
 
 
 def _into(model: System, function: Any, outputs: int, options: dict[str, Any]) -> Any:
@@ -47,29 +52,51 @@ def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:
     return cached(function, f"{model.name} for scipy", **EXACT)
 
 
-def _observe_rows(times, states, parameters, out):
-    for i in range(states.shape[0]):
-        for k in range(states.shape[1]):
-            into(times[k], states[i, k], parameters[i], out[i, k])  # type: ignore[name-defined] # noqa: F821
+def _observe_rows(times, begin, offsets, saved, parameters, which, low, high, out):
+    y, values = np.empty(saved.shape[0]), np.empty(outputs)  # type: ignore[name-defined] # noqa: F821
+    for i in range(low, high):
+        for row in range(offsets[i], offsets[i + 1]):
+            for j in range(y.size):
+                y[j] = saved[j, row]
+            t = times[begin[i] + row - offsets[i]]
+            into(t, y, parameters[i], values)  # type: ignore[name-defined] # noqa: F821
+            for k in range(which.size):
+                out[k, row] = values[which[k]]
 
 
-def observe(model: System, times: np.ndarray, states: np.ndarray, parameters: np.ndarray):
-    """Return the observables of saved states.
+def observe(
+    model: System, times: np.ndarray, saves: Saves, saved: np.ndarray, parameters: np.ndarray,
+    names: Sequence[str], threads: int,
+) -> np.ndarray:  # fmt: skip
+    """Return observables of saved states.
 
     Parameters
     ----------
-    times : ndarray, shape (times,)
-    states : ndarray, shape (patients, times, states)
-        Natural units; NaN rows give NaN observables.
+    model : System
+    times : ndarray
+    saves : Saves
+        Which of the times are whose.
+    saved : ndarray, shape (states, rows)
+        All states, natural units; NaN columns give NaN observables.
     parameters : ndarray, shape (patients, parameters)
+    names : sequence of str
+        The observables asked for.
+    threads : int
 
     Returns
     -------
-    ndarray, shape (patients, times, observables)
+    ndarray, shape (names, rows)
     """
-    out = np.full((*states.shape[:2], len(model.observables)), np.nan)
-    if model.observe is not None and states.size:
-        into = _into(model, model.observe, len(model.observables), EXACT)
-        kernel = cached(prepared_function(_observe_rows, into=into), f"observables of {model.name}", **EXACT)
-        kernel(times, states, parameters, out)
+    out = np.empty((len(names), saved.shape[1]))
+    if model.observe is None or not out.size:
+        return out
+    which = np.array([model.observable_names.index(name) for name in names], dtype=np.int64)
+    into = _into(model, model.observe, len(model.observables), EXACT)
+    function = prepared_function(_observe_rows, into=into, outputs=len(model.observables))
+    kernel = cached(function, f"observables of {model.name}", nogil=True, **EXACT)
+
+    def part(low: int, high: int) -> None:
+        kernel(times, saves.begin, saves.offsets, saved, parameters, which, low, high, out)
+
+    in_parts(part, len(parameters), threads, brief=out.shape[1] < _FEW_ROWS)
     return out

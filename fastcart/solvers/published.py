@@ -13,7 +13,7 @@ from fastcart.errors import InputError
 from fastcart.solvers.arrays import natural_rhs
 from fastcart.solvers.compile import EXACT, cached, prepared_function
 from fastcart.solvers.doses import RATE, DosePlan, entries_of
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 
 METHODS = ("rk4",)
@@ -22,8 +22,9 @@ MAX_STEPS = 100_000_000  # about a minute for one patient
 
 
 def _published_batch(  # noqa: C901
-    y0, p, h, steps, save_index, entries, at, burden, rows, final, saved, status
+    y0, p, h, steps, saves, entries, at, burden, rows, final, saved, status
 ):
+    save_index, first_save, last_save, first_row, kept = saves
     first_entry, last_entry, _, state, kind, value = entries
     n = y0.shape[1]
     y = np.empty(n)
@@ -41,7 +42,7 @@ def _published_batch(  # noqa: C901
         lowest, t_lowest = start, 0
         last, first = 0, -1
         above = False
-        s, e = 0, first_entry[i]
+        s, e = first_save[i], first_entry[i]
         for step in range(steps + 1):
             t = step * h
             if y[burden] < lowest:
@@ -52,9 +53,9 @@ def _published_batch(  # noqa: C901
                 else:
                     y[state[e]] += value[e]
                 e += 1
-            while s < save_index.size and save_index[s] == step:
-                for j in range(n):
-                    saved[i, s, j] = y[j]
+            while s < last_save[i] and save_index[s] == step:
+                for c in range(kept.size):
+                    saved[c, first_row[i] + s - first_save[i]] = y[kept[c]]
                 s += 1
             now_above = y[burden] > start
             if now_above and not above and first < 0:
@@ -139,13 +140,15 @@ def dose_index(problem: Problem, doses: DosePlan | None) -> np.ndarray:
 
 
 def solve_chunk(
-    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
-) -> ChunkResult:
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None,
+    saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`. One thread is used."""
     model = problem.model
     steps, save_index = grid_index(problem)
     assert model.published is not None
-    result = ChunkResult.empty(len(y0), problem)
+    saves = saves or Saves.all_of(problem.save_at, len(y0))
+    result = ChunkResult.empty(len(y0), problem, saves)
     rhs_into = natural_rhs(model, model.published.rhs)
     kernel = cached(
         prepared_function(_published_batch, rhs_into=rhs_into),
@@ -155,7 +158,9 @@ def solve_chunk(
     rows = np.full((len(y0), 4), np.nan)
     with np.errstate(all="ignore"):
         kernel(
-            y0, p, model.published.step, steps, save_index, entries_of(doses, len(y0)),
+            y0, p, model.published.step, steps,
+            (save_index, saves.begin, saves.end, saves.offsets, problem.saved_states),
+            entries_of(doses, len(y0)),
             dose_index(problem, doses), max(model.burden_index, 0), rows, result.final, result.saved,
             result.status,
         )  # fmt: skip

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from functools import partial
 
 import numpy as np
 
@@ -47,3 +48,16 @@ def in_threads(
             raise
         for future in futures:
             future.result()
+
+
+def in_parts(
+    work: Callable[[int, int], object], count: int, threads: int, *, least: int = 64, brief: bool = False
+) -> None:
+    """Share ``count`` rows out among threads: ``work(low, high)`` for parts of at least ``least`` rows.
+
+    Parts are several for each thread, so that all end at about one time; ``brief`` as for `in_threads`.
+    """
+    size = count if brief else max(least, -(-count // (4 * threads)))
+    jobs = [partial(work, low, min(low + size, count)) for low in range(0, count, max(size, 1))]
+    if jobs:
+        in_threads(jobs, threads, np.zeros(1, dtype=np.int64), brief=brief)

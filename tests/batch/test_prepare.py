@@ -174,7 +174,11 @@ def test_bad_values_are_refused(message, values, options):
         ("Did you mean 'k'", ["K"], {}),
         ("given twice", ["k", "k"], {}),
         ("no option 'rtoll'", ["k"], {"rtoll": 1e-3}),
-        ("The doses name patients", [], {"doses": {"patient": [1], "time": [1], "state": "A", "amount": [1]}}),
+        (
+            "The doses name patients",
+            [],
+            {"doses": {"patient": [1], "time": [1], "state": "A", "amount": [1]}},
+        ),
         ("patients of a solver", [], {"patients": 0}),
         ("stands more than once", [], {"patients": [1, "1"]}),
         ("'level'", ["k"], {"events": [Event("low", "A", "level", "down")]}),

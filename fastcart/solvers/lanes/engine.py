@@ -21,7 +21,7 @@ from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, 
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.rhs import evaluation
 from fastcart.solvers.lanes.watched_items import NADIR, RISE, Table, items_of
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import ExplicitTableau
@@ -106,17 +106,22 @@ def _loop() -> Any:
 
 
 def solve_chunk(
-    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
-) -> ChunkResult:
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None,
+    saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
     patients, n = y0.shape
     kit = _kit(problem, p.shape[1])
-    result = ChunkResult.empty(patients, problem, blank_saved=False)
+    saves = saves or Saves.all_of(problem.save_at, patients)
+    result = ChunkResult.empty(patients, problem, saves, blank_saved=False)
     recorded = kit.table.recorded(patients)
     u0 = to_internal(y0, problem.log, 1.0)
     everyone = records.Patients(
         u0, p, np.zeros((patients, n)), n - problem.integrals,
         records.Doses(*_around_breaks(problem.t_end, *entries_of(doses, patients))),
+        records.Saves(
+            problem.save_at, saves.begin, saves.end, saves.offsets[:-1] - saves.begin, problem.saved_states
+        ),
     )  # fmt: skip
     out = records.Out(
         np.full((patients, n), np.nan), result.saved, result.status, np.zeros((patients, 2), np.int64),
@@ -136,7 +141,7 @@ def solve_chunk(
     in_threads([run] * (1 if brief else min(threads, blocks)), threads, control, brief=brief)
     _take_results(result, problem, kit.table, recorded, u0, out)
     result.rhs_calls = (result.steps + result.rejected) * kit.method.calls_per_step(n) + 1
-    result.engine = np.full(patients, f"lanes-{kit.name}")
+    result.engine = np.full(patients, f"lanes-{kit.name}", dtype=object)
     return result
 
 
@@ -182,7 +187,7 @@ def _task(problem: Problem) -> records.Task:
     own = len(problem.log) - problem.integrals
     absolute = problem.rtol * np.where(problem.log, 1.0, problem.scale)[:own]
     return records.Task(
-        float(problem.t_end), problem.save_at, problem.model.burden_index, problem.log, absolute,
+        float(problem.t_end), problem.model.burden_index, problem.log, absolute,
         np.full(own, problem.rtol), problem.nonnegative[:own].copy(), float(problem.max_steps),
         _SMALLEST * problem.t_end,
     )  # fmt: skip
@@ -226,6 +231,7 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int) -> re
     )  # fmt: skip
     return records.Work(
         evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), queue, np.zeros((n, MAX_DEGREE)),
+        aligned_rows(1, len(problem.saved_states) * MAX_DEGREE * LANES).reshape(-1, MAX_DEGREE, LANES),
         np.zeros((2, n)), aligned_rows(1, evaluation_rows(n, parameters) * LANES).reshape(-1, LANES),
         np.array(_NO_BLOCK), control[:1], control[1:2], control[2:],
     )  # fmt: skip
@@ -247,7 +253,8 @@ def _take_results(
     for i in np.flatnonzero(table.items["in_log"][asked]):
         result.best[:, i] = to_natural(result.best[:, i], True, 1.0)
     result.final = to_natural(out.final, log, 1.0, overwrite=True)
-    result.saved = to_natural(result.saved, log, 1.0, overwrite=True)
+    for c in np.flatnonzero(log[problem.saved_states]):
+        result.saved[c] = to_natural(result.saved[c], True, 1.0)
     result.steps, result.rejected = out.counts[:, 0].copy(), out.counts[:, 1].copy()
 
 

@@ -23,7 +23,6 @@ class Task(NamedTuple):
     """What is asked for of all patients."""
 
     t_end: float
-    save_at: np.ndarray
     burden: int  # the state, -1 for none
     log: np.ndarray  # which states are integrated in logarithm
     absolute: np.ndarray  # tolerances of the states but the integrals
@@ -44,6 +43,16 @@ class Doses(NamedTuple):
     value: np.ndarray
 
 
+class Saves(NamedTuple):
+    """Times to save, which of them are a patient's, and where in `Out.saved` these go, for all states."""
+
+    times: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    shift: np.ndarray  # the row of a time is its place among the times, and this much more
+    states: np.ndarray  # that are saved
+
+
 class Patients(NamedTuple):
     """Those of the chunk; integrated variables."""
 
@@ -52,6 +61,7 @@ class Patients(NamedTuple):
     slopes: np.ndarray  # patients x states, at time 0; filled in by the loop
     own: int  # states that are no integrals
     doses: Doses
+    saves: Saves
 
 
 class Scheme(NamedTuple):
@@ -200,6 +210,7 @@ class Work(NamedTuple):
     flagged: np.ndarray  # lanes that are to be looked after
     queue: Queue
     polynomials: np.ndarray  # states x `MAX_DEGREE`, of the step that is looked at
+    saving: np.ndarray  # saved states x `MAX_DEGREE` x slots: polynomials of all steps
     states: np.ndarray  # scratch, 2 x states
     start: np.ndarray  # rows of the right-hand side x lanes, for the starts of patients
     block: np.ndarray  # claimed patients: the next one, their end, one that fills lanes without a patient
@@ -212,7 +223,7 @@ class Out(NamedTuple):
     """Results, one row per patient."""
 
     final: np.ndarray
-    saved: np.ndarray
+    saved: np.ndarray  # saved states x rows
     status: np.ndarray
     counts: np.ndarray  # steps, rejected steps
     reached: np.ndarray
@@ -232,5 +243,6 @@ class Look(NamedTuple):
 
 # the order of the fields is part of machine code that takes them
 ALL = (
-    Task, Doses, Patients, Scheme, Evaluation, Steps, Queue, Detection, Turns, Roots, Watch, Work, Out, Look,
+    Task, Doses, Saves, Patients, Scheme, Evaluation, Steps, Queue, Detection, Turns, Roots, Watch, Work, Out,
+    Look,
 )  # fmt: skip
