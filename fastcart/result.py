@@ -181,8 +181,10 @@ class Tables:
         """Return the tidy table of states and observables; None where nothing was to be saved."""
         if not len(self.problem.save_at):
             return None
-        saves = _part(self.problem, self.saves, 0, self.table.size)
-        ids = self.table.ids.repeat(np.diff(saves.offsets))
+        counts: Any = len(self.problem.save_at)
+        if self.saves is not None:
+            counts = np.diff(self.saves.offsets)
+        ids = self.table.ids.repeat(counts)
         return pd.DataFrame({"patient": ids, **self.saved}, copy=False)
 
 
@@ -227,7 +229,10 @@ def saved_columns(
         return {}
     names = [name for name in problem.save if name in model.observable_names]
     observed = observe(model, times, saves, result.saved, p, names, threads) if names else None
-    columns = {"t": times[places(saves.begin, np.diff(saves.offsets))]}
+    if saves.shared:
+        columns = {"t": np.tile(times, len(saves.begin))}
+    else:
+        columns = {"t": times[places(saves.begin, np.diff(saves.offsets))]}
     for name in problem.save:
         if name in names and observed is not None:
             columns[name] = observed[names.index(name)]

@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from fastcart.solvers.compile import EXACT, FAST, cached, from_source, prepared_function, rebuild
+from fastcart.solvers.compile import EXACT, FAST, cached, from_source, made_once, rebuild
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.named import named_call, naming
 from fastcart.solvers.problem import Saves
 from fastcart.solvers.system import System
 from fastcart.solvers.threads import in_parts
 from fastcart.solvers.transform import derivative_source
 
+_BLOCK = 32  # rows
 _FEW_ROWS = 10_000  # that take less time than to start a thread
 
 
@@ -52,16 +54,43 @@ def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:
     return cached(function, f"{model.name} for scipy", **EXACT)
 
 
-def _observe_rows(times, begin, offsets, saved, parameters, which, low, high, out):
-    y, values = np.empty(saved.shape[0]), np.empty(outputs)  # type: ignore[name-defined] # noqa: F821
-    for i in range(low, high):
-        for row in range(offsets[i], offsets[i + 1]):
-            for j in range(y.size):
-                y[j] = saved[j, row]
-            t = times[begin[i] + row - offsets[i]]
-            into(t, y, parameters[i], values)  # type: ignore[name-defined] # noqa: F821
-            for k in range(which.size):
-                out[k, row] = values[which[k]]
+def _observe_source(model: System, which: Sequence[int]) -> str:
+    """Return code that computes observables of saved states, `_BLOCK` rows of one patient at a time.
+
+    All lies in one buffer at constant offsets, so that LLVM sees that nothing overlaps, and a block that is
+    not full is filled up, so that each number comes from the same instructions wherever its row is.
+    """
+    n, m, L = len(model.states), len(model.parameters), _BLOCK
+    call = named_call(
+        "function", f"w[{n * L} + l]", [f"w[{j * L} + l]" for j in range(n)], [f"p{k}" for k in range(m)]
+    )
+    lines = [
+        "def observe_rows(times, begin, offsets, saved, given, low, high, out):",
+        f"    w = empty({(n + 1 + len(which)) * L})",
+        "    for i in range(low, high):",
+        *(f"        p{k} = given[i, {k}]" for k in range(m)),
+        "        shift = begin[i] - offsets[i]",
+        f"        for first in range(offsets[i], offsets[i + 1], {L}):",
+        f"            last = min({L}, offsets[i + 1] - first) - 1",
+        f"            for j in range({n}):",
+        f"                for l in range({L}):",
+        f"                    w[j * {L} + l] = saved[j, first + min(l, last)]",
+        f"            for l in range({L}):",
+        f"                w[{n * L} + l] = times[shift + first + min(l, last)]",
+        f"            for l in range({L}):",
+        f"                f = {call}",
+        *(f"                w[{(n + 1 + k) * L} + l] = f[{of}]" for k, of in enumerate(which)),
+        f"            for k in range({len(which)}):",
+        "                for l in range(last + 1):",
+        f"                    out[k, first + l] = w[({n + 1} + k) * {L} + l]",
+    ]
+    return "\n".join(lines)
+
+
+def _observe_kernel(model: System, which: Sequence[int]) -> Any:
+    names = {"function": rebuild(model.observe, EXACT), "empty": np.empty, **naming(model)}
+    function = from_source(_observe_source(model, which), "observe_rows", names)
+    return cached(function, f"observables of {model.name}", nogil=True, **EXACT)
 
 
 def observe(
@@ -90,13 +119,18 @@ def observe(
     out = np.empty((len(names), saved.shape[1]))
     if model.observe is None or not out.size:
         return out
-    which = np.array([model.observable_names.index(name) for name in names], dtype=np.int64)
-    into = _into(model, model.observe, len(model.observables), EXACT)
-    function = prepared_function(_observe_rows, into=into, outputs=len(model.observables))
-    kernel = cached(function, f"observables of {model.name}", nogil=True, **EXACT)
+    which = tuple(model.observable_names.index(name) for name in names)
+    key = (
+        "observe",
+        fingerprint(model.observe),
+        tuple(model.state_names),
+        tuple(model.parameter_names),
+        which,
+    )
+    kernel = made_once(key, lambda: _observe_kernel(model, which))
 
     def part(low: int, high: int) -> None:
-        kernel(times, saves.begin, saves.offsets, saved, parameters, which, low, high, out)
+        kernel(times, saves.begin, saves.offsets, saved, parameters, low, high, out)
 
     in_parts(part, len(parameters), threads, brief=out.shape[1] < _FEW_ROWS)
     return out

@@ -222,7 +222,6 @@ def solve_chunk(
     )  # fmt: skip
     callback = rhs_callback(model, kind)
     kernel = _loop()
-    shared = saves is None
     saves = saves or Saves.all_of(problem.save_at, patients)
     result = ChunkResult.empty(patients, problem, saves)
     path = np.full((int(saves.offsets[-1]), n), np.nan)
@@ -243,7 +242,7 @@ def solve_chunk(
     outputs = partial(_outputs, problem, timed, kind.width > 0, doses is not None)
     jobs = [
         partial(kernel, task, low, high, tables, outputs(times), entries, control)
-        for low, high, times in _parts(problem.save_at, saves, shared)
+        for low, high, times in _parts(problem.save_at, saves)
     ]
     run_quietly(jobs, threads, control)
     for flag, status in _STATUS.items():
@@ -272,12 +271,12 @@ def _noted(watched: Watched) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def _parts(times: np.ndarray, saves: Saves, shared: bool) -> Iterator[tuple[int, int, np.ndarray]]:
+def _parts(times: np.ndarray, saves: Saves) -> Iterator[tuple[int, int, np.ndarray]]:
     """Yield which patients a thread takes at once, with the times to save that they have in common.
 
     One part is there also without patients, with which the kernel is only compiled.
     """
-    patients = len(saves.begin)
+    patients, shared = len(saves.begin), saves.shared
     for low in range(0, max(patients, 1), _PART if shared else 1):
         high = min(low + _PART, patients) if shared else min(low + 1, patients)
         yield low, high, times if shared or low == patients else times[saves.begin[low] : saves.end[low]]

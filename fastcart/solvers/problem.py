@@ -117,11 +117,13 @@ class Saves:
 
     begin: np.ndarray
     end: np.ndarray
+    shared: bool = False  # whether all times are everyone's
 
     @classmethod
     def all_of(cls, times: np.ndarray, patients: int) -> Saves:
         """All times, for every patient."""
-        return cls(np.zeros(patients, dtype=np.int64), np.full(patients, len(times), dtype=np.int64))
+        every = np.zeros(patients, dtype=np.int64), np.full(patients, len(times), dtype=np.int64)
+        return cls(*every, shared=True)
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -130,7 +132,7 @@ class Saves:
 
     def take(self, rows: slice | np.ndarray) -> Saves:
         """Return those of some of the patients."""
-        return Saves(self.begin[rows], self.end[rows])
+        return Saves(self.begin[rows], self.end[rows], self.shared)
 
 
 def places(begin: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -13,6 +13,7 @@ from fastcart.solvers.named import named_call
 
 LOG_FLOOR = -690.0  # exp(-690) = 1e-300, still a normal number
 LOG_ZERO = -1e5  # stands for ln 0
+_PIECE = 4096
 
 
 def to_internal(y: np.ndarray, log: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
@@ -41,6 +42,18 @@ def to_natural(
     if columns.size:
         natural[..., columns] = _from_log(u[..., columns])
     return natural
+
+
+def from_log_in_place(u: np.ndarray) -> None:
+    """Turn logarithms in one row into the natural values that `to_natural` gives, part by part."""
+    with np.errstate(under="ignore"):
+        for start in range(0, len(u), _PIECE):
+            piece = u[start : start + _PIECE]
+            zero = piece == LOG_ZERO
+            np.maximum(piece, LOG_FLOOR, out=piece)
+            np.exp(piece, out=piece)
+            if zero.any():
+                piece[zero] = 0.0
 
 
 def _from_log(u: np.ndarray) -> np.ndarray:

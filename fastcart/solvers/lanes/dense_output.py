@@ -44,19 +44,21 @@ def polynomials(s, C, steps, scheme, first, stop):
 @njit(**INNER)
 def extra_stages(evaluation, steps, scheme):
     """Compute the stages that only the interpolant needs, of all slots, behind the others."""
-    c, A, numbers = scheme.extra_c, scheme.extra_A, steps.numbers
+    c, weights, used, numbers = scheme.extra_c, scheme.extra_weights, scheme.extra_used, steps.numbers
     n = steps.u.shape[0]
     for x in range(c.size):
         for i in range(n):
             to = evaluation.states[i]
             for l in range(LANES):
                 to[l] = 0.0
-            for j in range(scheme.stages + x):
-                weight = A[x, j]
-                if weight != 0.0:
-                    stage = steps.stages[j, i]
-                    for l in range(LANES):
-                        to[l] += weight * stage[l]
+            for j in range(0, used.shape[1], 4):
+                if used[x, j] < 0:
+                    break
+                w0, w1, w2, w3 = weights[x, j], weights[x, j + 1], weights[x, j + 2], weights[x, j + 3]
+                k0, k1 = steps.stages[used[x, j], i], steps.stages[used[x, j + 1], i]
+                k2, k3 = steps.stages[used[x, j + 2], i], steps.stages[used[x, j + 3], i]
+                for l in range(LANES):
+                    to[l] += (w0 * k0[l] + w1 * k1[l]) + (w2 * k2[l] + w3 * k3[l])
             for l in range(LANES):
                 to[l] = steps.u_old[i, l] + numbers[q.H_USED, l] * to[l]
         for l in range(LANES):
@@ -95,7 +97,7 @@ def saved_polynomials(P, steps, scheme, states):
                     p3[s] *= h
 
 
-@njit(**INNER)
+@njit(**INLINED)
 def save_inside(look, slot, steps, P, degree, saves, saved):
     """Save what is due in a step, up to where it is cut; return how far that is."""
     s, shift, states = look.place, saves.shift[look.patient], saves.states

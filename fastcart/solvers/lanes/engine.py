@@ -25,8 +25,8 @@ from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import ExplicitTableau
-from fastcart.solvers.threads import in_threads
-from fastcart.solvers.transform import to_internal, to_natural
+from fastcart.solvers.threads import in_parts, in_threads
+from fastcart.solvers.transform import from_log_in_place, to_internal, to_natural
 
 _Buffers = tuple[records.Watch, records.Detection | None, records.Work]
 
@@ -42,6 +42,8 @@ _NO_BLOCK = (0, 0, -1)  # no patients are claimed
 # states times steps that take about a second where every patient needs all steps
 _FEW = 8
 _BRIEF = 2e6
+_DENSE = 40  # times to save of a patient from which on nearly every step has one
+_FEW_VALUES = 10_000  # are converted before a thread has started
 _TIGHT = 5e-6  # from this rtol down the method of order 7 does better than that of order 5
 
 
@@ -62,7 +64,7 @@ class Method:
     dense: np.ndarray  # with columns of zeros up to `MAX_DEGREE`
     degree: int
     scaled_by_step: bool
-    extra: tuple[np.ndarray, np.ndarray]
+    extra: tuple[np.ndarray, np.ndarray, np.ndarray]  # see `fastcart.solvers.lanes.records.Scheme`
     calls_per_step: Callable[[int], int]
     work: Callable[[int], int]
 
@@ -76,12 +78,12 @@ def get_method(name: str) -> Method:
     order = tableau.error_order + 1
     gains = (tableau.gains if isinstance(tableau, ExplicitTableau) else None) or (1.0, 0.1)
     exponents = np.array(gains) / order / 2
-    none = (np.empty(0), np.empty((0, 0)))
+    none = (np.empty(0), np.empty((0, 0)), np.empty((0, 0), dtype=np.int64))
     if isinstance(tableau, ExplicitTableau):
         table, stages = tableau, len(tableau.c)
         extra = none
         if table.extra_c is not None and table.extra_A is not None:
-            extra = (table.extra_c.copy(), table.extra_A.copy())
+            extra = (table.extra_c.copy(), *_in_fours(table.extra_A))
         return Method(
             cache(lambda *sizes: explicit.step_function(table, *sizes)), stages, exponents,
             _widened(table.dense), table.dense.shape[1], True, extra,
@@ -93,6 +95,21 @@ def get_method(name: str) -> Method:
         exponents, _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
         lambda n: len(stiff.c) + n + 3, rosenbrock.work_size,
     )  # fmt: skip
+
+
+def _in_fours(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each row the weights that are not zero, four by four, and whose they are.
+
+    The last four are filled up by the first stage of the row with the weight 0.
+    """
+    width = 4 * -(-np.count_nonzero(A, axis=1).max() // 4)
+    weights, used = np.zeros((len(A), width)), np.full((len(A), width), -1, dtype=np.int64)
+    for x, row in enumerate(A):
+        which = np.flatnonzero(row)
+        weights[x, : len(which)] = row[which]
+        used[x, : 4 * -(-len(which) // 4)] = which[0]
+        used[x, : len(which)] = which
+    return weights, used
 
 
 def _widened(dense: np.ndarray) -> np.ndarray:
@@ -129,9 +146,10 @@ def solve_chunk(
     )  # fmt: skip
     control = np.zeros(3, dtype=np.int64)
     kernel = _loop()
+    copied = len(kit.method.extra[0]) > 0 and saves.offsets[-1] < _DENSE * patients
 
     def run() -> None:
-        with kit.lent() as (watch, detection, work):
+        with kit.lent(copied) as (watch, detection, work):
             watch = watch._replace(recorded=recorded)
             work = work._replace(stop=control[:1], done=control[1:2], claimed=control[2:])
             kernel(kit.task, everyone, kit.scheme, watch, detection, work, out)
@@ -140,6 +158,7 @@ def solve_chunk(
     brief = blocks * n * problem.max_steps <= _BRIEF and (threads == 1 or blocks <= _FEW)
     in_threads([run] * (1 if brief else min(threads, blocks)), threads, control, brief=brief)
     _take_results(result, problem, kit.table, recorded, u0, out)
+    _saved_in_natural_units(problem, result.saved, threads)
     result.rhs_calls = (result.steps + result.rejected) * kit.method.calls_per_step(n) + 1
     result.engine = np.full(patients, f"lanes-{kit.name}", dtype=object)
     return result
@@ -154,18 +173,18 @@ class _Kit:
         self.method = get_method(self.name)
         self.table = items_of(problem, problem.log)
         self.task, self.scheme = _task(problem), _scheme(problem, self.method, parameters)
-        self._buffers: list[_Buffers] = []
+        self._buffers: dict[bool, list[_Buffers]] = {False: [], True: []}
 
     @contextmanager
-    def lent(self) -> Iterator[_Buffers]:
+    def lent(self, copied: bool) -> Iterator[_Buffers]:
         """Lend the buffers of one thread, which no other has meanwhile, as they are at the start."""
         try:
-            buffers = self._buffers.pop()
+            buffers = self._buffers[copied].pop()
         except IndexError:  # more threads than ever before
             table = self.table
             buffers = (
                 table.watch(table.recorded(0)), table.detection(),
-                _work(self.problem, self.method, table, self.parameters),
+                _work(self.problem, self.method, table, self.parameters, copied),
             )  # fmt: skip
         yield buffers
         _, detection, work = buffers  # after an interrupt they are not given back
@@ -173,7 +192,7 @@ class _Kit:
         work.block[:] = _NO_BLOCK
         for array in detection or ():
             array.fill(0.0)
-        self._buffers.append(buffers)
+        self._buffers[copied].append(buffers)
 
 
 def _kit(problem: Problem, parameters: int) -> _Kit:
@@ -204,7 +223,7 @@ def _scheme(problem: Problem, method: Method, parameters: int) -> records.Scheme
     )  # fmt: skip
 
 
-def _work(problem: Problem, method: Method, table: Table, parameters: int) -> records.Work:
+def _work(problem: Problem, method: Method, table: Table, parameters: int, copied: bool) -> records.Work:
     """Return what a thread has of its own: buffers of the lanes and of the queue, with the constants set."""
     control = np.zeros(3, dtype=np.int64)
     n, items, quantities = len(problem.log), len(table.items), len(table.quantities)
@@ -221,19 +240,19 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int) -> re
     bounded = table.bounded
     buffers[:, at.bounded : at.bounded + 1 + len(bounded)] = len(bounded), *bounded
     evaluation, steps = records.views_of(buffers[0], at, n, parameters)
-    copied = len(method.extra[0]) > 0
     waiting = records.views_of(buffers[1], at, n, parameters) if copied else (evaluation, steps)
     lanes = np.zeros(LANES, dtype=records.LANE)
     lanes["patient"] = records.EMPTY
     queue = records.Queue(
-        *waiting, np.zeros(LANES, dtype=records.SLOT), np.zeros(1, np.int64), np.zeros((items, LANES)),
-        np.zeros((quantities, LANES)),
+        copied, *waiting, np.zeros(LANES, dtype=records.SLOT), np.zeros(1, np.int64),
+        np.zeros((items, LANES)), np.zeros((quantities, LANES)),
     )  # fmt: skip
+    saving = aligned_rows(1, len(problem.saved_states) * MAX_DEGREE * LANES)
     return records.Work(
         evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), queue, np.zeros((n, MAX_DEGREE)),
-        aligned_rows(1, len(problem.saved_states) * MAX_DEGREE * LANES).reshape(-1, MAX_DEGREE, LANES),
-        np.zeros((2, n)), aligned_rows(1, evaluation_rows(n, parameters) * LANES).reshape(-1, LANES),
-        np.array(_NO_BLOCK), control[:1], control[1:2], control[2:],
+        saving.reshape(-1, MAX_DEGREE, LANES), np.zeros((2, n)), aligned_rows(1, n * LANES).reshape(n, LANES),
+        aligned_rows(1, evaluation_rows(n, parameters) * LANES).reshape(-1, LANES), np.array(_NO_BLOCK),
+        control[:1], control[1:2], control[2:],
     )  # fmt: skip
 
 
@@ -253,9 +272,19 @@ def _take_results(
     for i in np.flatnonzero(table.items["in_log"][asked]):
         result.best[:, i] = to_natural(result.best[:, i], True, 1.0)
     result.final = to_natural(out.final, log, 1.0, overwrite=True)
-    for c in np.flatnonzero(log[problem.saved_states]):
-        result.saved[c] = to_natural(result.saved[c], True, 1.0)
     result.steps, result.rejected = out.counts[:, 0].copy(), out.counts[:, 1].copy()
+
+
+def _saved_in_natural_units(problem: Problem, saved: np.ndarray, threads: int) -> None:
+    """Turn logarithms among what is saved into the states, in place."""
+    in_log = np.flatnonzero(problem.log[problem.saved_states])
+
+    def part(low: int, high: int) -> None:
+        for c in in_log:
+            from_log_in_place(saved[c, low:high])
+
+    if in_log.size:
+        in_parts(part, saved.shape[1], threads, least=_FEW_VALUES, brief=saved.size < _FEW_VALUES)
 
 
 def _around_breaks(t_end: float, *entries: np.ndarray) -> tuple[np.ndarray, ...]:

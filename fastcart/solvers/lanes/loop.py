@@ -55,7 +55,7 @@ _POLL = 64  # steps between looks at the request to stop
 
 def run_lanes(task, patients, scheme, watch, detection, work, out):
     """Solve patients until none is left; see `fastcart.solvers.lanes.records` for the arguments."""
-    queue, copied = work.queue, scheme.extra_c.size > 0
+    queue = work.queue
     active, turns = 0, 0
     ended, jumped = LANES, 0
     while True:
@@ -73,7 +73,7 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
         if quiet(task, scheme, watch, detection, work):
             continue
         work.flagged[COUNT] = 0
-        urgent = not copied
+        urgent = not queue.copied
         for l in range(LANES):
             if queue.waiting[0] == LANES:
                 look_at_waiting(task, patients, scheme, watch, detection, work, out)

@@ -74,7 +74,8 @@ class Scheme(NamedTuple):
     degree: int
     by_time: bool  # whether stages are slopes, to be multiplied by the step
     extra_c: np.ndarray  # of the stages that only the interpolant needs
-    extra_A: np.ndarray
+    extra_weights: np.ndarray  # of the stages that each of them is computed from, in fours
+    extra_used: np.ndarray  # which these are; -1 behind the last four
 
 
 class Evaluation(NamedTuple):
@@ -146,8 +147,13 @@ RECORD = np.dtype([("best", float), ("first", float), ("last", float), ("crossin
 
 
 class Queue(NamedTuple):
-    """Steps that are looked at closely; where no stages are missing, they are not copied."""
+    """Steps that are looked at closely.
 
+    They are copies where stages are missing, unless nearly every step is looked at: then, as where no stages
+    are missing, they are those of the lanes.
+    """
+
+    copied: bool
     evaluation: Evaluation
     steps: Steps
     slots: np.ndarray  # of `SLOT`
@@ -212,6 +218,7 @@ class Work(NamedTuple):
     polynomials: np.ndarray  # states x `MAX_DEGREE`, of the step that is looked at
     saving: np.ndarray  # saved states x `MAX_DEGREE` x slots: polynomials of all steps
     states: np.ndarray  # scratch, 2 x states
+    tried: np.ndarray  # states x lanes: where the last step would have gone, meanwhile
     start: np.ndarray  # rows of the right-hand side x lanes, for the starts of patients
     block: np.ndarray  # claimed patients: the next one, their end, one that fills lanes without a patient
     stop: np.ndarray  # shared: not zero, to stop

@@ -29,6 +29,7 @@ from fastcart.solvers.lanes.event_location import (
 from fastcart.solvers.lanes.event_recording import record_crossing
 from fastcart.solvers.lanes.extinction import die_out
 from fastcart.solvers.lanes.lane import save_next
+from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.records import CUT, ENDS, Look
 from fastcart.solvers.lanes.step_bounds import TURNS
 
@@ -42,9 +43,8 @@ def enqueue(l, inclusive, need, saves, scheme, watch, detection, work):
     queue, steps, t = work.queue, work.steps, work.steps.numbers[q.T, l]
     s = queue.waiting[0]
     queue.waiting[0] += 1
-    copied = scheme.extra_c.size > 0
     slot, lane = queue.slots[s], work.lanes[l]
-    slot.lane, slot.patient, slot.need, slot.place = l, lane.patient, need, s if copied else l
+    slot.lane, slot.patient, slot.need, slot.place = l, lane.patient, need, s if queue.copied else l
     k, stop, times = lane.next_save, saves.end[lane.patient], saves.times
     slot.save_from = k
     while k < stop and (times[k] < t or (inclusive and times[k] == t)):
@@ -57,7 +57,7 @@ def enqueue(l, inclusive, need, saves, scheme, watch, detection, work):
     if detection is not None:
         for i in range(watch.of_burden, queue.side.shape[0]):
             queue.side[i, s] = detection.side[i, l]
-    if copied:
+    if queue.copied:
         _copy_step(l, s, work, scheme.stages)
 
 
@@ -78,12 +78,22 @@ def _copy_step(l, s, work, stages):
             copy.stages[j, i, s] = steps.stages[j, i, l]
 
 
+@njit(**INLINED)
+def _copy_rows(of, to):
+    """Copy rows of all lanes."""
+    for i in range(of.shape[0]):
+        for l in range(LANES):
+            to[i, l] = of[i, l]
+
+
 @njit(**INNER)
 def look_at_waiting(task, patients, scheme, watch, detection, work, out):
     """Record and save what is inside the steps that wait; one may end early, which its lane is told."""
     queue, C, numbers = work.queue, work.polynomials, work.queue.steps.numbers
     if queue.waiting[0] > 0 and scheme.extra_c.size > 0:
+        _copy_rows(queue.evaluation.states, work.tried)
         extra_stages(queue.evaluation, queue.steps, scheme)
+        _copy_rows(work.tried, queue.evaluation.states)
     saving = False
     for s in range(queue.waiting[0]):
         saving = saving or queue.slots[s].save_from < queue.slots[s].save_to
