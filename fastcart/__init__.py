@@ -30,6 +30,9 @@ if TYPE_CHECKING:
     from fastcart.optimization.optimize import optimize as optimize
     from fastcart.optimization.pareto import pareto as pareto
     from fastcart.options import SolveOptions as SolveOptions
+    from fastcart.prepared import Solution as Solution
+    from fastcart.prepared import Solver as Solver
+    from fastcart.prepared import prepare as prepare
     from fastcart.result import BatchResult as BatchResult
     from fastcart.scanning.scan import scan as scan
     from fastcart.sensitivity_analysis.sensitivity import sensitivity as sensitivity
@@ -45,7 +48,9 @@ _PUBLIC = {
     "Parameter": "fastcart.model",
     "PatientsFailed": "fastcart.errors",
     "PublishedScheme": "fastcart.model",
+    "Solution": "fastcart.prepared",
     "SolveOptions": "fastcart.options",
+    "Solver": "fastcart.prepared",
     "State": "fastcart.model",
     "derivatives": "fastcart.equations",
     "explain_engine": "fastcart.explain",
@@ -53,6 +58,7 @@ _PUBLIC = {
     "models": "fastcart.models",
     "optimize": "fastcart.optimization.optimize",
     "pareto": "fastcart.optimization.pareto",
+    "prepare": "fastcart.prepared",
     "sample": "fastcart.sample",
     "scan": "fastcart.scanning.scan",
     "sensitivity": "fastcart.sensitivity_analysis.sensitivity",

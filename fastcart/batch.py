@@ -3,45 +3,34 @@
 from __future__ import annotations
 
 import os
-import re
 import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import replace
-from importlib import import_module
-from pathlib import Path
-from types import ModuleType
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
-import pandas as pd
 
 from fastcart.breaks import break_times, require_break_columns
-from fastcart.checks import count, first_line, shown
-from fastcart.dosing import Doses, check_doses
-from fastcart.equations import unknown_name
-from fastcart.errors import InputError, nearest, warn_failed
+from fastcart.checks import count
+from fastcart.dosing import Doses
+from fastcart.engines import as_model as as_model
+from fastcart.engines import compiling_errors as compiling_errors
+from fastcart.engines import dose_plan as dose_plan
+from fastcart.engines import resolve_engine as resolve_engine
+from fastcart.engines import solve_rows
+from fastcart.errors import InputError, warn_failed
 from fastcart.events import check_quantities, require_columns, result_columns
 from fastcart.model import Model
 from fastcart.options import ENGINES as ENGINES
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
-from fastcart.patients import Patients, PatientTable, check_patients, check_times
-from fastcart.result import BatchResult, endpoints_frame, trajectories_frame
+from fastcart.patients import Patients, PatientTable, check_patients
+from fastcart.result import BatchResult, Tables
+from fastcart.saving import check_save_at
 from fastcart.solvers import interrupts
-from fastcart.solvers.problem import ChunkResult, Problem
-from fastcart.solvers.status import Status
-from fastcart.solvers.system import PARAMETERS, STATES, System
+from fastcart.solvers.problem import Problem, Saves
 
 if TYPE_CHECKING:
     from fastcart.solvers.doses import DosePlan
 
-_MODULES = {
-    "auto": "fastcart.solvers.auto",
-    "lanes": "fastcart.solvers.lanes.engine",
-    "lsoda": "fastcart.solvers.lsoda",
-    "published": "fastcart.solvers.published",
-    "scipy": "fastcart.solvers.scipy_ivp",
-}
 _MAX_STEPS = 2**31 - 1  # what fits into the counters of every engine; no patient gets there
 
 # Patients per call of an engine: small enough that a keypress is noticed, large enough to fill threads.
@@ -80,9 +69,11 @@ def solve(
         0 for a bolus) and ``patient`` (without it every patient gets every dose), in the units of the
         model. Doses at time 0 add to the initial values. Ids are compared as text: 1 and ``"1"`` are the
         same, ``"01"`` is not.
-    save_at : sequence of float, optional
+    save_at : sequence of float, list of sequences, DataFrame or mapping, optional
         Sorted times at which trajectories are kept; at a dose, the state after it. A time that is beyond the
-        horizon by rounding alone, such as ``3 * 0.1`` beyond 0.3, is the horizon.
+        horizon by rounding alone, such as ``3 * 0.1`` beyond 0.3, is the horizon. Where patients have times
+        of their own: a list with a row of times for each patient, or a table with the columns ``patient`` and
+        ``time``.
     save : sequence of str, optional
         States and observables that the trajectories hold; default all.
     keep : sequence of str
@@ -123,47 +114,33 @@ def solve(
     """
     model = as_model(model)
     chosen = chosen_options(options, keywords, solve, "A batch")
-    problem = make_problem(model, chosen, save_at=save_at, save=save)
+    times = check_save_at(save_at, chosen.horizon(model))
+    problem = make_problem(model, chosen, save_at=times, save=save)
     engine = resolve_engine(chosen.engine, problem)
     table = check_patients(chosen.derive(model), patients, keep, taken=added_columns(problem))
     require_columns(model, problem.events, table.columns)
     require_break_columns(model, problem.breaks, table.columns)
     plan = dose_plan(problem, engine, doses, table.ids, breaks=break_times(problem.breaks, table))
+    saves = times.of(table.ids)
     threads = check_threads(threads)
-    endpoints, trajectories = [], []
+    tables = Tables(problem, table, engine, threads, saves)
     with progress_bar(table.size, progress) as bar:
-        for part, path in iterate(
-            problem, table, engine, plan, threads=threads, bar=bar, announce=wants_progress(progress)
-        ):
-            endpoints.append(part)
-            if path is not None:
-                trajectories.append(path)
+        for _ in iterate(
+            problem, table, engine, plan, saves, threads=threads, bar=bar, into=tables,
+            announce=wants_progress(progress),
+        ):  # fmt: skip
+            pass
     result = BatchResult(
-        endpoints=_one_table(endpoints),
-        trajectories=_one_table(trajectories) if trajectories else None,
+        endpoints=tables.endpoints_frame(),
+        trajectories=tables.trajectories_frame(),
         model=model,
         options={
             **chosen.keywords(), "t_end": problem.t_end, "seed": seed, "doses": doses is not None,
         },
     )  # fmt: skip
-    if warn and (result.endpoints["status"].cat.codes != Status.ok).any():
+    if warn and result.endpoints["status"].array.codes.any():
         warn_failed(result.summary())
     return result
-
-
-def _one_table(chunks: list[pd.DataFrame]) -> pd.DataFrame:
-    return chunks[0] if len(chunks) == 1 else pd.concat(chunks, ignore_index=True)
-
-
-def as_model(model: str | Model) -> Model:
-    """Return the model itself, or the shipped model of that name."""
-    if isinstance(model, Model):
-        return model
-    if isinstance(model, str):
-        from fastcart.models import get
-
-        return get(model)
-    raise InputError(f"The model must be a name or a fastcart.Model, not {type(model).__name__}.")
 
 
 def make_problem(
@@ -180,7 +157,7 @@ def make_problem(
     scale[: len(model.states)] = (
         [state.scale for state in model.states] if options.atol is None else options.atol / options.rtol
     )
-    times = check_times(save_at, horizon)
+    times = check_save_at(save_at, horizon).times
     if save is not None and not len(times):
         raise InputError("The columns of the trajectories (save) were given, but no times; give save_at.")
     if options.extinction is not None and not any(state.extinction for state in model.states):
@@ -219,60 +196,22 @@ def check_threads(threads: int | None) -> int:
     return min(count(threads, "The number of threads"), available or 1)
 
 
-def resolve_engine(engine: str, problem: Problem) -> str:
-    """Return the engine that will run, having checked that it and its method exist for this problem."""
-    module = _engine(engine)
-    method = problem.method
-    if method is not None and not (isinstance(method, str) and method in module.METHODS):
-        raise InputError(
-            f"Engine {engine!r} has no method {shown(method)}." + nearest(method, module.METHODS)
-        )
-    if engine == "published":
-        if problem.extinction is not None:
-            raise InputError(
-                "Engine 'published' knows no extinction; use another, e.g. 'auto', or leave it off."
-            )
-        if problem.peaks or problem.events:
-            raise InputError("Engine 'published' looks for no peaks and events; use another, e.g. 'auto'.")
-        if problem.auc:
-            raise InputError("Engine 'published' integrates no areas under curves; use another, e.g. 'auto'.")
-        if problem.breaks or np.isfinite(problem.max_step):
-            raise InputError(
-                "Engine 'published' has the fixed step of its authors; leave off max_step and breaks, or use "
-                "another, e.g. 'auto'."
-            )
-        module.grid_index(problem)
-    return engine
-
-
-def _engine(name: str) -> ModuleType:
-    return import_module(_MODULES[name])
-
-
-def dose_plan(
-    problem: Problem, engine: str, doses: Doses | None, ids: np.ndarray, **options: Any
-) -> DosePlan | None:
-    """Check doses, also against the engine; see `fastcart.dosing.check_doses`."""
-    plan = check_doses(problem.model, doses, ids, problem.t_end, **options)
-    if engine == "published" and doses is not None:
-        _engine(engine).dose_index(problem, plan)
-    return plan
-
-
 def iterate(
     problem: Problem,
     table: PatientTable,
     engine: str,
     doses: DosePlan | None = None,
+    saves: Saves | None = None,
     *,
     threads: int,
     bar: Any,
     announce: bool,
-) -> Iterator[tuple[pd.DataFrame, pd.DataFrame | None]]:
-    """Solve chunk by chunk; yield the endpoints and trajectories of each chunk, in order.
+    into: Tables | None = None,
+) -> Iterator[Tables]:
+    """Solve chunk by chunk; yield the tables of each chunk, in order, or those ``into`` which all go.
 
-    ``doses`` are those of the patients in ``table``, ``bar`` is told how many patients are done, ``announce``
-    says when kernels are compiled.
+    ``doses`` and ``saves`` are those of the patients in ``table``, ``bar`` is told how many patients are
+    done, ``announce`` says when kernels are compiled.
 
     Raises
     ------
@@ -281,97 +220,34 @@ def iterate(
     """
     from fastcart.solvers.compile import announcements
 
-    module = _engine(engine)
-    size = chunk_size(problem, engine)
+    rows = None if saves is None else int(saves.offsets[-1])
+    size = chunk_size(problem, engine, len(problem.save_at) if rows is None else -(-rows // table.size))
     with announcements(_announce if announce else None):
         for start in range(0, table.size, size):
             stop = min(start + size, table.size)
             y0, p = table.arrays(start, stop)
+            here = slice(start, stop)
+            result = solve_rows(
+                problem, engine, y0, p, threads, None if doses is None else doses.take(here),
+                None if saves is None else saves.take(here),
+            )  # fmt: skip
+            tables, first = into, start
+            if tables is None:
+                tables, first = Tables(problem, table.rows(start, stop), engine, threads), 0
             with compiling_errors(problem.model):
-                if doses is None:
-                    result: ChunkResult = module.solve_chunk(problem, y0, p, threads)
-                else:
-                    result = _solve_dosed(module, problem, y0, p, threads, doses.take(slice(start, stop)))
-            _finish(problem, y0, result)
-            endpoints = endpoints_frame(problem, table, start, stop, result, engine)
-            path = None
-            if len(problem.save_at):
-                with compiling_errors(problem.model):
-                    path = trajectories_frame(problem, table, start, stop, result.saved, p)
+                tables.put(first, first + stop - start, result, p)
             bar.update(stop - start)
             interrupts.check()
-            yield endpoints, path
+            yield tables
 
 
-def _solve_dosed(
-    module: ModuleType, problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan
-) -> ChunkResult:
-    """Add the doses at time 0 to ``y0`` and solve the patients, those that are dosed alike together."""
-    from fastcart.solvers.doses import canonical
+def chunk_size(problem: Problem, engine: str, times: int) -> int:
+    """Return how many patients go to the engine at once; results do not depend on it.
 
-    doses.add_initial(y0)
-    parts = []
-    for rows, infused, given in doses.parts():
-        part = problem
-        if given is not None:
-            part = replace(problem, infused=infused, save_at=canonical(problem.save_at, problem.t_end))
-        parts.append((rows, part, given))
-    if len(parts) == 1:  # all are dosed alike: without copies
-        return module.solve_chunk(parts[0][1], y0, p, threads, parts[0][2])
-    result = ChunkResult.empty(len(y0), problem)
-    for rows, part, given in parts:
-        result.put(rows, module.solve_chunk(part, y0[rows], p[rows], threads, given))
-    return result
-
-
-@contextmanager
-def compiling_errors(model: Model | System) -> Iterator[None]:
-    """Say in one sentence what numba cannot compile, instead of a page."""
-    from numba.core.errors import NumbaError, UnsupportedBytecodeError
-
-    from fastcart.solvers.compile import collector_paused
-
-    try:
-        with collector_paused():
-            yield
-    except (NumbaError, UnsupportedBytecodeError) as error:
-        # the first lines name numba's own steps, the first place is the innermost, in the user's file
-        text = re.sub(r"(?m)^Failed in .*$", "", str(error))
-        unknown = re.search(rf"Unknown attribute '(\w+)' of type ({STATES}|{PARAMETERS})\b", text)
-        if unknown:
-            raise InputError(unknown_name(model, unknown[2], unknown[1])) from None
-        place = re.search(r'File "([^"]+)", line (\d+)', text)
-        where = f" (line {place[2]} of {Path(place[1]).name})" if place else ""
-        raise InputError(
-            f"Model {model.name!r} runs as Python, but numba cannot compile it: "
-            f"{first_line(text)}{where}; use what numba supports."
-        ) from None
-
-
-def chunk_size(problem: Problem, engine: str) -> int:
-    """Return how many patients go to the engine at once; results do not depend on it."""
-    per_patient = max(1, len(problem.save_at)) * len(problem.model.states)
-    return int(max(1, min(_CHUNK[engine], _SAVED_VALUES // per_patient)))
-
-
-def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult) -> None:
-    """Give the start its exact values back, and mark what is not finite as failed."""
-    lost = int(np.count_nonzero(result.status == Status.not_run))
-    if lost:  # a request to stop raises, so nobody else may be without an answer
-        raise RuntimeError(
-            f"internal error: an engine left out {lost} of {len(result.status)} patients; please report it"
-        )
-    if len(problem.save_at) and problem.save_at[0] == 0.0:
-        result.saved[:, 0] = y0
-    if problem.model.burden_index >= 0:
-        at_start = (result.t_nadir == 0.0) & (result.nadir != 0.0)  # or it died out at once
-        start = y0[:, problem.model.burden_index]
-        result.nadir[at_start] = start[at_start]
-        result.above = result.final[:, problem.model.burden_index] > start * (1 + 1e-9)
-    # a solution that is not finite at the horizon has failed, whatever the engine says
-    bad = (result.status == Status.ok) & ~np.isfinite(result.final).all(axis=1)
-    result.status[bad] = Status.non_finite
-    result.blank_failed()
+    ``times`` are saved of a patient.
+    """
+    saved = max(1, times) * max(1, len(problem.saved_states))
+    return int(max(1, min(_CHUNK[engine], _SAVED_VALUES // saved)))
 
 
 def wants_progress(progress: bool | None) -> bool:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,67 +12,24 @@ from pandas.api.types import is_bool_dtype, is_complex_dtype, is_list_like, is_n
 
 from fastcart.checks import held_to, is_whole, names, number_in, real, shown
 from fastcart.errors import InputError, nearest
-from fastcart.model import RESERVED, Model, Parameter, State, computed_default
+from fastcart.model import RESERVED, Model, Parameter, State
+from fastcart.patient_rows import (
+    CHECKED_ROWS,
+    check_followers,
+    check_range,
+    plain_table,
+    ranges_of,
+    within_ranges,
+)
+from fastcart.patient_rows import PatientTable as PatientTable
+from fastcart.patient_rows import allowed_range as allowed_range
+from fastcart.patient_rows import is_computed as is_computed
 from fastcart.tables.ids import check_ids
 from fastcart.tables.storage import is_path, read_table
 
 Patients = pd.DataFrame | Mapping[str, Any] | int | str | os.PathLike[str]
 
-_CHECKED_ROWS = 65_536  # rows of computed defaults looked at together
 _MAX_PATIENTS = 10**9
-_ROWS = 512  # patients copied together
-
-
-@dataclass(frozen=True)
-class PatientTable:
-    """Checked patients: given columns as arrays, everything else at its default.
-
-    Parameters
-    ----------
-    model : Model
-    columns : dict of str to ndarray
-        Given parameters and initial values, each of length ``size``.
-    ids : ndarray or pandas array
-        The ``patient`` column in the type that it was given in, or 0, 1, 2, ...
-    kept : DataFrame
-        Columns carried along to the endpoints.
-    """
-
-    model: Model
-    columns: dict[str, np.ndarray]
-    ids: Any
-    kept: pd.DataFrame
-
-    @property
-    def size(self) -> int:
-        """Number of patients."""
-        return len(self.ids)
-
-    def arrays(self, start: int, stop: int) -> tuple[np.ndarray, np.ndarray]:
-        """Return initial values and parameters of patients ``start`` to ``stop``, row by row."""
-        model = self.model
-        n = stop - start
-        values: dict[str, Any] = {}
-        for item in model.items:
-            if item.name in self.columns:
-                values[item.name] = self.columns[item.name][start:stop]
-            elif not callable(item.default):
-                values[item.name] = float(item.default)
-        for item in model.items:
-            if item.name not in values and callable(item.default):
-                values[item.name] = computed_default(model, item, values, (n,))
-        return _side_by_side(values, model.state_names, n), _side_by_side(values, model.parameter_names, n)
-
-
-def _side_by_side(values: Mapping[str, Any], names: Sequence[str], n: int) -> np.ndarray:
-    """Return numbers and columns as a table, row by row."""
-    table = np.empty((n, len(names)))
-    columns = [np.broadcast_to(values[name], n) for name in names]
-    for start in range(0, n, _ROWS):  # so many rows stay in the cache
-        block = table[start : start + _ROWS]
-        for j, column in enumerate(columns):
-            block[:, j] = column[start : start + _ROWS]
-    return table
 
 
 def check_patients(
@@ -114,19 +70,21 @@ def check_patients(
         patients = patients.to_frame().T
     if isinstance(patients, pd.DataFrame | Mapping):
         _check_column_names(model, list(patients), keep)
+    if not keep and (plain := plain_table(model, patients, first_id)) is not None:
+        check_followers(plain, first_id)
+        return plain
     frame = _as_frame(patients)
     if len(frame) == 0:
         raise InputError("The table of patients is empty; give at least one row.")
     given = set(frame.columns)
     items = [item for item in model.items if item.name in given and not is_computed(item)]
     columns = _good_columns(frame, items) or {
-        item.name: _checked_column(frame[item.name], item, first_id) for item in items
+        item.name: checked_column(frame[item.name], item, first_id) for item in items
     }
     ids = _ids(frame, first_id)
     kept = frame[keep].reset_index(drop=True)
     table = PatientTable(model, columns, ids, kept)
-    _check_computed_defaults(table, first_id)
-    _check_sums(table, first_id)
+    check_followers(table, first_id)
     return table
 
 
@@ -136,30 +94,24 @@ def _good_columns(frame: pd.DataFrame, items: Sequence[Parameter | State]) -> di
     For anything else None: then each is looked at by itself, and the first bad cell named.
     """
     table = frame[[item.name for item in items]]
-    if len(table) > _CHECKED_ROWS or not items or not all(kind == np.float64 for kind in table.dtypes):
+    if len(table) > CHECKED_ROWS or not items or not all(kind == np.float64 for kind in table.dtypes):
         return None
     values = np.asfortranarray(table.to_numpy())
-    lowest, highest = values.min(axis=0), values.max(axis=0)  # NaN where any is
-    allowed = np.array([allowed_range(item) for item in items])
-    good = (lowest >= allowed[:, 0]) & (highest <= allowed[:, 1]) & np.isfinite(lowest) & np.isfinite(highest)
+    good = within_ranges(values, *ranges_of(items))
     return {item.name: values[:, j] for j, item in enumerate(items)} if good.all() else None
 
 
-def _checked_column(column: pd.Series, item: Parameter | State, first_id: int) -> np.ndarray:
+def checked_column(column: pd.Series, item: Parameter | State, first_id: int) -> np.ndarray:
+    """Return a column as numbers, having checked that each is finite and in its range."""
     what = f"The column {item.name!r} holds"
     values = finite_numbers(column, what, first_id)
-    _check_range(values, item, what, first_id)
+    check_range(values, item, what, first_id)
     return values
 
 
 def number_columns(model: Model) -> list[str]:
     """Return the columns of a table of patients that hold numbers; ids and what is kept may hold anything."""
     return [item.name for item in model.items if not is_computed(item)]
-
-
-def is_computed(item: Parameter | State) -> bool:
-    """Whether a state is an integral that `fastcart.solve` adds, which nobody can give."""
-    return isinstance(item, State) and item.computed
 
 
 def check_keep(model: Model, keep: Sequence[str], taken: Sequence[str] = ()) -> list[str]:
@@ -172,45 +124,6 @@ def check_keep(model: Model, keep: Sequence[str], taken: Sequence[str] = ()) -> 
                 "rename it."
             )
     return listed
-
-
-def _check_computed_defaults(table: PatientTable, first_id: int) -> None:
-    """Check that every default that follows from other columns is a number within its range."""
-    items = table.model.items
-    computed = [j for j, i in enumerate(items) if callable(i.default) and i.name not in table.columns]
-    if not computed:
-        return
-    for start in range(0, table.size, _CHECKED_ROWS):
-        y0, p = table.arrays(start, min(start + _CHECKED_ROWS, table.size))
-        for j in computed:
-            name = items[j].name
-            values = p[:, j] if j < p.shape[1] else y0[:, j - p.shape[1]]
-            bad = ~np.isfinite(values)
-            if bad.any():
-                row = first_id + start + int(np.argmax(bad)) + 1
-                raise InputError(
-                    f"The default of {name!r} cannot be computed from the other columns in row {row}; "
-                    f"give the column {name!r}."
-                )
-            _check_range(values, items[j], f"The computed default of {name!r} is", first_id + start)
-
-
-def _check_sums(table: PatientTable, first_id: int) -> None:
-    """Check that parameters that must add up to a total do so in every row."""
-    names = table.model.parameter_names
-    # a sum that no column touches holds the model's own values
-    sums = [c for c in table.model.constraints if any(name in table.columns for name in c.parameters)]
-    for start in range(0, table.size if sums else 0, _CHECKED_ROWS):
-        _, p = table.arrays(start, min(start + _CHECKED_ROWS, table.size))
-        for constraint in sums:
-            total = p[:, [names.index(name) for name in constraint.parameters]].sum(axis=1)
-            bad = np.abs(total - constraint.total) > constraint.tolerance
-            if bad.any():
-                row = int(np.argmax(bad))
-                raise InputError(
-                    f"{' + '.join(constraint.parameters)} must be {constraint.total:g}, but is "
-                    f"{total[row]:.10g} in row {first_id + start + row + 1}; change one of these columns."
-                )
 
 
 def _as_frame(patients: Any) -> pd.DataFrame:
@@ -318,24 +231,6 @@ def _cell(value: Any) -> float:
     """Return the number in a cell, also one that is written as text; else NaN."""
     result = number_in(value) if isinstance(value, str) else real(value)
     return np.nan if result is None else result
-
-
-def allowed_range(item: Parameter | State) -> tuple[float, float]:
-    """Return the lowest and the highest value that a parameter or an initial value may have."""
-    if isinstance(item, Parameter):
-        return item.range
-    return (0.0 if item.log or item.nonnegative or item.unit == "cells" else -np.inf), np.inf
-
-
-def _check_range(values: np.ndarray, item: Parameter | State, what: str, first_id: int) -> None:
-    low, high = allowed_range(item)
-    if values.min(initial=low) < low or values.max(initial=high) > high:
-        row = int(np.argmax((values < low) | (values > high)))
-        allowed = f"at least {low:g}" if high == np.inf else f"from {low:g} to {high:g}"
-        raise InputError(
-            f"{what} {values[row]:g} in row {first_id + row + 1}; allowed is {allowed}"
-            f"{' ' + item.unit if item.unit else ''}."
-        )
 
 
 def _ids(frame: pd.DataFrame, first_id: int) -> Any:

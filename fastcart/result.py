@@ -13,9 +13,12 @@ from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.patients import PatientTable
 from fastcart.solvers.arrays import observe
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves, places
 from fastcart.solvers.status import NAMES, Status
 from fastcart.tables.ids import id_text
+
+_STATUS = pd.CategoricalDtype(NAMES)
+_LAST = ("engine", "steps", "rejected", "rhs_calls", "t_reached")  # columns
 
 
 @dataclass
@@ -83,20 +86,15 @@ class BatchResult:
         return text
 
 
-def endpoints_frame(
-    problem: Problem, table: PatientTable, start: int, stop: int, result: ChunkResult, engine: str
-) -> pd.DataFrame:
-    """Make the endpoints table of one chunk."""
+def endpoint_columns(problem: Problem, result: ChunkResult) -> dict[str, np.ndarray]:
+    """Return the numbers of the endpoints by name, in the order of the table, each of shape (patients,)."""
     model = problem.model
     ok = result.status == Status.ok
     has_burden = model.burden_index >= 0
     burden = result.final[:, model.burden_index] if has_burden else np.full(len(ok), np.nan)
     # a dose at the very horizon may lift the burden above its start there: that is progression, not censoring
     censored = ok & (result.pfs >= result.t_reached) & ~result.above & has_burden
-    engines = result.engine if result.engine is not None else engine
-    columns: dict[str, Any] = {
-        "patient": table.ids[start:stop].copy(),  # not the caller's own
-        "status": pd.Categorical.from_codes(result.status, NAMES),  # type: ignore[call-overload]
+    columns = {
         "pfs": result.pfs,
         "progression": result.progression,
         "censored": censored,
@@ -109,14 +107,88 @@ def endpoints_frame(
     for j, name in enumerate(model.state_names[: len(model.states) - len(problem.integrands)]):
         columns[name if name in integrals else f"final_{name}"] = result.final[:, j]
     columns.update(_watched(problem, result, ok))
-    columns["engine"] = engines
     columns["steps"] = result.steps
     columns["rejected"] = result.rejected
     columns["rhs_calls"] = result.rhs_calls
     columns["t_reached"] = result.t_reached
-    frame = pd.DataFrame(columns, index=range(stop - start), copy=False)
-    kept = table.kept.iloc[start:stop].reset_index(drop=True)
-    return pd.concat([frame, kept], axis=1) if len(kept.columns) else frame
+    return columns
+
+
+class Tables:
+    """Columns of endpoints and trajectories of all patients, filled chunk by chunk.
+
+    Parameters
+    ----------
+    problem : Problem
+    table : PatientTable
+        Of these patients.
+    engine : str
+    threads : int
+    saves : Saves, optional
+        Which of the times to save are whose; default all of everyone.
+    """
+
+    def __init__(
+        self, problem: Problem, table: PatientTable, engine: str, threads: int, saves: Saves | None = None
+    ):
+        self.problem, self.table, self.engine, self.threads = problem, table, engine, threads
+        self.saves = saves
+        self.endpoints: dict[str, np.ndarray] = {}
+        self.saved: dict[str, np.ndarray] = {}
+
+    def put(self, start: int, stop: int, result: ChunkResult, p: np.ndarray) -> None:
+        """Take the results of patients ``start`` to ``stop``, and their parameters."""
+        problem, size = self.problem, self.table.size
+        engine = result.engine
+        if engine is None:
+            engine = np.full(stop - start, self.engine)
+        columns = {"status": result.status, "engine": engine.astype(object)}
+        columns |= endpoint_columns(problem, result)
+        saves = _part(problem, self.saves, start, stop)
+        saved = saved_columns(problem, result, p, saves, self.threads)
+        if stop - start == size:  # all at once: nothing is copied
+            self.endpoints, self.saved = columns, saved
+            return
+        if not self.endpoints:
+            self.endpoints = {name: np.empty(size, values.dtype) for name, values in columns.items()}
+            self._offsets = _part(problem, self.saves, 0, size).offsets
+            block = np.empty((len(saved), int(self._offsets[-1])))  # one column after the other
+            self.saved = dict(zip(saved, block, strict=True))
+        for name, values in columns.items():
+            self.endpoints[name][start:stop] = values
+        rows = slice(self._offsets[start], self._offsets[stop])
+        for name, values in saved.items():
+            self.saved[name][rows] = values
+
+    def endpoints_frame(self) -> pd.DataFrame:
+        """Return the table of endpoints."""
+        table, columns = self.table, dict(self.endpoints)
+        frame = pd.DataFrame(
+            {
+                "patient": table.ids.copy(),  # not the caller's own
+                "status": pd.Categorical.from_codes(columns.pop("status"), dtype=_STATUS, validate=False),
+                **{name: values for name, values in columns.items() if name not in _LAST},
+                **{name: columns[name] for name in _LAST},
+            },
+            index=range(table.size), copy=False,
+        )  # fmt: skip
+        if not len(table.kept.columns):
+            return frame
+        return pd.concat([frame, table.kept.reset_index(drop=True)], axis=1)
+
+    def trajectories_frame(self) -> pd.DataFrame | None:
+        """Return the tidy table of states and observables; None where nothing was to be saved."""
+        if not len(self.problem.save_at):
+            return None
+        counts: Any = len(self.problem.save_at)
+        if self.saves is not None:
+            counts = np.diff(self.saves.offsets)
+        ids = self.table.ids.repeat(counts)
+        return pd.DataFrame({"patient": ids, **self.saved}, copy=False)
+
+
+def _part(problem: Problem, saves: Saves | None, start: int, stop: int) -> Saves:
+    return Saves.all_of(problem.save_at, stop - start) if saves is None else saves.take(slice(start, stop))
 
 
 def _watched(problem: Problem, result: ChunkResult, ok: np.ndarray) -> dict[str, np.ndarray]:
@@ -132,23 +204,37 @@ def _watched(problem: Problem, result: ChunkResult, ok: np.ndarray) -> dict[str,
     return columns
 
 
-def trajectories_frame(
-    problem: Problem, table: PatientTable, start: int, stop: int, saved: np.ndarray, p: np.ndarray
-) -> pd.DataFrame:
-    """Make the tidy table of states and observables of one chunk."""
-    model = problem.model
-    times = problem.save_at
-    n = stop - start
-    columns: dict[str, Any] = {
-        "patient": table.ids[start:stop].repeat(len(times)),
-        "t": np.tile(times, n),
-    }
-    states, observables = list(model.state_names), list(model.observable_names)
-    observed = observe(model, times, saved, p) if set(problem.save) & set(observables) else None
+def saved_columns(
+    problem: Problem, result: ChunkResult, p: np.ndarray, saves: Saves, threads: int
+) -> dict[str, np.ndarray]:
+    """Return what was saved of some patients, one after the other, in columns.
+
+    Parameters
+    ----------
+    problem : Problem
+    result : ChunkResult
+    p : ndarray, shape (patients, parameters)
+    saves : Saves
+        Which of the times are whose.
+    threads : int
+
+    Returns
+    -------
+    dict of str to ndarray, shape (rows,)
+        Times ``t``, then states and observables in the order asked for.
+    """
+    model, times, states = problem.model, problem.save_at, list(problem.saved_states)
+    if not len(times):
+        return {}
+    names = [name for name in problem.save if name in model.observable_names]
+    observed = observe(model, times, saves, result.saved, p, names, threads) if names else None
+    if saves.shared:
+        columns = {"t": np.tile(times, len(saves.begin))}
+    else:
+        columns = {"t": times[places(saves.begin, np.diff(saves.offsets))]}
     for name in problem.save:
-        if name in states:
-            columns[name] = saved[:, :, states.index(name)].ravel()
+        if name in names and observed is not None:
+            columns[name] = observed[names.index(name)]
         else:
-            assert observed is not None
-            columns[name] = observed[:, :, observables.index(name)].ravel()
-    return pd.DataFrame(columns)
+            columns[name] = result.saved[states.index(model.state_names.index(name))]
+    return columns

@@ -120,9 +120,10 @@ def run_files(
             table = check_patients(known, batch, keep, first_id=done)
             table = replace(table, kept=table.kept.assign(**source.written))
             mine = None if plan is None else plan.take(slice(done, done + len(batch)))
-            for part, path in iterate(
+            for tables in iterate(
                 problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress)
             ):
+                part, path = tables.endpoints_frame(), tables.trajectories_frame()
                 endpoints.write(part)
                 if paths is not None and path is not None:
                     paths.write(path)

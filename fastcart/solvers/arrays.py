@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from fastcart.solvers.codegen import derivative_lines, labels, places, written
-from fastcart.solvers.compile import EXACT, FAST, cached, prepared_function, rebuild
+from fastcart.solvers.compile import EXACT, FAST, cached, made_once, rebuild
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.named import named_call, naming
+from fastcart.solvers.problem import Saves
 from fastcart.solvers.system import System
+from fastcart.solvers.threads import in_parts
+
+_BLOCK = 32  # rows
+_FEW_ROWS = 10_000  # that take less time than to start a thread
 
 
 def _into(model: System, function: Any, outputs: int, options: dict[str, Any]) -> Any:
@@ -46,29 +53,86 @@ def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:
     return cached(function, f"{model.name} for scipy", **EXACT)
 
 
-def _observe_rows(times, states, parameters, out):
-    for i in range(states.shape[0]):
-        for k in range(states.shape[1]):
-            into(times[k], states[i, k], parameters[i], out[i, k])  # type: ignore[name-defined] # noqa: F821
+def _observe_kernel(model: System, which: Sequence[int]) -> Any:
+    """Compile what computes observables of saved states, `_BLOCK` rows of one patient at a time.
+
+    All lies in one buffer at constant offsets, so that LLVM sees that nothing overlaps, and a block that is
+    not full is filled up, so that each number comes from the same instructions wherever its row is.
+    """
+    n = len(model.states)
+    of_states, of_parameters = places("Y", model.state_names, 0, _BLOCK), places("P", model.parameter_names)
+    observed = places("O", [model.observable_names[k] for k in which], (n + 1) * _BLOCK, _BLOCK)
+    constants = {
+        "BLOCK": _BLOCK, "STATES": n, "TIME": n * _BLOCK, "FIRST": (n + 1) * _BLOCK, "COLUMNS": len(which),
+        "ROOM": (n + 1 + len(which)) * _BLOCK, **of_states, **of_parameters, **observed,
+    }  # fmt: skip
+    parameters = labels(model.parameter_names)
+    call = named_call(
+        "function", "w[TIME + l]", [f"w[{name} + l]" for name in of_states], [f"p_{x}" for x in parameters]
+    )
+    lines = [
+        "def observe_rows(times, begin, offsets, saved, given, low, high, out):",
+        "    w = empty(ROOM)",
+        "    for i in range(low, high):",
+        *(f"        p_{x} = given[i, P_{x}]" for x in parameters),
+        "        shift = begin[i] - offsets[i]",
+        "        for first in range(offsets[i], offsets[i + 1], BLOCK):",
+        "            last = min(BLOCK, offsets[i + 1] - first) - 1",
+        "            for j in range(STATES):",
+        "                for l in range(BLOCK):",
+        "                    w[j * BLOCK + l] = saved[j, first + min(l, last)]",
+        "            for l in range(BLOCK):",
+        "                w[TIME + l] = times[shift + first + min(l, last)]",
+        "            for l in range(BLOCK):",
+        f"                f = {call}",
+        *(f"                w[{name} + l] = f[{of}]" for name, of in zip(observed, which, strict=True)),
+        "            for k in range(COLUMNS):",
+        "                for l in range(last + 1):",
+        "                    out[k, first + l] = w[FIRST + k * BLOCK + l]",
+    ]
+    names = {"function": rebuild(model.observe, EXACT), "empty": np.empty, **naming(model)}
+    function = written(lines, constants, names)
+    return cached(function, f"observables of {model.name}", nogil=True, **EXACT)
 
 
-def observe(model: System, times: np.ndarray, states: np.ndarray, parameters: np.ndarray):
-    """Return the observables of saved states.
+def observe(
+    model: System, times: np.ndarray, saves: Saves, saved: np.ndarray, parameters: np.ndarray,
+    names: Sequence[str], threads: int,
+) -> np.ndarray:  # fmt: skip
+    """Return observables of saved states.
 
     Parameters
     ----------
-    times : ndarray, shape (times,)
-    states : ndarray, shape (patients, times, states)
-        Natural units; NaN rows give NaN observables.
+    model : System
+    times : ndarray
+    saves : Saves
+        Which of the times are whose.
+    saved : ndarray, shape (states, rows)
+        All states, natural units; NaN columns give NaN observables.
     parameters : ndarray, shape (patients, parameters)
+    names : sequence of str
+        The observables asked for.
+    threads : int
 
     Returns
     -------
-    ndarray, shape (patients, times, observables)
+    ndarray, shape (names, rows)
     """
-    out = np.full((*states.shape[:2], len(model.observables)), np.nan)
-    if model.observe is not None and states.size:
-        into = _into(model, model.observe, len(model.observables), EXACT)
-        kernel = cached(prepared_function(_observe_rows, into=into), f"observables of {model.name}", **EXACT)
-        kernel(times, states, parameters, out)
+    out = np.empty((len(names), saved.shape[1]))
+    if model.observe is None or not out.size:
+        return out
+    which = tuple(model.observable_names.index(name) for name in names)
+    key = (
+        "observe",
+        fingerprint(model.observe),
+        tuple(model.state_names),
+        tuple(model.parameter_names),
+        which,
+    )
+    kernel = made_once(key, lambda: _observe_kernel(model, which))
+
+    def part(low: int, high: int) -> None:
+        kernel(times, saves.begin, saves.offsets, saved, parameters, low, high, out)
+
+    in_parts(part, len(parameters), threads, brief=out.shape[1] < _FEW_ROWS)
     return out

@@ -13,7 +13,7 @@ import numpy as np
 from fastcart.solvers import lsoda
 from fastcart.solvers.doses import DosePlan
 from fastcart.solvers.lanes import engine as lanes
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 
 METHODS = lanes.METHODS
@@ -30,44 +30,55 @@ _LAST_TRY = 5_000  # steps of LSODA where a solution seems to blow up: to say so
 
 
 def solve_chunk(
-    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
-) -> ChunkResult:
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None,
+    saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
     if problem.method is not None:
-        return lanes.solve_chunk(problem, y0, p, threads, doses)
-    # a longest step asks for a number of steps that says nothing about the method
-    least = problem.t_end / problem.max_step
-    budget = int(min(problem.max_steps, max(EXPLICIT_STEPS, 4 * least)))
-    explicit = replace(problem, max_steps=budget, max_steps_ahead=max(EXPLICIT_AHEAD, 4 * least))
-    result = lanes.solve_chunk(explicit, y0, p, threads, doses)
-    if problem.rtol > _CLOSER:
-        method = lanes.default_method(problem.model, problem.rtol)
-        closer = replace(explicit, rtol=_CLOSER, method=method)
-        _again(result, (Status.blow_up,), lanes, closer, y0, p, threads, doses)
-    if problem.max_steps <= EXPLICIT_STEPS:
+        return lanes.solve_chunk(problem, y0, p, threads, doses, saves)
+    explicit, stiff, last, closer = _stages(problem)
+    result = lanes.solve_chunk(explicit, y0, p, threads, doses, saves)
+    if not result.status.any():
         return result
-    stiff = replace(problem, method=lanes.STIFF_METHOD, max_steps_ahead=max(STIFF_AHEAD, 4 * least))
-    _again(result, _GIVEN_UP, lanes, stiff, y0, p, threads, doses)
-    _again(result, (Status.max_steps,), lsoda, problem, y0, p, threads, doses)
-    last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least))))
-    _again(result, _BLOWN_UP, lsoda, last, y0, p, threads, doses)
-    # not stiff after all, only long: the explicit method with all steps
-    _again(result, (Status.max_steps,), lanes, problem, y0, p, threads, doses)
+    stages: list[tuple] = [] if closer is None else [((Status.blow_up,), lanes, closer)]
+    if problem.max_steps > EXPLICIT_STEPS:
+        stages += [
+            (_GIVEN_UP, lanes, stiff),
+            ((Status.max_steps,), lsoda, problem),
+            (_BLOWN_UP, lsoda, last),
+            ((Status.max_steps,), lanes, problem),  # not stiff after all, only long: the explicit one again
+        ]
+    for given_up, solver, other in stages:
+        rows = np.flatnonzero(np.isin(result.status, given_up))
+        if rows.size:
+            theirs = None if doses is None else doses.take(rows)
+            times = None if saves is None else saves.take(rows)
+            answer = solver.solve_chunk(other, y0[rows], p[rows], threads, theirs, times)
+            # earlier answers say more than another failure
+            _take_over(result, rows, answer, solver is lsoda or other.method != lanes.STIFF_METHOD)
     return result
 
 
-def _again(
-    result: ChunkResult, given_up: tuple[Status, ...], solver, problem: Problem, y0, p, threads: int, doses
-) -> None:
-    """Solve the patients that were given up with another solver; keep its answer where it has one."""
-    rows = np.flatnonzero(np.isin(result.status, given_up))
-    if not rows.size:
-        return
-    theirs = None if doses is None else doses.take(rows)
-    other: ChunkResult = solver.solve_chunk(problem, y0[rows], p[rows], threads, theirs)
+def _stages(problem: Problem) -> tuple[Problem, Problem, Problem, Problem | None]:
+    """Return the problem for the explicit method, the stiff one, LSODA's last try, and blow-ups."""
+    if "stages" not in problem.kept:
+        # a longest step asks for a number of steps that says nothing about the method
+        least = problem.t_end / problem.max_step
+        budget = int(min(problem.max_steps, max(EXPLICIT_STEPS, 4 * least)))
+        explicit = replace(problem, max_steps=budget, max_steps_ahead=max(EXPLICIT_AHEAD, 4 * least))
+        method = lanes.default_method(problem.model, problem.rtol)
+        problem.kept["stages"] = (
+            explicit,
+            replace(problem, method=lanes.STIFF_METHOD, max_steps_ahead=max(STIFF_AHEAD, 4 * least)),
+            replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least)))),
+            replace(explicit, rtol=_CLOSER, method=method) if problem.rtol > _CLOSER else None,
+        )
+    return problem.kept["stages"]
+
+
+def _take_over(result: ChunkResult, rows: np.ndarray, other: ChunkResult, keeps: bool) -> None:
+    """Take over answers for patients that were given up; with ``keeps`` an earlier failure says more."""
     if other.engine is None:
-        other.engine = np.full(len(rows), "lsoda")
-    # earlier answers say more than another failure
-    keeps = solver is lsoda or problem.method != lanes.STIFF_METHOD
+        other.engine = np.full(len(rows), "lsoda", dtype=object)
     better = np.flatnonzero(other.status == Status.ok) if keeps else np.arange(len(rows))
     result.put(rows[better], other.take(better))

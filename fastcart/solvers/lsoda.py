@@ -19,6 +19,7 @@ steps.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from functools import cache, partial
 from typing import Any, NamedTuple
 
@@ -51,7 +52,7 @@ from fastcart.solvers.lsoda_library import call_rhs
 from fastcart.solvers.lsoda_looks import looks
 from fastcart.solvers.lsoda_patient import Answer, Outputs, Patient, Room, attempt, blows_up, prepare
 from fastcart.solvers.lsoda_system import INSIDE, System
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.quiet import run_quietly
 from fastcart.solvers.reading import uses_time
 from fastcart.solvers.status import Status
@@ -97,7 +98,8 @@ class Tables(NamedTuple):
     p: np.ndarray
     scale: np.ndarray
     final: np.ndarray
-    saved: np.ndarray
+    saved: np.ndarray  # rows x states
+    offsets: np.ndarray  # where the rows of each patient begin
     flags: np.ndarray
     counts: np.ndarray
     reached: np.ndarray
@@ -160,7 +162,8 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
             first_units(system, tables.u0[i], room.out[0], task.integrals, outputs.grid[-1])
         patient = Patient(tables.u0[i], entries[0][i], entries[1][i])
         answer = Answer(
-            task.burden, tables.final[i], tables.saved[i], tables.counts[i], tables.reached[i : i + 1],
+            task.burden, tables.final[i], tables.saved[tables.offsets[i] : tables.offsets[i + 1]],
+            tables.counts[i], tables.reached[i : i + 1],
             tables.cured[i : i + 1],
         )  # fmt: skip
         record = tables.records[i]
@@ -198,8 +201,9 @@ _STATUS = {
 
 
 def solve_chunk(
-    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
-) -> ChunkResult:
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None,
+    saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
     """Solve one chunk of patients.
 
     Parameters
@@ -211,6 +215,8 @@ def solve_chunk(
     threads : int
     doses : DosePlan, optional
         What these patients are given; the jumps at time 0 are already in ``y0``.
+    saves : Saves, optional
+        Which of the times to save are whose; default all of everyone.
     """
     model, log = problem.model, problem.log
     patients, n = y0.shape
@@ -223,7 +229,9 @@ def solve_chunk(
     )  # fmt: skip
     callback = rhs_callback(model, kind)
     kernel = _loop()
-    result = ChunkResult.empty(patients, problem)
+    saves = saves or Saves.all_of(problem.save_at, patients)
+    result = ChunkResult.empty(patients, problem, saves)
+    path = np.full((int(saves.offsets[-1]), n), np.nan)
     scale = np.repeat(problem.scale[np.newaxis], patients, axis=0)
     scale[:, n - kind.integrals :] = 1.0  # until something is known
     task = Task(
@@ -232,23 +240,25 @@ def solve_chunk(
         data_size(n, p.shape[1], kind),
     )  # fmt: skip
     tables = Tables(
-        to_internal(y0, log, problem.scale), p, scale, np.full_like(result.final, np.nan), result.saved,
-        np.full(patients, np.nan), np.zeros((patients, 2), dtype=np.int64), result.t_reached, result.cured,
-        records_of(watched, patients),
+        to_internal(y0, log, problem.scale), p, scale, np.full_like(result.final, np.nan), path,
+        saves.offsets, np.full(patients, np.nan), np.zeros((patients, 2), dtype=np.int64), result.t_reached,
+        result.cured, records_of(watched, patients),
     )  # fmt: skip
-    outputs = _outputs(problem, timed, kind.width > 0, doses is not None)
     entries = entries_of(doses, patients)
     control = np.zeros(1, dtype=np.int64)
+    outputs = partial(_outputs, problem, timed, kind.width > 0, doses is not None)
     jobs = [
-        partial(kernel, task, low, min(low + _PART, patients), tables, outputs, entries, control)
-        for low in range(0, patients, _PART)
+        partial(kernel, task, low, high, tables, outputs(times), entries, control)
+        for low, high, times in _parts(problem.save_at, saves)
     ]
     run_quietly(jobs, threads, control)
     for flag, status in _STATUS.items():
         result.status[tables.flags == flag] = Status[status]
     report(result, problem, watched, tables.records, tables.final)
     result.final = to_natural(tables.final, log, scale)
-    result.saved = to_natural(result.saved, log, scale[:, np.newaxis])
+    for c, i in enumerate(problem.saved_states):
+        unit = np.repeat(scale[:, i], np.diff(saves.offsets))
+        result.saved[c] = to_natural(path[:, i], log[i], unit)
     result.steps, result.rhs_calls = tables.counts[:, 0].copy(), tables.counts[:, 1].copy()
     result.t_reached = np.where(result.status == Status.ok, result.t_reached, np.nan)
     return result
@@ -268,13 +278,24 @@ def _noted(watched: Watched) -> tuple[tuple[int, ...], ...]:
     )
 
 
-def _outputs(problem: Problem, timed: bool, noted: bool, dosed: bool) -> Outputs:
-    """Return all times of output."""
+def _parts(times: np.ndarray, saves: Saves) -> Iterator[tuple[int, int, np.ndarray]]:
+    """Yield which patients a thread takes at once, with the times to save that they have in common.
+
+    One part is there also without patients, with which the kernel is only compiled.
+    """
+    patients, shared = len(saves.begin), saves.shared
+    for low in range(0, max(patients, 1), _PART if shared else 1):
+        high = min(low + _PART, patients) if shared else min(low + 1, patients)
+        yield low, high, times if shared or low == patients else times[saves.begin[low] : saves.end[low]]
+
+
+def _outputs(problem: Problem, timed: bool, noted: bool, dosed: bool, times: np.ndarray) -> Outputs:
+    """Return all times of output, those to save among them."""
     grid = np.linspace(0.0, problem.t_end, GRID + 1)
     if dosed:  # so that no time of the grid lies next to a dose
         grid = canonical(grid, problem.t_end)
     pairs = looks(grid) if timed else np.empty(0)
     if not noted:  # nothing is looked for
         grid = grid[[0, -1]]
-    grid = np.union1d(np.union1d(grid, problem.save_at), pairs)
-    return Outputs(grid, np.isin(grid, pairs), problem.save_at)
+    grid = np.union1d(np.union1d(grid, times), pairs)
+    return Outputs(grid, np.isin(grid, pairs), times)

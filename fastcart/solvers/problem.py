@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field, fields
-from typing import TYPE_CHECKING
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,7 +25,8 @@ class Problem:
     t_end : float
         Horizon; every patient starts at time 0.
     save_at : ndarray
-        Sorted times at which the states are kept (may be empty).
+        Times at which the states are kept (may be empty): the same for all patients and sorted, or one row of
+        sorted times after the other, and `Saves` say which of them are whose.
     rtol : float
     scale : ndarray, shape (states,)
         The absolute tolerance of a state that is not in logarithm is ``rtol * scale``.
@@ -82,16 +84,61 @@ class Problem:
         """Return the state that is the integral of a quantity."""
         return f"auc_{name}" if name in self.auc else hidden(name)
 
-    @property
+    @cached_property
+    def saved_states(self) -> np.ndarray:
+        """The states that are saved: those asked for; all where observables are to be computed of them."""
+        names = self.model.state_names
+        if not len(self.save_at):
+            return np.empty(0, dtype=np.int64)
+        if set(self.save) <= set(names):
+            return np.array(sorted(names.index(name) for name in self.save), dtype=np.int64)
+        return np.arange(len(names))
+
+    @cached_property
+    def kept(self) -> dict[str, Any]:
+        """What engines made for this problem, and keep for when it is solved for other patients."""
+        return {}
+
+    @cached_property
     def log(self) -> np.ndarray:
         """Which states are integrated in logarithm."""
         log = np.array([state.log for state in self.model.states])
         return log & ~np.array(self.infused) if self.infused else log
 
-    @property
+    @cached_property
     def nonnegative(self) -> np.ndarray:
         """Which states may not go below zero; those in logarithm cannot."""
         return np.array([state.nonnegative for state in self.model.states]) & ~self.log
+
+
+@dataclass(frozen=True)
+class Saves:
+    """Which of the times to save are whose: those of patient ``i`` are ``begin[i]`` to ``end[i]``."""
+
+    begin: np.ndarray
+    end: np.ndarray
+    shared: bool = False  # whether all times are everyone's
+
+    @classmethod
+    def all_of(cls, times: np.ndarray, patients: int) -> Saves:
+        """All times, for every patient."""
+        every = np.zeros(patients, dtype=np.int64), np.full(patients, len(times), dtype=np.int64)
+        return cls(*every, shared=True)
+
+    @cached_property
+    def offsets(self) -> np.ndarray:
+        """Where the rows of each patient begin, one patient after the other, and where they end."""
+        return np.concatenate([[0], np.cumsum(self.end - self.begin)])
+
+    def take(self, rows: slice | np.ndarray) -> Saves:
+        """Return those of some of the patients."""
+        return Saves(self.begin[rows], self.end[rows], self.shared)
+
+
+def places(begin: np.ndarray, count: np.ndarray) -> np.ndarray:
+    """Return ``begin[i] .. begin[i] + count[i]`` for one ``i`` after the other."""
+    before = np.cumsum(count) - count
+    return np.repeat(begin - before, count) + np.arange(int(count.sum()))
 
 
 @dataclass
@@ -108,7 +155,8 @@ class ChunkResult:
     rejected: np.ndarray
     rhs_calls: np.ndarray
     t_reached: np.ndarray
-    saved: np.ndarray
+    saved: np.ndarray  # saved states x rows, the rows of each patient one after the other
+    offsets: np.ndarray  # where those of each patient begin, and where they end
     cured: np.ndarray
     best: np.ndarray  # of peaks, then events (which do not use it): the largest value,
     when: np.ndarray  # when it was, or when the event happened first,
@@ -117,14 +165,16 @@ class ChunkResult:
     engine: np.ndarray | None = field(default=None)
 
     @classmethod
-    def empty(cls, patients: int, problem: Problem, *, blank_saved: bool = True) -> ChunkResult:
+    def empty(
+        cls, patients: int, problem: Problem, saves: Saves, *, blank_saved: bool = True
+    ) -> ChunkResult:  # fmt: skip
         """Room for ``patients`` results; all NaN and not run.
 
         Without ``blank_saved`` the engine sets ``saved`` to NaN itself, in its threads.
         """
         states = len(problem.model.states)
         items = len(problem.peaks) + len(problem.events)
-        path = (patients, len(problem.save_at), states)
+        path = (len(problem.saved_states), int(saves.offsets[-1]))
 
         def nan(*shape: int) -> np.ndarray:
             return np.full(shape, np.nan)
@@ -144,6 +194,7 @@ class ChunkResult:
             rhs_calls=zeros(),
             t_reached=np.zeros(patients),
             saved=nan(*path) if blank_saved else np.empty(path),
+            offsets=saves.offsets,
             cured=np.zeros(patients, dtype=np.bool_),
             best=np.full((patients, items), -np.inf),
             when=np.full((patients, items), np.inf),
@@ -153,14 +204,22 @@ class ChunkResult:
 
     def take(self, rows: np.ndarray) -> ChunkResult:
         """Return the results of some rows."""
-        values = (getattr(self, item.name) for item in fields(self))
-        return ChunkResult(*(None if value is None else value[rows] for value in values))
+        count = np.diff(self.offsets)[rows]
+        taken = {
+            "saved": self.saved[:, places(self.offsets[rows], count)],
+            "offsets": np.concatenate([[0], np.cumsum(count)]),
+            "engine": None if self.engine is None else self.engine[rows],
+        }
+        others = (item.name for item in fields(self) if item.name not in taken)
+        return ChunkResult(**taken, **{name: getattr(self, name)[rows] for name in others})
 
     def put(self, rows: np.ndarray, other: ChunkResult) -> None:
         """Take over the results of some rows."""
         for item in fields(self):
-            if item.name != "engine":
+            if item.name not in ("engine", "saved", "offsets"):
                 getattr(self, item.name)[rows] = getattr(other, item.name)
+        if self.saved.size:
+            self.saved[:, places(self.offsets[rows], np.diff(other.offsets))] = other.saved
         if other.engine is not None:
             # texts of any length
             names = np.full(len(self.status), None) if self.engine is None else self.engine.astype(object)
@@ -174,4 +233,5 @@ class ChunkResult:
             values[failed] = np.nan
         self.cured[failed] = False
         if self.saved.size:
-            self.saved[failed] = np.nan
+            rows = np.flatnonzero(failed)
+            self.saved[:, places(self.offsets[rows], np.diff(self.offsets)[rows])] = np.nan

@@ -16,7 +16,7 @@ from fastcart.errors import InputError
 from fastcart.solvers.arrays import natural_rhs
 from fastcart.solvers.compile import EXACT, cached, prepared_function
 from fastcart.solvers.doses import RATE, DosePlan, entries_of
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 
 METHODS = ("rk4",)
@@ -30,6 +30,10 @@ class _Grid(NamedTuple):
     step: float
     steps: int
     save_index: np.ndarray
+    first: np.ndarray  # of each patient, the first time to save and that behind the last,
+    last: np.ndarray
+    row: np.ndarray  # and where they go
+    kept: np.ndarray  # states that are saved
 
 
 class _Doses(NamedTuple):
@@ -77,14 +81,15 @@ def _published_batch(y0, p, grid, doses, burden, found):
         lowest, t_lowest = start, 0
         last, first = 0, -1
         above = False
-        s, e = 0, doses.begin[i]
+        s, e = grid.first[i], doses.begin[i]
         for step in range(grid.steps + 1):
             t = step * h
             if y[burden] < lowest:
                 lowest, t_lowest = y[burden], step
             e = _give(y, rate, doses, e, doses.end[i], step)
-            while s < grid.save_index.size and grid.save_index[s] == step:
-                found.saved[i, s] = y
+            while s < grid.last[i] and grid.save_index[s] == step:
+                for c in range(grid.kept.size):
+                    found.saved[c, grid.row[i] + s - grid.first[i]] = y[grid.kept[c]]
                 s += 1
             now_above = y[burden] > start
             if now_above and not above and first < 0:
@@ -164,13 +169,15 @@ def dose_index(problem: Problem, doses: DosePlan | None) -> np.ndarray:
 
 
 def solve_chunk(
-    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
-) -> ChunkResult:
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None,
+    saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`. One thread is used."""
     model = problem.model
     steps, save_index = grid_index(problem)
     assert model.published is not None
-    result = ChunkResult.empty(len(y0), problem)
+    saves = saves or Saves.all_of(problem.save_at, len(y0))
+    result = ChunkResult.empty(len(y0), problem, saves)
     rhs_into = natural_rhs(model, model.published.rhs)
     kernel = cached(
         prepared_function(_published_batch, rhs_into=rhs_into),
@@ -182,7 +189,11 @@ def solve_chunk(
     begin, end, _, *entries = entries_of(doses, len(y0))
     with np.errstate(all="ignore"):
         kernel(
-            y0, p, _Grid(model.published.step, steps, save_index),
+            y0, p,
+            _Grid(
+                model.published.step, steps, save_index, saves.begin, saves.end, saves.offsets,
+                problem.saved_states,
+            ),
             _Doses(begin, end, dose_index(problem, doses), *entries), max(model.burden_index, 0),
             _Found(rows, result.final, result.saved, result.status),
         )  # fmt: skip

@@ -19,7 +19,7 @@ from numba.core.errors import NumbaError, UnsupportedBytecodeError
 from fastcart.solvers.arrays import internal_rhs
 from fastcart.solvers.doses import BREAK, RATE, DosePlan, between, entries_of
 from fastcart.solvers.items import Watched, records_of, report, watched_of
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.reading import uses_time
 from fastcart.solvers.scipy_watch import Watch
 from fastcart.solvers.status import FASTER, RISES, Status
@@ -82,10 +82,12 @@ class _UnresolvedError(Exception):
 
 
 def solve_chunk(
-    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
-) -> ChunkResult:
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None,
+    saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`. One thread is used."""
-    result = ChunkResult.empty(len(y0), problem)
+    saves = saves or Saves.all_of(problem.save_at, len(y0))
+    result = ChunkResult.empty(len(y0), problem, saves)
     f = internal_rhs(problem.model, tuple(bool(x) for x in problem.log), any(problem.infused))
     watched = watched_of(problem)
     records = records_of(watched, len(y0))
@@ -94,13 +96,15 @@ def solve_chunk(
     final = np.full_like(u0, np.nan)
     start, stop, *entries = entries_of(doses, len(y0))
     for i in range(len(y0)):
+        own = replace(problem, save_at=problem.save_at[saves.begin[i] : saves.end[i]])
         mine = [values[start[i] : stop[i]] for values in entries]
         with np.errstate(all="ignore"):
-            patient = _solve_one(common, u0[i], p[i], mine, records[i], result, i)
+            patient = _solve_one(replace(common, problem=own), u0[i], p[i], mine, records[i], result, i)
         if result.status[i] == Status.ok:
             final[i] = patient.final
             result.final[i] = to_natural(patient.final, problem.log, patient.scale)
-            result.saved[i] = to_natural(patient.saved, problem.log, patient.scale)
+            path = to_natural(patient.saved, problem.log, patient.scale)
+            result.saved[:, saves.offsets[i] : saves.offsets[i + 1]] = path[:, problem.saved_states].T
             result.cured[i] = patient.cured
     report(result, problem, watched, records, final)
     return result

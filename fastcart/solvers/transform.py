@@ -11,16 +11,18 @@ import numpy as np
 
 LOG_FLOOR = -690.0  # exp(-690) = 1e-300, still a normal number
 LOG_ZERO = -1e5  # stands for ln 0
+_PIECE = 4096
 
 
-def to_internal(y: np.ndarray, log: np.ndarray, scale: np.ndarray) -> np.ndarray:
+def to_internal(y: np.ndarray, log: np.ndarray, scale: np.ndarray | float) -> np.ndarray:
     """Return the integrated variables of natural states ``y`` (patients x states)."""
     internal = np.divide(y, scale)
-    for j in np.flatnonzero(log):
-        alive = y[..., j] > 0
-        logarithm = np.full(y.shape[:-1], LOG_ZERO)
-        np.log(y[..., j], where=alive, out=logarithm)
-        internal[..., j] = logarithm
+    columns = np.flatnonzero(log)
+    if columns.size:
+        natural = y[..., columns]
+        logarithm = np.full(natural.shape, LOG_ZERO)
+        np.log(natural, where=natural > 0, out=logarithm)
+        internal[..., columns] = logarithm
     return internal
 
 
@@ -34,9 +36,22 @@ def to_natural(
     if np.ndim(log) == 0:
         return _from_log(u) if log else u * scale
     natural = u if overwrite and np.all(scale == 1.0) else u * scale
-    for j in np.flatnonzero(log):  # only these: most states are integrated as they are
-        natural[..., j] = _from_log(u[..., j])
+    columns = np.flatnonzero(log)  # only these: most states are integrated as they are
+    if columns.size:
+        natural[..., columns] = _from_log(u[..., columns])
     return natural
+
+
+def from_log_in_place(u: np.ndarray) -> None:
+    """Turn logarithms in one row into the natural values that `to_natural` gives, part by part."""
+    with np.errstate(under="ignore"):
+        for start in range(0, len(u), _PIECE):
+            piece = u[start : start + _PIECE]
+            zero = piece == LOG_ZERO
+            np.maximum(piece, LOG_FLOOR, out=piece)
+            np.exp(piece, out=piece)
+            if zero.any():
+                piece[zero] = 0.0
 
 
 def _from_log(u: np.ndarray) -> np.ndarray:

@@ -44,19 +44,21 @@ def polynomials(s, C, steps, scheme, first, stop):
 @njit(**INNER)
 def extra_stages(evaluation, steps, scheme):
     """Compute the stages that only the interpolant needs, of all slots, behind the others."""
-    c, A, numbers = scheme.extra_c, scheme.extra_A, steps.numbers
+    c, weights, used, numbers = scheme.extra_c, scheme.extra_weights, scheme.extra_used, steps.numbers
     n = steps.u.shape[0]
     for x in range(c.size):
         for i in range(n):
             to = evaluation.states[i]
             for l in range(LANES):
                 to[l] = 0.0
-            for j in range(scheme.stages + x):
-                weight = A[x, j]
-                if weight != 0.0:
-                    stage = steps.stages[j, i]
-                    for l in range(LANES):
-                        to[l] += weight * stage[l]
+            for j in range(0, used.shape[1], 4):
+                if used[x, j] < 0:
+                    break
+                w0, w1, w2, w3 = weights[x, j], weights[x, j + 1], weights[x, j + 2], weights[x, j + 3]
+                k0, k1 = steps.stages[used[x, j], i], steps.stages[used[x, j + 1], i]
+                k2, k3 = steps.stages[used[x, j + 2], i], steps.stages[used[x, j + 3], i]
+                for l in range(LANES):
+                    to[l] += (w0 * k0[l] + w1 * k1[l]) + (w2 * k2[l] + w3 * k3[l])
             for l in range(LANES):
                 to[l] = steps.u_old[i, l] + numbers[q.H_USED, l] * to[l]
         for l in range(LANES):
@@ -67,16 +69,50 @@ def extra_stages(evaluation, steps, scheme):
                 steps.stages[scheme.stages + x, i, l] = evaluation.derivatives[i, l]
 
 
+@njit(**INNER)
+def saved_polynomials(P, steps, scheme, states):
+    """Fill ``P`` (states x `MAX_DEGREE` x slots) with polynomials of some states, of all steps at once."""
+    dense, stages, numbers = scheme.dense, steps.stages, steps.numbers
+    for c in range(states.size):
+        for k in range(0, scheme.degree, 4):
+            p0, p1, p2, p3 = P[c, k], P[c, k + 1], P[c, k + 2], P[c, k + 3]
+            for s in range(LANES):
+                p0[s] = p1[s] = p2[s] = p3[s] = 0.0
+            for j in range(dense.shape[0]):
+                d0, d1, d2, d3 = dense[j, k], dense[j, k + 1], dense[j, k + 2], dense[j, k + 3]
+                if d0 == 0.0 and d1 == 0.0 and d2 == 0.0 and d3 == 0.0:
+                    continue
+                stage = stages[j, states[c]]
+                for s in range(LANES):
+                    p0[s] += d0 * stage[s]
+                    p1[s] += d1 * stage[s]
+                    p2[s] += d2 * stage[s]
+                    p3[s] += d3 * stage[s]
+            if scheme.by_time:
+                for s in range(LANES):
+                    h = numbers[q.H_USED, s]
+                    p0[s] *= h
+                    p1[s] *= h
+                    p2[s] *= h
+                    p3[s] *= h
+
+
 @njit(**INLINED)
-def save_inside(look, slot, steps, C, degree, save_at, saved):
+def save_inside(look, slot, steps, P, degree, saves, saved):
     """Save what is due in a step, up to where it is cut; return how far that is."""
-    s, j = look.place, look.patient
+    s, shift, states = look.place, saves.shift[look.patient], saves.states
     for k in range(slot.save_from, slot.save_to):
-        time = save_at[k]
+        time = saves.times[k]
         if look.end <= 1.0 and time >= look.t + look.end * look.h:
             return k
         at_end = time == steps.numbers[q.T, s]
         theta = (time - look.t) / look.h
-        for i in range(steps.u.shape[0]):
-            saved[j, k, i] = steps.u[i, s] if at_end else steps.u_old[i, s] + rise_of(C, i, degree, theta)
+        for c in range(states.size):
+            if at_end:
+                saved[c, k + shift] = steps.u[states[c], s]
+                continue
+            value = 0.0
+            for d in range(degree - 1, -1, -1):
+                value = (value + P[c, d, s]) * theta
+            saved[c, k + shift] = steps.u_old[states[c], s] + value
     return slot.save_to

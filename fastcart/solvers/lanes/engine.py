@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -22,13 +22,15 @@ from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, 
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.rhs import evaluation
 from fastcart.solvers.lanes.watched_items import NADIR, RISE, Table, items_of
-from fastcart.solvers.problem import ChunkResult, Problem
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import ExplicitTableau
-from fastcart.solvers.threads import in_threads
+from fastcart.solvers.threads import in_parts, in_threads
 from fastcart.solvers.trace.graph import TraceError
-from fastcart.solvers.transform import to_internal, to_natural
+from fastcart.solvers.transform import from_log_in_place, to_internal, to_natural
+
+_Buffers = tuple[records.Watch, records.Detection | None, records.Work]
 
 METHODS = tableaus.NAMES
 DEFAULT_METHOD = "tsit5"
@@ -37,6 +39,13 @@ STIFF_METHOD = "rodas5p"
 _NO_FLOOR = 1e-250  # absolute tolerance of integrals: they are measured by themselves
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
 _ROUNDING = 1.5e-14  # relative errors below are rounding
+_NO_BLOCK = (0, 0, -1)  # no patients are claimed
+# In the thread of the caller: so few blocks of patients that a second thread would hardly have started, and
+# states times steps that take about a second where every patient needs all steps
+_FEW = 8
+_BRIEF = 2e6
+_DENSE = 40  # times to save of a patient from which on nearly every step has one
+_FEW_VALUES = 10_000  # are converted before a thread has started
 _TIGHT = 5e-6  # from this rtol down the method of order 7 does better than that of order 5
 
 
@@ -57,7 +66,7 @@ class Method:
     dense: np.ndarray  # with columns of zeros up to `MAX_DEGREE`
     degree: int
     scaled_by_step: bool
-    extra: tuple[np.ndarray, np.ndarray]
+    extra: tuple[np.ndarray, np.ndarray, np.ndarray]  # see `fastcart.solvers.lanes.records.Scheme`
     calls_per_step: Callable[[int], int]
     work: Callable[[int], int]
     whole: WholeStep | None = None
@@ -81,12 +90,12 @@ def get_method(name: str) -> Method:
     order = tableau.error_order + 1
     gains = (tableau.gains if isinstance(tableau, ExplicitTableau) else None) or (1.0, 0.1)
     exponents = np.array(gains) / order / 2
-    none = (np.empty(0), np.empty((0, 0)))
+    none = (np.empty(0), np.empty((0, 0)), np.empty((0, 0), dtype=np.int64))
     if isinstance(tableau, ExplicitTableau):
         table, stages = tableau, len(tableau.c)
         extra = none
         if table.extra_c is not None and table.extra_A is not None:
-            extra = (table.extra_c.copy(), table.extra_A.copy())
+            extra = (table.extra_c.copy(), *_in_fours(table.extra_A))
         return Method(
             cache(lambda *sizes: explicit.step_function(table, *sizes)), stages, exponents,
             _widened(table.dense), table.dense.shape[1], True, extra,
@@ -104,6 +113,21 @@ def get_method(name: str) -> Method:
     )  # fmt: skip
 
 
+def _in_fours(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return for each row the weights that are not zero, four by four, and whose they are.
+
+    The last four are filled up by the first stage of the row with the weight 0.
+    """
+    width = 4 * -(-np.count_nonzero(A, axis=1).max() // 4)
+    weights, used = np.zeros((len(A), width)), np.full((len(A), width), -1, dtype=np.int64)
+    for x, row in enumerate(A):
+        which = np.flatnonzero(row)
+        weights[x, : len(which)] = row[which]
+        used[x, : 4 * -(-len(which) // 4)] = which[0]
+        used[x, : len(which)] = which
+    return weights, used
+
+
 def _widened(dense: np.ndarray) -> np.ndarray:
     return np.hstack([dense, np.zeros((len(dense), MAX_DEGREE - dense.shape[1]))])
 
@@ -115,21 +139,22 @@ def _loop() -> Any:
 
 
 def solve_chunk(
-    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None
-) -> ChunkResult:
+    problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan | None = None,
+    saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
-    model, log = problem.model, problem.log
     patients, n = y0.shape
-    name = problem.method or default_method(model, problem.rtol)
-    method = get_method(name)
-    table = items_of(problem, log)
-    result = ChunkResult.empty(patients, problem, blank_saved=False)
-    recorded = table.recorded(patients)
-    u0 = to_internal(y0, log, np.ones(n))
-    task, (scheme, calls) = _task(problem), _scheme(problem, method, p.shape[1])
+    kit = _kit(problem, p.shape[1])
+    saves = saves or Saves.all_of(problem.save_at, patients)
+    result = ChunkResult.empty(patients, problem, saves, blank_saved=False)
+    recorded = kit.table.recorded(patients)
+    u0 = to_internal(y0, problem.log, 1.0)
     everyone = records.Patients(
         u0, p, np.zeros((patients, n)), n - problem.integrals,
         records.Doses(*_around_breaks(problem.t_end, *entries_of(doses, patients))),
+        records.Saves(
+            problem.save_at, saves.begin, saves.end, saves.offsets[:-1] - saves.begin, problem.saved_states
+        ),
     )  # fmt: skip
     out = records.Out(
         np.full((patients, n), np.nan), result.saved, result.status, np.zeros((patients, 2), np.int64),
@@ -137,16 +162,60 @@ def solve_chunk(
     )  # fmt: skip
     control = np.zeros(3, dtype=np.int64)
     kernel = _loop()
+    copied = len(kit.method.extra[0]) > 0 and saves.offsets[-1] < _DENSE * patients
 
     def run() -> None:
-        work = _work(problem, method, table, p.shape[1], control)
-        kernel(task, everyone, scheme, table.watch(recorded), table.detection(), work, out)
+        with kit.lent(copied) as (watch, detection, work):
+            watch = watch._replace(recorded=recorded)
+            work = work._replace(stop=control[:1], done=control[1:2], claimed=control[2:])
+            kernel(kit.task, everyone, kit.scheme, watch, detection, work, out)
 
-    in_threads([run] * min(threads, -(-patients // LANES)), threads, control)
-    _take_results(result, problem, table, recorded, u0, out)
-    result.rhs_calls = (result.steps + result.rejected) * calls + 1
-    result.engine = np.full(patients, f"lanes-{name}")
+    blocks = -(-patients // LANES)
+    brief = blocks * n * problem.max_steps <= _BRIEF and (threads == 1 or blocks <= _FEW)
+    in_threads([run] * (1 if brief else min(threads, blocks)), threads, control, brief=brief)
+    _take_results(result, problem, kit.table, recorded, u0, out)
+    _saved_in_natural_units(problem, result.saved, threads)
+    result.rhs_calls = (result.steps + result.rejected) * kit.calls_per_step + 1
+    result.engine = np.full(patients, f"lanes-{kit.name}", dtype=object)
     return result
+
+
+class _Kit:
+    """What the loop is given of a problem, the same for all patients; made once, kept with the problem."""
+
+    def __init__(self, problem: Problem, parameters: int):
+        self.problem, self.parameters = problem, parameters
+        self.name = problem.method or default_method(problem.model, problem.rtol)
+        self.method = get_method(self.name)
+        self.table = items_of(problem, problem.log)
+        self.task = _task(problem)
+        self.scheme, self.calls_per_step = _scheme(problem, self.method, parameters)
+        self._buffers: dict[bool, list[_Buffers]] = {False: [], True: []}
+
+    @contextmanager
+    def lent(self, copied: bool) -> Iterator[_Buffers]:
+        """Lend the buffers of one thread, which no other has meanwhile, as they are at the start."""
+        try:
+            buffers = self._buffers[copied].pop()
+        except IndexError:  # more threads than ever before
+            table = self.table
+            buffers = (
+                table.watch(table.recorded(0)), table.detection(),
+                _work(self.problem, self.method, table, self.parameters, copied),
+            )  # fmt: skip
+        yield buffers
+        _, detection, work = buffers  # after an interrupt they are not given back
+        work.lanes["patient"] = records.EMPTY
+        work.block[:] = _NO_BLOCK
+        for array in detection or ():
+            array.fill(0.0)
+        self._buffers[copied].append(buffers)
+
+
+def _kit(problem: Problem, parameters: int) -> _Kit:
+    if "lanes" not in problem.kept:
+        problem.kept["lanes"] = _Kit(problem, parameters)
+    return problem.kept["lanes"]
 
 
 def _task(problem: Problem) -> records.Task:
@@ -154,7 +223,7 @@ def _task(problem: Problem) -> records.Task:
     own = len(problem.log) - problem.integrals
     absolute = problem.rtol * np.where(problem.log, 1.0, problem.scale)[:own]
     return records.Task(
-        float(problem.t_end), problem.save_at, problem.model.burden_index, problem.log, absolute,
+        float(problem.t_end), problem.model.burden_index, problem.log, absolute,
         np.full(own, problem.rtol), problem.nonnegative[:own].copy(), float(problem.max_steps),
         _SMALLEST * problem.t_end,
     )  # fmt: skip
@@ -178,10 +247,9 @@ def _scheme(problem: Problem, method: Method, parameters: int) -> tuple[records.
     return scheme, calls
 
 
-def _work(
-    problem: Problem, method: Method, table: Table, parameters: int, control: np.ndarray
-) -> records.Work:
+def _work(problem: Problem, method: Method, table: Table, parameters: int, copied: bool) -> records.Work:
     """Return what a thread has of its own: buffers of the lanes and of the queue, with the constants set."""
+    control = np.zeros(3, dtype=np.int64)
     n, items, quantities = len(problem.log), len(table.items), len(table.quantities)
     at = offsets(n, parameters, method.blocks + len(method.extra[0]))
     buffers = aligned_rows(2, at.total + method.work(n))
@@ -196,18 +264,19 @@ def _work(
     bounded = table.bounded
     buffers[:, at.bounded : at.bounded + 1 + len(bounded)] = len(bounded), *bounded
     evaluation, steps = records.views_of(buffers[0], at, n, parameters)
-    copied = len(method.extra[0]) > 0
     waiting = records.views_of(buffers[1], at, n, parameters) if copied else (evaluation, steps)
     lanes = np.zeros(LANES, dtype=records.LANE)
     lanes["patient"] = records.EMPTY
     queue = records.Queue(
-        *waiting, np.zeros(LANES, dtype=records.SLOT), np.zeros(1, np.int64), np.zeros((items, LANES)),
-        np.zeros((quantities, LANES)),
+        copied, *waiting, np.zeros(LANES, dtype=records.SLOT), np.zeros(1, np.int64),
+        np.zeros((items, LANES)), np.zeros((quantities, LANES)),
     )  # fmt: skip
+    saving = aligned_rows(1, len(problem.saved_states) * MAX_DEGREE * LANES)
     return records.Work(
         evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), queue, np.zeros((n, MAX_DEGREE)),
-        np.zeros((2, n)), aligned_rows(1, evaluation_rows(n, parameters).total * LANES).reshape(-1, LANES),
-        np.array([0, 0, -1]), control[:1], control[1:2], control[2:],
+        saving.reshape(-1, MAX_DEGREE, LANES), np.zeros((2, n)), aligned_rows(1, n * LANES).reshape(n, LANES),
+        aligned_rows(1, evaluation_rows(n, parameters).total * LANES).reshape(-1, LANES), np.array(_NO_BLOCK),
+        control[:1], control[1:2], control[2:],
     )  # fmt: skip
 
 
@@ -216,7 +285,7 @@ def _take_results(
     out: records.Out,
 ) -> None:  # fmt: skip
     """Fill in the endpoints and the states, in natural units."""
-    log, ones = problem.log, np.ones(len(problem.log))
+    log = problem.log
     burden = problem.model.burden_index
     if burden >= 0:
         _burden_endpoints(result, recorded, u0[:, burden], out.final[:, burden])
@@ -226,9 +295,20 @@ def _take_results(
     result.times = recorded["crossings"][:, asked].copy()
     for i in np.flatnonzero(table.items["in_log"][asked]):
         result.best[:, i] = to_natural(result.best[:, i], True, 1.0)
-    result.final = to_natural(out.final, log, ones, overwrite=True)
-    result.saved = to_natural(result.saved, log, ones, overwrite=True)
+    result.final = to_natural(out.final, log, 1.0, overwrite=True)
     result.steps, result.rejected = out.counts[:, 0].copy(), out.counts[:, 1].copy()
+
+
+def _saved_in_natural_units(problem: Problem, saved: np.ndarray, threads: int) -> None:
+    """Turn logarithms among what is saved into the states, in place."""
+    in_log = np.flatnonzero(problem.log[problem.saved_states])
+
+    def part(low: int, high: int) -> None:
+        for c in in_log:
+            from_log_in_place(saved[c, low:high])
+
+    if in_log.size:
+        in_parts(part, saved.shape[1], threads, least=_FEW_VALUES, brief=saved.size < _FEW_VALUES)
 
 
 def _around_breaks(t_end: float, *entries: np.ndarray) -> tuple[np.ndarray, ...]:

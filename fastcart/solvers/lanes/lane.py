@@ -81,7 +81,7 @@ def load(l, j, task, patients, watch, work, out):
     for row in range(q.Q_ROWS):
         numbers[row, l] = 0.0
     _stop_at_next_dose(l, patients.doses.begin[j], j, task, patients.doses, work)
-    _load_saves(l, j, task.save_at, patients, work, out.saved)
+    _load_saves(l, j, patients, work, out.saved)
     numbers[q.ACCEPTED, l] = q.FRESH
     numbers[q.H, l] = first_step(slopes[j], u0[j], task)
     if task.burden >= 0:
@@ -97,35 +97,41 @@ def _stop_at_next_dose(l, k, j, task, doses, work):
 
 
 @njit(**INLINED)
-def save_next(l, k, save_at, work):
-    """Let time ``k`` be the next to save, or none."""
+def save_next(l, k, j, saves, work):
+    """Let time ``k`` be the next to save of patient ``j``, or none."""
     work.lanes[l].next_save = k
-    work.steps.numbers[q.NEXT_SAVE, l] = save_at[k] if k < save_at.size else np.inf
+    work.steps.numbers[q.NEXT_SAVE, l] = saves.times[k] if k < saves.end[j] else np.inf
 
 
 @njit(**INLINED)
-def _load_saves(l, j, save_at, patients, work, saved):
+def _load_saves(l, j, patients, work, saved):
     """Begin to save a patient, whose start may be among the times."""
-    n, k = patients.u0.shape[1], 0
-    for x in range(save_at.size):
-        for i in range(n):
-            saved[j, x, i] = np.nan
-    if save_at.size > 0 and save_at[0] == 0.0:
-        for i in range(n):
-            saved[j, 0, i] = patients.u0[j, i]
-        k = 1
-    save_next(l, k, save_at, work)
+    saves = patients.saves
+    k = saves.begin[j]
+    if k < saves.end[j] and saves.times[k] == 0.0:
+        for c in range(saves.states.size):
+            saved[c, k + saves.shift[j]] = patients.u0[j, saves.states[c]]
+        k += 1
+    save_next(l, k, j, saves, work)
 
 
 @njit(**INLINED)
-def save_now(l, j, save_at, work, saved):
+def save_now(l, j, saves, work, saved):
     """Save the present state where a time to save is now (after a dose)."""
     k, u = work.lanes[l].next_save, work.steps.u
-    while k < save_at.size and save_at[k] <= work.steps.numbers[q.T, l]:
-        for i in range(u.shape[0]):
-            saved[j, k, i] = u[i, l]
+    while k < saves.end[j] and saves.times[k] <= work.steps.numbers[q.T, l]:
+        for c in range(saves.states.size):
+            saved[c, k + saves.shift[j]] = u[saves.states[c], l]
         k += 1
-    save_next(l, k, save_at, work)
+    save_next(l, k, j, saves, work)
+
+
+@njit(**INLINED)
+def save_nothing(l, j, saves, work, saved):
+    """Mark the times that a patient did not reach."""
+    for k in range(work.lanes[l].next_save, saves.end[j]):
+        for c in range(saves.states.size):
+            saved[c, k + saves.shift[j]] = np.nan
 
 
 @njit(**INLINED)

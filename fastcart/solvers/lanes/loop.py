@@ -30,6 +30,7 @@ from fastcart.solvers.lanes.lane import (
     load,
     park,
     restart,
+    save_nothing,
     save_now,
     start_slopes,
 )
@@ -54,7 +55,7 @@ _POLL = 64  # steps between looks at the request to stop
 
 def run_lanes(task, patients, scheme, watch, detection, work, out):
     """Solve patients until none is left; see `fastcart.solvers.lanes.records` for the arguments."""
-    queue, copied = work.queue, scheme.extra_c.size > 0
+    queue = work.queue
     active, turns = 0, 0
     ended, jumped = LANES, 0
     while True:
@@ -72,7 +73,7 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
         if quiet(task, scheme, watch, detection, work):
             continue
         work.flagged[COUNT] = 0
-        urgent = not copied
+        urgent = not queue.copied
         for l in range(LANES):
             if queue.waiting[0] == LANES:
                 look_at_waiting(task, patients, scheme, watch, detection, work, out)
@@ -155,7 +156,7 @@ def examine(l, task, patients, scheme, watch, detection, work):
         return False
     dosed = flag & q.AT_STOP != 0 and lane.next_dose < patients.doses.end[lane.patient]
     if flag & (q.TURN | q.SAVE) != 0 or need > QUIET:
-        enqueue(l, not dosed, need, task, scheme, watch, detection, work)
+        enqueue(l, not dosed, need, patients.saves, scheme, watch, detection, work)
     if detection is not None and need == LATER:
         take_over_lane(l, numbers[q.T, l], watch, detection)
     if flag & (q.AT_STOP | q.TROUBLE) or need == AT_ONCE:
@@ -187,7 +188,7 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
     if fate == ENDS:
         done = OK
     elif fate == CUT:
-        save_now(l, j, task.save_at, work, out.saved)
+        save_now(l, j, patients.saves, work, out.saved)
         lanes[l].fresh = JUMPED
     else:
         if detection is not None and detection.need[l] == AT_ONCE:  # nothing came of it
@@ -195,7 +196,7 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
         if flag & q.AT_STOP:
             if lanes[l].next_dose < patients.doses.end[j]:
                 give_doses(l, j, task, patients.doses, watch, work)
-                save_now(l, j, task.save_at, work, out.saved)
+                save_now(l, j, patients.saves, work, out.saved)
                 lanes[l].fresh = JUMPED
             # what a dose at the very horizon does is seen by one more step, of no length
             if numbers[q.T, l] >= task.t_end and (detection is None or lanes[l].fresh != JUMPED):
@@ -205,6 +206,7 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
     if done < 0:
         return False
     finish(l, j, done, task, work, out)
+    save_nothing(l, j, patients.saves, work, out.saved)
     if detection is not None:
         finish_items(l, j, watch, detection)
     work.done[0] += 1

@@ -23,7 +23,6 @@ class Task(NamedTuple):
     """What is asked for of all patients."""
 
     t_end: float
-    save_at: np.ndarray
     burden: int  # the state, -1 for none
     log: np.ndarray  # which states are integrated in logarithm
     absolute: np.ndarray  # tolerances of the states but the integrals
@@ -44,6 +43,16 @@ class Doses(NamedTuple):
     value: np.ndarray
 
 
+class Saves(NamedTuple):
+    """Times to save, which of them are a patient's, and where in `Out.saved` these go, for all states."""
+
+    times: np.ndarray
+    begin: np.ndarray
+    end: np.ndarray
+    shift: np.ndarray  # the row of a time is its place among the times, and this much more
+    states: np.ndarray  # that are saved
+
+
 class Patients(NamedTuple):
     """Those of the chunk; integrated variables."""
 
@@ -52,6 +61,7 @@ class Patients(NamedTuple):
     slopes: np.ndarray  # patients x states, at time 0; filled in by the loop
     own: int  # states that are no integrals
     doses: Doses
+    saves: Saves
 
 
 class Scheme(NamedTuple):
@@ -65,7 +75,8 @@ class Scheme(NamedTuple):
     degree: int
     by_time: bool  # whether stages are slopes, to be multiplied by the step
     extra_c: np.ndarray  # of the stages that only the interpolant needs
-    extra_A: np.ndarray
+    extra_weights: np.ndarray  # of the stages that each of them is computed from, in fours
+    extra_used: np.ndarray  # which these are; -1 behind the last four
 
 
 class Evaluation(NamedTuple):
@@ -138,8 +149,13 @@ RECORD = np.dtype([("best", float), ("first", float), ("last", float), ("crossin
 
 
 class Queue(NamedTuple):
-    """Steps that are looked at closely; where no stages are missing, they are not copied."""
+    """Steps that are looked at closely.
 
+    They are copies where stages are missing, unless nearly every step is looked at: then, as where no stages
+    are missing, they are those of the lanes.
+    """
+
+    copied: bool
     evaluation: Evaluation
     steps: Steps
     slots: np.ndarray  # of `SLOT`
@@ -202,7 +218,9 @@ class Work(NamedTuple):
     flagged: np.ndarray  # lanes that are to be looked after
     queue: Queue
     polynomials: np.ndarray  # states x `MAX_DEGREE`, of the step that is looked at
+    saving: np.ndarray  # saved states x `MAX_DEGREE` x slots: polynomials of all steps
     states: np.ndarray  # scratch, 2 x states
+    tried: np.ndarray  # states x lanes: where the last step would have gone, meanwhile
     start: np.ndarray  # rows of the right-hand side x lanes, for the starts of patients
     block: np.ndarray  # claimed patients: the next one, their end, one that fills lanes without a patient
     stop: np.ndarray  # shared: not zero, to stop
@@ -214,7 +232,7 @@ class Out(NamedTuple):
     """Results, one row per patient."""
 
     final: np.ndarray
-    saved: np.ndarray
+    saved: np.ndarray  # saved states x rows
     status: np.ndarray
     counts: np.ndarray  # steps, rejected steps
     reached: np.ndarray
@@ -234,5 +252,6 @@ class Look(NamedTuple):
 
 # the order of the fields is part of machine code that takes them
 ALL = (
-    Task, Doses, Patients, Scheme, Evaluation, Steps, Queue, Detection, Turns, Roots, Watch, Work, Out, Look,
+    Task, Doses, Saves, Patients, Scheme, Evaluation, Steps, Queue, Detection, Turns, Roots, Watch, Work, Out,
+    Look,
 )  # fmt: skip

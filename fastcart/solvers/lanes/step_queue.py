@@ -11,7 +11,13 @@ from numba import njit
 
 from fastcart.solvers.compile import INLINED, INNER
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.dense_output import extra_stages, polynomials, rise_of, save_inside
+from fastcart.solvers.lanes.dense_output import (
+    extra_stages,
+    polynomials,
+    rise_of,
+    save_inside,
+    saved_polynomials,
+)
 from fastcart.solvers.lanes.event_detection import AT_ONCE, QUIET
 from fastcart.solvers.lanes.event_location import (
     NOWHERE,
@@ -23,12 +29,13 @@ from fastcart.solvers.lanes.event_location import (
 from fastcart.solvers.lanes.event_recording import record_crossing
 from fastcart.solvers.lanes.extinction import die_out
 from fastcart.solvers.lanes.lane import save_next
+from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.records import CUT, ENDS, Look
 from fastcart.solvers.lanes.step_bounds import TURNS
 
 
 @njit(**INLINED)
-def enqueue(l, inclusive, need, task, scheme, watch, detection, work):
+def enqueue(l, inclusive, need, saves, scheme, watch, detection, work):
     """Let the step of a lane wait for a close look.
 
     Times to save before the end of the step are its own, with ``inclusive`` also that at its end.
@@ -36,22 +43,21 @@ def enqueue(l, inclusive, need, task, scheme, watch, detection, work):
     queue, steps, t = work.queue, work.steps, work.steps.numbers[q.T, l]
     s = queue.waiting[0]
     queue.waiting[0] += 1
-    copied = scheme.extra_c.size > 0
     slot, lane = queue.slots[s], work.lanes[l]
-    slot.lane, slot.patient, slot.need, slot.place = l, lane.patient, need, s if copied else l
-    k = lane.next_save
+    slot.lane, slot.patient, slot.need, slot.place = l, lane.patient, need, s if queue.copied else l
+    k, stop, times = lane.next_save, saves.end[lane.patient], saves.times
     slot.save_from = k
-    while k < task.save_at.size and (task.save_at[k] < t or (inclusive and task.save_at[k] == t)):
+    while k < stop and (times[k] < t or (inclusive and times[k] == t)):
         k += 1
     slot.save_to = k
-    save_next(l, k, task.save_at, work)
+    save_next(l, k, lane.patient, saves, work)
     for k in range(queue.turning.shape[0]):
         state = watch.quantities[k].bounded
         queue.turning[k, s] = steps.bounds[watch.bounds_of[state], TURNS, l] if state >= 0 else 1.0
     if detection is not None:
         for i in range(watch.of_burden, queue.side.shape[0]):
             queue.side[i, s] = detection.side[i, l]
-    if copied:
+    if queue.copied:
         _copy_step(l, s, work, scheme.stages)
 
 
@@ -72,18 +78,34 @@ def _copy_step(l, s, work, stages):
             copy.stages[j, i, s] = steps.stages[j, i, l]
 
 
+@njit(**INLINED)
+def _copy_rows(of, to):
+    """Copy rows of all lanes."""
+    for i in range(of.shape[0]):
+        for l in range(LANES):
+            to[i, l] = of[i, l]
+
+
 @njit(**INNER)
 def look_at_waiting(task, patients, scheme, watch, detection, work, out):
     """Record and save what is inside the steps that wait; one may end early, which its lane is told."""
     queue, C, numbers = work.queue, work.polynomials, work.queue.steps.numbers
     if queue.waiting[0] > 0 and scheme.extra_c.size > 0:
+        _copy_rows(queue.evaluation.states, work.tried)
         extra_stages(queue.evaluation, queue.steps, scheme)
+        _copy_rows(work.tried, queue.evaluation.states)
+    saving = False
+    for s in range(queue.waiting[0]):
+        saving = saving or queue.slots[s].save_from < queue.slots[s].save_to
+    if saving:
+        saved_polynomials(work.saving, queue.steps, scheme, patients.saves.states)
     for s in range(queue.waiting[0]):
         slot = queue.slots[s]
         j, need, place = slot.patient, slot.need, slot.place
-        every = need > QUIET or slot.save_from < slot.save_to
-        first, stop = (0, C.shape[0]) if every else (task.burden, task.burden + 1)
-        polynomials(place, C, queue.steps, scheme, first, stop)
+        turns = int(numbers[q.FLAG, place]) & q.TURN != 0
+        first, stop = (0, C.shape[0]) if need > QUIET else (task.burden, task.burden + 1)
+        if turns or need > QUIET:
+            polynomials(place, C, queue.steps, scheme, first, stop)
         begin_look(j, watch, patients.p)
         end, item = NOWHERE, -1
         t, h = numbers[q.T_OLD, place], numbers[q.H_USED, place]
@@ -91,12 +113,14 @@ def look_at_waiting(task, patients, scheme, watch, detection, work, out):
             whole = Look(s, place, j, t, h, NOWHERE)
             end, item = first_end(whole, queue, C, watch, detection, patients, scheme)
         look = Look(s, place, j, t, h, end)
-        burden_too = int(numbers[q.FLAG, place]) & q.TURN != 0 or end <= 1.0
+        burden_too = turns or end <= 1.0
         for i in range(watch.items.size):
             wanted = burden_too if i < watch.of_burden else (need > QUIET and watch.items[i].terminal == 0)
             if wanted:
                 record_inside(i, look, queue, C, watch, detection, patients, scheme)
-        saved_to = save_inside(look, slot, queue.steps, C, scheme.degree, task.save_at, out.saved)
+        saved_to = save_inside(
+            look, slot, queue.steps, work.saving, scheme.degree, patients.saves, out.saved
+        )  # fmt: skip
         if detection is not None and end <= 1.0:
             work.lanes[slot.lane].next_save = saved_to
             _end_early(item, look, task, scheme, watch, detection, work, out)

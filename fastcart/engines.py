@@ -1,0 +1,192 @@
+"""Which engine runs, and rows of patients through it: arrays in, arrays and a status out."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from importlib import import_module
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastcart.checks import first_line, shown
+from fastcart.dosing import Doses, check_doses
+from fastcart.equations import unknown_name
+from fastcart.errors import InputError, nearest
+from fastcart.model import Model
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
+from fastcart.solvers.status import Status
+from fastcart.solvers.system import PARAMETERS, STATES, System
+
+if TYPE_CHECKING:
+    from fastcart.solvers.doses import DosePlan
+
+_MODULES = {
+    "auto": "fastcart.solvers.auto",
+    "lanes": "fastcart.solvers.lanes.engine",
+    "lsoda": "fastcart.solvers.lsoda",
+    "published": "fastcart.solvers.published",
+    "scipy": "fastcart.solvers.scipy_ivp",
+}
+
+
+def as_model(model: str | Model) -> Model:
+    """Return the model itself, or the shipped model of that name."""
+    if isinstance(model, Model):
+        return model
+    if isinstance(model, str):
+        from fastcart.models import get
+
+        return get(model)
+    raise InputError(f"The model must be a name or a fastcart.Model, not {type(model).__name__}.")
+
+
+def resolve_engine(engine: str, problem: Problem) -> str:
+    """Return the engine that will run, having checked that it and its method exist for this problem."""
+    module = _engine(engine)
+    method = problem.method
+    if method is not None and not (isinstance(method, str) and method in module.METHODS):
+        raise InputError(
+            f"Engine {engine!r} has no method {shown(method)}." + nearest(method, module.METHODS)
+        )
+    if engine == "published":
+        if problem.extinction is not None:
+            raise InputError(
+                "Engine 'published' knows no extinction; use another, e.g. 'auto', or leave it off."
+            )
+        if problem.peaks or problem.events:
+            raise InputError("Engine 'published' looks for no peaks and events; use another, e.g. 'auto'.")
+        if problem.auc:
+            raise InputError("Engine 'published' integrates no areas under curves; use another, e.g. 'auto'.")
+        if problem.breaks or np.isfinite(problem.max_step):
+            raise InputError(
+                "Engine 'published' has the fixed step of its authors; leave off max_step and breaks, or use "
+                "another, e.g. 'auto'."
+            )
+        module.grid_index(problem)
+    return engine
+
+
+def _engine(name: str) -> ModuleType:
+    return import_module(_MODULES[name])
+
+
+def dose_plan(
+    problem: Problem, engine: str, doses: Doses | None, ids: Any, **options: Any
+) -> DosePlan | None:
+    """Check doses, also against the engine; see `fastcart.dosing.check_doses`."""
+    plan = check_doses(problem.model, doses, ids, problem.t_end, **options)
+    if engine == "published" and doses is not None:
+        _engine(engine).dose_index(problem, plan)
+    return plan
+
+
+def solve_rows(
+    problem: Problem, engine: str, y0: np.ndarray, p: np.ndarray, threads: int,
+    doses: DosePlan | None = None, saves: Saves | None = None,
+) -> ChunkResult:  # fmt: skip
+    """Solve patients given by arrays; those that failed have NaN.
+
+    Parameters
+    ----------
+    problem : Problem
+    engine : str
+    y0 : ndarray, shape (patients, states)
+        Initial values, natural units; doses at time 0 are added in place.
+    p : ndarray, shape (patients, parameters)
+    threads : int
+    doses : DosePlan, optional
+        Those of these patients.
+    saves : Saves, optional
+        Which of the times to save are theirs; default all.
+
+    Raises
+    ------
+    InputError
+        When numba cannot compile the model.
+    """
+    module = _engine(engine)
+    with compiling_errors(problem.model):
+        if doses is None:
+            result: ChunkResult = module.solve_chunk(problem, y0, p, threads, None, saves)
+        else:
+            result = _solve_dosed(module, problem, y0, p, threads, doses, saves)
+    _finish(problem, y0, result, saves or Saves.all_of(problem.save_at, len(y0)))
+    return result
+
+
+def _solve_dosed(
+    module: ModuleType, problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan,
+    saves: Saves | None,
+) -> ChunkResult:  # fmt: skip
+    """Add the doses at time 0 to ``y0`` and solve the patients, those that are dosed alike together."""
+    from fastcart.solvers.doses import canonical
+
+    doses.add_initial(y0)
+    parts = []
+    for rows, infused, given in doses.parts():
+        part = problem
+        if given is not None:
+            key = f"dosed {infused}"
+            if key not in problem.kept:
+                times = canonical(problem.save_at, problem.t_end)
+                problem.kept[key] = replace(problem, infused=infused, save_at=times)
+            part = problem.kept[key]
+        parts.append((rows, part, given))
+    if len(parts) == 1:  # all are dosed alike: without copies
+        return module.solve_chunk(parts[0][1], y0, p, threads, parts[0][2], saves)
+    result = ChunkResult.empty(len(y0), problem, saves or Saves.all_of(problem.save_at, len(y0)))
+    for rows, part, given in parts:
+        theirs = None if saves is None else saves.take(rows)
+        result.put(rows, module.solve_chunk(part, y0[rows], p[rows], threads, given, theirs))
+    return result
+
+
+@contextmanager
+def compiling_errors(model: Model | System) -> Iterator[None]:
+    """Say in one sentence what numba cannot compile, instead of a page."""
+    from numba.core.errors import NumbaError, UnsupportedBytecodeError
+
+    from fastcart.solvers.compile import collector_paused
+
+    try:
+        with collector_paused():
+            yield
+    except (NumbaError, UnsupportedBytecodeError) as error:
+        # the first lines name numba's own steps, the first place is the innermost, in the user's file
+        text = re.sub(r"(?m)^Failed in .*$", "", str(error))
+        unknown = re.search(rf"Unknown attribute '(\w+)' of type ({STATES}|{PARAMETERS})\b", text)
+        if unknown:
+            raise InputError(unknown_name(model, unknown[2], unknown[1])) from None
+        place = re.search(r'File "([^"]+)", line (\d+)', text)
+        where = f" (line {place[2]} of {Path(place[1]).name})" if place else ""
+        raise InputError(
+            f"Model {model.name!r} runs as Python, but numba cannot compile it: "
+            f"{first_line(text)}{where}; use what numba supports."
+        ) from None
+
+
+def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult, saves: Saves) -> None:
+    """Give the start its exact values back, and mark what is not finite as failed."""
+    lost = int(np.count_nonzero(result.status == Status.not_run))
+    if lost:  # a request to stop raises, so nobody else may be without an answer
+        raise RuntimeError(
+            f"internal error: an engine left out {lost} of {len(result.status)} patients; please report it"
+        )
+    if result.saved.size:
+        some = np.flatnonzero(saves.end > saves.begin)
+        at_start = some[problem.save_at[saves.begin[some]] == 0.0]
+        result.saved[:, result.offsets[at_start]] = y0[at_start][:, problem.saved_states].T
+    if problem.model.burden_index >= 0:
+        untouched = (result.t_nadir == 0.0) & (result.nadir != 0.0)  # or it died out at once
+        start = y0[:, problem.model.burden_index]
+        result.nadir[untouched] = start[untouched]
+        result.above = result.final[:, problem.model.burden_index] > start * (1 + 1e-9)
+    # a solution that is not finite at the horizon has failed, whatever the engine says
+    bad = (result.status == Status.ok) & ~np.isfinite(result.final).all(axis=1)
+    result.status[bad] = Status.non_finite
+    result.blank_failed()

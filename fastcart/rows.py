@@ -1,0 +1,91 @@
+"""Arrays of parameters and initial values in, the arrays that engines take out: nothing else is looked at."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.checks import shown
+from fastcart.errors import InputError, counted
+from fastcart.model import Model
+from fastcart.patient_rows import NOTHING_KEPT, PatientTable, check_followers, ranges_of, within_ranges
+from fastcart.patients import checked_column
+
+
+class RowMaker:
+    """Makes rows of initial values and of parameters, those not given at their defaults.
+
+    Parameters
+    ----------
+    model : Model
+    columns : tuple of str
+        What the columns of the values mean.
+    """
+
+    def __init__(self, model: Model, columns: tuple[str, ...]):
+        self.model, self.columns = model, columns
+        items = {item.name: item for item in model.items}
+        self.given = [items[name] for name in columns]
+        self.low, self.high = ranges_of(self.given)
+        computed = any(callable(item.default) and item.name not in columns for item in model.items)
+        sums = any(name in columns for constraint in model.constraints for name in constraint.parameters)
+        self.followers = bool(columns) and (computed or sums)  # then the values decide about others
+        self.parts = [self._part(model.state_names), self._part(model.parameter_names)]
+
+    def _part(self, names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return a row of defaults, the places of it that are given, and by which columns."""
+        defaults = self.model.defaults()
+        row = np.array([defaults[name] for name in names])
+        places = [k for k, name in enumerate(names) if name in self.columns]
+        columns = [self.columns.index(names[k]) for k in places]
+        return row, np.array(places, dtype=np.int64), np.array(columns, dtype=np.int64)
+
+    def arrays(self, given: Any) -> tuple[np.ndarray, np.ndarray, Callable[[], PatientTable]]:
+        """Return initial values, parameters, and what makes a table of the patients where one is needed.
+
+        Raises
+        ------
+        InputError
+            For values of another shape, that are not finite, or beyond their ranges.
+        """
+        values = self._checked(given)
+
+        def table() -> PatientTable:
+            columns = {name: values[:, j] for j, name in enumerate(self.columns)}
+            ids = np.arange(len(values))
+            return PatientTable(self.model, columns, ids, NOTHING_KEPT)
+
+        rows = []
+        for row, places, columns in self.parts:
+            part = np.empty((len(values), len(row)))
+            part[:] = row
+            part[:, places] = values[:, columns]
+            rows.append(part)
+        if self.followers:
+            made = table()
+            check_followers(made)
+            rows = list(made.arrays(0, len(values)))
+        return rows[0], rows[1], table
+
+    def _checked(self, given: Any) -> np.ndarray:
+        try:
+            values = np.asarray(given, dtype=np.float64)
+        except (TypeError, ValueError):
+            raise InputError(f"The values must be numbers, not {shown(given)}.") from None
+        if values.ndim == 1:
+            values = values[np.newaxis]
+        if values.ndim != 2 or values.shape[1] != len(self.columns):
+            raise InputError(
+                f"The values must be a table of {counted(len(self.columns), 'column')}, a row for each "
+                f"patient, not of shape {np.shape(given)}."
+            )
+        if not len(values):
+            raise InputError("The values have no row; give at least one patient.")
+        good = within_ranges(values, self.low, self.high)
+        if not good.all():
+            j = int(np.argmin(good))
+            checked_column(pd.Series(values[:, j]), self.given[j], 0)
+        return values
