@@ -21,7 +21,6 @@ DEFAULT_METHOD = lanes.DEFAULT_METHOD
 
 EXPLICIT_STEPS = 5_000  # an explicit method that needs more is not the right one
 EXPLICIT_AHEAD = 20_000.0  # nor one whose step promises more than this
-STIFF_AHEAD = 1e8  # no method gets through so many
 
 _GIVEN_UP = (Status.max_steps, Status.step_too_small, Status.non_finite)
 _BLOWN_UP = (Status.step_too_small, Status.non_finite)
@@ -46,8 +45,7 @@ def solve_chunk(
         _again(result, (Status.blow_up,), lanes, closer, y0, p, threads, doses)
     if problem.max_steps <= EXPLICIT_STEPS:
         return result
-    stiff = replace(problem, method=lanes.STIFF_METHOD, max_steps_ahead=max(STIFF_AHEAD, 4 * least))
-    _again(result, _GIVEN_UP, lanes, stiff, y0, p, threads, doses)
+    _again(result, _GIVEN_UP, lanes, replace(problem, method=lanes.STIFF_METHOD), y0, p, threads, doses)
     _again(result, (Status.max_steps,), lsoda, problem, y0, p, threads, doses)
     last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least))))
     _again(result, _BLOWN_UP, lsoda, last, y0, p, threads, doses)
