@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -22,7 +23,7 @@ from fastcart.events import check_quantities, require_columns, result_columns
 from fastcart.model import Model
 from fastcart.options import ENGINES as ENGINES
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
-from fastcart.patients import Patients, PatientTable, check_patients
+from fastcart.patients import Patients, PatientTable, check_patients, typical_patients
 from fastcart.result import BatchResult, Tables
 from fastcart.saving import check_save_at
 from fastcart.solvers import interrupts
@@ -169,6 +170,7 @@ def make_problem(
         peaks=tuple(options.peaks), events=tuple(options.events), auc=tuple(options.auc), save=columns,
         integrands=options.integrands(model), breaks=tuple(options.breaks),
         max_step=_longest_step(options.max_step, horizon, budget),
+        typical=partial(typical_patients, options.derive(model)),
     )  # fmt: skip
 
 

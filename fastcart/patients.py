@@ -30,6 +30,23 @@ from fastcart.tables.storage import is_path, read_table
 Patients = pd.DataFrame | Mapping[str, Any] | int | str | os.PathLike[str]
 
 _MAX_PATIENTS = 10**9
+_TYPICAL, _VARIED, _CHOICES = 32, 0.1, 100.0
+
+
+def typical_patients(model: Model) -> tuple[np.ndarray, np.ndarray]:
+    """Return initial values and parameters of patients around the defaults of a model, always the same.
+
+    All varies by a tenth, but for parameters that may be choices: small whole numbers.
+
+    Returns
+    -------
+    y0, p : ndarray, shape (patients, states), (patients, parameters)
+    """
+    random = np.random.default_rng(0)
+    y0, p = check_patients(model, _TYPICAL).arrays(0, _TYPICAL)
+    choices = (p == np.round(p)) & (np.abs(p) < _CHOICES)
+    varied = np.where(choices, p, p * np.exp(_VARIED * random.normal(size=p.shape)))
+    return y0 * np.exp(_VARIED * random.normal(size=y0.shape)), varied
 
 
 def check_patients(

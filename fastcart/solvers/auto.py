@@ -1,16 +1,19 @@
-"""Engine ``auto``: lanes with an explicit method; who turns out stiff goes on to the stiff one, then LSODA.
+"""Engine ``auto``: lanes with the method that suits the model; who it does not suit goes on to others.
 
-The choice is made for each patient by itself: an explicit method that would need too many steps, or runs out
-of them, gives the patient up, and the next solver starts it anew.
+What it begins with, an explicit method or the stiff one, follows from the model and the options
+(`fastcart.solvers.choice`). From there each patient goes on by itself: a method that would need too many
+steps, or runs out of them, gives the patient up, and the next solver starts it anew.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastcart.solvers import lsoda
+from fastcart.solvers.choice import Choice, choose
 from fastcart.solvers.doses import DosePlan
 from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
@@ -21,12 +24,20 @@ DEFAULT_METHOD = lanes.DEFAULT_METHOD
 
 EXPLICIT_STEPS = 5_000  # an explicit method that needs more is not the right one
 EXPLICIT_AHEAD = 20_000.0  # nor one whose step promises more than this
-STIFF_AHEAD = 1e8  # no method gets through so many
 
 _GIVEN_UP = (Status.max_steps, Status.step_too_small, Status.non_finite)
 _BLOWN_UP = (Status.step_too_small, Status.non_finite)
 _CLOSER = 1e-8  # rtol at which a blow-up is looked at again: next to it solutions turn around in time
 _LAST_TRY = 5_000  # steps of LSODA where a solution seems to blow up: to say so too may take all it is given
+
+
+class _Stage(NamedTuple):
+    """Who is solved once more, and how."""
+
+    given_up: tuple[Status, ...]
+    solver: Any
+    problem: Problem
+    keeps: bool  # whether an earlier failure says more than another one
 
 
 def solve_chunk(
@@ -36,48 +47,70 @@ def solve_chunk(
     """Solve one chunk of patients; see `fastcart.solvers.lsoda.solve_chunk`."""
     if problem.method is not None:
         return lanes.solve_chunk(problem, y0, p, threads, doses, saves)
-    explicit, stiff, last, closer = _stages(problem)
-    result = lanes.solve_chunk(explicit, y0, p, threads, doses, saves)
+    if "stages" not in problem.kept:
+        problem.kept["stages"] = _stages(problem)
+    first, stages = problem.kept["stages"]
+    result = lanes.solve_chunk(first, y0, p, threads, doses, saves)
     if not result.status.any():
         return result
-    stages: list[tuple] = [] if closer is None else [((Status.blow_up,), lanes, closer)]
-    if problem.max_steps > EXPLICIT_STEPS:
-        stages += [
-            (_GIVEN_UP, lanes, stiff),
-            ((Status.max_steps,), lsoda, problem),
-            (_BLOWN_UP, lsoda, last),
-            ((Status.max_steps,), lanes, problem),  # not stiff after all, only long: the explicit one again
-        ]
-    for given_up, solver, other in stages:
-        rows = np.flatnonzero(np.isin(result.status, given_up))
+    for stage in stages:
+        rows = np.flatnonzero(np.isin(result.status, stage.given_up))
         if rows.size:
             theirs = None if doses is None else doses.take(rows)
             times = None if saves is None else saves.take(rows)
-            answer = solver.solve_chunk(other, y0[rows], p[rows], threads, theirs, times)
-            # earlier answers say more than another failure
-            _take_over(result, rows, answer, solver is lsoda or other.method != lanes.STIFF_METHOD)
+            answer = stage.solver.solve_chunk(stage.problem, y0[rows], p[rows], threads, theirs, times)
+            _take_over(result, rows, answer, stage.keeps)
     return result
 
 
-def _stages(problem: Problem) -> tuple[Problem, Problem, Problem, Problem | None]:
-    """Return the problem for the explicit method, the stiff one, LSODA's last try, and blow-ups."""
-    if "stages" not in problem.kept:
-        # a longest step asks for a number of steps that says nothing about the method
-        least = problem.t_end / problem.max_step
-        budget = int(min(problem.max_steps, max(EXPLICIT_STEPS, 4 * least)))
-        explicit = replace(problem, max_steps=budget, max_steps_ahead=max(EXPLICIT_AHEAD, 4 * least))
-        method = lanes.default_method(problem.model, problem.rtol)
-        problem.kept["stages"] = (
-            explicit,
-            replace(problem, method=lanes.STIFF_METHOD, max_steps_ahead=max(STIFF_AHEAD, 4 * least)),
-            replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * least)))),
-            replace(explicit, rtol=_CLOSER, method=method) if problem.rtol > _CLOSER else None,
-        )
-    return problem.kept["stages"]
+def chosen(problem: Problem) -> Choice:
+    """Return the method that a problem begins with, and why."""
+    if problem.typical is None:
+        return Choice(lanes.default_method(problem.model, problem.rtol), "nobody is typical")
+    explicit = _explicit(problem)
+    return choose(problem, problem.typical, budget=explicit.max_steps, ahead=explicit.max_steps_ahead)
+
+
+def _least(problem: Problem) -> float:
+    """Return the steps that a longest step asks for: they say nothing about the method."""
+    return problem.t_end / problem.max_step
+
+
+def _explicit(problem: Problem) -> Problem:
+    """Return the problem for the explicit method."""
+    least = 4 * _least(problem)
+    budget = int(min(problem.max_steps, max(EXPLICIT_STEPS, least)))
+    return replace(
+        problem, method=lanes.default_method(problem.model, problem.rtol), max_steps=budget,
+        max_steps_ahead=max(EXPLICIT_AHEAD, least),
+    )  # fmt: skip
+
+
+def _stages(problem: Problem) -> tuple[Problem, list[_Stage]]:
+    """Return how all are solved, and then those that were given up, one after the other."""
+    explicit, stiff = _explicit(problem), replace(problem, method=lanes.STIFF_METHOD)
+    others = [_Stage(_GIVEN_UP, lanes, stiff, False)]
+    first = explicit
+    if chosen(problem).method == lanes.STIFF_METHOD:
+        first, others = stiff, [_Stage(_GIVEN_UP, lanes, explicit, True)]
+    stages = []
+    if problem.rtol > _CLOSER:
+        stages.append(_Stage((Status.blow_up,), lanes, replace(explicit, rtol=_CLOSER), True))
+    if problem.max_steps > EXPLICIT_STEPS:
+        last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * _least(problem)))))
+        stages += [
+            *others,
+            _Stage((Status.max_steps,), lsoda, problem, True),
+            _Stage(_BLOWN_UP, lsoda, last, True),
+            # not stiff after all, only long: the explicit method with all steps
+            _Stage((Status.max_steps,), lanes, replace(explicit, max_steps=problem.max_steps,
+                                                       max_steps_ahead=np.inf), True),
+        ]  # fmt: skip
+    return first, stages
 
 
 def _take_over(result: ChunkResult, rows: np.ndarray, other: ChunkResult, keeps: bool) -> None:
-    """Take over answers for patients that were given up; with ``keeps`` an earlier failure says more."""
+    """Take over answers for patients that were given up."""
     if other.engine is None:
         other.engine = np.full(len(rows), "lsoda", dtype=object)
     better = np.flatnonzero(other.status == Status.ok) if keeps else np.arange(len(rows))

@@ -7,11 +7,14 @@ the model and the options alone, and is the same for every batch, machine and da
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
 
+from fastcart.errors import InputError
 from fastcart.solvers import tableaus
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.problem import Problem
 from fastcart.solvers.status import Status
@@ -19,9 +22,9 @@ from fastcart.solvers.trace.cost import cost
 from fastcart.solvers.trace.graph import TraceError
 from fastcart.solvers.trace.program import Program
 
-TYPICAL = 32  # patients that both methods are tried on
 _AROUND = 600.0  # what is around a step, whatever the method
 _OF_STATE = 30.0  # and for each state
+_known: dict[tuple, Choice] = {}
 
 
 @dataclass(frozen=True)
@@ -39,20 +42,40 @@ class Choice:
     reason: str
 
 
-def choose(problem: Problem, y0: np.ndarray, p: np.ndarray, *, budget: int, ahead: float) -> Choice:
+def choose(
+    problem: Problem, typical: Callable[[], tuple[np.ndarray, np.ndarray]], *, budget: int, ahead: float
+) -> Choice:
     """Return the method that engine ``auto`` begins with.
 
     Parameters
     ----------
     problem : Problem
-    y0, p : ndarray, shape (patients, states), (patients, parameters)
-        Typical patients.
+    typical : callable
+        Returns initial values and parameters of typical patients, a row each.
     budget : int
         Steps after which the explicit method gives a patient up.
     ahead : float
         Or so many that its step promises.
     """
     explicit = lanes.default_method(problem.model, problem.rtol)
+    try:
+        y0, p = typical()
+    except InputError as error:
+        return Choice(explicit, f"there is no typical patient: {error}")
+    key = (
+        fingerprint(problem.model.rhs), tuple(problem.model.state_names), problem.log.tobytes(), explicit,
+        problem.t_end, problem.rtol, problem.scale.tobytes(), problem.nonnegative.tobytes(),
+        problem.integrals, problem.max_step, problem.max_steps, budget, ahead, y0.tobytes(), p.tobytes(),
+    )  # fmt: skip
+    if key not in _known:
+        _known[key] = _compared(problem, explicit, y0, p, budget, ahead)
+    return _known[key]
+
+
+def _compared(
+    problem: Problem, explicit: str, y0: np.ndarray, p: np.ndarray, budget: int, ahead: float
+) -> Choice:
+    """Try both methods on typical patients."""
     asked = replace(problem, save_at=np.empty(0), peaks=(), events=(), extinction=None, infused=())
     log = tuple(bool(x) for x in problem.log)
     try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -55,6 +56,9 @@ class Problem:
     breaks : tuple of float or str
         Times at which the right-hand side may jump, or parameters that hold them; engines get them with the
         doses.
+    typical : callable, optional
+        Returns initial values and parameters of patients that are typical of the model, by which a method is
+        chosen.
     """
 
     model: System
@@ -74,6 +78,7 @@ class Problem:
     max_step: float = np.inf
     breaks: tuple[float | str, ...] = ()
     integrands: tuple[str, ...] = ()
+    typical: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
 
     @property
     def integrals(self) -> int:

