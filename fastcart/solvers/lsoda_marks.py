@@ -94,29 +94,24 @@ def step_of(notes, s, v):
 
 
 @njit(**INSIDE)
-def mark_steps(system, notes, k, record, bounds, times, marked):
-    """Mark for each item of quantity ``k`` the intervals in which a step may hold what it is about.
+def mark_steps(notes, v, item, level, bound, zero, times, marked):
+    """Mark the intervals in which a step may hold what an item is about.
 
-    One pass over the notes, the steps of a segment, serves all items; those with a bound of NaN are left out.
+    ``notes`` are the steps of a segment, from column ``v`` on the values and slopes of the quantity, which is
+    ``zero`` where nothing is left of it.
     """
-    items, zero = system.watched.items, system.watched.quantities[k].zero
-    count = notes.shape[0]
+    count, kind = notes.shape[0], item.kind
     for s in range(count):
-        t0, full = notes[s, 0], s + 1 == count
-        if t0 >= times[-1] or (full and count < NOTES):
+        t0 = notes[s, 0]
+        if t0 >= times[-1]:
             break
-        t1 = times[-1] if full else notes[s + 1, 0]
-        step = step_of(notes, min(s, count - 2), 1 + 2 * k)
-        for i in range(record.size):
-            if items[i].quantity != k or np.isnan(bounds[i]):
-                continue
-            kind, level = items[i].kind, record[i].level
-            if (
-                full
-                or may_hold(kind, level, bounds[i], step)
-                or (kind == DIES and may_die(level, zero, step))
-            ):
-                mark(times, t0, t1, marked[i])
+        if s + 1 == count:  # the notes were full
+            if count == NOTES:
+                mark(times, t0, times[-1], marked)
+            break
+        step = step_of(notes, s, v)
+        if (kind == DIES and may_die(level, zero, step)) or may_hold(kind, level, bound, step):
+            mark(times, t0, notes[s + 1, 0], marked)
 
 
 @njit(**INSIDE)
@@ -188,7 +183,7 @@ def bound_of(system, kind, k, best):
 def mark_all(system, notes, outputs, record, ending, hidden):
     """Mark the intervals that must be looked at for the items that end the integration, or the others."""
     times, values, items = outputs.times, outputs.values, system.watched.items
-    best, bounds = np.empty(record.size), np.full(record.size, np.nan)
+    marked = np.zeros(hidden.size, np.bool_)
     for i in range(record.size):
         k, kind = items[i].quantity, items[i].kind
         if items[i].ends != ending:
@@ -196,14 +191,11 @@ def mark_all(system, notes, outputs, record, ending, hidden):
         if k >= system.noted:
             hidden[:] = True
             return
-        best[i] = record[i].best
+        best = record[i].best
         if is_extremum(kind):
             for j in range(times.size):
-                best[i] = max(best[i], values[j, k]) if kind == HIGHEST else min(best[i], values[j, k])
-        bounds[i] = bound_of(system, kind, k, best[i])
-    marked = np.zeros((record.size, hidden.size), np.bool_)
-    for k in range(system.noted):
-        mark_steps(system, notes, k, record, bounds, times, marked)
-    for i in range(record.size):
-        if items[i].ends == ending:
-            mark_shown(system, notes, outputs, record, i, best[i], marked[i], hidden)
+                best = max(best, values[j, k]) if kind == HIGHEST else min(best, values[j, k])
+        bound, zero = bound_of(system, kind, k, best), system.watched.quantities[k].zero
+        marked[:] = False
+        mark_steps(notes, 1 + 2 * k, items[i], record[i].level, bound, zero, times, marked)
+        mark_shown(system, notes, outputs, record, i, best, marked, hidden)
