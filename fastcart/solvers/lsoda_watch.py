@@ -1,11 +1,9 @@
 """Items on LSODA's solution: crossings, extrema and groups that die out, none missed that the steps can show.
 
-The notes of LSODA's own steps say where to look. The slope of LSODA's polynomial on a step follows the slopes
-at the steps around it; where these, with a wide margin, leave no room for a change of sign, a state only
-rises or only falls, and its ends tell all. Elsewhere the piece is integrated again with an output that is
-finer than the steps, and cubics through values and slopes are searched, piece by piece cut further where one
-is too coarse for what it holds. Of an observable nothing is known between the steps: there all is integrated
-again.
+The notes of LSODA's own steps say where to look (`fastcart.solvers.lsoda_marks`). There the piece is
+integrated again with an output that is finer than the steps, and cubics through values and slopes are
+searched, piece by piece cut further where one is too coarse for what it holds. Of an observable nothing is
+known between the steps: there all is integrated again.
 
 What such a cubic does not show is missed: a state or an observable that crosses a level and comes back, or
 turns twice, within a quarter of a step. The integrals of observables that are watched are integrated too, so
@@ -19,35 +17,14 @@ from numba import njit
 
 from fastcart.solvers.hermite import hermite, root, turning_points
 from fastcart.solvers.items import DIES, HIGHEST, counts, dies, happened, is_extremum, keep, measure, side_of
-from fastcart.solvers.lsoda_callback import NOTES
+from fastcart.solvers.lsoda_marks import later, mark_all, size_of
 from fastcart.solvers.lsoda_system import INSIDE, Nodes, derivatives, fill_nodes, measure_all, trace
 
 FINE = 12  # pieces, at least, into which an interval that is looked at is cut,
 PER_STEP = 4  # and at least so many for each step in it
-_DEEPER = 0.1  # tolerances by which an extremum is looked for beyond the best value that is known
 _CUBIC = 0.1  # tolerances that a cubic may be off by
 _PARTS = 200.0
-_MARGIN = 2.0  # spreads of the slopes at the steps around that the slope inside a step may leave them by
 _NEAR = 4.0  # errors of a cubic by which a turning point may miss a level and yet cross it
-
-
-@njit(**INSIDE)
-def size_of(system, k, value):
-    """What a tolerance of a quantity is relative to; integrated variables are about one or larger."""
-    return 1.0 + abs(value) if system.watched.quantities[k].state >= 0 else abs(value)
-
-
-@njit(**INSIDE)
-def later(times, t):
-    """Return the number of the first time that is later than ``t``."""
-    low, high = 0, times.size
-    while low < high:
-        middle = (low + high) // 2
-        if times[middle] > t:
-            high = middle
-        else:
-            low = middle + 1
-    return low
 
 
 @njit(**INSIDE)
@@ -69,155 +46,6 @@ def finer(t0, t1, notes, first, last):
         low = high
     times[size - 1] = t1
     return times[:size]
-
-
-# --- which intervals to look at ---------------------------------------------------------------------------
-
-
-@njit(**INSIDE)
-def mark(times, t0, t1, hidden):
-    """Mark the intervals between outputs that overlap with ``t0`` to ``t1``."""
-    k = max(later(times, t0) - 1, 0)
-    while k < hidden.size and times[k] < t1:
-        hidden[k] = True
-        k += 1
-
-
-@njit(**INSIDE)
-def may_hold(kind, level, bound, g0, g1, half, low, high, first):
-    """Whether a step may hold what an item is about.
-
-    Parameters
-    ----------
-    kind : int
-    level : float
-    bound : float
-        Of an extremum: what it must reach.
-    g0, g1, half : float
-        Values at both ends, half of the step's length.
-    low, high : float
-        The least and the greatest slope.
-    first : bool
-        Whether a segment begins here: growth from the level itself needs no search.
-    """
-    monotone = low >= 0.0 or high <= 0.0
-    middle, reach = 0.5 * (g0 + g1), half * max(-low, high)
-    if is_extremum(kind):
-        return not monotone and (-middle if kind == HIGHEST else middle) - reach < bound
-    if not monotone:
-        return middle - reach <= level < middle + reach
-    if first and g0 == level:
-        return False
-    return (counts(kind, 1.0) and g0 <= level < g1) or (counts(kind, -1.0) and g0 >= level > g1)
-
-
-@njit(**INSIDE)
-def mark_steps(notes, v, item, level, bound, zero, times, hidden):
-    """Mark the intervals in which a step may hold what an item is about.
-
-    ``notes`` are the steps of a segment, from column ``v`` on the values and slopes of the quantity, which is
-    ``zero`` where nothing is left of it.
-    """
-    count, kind, dying = notes.shape[0], item.kind, item.kind == DIES
-    for k in range(count):
-        t0, g0 = notes[k, 0], notes[k, v]
-        if t0 >= times[-1]:
-            break
-        if k + 1 == count:  # the notes were full
-            if count == NOTES:
-                mark(times, t0, times[-1], hidden)
-            break
-        t1, g1 = notes[k + 1, 0], notes[k + 1, v]
-        low = high = notes[k, v + 1]
-        for j in range(max(k - 1, 0), min(k + 3, count)):
-            low = min(low, notes[j, v + 1])
-            high = max(high, notes[j, v + 1])
-        spread = _MARGIN * (high - low)
-        low -= spread
-        high += spread
-        falls = dying and low < 0.0 and min(g0, g1) <= level and (g0 != zero or g1 != zero)
-        if falls or may_hold(kind, level, bound, g0, g1, 0.5 * (t1 - t0), low, high, k == 0):
-            mark(times, t0, t1, hidden)
-
-
-@njit(**INSIDE)
-def shows(system, record, i, best, cubic):
-    """Whether the cubic of an interval shows what item ``i`` is about; ``best`` is that of all outputs."""
-    g0, d0, g1, d1 = cubic
-    kind, level = system.watched.items[i].kind, record[i].level
-    m0, m1 = turning_points(g0, d0, g1, d1)
-    before = g0
-    for place in (m0, m1, 1.0):
-        if place > 1.0:
-            continue
-        after = hermite(place, g0, d0, g1, d1) if place < 1.0 else g1
-        if is_extremum(kind):
-            if place < 1.0 and (after >= best if kind == HIGHEST else after <= best):
-                return True
-        elif kind == DIES:
-            if dies(before, after, level):
-                return True
-        else:
-            side = side_of(before, level, 0.0)
-            now = side_of(after, level, side)
-            if now != side and before != level and counts(kind, now):
-                return True
-        before = after
-    return False
-
-
-@njit(**INSIDE)
-def mark_shown(system, notes, outputs, record, i, best, marked, hidden):
-    """Mark in ``hidden`` the intervals that are ``marked`` and hold steps, and those that show something.
-
-    An interval of less than a step shows it by the cubic through its ends. So does one that the steps left
-    out, but whose ends say otherwise: steps are noted as predicted.
-    """
-    times, out, values = outputs.times, outputs.states, outputs.values
-    kind, level, k = system.watched.items[i].kind, record[i].level, system.watched.items[i].quantity
-    du = np.empty(out.shape[1])
-    first = 0  # of the notes behind the start of the interval
-    for j in range(times.size - 1):
-        while first < notes.shape[0] and notes[first, 0] <= times[j]:
-            first += 1
-        if is_extremum(kind):
-            doubt = values[j, k] == best or values[j + 1, k] == best
-        else:
-            doubt = j == 0 or (values[j, k] <= level) != (values[j + 1, k] <= level)
-        if hidden[j] or not (doubt or marked[j]):
-            continue
-        if marked[j] and first + 1 < notes.shape[0] and notes[first + 1, 0] < times[j + 1]:
-            hidden[j] = True
-            continue
-        h = times[j + 1] - times[j]
-        derivatives(system, times[j], out[j], du)
-        g0, d0 = measure(system.watched, k, out[j], du, system.log, system.scale)
-        derivatives(system, times[j + 1], out[j + 1], du)
-        g1, d1 = measure(system.watched, k, out[j + 1], du, system.log, system.scale)
-        hidden[j] = shows(system, record, i, best, (g0, h * d0, g1, h * d1))
-
-
-@njit(**INSIDE)
-def mark_all(system, notes, outputs, record, ending, hidden):
-    """Mark the intervals that must be looked at for the items that end the integration, or the others."""
-    times, values = outputs.times, outputs.values
-    marked = np.zeros(hidden.size, np.bool_)
-    for i in range(record.size):
-        k, kind = system.watched.items[i].quantity, system.watched.items[i].kind
-        if system.watched.items[i].ends != ending:
-            continue
-        if k >= system.noted:
-            hidden[:] = True
-            return
-        best, bound = record[i].best, 0.0
-        if is_extremum(kind):
-            for j in range(times.size):
-                best = max(best, values[j, k]) if kind == HIGHEST else min(best, values[j, k])
-            bound = (-best if kind == HIGHEST else best) - _DEEPER * system.rtol * size_of(system, k, best)
-        zero = system.watched.quantities[k].zero
-        marked[:] = False
-        mark_steps(notes, 1 + 2 * k, system.watched.items[i], record[i].level, bound, zero, times, marked)
-        mark_shown(system, notes, outputs, record, i, best, marked, hidden)
 
 
 # --- a closer look ----------------------------------------------------------------------------------------

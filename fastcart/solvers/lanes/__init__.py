@@ -18,8 +18,9 @@ save come about like this:
 5. Doses, cuts and ends are looked after lane by lane (`lane`, `extinction`); who is done makes room for the
    next patient.
 
-`records` holds the named tuples of arrays that all of these take, `layout` the rows of the buffers,
-`observed_quantities` the function that computes observables, `intrinsics` what Python cannot say.
+`codegen` writes the text of what is generated, `records` holds the named tuples of arrays that all of these
+take, `layout` the rows of the buffers, `observed_quantities` the function that computes observables,
+`intrinsics` what Python cannot say.
 
 To add an endpoint: a row in `watched_items`. To add a method: a file in `fastcart.solvers.tableaus`.
 """
