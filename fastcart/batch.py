@@ -14,10 +14,10 @@ from fastcart.breaks import break_times, require_break_columns
 from fastcart.checks import count
 from fastcart.dosing import Doses
 from fastcart.engines import as_model as as_model
+from fastcart.engines import begins_with, solve_rows
 from fastcart.engines import compiling_errors as compiling_errors
 from fastcart.engines import dose_plan as dose_plan
 from fastcart.engines import resolve_engine as resolve_engine
-from fastcart.engines import solve_rows
 from fastcart.errors import InputError, warn_failed
 from fastcart.events import check_quantities, require_columns, result_columns
 from fastcart.model import Model
@@ -137,6 +137,7 @@ def solve(
         model=model,
         options={
             **chosen.keywords(), "t_end": problem.t_end, "seed": seed, "doses": doses is not None,
+            "begins_with": begins_with(engine, problem),
         },
     )  # fmt: skip
     if warn and result.endpoints["status"].array.codes.any():

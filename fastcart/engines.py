@@ -71,6 +71,16 @@ def resolve_engine(engine: str, problem: Problem) -> str:
     return engine
 
 
+def begins_with(engine: str, problem: Problem) -> str | None:
+    """Return the method with which an engine begins every patient, None where it has only one."""
+    if engine == "auto" and problem.method is None:
+        from fastcart.solvers.auto import chosen
+
+        with compiling_errors(problem.model):
+            return chosen(problem).method
+    return problem.method
+
+
 def _engine(name: str) -> ModuleType:
     return import_module(_MODULES[name])
 

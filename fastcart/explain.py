@@ -101,7 +101,8 @@ def explain_engine(model: str | Model, *, rtol: float = 1e-6) -> str:
     Model li_lei: 7 states, 4 of them integrated in logarithm (T4, TP, Tr, C).
     """
     from fastcart.batch import compiling_errors
-    from fastcart.solvers.lanes.engine import STIFF_METHOD, default_method
+    from fastcart.solvers.auto import chosen
+    from fastcart.solvers.lanes.engine import STIFF_METHOD
     from fastcart.solvers.lanes.rhs import machine_code
 
     model = as_model(model)
@@ -109,15 +110,17 @@ def explain_engine(model: str | Model, *, rtol: float = 1e-6) -> str:
     with compiling_errors(model):
         code = MachineCode.of(machine_code(model.system))
         cost = call_cost(model)
+        choice = chosen(make_problem(model, SolveOptions(rtol=rtol)))
+    stiff = choice.method == STIFF_METHOD
     logs = [state.name for state in model.states if state.log]
     named = f" ({', '.join(logs)})" if logs else ""
     lines = [
         f"Model {model.name}: {_plural(len(model.states), 'state')}, {len(logs)} of them integrated in "
         f"logarithm{named}.",
         *_verdict(code, obstacles(model)),
-        f"Method: at rtol {rtol:g} engine auto starts every patient with "
-        f"{default_method(model.system, rtol)} in lanes; one that turns out stiff goes on with "
-        f"{STIFF_METHOD} in lanes, then with LSODA.",
+        f"Method: at rtol {rtol:g} engine auto starts every patient with {choice.method} in lanes: "
+        f"{choice.reason}. One that {'it does not get through' if stiff else 'turns out stiff'} goes on with "
+        f"{'an explicit method' if stiff else STIFF_METHOD} in lanes, then with LSODA.",
         f"Cost: {cost:.1f} ns for each patient and call of the right-hand side, measured now with default "
         "patients on one core.",
     ]
