@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext
 from typing import Any
 
+import llvmlite.binding as llvm
 from numba import njit
 from numba.core import codegen
 from numba.core.compiler_lock import global_compiler_lock
@@ -22,6 +23,7 @@ from fastcart.solvers.fingerprint import referenced_names
 
 _OPTIMISE = "_optimize_final_module"  # of numba's own: where it is called otherwise, compiling takes longer
 _COMPILE = "compile"
+_SHARED = (llvm.Linkage.linkonce_any, llvm.Linkage.linkonce_odr)
 _ROOM = "fastcart.solvers."  # whose functions are copied; elementary functions and numba's own stay shared
 
 
@@ -74,6 +76,17 @@ def _with_copies(function: types.FunctionType, inner: dict[int, Any]) -> types.F
     return made
 
 
+def _keep_to_itself(module: Any) -> None:
+    """Let a module call its own copies of the functions that were linked into it.
+
+    By their names the process that compiled it would find those that were compiled first, which are not
+    optimised and may differ in the last bits; one that loads it from disk has none but these.
+    """
+    for function in module.functions:
+        if not function.is_declaration and function.linkage in _SHARED:
+            function.linkage = "internal"
+
+
 @contextmanager
 def _only_inlined(copies: set[int]) -> Iterator[None]:
     """Within the context these functions are inlined and not optimised; nobody else compiles meanwhile."""
@@ -93,6 +106,7 @@ def _only_inlined(copies: set[int]) -> Iterator[None]:
 
     def inlined(self: Any) -> None:
         if not within[-1]:
+            _keep_to_itself(self._final_module)
             optimise(self)
             return
         passes, builder = self._codegen._module_pass_manager(

@@ -569,3 +569,14 @@ def outer(x):
     assert library._optimize_final_module is counted
     assert not scope["middle"].signatures
     assert not scope["inner"].signatures
+
+
+def test_a_kernel_calls_its_own_copies_of_inner_functions():
+    """By name, the process that compiles would call others than one that loads the kernel from disk."""
+    scope = {"__name__": "fastcart.solvers.for_a_test"}
+    exec("def inner(x):\n    return x * 2.0 + 1.0\ndef outer(x):\n    return inner(x) - x\n", scope)
+    scope["inner"] = njit(**compiling.INNER)(scope["inner"])
+    kernel = optimise_once(scope["outer"], FAST)
+    assert kernel(3.0) == 4.0
+    (compiled,) = kernel.overloads.values()
+    assert "linkonce_odr" not in compiled.library.get_llvm_str()
