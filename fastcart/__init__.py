@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from fastcart.equations import derivatives as derivatives
     from fastcart.errors import InputError as InputError
     from fastcart.errors import PatientsFailed as PatientsFailed
+    from fastcart.events import Action as Action
     from fastcart.events import Event as Event
     from fastcart.explain import explain_engine as explain_engine
     from fastcart.model import Model as Model
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from fastcart.sensitivity_analysis.sensitivity import sensitivity as sensitivity
 
 _PUBLIC = {
+    "Action": "fastcart.events",
     "BatchResult": "fastcart.result",
     "DosingSchedule": "fastcart.dosing",
     "Event": "fastcart.events",

@@ -30,6 +30,7 @@ from fastcart.solvers import interrupts
 from fastcart.solvers.problem import Problem, Saves
 
 if TYPE_CHECKING:
+    from fastcart.regimens import Regimen
     from fastcart.solvers.doses import DosePlan
 
 _MAX_STEPS = 2**31 - 1  # what fits into the counters of every engine; no patient gets there
@@ -66,10 +67,13 @@ def solve(
         comes back as it is. A path names a table (``.csv``, ``.tsv``, ``.csv.gz``, ``.parquet``, ``.xlsx``);
         a number stands for so many default patients.
     doses : DosingSchedule, DataFrame, mapping or path, optional
-        Columns ``time``, ``state``, ``amount``, optionally ``duration`` (an infusion at a constant rate;
-        0 for a bolus) and ``patient`` (without it every patient gets every dose), in the units of the
-        model. Doses at time 0 add to the initial values. Ids are compared as text: 1 and ``"1"`` are the
-        same, ``"01"`` is not.
+        Columns ``time``, ``state``, ``amount`` (negative removes), optionally ``duration`` (an infusion at a
+        constant rate; 0 for a bolus) or ``rate``, and ``patient`` (without it every patient gets every dose),
+        in the units of the model; ``every`` and ``repeats``; ``lag`` and ``bioavailability``; ``steady`` (1:
+        such doses have been given for ever, 2: add that state) and ``reset`` (1: as at the start); and
+        parameters, which have these values from ``time`` on. Numbers of a dose may be names of parameters.
+        Or the columns of NONMEM, see `fastcart.nonmem.nonmem_doses`. Doses at time 0 add to the initial
+        values. Ids are compared as text: 1 and ``"1"`` are the same, ``"01"`` is not.
     save_at : sequence of float, list of sequences, DataFrame or mapping, optional
         Sorted times at which trajectories are kept; at a dose, the state after it. A time that is beyond the
         horizon by rounding alone, such as ``3 * 0.1`` beyond 0.3, is the horizon. Where patients have times
@@ -203,7 +207,7 @@ def iterate(
     problem: Problem,
     table: PatientTable,
     engine: str,
-    doses: DosePlan | None = None,
+    doses: DosePlan | Regimen | None = None,
     saves: Saves | None = None,
     *,
     threads: int,
@@ -221,6 +225,7 @@ def iterate(
     InputError
         At the first chunk, when numba cannot compile the model.
     """
+    from fastcart.given import Chunk, plan_of
     from fastcart.solvers.compile import announcements
 
     rows = None if saves is None else int(saves.offsets[-1])
@@ -230,15 +235,18 @@ def iterate(
             stop = min(start + size, table.size)
             y0, p = table.arrays(start, stop)
             here = slice(start, stop)
+            mine, lost = None, None
+            if doses is not None:
+                chunk = Chunk(table, start, stop, y0, p)
+                mine, lost = plan_of(problem, engine, chunk, doses.take(here), threads)
             result = solve_rows(
-                problem, engine, y0, p, threads, None if doses is None else doses.take(here),
-                None if saves is None else saves.take(here),
-            )  # fmt: skip
+                problem, engine, y0, p, threads, mine, None if saves is None else saves.take(here), lost=lost
+            )
             tables, first = into, start
             if tables is None:
                 tables, first = Tables(problem, table.rows(start, stop), engine, threads), 0
             with compiling_errors(problem.model):
-                tables.put(first, first + stop - start, result, p)
+                tables.put(first, first + stop - start, result, p if mine is None else mine.parameters(p))
             bar.update(stop - start)
             interrupts.check()
             yield tables

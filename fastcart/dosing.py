@@ -1,4 +1,4 @@
-"""Doses: schedules built in Python, and tables of doses checked against a model and its patients."""
+"""Doses: schedules built in Python, and what is given turned into what engines take."""
 
 from __future__ import annotations
 
@@ -6,30 +6,43 @@ import os
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
-from pandas.api.types import is_list_like
 
 from fastcart.breaks import Breaks, rows_of
-from fastcart.checks import count, is_whole, number, reason, shown
-from fastcart.errors import InputError, nearest
-from fastcart.patients import finite_numbers
-from fastcart.tables.ids import id_places
-from fastcart.tables.storage import is_path, read_table
+from fastcart.checks import count, is_whole, number, shown
+from fastcart.dose_tables import NUMBERS as NUMBERS
+from fastcart.dose_tables import DoseRecords, as_frame, read_doses
+from fastcart.errors import InputError
+from fastcart.nonmem import is_nonmem, nonmem_doses
 
 if TYPE_CHECKING:
     from fastcart.model import Model
+    from fastcart.regimens import Regimen
     from fastcart.solvers.doses import DosePlan
     from fastcart.solvers.system import System
 
-_REQUIRED = ("time", "state", "amount")
 _NONE = pd.DataFrame({"time": [], "state": [], "amount": []})
-_COLUMNS = (*_REQUIRED, "duration", "patient")
-NUMBERS = ("time", "amount", "duration")
 _MAX_REPEATS = 1_000_000
-_MAX_SUGGESTED = 1000  # among more ids than this the nearest is not looked for
+
+
+class Dose(NamedTuple):
+    """One row of a schedule, see `fastcart.solve` for the columns."""
+
+    time: float
+    state: str | None
+    amount: float
+    duration: float | str = 0.0
+    patient: Any = None
+    every: float = 0.0
+    steady: int = 0
+    reset: int = 0
+    lag: float | str = 0.0
+    bioavailability: float | str = 1.0
+    parameter: str | None = None  # that gets another value
+    value: float = np.nan
 
 
 @dataclass(frozen=True)
@@ -38,8 +51,8 @@ class DosingSchedule:
 
     Parameters
     ----------
-    doses : tuple of tuple
-        Time, state, amount, duration and patient of each dose.
+    doses : tuple of Dose
+        Time, state, amount, duration and patient of each dose, and what else it has.
 
     Examples
     --------
@@ -52,7 +65,7 @@ class DosingSchedule:
     2  14.0    T4   1000000.0       2.0
     """
 
-    doses: tuple[tuple[float, str, float, float, Any], ...] = ()
+    doses: tuple[Dose, ...] = ()
 
     def bolus(
         self,
@@ -63,6 +76,9 @@ class DosingSchedule:
         every: float | None = None,
         repeats: int = 0,
         patient: Any = None,
+        lag: float | str = 0.0,
+        bioavailability: float | str = 1.0,
+        steady: bool | str = False,
     ) -> DosingSchedule:
         """Add an amount to a state at once.
 
@@ -72,44 +88,98 @@ class DosingSchedule:
             In the model's unit of time, from 0 on.
         state : str
         amount : float
-            In the state's unit, not negative.
+            In the state's unit; negative to remove so much. Where a state in logarithm or one that is
+            ``nonnegative`` has less, the patient ends with the status ``negative``.
         every : float, optional
             Interval between repeated doses.
         repeats : int
             How many more doses follow the first one.
         patient : optional
             Id of the one who gets it; None for everyone. A schedule holds either kind, not both.
+        lag : float or str
+            How much later it is given; the name of a parameter for each patient's own, as it is at ``time``.
+        bioavailability : float or str
+            The part of the amount that counts; a number or the name of a parameter.
+        steady : bool or 'add'
+            Whether the patient has had such doses in intervals ``every`` for ever: at ``time`` the states are
+            those that this leads to, whatever was before (resets come to mind), or ``"add"`` these.
         """
-        return self._with(time, state, amount, 0.0, every, repeats, patient)
+        size = number(amount, "The amount of a dose")
+        return self._with(
+            time, state, size, 0.0, every, repeats, patient, lag=lag, bioavailability=bioavailability,
+            steady=steady,
+        )  # fmt: skip
 
     def infusion(
         self,
         time: float,
         state: str,
         amount: float,
-        duration: float,
+        duration: float | str,
         *,
         every: float | None = None,
         repeats: int = 0,
         patient: Any = None,
+        lag: float | str = 0.0,
+        bioavailability: float | str = 1.0,
+        steady: bool | str = False,
     ) -> DosingSchedule:
-        """Add an amount to a state at a constant rate over a duration; the rest as for `bolus`."""
-        length = number(duration, "The duration of an infusion", positive=True)
-        return self._with(time, state, amount, length, every, repeats, patient)
+        """Add an amount to a state at a constant rate over a duration; the rest as for `bolus`.
 
-    def _with(self, time, state, amount, duration, every, repeats, patient) -> DosingSchedule:
-        begin, size = _not_negative(time, "The time of a dose"), _not_negative(amount, "The amount of a dose")
+        The duration may be the name of a parameter, the amount must not be negative.
+        """
+        what = "The duration of an infusion"
+        length = duration if isinstance(duration, str) else number(duration, what, positive=True)
+        return self._with(
+            time, state, _not_negative(amount, "The amount of a dose"), length, every, repeats, patient,
+            lag=lag, bioavailability=bioavailability, steady=steady,
+        )  # fmt: skip
+
+    def reset(self, time: float, *, patient: Any = None) -> DosingSchedule:
+        """Give all states their initial values again, and end all infusions and doses that were to come.
+
+        What is named behind it in the schedule, at the same time or later, is given.
+        """
+        begin = _not_negative(time, "The time of a reset")
+        return self._and(Dose(begin, None, 0.0, patient=patient, reset=1))
+
+    def switch(self, time: float, parameter: str, value: float, *, patient: Any = None) -> DosingSchedule:
+        """Give a parameter another value from a time on; defaults that are computed from it follow.
+
+        Every engine stops there and starts anew, so that no switch is stepped over.
+        """
+        begin = _not_negative(time, "The time of a switch")
+        if not isinstance(parameter, str):
+            raise InputError(f"The parameter to switch must be a name, not {shown(parameter)}.")
+        size = number(value, f"The value of {parameter!r} in a switch")
+        return self._and(Dose(begin, None, 0.0, patient=patient, parameter=parameter, value=size))
+
+    def _and(self, *doses: Dose) -> DosingSchedule:
+        return replace(self, doses=(*self.doses, *doses))
+
+    def _with(self, time, state, amount, duration, every, repeats, patient, **more: Any) -> DosingSchedule:
+        begin = _not_negative(time, "The time of a dose")
         if not isinstance(state, str):
             raise InputError(f"The state of a dose must be a name, not {shown(state)}.")
         if not (is_whole(repeats) and repeats == 0):
             repeats = min(count(repeats, "The number of repeats"), _MAX_REPEATS)
-        if (every is None) != (repeats == 0):
+        steady = more.pop("steady")
+        if not isinstance(steady, bool) and steady != "add":
+            raise InputError(f"'steady' of a dose must be True, False or 'add', not {shown(steady)}.")
+        if steady and every is None:
+            raise InputError("A steady state needs the interval 'every' of its doses.")
+        if not steady and (every is None) != (repeats == 0):
             raise InputError(
                 "Repeated doses need both 'every' (the interval) and 'repeats' (how many follow)."
             )
         interval = 0.0 if every is None else number(every, "The interval 'every'", positive=True)
-        times = [begin + k * interval for k in range(int(repeats) + 1)]
-        return replace(self, doses=(*self.doses, *((t, state, size, duration, patient) for t in times)))
+        for name in ("lag", "bioavailability"):
+            if not isinstance(more[name], str):
+                more[name] = _not_negative(more[name], f"The {name} of a dose")
+        first = Dose(begin, state, amount, duration, patient, **more)
+        rest = [first._replace(time=begin + k * interval) for k in range(1, int(repeats) + 1)]
+        code = 2 if steady == "add" else int(steady)
+        return self._and(first._replace(steady=code, every=interval) if code else first, *rest)
 
     def __add__(self, other: DosingSchedule) -> DosingSchedule:
         """Join two schedules."""
@@ -121,21 +191,26 @@ class DosingSchedule:
         return len(self.doses)
 
     def table(self) -> pd.DataFrame:
-        """Return the doses as a table: time, state, amount, duration, and patient where one was named.
+        """Return the doses as a table: time, state, amount, duration, and other columns that are needed.
 
         Raises
         ------
         InputError
             When some doses name a patient and others do not.
         """
-        frame = pd.DataFrame(list(self.doses), columns=list(_COLUMNS))
-        named = [dose[4] is not None for dose in self.doses]
+        doses = [Dose(*dose) for dose in self.doses]
+        frame = pd.DataFrame(doses, columns=list(Dose._fields))
+        named = [dose.patient is not None for dose in doses]
         if any(named) and not all(named):
             raise InputError(
                 "Some doses of the schedule name a patient and others do not; name the patient of each dose, "
                 "or of none."
             )
-        return frame if any(named) else frame.drop(columns="patient")
+        for name in dict.fromkeys(dose.parameter for dose in doses if dose.parameter is not None):
+            frame[name] = frame["value"].where(frame["parameter"] == name)
+        usual = {"every": 0.0, "steady": 0, "reset": 0, "lag": 0.0, "bioavailability": 1.0}
+        idle = [name for name, value in usual.items() if all(getattr(d, name) == value for d in doses)]
+        return frame.drop(columns=[*idle, "parameter", "value", *([] if any(named) else ["patient"])])
 
     def __repr__(self) -> str:
         return f"DosingSchedule({len(self)} doses)"
@@ -151,15 +226,15 @@ def _warn(text: str) -> None:
 def check_doses(
     model: Model | System, doses: Doses | None, ids: Any, t_end: float, *, breaks: Breaks | None = None,
     warn: Callable[[str], None] = _warn,
-) -> DosePlan | None:  # fmt: skip
+) -> DosePlan | Regimen | None:  # fmt: skip
     """Check a table of doses and turn it into what engines take.
 
     Parameters
     ----------
     model : Model or System
     doses : DosingSchedule, DataFrame, mapping, path or None
-        Columns ``time``, ``state``, ``amount``, and optionally ``duration`` (0 for a bolus) and
-        ``patient`` (without it every patient gets every dose); rows in any order.
+        With the columns that `fastcart.solve` names, or those of NONMEM (`fastcart.nonmem`); rows in any
+        order, those of one time in the order of the table.
     ids : ndarray, shape (patients,)
         Ids of the patients, in the order of their rows. Those of the doses are compared with them as text,
         see `fastcart.tables.ids`.
@@ -172,8 +247,9 @@ def check_doses(
 
     Returns
     -------
-    DosePlan or None
-        None where nothing is given.
+    DosePlan, Regimen or None
+        A regimen where doses depend on the parameters or the course of each patient; None where nothing is
+        given.
 
     Raises
     ------
@@ -181,116 +257,67 @@ def check_doses(
         For a table that is empty or lacks a column; an unknown column, state or patient; a time, amount or
         duration that is not a number or is negative.
     """
-    from fastcart.solvers.doses import canonical, make_plan
-
     if doses is None and breaks is None:
         return None
-    frame = _NONE if doses is None else _as_frame(doses)
-    if doses is not None:
-        _check_columns(frame)
-    time = _column(frame, "time")
-    amount = _column(frame, "amount")
-    duration = _column(frame, "duration") if "duration" in frame else np.zeros(len(frame))
-    named = frame["state"].map(lambda name: name.strip() if isinstance(name, str) else name)
-    state = _places(
-        named,
-        np.array([s.name for s in model.states if not s.computed], dtype=object),
-        f"a state of model {model.name!r}",
-    )
-    shared = "patient" not in frame
-    row = np.zeros(len(frame), dtype=np.int64)
-    if not shared:
-        empty = frame["patient"].isna().to_numpy()
-        if empty.any():
-            raise InputError(
-                f"The column 'patient' of the doses is empty in row {int(np.argmax(empty)) + 1}; name the "
-                "patient of each dose, or leave the column out to give every patient every dose."
-            )
-        row = _places(frame["patient"], ids, "among the ids of the patients")
-    begin = canonical(time, t_end)
-    with np.errstate(over="ignore"):
-        end = canonical(time + duration, t_end)
-    late = begin > t_end
+    frame = _NONE if doses is None else as_frame(doses)
+    if is_nonmem(frame):
+        frame = nonmem_doses(frame, model)
+    records = read_doses(model, frame, ids, empty=doses is None)
+    late = _canonical(records.time, t_end) > t_end
+    late &= (records.state >= 0) | records.reset
     if late.any():
         be = "is" if late.sum() == 1 else "are"
         warn(
             f"{late.sum()} of {len(late)} doses {be} after the horizon {t_end:g} and {be} left out; "
             "raise t_end to give them."
         )
+    make = _plan if records.simple else _regimen
+    return make(model, records, len(ids), t_end, breaks)
+
+
+def _canonical(times: np.ndarray, t_end: float) -> np.ndarray:
+    """Return times as all engines have them, see `fastcart.solvers.doses.canonical`."""
+    from fastcart.solvers.doses import canonical
+
+    return canonical(times, t_end)
+
+
+def _plan(
+    model: Model | System, records: DoseRecords, patients: int, t_end: float, breaks: Breaks | None
+) -> DosePlan | None:
+    """Return the entries of boluses and infusions; patients who share a schedule share them."""
+    from fastcart.solvers.doses import make_plan
+
+    begin = _canonical(records.time, t_end)
+    with np.errstate(over="ignore"):
+        end = _canonical(records.time + records.duration.value, t_end)
+    shared, row, state, amount = records.shared, records.row, records.state, records.amount
     stops = None
     if breaks is not None:
         if shared and len(breaks[1]):  # each patient has a schedule, of the same doses
-            row = np.repeat(np.arange(len(ids)), len(frame))
-            begin, end, state, amount = (np.tile(x, len(ids)) for x in (begin, end, state, amount))
+            row = np.repeat(np.arange(patients), len(begin))
+            begin, end, state, amount = (np.tile(x, patients) for x in (begin, end, state, amount))
             shared = False
-        rows, times = rows_of(breaks, len(ids), shared)
-        stops = rows, canonical(times, t_end)
-    schedules = 1 if shared else len(ids)
+        rows, times = rows_of(breaks, patients, shared)
+        stops = rows, _canonical(times, t_end)
+    schedules = 1 if shared else patients
     plan = make_plan(schedules, len(model.states), row, begin, end, state, amount, t_end, stops)
-    return plan.take(np.zeros(len(ids), dtype=np.int64)) if plan is not None and shared else plan
+    return plan.take(np.zeros(patients, dtype=np.int64)) if plan is not None and shared else plan
 
 
-def _as_frame(doses: Any) -> pd.DataFrame:
-    if isinstance(doses, DosingSchedule):
-        doses = doses.table()
-    if is_path(doses):
-        doses = read_table(doses, "The table of doses", NUMBERS)
-    if isinstance(doses, Mapping):
-        columns = dict(doses)
-        try:
-            doses = pd.DataFrame(columns if any(map(is_list_like, columns.values())) else [columns])
-        except (ValueError, TypeError) as error:
-            raise InputError(f"The doses are not a table: {reason(error)}.") from None
-    if not isinstance(doses, pd.DataFrame):
-        raise InputError(
-            "The doses must be a DataFrame, a mapping of columns, a path or a fastcart.DosingSchedule, not "
-            f"{type(doses).__name__}."
-        )
-    return doses
+def _regimen(
+    model: Model | System, records: DoseRecords, patients: int, t_end: float, breaks: Breaks | None
+) -> Regimen:
+    """Return what is given to each patient, to be made out when the patients are known."""
+    from fastcart.regimens import Regimen
 
-
-def _check_columns(frame: pd.DataFrame) -> None:
-    given = list(frame.columns)
-    for name in given:
-        if name not in _COLUMNS:
-            raise InputError(
-                f"The column {shown(name)} is not one of a table of doses." + nearest(name, _COLUMNS)
-            )
-        if given.count(name) > 1:
-            raise InputError(f"The column {name!r} is given twice in the table of doses.")
-    for name in _REQUIRED:
-        if name not in given:
-            raise InputError(
-                f"The table of doses has no column {name!r}; it needs 'time', 'state' and 'amount', and may "
-                "have 'duration' and 'patient'."
-            )
-    if frame.empty:
-        raise InputError("The table of doses is empty; give at least one row, or no table.")
-
-
-def _column(frame: pd.DataFrame, name: str) -> np.ndarray:
-    what = f"The column {name!r} of the doses holds"
-    values = finite_numbers(frame[name], what, 0)
-    if (values < 0).any():
-        row = int(np.argmax(values < 0))
-        raise InputError(f"{what} {values[row]:g} in row {row + 1}; it must not be negative.")
-    return values
-
-
-def _places(column: pd.Series, known: Any, what: str) -> np.ndarray:
-    """Return the place of each cell among the known names."""
-    try:
-        places = id_places(column, known)
-    except InputError:  # lists and the like
-        raise InputError(f"The column {column.name!r} of the doses must hold numbers or text.") from None
-    if (places < 0).any():
-        row = int(np.argmax(places < 0))
-        name = column.iloc[row]
-        hint = nearest(name, known) if len(known) <= _MAX_SUGGESTED else " Check the id."
-        raise InputError(
-            f"The {column.name} {shown(name)} of the dose in row {row + 1} is not {what}." + hint
-        )
-    return places.astype(np.int64)
+    stops = None
+    if breaks is not None:
+        rows, times = rows_of(breaks, patients, False)
+        order = np.argsort(rows, kind="stable")
+        stops = rows[order], _canonical(times[order], t_end)
+    system: Any = getattr(model, "system", model)
+    return Regimen(system, records.ordered(t_end), np.arange(patients), t_end, stops)
 
 
 def _not_negative(value: Any, what: str) -> float:

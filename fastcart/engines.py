@@ -5,7 +5,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -23,6 +22,7 @@ from fastcart.solvers.status import Status
 from fastcart.solvers.system import PARAMETERS, STATES, System
 
 if TYPE_CHECKING:
+    from fastcart.regimens import Regimen
     from fastcart.solvers.doses import DosePlan
 
 _MODULES = {
@@ -47,7 +47,7 @@ def as_model(model: str | Model) -> Model:
 
 def resolve_engine(engine: str, problem: Problem) -> str:
     """Return the engine that will run, having checked that it and its method exist for this problem."""
-    module = _engine(engine)
+    module = module_of(engine)
     method = problem.method
     if method is not None and not (isinstance(method, str) and method in module.METHODS):
         raise InputError(
@@ -81,23 +81,31 @@ def begins_with(engine: str, problem: Problem) -> str | None:
     return problem.method
 
 
-def _engine(name: str) -> ModuleType:
+def module_of(name: str) -> ModuleType:
+    """Return the module of an engine."""
     return import_module(_MODULES[name])
 
 
 def dose_plan(
     problem: Problem, engine: str, doses: Doses | None, ids: Any, **options: Any
-) -> DosePlan | None:
+) -> DosePlan | Regimen | None:
     """Check doses, also against the engine; see `fastcart.dosing.check_doses`."""
+    from fastcart.solvers.doses import DosePlan
+
     plan = check_doses(problem.model, doses, ids, problem.t_end, **options)
-    if engine == "published" and doses is not None:
-        _engine(engine).dose_index(problem, plan)
+    if engine == "published" and plan is not None:
+        if not isinstance(plan, DosePlan) or (plan.value < 0).any():
+            raise InputError(
+                "Engine 'published' knows boluses and infusions only; leave off what else the doses say, or "
+                "use another, e.g. 'auto'."
+            )
+        module_of(engine).dose_index(problem, plan)
     return plan
 
 
 def solve_rows(
     problem: Problem, engine: str, y0: np.ndarray, p: np.ndarray, threads: int,
-    doses: DosePlan | None = None, saves: Saves | None = None,
+    doses: DosePlan | None = None, saves: Saves | None = None, *, lost: np.ndarray | None = None,
 ) -> ChunkResult:  # fmt: skip
     """Solve patients given by arrays; those that failed have NaN.
 
@@ -113,46 +121,25 @@ def solve_rows(
         Those of these patients.
     saves : Saves, optional
         Which of the times to save are theirs; default all.
+    lost : ndarray of bool, optional
+        Who has no steady state.
 
     Raises
     ------
     InputError
         When numba cannot compile the model.
     """
-    module = _engine(engine)
+    from fastcart.solvers.dosed import solve_dosed
+
+    module = module_of(engine)
     with compiling_errors(problem.model):
         if doses is None:
             result: ChunkResult = module.solve_chunk(problem, y0, p, threads, None, saves)
         else:
-            result = _solve_dosed(module, problem, y0, p, threads, doses, saves)
+            result = solve_dosed(module.solve_chunk, problem, y0, p, threads, doses, saves)
+    if lost is not None:
+        result.status[lost] = Status.no_steady_state
     _finish(problem, y0, result, saves or Saves.all_of(problem.save_at, len(y0)))
-    return result
-
-
-def _solve_dosed(
-    module: ModuleType, problem: Problem, y0: np.ndarray, p: np.ndarray, threads: int, doses: DosePlan,
-    saves: Saves | None,
-) -> ChunkResult:  # fmt: skip
-    """Add the doses at time 0 to ``y0`` and solve the patients, those that are dosed alike together."""
-    from fastcart.solvers.doses import canonical
-
-    doses.add_initial(y0)
-    parts = []
-    for rows, infused, given in doses.parts():
-        part = problem
-        if given is not None:
-            key = f"dosed {infused}"
-            if key not in problem.kept:
-                times = canonical(problem.save_at, problem.t_end)
-                problem.kept[key] = replace(problem, infused=infused, save_at=times)
-            part = problem.kept[key]
-        parts.append((rows, part, given))
-    if len(parts) == 1:  # all are dosed alike: without copies
-        return module.solve_chunk(parts[0][1], y0, p, threads, parts[0][2], saves)
-    result = ChunkResult.empty(len(y0), problem, saves or Saves.all_of(problem.save_at, len(y0)))
-    for rows, part, given in parts:
-        theirs = None if saves is None else saves.take(rows)
-        result.put(rows, module.solve_chunk(part, y0[rows], p[rows], threads, given, theirs))
     return result
 
 

@@ -10,6 +10,26 @@ from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 
 DIRECTIONS = ("up", "down", "both")
+ACTIONS = ("set", "add", "scale")
+
+
+@dataclass(frozen=True)
+class Action:
+    """What an event does to a state.
+
+    Parameters
+    ----------
+    state : str
+    kind : {'set', 'add', 'scale'}
+        Give it a value, add an amount to it (negative to remove), or multiply it.
+    value : float or str
+        A number in the unit of the state, or the name of a parameter or of a column of the patients; that
+        which holds when the event acts.
+    """
+
+    state: str
+    kind: str
+    value: float | str
 
 
 @dataclass(frozen=True)
@@ -36,6 +56,15 @@ class Event:
     after : float or str
         Count only crossings from this time on, or behind the first time of another event, which must come
         earlier in the list: a relapse is a crossing after a remission.
+    actions : Action or sequence of Action
+        What happens to states at each crossing that counts, one after the other. Such an event has the
+        direction ``up`` or ``down``, is not terminal, and comes after a time only. Where a dose or another
+        action makes it cross, it acts at once. An event that no longer crosses after what another does at the
+        same time does nothing (SBML: not persistent).
+    delay : float or str
+        How much later it acts, a number or a name, as the threshold; it does so whatever happens meanwhile.
+    priority : float
+        Of events that act at the same time the one with the highest is first, then in the order of the list.
 
     Examples
     --------
@@ -51,6 +80,20 @@ class Event:
     direction: str = "both"
     terminal: bool = False
     after: float | str = 0.0
+    actions: Sequence[Action] = ()
+    delay: float | str = 0.0
+    priority: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Take one action for a list of it."""
+        given = (self.actions,) if isinstance(self.actions, Action) else self.actions
+        object.__setattr__(self, "actions", tuple(given) if isinstance(given, Iterable) else (given,))
+
+    @property
+    def named(self) -> list[str]:
+        """Parameters and columns of patients that hold its threshold, delay and values."""
+        values = (self.threshold, self.delay, *(action.value for action in self.actions))
+        return [value for value in values if isinstance(value, str)]
 
 
 def check_quantities(model: Model, given: Sequence[str], what: str) -> tuple[str, ...]:
@@ -103,6 +146,32 @@ def _check_event(event: Event) -> None:
             f"The threshold of event {event.name!r} must be a number or the name of a column, not "
             f"{shown(event.threshold)}."
         )
+    _check_actions(event)
+
+
+def _check_actions(event: Event) -> None:
+    where = f"event {event.name!r}"
+    for action in event.actions:
+        if not isinstance(action, Action):
+            raise InputError(f"The actions of {where} must be fastcart.Action, not {shown(action)}.")
+        if action.kind not in ACTIONS:
+            raise InputError(
+                f"An action of {where} must be 'set', 'add' or 'scale', not {shown(action.kind)}."
+                + nearest(action.kind, ACTIONS)
+            )
+        if not isinstance(action.value, str):
+            number(action.value, f"The value of an action of {where}")
+    number(event.priority, f"The priority of {where}")
+    if not isinstance(event.delay, str) and number(event.delay, f"The delay of {where}") < 0:
+        raise InputError(f"The delay of {where} must not be negative, not {shown(event.delay)}.")
+    if event.actions:
+        if event.direction == "both" or event.terminal or isinstance(event.after, str):
+            raise InputError(
+                f"The {where} acts, so its direction must be 'up' or 'down', and it can neither end the "
+                "integration nor come after another event."
+            )
+    elif event.delay != 0:
+        raise InputError(f"The {where} has a delay but does nothing; give actions.")
 
 
 def check_events(model: Model, events: Sequence[Event]) -> None:
@@ -111,10 +180,16 @@ def check_events(model: Model, events: Sequence[Event]) -> None:
     Raises
     ------
     InputError
-        For a quantity that the model does not have.
+        For a quantity that the model does not have, and an action on what is no state.
     """
     for event in events:
         check_quantities(model, [event.of], f"The quantity of event {event.name!r}")
+        for action in event.actions:
+            if action.state not in model.state_names:
+                raise InputError(
+                    f"The event {event.name!r} acts on {shown(action.state)}, which is no state of model "
+                    f"{model.name!r}." + nearest(action.state, model.state_names)
+                )
 
 
 def _check_after(event: Event, earlier: Sequence[str]) -> None:
@@ -142,12 +217,13 @@ def result_columns(peaks: Sequence[str], auc: Sequence[str], events: Sequence[Ev
 def require_columns(model: Model, events: Sequence[Event], given: Iterable[str]) -> None:
     """Check that the patients have a column for each threshold that is no parameter of the model."""
     for event in events:
-        threshold = event.threshold
-        if isinstance(threshold, str) and threshold not in (*model.parameter_names, *given):
-            raise InputError(
-                f"The threshold {threshold!r} of event {event.name!r} is neither a parameter of model "
-                f"{model.name!r} nor a column of the patients; give each patient a value."
-            )
+        for name in event.named:
+            if name not in (*model.parameter_names, *given):
+                what = "threshold" if name == event.threshold else "value"
+                raise InputError(
+                    f"The {what} {name!r} of event {event.name!r} is neither a parameter of model "
+                    f"{model.name!r} nor a column of the patients; give each patient a value."
+                )
 
 
 def watched_observables(model: Model, peaks: Sequence[str], events: Sequence[Event]) -> tuple[str, ...]:
@@ -164,7 +240,7 @@ def threshold_columns(model: Model, events: Sequence[Event]) -> list[str]:
     InputError
         For the name of a state.
     """
-    columns = dict.fromkeys(event.threshold for event in events if isinstance(event.threshold, str))
+    columns = dict.fromkeys(name for event in events for name in event.named)
     for name in columns:
         if name in model.state_names:
             raise InputError(f"The threshold {name!r} of an event is a state; name a parameter or a column.")

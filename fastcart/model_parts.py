@@ -26,7 +26,8 @@ class State:
         Identifier, the column of initial values in a table of patients.
     unit : str
     default : float or callable
-        Initial value; a callable gets a mapping of all other columns (arrays) and returns an array.
+        Initial value; a callable gets a mapping of all other columns (arrays) and returns an array: so an
+        initial value is a function of parameters, also of one that is switched at time 0.
     log : bool
         Integrate the logarithm. For states whose derivative is proportional to the state itself; it
         keeps them positive over hundreds of orders of magnitude, and exact zeros stay zero.
@@ -65,7 +66,8 @@ class Parameter:
     name : str
         Identifier, the column in a table of patients.
     default : float or callable
-        Value; a callable gets a mapping of the other columns (arrays) and returns an array.
+        Value; a callable gets a mapping of the other columns (arrays) and returns an array. It follows where
+        one of these is switched in time.
     unit : str
     symbol : str
         How the paper writes it.

@@ -285,11 +285,11 @@ def _own(
             "times, or use fastcart.solve."
         )
     if named:
-        return _Own(None, None, None, lambda table: dose_plan(
+        return _Own(None, None, None, lambda table: _plain_plan(
             problem, engine, None, table.ids, breaks=break_times(problem.breaks, table)
         ))  # fmt: skip
     nobody = PatientTable(problem.model, {}, every, NOTHING_KEPT)  # type: ignore[arg-type]  # no name is asked for
-    plan = dose_plan(problem, engine, doses, every, breaks=break_times(problem.breaks, nobody))
+    plan = _plain_plan(problem, engine, doses, every, breaks=break_times(problem.breaks, nobody))
     saves = times.of(every)
     return _Own(None if ids is None else len(ids), saves, plan, None)
 
@@ -310,3 +310,16 @@ def _ids(patients: Any) -> Any:
     ids = pd.Series(patients, name="patient")
     check_ids(ids)
     return ids.to_numpy()
+
+
+def _plain_plan(
+    problem: Problem, engine: str, doses: Doses | None, ids: Any, **options: Any
+) -> DosePlan | None:
+    """Return doses that do not depend on who gets them."""
+    plan = dose_plan(problem, engine, doses, ids, **options)
+    if plan is not None and not isinstance(plan, DosePlan):
+        raise InputError(
+            "A prepared solver takes boluses and infusions that do not depend on the patients; solve lag, "
+            "steady state, reset or switches by fastcart.solve."
+        )
+    return plan

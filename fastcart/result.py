@@ -12,7 +12,7 @@ import pandas as pd
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.patients import PatientTable
-from fastcart.solvers.arrays import observe
+from fastcart.solvers.arrays import Parameters, observe
 from fastcart.solvers.problem import ChunkResult, Problem, Saves, places
 from fastcart.solvers.status import NAMES, Status
 from fastcart.tables.ids import id_text
@@ -136,7 +136,7 @@ class Tables:
         self.endpoints: dict[str, np.ndarray] = {}
         self.saved: dict[str, np.ndarray] = {}
 
-    def put(self, start: int, stop: int, result: ChunkResult, p: np.ndarray) -> None:
+    def put(self, start: int, stop: int, result: ChunkResult, p: Parameters) -> None:
         """Take the results of patients ``start`` to ``stop``, and their parameters."""
         problem, size = self.problem, self.table.size
         engine = result.engine
@@ -205,7 +205,7 @@ def _watched(problem: Problem, result: ChunkResult, ok: np.ndarray) -> dict[str,
 
 
 def saved_columns(
-    problem: Problem, result: ChunkResult, p: np.ndarray, saves: Saves, threads: int
+    problem: Problem, result: ChunkResult, p: Parameters, saves: Saves, threads: int
 ) -> dict[str, np.ndarray]:
     """Return what was saved of some patients, one after the other, in columns.
 
@@ -213,7 +213,8 @@ def saved_columns(
     ----------
     problem : Problem
     result : ChunkResult
-    p : ndarray, shape (patients, parameters)
+    p : ndarray, shape (patients, parameters), or callable
+        Where they switch, what gives them at a time.
     saves : Saves
         Which of the times are whose.
     threads : int

@@ -28,7 +28,7 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FILE", help=".csv, .csv.gz or .parquet")
     parser.add_argument(
-        "--doses", type=Path, metavar="FILE", help="time, state, amount[, duration][, patient]"
+        "--doses", type=Path, metavar="FILE", help="time, state, amount[, ...], or TIME, AMT[, ...]"
     )
     parser.add_argument(
         "--preset", metavar="NAME", help="option 'preset' of the model, e.g. unified of t_cell"

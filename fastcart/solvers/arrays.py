@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,14 @@ from fastcart.solvers.compile import EXACT, FAST, cached, made_once, rebuild
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.named import named_call, naming
 from fastcart.solvers.problem import Saves
+from fastcart.solvers.problem import places as time_places
 from fastcart.solvers.system import System
 from fastcart.solvers.threads import in_parts
 
 _BLOCK = 32  # rows
 _FEW_ROWS = 10_000  # that take less time than to start a thread
+
+Parameters = np.ndarray | Callable[[float], np.ndarray]  # of patients, or where they switch, at a time
 
 
 def _into(model: System, function: Any, outputs: int, options: dict[str, Any]) -> Any:
@@ -96,7 +99,7 @@ def _observe_kernel(model: System, which: Sequence[int]) -> Any:
 
 
 def observe(
-    model: System, times: np.ndarray, saves: Saves, saved: np.ndarray, parameters: np.ndarray,
+    model: System, times: np.ndarray, saves: Saves, saved: np.ndarray, parameters: Parameters,
     names: Sequence[str], threads: int,
 ) -> np.ndarray:  # fmt: skip
     """Return observables of saved states.
@@ -109,7 +112,8 @@ def observe(
         Which of the times are whose.
     saved : ndarray, shape (states, rows)
         All states, natural units; NaN columns give NaN observables.
-    parameters : ndarray, shape (patients, parameters)
+    parameters : ndarray, shape (patients, parameters), or callable
+        Where they switch, what gives them at a time.
     names : sequence of str
         The observables asked for.
     threads : int
@@ -121,6 +125,13 @@ def observe(
     out = np.empty((len(names), saved.shape[1]))
     if model.observe is None or not out.size:
         return out
+    if callable(parameters):  # each row as a patient of its own
+        index = time_places(saves.begin, np.diff(saves.offsets))
+        who = np.repeat(np.arange(len(saves.begin)), np.diff(saves.offsets))
+        given = np.empty((len(index), len(model.parameters)))
+        for k in np.unique(index):
+            given[index == k] = parameters(times[k])[who[index == k]]
+        saves, parameters = Saves(index, index + 1), given
     which = tuple(model.observable_names.index(name) for name in names)
     key = (
         "observe",

@@ -1,21 +1,24 @@
 """Doses as every engine takes them: flat entries that the patients point into.
 
-An entry changes a state at one time: a jump adds an amount to it, a rate sets the constant inflow that lasts
-until the next rate of that state, a break changes nothing: there the right-hand side may jump. Engines stop
-exactly at each entry and start anew behind it.
+An entry changes something at one time: a jump adds an amount to a state, a rate sets the constant inflow that
+lasts until the next rate of that state, a set gives a state a value (reset, steady state), a parameter gets
+another value, a break changes nothing: there the right-hand side may jump. Engines stop exactly at each entry
+and start anew behind it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
 
 from fastcart.solvers.compile import EXACT, cached
 
-BREAK, JUMP, RATE = range(3)  # kinds of entries, in the order in which they come at equal times
+# kinds of entries, in the order in which they come at equal times
+BREAK, PARAMETER, SET, JUMP, RATE = range(5)
 # Where an engine stops before a break, and starts behind it, relative to its time: times are rounded to 13
 # digits, so that the jump may lie a little to either side.
 AROUND_BREAK = 2e-13
@@ -48,6 +51,15 @@ def between(now: float, end: float, inner: bool) -> tuple[float, float]:
     return now * (1.0 + AROUND_BREAK), end * (1.0 - AROUND_BREAK) if inner else end
 
 
+class Changes(NamedTuple):
+    """Values that states or parameters take at times."""
+
+    row: np.ndarray
+    time: np.ndarray
+    place: np.ndarray  # of the state or the parameter
+    value: np.ndarray
+
+
 @dataclass(frozen=True)
 class DosePlan:
     """Doses of many patients; those that share a schedule point at the same entries.
@@ -55,14 +67,15 @@ class DosePlan:
     Parameters
     ----------
     time : ndarray, shape (entries,)
-        Sorted for each schedule; at equal times breaks come first, then jumps, then rates.
+        Sorted for each schedule; at equal times in the order of the kinds.
     state : ndarray of int, shape (entries,)
+        The state, or the parameter.
     kind : ndarray of int, shape (entries,)
-        `JUMP`, `RATE` or `BREAK`.
+        `BREAK`, `PARAMETER`, `SET`, `JUMP` or `RATE`.
     value : ndarray, shape (entries,)
-        Amount, or amount per unit of time; natural units.
+        Amount, amount per unit of time, or the new value; natural units.
     first, start, stop : ndarray of int, shape (patients,)
-        Entries ``first`` to ``start`` are jumps at time 0, which belong to the initial values;
+        Entries ``first`` to ``start`` are sets and jumps at time 0, which belong to the initial values;
         ``start`` to ``stop`` are all others.
     group : ndarray of int, shape (patients,)
         Patients of one group have infusions into the same states.
@@ -91,12 +104,36 @@ class DosePlan:
         )
 
     def add_initial(self, y0: np.ndarray) -> None:
-        """Add the jumps at time 0 to initial values (patients x states, natural units), in place."""
+        """Apply sets and jumps at time 0 to initial values (patients x states, natural units), in place."""
         count = self.start - self.first
         for k in range(int(count.max(initial=0))):
             rows = np.flatnonzero(count > k)
             entry = self.first[rows] + k
-            y0[rows, self.state[entry]] += self.value[entry]
+            state, value = self.state[entry], self.value[entry]
+            y0[rows, state] = np.where(self.kind[entry] == SET, value, y0[rows, state] + value)
+
+    def parameters(self, p: np.ndarray) -> np.ndarray | Callable[[float], np.ndarray]:
+        """Return the parameters, or where they switch a function of time that gives them.
+
+        Parameters
+        ----------
+        p : ndarray, shape (patients, parameters)
+            At time 0.
+        """
+        if not (self.kind == PARAMETER).any():
+            return p
+        count = self.stop - self.start
+        row = np.repeat(np.arange(len(count)), count)
+        entry = np.arange(count.sum()) + np.repeat(self.start - (np.cumsum(count) - count), count)
+        switches = self.kind[entry] == PARAMETER
+        row, entry = row[switches], entry[switches]
+
+        def at(t: float) -> np.ndarray:
+            values, due = p.copy(), self.time[entry] <= t
+            values[row[due], self.state[entry[due]]] = self.value[entry[due]]  # the last one holds
+            return values
+
+        return at
 
     def parts(self) -> Iterator[tuple[np.ndarray, tuple[bool, ...], DosePlan | None]]:
         """Split the patients so that the solution of none depends on the doses of the others.
@@ -129,7 +166,8 @@ def entries_of(plan: DosePlan | None, patients: int) -> Entries:
 
 def make_plan(
     schedules: int, states: int, row: np.ndarray, time: np.ndarray, end: np.ndarray, state: np.ndarray,
-    amount: np.ndarray, t_end: float, breaks: tuple[np.ndarray, np.ndarray] | None = None,
+    amount: np.ndarray, t_end: float, breaks: tuple[np.ndarray, np.ndarray] | None = None, *,
+    switches: Changes | None = None, sets: Changes | None = None,
 ) -> DosePlan | None:  # fmt: skip
     """Turn doses into a plan with one patient for each schedule.
 
@@ -142,11 +180,13 @@ def make_plan(
         Times from `canonical`; a dose whose end is not after its time is a bolus.
     state : ndarray of int, shape (doses,)
     amount : ndarray, shape (doses,)
-        Not negative; natural units.
+        Natural units; negative for a removal, which is a bolus.
     t_end : float
         Doses after this horizon are left out.
     breaks : (ndarray of int, ndarray), optional
         Whose right-hand side may jump, and when; those at 0 and beyond the horizon are left out.
+    switches, sets : Changes, optional
+        Parameters, later than 0, and states that get new values; each at most once at a time.
 
     Returns
     -------
@@ -154,14 +194,14 @@ def make_plan(
         None where no dose is left.
     """
     # a dose of nothing is no dose: it neither stops an engine nor changes how a state is integrated
-    given = (amount > 0) & (time <= t_end)
+    given = (amount != 0) & (time <= t_end)
     row, time, end, state, amount = (values[given] for values in (row, time, end, state, amount))
     lasts = end > time
     rates = _rates(row[lasts], state[lasts], time[lasts], end[lasts], amount[lasts], t_end)
     jumps = (row[~lasts], time[~lasts], state[~lasts], amount[~lasts])
-    stops = _stops(breaks, t_end)
-    row, time, state, value = (np.concatenate(three) for three in zip(stops, jumps, rates, strict=True))
-    kind = np.repeat([BREAK, JUMP, RATE], [len(stops[0]), len(jumps[0]), len(rates[0])])
+    parts = (_stops(breaks, t_end), _until(switches, t_end), _until(sets, t_end), jumps, rates)
+    row, time, state, value = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+    kind = np.repeat([BREAK, PARAMETER, SET, JUMP, RATE], [len(part[0]) for part in parts])
     if not len(row):
         return None
     order = np.lexsort((state, kind, time, row))
@@ -172,7 +212,8 @@ def make_plan(
         order = np.lexsort((value, state, kind, time, row))
     row, time, state, kind, value = (values[order] for values in (row, time, state, kind, value))
     bounds = np.searchsorted(row, np.arange(schedules + 1))
-    at_zero = np.bincount(row[(time == 0) & (kind == JUMP)], minlength=schedules)
+    at_start = (time == 0) & ((kind == JUMP) | (kind == SET))
+    at_zero = np.bincount(row[at_start], minlength=schedules)
     flags = np.zeros((schedules, states), dtype=bool)
     flags[row[kind == RATE], state[kind == RATE]] = True
     group = np.zeros(schedules, dtype=np.int64)
@@ -182,6 +223,12 @@ def make_plan(
     return DosePlan(
         time, state, kind, value, bounds[:-1], bounds[:-1] + at_zero, bounds[1:], group, flags[member]
     )
+
+
+def _until(changes: Changes | None, t_end: float) -> tuple[np.ndarray, ...]:
+    if changes is None:
+        return np.empty(0, np.int64), np.empty(0), np.empty(0, np.int64), np.empty(0)
+    return tuple(column[changes.time <= t_end] for column in changes)
 
 
 def _stops(

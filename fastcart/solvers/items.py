@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba.extending import register_jitable
 
+from fastcart.solvers.actions import Actions, actions_of, acts, held_side, left_at
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.lanes.extinction import groups_of
 from fastcart.solvers.problem import ChunkResult, Problem
@@ -22,6 +23,7 @@ from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO, to_natural
 HIGHEST, LOWEST, UP, DOWN, BOTH, DIES = range(6)  # kinds of items
 _KINDS = {"up": UP, "down": DOWN, "both": BOTH}
 _NONE, _FROM_START = -1, -2  # instead of the parameter that is a threshold
+AT_START, JUMPED = -2, -1  # instead of the item whose action came before
 
 # A quantity is a state, the derivative of a state (which is the integral of an observable), or the sum of a
 # group of states; what it is not is -1. ``zero`` is what it is where nothing is left of it. A state is taken
@@ -50,6 +52,7 @@ class Watched(NamedTuple):
     items: np.recarray  # of `ITEM`
     quantities: np.recarray  # of `QUANTITY`
     groups: np.ndarray  # of each state, the group with which it dies out, or -1
+    actions: Actions
 
 
 def watched_of(problem: Problem) -> Watched:
@@ -72,7 +75,7 @@ def watched_of(problem: Problem) -> Watched:
     for event in problem.events:
         named, behind = isinstance(event.threshold, str), isinstance(event.after, str)
         rows.append(
-            (of.index(event.of), _KINDS[event.direction], event.terminal,
+            (of.index(event.of), _KINDS[event.direction], event.terminal or bool(event.actions),
              model.parameter_names.index(str(event.threshold)) if named else _NONE,
              math.nan if named else event.threshold,
              -1.0 if behind else event.after, order[str(event.after)] if behind else -1)
@@ -81,7 +84,8 @@ def watched_of(problem: Problem) -> Watched:
         rows.append((of.index(x), UP, False, _FROM_START, math.nan, -1.0, -1))
         rows.append((of.index(x), LOWEST, False, _NONE, math.nan, -1.0, -1))
     rows += [(of.index(x), DIES, True, _NONE, problem.extinction, -1.0, -1) for x in dying]
-    return Watched(_table(rows, ITEM), _table(quantities, QUANTITY), groups)
+    actions = actions_of(problem, len(rows), len(problem.peaks), scaled=True)
+    return Watched(_table(rows, ITEM), _table(quantities, QUANTITY), groups, actions)
 
 
 def _table(rows: list[tuple], dtype: np.dtype) -> Any:
@@ -195,7 +199,35 @@ def happened(record, items, i, t):
 
 
 @register_jitable(**INNER)
-def begin(record, watched, values, t, jumped):
+def turns_to(record, watched, i, value, t):
+    """Whether a jump to a value is a crossing at which item ``i`` acts."""
+    item, row = watched.items[i], record[i]
+    if is_extremum(item.kind) or item.kind == DIES or not acts(watched.actions, i):
+        return False
+    now = side_of(value, row.level, row.side)
+    return now != row.side and counts(item.kind, now) and t >= item.after
+
+
+@register_jitable(**INNER)
+def first_to_act(record, watched, values, t, fired):
+    """The item that acts first at a jump, -1 for none; it is recorded, the others wait for the next look."""
+    best = -1
+    if fired != AT_START:
+        for i in range(record.size):
+            before = best < 0 or watched.actions.priority[i] > watched.actions.priority[best]
+            value = values[watched.items[i].quantity]
+            if i != fired and before and turns_to(record, watched, i, value, t):
+                best = i
+    if best >= 0:
+        record[best].side = side_of(
+            values[watched.items[best].quantity], record[best].level, record[best].side
+        )
+        happened(record, watched.items, best, t)
+    return best
+
+
+@register_jitable(**INNER)
+def begin(record, watched, values, t, fired):
     """Record what holds at the start, or behind a jump; return the item that ends it there, or -1.
 
     Who may die out and is below the level dies at once: what is seeded anew must be more.
@@ -207,8 +239,8 @@ def begin(record, watched, values, t, jumped):
     values : ndarray
         Of the quantities.
     t : float
-    jumped : bool
-        Whether something came before; a jump over a level is a crossing.
+    fired : int
+        What came before, `AT_START`, `JUMPED`, or the item that acted; a jump over a level is a crossing.
     """
     ending = -1
     for i in range(record.size):
@@ -219,21 +251,37 @@ def begin(record, watched, values, t, jumped):
         elif item.kind == DIES:
             if ending < 0 and value < row.level and value != watched.quantities[item.quantity].zero:
                 ending = i
+        elif i == fired:
+            crossed = 1.0 if item.kind == UP else -1.0
+            state = watched.quantities[item.quantity].state
+            row.side = left_at(watched.actions, i, state, value, row.level, crossed)
+        elif fired != AT_START and acts(watched.actions, i):
+            if not turns_to(record, watched, i, value, t):  # who turns waits for its turn
+                row.side = held_side(watched.actions, i, value, row.level, row.side)
         else:
             before = row.side
             row.side = side_of(value, row.level, before)
-            crosses = jumped and row.side != before and counts(item.kind, row.side)
+            crosses = fired != AT_START and row.side != before and counts(item.kind, row.side)
             if crosses and happened(record, watched.items, i, t) and item.ends:
                 ending = i
-    return ending
+    return ending if ending >= 0 else first_to_act(record, watched, values, t, fired)
 
 
 @register_jitable(**INNER)
-def settle(record, items, values):
-    """Note on which sides of their levels the events that end the integration are, where a group dies out."""
+def settle(record, watched, values, t):
+    """Note on which sides of their levels the events that end the integration are, where it is cut.
+
+    What acts there as well is left to the next look.
+    """
     for i in range(record.size):
-        if items[i].ends and items[i].kind != DIES:
-            record[i].side = side_of(values[items[i].quantity], record[i].level, record[i].side)
+        item, value = watched.items[i], values[watched.items[i].quantity]
+        if not item.ends or item.kind == DIES or turns_to(record, watched, i, value, t):
+            continue
+        level, side = record[i].level, record[i].side
+        held = acts(watched.actions, i)
+        record[i].side = (
+            held_side(watched.actions, i, value, level, side) if held else side_of(value, level, side)
+        )
 
 
 def report(

@@ -26,6 +26,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numba import njit
 
+from fastcart.solvers.actions import PENDING
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import DosePlan, canonical, entries_of
 from fastcart.solvers.items import Watched, records_of, report, watched_of
@@ -78,6 +79,7 @@ class Task(NamedTuple):
 
     address: int
     log: np.ndarray
+    counted: np.ndarray
     watched: Watched
     noted: int
     ends: bool
@@ -143,7 +145,7 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
     most, total = outputs.grid.size + 2, task.watched.quantities.size
     room = Room(
         np.empty(most), np.empty(most, np.bool_), np.empty((most, n)), np.empty((most, total)),
-        np.empty((2, total)),
+        np.empty((2, total)), np.empty((2, PENDING)), np.zeros(1, np.int64),
     )  # fmt: skip
     sums = m + n + CONTROL + 2 * n
     # LSODA's own limit is per output time, and only for what goes on behind the end of the budget: behind a
@@ -154,7 +156,7 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
             return
         system = System(
             task.address, data, m + n, sums, sums + SUMS * task.integrals, task.width, task.log,
-            tables.scale[i], task.watched, task.noted, task.ends,
+            task.counted, tables.scale[i], task.watched, task.noted, task.ends,
             task.timed, task.rtol, limit,
         )  # fmt: skip
         if task.integrals > 0:
@@ -235,9 +237,9 @@ def solve_chunk(
     scale = np.repeat(problem.scale[np.newaxis], patients, axis=0)
     scale[:, n - kind.integrals :] = 1.0  # until something is known
     task = Task(
-        callback.address, log, watched, len(noted), bool(watched.items.ends.any()), kind.width,
-        model.burden_index, problem.integrals, timed, _rtol(problem), problem.max_step, problem.max_steps,
-        data_size(n, p.shape[1], kind),
+        callback.address, log, problem.nonnegative, watched, len(noted), bool(watched.items.ends.any()),
+        kind.width, model.burden_index, problem.integrals, timed, _rtol(problem), problem.max_step,
+        problem.max_steps, data_size(n, p.shape[1], kind),
     )  # fmt: skip
     tables = Tables(
         to_internal(y0, log, problem.scale), p, scale, np.full_like(result.final, np.nan), path,

@@ -10,14 +10,26 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from fastcart.solvers.doses import BREAK, RATE, between
-from fastcart.solvers.items import DIES, begin, belongs, clear, happened, measure, settle
+from fastcart.solvers.actions import (
+    ADD,
+    AT_ONCE_MOST,
+    PENDING,
+    acted,
+    acts,
+    delayed,
+    earliest,
+    leave_out,
+    next_due,
+)
+from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE, between
+from fastcart.solvers.items import AT_START, DIES, JUMPED, begin, belongs, clear, happened, measure, settle
 from fastcart.solvers.lsoda_callback import (
     BAD,
     BUDGET,
     CALLS,
     CONTROL,
     FLAG,
+    FLAG_BUDGET,
     FLAG_GAVE_UP,
     FLAG_NEGATIVE,
     FLAG_NON_FINITE,
@@ -85,6 +97,26 @@ class Room(NamedTuple):
     out: np.ndarray
     values: np.ndarray
     here: np.ndarray
+    pending: np.ndarray  # times and items of actions that wait
+    waiting: np.ndarray  # how many there are, one number
+
+
+@njit(**INSIDE)
+def add_amount(i, amount, u, system):
+    """Add an amount to a state; more than there is of what may not be negative is noted as a failure."""
+    log, scale = system.log[i], system.scale[i]
+    if amount < 0.0 and (log or system.counted[i]):
+        y = u[i] * scale
+        if log:
+            y = np.exp(u[i]) if u[i] != LOG_ZERO else 0.0
+        if y + amount < -system.rtol * (y if log else scale + abs(y)):
+            system.data[system.control + FLAG] = FLAG_NEGATIVE
+        amount = max(amount, -y) if log else amount
+    if not log:
+        u[i] += amount / scale
+        return
+    y = (np.exp(u[i]) if u[i] != LOG_ZERO else 0.0) + amount
+    u[i] = np.log(y) if y > 0.0 else LOG_ZERO
 
 
 @njit(**INSIDE)
@@ -96,14 +128,68 @@ def give_doses(entries, k, stop, now, u, system):
         i = state[k]
         if kind[k] == RATE:
             system.data[rates + i] = value[k]
-        elif kind[k] == BREAK:
-            pass
-        elif system.log[i]:
-            u[i] = np.log((np.exp(u[i]) if u[i] != LOG_ZERO else 0.0) + value[k])
-        else:
-            u[i] += value[k] / system.scale[i]
+        elif kind[k] == JUMP:
+            add_amount(i, value[k], u, system)
+        elif kind[k] == PARAMETER:
+            system.data[i] = value[k]
+        elif kind[k] != BREAK:  # from nothing to the value
+            u[i] = LOG_ZERO if system.log[i] else 0.0
+            add_amount(i, value[k], u, system)
         k += 1
     return k
+
+
+@njit(**INSIDE)
+def act(item, u, system):
+    """Change the states as an item asks for."""
+    actions = system.watched.actions
+    for k in range(actions.first[item], actions.first[item + 1]):
+        i, value = actions.state[k], actions.value[k]
+        if actions.parameter[k] >= 0:
+            value = system.data[actions.parameter[k]]
+        if actions.kind[k] == ADD:
+            add_amount(i, value, u, system)
+            continue
+        y = u[i] * system.scale[i]
+        if system.log[i]:
+            y = np.exp(u[i]) if u[i] != LOG_ZERO else 0.0
+        u[i] = LOG_ZERO if system.log[i] else 0.0
+        add_amount(i, acted(actions.kind[k], y, value), u, system)
+
+
+@njit(**INSIDE)
+def fire(item, now, u, system, room):
+    """Let an item that happened act, at once or later."""
+    actions = system.watched.actions
+    if not delayed(actions, item):
+        act(item, u, system)
+        return
+    wait = actions.delay[item]
+    if actions.delay_of[item] >= 0:
+        wait = system.data[actions.delay_of[item]]
+    x = room.waiting[0]
+    if not wait >= 0.0:
+        system.data[system.control + FLAG] = FLAG_GAVE_UP
+    elif x == PENDING:
+        system.data[system.control + FLAG] = FLAG_BUDGET
+    else:
+        room.pending[0, x], room.pending[1, x] = now + wait, item
+        room.waiting[0] = x + 1
+
+
+@njit(**INSIDE)
+def act_due(now, u, system, room):
+    """Let act what waited for this time; return whether anything did."""
+    any_due = False
+    while True:
+        x = next_due(system.watched.actions, room.pending, room.waiting[0], now)
+        if x < 0:
+            return any_due
+        item = int(room.pending[1, x])
+        leave_out(room.pending, room.waiting[0], x)
+        room.waiting[0] -= 1
+        act(item, u, system)
+        any_due = True
 
 
 @njit(**INSIDE)
@@ -316,7 +402,7 @@ def conclude(system, answer, u, now, s, over):
 
 
 @njit(**INSIDE)
-def stand(system, record, now, end, inner, u, room, jumped):
+def stand(system, record, now, end, inner, u, room, fired):
     """Record what holds at the start of a segment; return what is wrong, and the item that ends it there."""
     flag = start_segment(system, now, end, inner, u, room.out[0])
     if not now < end:  # the end has been reached, whatever comes behind
@@ -324,32 +410,57 @@ def stand(system, record, now, end, inner, u, room, jumped):
     item = -1
     if flag == 0.0:
         measure_all(system, u, room.out[0], room.here[0], room.here[1])
-        item = begin(record, system.watched, room.here[0], now, jumped)
+        item = begin(record, system.watched, room.here[0], now, fired)
     return flag, item
+
+
+@njit(**INSIDE)
+def next_stop(entries, k, stop, now, t_end, room):
+    """Return the next stop: a dose, an action that waits, or the horizon; and whether another follows."""
+    end = entries[2][k] if k < stop else t_end
+    inner = k < stop and (end < t_end or entries[4][k] == BREAK)
+    due = max(earliest(room.pending, room.waiting[0]), now + _SHORTEST * t_end)
+    return (due, True) if due < end else (end, inner)
+
+
+@njit(**INSIDE)
+def is_over(system, item):
+    """Whether an item ends the integration for good."""
+    return item >= 0 and system.watched.items[item].kind != DIES and not acts(system.watched.actions, item)
+
+
+@njit(**INSIDE)
+def happen(system, u, item, now, answer, room):
+    """Let an item change the states that ends the integration; return what came before the next."""
+    if system.watched.items[item].kind == DIES:
+        die_out(system, u, item, answer)
+        return JUMPED
+    fire(item, now, u, system, room)
+    return item
 
 
 @njit(**INSIDE)
 def attempt(system, outputs, entries, patient, record, room, answer):
     """Solve one patient from stop to stop; return 0 or what went wrong."""
-    items = system.watched.items
     u = patient.start.copy()
     clear(record, system.watched, u, system.data, system.log, system.scale)
     answer.cured[0] = False
     k, stop, time = patient.first, patient.stop, entries[2]
     now, t_end = 0.0, outputs.grid[-1]
     g = s = 0
-    item = -1
-    jumped = False
+    item, fired, chained = -1, AT_START, 0
+    room.waiting[0] = 0
     while True:
         stays = item >= 0 or (k < stop and time[k] <= now)  # something changes at this very time
         k = give_doses(entries, k, stop, now, u, system)
-        if now >= t_end and not stays:
-            flag = 0.0
+        stays = act_due(now, u, system, room) or stays
+        flag = system.data[system.control + FLAG]
+        if flag != 0.0 or (now >= t_end and not stays):
             break
-        inner = k < stop and (time[k] < t_end or entries[4][k] == BREAK)
-        end = time[k] if k < stop else t_end
-        flag, item = stand(system, record, now, end, inner, u, room, jumped)
-        jumped = True
+        end, inner = next_stop(entries, k, stop, now, t_end, room)
+        flag, item = stand(system, record, now, end, inner, u, room, fired)
+        fired = JUMPED
+        chained = chained + 1 if item >= 0 else 0
         if flag == 0.0 and item < 0 and now < t_end:
             flag, size, g, end, item = advance(system, outputs, g, now, end, u, record, room)
             if flag == 0.0:
@@ -361,12 +472,13 @@ def attempt(system, outputs, entries, patient, record, room, answer):
                     arrive(system, record, now, u, item, room)
         elif item >= 0:  # at the time of a dose, which is saved where no group dies out there as well
             room.times[0], room.out[0, :] = now, u
-            if items[item].kind != DIES:
+            if is_over(system, item):
                 s = keep_saved(answer.saved, s, outputs.save_at, room.times[:1], room.out)
-        if flag != 0.0 or (item >= 0 and items[item].kind != DIES):
+        flag = FLAG_BUDGET if chained > AT_ONCE_MOST else flag
+        if flag != 0.0 or is_over(system, item):
             break
         if item >= 0:
-            die_out(system, u, item, answer)
+            fired = happen(system, u, item, now, answer, room)
     conclude(system, answer, u, now, s, flag == 0.0 and item >= 0)
     return flag
 
@@ -376,6 +488,6 @@ def arrive(system, record, now, u, item, room):
     """Record that an item ends the integration, and how the others stand there."""
     derivatives(system, now, u, room.out[0])
     measure_all(system, u, room.out[0], room.here[0], room.here[1])
-    settle(record, system.watched.items, room.here[0])
+    settle(record, system.watched, room.here[0], now)
     if system.watched.items[item].kind != DIES:
         happened(record, system.watched.items, item, now)

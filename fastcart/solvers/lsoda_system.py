@@ -27,6 +27,7 @@ class System(NamedTuple):
     notes: int  # and the notes of steps
     width: int  # numbers in a note, 0 where steps are not noted
     log: np.ndarray
+    counted: np.ndarray  # which states may not be negative
     scale: np.ndarray
     watched: Watched
     noted: int  # so many quantities, the first, are noted with each step

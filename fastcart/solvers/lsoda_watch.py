@@ -270,7 +270,8 @@ def watch(system, notes, count, outputs, record, ending):
         for i in range(record.size):
             if system.watched.items[i].ends == ending:
                 place = follow(system, record, i, nodes, hidden[a])
-                if place < when:
+                priority = system.watched.actions.priority
+                if place < when or (item >= 0 and place == when and priority[i] > priority[item]):
                     when, item = place, i
         if item >= 0:
             return when, item

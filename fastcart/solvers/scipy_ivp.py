@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
+from fastcart.solvers.actions import ADD, AT_ONCE_MOST, PENDING, acted, acts, next_due
 from fastcart.solvers.arrays import internal_rhs
-from fastcart.solvers.doses import BREAK, RATE, DosePlan, between, entries_of
-from fastcart.solvers.items import Watched, records_of, report, watched_of
+from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE, DosePlan, between, entries_of
+from fastcart.solvers.items import AT_START, JUMPED, Watched, records_of, report, watched_of
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.reading import uses_time
 from fastcart.solvers.scipy_watch import Watch
@@ -41,6 +42,7 @@ _TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integra
 _ATTEMPTS = 6
 _NEAR = 1e-6  # of the time: where steps behind are on the way to infinity, if they are
 _MAY_BLOW_UP = (Status.step_too_small, Status.non_finite)
+_SHORTEST = 1e-12  # of the horizon: no segment is shorter
 
 
 @cache
@@ -167,7 +169,7 @@ class _Patient:
 
     def __init__(self, common: _Common, p, scale, entries, record):
         self.problem, self.f, self.timed = common.problem, common.f, common.timed
-        self.p, self.entries, self.scale = p, entries, scale
+        self.p, self.entries, self.scale = p.copy(), entries, scale
         problem = self.problem
         n = len(scale)
         self.rates = np.zeros(n)
@@ -246,22 +248,31 @@ class _Patient:
         self.saved = np.full((len(problem.save_at), len(u0)), np.nan)
         u = u0.copy()
         watch.start(u, self.p)
-        due, jumped, item = times == self.now, False, -1
+        due, fired, item, chained = times == self.now, AT_START, -1, 0
+        self.pending: list[tuple[float, int]] = []  # times and items of actions that wait
         while True:
             self._give(due, u)
-            died = watch.is_death(item)
-            if died:
+            if watch.is_death(item):
                 self.cured = watch.die_out(u, item, b) or self.cured
+            elif item >= 0 and acts(watch.watched.actions, item):
+                fired = item
+                self._fire(item, u)
             elif item >= 0:
                 break
+            changed = self._act_due(u) or item >= 0 or bool(due.any())
             self.saved[problem.save_at == self.now] = u  # the state after the doses
-            if self.now >= problem.t_end and not (died or due.any()):
+            if self.now >= problem.t_end and not changed:
                 break
-            end = times[times > self.now].min(initial=problem.t_end)
+            waiting = min((time for time, _ in self.pending), default=math.inf)
+            stop = times[times > self.now].min(initial=problem.t_end)
+            end = min(stop, max(waiting, self.now + _SHORTEST * problem.t_end))
             inner = end < problem.t_end or (kinds[times == end] == BREAK).any()
             self.low, self.high = between(self.now, end, bool(inner))
-            item = watch.stand(self.now, u, jumped=jumped)
-            jumped, due = True, times < 0
+            item = watch.stand(self.now, u, fired=fired)
+            fired, due = JUMPED, times < 0
+            chained = chained + 1 if item >= 0 else 0
+            if chained > AT_ONCE_MOST:
+                raise _FailedError(Status.max_steps)
             if item < 0 and self.now < problem.t_end:
                 u, item = self._segment(end, u)
                 due = (times == self.now) & (item < 0)
@@ -331,12 +342,65 @@ class _Patient:
         for j, kind, value in zip(states, kinds, values, strict=True):
             if kind == RATE:
                 self.rates[j] = value
-            elif kind == BREAK:
-                continue
-            elif self.problem.log[j]:
-                u[j] = np.log((np.exp(u[j]) if u[j] != LOG_ZERO else 0.0) + value)
+            elif kind == PARAMETER:
+                self.p[j] = value
+            elif kind != BREAK:
+                self._change(j, value, u, anew=kind != JUMP)
+
+    def _fire(self, item: int, u: np.ndarray) -> None:
+        """Let an item that happened act, at once or later."""
+        actions = self.watch.watched.actions
+        of = actions.delay_of[item]
+        wait = float(self.p[of] if of >= 0 else actions.delay[item])
+        if not wait >= 0:
+            raise _FailedError(Status.solver_error)
+        if len(self.pending) == PENDING:
+            raise _FailedError(Status.max_steps)
+        if wait > 0 or of >= 0:
+            self.pending.append((self.now + wait, item))
+        else:
+            self._act(item, u)
+
+    def _act_due(self, u: np.ndarray) -> bool:
+        """Let act what waited for this time; return whether anything did."""
+        any_due = False
+        while self.pending:
+            waiting = np.array(self.pending).T
+            x = next_due(self.watch.watched.actions, waiting, len(self.pending), self.now)
+            if x < 0:
+                break
+            self._act(self.pending.pop(x)[1], u)
+            any_due = True
+        return any_due
+
+    def _act(self, item: int, u: np.ndarray) -> None:
+        """Change the states as an item asks for."""
+        actions = self.watch.watched.actions
+        for k in range(actions.first[item], actions.first[item + 1]):
+            j, kind, of = actions.state[k], actions.kind[k], actions.parameter[k]
+            value = float(self.p[of] if of >= 0 else actions.value[k])
+            if kind == ADD:
+                self._change(j, value, u, anew=False)
             else:
-                u[j] += value / self.scale[j]
+                self._change(j, acted(kind, self._natural(j, u), value), u, anew=True)
+
+    def _natural(self, j: int, u: np.ndarray) -> float:
+        if self.problem.log[j]:
+            return float(np.exp(u[j])) if u[j] != LOG_ZERO else 0.0
+        return float(u[j] * self.scale[j])
+
+    def _change(self, j: int, value: float, u: np.ndarray, *, anew: bool) -> None:
+        """Add an amount to a state, or give it anew."""
+        log, scale, rtol = self.problem.log[j], self.scale[j], self.problem.rtol
+        y = 0.0 if anew else self._natural(j, u)
+        total = y + value
+        held = log or self.problem.nonnegative[j]
+        if held and value < 0 and total < -rtol * (y if log else scale + abs(y)):
+            raise _FailedError(Status.negative)
+        if log:
+            u[j] = np.log(total) if total > 0 else LOG_ZERO
+        else:
+            u[j] = value / scale if anew else u[j] + value / scale
 
     def _reason(self, du, u) -> Status:
         """Tell why the integration stopped from the derivatives where it did."""

@@ -72,13 +72,13 @@ class Watch:
         """Forget what was found, and set the levels."""
         clear(self.record, self.watched, u, p, self.log, self.scale)
 
-    def stand(self, t: float, u: np.ndarray, *, jumped: bool) -> int:
+    def stand(self, t: float, u: np.ndarray, *, fired: int) -> int:
         """Record what holds at the start or behind a jump; return the item that ends it, or -1."""
-        return begin(self.record, self.watched, self._values(t, u), t, jumped)
+        return begin(self.record, self.watched, self._values(t, u), t, fired)
 
     def arrive(self, t: float, u: np.ndarray, item: int) -> None:
         """Record that an item ends the integration, and how the others stand there."""
-        settle(self.record, self.watched.items, self._values(t, u))
+        settle(self.record, self.watched, self._values(t, u), t)
         if not self.is_death(item):
             happened(self.record, self.watched.items, item, t)
 
@@ -103,7 +103,8 @@ class Watch:
         when, item = math.inf, -1
         for i in self.ending:
             place = self._follow(i, knots, piece, math.inf)
-            if place < when:
+            priority = self.watched.actions.priority
+            if place < when or (item >= 0 and place == when and priority[i] > priority[item]):
                 when, item = place, i
         for i in self.others:
             self._follow(i, knots, piece, when)

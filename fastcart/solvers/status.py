@@ -18,6 +18,7 @@ class Status(IntEnum):
     negative = 7
     rhs_error = 8
     blow_up = 9
+    no_steady_state = 10
 
     @property
     def sentence(self) -> str:
@@ -44,13 +45,17 @@ _SENTENCES = {
     Status.solver_error: "the solver gave up without a reason; try another engine or a looser rtol",
     Status.not_run: "not solved yet; in a result it would be an error of fastcart itself: please report it",
     Status.negative: (
-        "a state that is marked nonnegative goes below zero; check this patient's parameters and the "
-        "right-hand side where that state is nearly zero"
+        "a state that is marked nonnegative, or in logarithm, goes below zero; check this patient's "
+        "parameters, what its doses remove, and the right-hand side where that state is nearly zero"
     ),
     Status.rhs_error: "the right-hand side raised an error; let it return nan where it has no value",
     Status.blow_up: (
         "the solution goes to infinity in finite time, and no engine goes on behind that; check the "
         "parameters of this patient, and whether growth should be limited"
+    ),
+    Status.no_steady_state: (
+        "the repeated doses lead to no steady state that attracts and is known to rtol; check this patient's "
+        "parameters, or give the doses before one by one"
     ),
 }
 

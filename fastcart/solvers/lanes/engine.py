@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastcart.solvers import tableaus
+from fastcart.solvers.actions import PENDING
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import AROUND_BREAK, BREAK, DosePlan, entries_of
 from fastcart.solvers.lanes import records
@@ -273,8 +274,9 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     )  # fmt: skip
     saving = aligned_rows(1, len(problem.saved_states) * MAX_DEGREE * LANES)
     return records.Work(
-        evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), queue, np.zeros((n, MAX_DEGREE)),
-        saving.reshape(-1, MAX_DEGREE, LANES), np.zeros((2, n)), aligned_rows(1, n * LANES).reshape(n, LANES),
+        evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), np.zeros((LANES, 2, PENDING)), queue,
+        np.zeros((n, MAX_DEGREE)), saving.reshape(-1, MAX_DEGREE, LANES), np.zeros((2, n)),
+        aligned_rows(1, n * LANES).reshape(n, LANES),
         aligned_rows(1, evaluation_rows(n, parameters).total * LANES).reshape(-1, LANES), np.array(_NO_BLOCK),
         control[:1], control[1:2], control[2:],
     )  # fmt: skip

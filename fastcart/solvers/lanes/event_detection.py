@@ -11,9 +11,12 @@ import numpy as np
 from numba import njit
 
 import fastcart.math as vector_math
+from fastcart.solvers.actions import acts, held_side, left_at
 from fastcart.solvers.compile import INLINED
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.event_recording import (
+    ABOVE,
+    BELOW,
     DOWN,
     EXTINCTION,
     JUST_BEGUN,
@@ -21,15 +24,18 @@ from fastcart.solvers.lanes.event_recording import (
     UNDECIDED,
     UP,
     counts,
+    leaves_to_act,
     record_crossing,
     record_extremum,
     side_of,
     threshold_of,
 )
 from fastcart.solvers.lanes.layout import LANES
+from fastcart.solvers.lanes.records import JUMPED
 from fastcart.solvers.lanes.step_bounds import HIGH, LOW, TURNS
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
+COURSE_ENDS = -2  # instead of an item
 QUIET, LATER, AT_ONCE = 0.0, 1.0, 2.0  # what a step needs: nothing, a close look, one before the lane goes on
 
 
@@ -165,6 +171,16 @@ def set_side(l, i, value, watch, detection):
 
 
 @njit(**INLINED)
+def settle_side(l, i, value, jumped, watch, detection):
+    """Note on which side of its threshold a quantity is where a step was cut, or behind a jump."""
+    if jumped and acts(watch.actions, i):
+        level, side = detection.level[i, l], detection.side[i, l]
+        detection.side[i, l] = held_side(watch.actions, i, value, level, side)
+    else:
+        set_side(l, i, value, watch, detection)
+
+
+@njit(**INLINED)
 def keep_in_lane(l, i, t, value, detection):
     """Record the value at the end of a step, or at a start, that may be a peak."""
     if value > detection.best[i, l]:
@@ -185,13 +201,13 @@ def load_items(l, j, watch, detection, patients):
 
 
 @njit(**INLINED)
-def begin_items(l, j, jumped, steps, watch, detection, task):
+def begin_items(lane, l, steps, watch, detection, task):
     """Record what holds at the start of a patient, or behind a jump.
 
-    Returns whether the jump is an event that ends the course.
+    Returns the item that acts because of the jump, -1 for none, or `COURSE_ENDS` where an event ends it.
     """
-    items, recorded = watch.items, watch.recorded
-    t, ends = steps.numbers[q.T, l], False
+    items, recorded, best, j = watch.items, watch.recorded, -1, lane.patient
+    t, ends, jumped = steps.numbers[q.T, l], False, lane.fresh == JUMPED
     for i in range(watch.of_burden, items.size):
         kind = items[i].kind
         if kind == EXTINCTION:
@@ -203,14 +219,28 @@ def begin_items(l, j, jumped, steps, watch, detection, task):
         if kind == MAXIMUM:
             keep_in_lane(l, i, t, value, detection)
             continue
-        before = detection.side[i, l]
-        set_side(l, i, value, watch, detection)
+        before, level = detection.side[i, l], detection.level[i, l]
+        if i == lane.fired:
+            state = watch.quantities[items[i].quantity].state
+            crossed = ABOVE if kind == UP else BELOW
+            detection.side[i, l] = left_at(watch.actions, i, state, value, level, crossed)
+            continue
+        if jumped and leaves_to_act(watch, i, value, level, before, t):
+            if best < 0 or watch.actions.priority[i] > watch.actions.priority[best]:
+                best = i
+            continue
+        settle_side(l, i, value, jumped, watch, detection)
         now = detection.side[i, l]
         if jumped and now != before and counts(kind, now):
             known = recorded[j, i].crossings
             record_crossing(watch, j, i, t)
             ends = ends or (items[i].terminal != 0 and recorded[j, i].crossings > known)
-    return ends
+    if ends:
+        return COURSE_ENDS
+    if best >= 0:
+        detection.side[best, l] = ABOVE if items[best].kind == UP else BELOW
+        record_crossing(watch, j, best, t)
+    return best
 
 
 @njit(**INLINED)

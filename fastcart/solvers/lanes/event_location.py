@@ -16,7 +16,7 @@ from numba import njit
 from fastcart.solvers.compile import INLINED, INNER
 from fastcart.solvers.lanes.bernstein import roots, slope
 from fastcart.solvers.lanes.dense_output import rise_of
-from fastcart.solvers.lanes.event_detection import set_side
+from fastcart.solvers.lanes.event_detection import settle_side
 from fastcart.solvers.lanes.event_recording import (
     BELOW,
     EXTINCTION,
@@ -26,6 +26,7 @@ from fastcart.solvers.lanes.event_recording import (
     PROGRESSION,
     UNDECIDED,
     counts,
+    leaves_to_act,
     record_crossing,
     record_extremum,
     side_of,
@@ -95,15 +96,15 @@ def height_of(theta, data):
 
 
 @njit(**INLINED)
-def begin_look(j, watch, p):
-    """Begin with another step: whose parameters hold, and nobody knows yet where quantities turn."""
+def begin_look(place, watch, parameters):
+    """Begin with another step: its parameters hold, and nobody knows yet where quantities turn."""
     known, one = watch.turns.known, watch.one
     for k in range(known.size):
         known[k] = _UNKNOWN
     if watch.function != 0:
-        first = one.size - known.size - p.shape[1]
-        for k in range(p.shape[1]):
-            one[first + k] = p[j, k]
+        first = one.size - known.size - parameters.shape[0]
+        for k in range(parameters.shape[0]):
+            one[first + k] = parameters[k, place]
 
 
 @njit(**INNER)
@@ -266,7 +267,8 @@ def first_end(look, queue, C, watch, detection, patients, scheme):
     for i in range(watch.of_burden, items.size):
         if items[i].terminal:
             place = _first_crossing(i, look, queue, C, watch, detection, patients, scheme)
-            if place < first:
+            priority = watch.actions.priority
+            if place < first or (item >= 0 and place == first and priority[i] > priority[item]):
                 first, item = place, i
     return first, item
 
@@ -278,4 +280,6 @@ def cut_items(l, look, queue, C, watch, detection, scheme):
     for i in range(watch.of_burden, items.size):
         if items[i].kind != MAXIMUM and items[i].kind != EXTINCTION:
             course = course_of(items[i].quantity, look, queue.steps.u_old, C, scheme.degree, watch)
-            set_side(l, i, value_of(look.end, course), watch, detection)
+            value, t = value_of(look.end, course), look.t + look.end * look.h
+            if not leaves_to_act(watch, i, value, detection.level[i, l], detection.side[i, l], t):
+                settle_side(l, i, value, True, watch, detection)

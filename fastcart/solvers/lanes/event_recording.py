@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fastcart.solvers.actions import acts
 from fastcart.solvers.compile import INLINED
 from fastcart.solvers.transform import LOG_ZERO
 
@@ -44,6 +45,16 @@ def side_of(kind, value, level, before):
 def counts(kind, side):
     """Whether a crossing to that side is one that an item is about."""
     return kind != DOWN if side > 0.0 else (kind != UP and kind != PROGRESSION)
+
+
+@njit(**INLINED)
+def leaves_to_act(watch, i, value, level, side, t):
+    """Whether item ``i`` is to act because its quantity jumps to a value; its side is left to tell."""
+    kind = watch.items[i].kind
+    if not acts(watch.actions, i) or t < watch.items[i].after:
+        return False
+    now = side_of(kind, value, level, side)
+    return now != side and counts(kind, now)
 
 
 @njit(**INLINED)

@@ -5,8 +5,17 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fastcart.solvers.actions import (
+    ADD,
+    PENDING,
+    acted,
+    delayed,
+    earliest,
+    leave_out,
+    next_due,
+)
 from fastcart.solvers.compile import INLINED
-from fastcart.solvers.doses import BREAK, RATE
+from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.event_recording import record_burden
 from fastcart.solvers.lanes.intrinsics import evaluate
@@ -71,6 +80,8 @@ def load(l, j, task, patients, watch, work, out):
     """Put patient ``j`` into lane ``l``."""
     steps, numbers, u0, slopes = work.steps, work.steps.numbers, patients.u0, patients.slopes
     work.lanes[l].patient = j
+    work.lanes[l].fired = -1
+    work.lanes[l].waiting = 0
     for i in range(u0.shape[1]):
         steps.u[i, l] = u0[j, i]
         steps.stages[0, i, l] = slopes[j, i]
@@ -91,9 +102,19 @@ def load(l, j, task, patients, watch, work, out):
 
 @njit(**INLINED)
 def _stop_at_next_dose(l, k, j, task, doses, work):
-    """Let entry ``k`` be the next of a patient, or none."""
+    """Let entry ``k`` be the next of a patient, or none, unless an action is due before."""
     work.lanes[l].next_dose = k
-    work.steps.numbers[q.STOP, l] = doses.time[k] if k < doses.end[j] else task.t_end
+    stop = doses.time[k] if k < doses.end[j] else task.t_end
+    work.steps.numbers[q.STOP, l] = min(stop, earliest(work.pending[l], work.lanes[l].waiting))
+
+
+@njit(**INLINED)
+def is_due(l, j, doses, work):
+    """Whether a dose or an action stops a lane where it stands."""
+    lane = work.lanes[l]
+    return (
+        lane.next_dose < doses.end[j] or earliest(work.pending[l], lane.waiting) <= work.steps.numbers[q.T, l]
+    )
 
 
 @njit(**INLINED)
@@ -135,6 +156,16 @@ def save_nothing(l, j, saves, work, saved):
 
 
 @njit(**INLINED)
+def save_again(l, j, saves, work, saved):
+    """Save the present state in the place of what was just saved at this very time."""
+    k = work.lanes[l].next_save
+    while k > saves.begin[j] and saves.times[k - 1] == work.steps.numbers[q.T, l]:
+        k -= 1
+    save_next(l, k, j, saves, work)
+    save_now(l, j, saves, work, saved)
+
+
+@njit(**INLINED)
 def _give(l, u, i, amount, log):
     """Add an amount to a state."""
     if not log:
@@ -145,22 +176,37 @@ def _give(l, u, i, amount, log):
 
 
 @njit(**INLINED)
+def _lacks(l, u, i, amount, task):
+    """Whether more is removed than there is of what may not be negative, the tolerance aside."""
+    if amount >= 0.0 or not (task.log[i] or task.nonnegative[i]):
+        return False
+    if task.log[i]:
+        y = np.exp(u[i, l]) if u[i, l] != LOG_ZERO else 0.0
+        return y + amount < -task.relative[i] * y
+    return u[i, l] + amount < -(task.absolute[i] + task.relative[i] * abs(u[i, l]))
+
+
+@njit(**INLINED)
 def give_doses(l, j, task, doses, watch, work):
-    """Apply all dose entries of this time, and set the next stop."""
+    """Apply all entries of this time, and set the next stop; return whether more is removed than there is."""
     steps, numbers = work.steps, work.steps.numbers
     now, level, burden = numbers[q.T, l], numbers[q.LEVEL, l], task.burden
     was_above = False
     if burden >= 0:  # the value just before a dose may be the nadir, without a turning point
         record_burden(watch, j, now, steps.u[burden, l], False)
         was_above = steps.u[burden, l] > level
-    k = work.lanes[l].next_dose
+    k, lacks = work.lanes[l].next_dose, False
     while k < doses.end[j] and doses.time[k] <= now:
+        if doses.kind[k] == JUMP:
+            lacks = lacks or _lacks(l, steps.u, doses.state[k], doses.value[k], task)
         now = _give_dose(l, k, now, work, task.log, doses)
         k += 1
+    lacks = _act_due(l, now, task, watch, work) or lacks
     numbers[q.T, l] = now
     _stop_at_next_dose(l, k, j, task, doses, work)
     if burden >= 0:
         record_burden(watch, j, now, steps.u[burden, l], not was_above and steps.u[burden, l] > level)
+    return lacks
 
 
 @njit(**INLINED)
@@ -174,9 +220,75 @@ def _give_dose(l, k, now, work, log, doses):
     if doses.kind[k] == RATE:
         _give(l, u, i, (value - inflow[i, l]) * (now - doses.time[k]), log[i])
         inflow[i, l] = value
-    else:
+    elif doses.kind[k] == JUMP:
+        _give(l, u, i, value, log[i])
+    elif doses.kind[k] == PARAMETER:
+        work.evaluation.parameters[i, l] = value
+    else:  # from nothing to the value
+        u[i, l] = LOG_ZERO if log[i] else 0.0
         _give(l, u, i, value, log[i])
     return now
+
+
+@njit(**INLINED)
+def _act(l, item, task, watch, work):
+    """Change the states as an item asks for; return whether more is removed than there is."""
+    actions, u, lacks = watch.actions, work.steps.u, False
+    for k in range(actions.first[item], actions.first[item + 1]):
+        i, value = actions.state[k], actions.value[k]
+        if actions.parameter[k] >= 0:
+            value = work.evaluation.parameters[actions.parameter[k], l]
+        if actions.kind[k] != ADD:
+            y = u[i, l]
+            if task.log[i]:
+                y = np.exp(u[i, l]) if u[i, l] != LOG_ZERO else 0.0
+            value = acted(actions.kind[k], y, value)
+            u[i, l] = LOG_ZERO if task.log[i] else 0.0
+        lacks = lacks or _lacks(l, u, i, value, task)
+        _give(l, u, i, value, task.log[i])
+    return lacks
+
+
+@njit(**INLINED)
+def _act_due(l, now, task, watch, work):
+    """Let act what waited for this time; return whether more is removed than there is."""
+    lane, pending, lacks = work.lanes[l], work.pending[l], False
+    x = next_due(watch.actions, pending, lane.waiting, now)
+    while x >= 0:
+        item = int(pending[1, x])
+        leave_out(pending, lane.waiting, x)
+        lane.waiting -= 1
+        lacks = _act(l, item, task, watch, work) or lacks
+        x = next_due(watch.actions, pending, lane.waiting, now)
+    return lacks
+
+
+@njit(**INLINED)
+def fire(l, j, task, doses, watch, work):
+    """Let the item that happened act, at once or later; return the status of who cannot go on, or -1."""
+    lane, numbers, burden = work.lanes[l], work.steps.numbers, task.burden
+    item, now = lane.fired, numbers[q.T, l]
+    if numbers[q.STEPS, l] + numbers[q.REJECTED, l] >= task.max_steps:
+        return MAX_STEPS
+    if delayed(watch.actions, item):
+        of = watch.actions.delay_of[item]
+        wait = work.evaluation.parameters[of, l] if of >= 0 else watch.actions.delay[item]
+        if not wait >= 0.0:
+            return SOLVER_ERROR
+        if lane.waiting == PENDING:
+            return MAX_STEPS
+        work.pending[l, 0, lane.waiting] = now + wait
+        work.pending[l, 1, lane.waiting] = item
+        lane.waiting += 1
+    else:
+        was_above = burden >= 0 and work.steps.u[burden, l] > numbers[q.LEVEL, l]
+        if _act(l, item, task, watch, work):
+            return NEGATIVE
+        if burden >= 0:
+            value = work.steps.u[burden, l]
+            record_burden(watch, j, now, value, not was_above and value > numbers[q.LEVEL, l])
+    _stop_at_next_dose(l, lane.next_dose, j, task, doses, work)
+    return -1
 
 
 @njit(**INLINED)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 from numba import njit
 
+from fastcart.solvers.actions import AT_ONCE_MOST
 from fastcart.solvers.compile import INLINED, INNER
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.event_detection import (
     AT_ONCE,
+    COURSE_ENDS,
     LATER,
     QUIET,
     begin_items,
@@ -23,24 +25,31 @@ from fastcart.solvers.lanes.event_detection import (
 )
 from fastcart.solvers.lanes.intrinsics import claim, evaluate, take_step
 from fastcart.solvers.lanes.lane import (
+    MAX_STEPS,
+    NEGATIVE,
     OK,
     diagnose,
     finish,
+    fire,
     give_doses,
+    is_due,
     load,
     park,
     restart,
+    save_again,
     save_nothing,
     save_now,
     start_slopes,
 )
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.records import (
+    ACTS,
     COME,
     COUNT,
     CUT,
     EMPTY,
     ENDS,
+    FAILS,
     FILLER,
     GOES_ON,
     JUMPED,
@@ -64,7 +73,10 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
             if active == 0:
                 break
         if ended > 0 or jumped > 0:
-            begin_courses(task, watch, detection, work)
+            chained = 0
+            while begin_courses(chained, task, patients, watch, detection, work, out) > 0:
+                restart_jumped(task, scheme.rhs, work)
+                chained += 1
         take_step(scheme.step, scheme.called, work.evaluation.buffer, task.burden)
         turns += 1
         if turns % _POLL == 0 and work.stop[0] != 0:
@@ -154,7 +166,7 @@ def examine(l, task, patients, scheme, watch, detection, work):
         need = detection.need[l]
     if (flag == 0 and need == QUIET) or lane.patient < 0:
         return False
-    dosed = flag & q.AT_STOP != 0 and lane.next_dose < patients.doses.end[lane.patient]
+    dosed = flag & q.AT_STOP != 0 and is_due(l, lane.patient, patients.doses, work)
     if flag & (q.TURN | q.SAVE) != 0 or need > QUIET:
         enqueue(l, not dosed, need, patients.saves, scheme, watch, detection, work)
     if detection is not None and need == LATER:
@@ -180,6 +192,21 @@ def look_after_flagged(task, patients, scheme, watch, detection, work, out):
 
 
 @njit(**INLINED)
+def stand_at_stop(l, j, task, patients, watch, detection, work, out):
+    """Give what is due to a lane; return the status of who is done, or -1."""
+    lanes, lacks = work.lanes, False
+    if is_due(l, j, patients.doses, work):
+        lacks = give_doses(l, j, task, patients.doses, watch, work)
+        save_now(l, j, patients.saves, work, out.saved)
+        lanes[l].fresh = JUMPED
+    if lacks:
+        return NEGATIVE
+    # what a dose at the very horizon does is seen by one more step, of no length
+    ended = work.steps.numbers[q.T, l] >= task.t_end and (detection is None or lanes[l].fresh != JUMPED)
+    return OK if ended else -1
+
+
+@njit(**INLINED)
 def look_after(l, last_stage, task, patients, watch, detection, work, out):
     """Give doses that are due to a lane, or take its patient's results; return whether it was done."""
     lanes, numbers = work.lanes, work.steps.numbers
@@ -187,6 +214,12 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
     lanes[l].fate = GOES_ON
     if fate == ENDS:
         done = OK
+    elif fate == FAILS:
+        done = lanes[l].fired
+    elif fate == ACTS:
+        done = fire(l, j, task, patients.doses, watch, work)
+        save_now(l, j, patients.saves, work, out.saved)
+        lanes[l].fresh = JUMPED
     elif fate == CUT:
         save_now(l, j, patients.saves, work, out.saved)
         lanes[l].fresh = JUMPED
@@ -194,13 +227,7 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
         if detection is not None and detection.need[l] == AT_ONCE:  # nothing came of it
             take_over_lane(l, numbers[q.T, l], watch, detection)
         if flag & q.AT_STOP:
-            if lanes[l].next_dose < patients.doses.end[j]:
-                give_doses(l, j, task, patients.doses, watch, work)
-                save_now(l, j, patients.saves, work, out.saved)
-                lanes[l].fresh = JUMPED
-            # what a dose at the very horizon does is seen by one more step, of no length
-            if numbers[q.T, l] >= task.t_end and (detection is None or lanes[l].fresh != JUMPED):
-                done = OK
+            done = stand_at_stop(l, j, task, patients, watch, detection, work, out)
         elif flag & q.TROUBLE:
             done = diagnose(l, last_stage, task, work)
     if done < 0:
@@ -229,14 +256,31 @@ def restart_jumped(task, rhs, work):
             restart(work.flagged[x], task, work)
 
 
-@njit(**INLINED)
-def begin_courses(task, watch, detection, work):
-    """Record what holds where a patient just came or jumped."""
-    lanes, numbers = work.lanes, work.steps.numbers
+@njit(**INNER)
+def begin_courses(chained, task, patients, watch, detection, work, out):
+    """Record what holds where a patient just came or jumped; return how many lanes jumped again.
+
+    These are events that act because of the jump, and so for many times if they act on each other for ever.
+    """
+    lanes, numbers, flagged = work.lanes, work.steps.numbers, work.flagged
+    flagged[COUNT] = 0
     for l in range(LANES):
         if detection is not None and lanes[l].fresh != OLD:
-            jumped = lanes[l].fresh == JUMPED
-            if begin_items(l, lanes[l].patient, jumped, work.steps, watch, detection, task):
-                numbers[q.STOP, l] = numbers[q.T, l]  # a step of no length, and that was all
+            item = begin_items(lanes[l], l, work.steps, watch, detection, task)
+            lanes[l].fired = item if item >= 0 else -1
+            if item >= 0:
+                status = fire(l, lanes[l].patient, task, patients.doses, watch, work)
+                status = MAX_STEPS if chained > AT_ONCE_MOST else status
+                save_again(l, lanes[l].patient, patients.saves, work, out.saved)
+                if status < 0:
+                    flagged[flagged[COUNT]] = l
+                    flagged[COUNT] += 1
+                    lanes[l].fresh = JUMPED
+                    continue
+                lanes[l].fate, lanes[l].fired = FAILS, status
+            elif item == COURSE_ENDS:
                 lanes[l].fate = ENDS
+            if lanes[l].fate != GOES_ON:
+                numbers[q.STOP, l] = numbers[q.T, l]  # a step of no length, and that was all
         lanes[l].fresh = OLD
+    return flagged[COUNT]

@@ -10,10 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcart.solvers.actions import Actions
 from fastcart.solvers.lanes.layout import LANES, Q_ROWS, Offsets, evaluation_rows
 
 EMPTY, IDLE = -2, -1  # instead of a patient: to be refilled, or without one for good
-GOES_ON, CUT, ENDS = range(3)  # fates
+GOES_ON, CUT, ENDS, ACTS, FAILS = range(5)  # fates
 OLD, COME, JUMPED = range(3)  # of what is fresh in a lane
 NEXT, LIMIT, FILLER = range(3)  # of `Work.block`
 COUNT = -1  # of `Work.flagged`: how many there are
@@ -119,8 +120,11 @@ def views_of(buffer: np.ndarray, at: Offsets, n: int, m: int) -> tuple[Evaluatio
 
 
 # Who is in each lane, and how far: a patient, or `EMPTY`, or `IDLE`; the next entry of the doses and time to
-# save; what a close look said of the step; whether the patient just came, or jumped
-LANE = np.dtype([(name, np.int64) for name in ("patient", "next_dose", "next_save", "fate", "fresh")])
+# save; what a close look said of the step; whether the patient just came, or jumped; the item that acted, or
+# -1, or the status of who fails; how many actions wait
+LANE = np.dtype(
+    [(name, np.int64) for name in ("patient", "next_dose", "next_save", "fate", "fresh", "fired", "waiting")]
+)
 
 # Whose step waits for a close look: its place among `Queue.steps`; which times to save lie in it; what the
 # items need, but for those of the burden
@@ -203,6 +207,7 @@ class Watch(NamedTuple):
     of_burden: int  # how many items are detected by the step itself, the others by `Detection`
     bounds_of: np.ndarray  # where the bounds of a state are, -1 for nowhere
     groups: np.ndarray  # the group of each state that may die out, or -1
+    actions: Actions
     function: int  # address of what computes the quantities of one patient; 0 if only the burden is watched
     one: np.ndarray  # its buffer
     turns: Turns
@@ -216,6 +221,7 @@ class Work(NamedTuple):
     steps: Steps
     lanes: np.ndarray  # of `LANE`
     flagged: np.ndarray  # lanes that are to be looked after
+    pending: np.ndarray  # lanes x 2 x actions that wait: times and items
     queue: Queue
     polynomials: np.ndarray  # states x `MAX_DEGREE`, of the step that is looked at
     saving: np.ndarray  # saved states x `MAX_DEGREE` x slots: polynomials of all steps
@@ -252,6 +258,6 @@ class Look(NamedTuple):
 
 # the order of the fields is part of machine code that takes them
 ALL = (
-    Task, Doses, Saves, Patients, Scheme, Evaluation, Steps, Queue, Detection, Turns, Roots, Watch, Work, Out,
-    Look,
+    Task, Doses, Saves, Patients, Scheme, Evaluation, Steps, Queue, Detection, Turns, Roots, Actions, Watch,
+    Work, Out, Look,
 )  # fmt: skip

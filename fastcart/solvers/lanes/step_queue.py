@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from numba import njit
 
+from fastcart.solvers.actions import acts
 from fastcart.solvers.compile import INLINED, INNER
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.dense_output import (
@@ -30,7 +31,7 @@ from fastcart.solvers.lanes.event_recording import record_crossing
 from fastcart.solvers.lanes.extinction import die_out
 from fastcart.solvers.lanes.lane import save_next
 from fastcart.solvers.lanes.layout import LANES
-from fastcart.solvers.lanes.records import CUT, ENDS, Look
+from fastcart.solvers.lanes.records import ACTS, CUT, ENDS, GOES_ON, Look
 from fastcart.solvers.lanes.step_bounds import TURNS
 
 
@@ -106,10 +107,11 @@ def look_at_waiting(task, patients, scheme, watch, detection, work, out):
         first, stop = (0, C.shape[0]) if need > QUIET else (task.burden, task.burden + 1)
         if turns or need > QUIET:
             polynomials(place, C, queue.steps, scheme, first, stop)
-        begin_look(j, watch, patients.p)
+        begin_look(place, watch, queue.evaluation.parameters)
         end, item = NOWHERE, -1
         t, h = numbers[q.T_OLD, place], numbers[q.H_USED, place]
-        if detection is not None and need == AT_ONCE:
+        # whose fate is known since a jump, takes a step of no length, in which nothing more happens
+        if detection is not None and need == AT_ONCE and work.lanes[slot.lane].fate == GOES_ON:
             whole = Look(s, place, j, t, h, NOWHERE)
             end, item = first_end(whole, queue, C, watch, detection, patients, scheme)
         look = Look(s, place, j, t, h, end)
@@ -143,4 +145,7 @@ def _end_early(item, look, task, scheme, watch, detection, work, out):
         die_out(l, j, group, work.steps, watch, task, out)
     else:
         work.lanes[l].fate = ENDS
+        if acts(watch.actions, item):
+            work.lanes[l].fate = ACTS
+            work.lanes[l].fired = item
         record_crossing(watch, j, item, t)

@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastcart.solvers.actions import Actions, actions_of
 from fastcart.solvers.lanes.bernstein import STACK
 from fastcart.solvers.lanes.dense_output import MAX_DEGREE
 from fastcart.solvers.lanes.event_location import HALVINGS, MANY
@@ -72,6 +73,7 @@ class Table:
     of_burden: int
     bounded: tuple[int, ...]  # states whose bounds each step gives, the burden first
     groups: np.ndarray
+    actions: Actions
     function: int
     sizes: tuple[int, int]  # states, parameters
     follows: float
@@ -103,7 +105,7 @@ class Table:
         )  # fmt: skip
         roots = Roots(np.zeros(MAX_DEGREE + 3), np.zeros((STACK, MAX_DEGREE + 3)))
         return Watch(
-            self.items, self.quantities, recorded, self.of_burden, bounds_of, self.groups,
+            self.items, self.quantities, recorded, self.of_burden, bounds_of, self.groups, self.actions,
             self.function, np.zeros(n + 1 + m + quantities), turns, roots,
         )  # fmt: skip
 
@@ -134,6 +136,7 @@ def items_of(problem: Problem, log: np.ndarray) -> Table:
         np.array([(*item, flag) for item, flag in zip(items, in_log, strict=True)], dtype=ITEM),
         np.array([tuple(quantity) for quantity in quantities], dtype=QUANTITY),
         len(of_burden), tuple(dict.fromkeys(bounded)), groups,
+        actions_of(problem, len(items), len(of_burden) + len(problem.peaks), scaled=False),
         quantity_function(model, tuple(bool(x) for x in log), tuple(sums)).address if watched else 0,
         (len(model.states), len(model.parameters)), min(max(problem.rtol, 1e-9), 1e-5),
     )  # fmt: skip
@@ -155,7 +158,7 @@ def _events(problem: Problem, names: list[str], first: int) -> list[Item]:
         level, after = event.threshold, event.after
         items.append(
             Item(
-                names.index(event.of), _KINDS[event.direction], event.terminal,
+                names.index(event.of), _KINDS[event.direction], event.terminal or bool(event.actions),
                 parameter=parameters.index(level) if isinstance(level, str) else -1,
                 threshold=math.nan if isinstance(level, str) else level,
                 after=-1.0 if isinstance(after, str) else after,
