@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Unpack
 
 import numpy as np
@@ -27,6 +29,7 @@ from fastcart.result import BatchResult, Tables
 from fastcart.saving import check_save_at
 from fastcart.solvers import interrupts
 from fastcart.solvers.problem import Problem, Saves
+from fastcart.solvers.threads import in_threads
 
 if TYPE_CHECKING:
     from fastcart.solvers.doses import DosePlan
@@ -36,6 +39,11 @@ _MAX_STEPS = 2**31 - 1  # what fits into the counters of every engine; no patien
 # Patients per call of an engine: small enough that a keypress is noticed, large enough to fill threads.
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 2048, "published": 512, "scipy": 8}
 _SAVED_VALUES = 4_000_000  # saved numbers per chunk, at most
+# Of large batches each thread takes so many patients from the table to the results: then nothing but the
+# checks and the tables' heads is left to a single thread. With fewer, Python would be what threads wait for.
+_PART = 8192
+_ALONE = ("auto", "lanes")
+_BAR = threading.Lock()
 
 
 def solve(
@@ -117,13 +125,15 @@ def solve(
     times = check_save_at(save_at, chosen.horizon(model))
     problem = make_problem(model, chosen, save_at=times, save=save)
     engine = resolve_engine(chosen.engine, problem)
-    table = check_patients(chosen.derive(model), patients, keep, taken=added_columns(problem))
+    threads = check_threads(threads)
+    table = check_patients(
+        chosen.derive(model), patients, keep, taken=added_columns(problem), threads=threads
+    )  # fmt: skip
     require_columns(model, problem.events, table.columns)
     require_break_columns(model, problem.breaks, table.columns)
     plan = dose_plan(problem, engine, doses, table.ids, breaks=break_times(problem.breaks, table))
     saves = times.of(table.ids)
-    threads = check_threads(threads)
-    tables = Tables(problem, table, engine, threads, saves)
+    tables = Tables(problem, table, engine, saves)
     with progress_bar(table.size, progress) as bar:
         for _ in iterate(
             problem, table, engine, plan, saves, threads=threads, bar=bar, into=tables,
@@ -220,25 +230,52 @@ def iterate(
     """
     from fastcart.solvers.compile import announcements
 
-    rows = None if saves is None else int(saves.offsets[-1])
-    size = chunk_size(problem, engine, len(problem.save_at) if rows is None else -(-rows // table.size))
+    per_patient = len(problem.save_at) if saves is None else -(-int(saves.offsets[-1]) // table.size)
+    size = chunk_size(problem, engine, per_patient)
+    alone = _PART if size >= _PART else size  # patients that one thread takes
+    work = partial(_solve_part, problem, table, engine, doses, saves)
+    whole = into if into is not None and engine in _ALONE and table.size >= alone * threads else None
     with announcements(_announce if announce else None):
+        if whole is not None:
+            with compiling_errors(problem.model):
+                parts = even_parts(table.size, alone, threads)
+                jobs = [partial(work, 1, bar, whole, 0, *part) for part in parts]
+                in_threads(jobs, threads, np.zeros(1, dtype=np.int64))
+            interrupts.check()
+            yield whole
+            return
         for start in range(0, table.size, size):
             stop = min(start + size, table.size)
-            y0, p = table.arrays(start, stop)
-            here = slice(start, stop)
-            result = solve_rows(
-                problem, engine, y0, p, threads, None if doses is None else doses.take(here),
-                None if saves is None else saves.take(here),
-            )  # fmt: skip
-            tables, first = into, start
+            tables = into
             if tables is None:
-                tables, first = Tables(problem, table.rows(start, stop), engine, threads), 0
+                tables = Tables(problem, table.rows(start, stop), engine)
             with compiling_errors(problem.model):
-                tables.put(first, first + stop - start, result, p)
-            bar.update(stop - start)
+                work(threads, bar, tables, 0 if into is not None else start, start, stop)
             interrupts.check()
             yield tables
+
+
+def _solve_part(
+    problem: Problem, table: PatientTable, engine: str, doses: DosePlan | None, saves: Saves | None,
+    threads: int, bar: Any, tables: Tables, before: int, start: int, stop: int,
+) -> None:  # fmt: skip
+    """Solve patients ``start`` to ``stop`` and put them into tables, which begin with patient ``before``."""
+    y0, p = table.arrays(start, stop)
+    here = slice(start, stop)
+    result = solve_rows(
+        problem, engine, y0, p, threads, None if doses is None else doses.take(here),
+        None if saves is None else saves.take(here),
+    )  # fmt: skip
+    tables.put(start - before, stop - before, result, p, threads)
+    with _BAR:
+        bar.update(stop - start)
+
+
+def even_parts(total: int, most: int, threads: int) -> list[tuple[int, int]]:
+    """Return parts of at most so many rows, of about one size and so many that threads end together."""
+    rounds = -(-total // (most * threads))
+    size = -(-total // (rounds * threads))
+    return [(start, min(start + size, total)) for start in range(0, total, size)]
 
 
 def chunk_size(problem: Problem, engine: str, times: int) -> int:
