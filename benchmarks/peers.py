@@ -282,22 +282,23 @@ def _dop853_callback(model: Model, problem: Problem) -> Any:
 
     from numba import carray
 
-    from fastcart.solvers.compile import FAST, cached, from_source, rebuild
+    from fastcart.solvers.codegen import derivative_lines, labels, written
+    from fastcart.solvers.compile import FAST, cached, rebuild
     from fastcart.solvers.lsoda_library import rhs_signature
     from fastcart.solvers.named import naming
-    from fastcart.solvers.transform import derivative_source
 
     n, m = len(model.states), len(model.parameters)
+    derivatives, constants = derivative_lines(model.system, tuple(bool(x) for x in problem.log), False)
     lines = [
         "def dop853_rhs(t, u_, du_, data_):",
         f"    u = carray(u_, ({n},)); du = carray(du_, ({n},)); p = carray(data_, ({m + n},))",
         f"    scale = p[{m}:]",
-        derivative_source(n, m, tuple(bool(x) for x in problem.log), False),
-        *[f"    du[{i}] = du{i}" for i in range(n)],
+        *derivatives,
+        *[f"    du[U_{x}] = du_{x}" for x in labels(model.state_names)],
     ]
     names = {"rhs": rebuild(model.rhs, FAST), "exp": math.exp, "nan": math.nan, "carray": carray}
     names |= naming(model)
-    function = from_source("\n".join(lines), "dop853_rhs", names)
+    function = written(lines, constants, names)
     return cached(function, f"{model.name} for dop853", signature=rhs_signature, **FAST)
 
 

@@ -7,7 +7,7 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 
@@ -233,13 +233,13 @@ def iterate(
     per_patient = len(problem.save_at) if saves is None else -(-int(saves.offsets[-1]) // table.size)
     size = chunk_size(problem, engine, per_patient)
     alone = _PART if size >= _PART else size  # patients that one thread takes
-    work = partial(_solve_part, problem, table, engine, doses, saves)
+    work = _Work(problem, table, engine, doses, saves, bar)
     whole = into if into is not None and engine in _ALONE and table.size >= alone * threads else None
     with announcements(_announce if announce else None):
         if whole is not None:
             with compiling_errors(problem.model):
                 parts = even_parts(table.size, alone, threads)
-                jobs = [partial(work, 1, bar, whole, 0, *part) for part in parts]
+                jobs = [partial(work.solve, whole, 0, *part, 1) for part in parts]
                 in_threads(jobs, threads, np.zeros(1, dtype=np.int64))
             interrupts.check()
             yield whole
@@ -250,25 +250,33 @@ def iterate(
             if tables is None:
                 tables = Tables(problem, table.rows(start, stop), engine)
             with compiling_errors(problem.model):
-                work(threads, bar, tables, 0 if into is not None else start, start, stop)
+                work.solve(tables, 0 if into is not None else start, start, stop, threads)
             interrupts.check()
             yield tables
 
 
-def _solve_part(
-    problem: Problem, table: PatientTable, engine: str, doses: DosePlan | None, saves: Saves | None,
-    threads: int, bar: Any, tables: Tables, before: int, start: int, stop: int,
-) -> None:  # fmt: skip
-    """Solve patients ``start`` to ``stop`` and put them into tables, which begin with patient ``before``."""
-    y0, p = table.arrays(start, stop)
-    here = slice(start, stop)
-    result = solve_rows(
-        problem, engine, y0, p, threads, None if doses is None else doses.take(here),
-        None if saves is None else saves.take(here),
-    )  # fmt: skip
-    tables.put(start - before, stop - before, result, p, threads)
-    with _BAR:
-        bar.update(stop - start)
+class _Work(NamedTuple):
+    """What is to be solved, of which threads take parts."""
+
+    problem: Problem
+    table: PatientTable
+    engine: str
+    doses: DosePlan | None
+    saves: Saves | None
+    bar: Any
+
+    def solve(self, tables: Tables, before: int, start: int, stop: int, threads: int) -> None:
+        """Solve patients ``start`` to ``stop``, into tables that begin with patient ``before``."""
+        problem, doses, saves = self.problem, self.doses, self.saves
+        y0, p = self.table.arrays(start, stop)
+        here = slice(start, stop)
+        result = solve_rows(
+            problem, self.engine, y0, p, threads, None if doses is None else doses.take(here),
+            None if saves is None else saves.take(here),
+        )  # fmt: skip
+        tables.put(start - before, stop - before, result, p, threads)
+        with _BAR:
+            self.bar.update(stop - start)
 
 
 def even_parts(total: int, most: int, threads: int) -> list[tuple[int, int]]:

@@ -143,15 +143,7 @@ def _verdict(code: MachineCode, found: list[str]) -> list[str]:
 
 
 def _call_reasons(calls: tuple[str, ...]) -> list[str]:
-    advice = {
-        "pow": "write x ** y with a variable y as math.pow(x, y), which is replaced by one that vectorises "
-        "(for x >= 0)"
-    }
-    return [
-        f"a call of {name} in the C library takes patients one by one"
-        + (f": {advice[name]}." if name in advice else ".")
-        for name in calls
-    ]
+    return [f"a call of {name} in the C library takes patients one by one." for name in calls]
 
 
 def _plural(n: int, word: str) -> str:
@@ -317,9 +309,10 @@ def call_cost(model: str | Model, *, seconds: float = 0.05) -> float:
     problem = make_problem(model, SolveOptions())
     y0, p = check_patients(model, 1).arrays(0, 1)
     n, m = y0.shape[1], p.shape[1]
-    buffer = np.zeros((evaluation_rows(n, m), LANES))
+    rows = evaluation_rows(n, m)
+    buffer = np.zeros((rows.total, LANES))
     buffer[:n] = to_internal(y0, problem.log, np.ones(n)).T
-    buffer[n + 1 : n + 1 + m] = p.T
+    buffer[rows.parameters : rows.parameters + m] = p.T
     flat = buffer.ravel()
     address = evaluation(model.system, tuple(bool(x) for x in problem.log), False).address
     kernel = cached(prepared_function(repeat), "the loop that times a right-hand side", **FAST)

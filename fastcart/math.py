@@ -2,7 +2,7 @@
 
 The C library's functions stop vectorisation; these are branch-free polynomials with bit operations on the
 exponent, accurate to a few units in the last place. A model may call them by name; in the lane engine they
-also stand in for ``math.exp``, ``math.log``, ``math.pow`` and their NumPy namesakes.
+also stand in for ``math.exp``, ``math.log``, ``math.pow``, their NumPy namesakes and ``x ** y``.
 
 References
 ----------
@@ -29,12 +29,15 @@ _FAST: dict[str, Any] = {
 }
 # The reductions below split constants in two parts; reassociation would merge them again.
 _STRICT: dict[str, Any] = {**_FAST, "fastmath": {"nsz", "contract"}}
+# zeros have signs
+_EXACT: dict[str, Any] = {**_FAST, "fastmath": {"contract"}}
 
 _LOG2_E = 1.4426950408889634
 _LN2_HIGH = 6.93147180369123816490e-01
 _LN2_LOW = 1.90821492927058770002e-10
 _ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer in the low bits
 _TINY = 2.2250738585072014e-308
+_TWO_52 = 4503599627370496.0
 _TWO_54 = 18014398509481984.0
 
 
@@ -176,14 +179,119 @@ def sqrt(x):
     return math.sqrt(x)
 
 
-@njit(**_FAST)
-def pow(x, y):
-    """``x ** y`` for x >= 0, as ``exp(y log x)``; ``0 ** 0`` is 1, NaN for negative x.
+@njit(**_EXACT)
+def _upper(x):
+    """The first 26 bits of a double: products of two such are exact."""
+    return _double(_bits(x) & -134217728)
 
-    The relative error grows with ``|y log x|``, a few units in the last place for moderate arguments.
+
+@njit(**_EXACT)
+def _log2_in_two(x):
+    """Logarithm to base 2 of a positive finite x, the sum of two: the first of 26 bits, together about 65."""
+    small = x < _TINY
+    i = _bits(x * _TWO_54 if small else x)
+    exponent = _double((i >> 52) | 0x4330000000000000) - 4503599627371519.0  # 2**52 + 1023
+    m = _double((i & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
+    high = m > 1.4142135623730951
+    m = 0.5 * m if high else m
+    k = exponent + (1.0 if high else 0.0) - (54.0 if small else 0.0)
+    # s = (m - 1) / (m + 1) in two parts
+    below, above = m - 1.0, m + 1.0
+    inverse = 1.0 / above
+    s = below * inverse
+    s_high, above_high = _upper(s), _upper(above)
+    above_low = m - (above_high - 1.0)
+    s_low = ((below - s_high * above_high) - s_high * above_low) * inverse
+    # log2 m = 2 / (3 ln 2) * s * (3 + s**2 + s**4 * q)
+    z = s * s
+    q = 0.19370244100204728
+    q = q * z + 0.19928950910835924
+    q = q * z + 0.23078361750688242
+    q = q * z + 0.272727123774111
+    q = q * z + 0.3333333340661617
+    q = q * z + 0.4285714285700784
+    q = q * z + 0.6000000000000004
+    square = s_high * s_high
+    rest = z * z * q + s_low * (s_high + s)
+    series = _upper(3.0 + square + rest)
+    series_low = rest - ((series - 3.0) - square)
+    product, product_low = s_high * series, s_low * series + series_low * s
+    p_high = _upper(product + product_low)
+    p_low = product_low - (p_high - product)
+    first = 0.9617966860532761 * p_high
+    second = 7.872699542894897e-09 * p_high + 0.9617966939259756 * p_low
+    total = _upper((first + second) + k)
+    return total, second - ((total - k) - first)
+
+
+@njit(**_EXACT)
+def pow(x, y):
+    """``x ** y`` with the signs, zeros, infinities and NaN of IEEE 754, subnormal results included.
+
+    The error is at most 1.5 units in the last place, for all finite results that are not subnormal. The
+    logarithm is kept in two parts, so that a large ``|y log x|`` does not cost digits.
+
+    References
+    ----------
+    J.-M. Muller et al., Handbook of Floating-Point Arithmetic, 2nd ed. (2018), ch. 4: products of halves of
+    doubles are exact (Veltkamp & Dekker); the C library of Sun (fdlibm, e_pow.c) has the same plan.
     """
-    product = y * log(x)
-    return 1.0 if y == 0.0 else exp(product)
+    x, y = 1.0 * x, 1.0 * y
+    size = abs(x)
+    special = size == 0.0 or size == math.inf
+    log_high, log_low = _log2_in_two(1.0 if special else size)
+    bounded = min(max(y, -3.7e19), 3.7e19)  # beyond, everything but 1 overflows or underflows
+    y_high = _upper(bounded)
+    high, low = y_high * log_high, (bounded - y_high) * log_high + bounded * log_low
+    z = high + low
+    near = min(max(z, -1100.0), 1100.0)
+    k = (near + _ROUND) - _ROUND
+    r = (high - k) + low
+    # 2**r - 1 = r * q
+    q = 2.5729324177362305e-11
+    q = q * r + 4.4558179083360645e-10
+    q = q * r + 7.0548973041554995e-09
+    q = q * r + 1.0178057087733941e-07
+    q = q * r + 1.3215486808705563e-06
+    q = q * r + 1.5252733841556773e-05
+    q = q * r + 0.00015403530393370734
+    q = q * r + 0.001333355814640647
+    q = q * r + 0.00961812910762848
+    q = q * r + 0.055504108664821625
+    q = q * r + 0.24022650695910072
+    q = q * r + 0.6931471805599453
+    # 2**k may overflow or be subnormal where its two halves are not
+    shifted = 0.5 * k + _ROUND
+    k_half = shifted - _ROUND
+    value = (1.0 + r * q) * _double((_bits(shifted) + 1023) << 52)
+    value *= _double((_bits((k - k_half) + _ROUND) + 1023) << 52)
+    value = math.inf if z > 1100.0 else value
+    value = 0.0 if z < -1100.0 else value
+    value = (math.inf if (size > 1.0) == (y > 0.0) else 0.0) if special else value
+    # whole numbers, and odd ones among them: 2**52 leaves no room for a fraction
+    y_size = abs(y)
+    half = 0.5 * y_size
+    whole = y_size >= _TWO_52 or (y_size + _TWO_52) - _TWO_52 == y_size
+    odd = whole and y_size < 2.0 * _TWO_52 and (half + _TWO_52) - _TWO_52 != half
+    value = -value if odd and _bits(x) < 0 else value
+    value = math.nan if x < 0.0 and not whole and size != math.inf else value
+    value = value if x == x and y == y else math.nan
+    return 1.0 if y == 0.0 or x == 1.0 else value
+
+
+def power(x, y):
+    """``x ** y`` as it is written: in compiled code numbers go to `pow`, all else to Python's operator."""
+    return x**y
+
+
+@overload(power, jit_options={"forceinline": True})
+def _compiled_power(x, y):
+    numbers = isinstance(x, types.Float | types.Integer | types.Boolean) and isinstance(
+        y, types.Float | types.Integer | types.Boolean
+    )
+    if numbers and (isinstance(x, types.Float) or isinstance(y, types.Float)):
+        return lambda x, y: pow(x, y)
+    return lambda x, y: x**y
 
 
 @njit(**_STRICT)

@@ -61,13 +61,7 @@ CIRCLES: set[frozenset[str]] = set()
 
 # Functions with more than MOST positional parameters that have no default
 MOST = 8
-CROWDED: set[str] = {
-    "optimization.swarm._step_particles",
-    "solvers.lanes.step_explicit.accept",
-    "solvers.lanes.step_rosenbrock.jacobian",
-    "solvers.lsoda_watch.may_hold",
-    "solvers.published._published_batch",
-}
+CROWDED: set[str] = set()
 
 # Modules of models that read parameters or states by number
 NUMBERED: set[str] = set()

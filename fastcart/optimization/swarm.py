@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -108,6 +108,14 @@ class SwarmSettings:
             first, last = (number(value, "The inertia of the swarm") for value in self.inertia)
             return first + (last - first) * progress, 1.0
         return number(self.inertia, "The inertia of the swarm"), 1.0
+
+
+class _Particles(NamedTuple):
+    """Those of all swarms, in the unit cube; shape (swarms, particles, dimensions)."""
+
+    u: np.ndarray  # positions
+    velocity: np.ndarray
+    own: np.ndarray  # the best position of each so far
 
 
 class Swarms:
@@ -278,10 +286,8 @@ class Swarms:
         factors = options.factors(self.iteration / max(1, self.iterations - 1))
         pulls = (options.cognitive, options.social)
         best = best_of(self._own[rows], self._own_violation[rows], self._own_tie[rows])
-        _step()(
-            rows, self._u, self._velocity, self._own_u, self._leaders(rows, best), moves, factors, pulls,
-            options.velocity_limit,
-        )  # fmt: skip
+        particles = _Particles(self._u, self._velocity, self._own_u)
+        _step()(rows, particles, self._leaders(rows, best), moves, factors, pulls, options.velocity_limit)
         self._cross(rows, moves)
         if options.mutate_best:
             self._u[rows, best] = mutate(self._own_u[rows, best], mutation)
@@ -352,11 +358,13 @@ def check_seed(seed: Any) -> int:
 
 @cache
 def _step() -> Any:
-    return cached(_step_particles, "the moves of particles", **EXACT)  # type: ignore[arg-type]
+    moves = _step_particles
+    return cached(moves, "the moves of particles", takes=(_Particles,), **EXACT)  # type: ignore[arg-type]
 
 
-def _step_particles(rows, u, velocity, own, leaders, moves, factors, pulls, limit):
+def _step_particles(rows, particles, leaders, moves, factors, pulls, limit):
     """Move the particles of some swarms in place; those that leave the box are reflected, and slowed."""
+    u, velocity, own = particles
     inertia, constriction = factors
     cognitive, social = pulls
     for k in range(rows.size):

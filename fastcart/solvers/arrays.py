@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from fastcart.solvers.codegen import derivative_lines, labels, places, written
 from fastcart.solvers.compile import EXACT, FAST, cached, from_source, made_once, rebuild
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.named import named_call, naming
 from fastcart.solvers.problem import Saves
 from fastcart.solvers.system import System
 from fastcart.solvers.threads import in_parts
-from fastcart.solvers.transform import derivative_source
 
 _BLOCK = 32  # rows
 _FEW_ROWS = 10_000  # that take less time than to start a thread
@@ -22,12 +22,12 @@ _FEW_ROWS = 10_000  # that take less time than to start a thread
 
 def _into(model: System, function: Any, outputs: int, options: dict[str, Any]) -> Any:
     """Make ``into(t, y, p, out)`` from a function that returns a tuple."""
-    states = [f"y[{i}]" for i in range(len(model.states))]
-    parameters = [f"p[{i}]" for i in range(len(model.parameters))]
-    lines = ["def into(t, y, p, out):", f"    f = {named_call('rhs', 't', states, parameters)}"]
+    of_states, of_parameters = places("Y", model.state_names), places("P", model.parameter_names)
+    values = [f"y[{name}]" for name in of_states], [f"p[{name}]" for name in of_parameters]
+    lines = ["def into(t, y, p, out):", f"    f = {named_call('rhs', 't', *values)}"]
     lines += [f"    out[{i}] = f[{i}]" for i in range(outputs)]
     namespace = {"rhs": rebuild(function, options), **naming(model)}
-    return rebuild(from_source("\n".join(lines), "into", namespace), options)
+    return rebuild(written(lines, {**of_states, **of_parameters}, namespace), options)
 
 
 def natural_rhs(model: System, function: Any, *, exact: bool = True) -> Any:
@@ -40,17 +40,16 @@ def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:
 
     ``log`` says which states are in logarithm, ``infused`` whether the rates of infusion ``r`` are added.
     """
-    n = len(model.states)
+    derivatives, constants = derivative_lines(model, log, infused)
     lines = [
         "def internal_rhs(t, u, p, scale, r):",
-        derivative_source(n, len(model.parameters), log, infused),
-        f"    out = empty({n})",
-        *[f"    out[{i}] = du{i}" for i in range(n)],
+        *derivatives,
+        "    out = empty(STATES)",
+        *[f"    out[U_{x}] = du_{x}" for x in labels(model.state_names)],
         "    return out",
     ]
     namespace = {"rhs": rebuild(model.rhs, EXACT), "exp": math.exp, "nan": math.nan, "empty": np.empty}
-    namespace |= naming(model)
-    function = from_source("\n".join(lines), "internal_rhs", namespace)
+    function = written(lines, {"STATES": len(model.states), **constants}, {**namespace, **naming(model)})
     return cached(function, f"{model.name} for scipy", **EXACT)
 
 

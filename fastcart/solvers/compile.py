@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import gc
 import hashlib
+import operator
 import sys
 import tempfile
 import threading
@@ -41,6 +42,7 @@ from fastcart.solvers.kernel_cache import (
     use,
     write_whole,
 )
+from fastcart.solvers.powers import VectorPowers
 
 # 'nnan' and 'ninf' are left out on purpose: they delete the NaN checks, and a failed patient would spin
 # for ever. 'reassoc' and 'contract' are fixed at compile time, so results do not depend on neighbours.
@@ -60,8 +62,9 @@ EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_JIT", "DEBUGINFO_DEFAULT")
 
 __all__ = [
-    "EXACT", "FAST", "INLINED", "INNER", "UNROLLED", "announcements", "assembly", "cache_directory", "cached",
-    "collector_paused", "from_source", "made_once", "numba_settings", "plain", "prepared_function", "rebuild",
+    "EXACT", "FAST", "INLINED", "INNER", "UNROLLED", "announce", "announcements", "assembly",
+    "cache_directory", "cached", "collector_paused", "from_source", "made_once", "numba_settings",
+    "plain", "prepared_function", "rebuild",
 ]  # fmt: skip
 
 _announce: Callable[[str], None] | None = None
@@ -79,6 +82,12 @@ def announcements(write: Callable[[str], None] | None) -> Iterator[None]:
         yield
     finally:
         _announce = previous
+
+
+def announce(label: str) -> None:
+    """Tell who wants to know that a kernel must be compiled now."""
+    if _announce is not None:
+        _announce(f"compiling {label}, once ...")
 
 
 def _is_own_math(value: Any) -> bool:
@@ -108,7 +117,8 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[Any, Any] 
     options : dict
         Options of ``numba.njit``: `FAST` or `EXACT`, or `INNER` for what Python itself never calls.
     substitutes : dict, optional
-        Replacements for global values, e.g. for ``math`` one whose ``exp`` vectorises.
+        Replacements for global values, e.g. for ``math`` one whose ``exp`` vectorises; with one for
+        ``operator.pow``, what is written ``x ** y`` vectorises too.
     """
     source = python_function(function)
     if source is None:
@@ -128,6 +138,8 @@ def rebuild(function: Any, options: dict[str, Any], substitutes: dict[Any, Any] 
     copy = types.FunctionType(source.__code__, namespace, source.__name__, source.__defaults__, closure)
     if hasattr(source, "in_python"):
         copy.in_python = source.in_python  # type: ignore[attr-defined]
+    if operator.pow in (substitutes or {}):
+        options = {**options, "pipeline_class": VectorPowers}
     return njit(forceinline=True, **options)(copy)
 
 
@@ -263,8 +275,8 @@ def _compiled(
     copy = types.FunctionType(code, scope, function.__name__, function.__defaults__)
     copy.__module__ = __name__
     known = cache is not None and cache.known
-    if not known and _announce is not None:
-        _announce(f"compiling {label}, once ...")
+    if not known:
+        announce(label)
     if signature is None:
         kernel = optimise_once(copy, options, partial(_alone, None if cache is None else cache.source))
         use(kernel, cache)

@@ -298,6 +298,8 @@ class _Feeder:
         options = getattr(item, "targetoptions", None)
         if options:
             self.feed(dict(options))
+        pipeline = getattr(getattr(item, "_compiler", None), "pipeline_class", None)
+        self.feed(getattr(pipeline, "named", None))
         signature = getattr(item, "_sig", None)
         if signature is not None:  # of a C callback
             self.text("callback", str(signature))

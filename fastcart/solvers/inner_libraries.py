@@ -64,7 +64,8 @@ def _with_copies(function: types.FunctionType, inner: dict[int, Any]) -> types.F
             continue
         if id(value) not in inner:
             options = {name: given for name, given in value.targetoptions.items() if name != "nopython"}
-            inner[id(value)] = njit(**options)(_with_copies(value.py_func, inner))
+            pipeline = value._compiler.pipeline_class  # type: ignore[attr-defined]
+            inner[id(value)] = njit(pipeline_class=pipeline, **options)(_with_copies(value.py_func, inner))
         scope[name] = inner[id(value)]
     made = types.FunctionType(
         function.__code__, scope, function.__name__, function.__defaults__, function.__closure__

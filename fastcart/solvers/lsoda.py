@@ -31,6 +31,7 @@ from fastcart.solvers.doses import DosePlan, canonical, entries_of
 from fastcart.solvers.items import Watched, records_of, report, watched_of
 from fastcart.solvers.lsoda_callback import (
     CONTROL,
+    FLAG_BLOW_UP,
     FLAG_BUDGET,
     FLAG_GAVE_UP,
     FLAG_LOG_INFLOW,
@@ -49,7 +50,7 @@ from fastcart.solvers.lsoda_callback import (
 )
 from fastcart.solvers.lsoda_library import call_rhs
 from fastcart.solvers.lsoda_looks import looks
-from fastcart.solvers.lsoda_patient import Answer, Outputs, Patient, Room, attempt, prepare
+from fastcart.solvers.lsoda_patient import Answer, Outputs, Patient, Room, attempt, blows_up, prepare
 from fastcart.solvers.lsoda_system import INSIDE, System
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.quiet import run_quietly
@@ -67,6 +68,7 @@ _LEAST_RTOL = 1e-12
 _TENTH = 0.1  # unit of an integral, in integrals of the absolute value
 _TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integral grow too much
 _TOO_SMALL = (FLAG_BUDGET, FLAG_GAVE_UP, FLAG_STUCK)  # how a patient ends where it is far too small
+_MAY_BLOW_UP = (*_TOO_SMALL, FLAG_NON_FINITE)
 _SHORTER = 8.0  # steps are limited to an interval of the grid, then to this part of one
 _ATTEMPTS = 6
 
@@ -167,17 +169,21 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
         record = tables.records[i]
         longest = task.max_step
         flag = 0.0
+        interval = outputs.grid[-1] / GRID
         for _ in range(_ATTEMPTS):
             prepare(system, tables.p[i], longest, task.max_steps)
             flag = attempt(system, outputs, entries, patient, record, room, answer)
-            if flag == FLAG_UNRESOLVED:
-                interval = outputs.grid[-1] / GRID
+            if flag == FLAG_STUCK and longest > interval:
+                longest = interval  # steps of no length may come of nothing but an error that is exactly 0
+            elif flag == FLAG_UNRESOLVED:
                 shorter = interval if longest > interval else interval / _SHORTER
                 if longest <= shorter:
                     break
                 longest = shorter
             elif task.integrals == 0 or not rescale(system, task.integrals, flag in _TOO_SMALL):
                 break
+        if flag in _MAY_BLOW_UP and blows_up(system):
+            flag = FLAG_BLOW_UP
         tables.flags[i] = flag
 
 
@@ -190,6 +196,7 @@ _STATUS = {
     0.0: "ok", FLAG_BUDGET: "max_steps", FLAG_NON_FINITE: "non_finite", FLAG_LOG_INFLOW: "log_inflow",
     FLAG_RAISED: "rhs_error", FLAG_NEGATIVE: "negative", FLAG_GAVE_UP: "solver_error",
     FLAG_UNRESOLVED: "solver_error", FLAG_STUCK: "step_too_small",
+    FLAG_BLOW_UP: "blow_up",
 }  # fmt: skip
 
 

@@ -21,21 +21,21 @@ from typing import Any
 
 from numba import carray
 
-from fastcart.solvers.compile import FAST, INNER, cached, from_source, rebuild
+from fastcart.solvers.codegen import derivative_lines, labels, natural, places, written
+from fastcart.solvers.compile import FAST, INNER, cached, rebuild
 from fastcart.solvers.lsoda_library import rhs_signature
 from fastcart.solvers.named import naming
 from fastcart.solvers.reading import may_raise
 from fastcart.solvers.system import System
-from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO, derivative_source
 
 # Control words behind the parameters and scales in the data of the right-hand side. Then follow: rates of
 # infusion, the largest value of each state, the sums of integrals (four for each), the notes of steps.
 (
     CALLS, STEPS, LAST_T, BASE_T, FLAG, BUDGET, BAD, LOW, HIGH, MAX_STEP, REFUSED, REFUSED_T,
-    RAISED, RTOL, NODES, STUCK, CONTROL,
-) = range(17)  # fmt: skip
+    RAISED, RTOL, NODES, STUCK, GROWTH, GROWTH_BEFORE, RISE, CONTROL,
+) = range(20)  # fmt: skip
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW, FLAG_RAISED, FLAG_NEGATIVE = 1.0, 2.0, 4.0, 5.0, 6.0
-FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK = -1.0, 7.0, 8.0
+FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK, FLAG_BLOW_UP = -1.0, 7.0, 8.0, 9.0
 
 SUM, SUM_BASE, VALUE, VALUE_BASE, SUMS = range(5)  # of one integral: ∫|z| so far and |z|, also at BASE_T
 NOTES = 20_000  # steps that are noted of a segment
@@ -46,6 +46,7 @@ _HUGE = 1e100
 _BAD_IN_A_ROW = 60.0
 _NO_STEP = 1e-13  # a step so short, relative to the time, goes nowhere
 _NO_LENGTH = 1e-15
+_BRIEF = 1e-6  # a step so short, relative to the time, may be one of many towards infinity
 _STUCK_IN_A_ROW = 20.0  # calls in steps of no length, which LSODA would go on to make for ever
 _REFUSED_IN_A_ROW = 150.0
 _BELOW = 4.0  # tolerances that a count may lie below zero: the errors of some steps add up
@@ -77,58 +78,68 @@ def data_size(states: int, parameters: int, kind: Kind) -> int:
 def rhs_callback(model: System, kind: Kind) -> Any:
     """Compile the right-hand side in integrated variables as a C function."""
     n, m = len(model.states), len(model.parameters)
-    control = m + n
-    rates, largest = control + CONTROL, control + CONTROL + n
-    sums = largest + n
-    notes = sums + SUMS * kind.integrals
-    counted = [i for i in range(n) if kind.nonnegative[i]]
+    states = labels(model.state_names)
+    words = m + n
+    sums = words + CONTROL + 2 * n
+    constants = {
+        **{name: x for name, x in globals().items() if name.isupper() and isinstance(x, int | float)},
+        "STATES": n, "ROOM": data_size(n, m, kind), "SCALES": m, "WORDS": words, "RATES": words + CONTROL,
+        "ABOVE": words + CONTROL + n, "NOTES_AT": sums + SUMS * kind.integrals, "WIDTH": kind.width,
+        **places("U", model.state_names), **places("MOST", model.state_names, words + CONTROL + n),
+        "INFLOW": n + kind.integrals,
+    }  # fmt: skip
+    integrals = states[n - kind.integrals :]
+    for k, x in enumerate(integrals):
+        constants[f"INTEGRAND_{x}"] = n + k
+        for name in ("SUM", "SUM_BASE", "VALUE", "VALUE_BASE"):
+            constants[f"{name}_{x}"] = sums + SUMS * k + constants[name]
+    counted = [x for x, wanted in zip(states, kind.nonnegative, strict=True) if wanted]
     lines = [
         "def lsoda_rhs(time, u_, du_, data_):",
-        f"    u = carray(u_, ({n},)); du = carray(du_, ({n},))",
-        f"    p = carray(data_, ({data_size(n, m, kind)},))",
-        f"    scale = p[{m}:{control}]; c = p[{control}:{rates}]; r = p[{rates}:{largest}]",
-        f"    c[{CALLS}] += 1.0",
-        f"    if c[{CALLS}] > c[{BUDGET}] and c[{FLAG}] == 0.0: c[{FLAG}] = {FLAG_BUDGET}",
-        f"    if c[{RAISED}] != 0.0 and c[{FLAG}] == 0.0: c[{FLAG}] = {FLAG_RAISED}",
-        f"    if c[{FLAG}] != 0.0:",
-        *[f"        du[{i}] = 0.0" for i in range(n)],
+        "    u = carray(u_, (STATES,)); du = carray(du_, (STATES,)); p = carray(data_, (ROOM,))",
+        "    scale = p[SCALES:WORDS]; c = p[WORDS:RATES]; r = p[RATES:ABOVE]",
+        "    c[CALLS] += 1.0",
+        "    if c[CALLS] > c[BUDGET] and c[FLAG] == 0.0: c[FLAG] = FLAG_BUDGET",
+        "    if c[RAISED] != 0.0 and c[FLAG] == 0.0: c[FLAG] = FLAG_RAISED",
+        "    if c[FLAG] != 0.0:",
+        *[f"        du[U_{x}] = 0.0" for x in states],
         "        return",
-        f"    fresh = time != c[{LAST_T}]",
+        "    fresh = time != c[LAST_T]",
         "    if fresh:",
-        f"        if time > c[{LAST_T}]:",
-        f"            c[{BASE_T}] = c[{LAST_T}]",
-        *[f"            p[{s + SUM_BASE}] = p[{s + SUM}]; p[{s + VALUE_BASE}] = p[{s + VALUE}]"
-          for s in range(sums, notes, SUMS)],
-        f"        c[{STEPS}] += 1.0; c[{LAST_T}] = time",
-        f"    c[{STUCK}] = c[{STUCK}] + 1.0 if time - c[{BASE_T}] <= {_NO_LENGTH} * time else 0.0",
-        f"    if c[{STUCK}] > {_STUCK_IN_A_ROW}:",
-        f"        c[{FLAG}] = {FLAG_NEGATIVE} if c[{REFUSED}] > 0.0 else {FLAG_STUCK}",
-        f"    refused = time - c[{BASE_T}] > c[{MAX_STEP}] or time == c[{REFUSED_T}]",
-        *_count_lines(counted, largest),
+        "        if time > c[LAST_T]:",
+        "            c[BASE_T] = c[LAST_T]",
+        *[f"            p[SUM_BASE_{x}] = p[SUM_{x}]; p[VALUE_BASE_{x}] = p[VALUE_{x}]" for x in integrals],
+        "        c[STEPS] += 1.0; c[LAST_T] = time",
+        "    c[STUCK] = c[STUCK] + 1.0 if time - c[BASE_T] <= _NO_LENGTH * time else 0.0",
+        "    if c[STUCK] > _STUCK_IN_A_ROW:",
+        "        c[FLAG] = FLAG_NEGATIVE if c[REFUSED] > 0.0 else FLAG_STUCK",
+        "    refused = time - c[BASE_T] > c[MAX_STEP] or time == c[REFUSED_T]",
+        *[line for x in counted for line in _count_lines(x)],
         "    if refused:",
-        f"        c[{REFUSED_T}] = time",
-        f"        wrong = {_HUGE} if c[{CALLS}] % 2.0 == 0.0 else {-_HUGE}",
-        *[f"        du[{i}] = wrong" for i in range(n)],
+        "        c[REFUSED_T] = time",
+        "        wrong = _HUGE if c[CALLS] % 2.0 == 0.0 else -_HUGE",
+        *[f"        du[U_{x}] = wrong" for x in states],
         "        return",
-        f"    c[{REFUSED}] = 0.0",
-        f"    t = min(max(time, c[{LOW}]), c[{HIGH}])",
+        "    c[REFUSED] = 0.0",
+        "    t = min(max(time, c[LOW]), c[HIGH])",
         *_derive_lines(n + kind.integrals + 1, may_raise(model.rhs)),
-        *[f"    du[{i}] = v[{i}]" for i in range(n)],
-        f"    bad = raised or not ({' + '.join(f'0.0 * v[{i}]' for i in range(n))} == 0.0)",
-        f"    if v[{n + kind.integrals}] > 0.0: c[{FLAG}] = {FLAG_LOG_INFLOW}",
-        *[line for k in range(kind.integrals) for line in _sum_lines(n + k, sums + SUMS * k)],
-        f"    c[{BAD}] = c[{BAD}] + 1.0 if bad else 0.0",
-        f"    nowhere = 0.0 < time - c[{BASE_T}] < {_NO_STEP} * time",
-        f"    if (c[{BAD}] > {_BAD_IN_A_ROW} or (bad and nowhere)) and c[{FLAG}] == 0.0:",
-        f"        c[{FLAG}] = {FLAG_RAISED} if raised else {FLAG_NON_FINITE}",
-        *_note_lines(kind, m, notes),
-        f"    stop = c[{FLAG}] != 0.0",
-        f"    for i in range({n}):",
+        *[f"    du[U_{x}] = v[U_{x}]" for x in states],
+        f"    bad = raised or not ({' + '.join(f'0.0 * v[U_{x}]' for x in states)} == 0.0)",
+        "    if v[INFLOW] > 0.0: c[FLAG] = FLAG_LOG_INFLOW",
+        *[line for x in integrals for line in _sum_lines(x)],
+        "    c[BAD] = c[BAD] + 1.0 if bad else 0.0",
+        "    nowhere = 0.0 < time - c[BASE_T] < _NO_STEP * time",
+        "    if (c[BAD] > _BAD_IN_A_ROW or (bad and nowhere)) and c[FLAG] == 0.0:",
+        "        c[FLAG] = FLAG_RAISED if raised else FLAG_NON_FINITE",
+        *_growth_lines(kind, states),
+        *_note_lines(kind, states),
+        "    stop = c[FLAG] != 0.0",
+        "    for i in range(STATES):",
         "        if stop: du[i] = 0.0",
-        f"        elif not 0.0 * du[i] == 0.0: du[i] = {_HUGE}",
+        "        elif not 0.0 * du[i] == 0.0: du[i] = _HUGE",
     ]  # fmt: skip
     namespace = {"derive": _derive(model, kind), "exp": math.exp, "nan": math.nan, "carray": carray}
-    function = from_source("\n".join(lines), "lsoda_rhs", namespace)
+    function = written(lines, constants, namespace)
     return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)
 
 
@@ -138,20 +149,20 @@ def _derive(model: System, kind: Kind) -> Any:
     The flag is 1 where a state in logarithm is zero but has an inflow. A function of its own, because numba
     compiles the handling of an error around one call only in reasonable time.
     """
-    n, m = len(model.states), len(model.parameters)
-    integrated = range(n - kind.integrals, n)
-    inflow = [f"(y{i} == 0.0 and f[{i}] != 0.0)" for i in range(n) if kind.log[i]]
+    states = labels(model.state_names)
+    inflow = [f"(y_{x} == 0.0 and f[U_{x}] != 0.0)" for x, log in zip(states, kind.log, strict=True) if log]
+    results = [f"du_{x}" for x in states]
+    results += [f"f[U_{x}] * 1.0" for x in states[len(states) - kind.integrals :]]
+    derivatives, constants = derivative_lines(model, kind.log, kind.infused)
     lines = [
         "def derive(t, u, p, scale, r):",
-        derivative_source(n, m, kind.log, kind.infused),
+        *derivatives,
         # not within the tuple: numba knows no long tuple with a branch inside
         f"    inflow = 1.0 if {' or '.join(inflow) or 'False'} else 0.0",
-        f"    return ({''.join(f'du{i}, ' for i in range(n))}{''.join(f'f[{i}] * 1.0, ' for i in integrated)}"
-        "inflow)",
+        f"    return ({', '.join(results)}, inflow)",
     ]
     namespace = {"rhs": rebuild(model.rhs, INNER), "exp": math.exp, "nan": math.nan}
-    namespace |= naming(model)
-    return rebuild(from_source("\n".join(lines), "derive", namespace), INNER)
+    return rebuild(written(lines, constants, {**namespace, **naming(model)}), INNER)
 
 
 def _derive_lines(length: int, guarded: bool) -> list[str]:
@@ -162,9 +173,9 @@ def _derive_lines(length: int, guarded: bool) -> list[str]:
     """
     if not guarded:
         return [
-            f"    c[{RAISED}] = 1.0",
+            "    c[RAISED] = 1.0",
             "    v = derive(t, u, p, scale, r)",
-            f"    c[{RAISED}] = 0.0",
+            "    c[RAISED] = 0.0",
             "    raised = False",
         ]
     return [
@@ -178,56 +189,73 @@ def _derive_lines(length: int, guarded: bool) -> list[str]:
     ]
 
 
-def _count_lines(counted: list[int], largest: int) -> list[str]:
+def _count_lines(x: str) -> list[str]:
     """Refuse a step below zero; where none can be found that is not, the solution itself goes there."""
-    lines = []
-    for i in counted:
-        lines += [
-            f"    below = u[{i}] < {-_BELOW} * c[{RTOL}] * (1.0 + p[{largest + i}])",
-            "    refused = refused or below",
-            f"    if not refused: p[{largest + i}] = max(p[{largest + i}], u[{i}])",
-            f"    c[{REFUSED}] += 1.0 if below else 0.0",
-            f"    if c[{REFUSED}] > {_REFUSED_IN_A_ROW}: c[{FLAG}] = {FLAG_NEGATIVE}",
-        ]
-    return lines
-
-
-def _sum_lines(i: int, s: int) -> list[str]:
-    """Add up |z| by trapezoids over the steps; a step that was not accepted is forgotten."""
     return [
-        f"    size = abs(v[{i}])",
-        f"    p[{s + SUM}] = p[{s + SUM_BASE}] + 0.5 * (t - min(max(c[{BASE_T}], c[{LOW}]), c[{HIGH}])) "
-        f"* (size + p[{s + VALUE_BASE}])",
-        f"    p[{s + VALUE}] = size",
+        f"    below = u[U_{x}] < -_BELOW * c[RTOL] * (1.0 + p[MOST_{x}])",
+        "    refused = refused or below",
+        f"    if not refused: p[MOST_{x}] = max(p[MOST_{x}], u[U_{x}])",
+        "    c[REFUSED] += 1.0 if below else 0.0",
+        "    if c[REFUSED] > _REFUSED_IN_A_ROW: c[FLAG] = FLAG_NEGATIVE",
     ]
 
 
-def _note_lines(kind: Kind, parameters: int, notes: int) -> list[str]:
+def _sum_lines(x: str) -> list[str]:
+    """Add up |z| by trapezoids over the steps; a step that was not accepted is forgotten."""
+    return [
+        f"    size = abs(v[INTEGRAND_{x}])",
+        "    base = min(max(c[BASE_T], c[LOW]), c[HIGH])",
+        f"    p[SUM_{x}] = p[SUM_BASE_{x}] + 0.5 * (t - base) * (size + p[VALUE_BASE_{x}])",
+        f"    p[VALUE_{x}] = size",
+    ]
+
+
+def _growth_lines(kind: Kind, states: list[str]) -> list[str]:
+    """Note the fastest growth of a state, relative to itself, where steps are short.
+
+    Towards infinity its rate grows from step to step, and each step matters; see `blows_up`.
+    """
+    lines = [
+        "    length = time - c[BASE_T]",
+        "    if length > _BRIEF * time:",
+        "        c[GROWTH] = c[GROWTH_BEFORE] = c[RISE] = 0.0",
+        "    elif not bad and length > _NO_LENGTH * time:",
+        "        most = 0.0",
+    ]
+    for x, log in list(zip(states, kind.log, strict=True))[: len(states) - kind.integrals]:
+        rate = f"v[U_{x}]" if log else f"v[U_{x}] / u[U_{x}]"
+        lines.append(f"        if u[U_{x}] != 0.0: most = max(most, {rate})")
+    return [
+        *lines,
+        "        c[GROWTH] = most; c[RISE] = most * length",
+        "        if c[GROWTH_BEFORE] == 0.0: c[GROWTH_BEFORE] = most",
+    ]
+
+
+def _note_lines(kind: Kind, states: list[str]) -> list[str]:
     """Note a step that is tried, in the place of those that were not accepted."""
     if kind.noted is None:
         return []
-    width = kind.width
     lines = [
-        f"    if fresh and c[{NODES}] >= 0.0:",
-        f"        k = int(c[{NODES}])",
-        f"        while k > 0 and p[{notes} + {width} * k - {width}] >= time: k -= 1",
-        f"        if k < {NOTES}:",
-        f"            at = {notes} + {width} * k",
+        "    if fresh and c[NODES] >= 0.0:",
+        "        k = int(c[NODES])",
+        "        while k > 0 and p[NOTES_AT + WIDTH * k - WIDTH] >= time: k -= 1",
+        "        if k < NOTES:",
+        "            at = NOTES_AT + WIDTH * k",
         "            p[at] = time",
     ]
-    for k, states in enumerate(kind.noted):
+    for k, summed in enumerate(kind.noted):
         values, slopes = [], []
-        for i in states if len(states) > 1 else ():
+        for i in summed if len(summed) > 1 else ():
+            x = states[i]
             if kind.log[i]:
-                lines.append(
-                    f"            y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] != {LOG_ZERO!r} else 0.0"
-                )
-                values.append(f"y{i}")
-                slopes.append(f"y{i} * du[{i}]")
+                lines.append(f"            y_{x} = {natural(f'u[U_{x}]', True)}")
+                values.append(f"y_{x}")
+                slopes.append(f"y_{x} * du[U_{x}]")
             else:
-                values.append(f"scale[{i}] * u[{i}]")
-                slopes.append(f"scale[{i}] * du[{i}]")
-        i = states[0]
-        lines.append(f"            p[at + {1 + 2 * k}] = {' + '.join(values) or f'u[{i}]'}")
-        lines.append(f"            p[at + {2 + 2 * k}] = {' + '.join(slopes) or f'du[{i}]'}")
-    return [*lines, "            k += 1", f"        c[{NODES}] = k"]
+                values.append(f"scale[U_{x}] * u[U_{x}]")
+                slopes.append(f"scale[U_{x}] * du[U_{x}]")
+        x = states[summed[0]]
+        lines.append(f"            p[at + {1 + 2 * k}] = {' + '.join(values) or f'u[U_{x}]'}")
+        lines.append(f"            p[at + {2 + 2 * k}] = {' + '.join(slopes) or f'du[U_{x}]'}")
+    return [*lines, "            k += 1", "        c[NODES] = k"]

@@ -82,6 +82,8 @@ def resolved(system, notes, count, times, out, pair):
             k += 1
         if k + 1 >= count:
             break
+        if t <= notes[k, 0] or times[i + 1] > notes[k + 1, 0]:
+            continue  # of two steps: what they differ by, over so short a time, is no slope
         step = min(notes[k + 1, 0], times[-1]) - notes[k, 0]
         if step * _PAIR < SKIPPED * length or not length > 0.0:
             continue

@@ -20,8 +20,11 @@ from fastcart.solvers.lsoda_callback import (
     FLAG,
     FLAG_GAVE_UP,
     FLAG_NEGATIVE,
+    FLAG_NON_FINITE,
     FLAG_RAISED,
     FLAG_UNRESOLVED,
+    GROWTH,
+    GROWTH_BEFORE,
     HIGH,
     LOW,
     MAX_STEP,
@@ -29,6 +32,7 @@ from fastcart.solvers.lsoda_callback import (
     RAISED,
     REFUSED,
     REFUSED_T,
+    RISE,
     RTOL,
     STEPS,
     STUCK,
@@ -40,6 +44,7 @@ from fastcart.solvers.lsoda_library import call_rhs
 from fastcart.solvers.lsoda_looks import resolved
 from fastcart.solvers.lsoda_system import INSIDE, Nodes, derivatives, integrate, measure_all, set_clock
 from fastcart.solvers.lsoda_watch import watch
+from fastcart.solvers.status import FASTER, RISES
 from fastcart.solvers.transform import LOG_ZERO
 
 _SHORTEST = 1e-12  # of the horizon: no segment is shorter
@@ -143,6 +148,14 @@ def prepare(system, p, max_step, max_steps):
 
 
 @njit(**INSIDE)
+def blows_up(system):
+    """Whether a patient that failed was on the way to infinity: shorter and shorter steps, faster growth."""
+    data, control = system.data, system.control
+    rises = data[control + RISE] > RISES
+    return rises and data[control + GROWTH] > FASTER * data[control + GROWTH_BEFORE]
+
+
+@njit(**INSIDE)
 def start_segment(system, now, end, inner, u, du):
     """Set the clock of a segment, evaluate its first derivatives, and return what is wrong with them.
 
@@ -216,6 +229,8 @@ def run(system, u, room, size):
         return data[control + FLAG]
     if data[control + RAISED] != 0.0:
         return FLAG_RAISED
+    if done and data[control + BAD] != 0.0:  # LSODA went on with the number that stands in for infinity
+        return FLAG_NON_FINITE
     return 0.0 if done else FLAG_GAVE_UP
 
 

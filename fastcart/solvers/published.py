@@ -7,7 +7,10 @@ the last one at or below it; else the last grid time.
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
+from numba import njit
 
 from fastcart.errors import InputError
 from fastcart.solvers.arrays import natural_rhs
@@ -21,53 +24,82 @@ DEFAULT_METHOD = "rk4"
 MAX_STEPS = 100_000_000  # about a minute for one patient
 
 
-def _published_batch(  # noqa: C901
-    y0, p, h, steps, saves, entries, at, burden, rows, final, saved, status
-):
-    save_index, first_save, last_save, first_row, kept = saves
-    first_entry, last_entry, _, state, kind, value = entries
-    n = y0.shape[1]
-    y = np.empty(n)
-    z = np.empty(n)
-    k = np.empty(n)
-    total = np.empty(n)
-    rate = np.empty(n)
+class _Grid(NamedTuple):
+    """The times of the scheme, counted in steps."""
+
+    step: float
+    steps: int
+    save_index: np.ndarray
+    begin: np.ndarray  # which of them are a patient's,
+    end: np.ndarray
+    row: np.ndarray  # where in what is saved these begin,
+    states: np.ndarray  # and which states are saved
+
+
+class _Doses(NamedTuple):
+    """Entries, as in `fastcart.solvers.doses`, and the step at which each is given."""
+
+    begin: np.ndarray
+    end: np.ndarray
+    at: np.ndarray
+    state: np.ndarray
+    kind: np.ndarray
+    value: np.ndarray
+
+
+class _Found(NamedTuple):
+    """What is written for each patient."""
+
+    burden: np.ndarray  # progression-free survival, progression, nadir and its time
+    final: np.ndarray
+    saved: np.ndarray
+    status: np.ndarray
+
+
+@njit(**EXACT)
+def _give(y, rate, doses, e, last, step):
+    """Give what is due up to a step, from entry ``e`` on; return the first that is not."""
+    while e < last and doses.at[e] <= step:
+        if doses.kind[e] == RATE:
+            rate[doses.state[e]] = doses.value[e]
+        else:
+            y[doses.state[e]] += doses.value[e]
+        e += 1
+    return e
+
+
+def _published_batch(y0, p, grid, doses, burden, found):
+    n, h = y0.shape[1], grid.step
+    y, rate = np.empty(n), np.empty(n)
+    z, k, total = np.empty(n), np.empty(n), np.empty(n)
     shift = (0.0, 0.5, 0.5, 1.0)
     weight = (1.0, 2.0, 2.0, 1.0)
     for i in range(y0.shape[0]):
-        for j in range(n):
-            y[j] = y0[i, j]
-            rate[j] = 0.0
+        y[:] = y0[i]
+        rate[:] = 0.0
         start = y[burden]
         lowest, t_lowest = start, 0
         last, first = 0, -1
         above = False
-        s, e = first_save[i], first_entry[i]
-        for step in range(steps + 1):
+        s, e = grid.begin[i], doses.begin[i]
+        for step in range(grid.steps + 1):
             t = step * h
             if y[burden] < lowest:
                 lowest, t_lowest = y[burden], step
-            while e < last_entry[i] and at[e] <= step:
-                if kind[e] == RATE:
-                    rate[state[e]] = value[e]
-                else:
-                    y[state[e]] += value[e]
-                e += 1
-            while s < last_save[i] and save_index[s] == step:
-                for c in range(kept.size):
-                    saved[c, first_row[i] + s - first_save[i]] = y[kept[c]]
+            e = _give(y, rate, doses, e, doses.end[i], step)
+            while s < grid.end[i] and grid.save_index[s] == step:
+                for c in range(grid.states.size):
+                    found.saved[c, grid.row[i] + s - grid.begin[i]] = y[grid.states[c]]
                 s += 1
             now_above = y[burden] > start
             if now_above and not above and first < 0:
                 first = step
             above = now_above
-            if not above:
-                last = step
-            if step == steps:
+            last = last if above else step
+            if step == grid.steps:
                 break
-            for j in range(n):
-                z[j] = y[j]
-                total[j] = 0.0
+            z[:] = y
+            total[:] = 0.0
             for stage in range(4):  # one call site, so that the right-hand side is compiled once
                 rhs_into(t + shift[stage] * h, z, p[i], k)  # type: ignore[name-defined] # noqa: F821
                 for j in range(n):
@@ -77,15 +109,12 @@ def _published_batch(  # noqa: C901
                         z[j] = y[j] + shift[stage + 1] * h * k[j]
             for j in range(n):
                 y[j] += h / 6.0 * total[j]
-        finite = True
-        for j in range(n):
-            final[i, j] = y[j]
-            finite = finite and np.isfinite(y[j])
-        status[i] = 0 if finite else 2
-        rows[i, 0] = (last + 1) * h if above else steps * h
-        rows[i, 1] = first * h if first >= 0 else np.nan
-        rows[i, 2] = lowest
-        rows[i, 3] = t_lowest * h
+        found.final[i] = y
+        found.status[i] = 0 if np.isfinite(y).all() else 2
+        found.burden[i, 0] = (last + 1) * h if above else grid.steps * h
+        found.burden[i, 1] = first * h if first >= 0 else np.nan
+        found.burden[i, 2] = lowest
+        found.burden[i, 3] = t_lowest * h
 
 
 def grid_index(problem: Problem) -> tuple[int, np.ndarray]:
@@ -153,16 +182,20 @@ def solve_chunk(
     kernel = cached(
         prepared_function(_published_batch, rhs_into=rhs_into),
         f"{model.name} for the published scheme",
+        takes=(_Grid, _Doses, _Found),
         **EXACT,
     )
     rows = np.full((len(y0), 4), np.nan)
+    begin, end, _, *entries = entries_of(doses, len(y0))
     with np.errstate(all="ignore"):
         kernel(
-            y0, p, model.published.step, steps,
-            (save_index, saves.begin, saves.end, saves.offsets, problem.saved_states),
-            entries_of(doses, len(y0)),
-            dose_index(problem, doses), max(model.burden_index, 0), rows, result.final, result.saved,
-            result.status,
+            y0, p,
+            _Grid(
+                model.published.step, steps, save_index, saves.begin, saves.end, saves.offsets,
+                problem.saved_states,
+            ),
+            _Doses(begin, end, dose_index(problem, doses), *entries), max(model.burden_index, 0),
+            _Found(rows, result.final, result.saved, result.status),
         )  # fmt: skip
     if model.burden_index >= 0:
         result.pfs, result.progression, result.nadir, result.t_nadir = rows.T.copy()

@@ -22,7 +22,7 @@ from fastcart.solvers.items import Watched, records_of, report, watched_of
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.reading import uses_time
 from fastcart.solvers.scipy_watch import Watch
-from fastcart.solvers.status import Status
+from fastcart.solvers.status import FASTER, RISES, Status
 from fastcart.solvers.tableaus import get
 from fastcart.solvers.tableaus.confirm import confirming_weights
 from fastcart.solvers.transform import LOG_ZERO, to_internal, to_natural
@@ -39,6 +39,8 @@ _CLOSER = 0.1  # estimates of errors are least to be trusted where steps are as 
 _TENTH = 0.1  # unit of an integral, in integrals of the absolute value
 _TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integral grow too much
 _ATTEMPTS = 6
+_NEAR = 1e-6  # of the time: where steps behind are on the way to infinity, if they are
+_MAY_BLOW_UP = (Status.step_too_small, Status.non_finite)
 
 
 @cache
@@ -179,7 +181,7 @@ class _Patient:
         self.low, self.high = 0.0, problem.t_end
         self.trouble = Status.ok  # that a right-hand side met last,
         self.t_trouble = np.inf  # and when
-        self.watch = Watch(common.watched, record, problem.rtol, problem.log, scale, self.derivatives)
+        self.watch = Watch(common.watched, record, problem.rtol, problem.log, scale, self.counted)
         self.cured = False
 
     def _set_tolerances(self) -> None:
@@ -195,13 +197,21 @@ class _Patient:
 
     def rhs(self, t: float, u: np.ndarray) -> np.ndarray:
         """Return the derivatives, NaN where there are none: solve_ivp then tries a shorter step."""
-        self.calls += 1
-        if self.calls > 20 * self.problem.max_steps:
-            raise _BudgetError
+        self._count()
         least = -_BELOW * self.problem.rtol * (1.0 + self.largest)
         if self.counts.size and (u[self.counts] < least[self.counts]).any():
             self.trouble, self.t_trouble = Status.negative, t
             return np.full(len(u), np.nan)
+        return self.derivatives(t, u)
+
+    def _count(self) -> None:
+        self.calls += 1
+        if self.calls > 20 * self.problem.max_steps:
+            raise _BudgetError
+
+    def counted(self, t: float, u: np.ndarray) -> np.ndarray:
+        """Return the derivatives for a look at a step, which costs too: at a pole looks have no end."""
+        self._count()
         return self.derivatives(t, u)
 
     def derivatives(self, t: float, u: np.ndarray) -> np.ndarray:
@@ -301,7 +311,9 @@ class _Patient:
             self.steps += solver.status != "failed"
             if solver.status == "failed" or not np.isfinite(solver.y).all():
                 self.now = float(solver.t)
-                raise _FailedError(self._reason(self.rhs(self.now, solver.y), u))
+                reason = self._reason(self.rhs(self.now, solver.y), u)
+                blows_up = reason in _MAY_BLOW_UP and self._blows_up(times, states)
+                raise _FailedError(Status.blow_up if blows_up else reason)
             piece = solver.dense_output()
             t, y = float(solver.t), solver.y
             when, item = self.watch.step(piece, (times[-1], states[-1]), (t, y))
@@ -334,6 +346,21 @@ class _Patient:
             return Status.step_too_small
         stuck = self.problem.log & (u == LOG_ZERO) & ~np.isfinite(du)
         return Status.log_inflow if stuck.any() else Status.non_finite
+
+    def _blows_up(self, times, states) -> bool:
+        """Whether the steps taken led towards infinity: ever shorter ones, and ever faster growth."""
+        now = times[-1]
+        earlier = np.searchsorted(times, now * (1 - _NEAR)) - 1
+        if earlier < 0:
+            return False
+        before, last = (self._growth(times[k], states[k]) for k in (earlier, -1))
+        return bool(last * (now - times[-2]) > RISES and last > FASTER * before)
+
+    def _growth(self, t, u) -> float:
+        """Return the fastest rate of growth of a state, relative to itself."""
+        du = self.rhs(t, u)
+        rates = np.where(self.problem.log, du, du / u)[: self.integrated.start]
+        return float(np.max(rates[np.isfinite(rates)], initial=0.0))
 
     def _measure(self, solution) -> None:
         """Add up |z| of the integrals by trapezoids."""

@@ -17,6 +17,7 @@ class Status(IntEnum):
     not_run = 6
     negative = 7
     rhs_error = 8
+    blow_up = 9
 
     @property
     def sentence(self) -> str:
@@ -34,7 +35,7 @@ _SENTENCES = {
         "the right-hand side became NaN or infinite; check this patient's parameters and initial values"
     ),
     Status.step_too_small: (
-        "the step shrank below the resolution of time; the solution may blow up or be discontinuous"
+        "the step shrank below the resolution of time; the right-hand side may be discontinuous or singular"
     ),
     Status.log_inflow: (
         "a state that is integrated in logarithm is zero but has an inflow; define that state with "
@@ -47,6 +48,14 @@ _SENTENCES = {
         "right-hand side where that state is nearly zero"
     ),
     Status.rhs_error: "the right-hand side raised an error; let it return nan where it has no value",
+    Status.blow_up: (
+        "the solution goes to infinity in finite time, and no engine goes on behind that; check the "
+        "parameters of this patient, and whether growth should be limited"
+    ),
 }
+
+# What tells a blow-up, y = C / (T - t)**a, from other failures: the rate of growth, y' / y = a / (T - t).
+RISES = 1e-3  # part of itself by which a state grows within one step, however short
+FASTER = 10.0  # and how many times faster than where steps began to be short
 
 NAMES = [status.name for status in Status]

@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastcart.solvers.named import named_call
-
 LOG_FLOOR = -690.0  # exp(-690) = 1e-300, still a normal number
 LOG_ZERO = -1e5  # stands for ln 0
 _PIECE = 4096
@@ -61,28 +59,3 @@ def _from_log(u: np.ndarray) -> np.ndarray:
         return np.where(
             u != LOG_ZERO, np.exp(np.maximum(u, LOG_FLOOR)), 0.0
         )  # as the right-hand side sees it
-
-
-def derivative_source(n_states: int, n_parameters: int, log: tuple[bool, ...], infused: bool) -> str:
-    """Return the body lines that turn ``u``, ``p`` and ``scale`` (indexable) into ``du0, du1, ...``.
-
-    The lines call ``rhs``; they need the names ``t``, ``u``, ``p``, ``scale``, ``exp`` and ``nan``, those of
-    `fastcart.solvers.named.naming`, and where ``infused`` the rates of infusion ``r``, in natural units;
-    states in logarithm have none.
-    """
-    lines = []
-    for i in range(n_states):
-        if log[i]:
-            lines.append(f"    y{i} = exp(max(u[{i}], {LOG_FLOOR!r})) if u[{i}] != {LOG_ZERO!r} else 0.0")
-        else:
-            lines.append(f"    y{i} = u[{i}] * scale[{i}]")
-    states, parameters = [f"y{i}" for i in range(n_states)], [f"p[{i}]" for i in range(n_parameters)]
-    lines.append(f"    f = {named_call('rhs', 't', states, parameters)}")
-    for i in range(n_states):
-        if log[i]:
-            # an inflow into an exact zero has no logarithm: NaN, which the engines report as such
-            lines.append(f"    du{i} = f[{i}] / y{i} if y{i} > 0.0 else (0.0 if f[{i}] == 0.0 else nan)")
-        else:
-            inflow = f"(f[{i}] + r[{i}])" if infused else f"f[{i}]"
-            lines.append(f"    du{i} = {inflow} / scale[{i}]")
-    return "\n".join(lines)

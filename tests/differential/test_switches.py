@@ -115,6 +115,25 @@ def test_breaks_make_switches_exact(run, patient, t_end, rtol):
 
 
 @pytest.mark.parametrize("run", RUNS)
+def test_a_decay_behind_a_pulse_is_followed(run):
+    """Found by `make fuzz`: LSODA's first step ended at a look, whose slope was taken over two steps."""
+    patient = Switched(height=1e6, on=0.0, off=0.01, k=0.1, up=0.0, down=0.0, period=1.0, duty=0.25)
+    times = np.linspace(0.0, 10.5, 21)
+    result = solve(SWITCHED, patient.row(), run, t_end=10.5, breaks=patient.breaks(10.5), save_at=times)
+    check(patient, result, times, 3e-5)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize("rtol", [1e-3, 1e-4])
+def test_stretches_without_any_error_are_followed(run, rtol):
+    """Found by `make fuzz`: where the solution is a straight line LSODA came to steps of no length."""
+    patient = Switched(height=1.0, on=0.0, off=0.01, k=0.0, up=2.0, down=0.0, period=1.0, duty=0.25)
+    times = np.linspace(0.0, 16.0, 21)
+    options = dict(t_end=16.0, rtol=rtol, breaks=patient.breaks(16.0), save_at=times)
+    check(patient, solve(SWITCHED, patient.row(), run, **options), times, 30 * rtol)
+
+
+@pytest.mark.parametrize("run", RUNS)
 def test_a_switch_at_the_horizon_itself(run):
     """Found by `make fuzz`: an input of a million from the horizon on ended as ``step_too_small``."""
     patient, t_end = saw(35.7, 1.0, 1e6, 0.0, 1.0, 0.5, 1e6, 0.5), 35.7

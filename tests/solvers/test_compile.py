@@ -6,7 +6,9 @@ import cmath
 import enum
 import json
 import math
+import operator
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -18,6 +20,7 @@ from numba import njit, types, vectorize
 from numba.core import codegen
 
 import fastcart
+import fastcart.math as vector_math
 from fastcart import Model
 from fastcart.solvers import compile as compiling
 from fastcart.solvers.compile import EXACT, FAST, announcements, cached, from_source, plain, rebuild
@@ -419,6 +422,52 @@ def test_default_arguments_survive(rework):
 def test_plain_handles_functions_that_name_themselves():
     function = njit(make("def f(n): return 1 if n < 1 else n * f(n - 1)"))
     assert plain(function)(4) == 24
+
+
+WITH_POWERS = {operator.pow: vector_math.power}
+
+
+@pytest.mark.parametrize(
+    ("power", "x", "y"),
+    [("x ** y", -2.0, 3.0), ("x ** y", -2.0, 3), ("x ** y", 3, 4), ("x ** y", 3, -2.0), ("x ** y", 0.0, 0.0),
+     ("x ** y", True, 2.0), ("x ** y", -1.5 + 1j, 2.0), ("x ** 2", -3.0, 0.0), ("x ** 2", -3, 0.0),
+     ("x ** -2.5", 4.0, 0.0), ("x ** K", 2.0, 0.0), ("x ** 0.3", 2.0, 0.0), ("x ** y ** y", 1.5, 2.5)],
+)  # fmt: skip
+def test_a_power_that_is_replaced_is_the_same_number(power, x, y):
+    text = f"def f(x, y):\n    z = {power}\n    z **= y\n    return z"
+    wanted = make(text, K=1.7)(x, y)
+    found = rebuild(make(text, K=1.7), FAST, WITH_POWERS)(x, y)
+    assert found == pytest.approx(wanted, rel=4e-15)
+    assert type(found) is type(wanted)
+
+
+def test_an_array_of_powers_stays_one():
+    function = make("def f(x, y): return x ** y")
+    x = np.array([1.0, 2.0, 3.0])
+    np.testing.assert_array_equal(rebuild(function, FAST, WITH_POWERS)(x, 2.0), x**2)
+
+
+def test_powers_are_replaced_in_helpers_and_within_branches():
+    helper = njit(make("def f(x, y): return x ** y if x > 0.0 else -((-x) ** y)"))
+    function = rebuild(make("def f(x, y): return helper(x, y)", helper=helper), FAST, WITH_POWERS)
+    assert function(-2.0, 1.5) == pytest.approx(-(2.0**1.5), rel=1e-15)
+    assert not re.search(r"[$\s]pow\b", function.inspect_asm(function.signatures[0]))
+
+
+def test_an_edit_of_the_power_is_seen(monkeypatch):
+    function = make("def f(x, y): return x ** y")
+    with_powers = fingerprint(rebuild(function, FAST, WITH_POWERS))
+    assert with_powers == fingerprint(rebuild(function, FAST, WITH_POWERS))
+    assert with_powers != fingerprint(rebuild(function, FAST))
+    monkeypatch.setattr(vector_math, "_TWO_52", 2.0**51)
+    assert with_powers != fingerprint(rebuild(function, FAST, WITH_POWERS))
+
+
+def test_a_kernel_of_nested_functions_keeps_the_powers_of_its_parts():
+    inner = rebuild(make("def f(x, y): return x ** y"), FAST, WITH_POWERS)
+    kernel = optimise_once(make("def f(x, y): return inner(x, y)", inner=inner), FAST)
+    assert kernel(-2.0, 3.0) == -8.0
+    assert not re.search(r"[$\s]pow\b", kernel.inspect_asm(kernel.signatures[0]))
 
 
 # --- edited models ----------------------------------------------------------------------------------

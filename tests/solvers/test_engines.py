@@ -95,7 +95,7 @@ def test_lsoda_comes_to_an_end_behind_a_blow_up():
     rates = [0.40077874985882006, 0.1, 0.42]
     model = Model("blow_up", {"C": 1.0}, {"r": 1.0}, _explosive, t_end=5.0)
     ends = fastcart.solve(model, {"r": rates}, engine="lsoda").endpoints
-    assert ends["status"].isin(["non_finite", "max_steps", "step_too_small"]).tolist() == [True, False, True]
+    assert ends["status"].tolist() == ["blow_up", "ok", "blow_up"]
     assert ends["final_C"][1] == pytest.approx(2.0, rel=1e-4)
 
 

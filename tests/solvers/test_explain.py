@@ -136,11 +136,8 @@ def test_the_place_of_a_cause_is_named():
     assert f"(function square_root, line {line} of {__name__}.py)" in text
 
 
-def test_a_power_stands_in_the_way_and_advice_helps():
-    text = fastcart.explain_engine(model(with_power))
-    assert "Vectorised: yes" not in text  # in part, or not at all: the compiler's choice
-    assert "a call of pow" in text
-    assert "math.pow" in text
+def test_a_power_does_not_stand_in_the_way():
+    assert "Vectorised: yes" in fastcart.explain_engine(model(with_power))
     assert "Vectorised: yes" in fastcart.explain_engine(model(with_math_pow))
 
 
@@ -163,9 +160,7 @@ def test_a_function_without_source_is_said_to_be_so():
     assert "not at hand" in found
 
 
-@pytest.mark.parametrize(
-    "rhs", [with_while, with_return, with_lgamma, with_power, with_count_of_data, with_array]
-)
+@pytest.mark.parametrize("rhs", [with_while, with_return, with_lgamma, with_count_of_data, with_array])
 def test_what_cannot_vectorise_is_solved_like_scipy(rhs):
     patients = {"a": [0.6, 0.7, 0.9], "b": [2.0, 3.0, 3.5]}
     times = [0.0, 1.0, 3.3, 6.0]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from decimal import Decimal, getcontext
 
 import numpy as np
 import pytest
@@ -53,13 +54,75 @@ def test_log_at_its_ends():
     assert found[5] == pytest.approx(math.log(5e-324), rel=1e-15)
 
 
-def test_pow():
+def ulps_of_power(x, y):
+    """Errors of `pow` in units of the last place, against sixty decimal digits; all results are finite."""
+    getcontext().prec = 60
+    found = apply_to_two(vector_math.pow, x, y)
+    errors = []
+    for a, b, value in zip(x.tolist(), y.tolist(), found.tolist(), strict=True):
+        exact = (Decimal(a).ln() * Decimal(b)).exp()
+        errors.append(abs(float((Decimal(value) - exact) / Decimal(math.ulp(value)))))
+    return max(errors)
+
+
+def apply_to_two(function, x, y):
+    @njit
+    def loop(x, y, out):
+        for i in range(x.size):
+            out[i] = function(x[i], y[i])
+
+    out = np.empty_like(x)
+    loop(x, y, out)
+    return out
+
+
+def with_exponents(x, low, high):
+    """``y`` such that ``y log x`` is between two numbers."""
+    return np.random.default_rng(4).uniform(low, high, x.size) / np.log(x)
+
+
+def test_pow_is_accurate_to_units_in_the_last_place():
     rng = np.random.default_rng(3)
-    x, y = 10 ** rng.uniform(-5, 5, 1000), rng.uniform(-3, 3, 1000)
-    found = [vector_math.pow(a, b) for a, b in zip(x, y, strict=True)]
-    np.testing.assert_allclose(found, x**y, rtol=1e-14)
-    assert vector_math.pow(0.0, 0.0) == 1.0
-    assert vector_math.pow(0.0, 2.0) == 0.0
+    usual = 10 ** rng.uniform(-5, 5, 2000)
+    assert ulps_of_power(usual, rng.uniform(-8, 8, usual.size)) < 1.5
+    wide = 10 ** rng.uniform(-307, 308, 2000)
+    assert ulps_of_power(wide, with_exponents(wide, -708, 709)) < 1.5
+    for reach in (0.5, 1e-3, 1e-9):
+        near_one = 1 + rng.uniform(-reach, reach, 2000)
+        assert ulps_of_power(near_one, with_exponents(near_one, -708, 709)) < 1.5
+    subnormal = 5e-324 * rng.integers(1, 2**51, 1000)
+    assert ulps_of_power(subnormal, rng.uniform(-0.95, 0.95, subnormal.size)) < 1.5
+    small = 10 ** rng.uniform(-9, -1, 1000)
+    assert ulps_of_power(small, with_exponents(small, -744, -708.4)) <= 1.0  # results are subnormal
+
+
+_MARKED = [
+    0.0, 0.5, 1.0, 2.0, 3.0, 2.5, 1e300, 1.7e308, 5e-324, 1e-310, 1023.0, 1024.0, 1074.0, 1076.0,
+    2.0**51 + 0.5, 2.0**52 + 1, 2.0**53 - 1, 2.0**53, 2.0**53 + 2,
+    np.nextafter(1, 2), np.nextafter(1, 0), np.inf, np.nan,
+]  # fmt: skip
+
+
+def test_pow_has_the_signs_and_the_ends_of_ieee():
+    """All pairs of numbers where something special happens, against the C library."""
+    marked = np.array([*_MARKED, *(-x for x in _MARKED)])
+    x, y = (grid.ravel() for grid in np.meshgrid(marked, marked))
+    found = apply_to_two(vector_math.pow, x, y)
+    with np.errstate(all="ignore"):
+        wanted = np.power(x, y)
+    np.testing.assert_array_equal(np.isnan(found), np.isnan(wanted))
+    number = ~np.isnan(wanted)
+    np.testing.assert_array_equal(np.signbit(found[number]), np.signbit(wanted[number]))
+    exact = (wanted == 0) | np.isinf(wanted)
+    np.testing.assert_array_equal(found[exact], wanted[exact])
+    np.testing.assert_allclose(found[number & ~exact], wanted[number & ~exact], rtol=2 * EPS, atol=5e-324)
+
+
+def test_pow_as_one_writes_it():
+    assert vector_math.pow(-2.0, 3.0) == -8.0
+    assert vector_math.pow(0.0, 0.0) == vector_math.pow(np.nan, 0.0) == vector_math.pow(1.0, np.nan) == 1.0
+    assert math.isnan(vector_math.pow(-2.0, 0.5))
+    assert vector_math.pow(2, 10) == vector_math.pow.py_func(2, 10) == 1024.0
 
 
 def test_reciprocals_share_one_division():

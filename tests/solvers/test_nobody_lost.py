@@ -11,7 +11,7 @@ from conftest import draw_patients
 from numba import njit
 
 import fastcart
-from fastcart import Model, PatientsFailed
+from fastcart import Model, Observable, PatientsFailed
 
 SIZES = (1, 31, 33, 65, 257, 1000)
 
@@ -110,3 +110,20 @@ def test_an_engine_that_leaves_somebody_out_is_an_internal_error(monkeypatch):
     monkeypatch.setattr(engine, "solve_chunk", forgetful)
     with pytest.raises(RuntimeError, match="left out 1 of 5 patients"):
         fastcart.solve(INFLOW, 5, engine="lanes")
+
+
+@njit
+def _decay(t, y, p):
+    return (-y.x,)
+
+
+@njit
+def _inverse(t, y, p):
+    return (1.0 / (y.x - 0.5),)
+
+
+def test_looks_at_a_pole_come_to_an_end():
+    """Engine ``scipy`` looked ever closer at an observable that has no highest value."""
+    observed = dict(observables=[Observable("inverse")], observe=_inverse)
+    model = Model("pole", {"x": 1.0}, {"k": 1.0}, _decay, t_end=2.0, **observed)
+    assert statuses(model, 1, engine="scipy", peaks=["inverse"], max_steps=500) == {"max_steps": 1}

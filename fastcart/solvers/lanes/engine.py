@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cache
 from typing import Any
@@ -16,8 +16,9 @@ from fastcart.solvers.doses import AROUND_BREAK, BREAK, DosePlan, entries_of
 from fastcart.solvers.lanes import records
 from fastcart.solvers.lanes import step_explicit as explicit
 from fastcart.solvers.lanes import step_rosenbrock as rosenbrock
+from fastcart.solvers.lanes import step_traced as traced
 from fastcart.solvers.lanes.dense_output import MAX_DEGREE
-from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets
+from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets, roomy
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.rhs import evaluation
 from fastcart.solvers.lanes.watched_items import NADIR, RISE, Table, items_of
@@ -26,6 +27,7 @@ from fastcart.solvers.status import Status
 from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import ExplicitTableau
 from fastcart.solvers.threads import in_parts, in_threads
+from fastcart.solvers.trace.graph import TraceError
 from fastcart.solvers.transform import from_log_in_place, to_internal, to_natural
 
 _Buffers = tuple[records.Watch, records.Detection | None, records.Work]
@@ -67,6 +69,16 @@ class Method:
     extra: tuple[np.ndarray, np.ndarray, np.ndarray]  # see `fastcart.solvers.lanes.records.Scheme`
     calls_per_step: Callable[[int], int]
     work: Callable[[int], int]
+    whole: WholeStep | None = None
+
+
+@dataclass(frozen=True)
+class WholeStep:
+    """A method whose step can be code of one model."""
+
+    step: Callable[..., Any]  # of the same sizes: what is around that code
+    core: Callable[[System, tuple[bool, ...], bool, int], traced.Core]
+    calls_per_step: int
 
 
 @cache
@@ -94,6 +106,10 @@ def get_method(name: str) -> Method:
         cache(lambda *sizes: rosenbrock.step_function(stiff, *sizes)), rosenbrock.stage_rows(stiff),
         exponents, _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
         lambda n: len(stiff.c) + n + 3, rosenbrock.work_size,
+        WholeStep(
+            cache(lambda *sizes: traced.step_function(stiff, *sizes)),
+            lambda *asked: traced.step_core(stiff, *asked), len(stiff.c) + 2,
+        ),
     )  # fmt: skip
 
 
@@ -159,7 +175,7 @@ def solve_chunk(
     in_threads([run] * (1 if brief else min(threads, blocks)), threads, control, brief=brief)
     _take_results(result, problem, kit.table, recorded, u0, out)
     _saved_in_natural_units(problem, result.saved, threads)
-    result.rhs_calls = (result.steps + result.rejected) * kit.method.calls_per_step(n) + 1
+    result.rhs_calls = (result.steps + result.rejected) * kit.calls + 1
     result.engine = np.full(patients, f"lanes-{kit.name}", dtype=object)
     return result
 
@@ -172,7 +188,8 @@ class _Kit:
         self.name = problem.method or default_method(problem.model, problem.rtol)
         self.method = get_method(self.name)
         self.table = items_of(problem, problem.log)
-        self.task, self.scheme = _task(problem), _scheme(problem, self.method, parameters)
+        self.task = _task(problem)
+        self.scheme, self.calls = _scheme(problem, self.method, parameters)
         self._buffers: dict[bool, list[_Buffers]] = {False: [], True: []}
 
     @contextmanager
@@ -212,15 +229,22 @@ def _task(problem: Problem) -> records.Task:
     )  # fmt: skip
 
 
-def _scheme(problem: Problem, method: Method, parameters: int) -> records.Scheme:
-    """Return the method, compiled for the sizes of the model, and the right-hand side."""
+def _scheme(problem: Problem, method: Method, parameters: int) -> tuple[records.Scheme, int]:
+    """Return the method and the right-hand side, compiled, and the calls of it in a step."""
     n = len(problem.log)
-    step = method.step(n, parameters, problem.integrals, tuple(np.flatnonzero(problem.nonnegative).tolist()))
-    rhs = evaluation(problem.model, tuple(bool(x) for x in problem.log), any(problem.infused))
-    return records.Scheme(
-        step.address, rhs.address, method.blocks, method.dense, method.degree, method.scaled_by_step,
-        *method.extra,
+    log, infused = tuple(bool(x) for x in problem.log), any(problem.infused)
+    sizes = (n, roomy(parameters), problem.integrals, tuple(np.flatnonzero(problem.nonnegative).tolist()))
+    rhs = evaluation(problem.model, log, infused)
+    step, called, calls = method.step, rhs.address, method.calls_per_step(n)
+    if method.whole is not None:
+        with suppress(TraceError):
+            called = method.whole.core(problem.model, log, infused, problem.integrals).address
+            step, calls = method.whole.step, method.whole.calls_per_step
+    scheme = records.Scheme(
+        step(*sizes).address, called, rhs.address, method.blocks, method.dense, method.degree,
+        method.scaled_by_step, *method.extra,
     )  # fmt: skip
+    return scheme, calls
 
 
 def _work(problem: Problem, method: Method, table: Table, parameters: int, copied: bool) -> records.Work:
@@ -251,8 +275,8 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     return records.Work(
         evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), queue, np.zeros((n, MAX_DEGREE)),
         saving.reshape(-1, MAX_DEGREE, LANES), np.zeros((2, n)), aligned_rows(1, n * LANES).reshape(n, LANES),
-        aligned_rows(1, evaluation_rows(n, parameters) * LANES).reshape(-1, LANES), np.array(_NO_BLOCK),
-        control[:1], control[1:2], control[2:],
+        aligned_rows(1, evaluation_rows(n, parameters).total * LANES).reshape(-1, LANES),
+        np.array(_NO_BLOCK), control[:1], control[1:2], control[2:],
     )  # fmt: skip
 
 

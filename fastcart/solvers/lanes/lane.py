@@ -10,12 +10,19 @@ from fastcart.solvers.doses import BREAK, RATE
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.event_recording import record_burden
 from fastcart.solvers.lanes.intrinsics import evaluate
-from fastcart.solvers.lanes.layout import LANES
+from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.lanes.records import IDLE
 from fastcart.solvers.lanes.step_explicit import RESOLVED
+from fastcart.solvers.status import RISES
 from fastcart.solvers.transform import LOG_ZERO
 
-OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN, NEGATIVE, RHS_ERROR = range(9)
+(
+    OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN, NEGATIVE, RHS_ERROR,
+    BLOW_UP,
+) = range(10)  # fmt: skip
+ON_ITS_WAY = -1  # no trouble yet
+
+_ACCELERATES = 1 + 1e-6
 
 
 @njit(**INLINED)
@@ -44,18 +51,19 @@ def start_slopes(first, patients, rhs, buffer):
     """Derivatives at the start of up to `LANES` patients at once."""
     u0, p = patients.u0, patients.p
     n, m = u0.shape[1], p.shape[1]
+    rows = evaluation_rows(n, m)
     count = min(LANES, u0.shape[0] - first)
     for l in range(LANES):
         j = first + min(l, count - 1)
         for i in range(n):
             buffer[i, l] = u0[j, i]
-        buffer[n, l] = 0.0
+        buffer[rows.time, l] = 0.0
         for k in range(m):
-            buffer[n + 1 + k, l] = p[j, k]
+            buffer[rows.parameters + k, l] = p[j, k]
     evaluate(rhs, buffer)
     for l in range(count):
         for i in range(n):
-            patients.slopes[first + l, i] = buffer[2 * n + 1 + m + i, l]
+            patients.slopes[first + l, i] = buffer[rows.derivatives + i, l]
 
 
 @njit(**INLINED)
@@ -188,20 +196,47 @@ def finish(l, j, status, task, work, out):
 
 
 @njit(**INLINED)
-def diagnose(l, task, work):
-    """Tell why a lane is in trouble."""
+def diagnose(l, end, task, work):
+    """Tell why a lane is in trouble; the slopes at the end of a step are stage ``end``.
+
+    A lane whose steps promise too many more may be on the way to infinity. That takes only some dozens of
+    steps more, for each shortens what is left by a good part, so it goes on until the time is known.
+    """
     steps, numbers = work.steps, work.steps.numbers
     for i in range(steps.u.shape[0]):
         if task.log[i] and steps.u[i, l] == LOG_ZERO and steps.stages[0, i, l] != 0.0:
             return LOG_INFLOW
     short = numbers[q.H_USED, l] < RESOLVED * abs(numbers[q.T, l]) + task.shortest
+    budget = numbers[q.STEPS, l] + numbers[q.REJECTED, l] >= task.max_steps
+    if (short or not budget) and _blows_up(l, end, task, work):
+        return BLOW_UP if short else ON_ITS_WAY
     if not np.isfinite(numbers[q.ERROR, l]) and (short or not _finite_slopes(l, steps)):
         return RHS_ERROR if work.evaluation.raised[l] != 0.0 else NON_FINITE
     if short and _below_zero(l, task, work):
         return NEGATIVE
-    if numbers[q.STEPS, l] + numbers[q.REJECTED, l] >= task.max_steps:
+    if budget:
         return MAX_STEPS
     return STEP_TOO_SMALL if short else MAX_STEPS
+
+
+@njit(**INLINED)
+def _blows_up(l, end, task, work):
+    """Whether a state grows faster than any exponential, and much of itself within the step.
+
+    Near a pole, ``y = C / (T - t)**a``, the rate of growth ``y' / y = a / (T - t)`` grows itself, and every
+    step is a part of ``T - t``. Not both hold for a state that relaxes or saturates, however fast, nor where
+    a right-hand side jumps.
+    """
+    steps, h = work.steps, work.steps.numbers[q.H_USED, l]
+    for i in range(task.absolute.size):
+        before, after = steps.stages[0, i, l], steps.stages[end, i, l]
+        if not task.log[i]:
+            before /= steps.u_old[i, l]
+            after /= work.evaluation.states[i, l]
+        # an end of the step that is no number says nothing against it
+        if before * h > RISES and np.isfinite(before) and not after < _ACCELERATES * before:
+            return True
+    return False
 
 
 @njit(**INLINED)

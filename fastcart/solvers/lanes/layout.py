@@ -5,12 +5,14 @@ One flat buffer with constant offsets lets LLVM prove that rows do not overlap, 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
+from numba.extending import register_jitable
 
 LANES = 32
 _LINE = 8  # numbers in a line of the cache
+_ROOM = 32  # for parameters, or a multiple
 
 # rows of the numbers, one per lane each; first what a close look at a step must know
 T = 0  # time
@@ -48,8 +50,7 @@ SAVE = 4
 TROUBLE = 8
 
 
-@dataclass(frozen=True)
-class Offsets:
+class Offsets(NamedTuple):
     """Where each part of the buffer of all lanes begins, in numbers."""
 
     W: int
@@ -70,15 +71,38 @@ BUDGET, SMALLEST, HORIZON, AHEAD, STATES, MAX_STEP, COLLAPSED = range(7)
 LIMITS = 7
 
 
-def evaluation_rows(states: int, parameters: int) -> int:
-    """Return the rows that the right-hand side uses: states, time, parameters, rates, derivatives, raised."""
-    return 3 * states + parameters + 2
+class Rows(NamedTuple):
+    """Where the rows of the right-hand side begin; the states come first.
+
+    The parameters come last, and there is room for some more: so a step is the same code for models that
+    have about as many.
+    """
+
+    time: int
+    derivatives: int
+    rates: int
+    raised: int
+    parameters: int
+    total: int
+
+
+@register_jitable
+def roomy(parameters: int) -> int:
+    """Return for how many parameters there is room where a model has so many."""
+    return -(-max(parameters, 1) // _ROOM) * _ROOM
+
+
+@register_jitable
+def evaluation_rows(states: int, parameters: int) -> Rows:
+    """Return the rows that the right-hand side reads and writes."""
+    n = states
+    return Rows(n, n + 1, 2 * n + 1, 3 * n + 1, 3 * n + 2, 3 * n + 2 + roomy(parameters))
 
 
 def offsets(states: int, parameters: int, stages: int) -> Offsets:
     """Return the parts of the buffer: evaluation first, then per-lane numbers, states, stages, constants."""
     sizes = (
-        evaluation_rows(states, parameters) * LANES,
+        evaluation_rows(states, parameters).total * LANES,
         Q_ROWS * LANES,
         states * LANES,
         states * LANES,

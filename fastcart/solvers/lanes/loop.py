@@ -65,7 +65,7 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
                 break
         if ended > 0 or jumped > 0:
             begin_courses(task, watch, detection, work)
-        take_step(scheme.step, scheme.rhs, work.evaluation.buffer, task.burden)
+        take_step(scheme.step, scheme.called, work.evaluation.buffer, task.burden)
         turns += 1
         if turns % _POLL == 0 and work.stop[0] != 0:
             return
@@ -80,7 +80,7 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
             urgent = examine(l, task, patients, scheme, watch, detection, work) or urgent
         if urgent:
             look_at_waiting(task, patients, scheme, watch, detection, work, out)
-        ended, jumped = look_after_flagged(task, patients, watch, detection, work, out)
+        ended, jumped = look_after_flagged(task, patients, scheme, watch, detection, work, out)
         active -= ended
         if jumped > 0:
             restart_jumped(task, scheme.rhs, work)
@@ -167,12 +167,12 @@ def examine(l, task, patients, scheme, watch, detection, work):
 
 
 @njit(**INLINED)
-def look_after_flagged(task, patients, watch, detection, work, out):
+def look_after_flagged(task, patients, scheme, watch, detection, work, out):
     """Look after all lanes that ask for it; return how many ended, and how many jumped."""
     ended, jumped = 0, 0
     for x in range(work.flagged[COUNT]):
         l = work.flagged[x]
-        if look_after(l, task, patients, watch, detection, work, out):
+        if look_after(l, scheme.stages - 1, task, patients, watch, detection, work, out):
             ended += 1
         elif work.lanes[l].fresh == JUMPED:
             jumped += 1
@@ -180,7 +180,7 @@ def look_after_flagged(task, patients, watch, detection, work, out):
 
 
 @njit(**INLINED)
-def look_after(l, task, patients, watch, detection, work, out):
+def look_after(l, last_stage, task, patients, watch, detection, work, out):
     """Give doses that are due to a lane, or take its patient's results; return whether it was done."""
     lanes, numbers = work.lanes, work.steps.numbers
     j, flag, fate, done = lanes[l].patient, int(numbers[q.FLAG, l]), lanes[l].fate, -1
@@ -202,7 +202,7 @@ def look_after(l, task, patients, watch, detection, work, out):
             if numbers[q.T, l] >= task.t_end and (detection is None or lanes[l].fresh != JUMPED):
                 done = OK
         elif flag & q.TROUBLE:
-            done = diagnose(l, task, work)
+            done = diagnose(l, last_stage, task, work)
     if done < 0:
         return False
     finish(l, j, done, task, work, out)

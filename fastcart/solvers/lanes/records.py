@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastcart.solvers.lanes.layout import LANES, Q_ROWS, Offsets
+from fastcart.solvers.lanes.layout import LANES, Q_ROWS, Offsets, evaluation_rows
 
 EMPTY, IDLE = -2, -1  # instead of a patient: to be refilled, or without one for good
 GOES_ON, CUT, ENDS = range(3)  # fates
@@ -68,6 +68,7 @@ class Scheme(NamedTuple):
     """What the loop needs to know of a method, and the addresses of what it calls."""
 
     step: int
+    called: int  # by the step: the right-hand side, or the whole step of one model
     rhs: int
     stages: int  # blocks of states among the stages, extra ones left out
     dense: np.ndarray  # stages x `MAX_DEGREE`
@@ -103,10 +104,11 @@ class Steps(NamedTuple):
 def views_of(buffer: np.ndarray, at: Offsets, n: int, m: int) -> tuple[Evaluation, Steps]:
     """Return the parts of a buffer that is laid out by ``at``."""
     L = LANES
-    rows = buffer[: at.Q].reshape(-1, L)
+    rows, place = buffer[: at.Q].reshape(-1, L), evaluation_rows(n, m)
     evaluation = Evaluation(
-        buffer, rows[:n], rows[n], rows[n + 1 : n + 1 + m], rows[n + 1 + m : 2 * n + 1 + m],
-        rows[2 * n + 1 + m : 3 * n + 1 + m], rows[3 * n + 1 + m],
+        buffer, rows[:n], rows[place.time], rows[place.parameters : place.parameters + m],
+        rows[place.rates : place.rates + n], rows[place.derivatives : place.derivatives + n],
+        rows[place.raised],
     )  # fmt: skip
     steps = Steps(
         buffer[at.Q : at.Q + Q_ROWS * L].reshape(Q_ROWS, L), buffer[at.U : at.U_old].reshape(n, L),

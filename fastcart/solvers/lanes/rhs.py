@@ -7,6 +7,7 @@ lie in one flat buffer at constant offsets, so LLVM needs no checks for overlap 
 from __future__ import annotations
 
 import math
+import operator
 import types as python_types
 from typing import Any
 
@@ -14,21 +15,20 @@ import numpy as np
 from numba import carray, types
 
 import fastcart.math as vector_math
+from fastcart.solvers.codegen import written
 from fastcart.solvers.compile import (
     FAST,
     INNER,
     assembly,
     cached,
-    from_source,
     made_once,
     may_raise,
     rebuild,
 )
 from fastcart.solvers.fingerprint import fingerprint
-from fastcart.solvers.lanes.layout import LANES, evaluation_rows
-from fastcart.solvers.named import named, named_call, naming
+from fastcart.solvers.lanes import codegen
+from fastcart.solvers.named import naming
 from fastcart.solvers.system import System
-from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
 _signature = types.void(types.CPointer(types.float64))
 _MANY = 8  # states of two vectors, beyond which registers run short
@@ -52,6 +52,7 @@ SUBSTITUTES: dict[Any, Any] = {
     math.exp: vector_math.exp,
     math.log: vector_math.log,
     math.pow: vector_math.pow,
+    operator.pow: vector_math.power,
     np.exp: vector_math.exp,
     np.log: vector_math.log,
 }
@@ -80,7 +81,6 @@ def evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
 
 
 def _evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
-    sizes = (len(model.states), len(model.parameters))
     scope = {
         **naming(model),
         "rhs": rebuild(model.rhs, INNER, SUBSTITUTES),
@@ -90,7 +90,7 @@ def _evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
         "carray": carray,
     }
     for guarded in (False, True):
-        function = from_source(_source(*sizes, log, infused, guarded), "evaluate_lanes", scope)
+        function = written(*codegen.evaluation(model, log, infused, guarded), scope)
         kernel = cached(function, f"{model.name} for lanes", signature=_signature, **_options(log))
         if not may_raise(kernel):
             break
@@ -112,37 +112,3 @@ def _options(log: tuple[bool, ...]) -> dict[str, Any]:
     """
     alone = len(log) > _MANY and 3 * sum(log) < len(log)
     return {"interleave": 1 if alone else 2, **FAST}
-
-
-def _source(n: int, m: int, log: tuple[bool, ...], infused: bool, guarded: bool) -> str:
-    L = LANES
-    t, p, r, f = n, n + 1, n + 1 + m, 2 * n + 1 + m
-    lines = [
-        "def evaluate_lanes(w_):",
-        f"    w = carray(w_, ({evaluation_rows(n, m) * L},))",
-        f"    for l in range({L}):",
-        f"        t = w[{t * L} + l]",
-    ]
-    for i in range(n):
-        lines.append(f"        u{i} = w[{i * L} + l]")
-        if log[i]:
-            lines.append(f"        y{i} = exp(max(u{i}, {LOG_FLOOR!r})) if u{i} != {LOG_ZERO!r} else 0.0")
-        else:
-            lines.append(f"        y{i} = u{i}")
-    states, parameters = [f"y{i}" for i in range(n)], [f"w[{(p + k) * L} + l]" for k in range(m)]
-    if guarded:
-        raised = f"            w[{(3 * n + 1 + m) * L} + l] = 1.0"
-        # numba knows no long tuple that is made inside of try
-        lines += [f"        y = {named('states', states)}", f"        p = {named('parameters', parameters)}"]
-        lines.append(f"        f = ({'nan, ' * n})")
-        lines += ["        try:", "            f = rhs(t, y, p)"]
-        lines += ["        except Exception:", raised]
-    else:
-        lines.append(f"        f = {named_call('rhs', 't', states, parameters)}")
-    for i in range(n):
-        value = f"f[{i}] + w[{(r + i) * L} + l]" if infused and not log[i] else f"f[{i}]"
-        if log[i]:
-            # an inflow into an exact zero has no logarithm: NaN, which is reported as such
-            value = f"ratio({value}, y{i}) if y{i} > 0.0 else (0.0 if f[{i}] == 0.0 else nan)"
-        lines.append(f"        w[{(f + i) * L} + l] = {value}")
-    return "\n".join(lines)

@@ -13,11 +13,13 @@ import numpy as np
 from numba import carray, njit
 
 from fastcart.math import fast_exp2, fast_log2
-from fastcart.solvers.compile import FAST, INLINED, cached, from_source
+from fastcart.solvers.codegen import written
+from fastcart.solvers.compile import FAST, INLINED, cached
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.bernstein import slope_weights
+from fastcart.solvers.lanes.codegen import HELD, StepText, explicit_step
 from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
-from fastcart.solvers.lanes.layout import LANES, Offsets, offsets
+from fastcart.solvers.lanes.layout import LANES, Offsets, evaluation_rows, offsets
 from fastcart.solvers.lanes.stage_sums import error_sums, stage_input
 from fastcart.solvers.lanes.step_bounds import step_bounds
 from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
@@ -26,14 +28,11 @@ from fastcart.solvers.tableaus.confirm import confirming_weights
 SAFETY = 0.85
 SHRINK = 0.2
 GROW = 8.0
-HELD = 0.4  # place in the step where an interpolant is held against the right-hand side
-HELD_WEIGHT = 0.3
 CAUTIOUS = 2.0  # growth where the estimate of the error is nothing but rounding
 RESOLVED = 4e-15  # of the time: shorter steps are lost in rounding
 MATTERS = 1e-6  # of the error allowed, squared: what limits a step
 _LEAST_OLD = math.log2(1e-8)  # error of the step before, at least
 CORNER = 100.0  # times the shortest step
-BELOW_ZERO = 1e4  # error, in tolerances squared, of a step that takes what counts something below zero
 SETTLED = 64.0  # steps that say, by how far they came, how many more are needed
 
 _L = LANES
@@ -58,7 +57,8 @@ def step_function(
 ) -> Any:
     """Compile one step of a method for models of ``n`` states and ``m`` parameters.
 
-    The tableau's numbers and all offsets into the buffer are constants of the code.
+    The tableau's numbers and all places in the buffer are constants of the code
+    (`fastcart.solvers.lanes.codegen`).
 
     Parameters
     ----------
@@ -75,10 +75,14 @@ def step_function(
         ``f(ev, buffer, burden)``: address of the right-hand side; the buffer of `layout.offsets`; the
         state whose course is watched, -1 for none.
     """
-    at = offsets(n, m, len(tableau.c) + tableau.extra_stages)
+    stages = len(tableau.c) + tableau.extra_stages
+    at = offsets(n, m, stages)
     names = {"carray": carray, "begin": begin, "accept": accept, "combine": combine, "evaluate": evaluate}
     names |= _sums(tableau, n, m, at, integrals) | bounds_functions(tableau, at, n, integrals)
-    function = from_source(_source(tableau, n, m, at, integrals, nonnegative), "explicit_step", names)
+    places = [at.K + s * n * LANES for s in range(stages)]
+    text = StepText("explicit_step", at, n, m, integrals, nonnegative, stages=places)
+    explicit_step(text, tableau)
+    function = written(text.lines, text.constants, names)
     return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
 
 
@@ -102,7 +106,7 @@ def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int)
     """Return what a step calls: the sum before each evaluation, and that of the error."""
     L, size, stages = LANES, n * LANES, len(tableau.c)
     places = [at.K + s * size for s in range(stages)]
-    evaluated, h = at.W + (2 * n + 1 + m) * L, at.Q + q.H_USED * L
+    evaluated, h = at.W + evaluation_rows(n, m).derivatives * L, at.Q + q.H_USED * L
     functions = {}
     for s in range(1, stages):
         functions[f"input_{s}"] = stage_input(
@@ -134,121 +138,6 @@ def _sums(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int)
     return functions
 
 
-def weighted_sum(weights: np.ndarray, stage: int, size: int) -> str:
-    """Return code for a sum over the stages from offset ``stage`` on, of state ``b // LANES``."""
-    terms = [f"({w!r}) * B[{stage + j * size} + b + l]" for j, w in enumerate(weights.tolist()) if w != 0.0]
-    return " + ".join(terms) or "0.0"
-
-
-def _source(
-    tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int, nonnegative: tuple[int, ...]
-) -> str:
-    lines = step_header("explicit_step", at).splitlines()
-    for s in range(1, len(tableau.c)):
-        lines += [f"    input_{s}(B_)", "    evaluate(ev, B)"]
-    lines.append("    errors(B_)")
-    if tableau.error_low is not None:
-        lines.append(f"    combine(B, {at.Q})")
-    if tableau.held:
-        lines += _held_lines(tableau, n, m, at, integrals)
-    lines += step_footer(at, n, integrals, nonnegative).splitlines()
-    return "\n".join(lines)
-
-
-def _held_lines(tableau: ExplicitTableau, n: int, m: int, at: Offsets, integrals: int) -> list[str]:
-    """Return lines that hold the interpolant against the right-hand side inside the step.
-
-    Its error is far from that at the end of the step where stability limits the steps, and wherever the
-    method is better than its interpolant. How far its slope is off tells how far it is itself, to a factor of
-    about 3.
-    """
-    L, size, f = LANES, n * LANES, at.W + (2 * n + 1 + m) * LANES
-    stages, extra = len(tableau.c), tableau.extra_stages
-    slope = tableau.dense @ (
-        np.arange(1, tableau.dense.shape[1] + 1) * HELD ** np.arange(tableau.dense.shape[1])
-    )
-    lines = [f"    for k in range({size}):", f"        B[{at.U_old} + k] = B[{at.W} + k]"]
-    for x in range(extra):
-        lines += [f"    extra_{x}(B_)", "    evaluate(ev, B)", f"    for k in range({size}):"]
-        lines.append(f"        B[{at.K + (stages + x) * size} + k] = B[{f} + k]")
-    lines += [
-        "    inside(B_)",
-        "    evaluate(ev, B)",
-        f"    for l in range({L}):",
-        f"        B[{at.Q + q.SECOND * L} + l] = 0.0",
-        f"    for i in range({n - integrals}):",
-        f"        b = i * {L}",
-        f"        absolute, relative = B[{at.tolerance} + i], B[{at.tolerance + n} + i]",
-        f"        for l in range({L}):",
-        f"            scale = absolute + relative * max(abs(B[{at.U} + b + l]), abs(B[{at.U_old} + b + l]))",
-        f"            e = B[{f} + b + l] - ({weighted_sum(slope, at.K, size)})",
-        f"            e *= {HELD_WEIGHT!r} * B[{at.Q + q.H_USED * L} + l] / scale",
-        f"            B[{at.Q + q.SECOND * L} + l] += e * e",
-        f"    for l in range({L}):",
-        f"        e, second = B[{at.Q + q.ERROR * L} + l], B[{at.Q + q.SECOND * L} + l]",
-        f"        B[{at.Q + q.ERROR * L} + l] = (second if second > e else e) + 0.0 * second",
-        f"    for k in range({size}):",
-        f"        B[{at.W} + k] = B[{at.U_old} + k]",
-    ]
-    return lines
-
-
-def step_header(name: str, at: Offsets) -> str:
-    """Return the first lines of a step function."""
-    return f"""\
-def {name}(ev, B_, burden):
-    B = carray(B_, ({at.total},))
-    n = int(B[{at.limits + q.STATES}])  # not a constant, so that the loops over states are not unrolled
-    begin(B, {at.Q}, B[{at.limits + q.MAX_STEP}])"""
-
-
-def step_footer(at: Offsets, n: int, integrals: int, nonnegative: tuple[int, ...]) -> str:
-    """Return the last lines: bounds, the decision, the new states."""
-    L, Q, U, V, W, O = LANES, at.Q, at.U, at.U_old, at.W, at.bounds
-    lines = []
-    for i in nonnegative:
-        absolute, relative = f"B[{at.tolerance + i}]", f"B[{at.tolerance + n + i}]"
-        u, w = f"B[{U + i * L} + l]", f"B[{W + i * L} + l]"
-        lines += [
-            f"    for l in range({L}):",
-            f"        below = {w} < -({absolute} + {relative} * max(abs({u}), abs({w})))",
-            f"        e, large = B[{Q + q.ERROR * L} + l], {BELOW_ZERO * n!r}",
-            f"        B[{Q + q.ERROR * L} + l] = large if below and e < large else e",
-        ]
-    lines += [
-        f"    for w in range(int(B[{at.bounded}])):",
-        f"        i = int(B[{at.bounded + 1} + w])",
-    ]
-    of, place = f"i * {L}", f"{O} + 3 * {L} * w"
-    bound = f"bound_state(B_, {of}, {place})"
-    if integrals:
-        lines += [
-            f"        if i < {n - integrals}:",
-            f"            {bound}",
-            "        else:",
-            f"            bound_integrand(B_, {of}, {place})",
-        ]
-    else:
-        lines.append(f"        {bound}")
-    lines += [
-        "    if burden >= 0:",
-        f"        b = burden * {L}",
-        f"        for l in range({L}):",
-        f"            B[{Q + q.ABOVE_OLD * L} + l] = B[{U} + b + l] - B[{Q + q.LEVEL * L} + l]",
-        f"            B[{Q + q.ABOVE_NEW * L} + l] = B[{W} + b + l] - B[{Q + q.LEVEL * L} + l]",
-        f"    accept(B, {Q}, B[{at.control}], B[{at.control + 1}], {at.limits}, {O}, "
-        f"{n - integrals}, {integrals > 0}, burden)",
-        "    for i in range(n):",
-        f"        b = i * {L}",
-        f"        for l in range({L}):",
-        f"            u = B[{U} + b + l]",
-        f"            B[{V} + b + l] = u",
-        f"            B[{U} + b + l] = "
-        f"B[{W} + b + l] if B[{Q + q.ACCEPTED * L} + l] == {q.ACCEPTED_STEP!r} else u",
-    ]
-    return "\n".join(lines)
-
-
 @njit(**INLINED)
 def combine(Q, o):
     """Combine two error estimates; Hairer, Norsett & Wanner II.10, eq. (10.17)."""
@@ -259,23 +148,24 @@ def combine(Q, o):
 
 
 @njit(**INLINED)
-def accept(Q, o, alpha, beta, limits, bounds, n, integrates, burden):
+def accept(Q, places, n, integrates, burden):
     """Accept or reject, choose the next step by a PI controller, and flag lanes that need attention.
 
     Parameters
     ----------
     Q : ndarray
         The step's buffer.
-    o, limits, bounds : int
-        Where the per-lane numbers, the limits and the bounds of the burden begin in it.
-    alpha, beta : float
-        Exponents of the controller.
+    places : tuple of int
+        Where the per-lane numbers, the limits, the bounds of the burden and the exponents of the controller
+        begin in it. A plain tuple, as in `fastcart.solvers.lanes.step_rosenbrock.jacobian`.
     n : int
         States whose errors were added up.
     integrates : bool
         Whether there are integrals too.
     burden : int
     """
+    o, limits, bounds, control = places
+    alpha, beta = Q[control], Q[control + 1]
     budget, horizon, ahead = Q[limits + q.BUDGET], Q[limits + q.HORIZON], Q[limits + q.AHEAD]
     floor, collapsed = Q[limits + q.SMALLEST], Q[limits + q.COLLAPSED]
     for l in range(_L):
@@ -318,7 +208,9 @@ def accept(Q, o, alpha, beta, limits, bounds, n, integrates, burden):
         # meant that only an integral asks for
         since, mark = Q[o + q.SINCE * _L + l] + 1.0, Q[o + q.MARK * _L + l]
         told = since >= SETTLED
-        hopeless = told and not hit and (horizon - t_new) * SETTLED > ahead * (t_new - mark)
+        progress = t_new - mark
+        hopeless = (horizon - t_new) * SETTLED > ahead * progress or progress < shortest
+        hopeless = told and not hit and hopeless
         if integrates:
             hopeless = hopeless and Q[o + q.OWN_ERROR * _L + l] > MATTERS * n
         Q[o + q.SINCE * _L + l] = 0.0 if told else since

@@ -1,0 +1,85 @@
+"""What engine ``auto`` begins with: an explicit method, or the stiff one where a step of it is traced.
+
+Both are tried on the same typical patients, and their work is counted: steps, times what a step costs by the
+operations in it. Nothing is timed and no patient of the user's is looked at, so that the choice follows from
+the model and the options alone, and is the same for every batch, machine and day.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from fastcart.solvers import tableaus
+from fastcart.solvers.lanes import engine as lanes
+from fastcart.solvers.problem import Problem
+from fastcart.solvers.status import Status
+from fastcart.solvers.trace.cost import cost
+from fastcart.solvers.trace.graph import TraceError
+from fastcart.solvers.trace.program import Program
+
+TYPICAL = 32  # patients that both methods are tried on
+_AROUND = 600.0  # what is around a step, whatever the method
+_OF_STATE = 30.0  # and for each state
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A method, and why.
+
+    Parameters
+    ----------
+    method : str
+    reason : str
+        The end of a sentence.
+    """
+
+    method: str
+    reason: str
+
+
+def choose(problem: Problem, y0: np.ndarray, p: np.ndarray, *, budget: int, ahead: float) -> Choice:
+    """Return the method that engine ``auto`` begins with.
+
+    Parameters
+    ----------
+    problem : Problem
+    y0, p : ndarray, shape (patients, states), (patients, parameters)
+        Typical patients.
+    budget : int
+        Steps after which the explicit method gives a patient up.
+    ahead : float
+        Or so many that its step promises.
+    """
+    explicit = lanes.default_method(problem.model, problem.rtol)
+    asked = replace(problem, save_at=np.empty(0), peaks=(), events=(), extinction=None, infused=())
+    log = tuple(bool(x) for x in problem.log)
+    try:
+        program = Program(problem.model, log, False)
+        call = cost(program.graph, program.rates(program.point()).du)
+        whole = lanes.get_method(lanes.STIFF_METHOD).whole
+        assert whole is not None
+        step = whole.core(problem.model, log, False, problem.integrals).cost
+    except TraceError as refusal:
+        return Choice(explicit, f"the right-hand side {refusal}")
+    around = _AROUND + _OF_STATE * len(log)
+    method = lanes.get_method(explicit)
+    sums = len(log) * np.count_nonzero(tableaus.get(explicit).A)
+    costs = (method.calls_per_step(len(log)) * call + sums + around, step + around)
+    first = lanes.solve_chunk(
+        replace(asked, method=explicit, max_steps=budget, max_steps_ahead=ahead), y0, p, 1
+    )
+    second = lanes.solve_chunk(replace(asked, method=lanes.STIFF_METHOD), y0, p, 1)
+    solved = second.status == Status.ok
+    given_up = (first.status != Status.ok) & solved
+    work = [
+        (result.steps + result.rejected) * price for result, price in zip((first, second), costs, strict=True)
+    ]
+    work[0] = work[0] + given_up * work[1]  # who is given up is solved by the other
+    if not solved.any():
+        return Choice(explicit, "no typical patient is solved by the stiff method")
+    ratio = float(work[0][solved].sum() / work[1][solved].sum())
+    if ratio > 1.0:
+        return Choice(lanes.STIFF_METHOD, f"{explicit} takes {ratio:.1f} times the work")
+    return Choice(explicit, f"{lanes.STIFF_METHOD} takes {1 / ratio:.1f} times the work")

@@ -1,0 +1,252 @@
+"""One step of a Rosenbrock method as straight vector code of one model: what it costs is what it does.
+
+The right-hand side is traced, so that its Jacobian is exact and sparse; Jacobian, factors, all stages and
+the error become one function without a loop over states. The decision on the step, and all that follows it,
+are those of the other steps.
+
+References
+----------
+E. Hairer, G. Wanner, Solving Ordinary Differential Equations II, 2nd ed. (1996), section IV.7.
+H. M. Markowitz, Management Science 3 (1957) 255-269.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+from numba import carray
+
+from fastcart.solvers.codegen import written
+from fastcart.solvers.compile import FAST, announce, cached, made_once
+from fastcart.solvers.fingerprint import fingerprint
+from fastcart.solvers.lanes import layout as q
+from fastcart.solvers.lanes.codegen import StepText
+from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
+from fastcart.solvers.lanes.layout import LANES, Offsets, evaluation_rows, offsets
+from fastcart.solvers.lanes.stage_sums import SO_FAR
+from fastcart.solvers.lanes.step_explicit import accept, begin, bounds_functions
+from fastcart.solvers.lanes.step_rosenbrock import stage_rows
+from fastcart.solvers.system import System
+from fastcart.solvers.tableaus.base import RosenbrockTableau
+from fastcart.solvers.trace.cost import cost
+from fastcart.solvers.trace.graph import (
+    Graph,
+    Traced,
+    TraceError,
+    add,
+    compare,
+    divide,
+    larger,
+    multiply,
+    negative,
+    reciprocal,
+    unary,
+    where,
+)
+from fastcart.solvers.trace.machine import address
+from fastcart.solvers.trace.program import TIME, Point, Program
+from fastcart.solvers.trace.sparse import Factors, Matrix, factors, solve
+from fastcart.solvers.trace.vectors import module_text
+
+_LONGEST = 60_000  # nodes of a step, beyond which LLVM takes too long
+_SHORTEST = 1e-300  # of a step in the code: that of an idle lane is 0
+_NAME = "traced_rosenbrock"
+
+
+def step_function(
+    tableau: RosenbrockTableau, n: int, m: int, integrals: int, nonnegative: tuple[int, ...]
+) -> Any:
+    """Compile what is around every traced step of a size; its first argument is from `step_core`."""
+    at = offsets(n, m, stage_rows(tableau))
+    names = {"carray": carray, "begin": begin, "accept": accept, "evaluate": evaluate}
+    names |= bounds_functions(tableau, at, n, integrals)
+    text = StepText("traced_step", at, n, m, integrals, nonnegative, stages=[])
+    text.add("    evaluate(ev, B)")
+    text.finish()
+    function = written(text.lines, text.constants, names)
+    return cached(function, f"{tableau.name} for {n} states", signature=STEP_SIGNATURE, **FAST)
+
+
+class Core(NamedTuple):
+    """The vector code of a step of one model."""
+
+    address: int
+    cost: float  # see `fastcart.solvers.trace.cost`
+
+
+def step_core(
+    tableau: RosenbrockTableau, system: System, log: tuple[bool, ...], infused: bool, integrals: int
+) -> Core:
+    """Compile the vector code of a step of one model.
+
+    Parameters
+    ----------
+    tableau : RosenbrockTableau
+    system : System
+    log : tuple of bool
+        Which states are integrated in logarithm.
+    infused : bool
+        Whether rates of infusion are added.
+    integrals : int
+        How many of the states, the last ones, are integrals that nothing depends on.
+
+    Raises
+    ------
+    TraceError
+        Where the right-hand side cannot be traced.
+    """
+    names = (tuple(system.state_names), tuple(system.parameter_names))
+    key = ("traced step", tableau.name, fingerprint(system.rhs), names, log, infused, integrals)
+    made = made_once(key, lambda: _core(tableau, system, log, infused, integrals))
+    if isinstance(made, TraceError):
+        raise made
+    return made
+
+
+def _core(
+    tableau: RosenbrockTableau, system: System, log: tuple[bool, ...], infused: bool, integrals: int
+) -> Core | TraceError:
+    """Compile a step; return why there is none where it cannot be traced."""
+    try:
+        program = Program(system, log, infused)
+        at = offsets(program.states, program.parameters, stage_rows(tableau))
+        outputs = _Step(program, tableau, integrals).outputs(at)
+        written = [value for value, _ in outputs]
+        count = len(program.graph.used(written))
+        if count > _LONGEST:
+            raise TraceError(f"is too long to be traced: a step has {count} operations")
+        inputs, single = _places(program, at)
+        text = module_text(program.graph, _NAME, inputs=inputs, single=single, outputs=outputs, lanes=LANES)
+    except TraceError as refusal:
+        return refusal
+    place = address(text, _NAME, lambda: announce(f"{system.name} for {tableau.name}"))
+    return Core(place, cost(program.graph, written))
+
+
+def _places(program: Program, at: Offsets) -> tuple[dict, dict]:
+    """Return where the inputs of a step are in the buffer, and those that all lanes share."""
+    n, m, L = program.states, program.parameters, LANES
+    inputs = {("t", 0): at.Q + q.T * L, ("h", 0): at.Q + q.H_USED * L}
+    rows = evaluation_rows(n, m)
+    for i in range(n):
+        inputs["u", i] = at.U + i * L
+        inputs["r", i] = at.W + (rows.rates + i) * L
+    for k in range(m):
+        inputs["p", k] = at.W + (rows.parameters + k) * L
+    single = {("absolute", i): at.tolerance + i for i in range(n)}
+    single |= {("relative", i): at.tolerance + n + i for i in range(n)}
+    return inputs, single
+
+
+class _Step:
+    """The numbers of one step."""
+
+    def __init__(self, program: Program, tableau: RosenbrockTableau, integrals: int):
+        self.program, self.tableau = program, tableau
+        self.graph: Graph = program.graph
+        self.start = program.point()
+        self.own = program.states - integrals
+        self.h = self.graph.input("h")
+        self.per_h = reciprocal(larger(self.h, _SHORTEST))
+        self.first = program.rates(self.start)
+        self.matrix, self.by_time = self._linearised()
+        self.stages: list[list[Any]] = []
+        for s in range(len(tableau.c)):
+            self.stages.append(self._stage(s))
+
+    def _linearised(self) -> tuple[Factors, list[Any]]:
+        """Return the factors of ``I/(h gamma) - J``, and the derivatives by time."""
+        rows = self.program.jacobian(self.start, self.first)
+        diagonal = multiply(self.per_h, 1.0 / self.tableau.gamma)
+        matrix: Matrix = {
+            (i, j): negative(value) for i, row in enumerate(rows) for j, value in row.items() if j != TIME
+        }
+        for i in range(len(rows)):
+            matrix[i, i] = add(diagonal, matrix.get((i, i), 0.0))
+        return factors(matrix, len(rows)), [row.get(TIME, 0.0) for row in rows]
+
+    def _sum(self, weights: Sequence[float] | np.ndarray, i: int) -> Any:
+        """Return a weighted sum over the stages of state ``i``."""
+        total: Any = 0.0
+        for weight, stage in zip(weights, self.stages, strict=False):
+            if weight != 0.0:
+                total = add(total, multiply(float(weight), stage[i]))
+        return total
+
+    def _moved(self, weights: Sequence[float] | np.ndarray) -> list[Any]:
+        return [add(u, self._sum(weights, i)) for i, u in enumerate(self.start.u)]
+
+    def _at(self, u: Sequence[Any], c: float) -> Point:
+        later = add(self.start.t, multiply(float(c), self.h))
+        return Point(u, later, self.start.p, self.start.rates)
+
+    def _stage(self, s: int) -> list[Any]:
+        tableau = self.tableau
+        rates = self.first
+        if s > 0:
+            rates = self.program.rates(self._at(self._moved(tableau.A[s]), tableau.c[s]))
+        right = []
+        for i, value in enumerate(rates.du):
+            value = add(value, multiply(self._sum(tableau.C[s], i), self.per_h))
+            right.append(add(value, multiply(multiply(float(tableau.d[s]), self.h), self.by_time[i])))
+        return solve(self.matrix, right)
+
+    def outputs(self, at: Offsets) -> list[tuple[Any, int]]:
+        """Return what is written and where: stages, the new states, derivatives at both ends, errors."""
+        n, L = self.program.states, LANES
+        new = self._moved(self.tableau.b)
+        end = self.program.rates(self._at(new, 1.0)).du
+        blocks = [self.first.du, *self.stages, end]
+        outputs = [
+            (value, at.K + (s * n + i) * L) for s, block in enumerate(blocks) for i, value in enumerate(block)
+        ]
+        outputs += [(value, at.W + i * L) for i, value in enumerate(new)]
+        own, whole = self._errors(new)
+        outputs.append((whole, at.Q + q.ERROR * L))
+        if self.own < n:
+            outputs.append((own, at.Q + q.OWN_ERROR * L))
+        return outputs
+
+    def _errors(self, new: Sequence[Any]) -> tuple[Any, Any]:
+        """Return sums of squares of scaled errors: of the states alone, and with what integrals add."""
+        total: Any = 0.0
+        middle = self._off_in_the_middle()
+        for (value, reached), i in zip(middle, range(self.own), strict=False):
+            total = add(total, _square(divide(value, self._tolerance(i, self._largest(i, reached)))))
+        for i in range(self.own):
+            error = self._sum(self.tableau.error, i)
+            total = add(total, _square(divide(error, self._tolerance(i, self._largest(i, new[i])))))
+        whole = total
+        for i in range(self.own, self.program.states):
+            rise = unary("abs", add(new[i], negative(self.start.u[i])))
+            size = add(rise, multiply(SO_FAR, self._largest(i, new[i])))
+            error = divide(self._sum(self.tableau.error, i), self._tolerance(i, size))
+            alone = multiply(float(self.own), _square(error))
+            worse = where(compare("<", whole, alone), alone, whole)
+            whole = where(compare("==", alone, alone), worse, alone)  # what is no number stays none
+        return total, whole
+
+    def _off_in_the_middle(self) -> list[tuple[Any, Any]]:
+        """Return how far the interpolant is from what the right-hand side wants there, and the states."""
+        dense = self.tableau.dense
+        powers = np.arange(1, dense.shape[1] + 1)
+        states = self._moved(dense @ 0.5**powers)
+        slope = dense @ (powers * 0.5 ** (powers - 1))
+        rates = self.program.rates(self._at(states, 0.5)).du
+        off = [
+            add(value, negative(multiply(self._sum(slope, i), self.per_h))) for i, value in enumerate(rates)
+        ]
+        return list(zip(solve(self.matrix, off), states, strict=True))
+
+    def _largest(self, i: int, value: Any) -> Any:
+        return larger(unary("abs", value), unary("abs", self.start.u[i]))
+
+    def _tolerance(self, i: int, size: Any) -> Traced:
+        absolute, relative = self.graph.input("absolute", i), self.graph.input("relative", i)
+        return add(absolute, multiply(relative, size))
+
+
+def _square(value: Any) -> Any:
+    return multiply(value, value)

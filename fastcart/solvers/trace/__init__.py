@@ -1,0 +1,10 @@
+"""Right-hand sides as graphs: run once with recording numbers, then differentiate, factor and compile them.
+
+- `graph`: the graph and what arithmetic does to it.
+- `following`: run a function and all it calls, once for every way through its branches.
+- `forward`: exact derivatives of a graph, by forward mode.
+- `sparse`: factors of a sparse matrix of numbers of a graph.
+- `program`: the right-hand side of a model as it is integrated, as a graph.
+- `evaluate`: the numbers of a graph in Python, to check it.
+- `vectors`, `machine`: a graph as vector code, compiled by LLVM and kept on disk.
+"""

@@ -1,0 +1,118 @@
+"""Machine code of modules written for LLVM directly: compiled here, kept on disk sealed, by their text."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import cache
+from typing import Any
+
+import llvmlite
+import llvmlite.binding as llvm
+
+from fastcart.solvers.kernel_cache import (
+    FORMAT,
+    Unusable,
+    not_kept,
+    own_folder,
+    say,
+    seal,
+    unseal,
+    write_whole,
+)
+
+# LLVM halves vectors of 512 bits on processors that have them, unless it is told not to
+_WIDE = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
+_loaded: dict[str, Any] = {}
+
+
+@cache
+def _machine() -> Any:
+    import numba.core.codegen  # noqa: F401  which sets LLVM up
+
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+    )
+
+
+def address(text: str, name: str, announce: Any = None) -> int:
+    """Return the address of a function of a module, whose machine code is made or taken from the disk.
+
+    Parameters
+    ----------
+    text : str
+        From `fastcart.solvers.trace.vectors.module_text`.
+    name : str
+    announce : callable, optional
+        Called before it is compiled.
+    """
+    settings = (
+        llvm.get_host_cpu_name(),
+        llvm.get_host_cpu_features().flatten(),
+        llvmlite.__version__,
+        FORMAT,
+    )
+    key = hashlib.sha256(repr((text, settings)).encode()).hexdigest()
+    if key not in _loaded:
+        code = _from_disk(key)
+        if code is None:
+            if announce is not None:
+                announce()
+            code = _compiled(text, name)
+            _to_disk(key, code)
+        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _fresh_machine())
+        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+        engine.finalize_object()
+        _loaded[key] = engine
+    return _loaded[key].get_function_address(name)
+
+
+def _fresh_machine() -> Any:
+    """Return a machine that an engine may own."""
+    _machine()
+    target = llvm.Target.from_triple(llvm.get_process_triple())
+    return target.create_target_machine(
+        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
+    )
+
+
+def _compiled(text: str, name: str) -> bytes:
+    """Return an object file."""
+    text = re.sub(rf'(define void @"{name}"\([^)]*\))', rf"\1 {_WIDE}", text, count=1)
+    module = llvm.parse_assembly(text)
+    module.verify()
+    machine = _machine()
+    options = llvm.create_pipeline_tuning_options(speed_level=2)
+    options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
+    builder = llvm.create_pass_builder(machine, options)
+    builder.getModulePassManager().run(module, builder)
+    return machine.emit_object(module)
+
+
+def _file(key: str) -> Any:
+    folder = own_folder()
+    return None if folder is None else folder / "__pycache__" / f"traced-{key[:32]}.o"
+
+
+def _from_disk(key: str) -> bytes | None:
+    file = _file(key)
+    if file is None:
+        return None
+    try:
+        return unseal(file)
+    except FileNotFoundError:
+        return None
+    except (Unusable, OSError) as error:
+        say("read", f"a compiled kernel on disk is not used, because {error}; it is compiled anew.")
+        return None
+
+
+def _to_disk(key: str, code: bytes) -> None:
+    file = _file(key)
+    if file is None:
+        return
+    try:
+        write_whole(file, seal(code))
+    except OSError as error:
+        not_kept(error, file.parent)

@@ -1,0 +1,273 @@
+"""A graph as vector code, written for LLVM directly: what numba takes seconds for is done in tenths.
+
+The elementary functions are those of `fastcart.math`, for whole vectors; the others are called number by
+number from the C library. Results of a lane do not depend on its neighbours: all lanes run the same code.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from llvmlite import ir
+
+from fastcart.solvers.trace.graph import LIBRARY, Graph, Traced, TraceError
+
+WIDTH = 8  # numbers in a vector
+_FAST = ("contract", "nsz", "reassoc", "arcp")
+_STRICT = ("contract", "nsz")  # constants in two parts must not be merged again
+
+_LOG2_E = 1.4426950408889634
+_LN2_HIGH = 6.93147180369123816490e-01
+_LN2_LOW = 1.90821492927058770002e-10
+_ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer in the low bits
+_TINY = 2.2250738585072014e-308
+_TWO_54 = 18014398509481984.0
+_EXP = (
+    2.761380686153829e-07, 2.762511557828763e-06, 2.4801538368690766e-05, 0.00019841208732536384,
+    0.0013888888905881542, 0.008333333353729397, 0.04166666666665136, 0.1666666666664829, 0.5, 1.0, 1.0,
+)  # fmt: skip
+_LOG = tuple(1.0 / k for k in range(23, 2, -2))
+_double, _integer = ir.DoubleType(), ir.IntType(64)
+_vector, _integers = ir.VectorType(_double, WIDTH), ir.VectorType(_integer, WIDTH)
+
+
+class Code:
+    """Code of one function, from its builder: what a graph asks for, vector by vector."""
+
+    def __init__(self, builder: ir.IRBuilder):
+        self.builder = builder
+        self._logarithms: dict[int, Any] = {}
+
+    def constant(self, value: float) -> Any:
+        """Return a vector of copies of a number."""
+        return ir.Constant(_vector, [float(value)] * WIDTH)
+
+    def _whole(self, value: int) -> Any:
+        return ir.Constant(_integers, [value] * WIDTH)
+
+    def _multiply_add(self, a: Any, b: Any, c: Any) -> Any:
+        product = self.builder.fmul(a, b, flags=_STRICT)
+        return self.builder.fadd(product, c, flags=_STRICT)
+
+    def _less(self, a: Any, b: Any) -> Any:
+        return self.builder.fcmp_ordered("<", a, b)
+
+    def _polynomial(self, coefficients: Sequence[float], x: Any) -> Any:
+        total = self.constant(coefficients[0])
+        for coefficient in coefficients[1:]:
+            total = self._multiply_add(total, x, self.constant(coefficient))
+        return total
+
+    def _power_of_two(self, shifted: Any, bias: int) -> Any:
+        """Return 2 to the power of the integer in the low bits of a number."""
+        builder = self.builder
+        exponent = builder.add(builder.bitcast(shifted, _integers), self._whole(bias))
+        return builder.bitcast(builder.shl(exponent, self._whole(52)), _vector)
+
+    def exp(self, x: Any, *, bounded: bool) -> Any:
+        """Exponential function; see `fastcart.math.exp`, and `exp_bounded` there."""
+        builder, c = self.builder, self.constant
+        held = x if bounded else builder.select(self._less(x, c(-708.0)), c(-708.0), x)
+        most = c(709.0 if bounded else 709.79)
+        held = builder.select(self._less(most, held), most, held)
+        shifted = self._multiply_add(held, c(_LOG2_E), c(_ROUND))
+        k = builder.fsub(shifted, c(_ROUND), flags=("nsz",))
+        high = builder.fsub(held, builder.fmul(k, c(_LN2_HIGH), flags=_STRICT), flags=_STRICT)
+        r = builder.fsub(high, builder.fmul(k, c(_LN2_LOW), flags=_STRICT), flags=_STRICT)
+        q = self._polynomial(_EXP, r)
+        if bounded:
+            return builder.fmul(q, self._power_of_two(shifted, 1023), flags=_STRICT)
+        # 2**k could overflow, half of it does not
+        half = builder.fmul(q, self._power_of_two(shifted, 1022), flags=_STRICT)
+        y = builder.fmul(half, c(2.0), flags=_STRICT)
+        y = builder.select(self._less(x, c(-708.0)), c(0.0), y)
+        y = builder.select(self._less(c(709.782712893384), x), c(math.inf), y)
+        return builder.select(builder.fcmp_ordered("==", x, x), y, x)
+
+    def log(self, x: Any) -> Any:
+        """Natural logarithm; see `fastcart.math.log`."""
+        if id(x) in self._logarithms:
+            return self._logarithms[id(x)][1]
+        builder, c = self.builder, self.constant
+        small = self._less(x, c(_TINY))
+        bits = builder.bitcast(builder.select(small, builder.fmul(x, c(_TWO_54)), x), _integers)
+        exponent = builder.or_(builder.lshr(bits, self._whole(52)), self._whole(0x4330000000000000))
+        exponent = builder.fsub(builder.bitcast(exponent, _vector), c(4503599627371519.0))
+        mantissa = builder.and_(bits, self._whole(0x000FFFFFFFFFFFFF))
+        m = builder.bitcast(builder.or_(mantissa, self._whole(0x3FF0000000000000)), _vector)
+        high = self._less(c(1.4142135623730951), m)
+        m = builder.select(high, builder.fmul(m, c(0.5)), m)
+        k = builder.fadd(exponent, builder.select(high, c(1.0), c(0.0)))
+        k = builder.fsub(k, builder.select(small, c(54.0), c(0.0)))
+        s = builder.fdiv(builder.fsub(m, c(1.0)), builder.fadd(m, c(1.0)))
+        z = builder.fmul(s, s, flags=_STRICT)
+        twice = builder.fadd(s, s)
+        cubed = builder.fmul(builder.fmul(twice, z, flags=_STRICT), self._polynomial(_LOG, z), flags=_STRICT)
+        y = self._multiply_add(k, c(_LN2_LOW), builder.fadd(twice, cubed, flags=_STRICT))
+        y = self._multiply_add(k, c(_LN2_HIGH), y)
+        y = builder.select(builder.fcmp_ordered("==", x, c(0.0)), c(-math.inf), y)
+        y = builder.select(builder.fcmp_ordered("==", x, c(math.inf)), c(math.inf), y)
+        y = builder.select(builder.fcmp_ordered(">=", x, c(0.0)), y, c(math.nan))
+        self._logarithms[id(x)] = x, y  # x too, so that no other has its identity
+        return y
+
+    def power(self, x: Any, y: Any) -> Any:
+        """Power with the signs of IEEE: a negative base has one for whole exponents."""
+        builder, c = self.builder, self.constant
+        value = self.exp(builder.fmul(y, self.log(self.magnitude(x)), flags=_STRICT), bounded=False)
+        shifted = builder.fadd(y, c(_ROUND))
+        whole = builder.fcmp_ordered("==", builder.fsub(shifted, c(_ROUND)), y)
+        odd = builder.shl(builder.bitcast(shifted, _integers), self._whole(63))
+        signed = builder.bitcast(builder.xor(builder.bitcast(value, _integers), odd), _vector)
+        value = builder.select(self._less(x, c(0.0)), builder.select(whole, signed, c(math.nan)), value)
+        one = builder.or_(builder.fcmp_ordered("==", y, c(0.0)), builder.fcmp_ordered("==", x, c(1.0)))
+        return builder.select(one, c(1.0), value)
+
+    def magnitude(self, x: Any) -> Any:
+        """Absolute value."""
+        bits = self.builder.and_(self.builder.bitcast(x, _integers), self._whole(0x7FFFFFFFFFFFFFFF))
+        return self.builder.bitcast(bits, _vector)
+
+    def intrinsic(self, name: str, x: Any) -> Any:
+        """Call what LLVM has for vectors."""
+        kind = ir.FunctionType(_vector, [_vector])
+        return self.builder.call(self._declared(f"llvm.{name}.v{WIDTH}f64", kind), [x])
+
+    def library(self, name: str, x: Any) -> Any:
+        """Call a function of the C library for each number."""
+        function = self._declared(name, ir.FunctionType(_double, [_double]))
+        result = ir.Constant(_vector, ir.Undefined)
+        for place in range(WIDTH):
+            at = ir.Constant(ir.IntType(32), place)
+            number = self.builder.call(function, [self.builder.extract_element(x, at)])
+            result = self.builder.insert_element(result, number, at)
+        return result
+
+    def _declared(self, name: str, kind: ir.FunctionType) -> Any:
+        known = self.builder.module.globals
+        return known[name] if name in known else ir.Function(self.builder.module, kind, name)
+
+    def extreme(self, a: Any, b: Any, *, larger: bool) -> Any:
+        """Return the larger or the smaller; where one is no number, the first."""
+        pick = self._less(a, b) if larger else self._less(b, a)
+        return self.builder.select(pick, b, a)
+
+    def rough_reciprocal(self, x: Any) -> Any:
+        """See `fastcart.math.rough_reciprocal`."""
+        bits = self.builder.sub(self._whole(0x7FDE6238502484BA), self.builder.bitcast(x, _integers))
+        return self.builder.bitcast(bits, _vector)
+
+    def rough_sqrt(self, x: Any) -> Any:
+        """See `fastcart.math.rough_sqrt`."""
+        half = self.builder.ashr(self.builder.bitcast(x, _integers), self._whole(1))
+        return self.builder.bitcast(self.builder.add(half, self._whole(0x1FF7A3BEA91D9B1B)), _vector)
+
+
+_OPERATIONS: dict[str, Callable[..., Any]] = {
+    "+": lambda code, a, b: code.builder.fadd(a, b, flags=_FAST),
+    "-": lambda code, a, b: code.builder.fsub(a, b, flags=_FAST),
+    "*": lambda code, a, b: code.builder.fmul(a, b, flags=_FAST),
+    "/": lambda code, a, b: code.builder.fdiv(a, b, flags=_FAST),
+    "negative": lambda code, a: code.builder.fsub(code.constant(-0.0), a, flags=_FAST),
+    "reciprocal": lambda code, a: code.builder.fdiv(code.constant(1.0), a, flags=_STRICT),
+    "exp": lambda code, a: code.exp(a, bounded=False),
+    "exp_bounded": lambda code, a: code.exp(a, bounded=True),
+    "log": lambda code, a: code.log(a),
+    "power": lambda code, a, b: code.power(a, b),
+    "sqrt": lambda code, a: code.intrinsic("sqrt", a),
+    "floor": lambda code, a: code.intrinsic("floor", a),
+    "abs": lambda code, a: code.magnitude(a),
+    "max": lambda code, a, b: code.extreme(a, b, larger=True),
+    "min": lambda code, a, b: code.extreme(a, b, larger=False),
+    "<": lambda code, a, b: code.builder.fcmp_ordered("<", a, b),
+    "<=": lambda code, a, b: code.builder.fcmp_ordered("<=", a, b),
+    "==": lambda code, a, b: code.builder.fcmp_ordered("==", a, b),
+    "!=": lambda code, a, b: code.builder.fcmp_unordered("!=", a, b),
+    "&": lambda code, a, b: code.builder.and_(a, b),
+    "|": lambda code, a, b: code.builder.or_(a, b),
+    "not": lambda code, a: code.builder.not_(a),
+    "where": lambda code, c, a, b: code.builder.select(c, a, b),
+    "rough_reciprocal": lambda code, a: code.rough_reciprocal(a),
+    "rough_sqrt": lambda code, a: code.rough_sqrt(a),
+}
+
+
+def module_text(
+    graph: Graph, name: str, *, inputs: Mapping[tuple[str, int], int], single: Mapping[tuple[str, int], int],
+    outputs: Sequence[tuple[Any, int]], lanes: int,
+) -> str:  # fmt: skip
+    """Return the text of a module with ``void name(double *buffer)``, for all lanes of a buffer.
+
+    Parameters
+    ----------
+    graph : Graph
+    name : str
+    inputs : mapping
+        Where the rows of ``lanes`` numbers of each input begin in the buffer, by name and place.
+    single : mapping
+        The same for inputs that all lanes share.
+    outputs : sequence of (number, int)
+        What is written, and to which row: all is computed before.
+    lanes : int
+        A multiple of `WIDTH`.
+
+    Raises
+    ------
+    TraceError
+        For an operation that has no code.
+    """
+    module = ir.Module(name)
+    pointer = _double.as_pointer()
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [pointer]), name)
+    buffer = function.args[0]
+    buffer.add_attribute("noalias")
+    entry, body, end = (function.append_basic_block(label) for label in ("entry", "body", "end"))
+    builder = ir.IRBuilder(entry)
+
+    def place(row: int, lane: Any) -> Any:
+        return builder.gep(buffer, [builder.add(lane, ir.Constant(_integer, row))])
+
+    zero = ir.Constant(_integer, 0)
+    shared = {key: _spread(builder, builder.load(place(row, zero), align=8)) for key, row in single.items()}
+    builder.branch(body)
+    builder.position_at_end(body)
+    lane = builder.phi(_integer)
+    lane.add_incoming(zero, entry)
+    code = Code(builder)
+    values: dict[int, Any] = {}
+    for number in graph.used(output for output, _ in outputs):
+        operation, arguments = graph.operations[number], graph.arguments[number]
+        if operation == "input":
+            if arguments in shared:
+                values[number] = shared[arguments]
+            else:
+                at = builder.bitcast(place(inputs[arguments], lane), _vector.as_pointer())
+                values[number] = builder.load(at, align=8)
+            continue
+        operands = [values[x] if type(x) is int else code.constant(x) for x in arguments]
+        if operation in LIBRARY:
+            values[number] = code.library(operation, *operands)
+        elif operation in _OPERATIONS:
+            values[number] = _OPERATIONS[operation](code, *operands)
+        else:
+            raise TraceError(f"needs {operation}, which has no vector code")
+    for output, row in outputs:
+        value = values[output.number] if isinstance(output, Traced) else code.constant(output)
+        builder.store(value, builder.bitcast(place(row, lane), _vector.as_pointer()), align=8)
+    following = builder.add(lane, ir.Constant(_integer, WIDTH))
+    lane.add_incoming(following, body)
+    more = builder.icmp_signed("<", following, ir.Constant(_integer, lanes))
+    builder.cbranch(more, body, end)
+    builder.position_at_end(end)
+    builder.ret_void()
+    return str(module)
+
+
+def _spread(builder: ir.IRBuilder, number: Any) -> Any:
+    """Return a vector of copies of a number."""
+    undefined = ir.Constant(_vector, ir.Undefined)
+    first = builder.insert_element(undefined, number, ir.Constant(ir.IntType(32), 0))
+    zeros = ir.Constant(ir.VectorType(ir.IntType(32), WIDTH), [0] * WIDTH)
+    return builder.shuffle_vector(first, undefined, zeros)
