@@ -299,7 +299,7 @@ def _plan(
             begin, end, state, amount = (np.tile(x, patients) for x in (begin, end, state, amount))
             shared = False
         rows, times = rows_of(breaks, patients, shared)
-        stops = rows, _canonical(times, t_end)
+        stops = rows, times
     schedules = 1 if shared else patients
     plan = make_plan(schedules, len(model.states), row, begin, end, state, amount, t_end, stops)
     return plan.take(np.zeros(patients, dtype=np.int64)) if plan is not None and shared else plan
@@ -315,7 +315,7 @@ def _regimen(
     if breaks is not None:
         rows, times = rows_of(breaks, patients, False)
         order = np.argsort(rows, kind="stable")
-        stops = rows[order], _canonical(times[order], t_end)
+        stops = rows[order], times[order]
     system: Any = getattr(model, "system", model)
     return Regimen(system, records.ordered(t_end), np.arange(patients), t_end, stops)
 

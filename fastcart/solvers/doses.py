@@ -8,7 +8,7 @@ and start anew behind it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -19,9 +19,10 @@ from fastcart.solvers.compile import EXACT, cached
 
 # kinds of entries, in the order in which they come at equal times
 BREAK, PARAMETER, SET, JUMP, RATE = range(5)
-# Where an engine stops before a break, and starts behind it, relative to its time: times are rounded to 13
-# digits, so that the jump may lie a little to either side.
-AROUND_BREAK = 2e-13
+# Where an engine stops before a break, and starts behind it, relative to its time: what is computed as a
+# multiple of a period may lie some last digits to either side.
+AROUND_BREAK = 1e-15
+_ONE_BREAK = 4e-15  # nearer to each other, two are one
 
 _DIGITS = 13  # significant digits of times of doses
 _NEAR_ZERO = 1e-12  # of the horizon: a break before is one at the start
@@ -43,12 +44,24 @@ def canonical(times: np.ndarray, t_end: float) -> np.ndarray:
 
 
 @register_jitable
-def between(now: float, end: float, inner: bool) -> tuple[float, float]:
+def between(now: float, end: float, inner: bool, around: float) -> tuple[float, float]:
     """Return the times that a right-hand side may see between two stops; ``inner`` where another follows.
 
-    What jumps at the first is seen from behind, what jumps at the last from before.
+    What jumps at the first is seen from behind, what jumps at the last from before, each from ``around`` of
+    the time away.
     """
-    return now * (1.0 + AROUND_BREAK), end * (1.0 - AROUND_BREAK) if inner else end
+    low, high = now * (1.0 + around), end * (1.0 - around) if inner else end
+    return (low, high) if low <= high else (0.5 * (now + end), 0.5 * (now + end))
+
+
+@register_jitable
+def around_breaks(kind: np.ndarray, value: np.ndarray) -> float:
+    """Return how far from a patient's breaks, relative to their times, a right-hand side is evaluated."""
+    around = AROUND_BREAK
+    for k in range(kind.size):
+        if kind[k] == BREAK:
+            around = max(around, value[k])
+    return around
 
 
 class Changes(NamedTuple):
@@ -199,7 +212,8 @@ def make_plan(
     lasts = end > time
     rates = _rates(row[lasts], state[lasts], time[lasts], end[lasts], amount[lasts], t_end)
     jumps = (row[~lasts], time[~lasts], state[~lasts], amount[~lasts])
-    parts = (_stops(breaks, t_end), _until(switches, t_end), _until(sets, t_end), jumps, rates)
+    others = [part[:2] for part in (jumps, rates, _until(switches, t_end), _until(sets, t_end))]
+    parts = (_stops(breaks, others, t_end), _until(switches, t_end), _until(sets, t_end), jumps, rates)
     row, time, state, value = (np.concatenate(columns) for columns in zip(*parts, strict=True))
     kind = np.repeat([BREAK, PARAMETER, SET, JUMP, RATE], [len(part[0]) for part in parts])
     if not len(row):
@@ -232,17 +246,30 @@ def _until(changes: Changes | None, t_end: float) -> tuple[np.ndarray, ...]:
 
 
 def _stops(
-    breaks: tuple[np.ndarray, np.ndarray] | None, t_end: float
+    breaks: tuple[np.ndarray, np.ndarray] | None, others: Sequence[tuple[np.ndarray, ...]], t_end: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
-    """Return rows, times, states and values of breaks, each once."""
+    """Return rows, times, states and values of breaks, each once; the value is how wide one is.
+
+    Their times are what the right-hand side compares with, to the last digit, unless one of the ``others`` is
+    due at the same time.
+    """
     row, time = (np.empty(0, np.int64), np.empty(0)) if breaks is None else breaks
-    inside = (time > _NEAR_ZERO * t_end) & (time <= t_end)
-    row, time = row[inside], time[inside]
-    order = np.lexsort((time, row))
-    row, time = row[order], time[order]
-    new = (np.diff(row, prepend=-1) != 0) | (np.diff(time, prepend=-1.0) != 0)
-    row, time = row[new], time[new]
-    return row, time, np.zeros(len(row), dtype=np.int64), np.zeros(len(row))
+    rounded = canonical(time, t_end)
+    inside = (rounded > _NEAR_ZERO * t_end) & (rounded <= t_end)
+    row, time, rounded = row[inside], time[inside], rounded[inside]
+    order = np.lexsort((time, rounded, row))
+    row, time, rounded = row[order], time[order], rounded[order]
+    new = (np.diff(row, prepend=-1) != 0) | (np.diff(time, prepend=-1.0) > _ONE_BREAK * time)
+    starts = np.flatnonzero(new)
+    spread = (np.maximum.reduceat(time, starts) if len(starts) else time) - time[new]
+    row, time, rounded = row[new], time[new], rounded[new]
+    dosed = np.zeros(len(row), dtype=bool)
+    if len(row) and sum(len(other[0]) for other in others):
+        due = {pair for other in others for pair in zip(other[0].tolist(), other[1].tolist(), strict=True)}
+        dosed[:] = [pair in due for pair in zip(row.tolist(), rounded.tolist(), strict=True)]
+    taken = np.where(dosed | (rounded == t_end), rounded, time)
+    apart = AROUND_BREAK + (np.abs(taken - time) + spread) / taken
+    return row, taken, np.zeros(len(row), dtype=np.int64), apart
 
 
 def _rates(row, state, begin, end, amount, t_end):

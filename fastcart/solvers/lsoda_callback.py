@@ -32,8 +32,8 @@ from fastcart.solvers.system import System
 # infusion, the largest value of each state, the sums of integrals (four for each), the notes of steps.
 (
     CALLS, STEPS, LAST_T, BASE_T, FLAG, BUDGET, BAD, LOW, HIGH, MAX_STEP, REFUSED, REFUSED_T,
-    RAISED, RTOL, NODES, STUCK, GROWTH, GROWTH_BEFORE, RISE, CONTROL,
-) = range(20)  # fmt: skip
+    RAISED, RTOL, NODES, STUCK, GROWTH, GROWTH_BEFORE, RISE, AROUND, CONTROL,
+) = range(21)  # fmt: skip
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW, FLAG_RAISED, FLAG_NEGATIVE = 1.0, 2.0, 4.0, 5.0, 6.0
 FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK, FLAG_BLOW_UP = -1.0, 7.0, 8.0, 9.0
 

@@ -21,9 +21,10 @@ from fastcart.solvers.actions import (
     leave_out,
     next_due,
 )
-from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE, between
+from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE, around_breaks, between
 from fastcart.solvers.items import AT_START, DIES, JUMPED, begin, belongs, clear, happened, measure, settle
 from fastcart.solvers.lsoda_callback import (
+    AROUND,
     BAD,
     BUDGET,
     CALLS,
@@ -249,7 +250,7 @@ def start_segment(system, now, end, inner, u, du):
     """
     data, control = system.data, system.control
     set_clock(system, now)
-    data[control + LOW], data[control + HIGH] = between(now, end, inner)
+    data[control + LOW], data[control + HIGH] = between(now, end, inner, data[control + AROUND])
     data[control + NODES] = data[control + REFUSED_T] = -1.0
     for s in range(system.sums, system.notes, SUMS):
         data[s + SUM_BASE] = data[s + SUM]
@@ -446,6 +447,7 @@ def attempt(system, outputs, entries, patient, record, room, answer):
     clear(record, system.watched, u, system.data, system.log, system.scale)
     answer.cured[0] = False
     k, stop, time = patient.first, patient.stop, entries[2]
+    system.data[system.control + AROUND] = around_breaks(entries[4][k:stop], entries[5][k:stop])
     now, t_end = 0.0, outputs.grid[-1]
     g = s = 0
     item, fired, chained = -1, AT_START, 0

@@ -18,7 +18,16 @@ from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from fastcart.solvers.actions import ADD, AT_ONCE_MOST, PENDING, acted, acts, next_due
 from fastcart.solvers.arrays import internal_rhs
-from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE, DosePlan, between, entries_of
+from fastcart.solvers.doses import (
+    BREAK,
+    JUMP,
+    PARAMETER,
+    RATE,
+    DosePlan,
+    around_breaks,
+    between,
+    entries_of,
+)
 from fastcart.solvers.items import AT_START, JUMPED, Watched, records_of, report, watched_of
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.reading import uses_time
@@ -244,7 +253,8 @@ class _Patient:
     def solve(self, u0) -> None:
         """Go from stop to stop: doses, breaks, and where an item ends the integration or a group dies out."""
         problem, watch, b = self.problem, self.watch, self.problem.model.burden_index
-        times, _, kinds, _ = self.entries
+        times, _, kinds, values = self.entries
+        around = around_breaks(kinds, values)
         self.saved = np.full((len(problem.save_at), len(u0)), np.nan)
         u = u0.copy()
         watch.start(u, self.p)
@@ -267,7 +277,7 @@ class _Patient:
             stop = times[times > self.now].min(initial=problem.t_end)
             end = min(stop, max(waiting, self.now + _SHORTEST * problem.t_end))
             inner = end < problem.t_end or (kinds[times == end] == BREAK).any()
-            self.low, self.high = between(self.now, end, bool(inner))
+            self.low, self.high = between(self.now, end, bool(inner), around)
             item = watch.stand(self.now, u, fired=fired)
             fired, due = JUMPED, times < 0
             chained = chained + 1 if item >= 0 else 0

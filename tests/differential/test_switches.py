@@ -123,6 +123,26 @@ def test_a_decay_behind_a_pulse_is_followed(run):
     check(patient, result, times, 3e-5)
 
 
+@njit
+def _pulse(t, y, p):
+    return ((1.0 / (p.off - p.on) if p.on <= t < p.off else 0.0),)
+
+
+PULSE = Model("pulse", [State("x")], free(on=1.0, off=2.0), _pulse, t_end=10.0)
+
+
+@pytest.mark.parametrize("run", RUNS)
+@pytest.mark.parametrize(
+    ("on", "width", "rtol"),
+    [(365.0, 1e-2, 1e-10), (365.0, 1e-5, 1e-6), (1e5, 1e-5, 1e-6), (10.0, 1e-9, 1e-6), (0.3, 1e-6, 1e-8)],
+)
+def test_the_shortest_pulse_between_breaks_is_whole(run, on, width, rtol):
+    """Engines stepped over 4e-13 of the time at each break, which was all of a short pulse."""
+    patient = {"on": on, "off": on + width}
+    result = solve(PULSE, patient, run, t_end=on + 1.0, rtol=rtol, breaks=["on", "off"])
+    assert result.endpoints["final_x"].iloc[0] == pytest.approx(1.0, rel=30 * rtol)
+
+
 @pytest.mark.parametrize("run", RUNS)
 @pytest.mark.parametrize("rtol", [1e-3, 1e-4])
 def test_stretches_without_any_error_are_followed(run, rtol):

@@ -127,3 +127,17 @@ def test_looks_at_a_pole_come_to_an_end():
     observed = dict(observables=[Observable("inverse")], observe=_inverse)
     model = Model("pole", {"x": 1.0}, {"k": 1.0}, _decay, t_end=2.0, **observed)
     assert statuses(model, 1, engine="scipy", peaks=["inverse"], max_steps=500) == {"max_steps": 1}
+
+
+@njit
+def _bounded(t, y, p):
+    if y.x < p.low:
+        raise ValueError("too low")
+    return (-y.x,)
+
+
+@pytest.mark.parametrize("engine", ["auto", "lanes"])
+def test_who_starts_where_an_error_is_raised_has_met_one(engine):
+    """All steps but those that change nothing raise it: the budget went for these."""
+    model = Model("bounded", {"x": 1.0}, {"low": 1.0}, _bounded, t_end=2.0)
+    assert statuses(model, 1, engine=engine) == {"rhs_error": 1}

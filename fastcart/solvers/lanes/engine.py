@@ -13,7 +13,7 @@ import numpy as np
 from fastcart.solvers import tableaus
 from fastcart.solvers.actions import PENDING
 from fastcart.solvers.compile import FAST, cached
-from fastcart.solvers.doses import AROUND_BREAK, BREAK, DosePlan, entries_of
+from fastcart.solvers.doses import BREAK, DosePlan, entries_of
 from fastcart.solvers.lanes import records
 from fastcart.solvers.lanes import step_explicit as explicit
 from fastcart.solvers.lanes import step_rosenbrock as rosenbrock
@@ -189,7 +189,7 @@ class _Kit:
         self.name = problem.method or default_method(problem.model, problem.rtol)
         self.method = get_method(self.name)
         self.table = items_of(problem, problem.log)
-        self.task = _task(problem)
+        self.task = _task(problem, self.method)
         self.scheme, self.calls_per_step = _scheme(problem, self.method, parameters)
         self._buffers: dict[bool, list[_Buffers]] = {False: [], True: []}
 
@@ -219,14 +219,14 @@ def _kit(problem: Problem, parameters: int) -> _Kit:
     return problem.kept["lanes"]
 
 
-def _task(problem: Problem) -> records.Task:
+def _task(problem: Problem, method: Method) -> records.Task:
     """Return what is asked for, as the loop takes it."""
     own = len(problem.log) - problem.integrals
     absolute = problem.rtol * np.where(problem.log, 1.0, problem.scale)[:own]
     return records.Task(
         float(problem.t_end), problem.model.burden_index, problem.log, absolute,
         np.full(own, problem.rtol), problem.nonnegative[:own].copy(), float(problem.max_steps),
-        _SMALLEST * problem.t_end,
+        _SMALLEST * problem.t_end, method.blocks - 1,
     )  # fmt: skip
 
 
@@ -322,8 +322,8 @@ def _around_breaks(t_end: float, *entries: np.ndarray) -> tuple[np.ndarray, ...]
     breaks = kind == BREAK
     if not breaks.any():
         return entries
-    before = np.where(breaks, time * (1 - AROUND_BREAK), time)
-    behind = np.minimum(time * (1 + AROUND_BREAK), t_end)
+    before = np.where(breaks, time * (1 - value), time)
+    behind = np.minimum(time * (1 + value), t_end)
     return begin, end, before, state, kind, np.where(breaks, behind, value)
 
 

@@ -30,6 +30,7 @@ from fastcart.solvers.transform import LOG_ZERO
     BLOW_UP,
 ) = range(10)  # fmt: skip
 ON_ITS_WAY = -1  # no trouble yet
+_HAIR = 1e-12  # of the horizon
 
 _ACCELERATES = 1 + 1e-6
 
@@ -199,7 +200,7 @@ def give_doses(l, j, task, doses, watch, work):
     while k < doses.end[j] and doses.time[k] <= now:
         if doses.kind[k] == JUMP:
             lacks = lacks or _lacks(l, steps.u, doses.state[k], doses.value[k], task)
-        now = _give_dose(l, k, now, work, task.log, doses)
+        now = _give_dose(l, k, now, task, work, doses)
         k += 1
     lacks = _act_due(l, now, task, watch, work) or lacks
     numbers[q.T, l] = now
@@ -210,15 +211,30 @@ def give_doses(l, j, task, doses, watch, work):
 
 
 @njit(**INLINED)
-def _give_dose(l, k, now, work, log, doses):
+def _pass_break(l, now, behind, task, work):
+    """Go to the other side of a break, where the right-hand side is another.
+
+    What happens meanwhile is much of a very short pulse: up to the break by the derivatives before it, and
+    then by those behind, once they are known.
+    """
+    steps, numbers = work.steps, work.steps.numbers
+    middle = behind if behind == task.t_end else 0.5 * (now + behind)
+    if numbers[q.ACCEPTED, l] == q.ACCEPTED_STEP:
+        for i in range(steps.u.shape[0]):
+            if not (task.log[i] and steps.u[i, l] == LOG_ZERO):
+                steps.u[i, l] += steps.stages[task.last, i, l] * (middle - now)
+        numbers[q.ACCEPTED, l] = q.FRESH  # of another break at this place these derivatives know nothing
+    numbers[q.BEHIND, l] += behind - middle
+    return behind
+
+
+@njit(**INLINED)
+def _give_dose(l, k, now, task, work, doses):
     """Apply one entry; return the time, which a break moves to its other side."""
-    u, inflow, i, value = work.steps.u, work.evaluation.inflow, doses.state[k], doses.value[k]
-    if doses.kind[k] == BREAK:  # to the other side, where the right-hand side is another
-        for x in range(u.shape[0]):  # what is infused meanwhile is much of a very short infusion
-            _give(l, u, x, inflow[x, l] * (value - now), log[x])
-        return value
+    u, inflow, i, value, log = work.steps.u, work.evaluation.inflow, doses.state[k], doses.value[k], task.log
+    if doses.kind[k] == BREAK:
+        return _pass_break(l, now, value, task, work)
     if doses.kind[k] == RATE:
-        _give(l, u, i, (value - inflow[i, l]) * (now - doses.time[k]), log[i])
         inflow[i, l] = value
     elif doses.kind[k] == JUMP:
         _give(l, u, i, value, log[i])
@@ -326,8 +342,9 @@ def diagnose(l, end, task, work):
         return RHS_ERROR if work.evaluation.raised[l] != 0.0 else NON_FINITE
     if short and _below_zero(l, task, work):
         return NEGATIVE
-    if budget:
-        return MAX_STEPS
+    if budget:  # spent on steps so short that nothing changes, wherever an error is not raised
+        hair = numbers[q.H_USED, l] < _HAIR * task.t_end
+        return RHS_ERROR if hair and work.evaluation.raised[l] != 0.0 else MAX_STEPS
     return STEP_TOO_SMALL if short else MAX_STEPS
 
 
@@ -387,7 +404,10 @@ def restart(l, task, work):
     for i in range(steps.u.shape[0]):
         slopes[i] = work.evaluation.derivatives[i, l]
         steps.stages[0, i, l] = slopes[i]
+        if numbers[q.BEHIND, l] > 0.0 and np.isfinite(slopes[i]):
+            steps.u[i, l] += slopes[i] * numbers[q.BEHIND, l]
         u[i] = steps.u[i, l]
+    numbers[q.BEHIND, l] = 0.0
     numbers[q.ACCEPTED, l] = q.FRESH
     numbers[q.H, l] = first_step(slopes, u, task)
     numbers[q.ERROR_OLD, l] = 0.0

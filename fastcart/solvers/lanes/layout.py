@@ -36,7 +36,8 @@ SECOND = 16  # second error sum, for methods with two estimates
 SINCE = 17  # steps since MARK
 OWN_ERROR = 18  # as ERROR, without what integrals add
 MARK = 19  # where the progress was last looked at, at first the start or the last dose
-Q_ROWS = 20
+BEHIND = 20  # what was left out just behind a break, in time
+Q_ROWS = 21
 
 # values of ACCEPTED
 REJECTED_STEP = 0.0

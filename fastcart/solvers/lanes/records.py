@@ -31,6 +31,7 @@ class Task(NamedTuple):
     nonnegative: np.ndarray
     max_steps: float
     shortest: float  # step at time 0
+    last: int  # of the stages, that is the derivative at the end of the step
 
 
 class Doses(NamedTuple):
