@@ -16,7 +16,6 @@ import fastcart
 from fastcart import DosingSchedule, Event, Model, State
 
 
-
 @njit
 def _regrowing(t, y, p):
     rate = p[1] if t > p[2] else -p[0]
@@ -275,8 +274,8 @@ def test_who_falls_below_is_gone_until_the_next_dose(run, patient, boluses, infu
 
 
 @law(
-    20, run=RUNS, kind=st.sampled_from(sorted(MORTAL)), seed=numbers(0.05, 0.95, 2), share=numbers(0.0, 1.0, 2),
-    at_end=st.booleans(), grows=st.sampled_from([0.0, 50.0]),
+    20, run=RUNS, kind=st.sampled_from(sorted(MORTAL)), seed=numbers(0.05, 0.95, 2),
+    share=numbers(0.0, 1.0, 2), at_end=st.booleans(), grows=st.sampled_from([0.0, 50.0]),
 )  # fmt: skip
 def test_what_is_seeded_below_the_threshold_is_gone_at_once(run, kind, seed, share, at_end, grows):
     """The state that is saved at such a dose is the one after it: nothing; also where it would grow fast."""
