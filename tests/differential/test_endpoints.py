@@ -46,8 +46,8 @@ STEP = 0.0025
 def wave(*, log: bool) -> Model:
     """y = y₀ exp(a (t²/2 - b t)): down to its lowest at b, back at its start at 2 b."""
     return Model(
-        "wave", [State("y", "cells", 3.0, log=log, extinction=True)], free(a=1.0, b=1.0, half=1.0), _wave, t_end=3.0,
-        burden="y", published=PublishedScheme(_wave, STEP),
+        "wave", [State("y", "cells", 3.0, log=log, extinction=True)], free(a=1.0, b=1.0, half=1.0), _wave,
+        t_end=3.0, burden="y", published=PublishedScheme(_wave, STEP),
     )  # fmt: skip
 
 
