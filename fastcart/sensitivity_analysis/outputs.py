@@ -196,8 +196,8 @@ def parse_outputs(
     ----------
     model : Model
     outputs : str or sequence of str
-        ``NAME`` for an endpoint (``pfs``, ``progression``, ``nadir``, ``t_nadir``, ``final``, ``censored``,
-        ``cured``, ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable; ``event_``,
+        ``NAME`` for an endpoint (``pfs``, ``nadir`` and the others of `fastcart.solvers.endpoints`;
+        ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable; ``event_``,
         ``count_`` of an event);
         ``NAME@TIME`` or ``NAME@FIRST:LAST:STEP`` for a state or observable; with ``ln_`` or ``log10_`` before
         the name, its logarithm.
