@@ -276,12 +276,14 @@ def test_who_falls_below_is_gone_until_the_next_dose(run, patient, boluses, infu
 @law(
     20, run=RUNS, kind=st.sampled_from(sorted(MORTAL)), seed=numbers(0.05, 0.95, 2),
     share=numbers(0.0, 1.0, 2), at_end=st.booleans(), grows=st.sampled_from([0.0, 50.0]),
+    since=st.sampled_from([2.5, 3.0]),
 )  # fmt: skip
-def test_what_is_seeded_below_the_threshold_is_gone_at_once(run, kind, seed, share, at_end, grows):
-    """The state that is saved at such a dose is the one after it: nothing; also where it would grow fast."""
+def test_what_is_seeded_below_the_threshold_is_gone_at_once(run, kind, seed, share, at_end, grows, since):
+    """The state that is saved at such a dose is the one after it: nothing; also where it would grow fast,
+    and where there is a break at the same time."""
     dose = 4.0 if at_end else 3.0
     plan = DosingSchedule().bolus(dose, "a", share * seed).bolus(dose, "b", (1 - share) * seed)
-    row = {"a": [2.0], "b": [2.0], "k": [2.0], "g": [grows], "since": [2.5]}
+    row = {"a": [2.0], "b": [2.0], "k": [2.0], "g": [grows], "since": [since]}
     times = [1.0, 3.0, 3.5, 4.0]
     result = solve(
         MORTAL[kind], row, run, doses=plan, extinction=1.0, save_at=times, t_end=4.0, breaks=["since"]
