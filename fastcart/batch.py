@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING, Any, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
 import numpy as np
 
@@ -28,6 +29,7 @@ from fastcart.result import BatchResult, Tables
 from fastcart.saving import check_save_at
 from fastcart.solvers import interrupts
 from fastcart.solvers.problem import Problem, Saves
+from fastcart.solvers.threads import in_threads
 
 if TYPE_CHECKING:
     from fastcart.regimens import Regimen
@@ -38,6 +40,11 @@ _MAX_STEPS = 2**31 - 1  # what fits into the counters of every engine; no patien
 # Patients per call of an engine: small enough that a keypress is noticed, large enough to fill threads.
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 2048, "published": 512, "scipy": 8}
 _SAVED_VALUES = 4_000_000  # saved numbers per chunk, at most
+# Of large batches each thread takes so many patients from the table to the results: then nothing but the
+# checks and the tables' heads is left to a single thread. With fewer, Python would be what threads wait for.
+_PART = 8192
+_ALONE = ("auto", "lanes")
+_BAR = threading.Lock()
 
 
 def solve(
@@ -122,13 +129,15 @@ def solve(
     times = check_save_at(save_at, chosen.horizon(model))
     problem = make_problem(model, chosen, save_at=times, save=save)
     engine = resolve_engine(chosen.engine, problem)
-    table = check_patients(chosen.derive(model), patients, keep, taken=added_columns(problem))
+    threads = check_threads(threads)
+    table = check_patients(
+        chosen.derive(model), patients, keep, taken=added_columns(problem), threads=threads
+    )  # fmt: skip
     require_columns(model, problem.events, table.columns)
     require_break_columns(model, problem.breaks, table.columns)
     plan = dose_plan(problem, engine, doses, table.ids, breaks=break_times(problem.breaks, table))
     saves = times.of(table.ids)
-    threads = check_threads(threads)
-    tables = Tables(problem, table, engine, threads, saves)
+    tables = Tables(problem, table, engine, saves)
     with progress_bar(table.size, progress) as bar:
         for _ in iterate(
             problem, table, engine, plan, saves, threads=threads, bar=bar, into=tables,
@@ -225,31 +234,68 @@ def iterate(
     InputError
         At the first chunk, when numba cannot compile the model.
     """
-    from fastcart.given import Chunk, plan_of
     from fastcart.solvers.compile import announcements
 
-    rows = None if saves is None else int(saves.offsets[-1])
-    size = chunk_size(problem, engine, len(problem.save_at) if rows is None else -(-rows // table.size))
+    per_patient = len(problem.save_at) if saves is None else -(-int(saves.offsets[-1]) // table.size)
+    size = chunk_size(problem, engine, per_patient)
+    alone = _PART if size >= _PART else size  # patients that one thread takes
+    work = _Work(problem, table, engine, doses, saves, bar)
+    whole = into if into is not None and engine in _ALONE and table.size >= alone * threads else None
     with announcements(_announce if announce else None):
+        if whole is not None:
+            with compiling_errors(problem.model):
+                parts = even_parts(table.size, alone, threads)
+                jobs = [partial(work.solve, whole, 0, *part, 1) for part in parts]
+                in_threads(jobs, threads, np.zeros(1, dtype=np.int64))
+            interrupts.check()
+            yield whole
+            return
         for start in range(0, table.size, size):
             stop = min(start + size, table.size)
-            y0, p = table.arrays(start, stop)
-            here = slice(start, stop)
-            mine, lost = None, None
-            if doses is not None:
-                chunk = Chunk(table, start, stop, y0, p)
-                mine, lost = plan_of(problem, engine, chunk, doses.take(here), threads)
-            result = solve_rows(
-                problem, engine, y0, p, threads, mine, None if saves is None else saves.take(here), lost=lost
-            )
-            tables, first = into, start
+            tables = into
             if tables is None:
-                tables, first = Tables(problem, table.rows(start, stop), engine, threads), 0
+                tables = Tables(problem, table.rows(start, stop), engine)
             with compiling_errors(problem.model):
-                tables.put(first, first + stop - start, result, p if mine is None else mine.parameters(p))
-            bar.update(stop - start)
+                work.solve(tables, 0 if into is not None else start, start, stop, threads)
             interrupts.check()
             yield tables
+
+
+class _Work(NamedTuple):
+    """What is to be solved, of which threads take parts."""
+
+    problem: Problem
+    table: PatientTable
+    engine: str
+    doses: DosePlan | Regimen | None
+    saves: Saves | None
+    bar: Any
+
+    def solve(self, tables: Tables, before: int, start: int, stop: int, threads: int) -> None:
+        """Solve patients ``start`` to ``stop``, into tables that begin with patient ``before``."""
+        from fastcart.given import Chunk, plan_of
+
+        problem, doses, saves = self.problem, self.doses, self.saves
+        y0, p = self.table.arrays(start, stop)
+        here = slice(start, stop)
+        mine, lost = None, None
+        if doses is not None:
+            chunk = Chunk(self.table, start, stop, y0, p)
+            mine, lost = plan_of(problem, self.engine, chunk, doses.take(here), threads)
+        result = solve_rows(
+            problem, self.engine, y0, p, threads, mine, None if saves is None else saves.take(here), lost=lost
+        )
+        taken = p if mine is None else mine.parameters(p)
+        tables.put(start - before, stop - before, result, taken, threads)
+        with _BAR:
+            self.bar.update(stop - start)
+
+
+def even_parts(total: int, most: int, threads: int) -> list[tuple[int, int]]:
+    """Return parts of at most so many rows, of about one size and so many that threads end together."""
+    rounds = -(-total // (most * threads))
+    size = -(-total // (rounds * threads))
+    return [(start, min(start + size, total)) for start in range(0, total, size)]
 
 
 def chunk_size(problem: Problem, engine: str, times: int) -> int:

@@ -10,6 +10,7 @@ import pandas as pd
 
 from fastcart import bench
 from fastcart.batch import as_model
+from fastcart.bench_serial import serial_note, serial_share
 from fastcart.errors import warn_failed
 from fastcart.model import Model
 
@@ -119,5 +120,6 @@ def report(
     scaling = bench.thread_scaling(model, **options)
     if len(scaling) > 1:
         parts += ["Engine `auto` at rtol 1e-6, endpoints only:", thread_table(scaling)]
+    parts.append(serial_note(serial_share(model, patients=patients)))
     parts += ["Where the time of `lanes` goes (vern7, rtol 1e-6, one thread):", share_table(shares)]
     return "\n\n".join(parts)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -24,6 +25,7 @@ from fastcart.patient_rows import (
 from fastcart.patient_rows import PatientTable as PatientTable
 from fastcart.patient_rows import allowed_range as allowed_range
 from fastcart.patient_rows import is_computed as is_computed
+from fastcart.solvers.threads import in_threads
 from fastcart.tables.ids import check_ids
 from fastcart.tables.storage import is_path, read_table
 
@@ -56,6 +58,7 @@ def check_patients(
     *,
     first_id: int = 0,
     taken: Sequence[str] = (),
+    threads: int = 1,
 ) -> PatientTable:
     """Check a table of patients against a model.
 
@@ -73,6 +76,8 @@ def check_patients(
         ``patient`` column is given, and errors count rows from there.
     taken : sequence of str
         Further columns of the endpoints, which cannot be kept.
+    threads : int
+        That look at the columns of a large table.
 
     Raises
     ------
@@ -95,9 +100,9 @@ def check_patients(
         raise InputError("The table of patients is empty; give at least one row.")
     given = set(frame.columns)
     items = [item for item in model.items if item.name in given and not is_computed(item)]
-    columns = _good_columns(frame, items) or {
-        item.name: checked_column(frame[item.name], item, first_id) for item in items
-    }
+    columns = _good_columns(frame, items)
+    if columns is None:
+        columns = _checked_columns(frame, items, first_id, threads)
     ids = _ids(frame, first_id)
     kept = frame[keep].reset_index(drop=True)
     table = PatientTable(model, columns, ids, kept)
@@ -110,12 +115,30 @@ def _good_columns(frame: pd.DataFrame, items: Sequence[Parameter | State]) -> di
 
     For anything else None: then each is looked at by itself, and the first bad cell named.
     """
+    if len(frame) > CHECKED_ROWS or not items:
+        return None
     table = frame[[item.name for item in items]]
-    if len(table) > CHECKED_ROWS or not items or not all(kind == np.float64 for kind in table.dtypes):
+    if not all(kind == np.float64 for kind in table.dtypes):
         return None
     values = np.asfortranarray(table.to_numpy())
     good = within_ranges(values, *ranges_of(items))
     return {item.name: values[:, j] for j, item in enumerate(items)} if good.all() else None
+
+
+def _checked_columns(
+    frame: pd.DataFrame, items: Sequence[Parameter | State], first_id: int, threads: int
+) -> dict[str, np.ndarray]:
+    """Return each column as numbers, having checked them one by one; those of a large table in threads."""
+    found: dict[str, np.ndarray] = {}
+
+    def look(column: pd.Series, item: Parameter | State) -> None:
+        found[item.name] = checked_column(column, item, first_id)
+
+    jobs = [partial(look, frame[item.name], item) for item in items]
+    if jobs:
+        small = len(frame) <= CHECKED_ROWS
+        in_threads(jobs, threads, np.zeros(1, dtype=np.int64), brief=small)
+    return {item.name: found[item.name] for item in items}
 
 
 def checked_column(column: pd.Series, item: Parameter | State, first_id: int) -> np.ndarray:

@@ -244,7 +244,7 @@ def prepare(
     listed = _known_columns(chosen.derive(model), columns)
     require_columns(model, problem.events, listed)
     require_break_columns(model, problem.breaks, listed)
-    own = _own(problem, engine, patients, doses, times)
+    own = _own(model, problem, engine, patients, doses, times)
     solver = Solver(model, chosen, listed, problem, engine, check_threads(threads), own)
     states, parameters = len(problem.model.states), len(problem.model.parameters)
     solve_rows(problem, engine, np.empty((0, states)), np.empty((0, parameters)), 1)  # compiles
@@ -264,7 +264,7 @@ def _known_columns(model: Model, columns: Any) -> tuple[str, ...]:
 
 
 def _own(
-    problem: Problem, engine: str, patients: Any, doses: Doses | None, times: SaveTimes
+    model: Model, problem: Problem, engine: str, patients: Any, doses: Doses | None, times: SaveTimes
 ) -> _Own:  # fmt: skip
     """Check what is given to each patient, by itself or to all."""
     ids = _ids(patients)
@@ -288,7 +288,7 @@ def _own(
         return _Own(None, None, None, lambda table: _plain_plan(
             problem, engine, None, table.ids, breaks=break_times(problem.breaks, table)
         ))  # fmt: skip
-    nobody = PatientTable(problem.model, {}, every, NOTHING_KEPT)  # type: ignore[arg-type]  # no name is asked for
+    nobody = PatientTable(model, {}, every, NOTHING_KEPT)
     plan = _plain_plan(problem, engine, doses, every, breaks=break_times(problem.breaks, nobody))
     saves = times.of(every)
     return _Own(None if ids is None else len(ids), saves, plan, None)

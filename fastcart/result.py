@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -118,21 +119,20 @@ class Tables:
     table : PatientTable
         Of these patients.
     engine : str
-    threads : int
     saves : Saves, optional
         Which of the times to save are whose; default all of everyone.
     """
 
     def __init__(
-        self, problem: Problem, table: PatientTable, engine: str, threads: int, saves: Saves | None = None
-    ):
-        self.problem, self.table, self.engine, self.threads = problem, table, engine, threads
-        self.saves = saves
+        self, problem: Problem, table: PatientTable, engine: str, saves: Saves | None = None
+    ):  # fmt: skip
+        self.problem, self.table, self.engine = problem, table, engine
+        self.saves, self._lock = saves, threading.Lock()
         self.endpoints: dict[str, np.ndarray] = {}
         self.saved: dict[str, np.ndarray] = {}
 
-    def put(self, start: int, stop: int, result: ChunkResult, p: Parameters) -> None:
-        """Take the results of patients ``start`` to ``stop``, and their parameters."""
+    def put(self, start: int, stop: int, result: ChunkResult, p: Parameters, threads: int) -> None:
+        """Take the results of patients ``start`` to ``stop``, and their parameters, from any thread."""
         problem, size = self.problem, self.table.size
         engine = result.engine
         if engine is None:
@@ -140,15 +140,16 @@ class Tables:
         columns = {"status": result.status, "engine": engine.astype(object)}
         columns |= endpoint_columns(problem, result)
         saves = _part(problem, self.saves, start, stop)
-        saved = saved_columns(problem, result, p, saves, self.threads)
+        saved = saved_columns(problem, result, p, saves, threads)
         if stop - start == size:  # all at once: nothing is copied
             self.endpoints, self.saved = columns, saved
             return
-        if not self.endpoints:
-            self.endpoints = {name: np.empty(size, values.dtype) for name, values in columns.items()}
-            self._offsets = _part(problem, self.saves, 0, size).offsets
-            block = np.empty((len(saved), int(self._offsets[-1])))  # one column after the other
-            self.saved = dict(zip(saved, block, strict=True))
+        with self._lock:
+            if not self.endpoints:
+                self._offsets = _part(problem, self.saves, 0, size).offsets
+                block = np.empty((len(saved), int(self._offsets[-1])))  # one column after the other
+                self.saved = dict(zip(saved, block, strict=True))
+                self.endpoints = {name: np.empty(size, values.dtype) for name, values in columns.items()}
         for name, values in columns.items():
             self.endpoints[name][start:stop] = values
         rows = slice(self._offsets[start], self._offsets[stop])

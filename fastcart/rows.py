@@ -10,7 +10,7 @@ import pandas as pd
 
 from fastcart.checks import shown
 from fastcart.errors import InputError, counted
-from fastcart.model import Model
+from fastcart.model import Model, computed_default
 from fastcart.patient_rows import NOTHING_KEPT, PatientTable, check_followers, ranges_of, within_ranges
 from fastcart.patients import checked_column
 
@@ -34,6 +34,13 @@ class RowMaker:
         sums = any(name in columns for constraint in model.constraints for name in constraint.parameters)
         self.followers = bool(columns) and (computed or sums)  # then the values decide about others
         self.parts = [self._part(model.state_names), self._part(model.parameter_names)]
+        self.known = {
+            item.name: float(item.default)
+            for item in model.items
+            if not callable(item.default) and item.name not in columns
+        }
+        self.computed = [i for i in model.items if callable(i.default) and i.name not in columns]
+        self.allowed = ranges_of(self.computed)
 
     def _part(self, names: list[str]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return a row of defaults, the places of it that are given, and by which columns."""
@@ -64,10 +71,8 @@ class RowMaker:
             part[:] = row
             part[:, places] = values[:, columns]
             rows.append(part)
-        if self.followers:
-            made = table()
-            check_followers(made)
-            rows = list(made.arrays(0, len(values)))
+        if self.followers and not self._follow(values, *rows):
+            check_followers(table())
         return rows[0], rows[1], table
 
     def _checked(self, given: Any) -> np.ndarray:
@@ -89,3 +94,19 @@ class RowMaker:
             j = int(np.argmin(good))
             checked_column(pd.Series(values[:, j]), self.given[j], 0)
         return values
+
+    def _follow(self, values: np.ndarray, y0: np.ndarray, p: np.ndarray) -> bool:
+        """Fill in what follows from the values; return whether it is in its ranges, and sums are kept."""
+        model, columns = self.model, self.columns
+        known: dict[str, Any] = {**self.known, **{name: values[:, j] for j, name in enumerate(columns)}}
+        states, parameters = model.state_names, model.parameter_names
+        found = np.empty((len(values), len(self.computed)))
+        for k, item in enumerate(self.computed):
+            known[item.name] = computed_default(model, item, known, (len(values),))
+            found[:, k] = known[item.name]
+            part, names = (y0, states) if item.name in states else (p, parameters)
+            part[:, names.index(item.name)] = found[:, k]
+        return bool(within_ranges(found, *self.allowed).all()) and all(
+            np.all(np.abs(sum(known[name] for name in c.parameters) - c.total) <= 0.5 * c.tolerance)
+            for c in model.constraints
+        )

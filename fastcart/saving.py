@@ -115,10 +115,11 @@ def _from_table(given: Any, t_end: float) -> SaveTimes:
     for name in listed:
         if name not in _COLUMNS:
             raise InputError(
-                f"The column {shown(name)} is not one of a table of times to save." + nearest(name, _COLUMNS)
+                f"The column {shown(name)} is not one of a table of times in 'save_at'."
+                + nearest(name, _COLUMNS)
             )
     if len(set(listed)) < len(_COLUMNS):
-        raise InputError("A table of times to save needs the columns 'patient' and 'time'.")
+        raise InputError("A table of times in 'save_at' needs the columns 'patient' and 'time'.")
     try:
         frame = pd.DataFrame(given)
     except (TypeError, ValueError) as error:

@@ -11,6 +11,7 @@ import hashlib
 import operator
 import sys
 import tempfile
+import threading
 import types
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -67,6 +68,7 @@ __all__ = [
 ]  # fmt: skip
 
 _announce: Callable[[str], None] | None = None
+_one_at_a_time = threading.RLock()
 _memory: dict[str, Any] = {}
 _made: dict[Any, Any] = {}
 
@@ -206,9 +208,10 @@ def _interleaved(count: int) -> Iterator[None]:
 
 def made_once(key: Any, make: Callable[[], Any]) -> Any:
     """Return ``make()``, a kernel from generated text, or what it returned before for the same key."""
-    if key not in _made:
-        _made[key] = make()
-    return _made[key]
+    with _one_at_a_time:  # threads that ask for the same must get the same, to the bit
+        if key not in _made:
+            _made[key] = make()
+        return _made[key]
 
 
 @contextmanager
@@ -253,10 +256,19 @@ def cached(
     )
     # code on disk is read by importing the modules of what it calls, so one that moved is another
     key = hashlib.sha256(repr((examined.digest, examined.modules)).encode()).hexdigest()
-    if key in _memory:
+    with _one_at_a_time:
+        if key not in _memory:
+            _memory[key] = _compiled(function, label, key, examined.opaque, signature, interleave, options)
         return _memory[key]
+
+
+def _compiled(
+    function: types.FunctionType, label: str, key: str, opaque: bool, signature: Any, interleave: int,
+    options: dict[str, Any],
+) -> Any:  # fmt: skip
+    """Compile a kernel, or load it from disk; see `cached`."""
     # addresses and the like mean nothing to another process
-    cache = None if examined.opaque else _disk_cache(function, key)
+    cache = None if opaque else _disk_cache(function, key)
     scope = dict(function.__globals__)
     scope["__name__"] = __name__
     code = function.__code__ if cache is None else function.__code__.replace(co_filename=str(cache.source))
@@ -273,7 +285,6 @@ def cached(
             kernel = CFunc(copy, normalize_signature(signature), locals={}, options=options)
             use(kernel, cache)
             kernel.compile()
-    _memory[key] = kernel
     return kernel
 
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
 from functools import partial
 
 import numpy as np
+
+# Seconds of this process in which jobs were run that threads share: what is not in them is left to one thread
+spent = [0.0]
+_here = threading.local()  # of a thread that works on jobs: what asks its kernels to stop
 
 
 def in_threads(
@@ -33,17 +38,58 @@ def in_threads(
         All together they take so little time that an interrupt may wait for their end: they run one after the
         other in the thread of the caller, since to start a thread would take longer.
     """
+    outer = getattr(_here, "controls", None)
+    if outer is not None:  # within a job of other threads, which an interrupt stops
+        outer.append(control)
+        if outer[0][0] != 0:
+            control[0] = 1
     alone = brief or (len(jobs) == 1 and threading.current_thread() is not threading.main_thread())
-    if prepare is None and alone:
-        for job in jobs:
-            job()
-        return
-    with ThreadPoolExecutor(min(threads, len(jobs)) or 1, initializer=prepare) as pool:
+    begun = time.perf_counter()
+    try:
+        if prepare is None and alone:
+            for job in jobs:
+                job()
+        else:
+            _in_pool(jobs, threads, control, prepare)
+    finally:
+        if outer is not None:
+            outer.remove(control)
+        else:
+            spent[0] += time.perf_counter() - begun
+
+
+class _Controls(list):
+    """What asks the kernels to stop that jobs run: first that of the jobs, then those of kernels within."""
+
+    def remove(self, control: np.ndarray) -> None:
+        """Remove the last entry that is this very array; others may have equal values."""
+        for k in range(len(self) - 1, 0, -1):
+            if self[k] is control:
+                del self[k]
+                return
+
+
+def _in_pool(
+    jobs: Sequence[Callable[[], None]], threads: int, control: np.ndarray,
+    prepare: Callable[[], object] | None,
+) -> None:  # fmt: skip
+    every: list[_Controls] = []
+
+    def begin() -> None:
+        _here.controls = _Controls([control])
+        every.append(_here.controls)
+        if prepare is not None:
+            prepare()
+
+    with ThreadPoolExecutor(min(threads, len(jobs)) or 1, initializer=begin) as pool:
         futures = [pool.submit(job) for job in jobs]
         try:
             wait(futures)
         except BaseException:
             control[0] = 1
+            for controls in every:
+                for inner in list(controls):
+                    inner[0] = 1
             pool.shutdown(cancel_futures=True)
             raise
         for future in futures:

@@ -133,7 +133,7 @@ def test_a_solver_with_own_times_in_a_list():
         ("a row of numbers", [["x"]]),
         ("not among the ids", {"patient": [1], "time": [1.0]}),
         ("needs the columns 'patient' and 'time'", {"time": [1.0]}),
-        ("is not one of a table of times", {"patient": [0], "tme": [1.0]}),
+        ("is not one of a table of times in 'save_at'", {"patient": [0], "tme": [1.0]}),
         ("where a finite number belongs", {"patient": [0], "time": [None]}),
         ("is empty in row 1", {"patient": [None], "time": [1.0]}),
     ],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import threading
 from functools import cache
 from typing import Any
 
@@ -24,6 +25,7 @@ from fastcart.solvers.kernel_cache import (
 # LLVM halves vectors of 512 bits on processors that have them, unless it is told not to
 _WIDE = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
 _loaded: dict[str, Any] = {}
+_lock = threading.Lock()
 
 
 @cache
@@ -54,18 +56,19 @@ def address(text: str, name: str, announce: Any = None) -> int:
         FORMAT,
     )
     key = hashlib.sha256(repr((text, settings)).encode()).hexdigest()
-    if key not in _loaded:
-        code = _from_disk(key)
-        if code is None:
-            if announce is not None:
-                announce()
-            code = _compiled(text, name)
-            _to_disk(key, code)
-        engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _fresh_machine())
-        engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-        engine.finalize_object()
-        _loaded[key] = engine
-    return _loaded[key].get_function_address(name)
+    with _lock:
+        if key not in _loaded:
+            code = _from_disk(key)
+            if code is None:
+                if announce is not None:
+                    announce()
+                code = _compiled(text, name)
+                _to_disk(key, code)
+            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _fresh_machine())
+            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+            engine.finalize_object()
+            _loaded[key] = engine
+        return _loaded[key].get_function_address(name)
 
 
 def _fresh_machine() -> Any:
