@@ -179,9 +179,7 @@ def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult, saves: Saves)
         at_start = some[problem.save_at[saves.begin[some]] == 0.0]
         result.saved[:, result.offsets[at_start]] = y0[at_start][:, problem.saved_states].T
     if problem.model.burden_index >= 0:
-        untouched = (result.t_nadir == 0.0) & (result.nadir != 0.0)  # or it died out at once
         start = y0[:, problem.model.burden_index]
-        result.nadir[untouched] = start[untouched]
         result.above = result.final[:, problem.model.burden_index] > start * (1 + 1e-9)
     # a solution that is not finite at the horizon has failed, whatever the engine says
     bad = (result.status == Status.ok) & ~np.isfinite(result.final).all(axis=1)

@@ -7,11 +7,13 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from fastcart.solvers.endpoints import endpoint_names
+
 # Names that tables of patients and results use themselves.
 RESERVED = frozenset(
     {
-        "patient", "t", "time", "status", "pfs", "progression", "censored", "nadir", "t_nadir", "final",
-        "engine", "steps", "rejected", "rhs_calls", "t_reached", "cured",
+        "patient", "t", "time", "status", *endpoint_names(), "engine", "steps", "rejected", "rhs_calls",
+        "t_reached",
     }
 )  # fmt: skip
 

@@ -14,6 +14,7 @@ from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.patients import PatientTable
 from fastcart.solvers.arrays import Parameters, observe
+from fastcart.solvers.endpoints import endpoint_names
 from fastcart.solvers.problem import ChunkResult, Problem, Saves, places
 from fastcart.solvers.status import NAMES, Status
 from fastcart.tables.ids import id_text
@@ -94,16 +95,10 @@ def endpoint_columns(problem: Problem, result: ChunkResult) -> dict[str, np.ndar
     has_burden = model.burden_index >= 0
     burden = result.final[:, model.burden_index] if has_burden else np.full(len(ok), np.nan)
     # a dose at the very horizon may lift the burden above its start there: that is progression, not censoring
-    censored = ok & (result.pfs >= result.t_reached) & ~result.above & has_burden
-    columns = {
-        "pfs": result.pfs,
-        "progression": result.progression,
-        "censored": censored,
-        "nadir": result.nadir,
-        "t_nadir": result.t_nadir,
-        "final": burden,
-        "cured": result.cured,
-    }
+    found = result.recorded()
+    found["censored"] = ok & (found["pfs"] >= result.t_reached) & ~result.above & has_burden
+    found["final"], found["cured"] = burden, result.cured
+    columns = {name: found[name] for name in endpoint_names()}
     integrals = [f"auc_{name}" for name in problem.auc]
     for j, name in enumerate(model.state_names[: len(model.states) - len(problem.integrands)]):
         columns[name if name in integrals else f"final_{name}"] = result.final[:, j]

@@ -22,6 +22,7 @@ from fastcart.optimization.early_growth import early_growth
 from fastcart.optimization.variables import Aggregate, Excess
 from fastcart.runs.chunks import Chunk, chunks, here, stream
 from fastcart.scanning.doses import DoseTemplate
+from fastcart.solvers.endpoints import survival_endpoints
 
 _BLOCK = 1_000_000  # patients solved at once, at most
 _AGGREGATES: dict[str, Callable[..., np.ndarray]] = {
@@ -276,7 +277,7 @@ class _Known(Mapping):
 
     def with_survival(self) -> _Known:
         """Return the same, with everybody's progression a unit of time later."""
-        later = {name: self._frame[name] + 1.0 for name in ("pfs", "progression")}
+        later = {name: self._frame[name] + 1.0 for name in survival_endpoints()}
         return _Known(self._columns, self._frame.assign(**later))
 
     def value(self, quantity: Any, name: str) -> np.ndarray:

@@ -28,10 +28,10 @@ from fastcart.runs.identity import describe_model, environment, plain
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.scanning.doses import dose_template
+from fastcart.solvers.endpoints import endpoint_names
 from fastcart.tables.storage import csv_text
 
 GOALS = {"maximize": -1.0, "minimize": 1.0}
-_ENDPOINTS = ("pfs", "progression", "censored", "nadir", "t_nadir", "final", "cured", "steps")
 _TABLES = ("best.csv", "endpoints.csv", "history.csv", "front.csv")
 
 
@@ -233,7 +233,7 @@ def _check_sources(
 
 def _endpoints(model: Model, events: Sequence[Event] = ()) -> list[str]:
     quantities = [*model.state_names, *model.observable_names]
-    found = [*_ENDPOINTS, *(f"final_{name}" for name in model.state_names)]
+    found = [*endpoint_names(), "steps", *(f"final_{name}" for name in model.state_names)]
     found += [f"{kind}_{name}" for kind in ("peak", "t_peak", "auc") for name in quantities]
     return [*found, *(f"{kind}_{event.name}" for kind in ("event", "count") for event in events)]
 

@@ -16,6 +16,7 @@ from fastcart.model import Model, Observable, State
 from fastcart.plotting import new_figure, save_figure, style
 from fastcart.runs.manifest import read_manifest
 from fastcart.scanning.patients import Source
+from fastcart.solvers.endpoints import endpoint_titles, endpoint_units, survival_endpoints
 
 _CONTOURS = 6
 _MAX_CELLS = 4_000_000
@@ -117,7 +118,7 @@ def _pivot(
         return result.reshape(len(y), len(x))
 
     flags = {"failed": over_grid((table["status"] != "ok").to_numpy())}
-    if output in ("pfs", "progression") and "censored" in table:
+    if output in survival_endpoints() and "censored" in table:
         flags["censored"] = over_grid(table["censored"].to_numpy(dtype=bool))
     return x, y, over_grid(table[output].to_numpy(dtype=float)), flags
 
@@ -213,8 +214,7 @@ def _scale(values: np.ndarray) -> str:
 
 def _label(units: Mapping[str, str], name: str) -> str:
     """Return the name of a column with its unit."""
-    words = {"pfs": "Progression-free survival", "progression": "Time of first progression", "nadir": "Nadir"}
-    text = words.get(name, name)
+    text = endpoint_titles().get(name, name)
     return f"{text} ({units[name]})" if units.get(name) else text
 
 
@@ -223,10 +223,8 @@ def _units(model: Model | None) -> dict[str, str]:
     if model is None:
         return {}
     units = {item.name: item.unit for item in model.items}
-    for times in ("pfs", "progression", "t_nadir", "t_reached"):
-        units[times] = f"{model.time_unit}s"
-    if model.burden is not None:
-        units["nadir"] = units["final"] = units[model.burden]
+    time = f"{model.time_unit}s"
+    units |= {"t_reached": time} | endpoint_units(time, units.get(str(model.burden)))
     units |= {f"final_{state.name}": state.unit for state in model.states}
     watched: list[State | Observable] = [*model.states, *model.observables]
     for item in watched:

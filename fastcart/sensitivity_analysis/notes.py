@@ -11,7 +11,8 @@ from fastcart.sensitivity_analysis.design import Design
 from fastcart.sensitivity_analysis.indices import Estimate
 from fastcart.sensitivity_analysis.methods import find
 from fastcart.sensitivity_analysis.methods.base import Method
-from fastcart.sensitivity_analysis.outputs import SURVIVAL, Outputs
+from fastcart.sensitivity_analysis.outputs import Outputs
+from fastcart.solvers.endpoints import survival_endpoints
 
 CENSORED_SHARE = 0.01  # of the patients: from here on a study says what they do to its indices
 _LOST_SHARE = 0.05  # of the patients: from here on it is a matter of warning that they are missing
@@ -32,7 +33,7 @@ def find_notes(
         censored = _censored(method, outputs, column.column, counts.iloc[j])
         missing = _missing(design, y[:, j], int(found.used[j]))
         everybody = counts["censored"].iloc[j] >= counts["used"].iloc[j] > 0  # of those that are counted
-        if missing and column.column in SURVIVAL and everybody:
+        if missing and column.column in survival_endpoints() and everybody:
             text = (
                 "no index, because all patients are censored at the horizon; choose another output or a "
                 "longer horizon."
@@ -111,7 +112,7 @@ def _censored(method: Method, outputs: Outputs, column: str, count: pd.Series) -
     """Say how many patients are censored, and what that does to indices of survival."""
     solved = int(count["patients"] - count["failed"] - count["left_out"])
     share = count["censored"] / solved if solved else 0.0
-    if column not in SURVIVAL or share < CENSORED_SHARE or method.censoring:
+    if column not in survival_endpoints() or share < CENSORED_SHARE or method.censoring:
         return []
     how = {
         "keep": "counts the horizon as their survival, which weakens and bends its indices",

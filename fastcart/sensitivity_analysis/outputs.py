@@ -20,12 +20,11 @@ from fastcart.checks import held_to, names, shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event
 from fastcart.model import Model
+from fastcart.solvers.endpoints import endpoint_names, endpoint_units, survival_endpoints
 
 _SCALES = ("ln", "log10")
-_ENDPOINTS = ("pfs", "progression", "censored", "nadir", "t_nadir", "final", "cured")
 _EXTRA = ("peak", "t_peak", "auc")  # of a state or observable, for which `fastcart.solve` must be asked
 CENSORED = ("keep", "drop")
-SURVIVAL = ("pfs", "progression")  # outputs that end at the horizon where nothing has happened by then
 _COMPARE: dict[str, Callable[[Any, Any], Any]] = {
     ">=": operator.ge, "<=": operator.le, "==": operator.eq, ">": operator.gt, "<": operator.lt,
 }  # fmt: skip
@@ -151,7 +150,7 @@ class Outputs:
         """Return where an output is the time of an event, not of the end of observation; bool, as `apply`."""
         seen = np.ones(values["y"].shape, dtype=bool)
         for j, column in enumerate(self.columns):
-            if column.column in SURVIVAL:
+            if column.column in survival_endpoints():
                 seen[values["censored"], j] = False
         return seen
 
@@ -197,8 +196,8 @@ def parse_outputs(
     ----------
     model : Model
     outputs : str or sequence of str
-        ``NAME`` for an endpoint (``pfs``, ``progression``, ``nadir``, ``t_nadir``, ``final``, ``censored``,
-        ``cured``, ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable; ``event_``,
+        ``NAME`` for an endpoint (``pfs``, ``nadir`` and the others of `fastcart.solvers.endpoints`;
+        ``final_<state>``; ``peak_``, ``t_peak_``, ``auc_`` of a state or observable; ``event_``,
         ``count_`` of an event);
         ``NAME@TIME`` or ``NAME@FIRST:LAST:STEP`` for a state or observable; with ``ln_`` or ``log10_`` before
         the name, its logarithm.
@@ -235,7 +234,7 @@ def _endpoints(model: Model) -> list[str]:
     """Return the endpoints that an output or a condition may name."""
     paths = [*model.state_names, *model.observable_names]
     finals = [f"final_{name}" for name in model.state_names]
-    return [*_ENDPOINTS, *finals, *(f"{kind}_{name}" for kind in _EXTRA for name in paths)]
+    return [*endpoint_names(), *finals, *(f"{kind}_{name}" for kind in _EXTRA for name in paths)]
 
 
 def _parse(model: Model, text: str, t_end: float, endpoints: Sequence[str]) -> list[Output]:
@@ -258,7 +257,7 @@ def _parse(model: Model, text: str, t_end: float, endpoints: Sequence[str]) -> l
         raise InputError(
             f"The output {text!r} is not {kind} of model {model.name!r}." + nearest(column, known)
         )
-    if model.burden is None and column in _ENDPOINTS:
+    if model.burden is None and column in endpoint_names():
         raise InputError(f"Model {model.name!r} has no burden (tumor), so there is no {column!r}.")
     unit = _unit(model, column)
     if scale and unit:
@@ -271,12 +270,13 @@ def _parse(model: Model, text: str, t_end: float, endpoints: Sequence[str]) -> l
 def _unit(model: Model, column: str) -> str:
     items = {state.name: state.unit for state in model.states}
     items |= {observable.name: observable.unit for observable in model.observables}
-    if column in ("pfs", "progression", "t_nadir") or column.startswith(("t_peak_", "event_")):
-        return f"{model.time_unit}s"
+    time = f"{model.time_unit}s"
+    if column in endpoint_names():
+        return endpoint_units(time, items.get(str(model.burden))).get(column, "")
+    if column.startswith(("t_peak_", "event_")):
+        return time
     if column.startswith("auc_"):
         return f"{items[column.removeprefix('auc_')]} × {model.time_unit}s".lstrip()
-    if column in ("nadir", "final"):
-        return items[str(model.burden)]
     return items.get(column.removeprefix("final_").removeprefix("peak_"), items.get(column, ""))
 
 

@@ -1,14 +1,16 @@
 """What is looked for along a solution: one item for each quantity with a level or an extremum.
 
-The burden's crossings of its start and its nadir, peaks, events and groups that die out are all items.
-Engines ``lsoda`` and ``scipy`` cut a solution into pieces between turning points, each in its own way, and
-find crossings in them; what these mean is decided here, for one patient at a time. Kernels and Python call
-the same functions.
+What standard endpoints are read off, peaks, events and groups that die out are all items, and `rows_of` lists
+them for all engines. Engines ``lsoda`` and ``scipy`` cut a solution into pieces between turning points, each
+in its own way, and find crossings in them; what these mean is decided here, for one patient at a time.
+Kernels and Python call the same functions. Engine ``lanes`` has records of its own, for many patients at a
+time.
 """
 
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -16,24 +18,92 @@ from numba.extending import register_jitable
 
 from fastcart.solvers.actions import Actions, actions_of, acts, held_side, left_at
 from fastcart.solvers.compile import INNER
-from fastcart.solvers.lanes.extinction import groups_of
+from fastcart.solvers.endpoints import Found, fill, watched_marks
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO, to_natural
 
 HIGHEST, LOWEST, UP, DOWN, BOTH, DIES = range(6)  # kinds of items
-_KINDS = {"up": UP, "down": DOWN, "both": BOTH}
-_NONE, _FROM_START = -1, -2  # instead of the parameter that is a threshold
+KINDS = {"up": UP, "down": DOWN, "both": BOTH, "highest": HIGHEST, "lowest": LOWEST}
+NO_PARAMETER = -1  # instead of the parameter that is a threshold, which is a number,
+FROM_START = -2  # or a part of the patient's own start
 AT_START, JUMPED = -2, -1  # instead of the item whose action came before
+
+
+class Row(NamedTuple):
+    """One thing that is looked for."""
+
+    of: str | int  # a state or observable, or the number of a group that dies out
+    kind: int
+    ends: bool = False  # whether the integration ends there, or goes on from zero
+    parameter: int = NO_PARAMETER  # that is the threshold
+    threshold: float = math.nan  # if it is a number, or the part of the start that it is
+    after: float = -1.0  # the time from which a crossing counts,
+    behind: int = -1  # or the row behind whose first time it counts
+
+
+def rows_of(problem: Problem) -> list[Row]:
+    """Return all that is looked for: marks of the burden, peaks, events, groups that die out."""
+    burden, names = problem.model.burden, problem.model.parameter_names
+    marks = watched_marks() if burden is not None else []
+    rows = [Row(str(burden), KINDS[m.kind], parameter=FROM_START, threshold=m.part) for m in marks]
+    rows += [Row(name, HIGHEST) for name in problem.peaks]
+    place = {event.name: len(rows) + i for i, event in enumerate(problem.events)}
+    for event in problem.events:
+        level, after = event.threshold, event.after
+        behind = place[after] if isinstance(after, str) else -1
+        rows.append(
+            Row(
+                event.of, KINDS[event.direction], event.terminal or bool(event.actions),
+                names.index(level) if isinstance(level, str) else NO_PARAMETER,
+                math.nan if isinstance(level, str) else level, -1.0 if isinstance(after, str) else after,
+                behind,
+            )
+        )  # fmt: skip
+    if problem.extinction is not None:
+        _, members = groups_of([state.extinction for state in problem.model.states])
+        rows += [Row(g, DIES, True, threshold=problem.extinction) for g in range(len(members))]
+    return rows
+
+
+def first_event(problem: Problem) -> int:
+    """Return the row of the first event."""
+    return asked_of(problem).stop - len(problem.events)
+
+
+def asked_of(problem: Problem) -> slice:
+    """Return which rows are peaks and events."""
+    first = len(watched_marks()) if problem.model.burden is not None else 0
+    return slice(first, first + len(problem.peaks) + len(problem.events))
+
+
+def groups_of(states: Sequence[bool | str]) -> tuple[np.ndarray, list[list[int]]]:
+    """Return the group of each state, -1 for none, and the states of each group.
+
+    Parameters
+    ----------
+    states : sequence of bool or str
+        ``State.extinction`` of each state.
+    """
+    names = [mark if isinstance(mark, str) else j for j, mark in enumerate(states) if mark]
+    order = {name: g for g, name in enumerate(dict.fromkeys(names))}
+    group = np.array([order[m if isinstance(m, str) else j] if m else -1 for j, m in enumerate(states)])
+    return group, [np.flatnonzero(group == g).tolist() for g in range(len(order))]
+
+
+@register_jitable(**INNER)
+def part_of(start, part, log):
+    """A part of a start, as it is integrated; see `fastcart.solvers.endpoints.level_of`."""
+    if not log:
+        return part * start
+    return start + np.log(part) if start != LOG_ZERO else start
+
 
 # A quantity is a state, the derivative of a state (which is the integral of an observable), or the sum of a
 # group of states; what it is not is -1. ``zero`` is what it is where nothing is left of it. A state is taken
 # as it is integrated, in logarithm or its scale, all others in natural units. Observables come last.
 QUANTITY = np.dtype([("state", "i8"), ("integral", "i8"), ("group", "i8"), ("zero", "f8")])
 
-# ``ends``: whether the integration ends there, or goes on from zero; ``parameter``: that is the threshold, if
-# that is no number; ``after``, ``behind``: the time from which a crossing counts, or the item behind whose
-# first time it counts. Peaks come first, then events, the burden's crossings of its start and its nadir, and
-# groups that die out.
+# A `Row`, with the number of its quantity.
 ITEM = np.dtype(
     [("quantity", "i8"), ("kind", "i8"), ("ends", "?"), ("parameter", "i8"), ("threshold", "f8"),
      ("after", "f8"), ("behind", "i8")], align=True,
@@ -57,35 +127,21 @@ class Watched(NamedTuple):
 
 def watched_of(problem: Problem) -> Watched:
     """Return all that is looked for in a problem."""
-    model, states = problem.model, problem.model.state_names
-    groups, members = groups_of([state.extinction for state in model.states])
-    members = members if problem.extinction else []
-    burden = [model.burden] if model.burden is not None else []
-    names = [*problem.peaks, *(event.of for event in problem.events), *burden]
-    dying: list[str | int] = [states[m[0]] if len(m) == 1 else g for g, m in enumerate(members)]
-    of = sorted(dict.fromkeys([*names, *dying]), key=lambda x: x not in states and not isinstance(x, int))
+    states = problem.model.state_names
+    groups, members = groups_of([state.extinction for state in problem.model.states])
+    # a group of one is that state
+    alone = {g: states[m[0]] for g, m in enumerate(members) if len(m) == 1}
+    rows = [row._replace(of=alone.get(row.of, row.of)) for row in rows_of(problem)]
+    of = sorted(dict.fromkeys(row.of for row in rows), key=lambda x: isinstance(x, str) and x not in states)
     quantities = [
         (-1, -1, x, 0.0) if isinstance(x, int)
         else (states.index(x), -1, -1, LOG_ZERO if problem.log[states.index(x)] else 0.0) if x in states
         else (-1, states.index(problem.integral_of(x)), -1, 0.0)
         for x in of
     ]  # fmt: skip
-    rows: list[tuple] = [(of.index(x), HIGHEST, False, _NONE, math.nan, -1.0, -1) for x in problem.peaks]
-    order = {event.name: len(rows) + i for i, event in enumerate(problem.events)}
-    for event in problem.events:
-        named, behind = isinstance(event.threshold, str), isinstance(event.after, str)
-        rows.append(
-            (of.index(event.of), _KINDS[event.direction], event.terminal or bool(event.actions),
-             model.parameter_names.index(str(event.threshold)) if named else _NONE,
-             math.nan if named else event.threshold,
-             -1.0 if behind else event.after, order[str(event.after)] if behind else -1)
-        )  # fmt: skip
-    for x in burden:
-        rows.append((of.index(x), UP, False, _FROM_START, math.nan, -1.0, -1))
-        rows.append((of.index(x), LOWEST, False, _NONE, math.nan, -1.0, -1))
-    rows += [(of.index(x), DIES, True, _NONE, problem.extinction, -1.0, -1) for x in dying]
-    actions = actions_of(problem, len(rows), len(problem.peaks), scaled=True)
-    return Watched(_table(rows, ITEM), _table(quantities, QUANTITY), groups, actions)
+    items = [(of.index(row.of), *row[1:]) for row in rows]
+    actions = actions_of(problem, len(rows), first_event(problem), scaled=True)
+    return Watched(_table(items, ITEM), _table(quantities, QUANTITY), groups, actions)
 
 
 def _table(rows: list[tuple], dtype: np.dtype) -> Any:
@@ -106,8 +162,8 @@ def clear(record, watched, start, p, log, scale):
         level = item.threshold
         if item.parameter >= 0:
             level = p[item.parameter]
-        if item.parameter == _FROM_START:
-            level = start[state]
+        if item.parameter == FROM_START:
+            level = part_of(start[state], item.threshold, log[state])
         elif state >= 0 and log[state]:
             level = np.log(level) if level > 0.0 else (LOG_ZERO if level == 0.0 else -np.inf)
         elif state >= 0:
@@ -285,25 +341,22 @@ def settle(record, watched, values, t):
 
 
 def report(
-    result: ChunkResult, problem: Problem, watched: Watched, records: np.recarray, final: np.ndarray
-) -> None:
+    result: ChunkResult, problem: Problem, watched: Watched, records: np.recarray, y0: np.ndarray,
+    final: np.ndarray,
+) -> None:  # fmt: skip
     """Fill in what the items found, and the endpoints of the burden.
 
-    ``final`` are the last states of all patients as they are integrated, ``result.t_reached`` their times.
+    ``y0`` are the initial values, ``final`` the last states of all patients as they are integrated,
+    ``result.t_reached`` their times.
     """
-    count = len(problem.peaks) + len(problem.events)
-    best = records.best.copy()
-    for i in range(len(watched.items)):
-        state = watched.quantities.state[watched.items.quantity[i]]
+    asked, b = asked_of(problem), problem.model.burden_index
+    result.best = records.best[:, asked].copy()
+    for i, quantity in enumerate(watched.items.quantity[asked]):
+        state = watched.quantities.state[quantity]
         if state >= 0:
-            best[:, i] = to_natural(best[:, i], problem.log[state], problem.scale[state])
-    result.best, result.when = best[:, :count].copy(), records.first[:, :count].copy()
-    result.times = records.times[:, :count].copy()
-    b = problem.model.burden_index
-    if b < 0:
-        return
-    crossings: Any = records[:, count]
-    above, seen = final[:, b] > crossings.level, crossings.times > 0
-    result.pfs = np.where(above, np.where(seen, crossings.last, 0.0), result.t_reached)
-    result.progression = np.where(seen, crossings.first, np.where(above, 0.0, np.nan))
-    result.nadir, result.t_nadir = best[:, count + 1].copy(), records.first[:, count + 1].copy()
+            result.best[:, i] = to_natural(result.best[:, i], problem.log[state], problem.scale[state])
+    result.when, result.times = records.first[:, asked].copy(), records.times[:, asked].copy()
+    if b >= 0:
+        marks: list[Any] = [records[:, i] for i in range(asked.start)]
+        found = [Found(mark.level, mark.first, mark.last, mark.best) for mark in marks]
+        fill(result, found, y0[:, b], final[:, b], log=problem.log[b], scale=problem.scale[b])

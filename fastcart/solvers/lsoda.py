@@ -256,7 +256,7 @@ def solve_chunk(
     run_quietly(jobs, threads, control)
     for flag, status in _STATUS.items():
         result.status[tables.flags == flag] = Status[status]
-    report(result, problem, watched, tables.records, tables.final)
+    report(result, problem, watched, tables.records, y0, tables.final)
     result.final = to_natural(tables.final, log, scale)
     for c, i in enumerate(problem.saved_states):
         unit = np.repeat(scale[:, i], np.diff(saves.offsets))

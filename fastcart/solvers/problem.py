@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastcart.solvers.endpoints import recorded_endpoints
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import System, hidden
 
@@ -151,10 +152,7 @@ class ChunkResult:
     """Solutions of one chunk of patients, in natural units."""
 
     status: np.ndarray
-    pfs: np.ndarray
-    progression: np.ndarray
-    nadir: np.ndarray
-    t_nadir: np.ndarray
+    endpoints: np.ndarray  # a column for each of `fastcart.solvers.endpoints.recorded_endpoints`
     final: np.ndarray
     steps: np.ndarray
     rejected: np.ndarray
@@ -189,10 +187,7 @@ class ChunkResult:
 
         return cls(
             status=np.full(patients, Status.not_run, dtype=np.int8),
-            pfs=nan(patients),
-            progression=nan(patients),
-            nadir=nan(patients),
-            t_nadir=nan(patients),
+            endpoints=nan(patients, len(recorded_endpoints())),
             final=nan(patients, states),
             steps=zeros(),
             rejected=zeros(),
@@ -206,6 +201,10 @@ class ChunkResult:
             times=np.zeros((patients, items), dtype=np.int64),
             above=np.zeros(patients, dtype=np.bool_),
         )
+
+    def recorded(self) -> dict[str, np.ndarray]:
+        """Return the endpoints that engines record, by name."""
+        return {row.name: self.endpoints[:, k].copy() for k, row in enumerate(recorded_endpoints())}
 
     def take(self, rows: np.ndarray) -> ChunkResult:
         """Return the results of some rows."""
@@ -234,8 +233,7 @@ class ChunkResult:
     def blank_failed(self) -> None:
         """Set the endpoints of patients that were not solved to NaN."""
         failed = self.status != Status.ok
-        for values in (self.pfs, self.progression, self.nadir, self.t_nadir, self.final):
-            values[failed] = np.nan
+        self.endpoints[failed] = self.final[failed] = np.nan
         self.cured[failed] = False
         if self.saved.size:
             rows = np.flatnonzero(failed)

@@ -16,6 +16,8 @@ from fastcart.errors import InputError
 from fastcart.solvers.arrays import natural_rhs
 from fastcart.solvers.compile import EXACT, cached, prepared_function
 from fastcart.solvers.doses import RATE, DosePlan, entries_of
+from fastcart.solvers.endpoints import Found, Mark, fill, watched_marks
+from fastcart.solvers.items import DOWN, HIGHEST, KINDS, LOWEST, UP
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 
@@ -47,10 +49,19 @@ class _Doses(NamedTuple):
     value: np.ndarray
 
 
-class _Found(NamedTuple):
+class _Marks(NamedTuple):
+    """What is watched along the burden: kinds, and arrays of shape (patients, marks) as in `Found`."""
+
+    kinds: np.ndarray
+    level: np.ndarray
+    first: np.ndarray
+    last: np.ndarray
+    best: np.ndarray
+
+
+class _Answer(NamedTuple):
     """What is written for each patient."""
 
-    burden: np.ndarray  # progression-free survival, progression, nadir and its time
     final: np.ndarray
     saved: np.ndarray
     status: np.ndarray
@@ -68,34 +79,49 @@ def _give(y, rate, doses, e, last, step):
     return e
 
 
-def _published_batch(y0, p, grid, doses, burden, found):
+@njit(**EXACT)
+def _keep_extrema(marks, i, value, t):
+    """Record a value of the burden that may be an extremum."""
+    for x in range(marks.kinds.size):
+        kind, best = marks.kinds[x], marks.best[i, x]
+        if (kind == HIGHEST and value > best) or (kind == LOWEST and value < best):
+            marks.best[i, x] = value
+            marks.first[i, x] = t
+
+
+@njit(**EXACT)
+def _keep_crossings(marks, i, value, t, beyond):
+    """Record which levels the burden has crossed since it was last looked at."""
+    for x in range(marks.kinds.size):
+        kind, level = marks.kinds[x], marks.level[i, x]
+        now = (kind == UP and value > level) or (kind == DOWN and value < level)
+        if now and not beyond[x] and t > 0.0:
+            marks.first[i, x] = min(marks.first[i, x], t)
+            marks.last[i, x] = t
+        beyond[x] = now
+
+
+def _published_batch(y0, p, grid, doses, burden, marks, found):
     n, h = y0.shape[1], grid.step
     y, rate = np.empty(n), np.empty(n)
     z, k, total = np.empty(n), np.empty(n), np.empty(n)
+    beyond = np.empty(marks.kinds.size, np.bool_)
     shift = (0.0, 0.5, 0.5, 1.0)
     weight = (1.0, 2.0, 2.0, 1.0)
     for i in range(y0.shape[0]):
         y[:] = y0[i]
         rate[:] = 0.0
-        start = y[burden]
-        lowest, t_lowest = start, 0
-        last, first = 0, -1
-        above = False
         s, e = grid.first[i], doses.begin[i]
         for step in range(grid.steps + 1):
             t = step * h
-            if y[burden] < lowest:
-                lowest, t_lowest = y[burden], step
+            _keep_extrema(marks, i, y[burden], t)
             e = _give(y, rate, doses, e, doses.end[i], step)
             while s < grid.last[i] and grid.save_index[s] == step:
                 for c in range(grid.kept.size):
                     found.saved[c, grid.row[i] + s - grid.first[i]] = y[grid.kept[c]]
                 s += 1
-            now_above = y[burden] > start
-            if now_above and not above and first < 0:
-                first = step
-            above = now_above
-            last = last if above else step
+            _keep_extrema(marks, i, y[burden], t)
+            _keep_crossings(marks, i, y[burden], t, beyond)
             if step == grid.steps:
                 break
             z[:] = y
@@ -111,10 +137,6 @@ def _published_batch(y0, p, grid, doses, burden, found):
                 y[j] += h / 6.0 * total[j]
         found.final[i] = y
         found.status[i] = 0 if np.isfinite(y).all() else 2
-        found.burden[i, 0] = (last + 1) * h if above else grid.steps * h
-        found.burden[i, 1] = first * h if first >= 0 else np.nan
-        found.burden[i, 2] = lowest
-        found.burden[i, 3] = t_lowest * h
 
 
 def grid_index(problem: Problem) -> tuple[int, np.ndarray]:
@@ -182,10 +204,12 @@ def solve_chunk(
     kernel = cached(
         prepared_function(_published_batch, rhs_into=rhs_into),
         f"{model.name} for the published scheme",
-        takes=(_Grid, _Doses, _Found),
+        takes=(_Grid, _Doses, _Marks, _Answer),
         **EXACT,
     )
-    rows = np.full((len(y0), 4), np.nan)
+    burden = model.burden_index
+    watched = watched_marks() if burden >= 0 else []
+    marks = _marks(watched, y0[:, [burden]])
     begin, end, _, *entries = entries_of(doses, len(y0))
     with np.errstate(all="ignore"):
         kernel(
@@ -194,12 +218,23 @@ def solve_chunk(
                 model.published.step, steps, save_index, saves.begin, saves.end, saves.offsets,
                 problem.saved_states,
             ),
-            _Doses(begin, end, dose_index(problem, doses), *entries), max(model.burden_index, 0),
-            _Found(rows, result.final, result.saved, result.status),
+            _Doses(begin, end, dose_index(problem, doses), *entries), max(burden, 0), marks,
+            _Answer(result.final, result.saved, result.status),
         )  # fmt: skip
-    if model.burden_index >= 0:
-        result.pfs, result.progression, result.nadir, result.t_nadir = rows.T.copy()
     result.steps[:] = steps
     result.rhs_calls[:] = 4 * steps
     result.t_reached[:] = np.where(result.status == Status.ok, problem.t_end, np.nan)
+    if watched:
+        found = [Found(*(values[:, x] for values in marks[1:])) for x in range(len(watched))]
+        fill(result, found, y0[:, burden], result.final[:, burden])
     return result
+
+
+def _marks(watched: list[Mark], start: np.ndarray) -> _Marks:
+    """Return room for what is found of marks, from the burden at the start, shape (patients, 1)."""
+    shape = (len(start), len(watched))
+    kinds = np.array([KINDS[mark.kind] for mark in watched], dtype=np.int64)
+    return _Marks(
+        kinds, start * np.array([mark.part for mark in watched]), np.full(shape, np.inf),
+        np.full(shape, -np.inf), np.full(shape, np.where(kinds == HIGHEST, -np.inf, np.inf)),
+    )  # fmt: skip

@@ -117,7 +117,7 @@ def solve_chunk(
             path = to_natural(patient.saved, problem.log, patient.scale)
             result.saved[:, saves.offsets[i] : saves.offsets[i + 1]] = path[:, problem.saved_states].T
             result.cured[i] = patient.cured
-    report(result, problem, watched, records, final)
+    report(result, problem, watched, records, y0, final)
     return result
 
 

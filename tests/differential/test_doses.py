@@ -6,13 +6,35 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from families import CLEARANCE, Clearance, Dose, numbers, powers
+from families import CLEARANCE, Clearance, Dose, free, numbers, powers
 from hypothesis import assume
 from hypothesis import strategies as st
 from law import LANES, RUNS, law, solve
+from numba import njit
 
 import fastcart
-from fastcart import DosingSchedule, Event
+from fastcart import DosingSchedule, Event, Model, State
+
+
+@njit
+def _regrowing(t, y, p):
+    rate = p[1] if t > p[2] else -p[0]
+    return rate * y[0], rate * y[1]
+
+
+# two kinds of cells that shrink and later grow, in logarithm or not, that die out alone or together
+MORTAL = {
+    f"{'log' if log else 'linear'} {'together' if mark == 'ab' else 'alone'}": Model(
+        "mortal",
+        [State(name, default=2.0, log=log, extinction=mark) for name in ("a", "b")],
+        free(k=2.0, g=0.0, since=2.5),
+        _regrowing,
+        t_end=4.0,
+        burden="a",
+    )
+    for log in (True, False)
+    for mark in (True, "ab")
+}
 
 quarters = st.integers(0, 48).map(lambda k: k / 4)
 doses = st.lists(
@@ -251,6 +273,29 @@ def test_who_falls_below_is_gone_until_the_next_dose(run, patient, boluses, infu
     assert row["cured"] == (gone and ever)
 
 
+@law(
+    20, run=RUNS, kind=st.sampled_from(sorted(MORTAL)), seed=numbers(0.05, 0.95, 2),
+    share=numbers(0.0, 1.0, 2), at_end=st.booleans(), grows=st.sampled_from([0.0, 50.0]),
+    since=st.sampled_from([2.5, 3.0]),
+)  # fmt: skip
+def test_what_is_seeded_below_the_threshold_is_gone_at_once(run, kind, seed, share, at_end, grows, since):
+    """The state that is saved at such a dose is the one after it: nothing; also where it would grow fast,
+    and where there is a break at the same time."""
+    dose = 4.0 if at_end else 3.0
+    plan = DosingSchedule().bolus(dose, "a", share * seed).bolus(dose, "b", (1 - share) * seed)
+    row = {"a": [2.0], "b": [2.0], "k": [2.0], "g": [grows], "since": [since]}
+    times = [1.0, 3.0, 3.5, 4.0]
+    result = solve(
+        MORTAL[kind], row, run, doses=plan, extinction=1.0, save_at=times, t_end=4.0, breaks=["since"]
+    )
+    ends = result.endpoints.iloc[0]
+    assert ends["status"] == "ok"
+    assert ends["cured"]
+    assert ends["nadir"] == ends["final_a"] == ends["final_b"] == 0.0
+    for name in ("a", "b"):
+        assert result.trajectories[name].tolist() == [0.0, 0.0, 0.0, 0.0], name
+
+
 def test_a_reseeded_tumor_is_not_cured():
     plan = DosingSchedule().bolus(8.0, "y", 5.0)
     row = Clearance(y=10.0, k=1.0).row()
@@ -266,3 +311,19 @@ def test_times_to_save_may_be_rounded():
     result = fastcart.solve(CLEARANCE, 1, t_end=0.3, save_at=np.arange(0, 0.31, 0.1))
     exact = np.exp(-0.1 * np.array([0, 0.1, 0.2, 0.3]))
     np.testing.assert_allclose(result.trajectories["y"], exact, rtol=1e-6)
+
+
+@pytest.mark.parametrize("run", RUNS, ids=str)
+@pytest.mark.parametrize("kind", sorted(MORTAL))
+def test_an_event_that_ends_all_at_a_dose_comes_before_a_death_there(run, kind):
+    plan = DosingSchedule().bolus(3.0, "a", 0.3)
+    options = dict(doses=plan, extinction=1.0, save_at=[1.0, 3.0, 4.0], t_end=4.0)
+    for terminal in (True, False):
+        events = [Event("seeded", "a", 0.2, "up", terminal=terminal)]
+        result = solve(MORTAL[kind], {"b": [0.0]}, run, events=events, **options)
+        ends, saved = result.endpoints.iloc[0], result.trajectories["a"].to_numpy()
+        assert (ends["status"], ends["event_seeded"], ends["count_seeded"]) == ("ok", 3.0, 1)
+        assert ends["t_reached"] == (3.0 if terminal else 4.0)
+        left = pytest.approx(0.3, rel=1e-12) if terminal else 0.0
+        assert (saved[0], saved[1], ends["final_a"]) == (0.0, left, left if terminal else 0.0)
+        assert np.isnan(saved[2]) if terminal else saved[2] == 0.0

@@ -14,6 +14,8 @@ from fastcart.solvers import tableaus
 from fastcart.solvers.actions import PENDING
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import BREAK, DosePlan, entries_of
+from fastcart.solvers.endpoints import Found, fill, level_of, watched_marks
+from fastcart.solvers.items import asked_of
 from fastcart.solvers.lanes import records
 from fastcart.solvers.lanes import step_explicit as explicit
 from fastcart.solvers.lanes import step_rosenbrock as rosenbrock
@@ -22,7 +24,7 @@ from fastcart.solvers.lanes.dense_output import MAX_DEGREE
 from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets, roomy
 from fastcart.solvers.lanes.loop import run_lanes
 from fastcart.solvers.lanes.rhs import evaluation
-from fastcart.solvers.lanes.watched_items import NADIR, RISE, Table, items_of
+from fastcart.solvers.lanes.watched_items import Table, items_of
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import System
@@ -174,7 +176,7 @@ def solve_chunk(
     blocks = -(-patients // LANES)
     brief = blocks * n * problem.max_steps <= _BRIEF and (threads == 1 or blocks <= _FEW)
     in_threads([run] * (1 if brief else min(threads, blocks)), threads, control, brief=brief)
-    _take_results(result, problem, kit.table, recorded, u0, out)
+    _take_results(result, problem, kit.table, recorded, y0, u0, out)
     _saved_in_natural_units(problem, result.saved, threads)
     result.rhs_calls = (result.steps + result.rejected) * kit.calls_per_step + 1
     result.engine = np.full(patients, f"lanes-{kit.name}", dtype=object)
@@ -283,16 +285,18 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
 
 
 def _take_results(
-    result: ChunkResult, problem: Problem, table: Table, recorded: np.ndarray, u0: np.ndarray,
-    out: records.Out,
+    result: ChunkResult, problem: Problem, table: Table, recorded: np.ndarray, y0: np.ndarray,
+    u0: np.ndarray, out: records.Out,
 ) -> None:  # fmt: skip
     """Fill in the endpoints and the states, in natural units."""
     log = problem.log
-    burden = problem.model.burden_index
+    asked, burden = asked_of(problem), problem.model.burden_index
     if burden >= 0:
-        _burden_endpoints(result, recorded, u0[:, burden], out.final[:, burden])
-        result.nadir = to_natural(result.nadir, log[burden], 1.0)
-    asked = slice(table.of_burden, table.of_burden + result.best.shape[1])
+        found = [
+            Found(level_of(u0[:, burden], mark.part, log[burden]), of["first"], of["last"], of["best"])
+            for mark, of in zip(watched_marks(), recorded.T, strict=False)
+        ]
+        fill(result, found, y0[:, burden], out.final[:, burden], log=log[burden])
     result.best, result.when = recorded["best"][:, asked].copy(), recorded["first"][:, asked].copy()
     result.times = recorded["crossings"][:, asked].copy()
     for i in np.flatnonzero(table.items["in_log"][asked]):
@@ -325,18 +329,6 @@ def _around_breaks(t_end: float, *entries: np.ndarray) -> tuple[np.ndarray, ...]
     before = np.where(breaks, time * (1 - value), time)
     behind = np.minimum(time * (1 + value), t_end)
     return begin, end, before, state, kind, np.where(breaks, behind, value)
-
-
-def _burden_endpoints(result: ChunkResult, recorded: np.ndarray, level: np.ndarray, last: np.ndarray) -> None:
-    """Fill in PFS, progression and nadir, the latter as integrated, from what the loop recorded."""
-    below = last <= level
-    first = recorded["first"][:, RISE]
-    result.pfs = np.where(below, result.t_reached, np.maximum(recorded["last"][:, RISE], 0.0))
-    result.progression = np.where(np.isfinite(first), first, np.where(below, np.nan, 0.0))
-    lowest = recorded["best"][:, NADIR]
-    at_end = last < lowest
-    result.nadir = np.where(at_end, last, lowest)
-    result.t_nadir = np.where(at_end, result.t_reached, recorded["first"][:, NADIR])
 
 
 __all__ = ["DEFAULT_METHOD", "METHODS", "STIFF_METHOD", "Status", "solve_chunk"]

@@ -205,13 +205,15 @@ def _first_crossing(i, look, queue, C, watch, detection, patients, scheme):
     dies = kind == EXTINCTION
     if dies and before == (LOG_ZERO if items[i].in_log else 0.0):
         return NOWHERE  # gone already
+    if dies and side == JUST_BEGUN and before < level:
+        return 0.0  # what is seeded anew must be more
     turns = turning_places(k, course, queue.turning[k, s], watch.turns, watch.roots, detection)
     low = 0.0
     for x in range(turns + 1):
         high = watch.turns.places[k, x] if x < turns else 1.0
         after = _at(high, k, course, queue, watch, scheme.stages - 1)
         if dies:  # who is below and rises, by an inflow, is not dying
-            crossed = after <= level and (before > level or after < before or side == JUST_BEGUN)
+            crossed = after <= level and (before > level or after < before)
             now = BELOW if crossed else UNDECIDED
         else:
             now = side_of(kind, after, level, side)

@@ -10,11 +10,14 @@ from numba import njit
 
 from fastcart.solvers.actions import acts
 from fastcart.solvers.compile import INLINED
+from fastcart.solvers.items import DIES, DOWN, FROM_START, HIGHEST, LOWEST, UP, part_of
 from fastcart.solvers.transform import LOG_ZERO
 
-# Kinds of items: a largest or smallest value; a crossing of a threshold upwards, downwards, both; one from at
-# or below the patient's own start to above it; states that die out where their sum falls to a threshold
-MAXIMUM, MINIMUM, UP, DOWN, BOTH, PROGRESSION, EXTINCTION = range(7)
+# Kinds of items: a largest or smallest value; a crossing of a threshold upwards, downwards, both; states that
+# die out where their sum falls to a threshold; the crossing from at or below the patient's own start to above
+# it, which the step itself detects
+MAXIMUM, MINIMUM, EXTINCTION = HIGHEST, LOWEST, DIES
+PROGRESSION = 6
 ABOVE, BELOW, UNDECIDED = 1.0, -1.0, 0.0  # sides of a threshold
 JUST_BEGUN = 2.0  # instead of a side: no step yet since the start or a jump
 
@@ -22,9 +25,9 @@ JUST_BEGUN = 2.0  # instead of a side: no step yet since the start or a jump
 @njit(**INLINED)
 def threshold_of(items, i, patients, j, state):
     """The threshold of item ``i``, about ``state``, for a patient; in logarithm where its quantity is."""
-    if items[i].kind == PROGRESSION:
-        return patients.u0[j, state]
     index = items[i].parameter
+    if index == FROM_START:
+        return part_of(patients.u0[j, state], items[i].threshold, items[i].in_log)
     value = patients.p[j, index] if index >= 0 else items[i].threshold
     if items[i].in_log:
         if value > 0.0:

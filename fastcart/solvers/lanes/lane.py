@@ -15,7 +15,7 @@ from fastcart.solvers.actions import (
     next_due,
 )
 from fastcart.solvers.compile import INLINED
-from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE
+from fastcart.solvers.doses import AROUND_BREAK, BREAK, JUMP, PARAMETER, RATE
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.event_recording import record_burden
 from fastcart.solvers.lanes.intrinsics import evaluate
@@ -158,9 +158,9 @@ def save_nothing(l, j, saves, work, saved):
 
 @njit(**INLINED)
 def save_again(l, j, saves, work, saved):
-    """Save the present state in the place of what was just saved at this very time."""
+    """Save the present state in the place of what was just saved at this very time, a break in it or not."""
     k = work.lanes[l].next_save
-    while k > saves.begin[j] and saves.times[k - 1] == work.steps.numbers[q.T, l]:
+    while k > saves.begin[j] and saves.times[k - 1] * (1.0 + AROUND_BREAK) >= work.steps.numbers[q.T, l]:
         k -= 1
     save_next(l, k, j, saves, work)
     save_now(l, j, saves, work, saved)

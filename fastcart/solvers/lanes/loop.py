@@ -220,8 +220,8 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
         done = fire(l, j, task, patients.doses, watch, work)
         save_now(l, j, patients.saves, work, out.saved)
         lanes[l].fresh = JUMPED
-    elif fate == CUT:
-        save_now(l, j, patients.saves, work, out.saved)
+    elif fate == CUT:  # also at a jump that left too little of something to live
+        save_again(l, j, patients.saves, work, out.saved)
         lanes[l].fresh = JUMPED
     else:
         if detection is not None and detection.need[l] == AT_ONCE:  # nothing came of it
