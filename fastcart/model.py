@@ -61,7 +61,8 @@ class Model:
     constraints : sequence of Sum
         Sums of parameters that every patient must keep.
     method : str, optional
-        The explicit method that engines ``auto`` and ``lanes`` begin with where the caller names none:
+        The explicit method that engine ``lanes`` takes, and ``auto`` weighs against the stiff one, where the
+        caller names none:
         ``stab5`` for models with fast decays, whose steps stability limits. Default: chosen by ``rtol``.
 
     Raises

@@ -53,7 +53,7 @@ class System:
     burden : str, optional
         The state whose growth above its initial value is progression.
     method : str, optional
-        The explicit method that engines ``auto`` and ``lanes`` begin with.
+        The explicit method that engine ``lanes`` takes, and ``auto`` weighs against the stiff one.
     published : PublishedScheme, optional
     time_unit : str
     """
