@@ -46,7 +46,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("models", "describe"),
     ("engines", "result", "given", "batch", "prepared", "explain"),
     ("runs", "sampling"),
-    ("sample", "bench", "bench_serial", "bench_report"),
+    ("sample", "ahead", "bench", "bench_serial", "bench_report"),
     ("scanning", "sensitivity_analysis", "optimization"),
     ("trial.course", "trial.outcomes"),  # what befalls a patient; a population is calibrated to it
     ("population", "protocols"),

@@ -1,0 +1,72 @@
+"""Compile ahead of time what all models share, so that a first result of a new model takes seconds.
+
+The loop of the lane engine and the steps for a number of states are the same for every model. They are
+compiled when they are first needed, which takes a dozen seconds, and kept on disk; here they are made before.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+STATES = 8  # models of up to so many states find everything at hand
+
+
+def compile_ahead(states: int = STATES, progress: Callable[[str], None] | None = None) -> None:
+    """Compile the kernels that models of up to so many states have in common, unless they are on disk.
+
+    Parameters
+    ----------
+    states : int
+    progress : callable, optional
+        Told what is compiled now.
+
+    Raises
+    ------
+    InputError
+        For a number of states that is not a whole number from 1 on.
+    """
+    from fastcart.checks import count
+    from fastcart.solvers.compile import announcements, collector_paused
+    from fastcart.solvers.lanes.engine import DEFAULT_METHOD, STIFF_METHOD, get_method
+    from fastcart.solvers.lanes.layout import roomy
+
+    states = count(states, "The number of states")
+    with announcements(progress), collector_paused():
+        _solve_one_of_each_kind()
+        for n in range(1, states + 1):
+            sizes = (n, roomy(1), 0, ())
+            for name in (DEFAULT_METHOD, "vern7"):
+                get_method(name).step(*sizes)
+            whole = get_method(STIFF_METHOD).whole
+            if whole is not None:
+                whole.step(*sizes)
+
+
+def _solve_one_of_each_kind() -> None:
+    """Solve a small model in all the ways that need another loop."""
+    from numba import njit
+
+    from fastcart.batch import solve
+    from fastcart.dosing import DosingSchedule
+    from fastcart.events import Event
+    from fastcart.model import Model, Parameter, State
+    from fastcart.options import SolveOptions
+
+    @njit
+    def rhs(t, y, p):
+        return p.growth * y.C - p.kill * y.E * y.C, -p.death * y.E
+
+    states = [State("C", default=1e6), State("E", default=1e7)]
+    rates = [
+        Parameter("growth", default=0.3),
+        Parameter("kill", default=1e-7),
+        Parameter("death", default=0.1),
+    ]
+    model = Model("ahead", states, rates, rhs, burden="C", t_end=50.0)
+    doses = DosingSchedule().bolus(5.0, "E", 1e6).infusion(8.0, "E", 1e6, duration=2.0)
+    watched = SolveOptions(peaks=["E"], events=[Event("low", "C", 1e3)])
+    for options in (SolveOptions(), watched):
+        for given in (None, doses):
+            solve(model, 2, doses=given, save_at=np.linspace(0, 50, 3), progress=False, options=options)

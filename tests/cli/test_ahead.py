@@ -1,0 +1,27 @@
+"""What all models share is compiled ahead of time, once."""
+
+from __future__ import annotations
+
+import pytest
+
+from fastcart import InputError
+from fastcart.ahead import compile_ahead
+from fastcart.cli import main
+
+
+def test_what_is_compiled_ahead_is_at_hand_afterwards():
+    compile_ahead(1)
+    said: list[str] = []
+    compile_ahead(1, said.append)
+    assert said == []
+
+
+def test_the_command(capsys):
+    assert main(["compile", "--states", "1"]) == 0
+    assert capsys.readouterr().out == ""
+
+
+def test_bad_numbers_of_states():
+    with pytest.raises(InputError, match="number of states"):
+        compile_ahead(0)
+    assert main(["compile", "--states", "0"]) == 2
