@@ -24,7 +24,7 @@ from fastcart.solvers.kernel_cache import (
 
 # LLVM halves vectors of 512 bits on processors that have them, unless it is told not to
 _WIDE = '"prefer-vector-width"="512" "min-legal-vector-width"="512"'
-_loaded: dict[str, Any] = {}
+_loaded: dict[str, Any] = {}  # engines, whose code lives as long as they do
 _lock = threading.Lock()
 
 
