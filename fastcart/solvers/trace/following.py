@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import ast
 import inspect
-import math
 import textwrap
 import types
 from collections.abc import Callable, Sequence
@@ -18,25 +17,18 @@ from typing import Any
 
 import numpy as np
 
-import fastcart.math as vector_math
 from fastcart.solvers.fingerprint import python_function
 from fastcart.solvers.trace.graph import (
     CONDITIONS,
     Graph,
     Traced,
     TraceError,
-    add,
     both,
-    divide,
     either,
-    larger,
-    multiply,
     opposite,
-    power,
-    smaller,
-    unary,
     where,
 )
+from fastcart.solvers.trace.rules import BUILT_IN, stand_in
 
 WAYS = 64  # through the branches of a function, at most
 _DEEP = 40  # branches on one way, at most
@@ -127,110 +119,7 @@ def _joined(graph: Graph, leaves: list[tuple[list, tuple]], depth: int) -> list:
     return [where(condition, a, b) for a, b in pairs]
 
 
-# --- functions that have a rule ---------------------------------------------------------------------------
-
-
-def _safe(module: str, name: str, function: Callable) -> Callable:
-    """Return a function that may be called with constants only."""
-
-    def called(*values: Any, **named: Any) -> Any:
-        if any(_holds_traced(value) for value in (*values, *named.values())):
-            raise TraceError(f"calls {module}.{name}, which has no rule")
-        return function(*values, **named)
-
-    return called
-
-
-def _holds_traced(value: Any) -> bool:
-    if isinstance(value, tuple | list):
-        return any(_holds_traced(item) for item in value)
-    if isinstance(value, np.ndarray):
-        return value.dtype == object and any(isinstance(item, Traced) for item in value.flat)
-    return isinstance(value, Traced)
-
-
-def _of(operation: str) -> Callable:
-    return lambda x: unary(operation, x)
-
-
-def _logarithm(x: Any, base: Any = None) -> Any:
-    result = unary("log", x)
-    return result if base is None else divide(result, unary("log", base))
-
-
-def _zeros(shape: Any, *_: Any, **__: Any) -> np.ndarray:
-    made = np.empty(shape, dtype=object)
-    made.fill(0.0)
-    return made
-
-
-def _array(values: Any, *_: Any, **__: Any) -> np.ndarray:
-    return np.array(list(values) if isinstance(values, tuple) else values, dtype=object)
-
-
-def _two(pick: Callable) -> Callable:
-    def of_two(a: Any, b: Any) -> Any:
-        if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
-            return np.frompyfunc(pick, 2, 1)(a, b)
-        return pick(a, b)
-
-    return of_two
-
-
-def _clip(x: Any, low: Any, high: Any) -> Any:
-    return _two(smaller)(_two(larger)(x, low), high)
-
-
-_RULES: dict[str, Any] = {
-    **{name: _of(name) for name in (
-        "exp", "sqrt", "floor", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh", "expm1",
-        "log1p",
-    )},
-    "arcsin": _of("asin"), "arccos": _of("acos"), "arctan": _of("atan"), "fabs": _of("abs"),
-    "abs": _of("abs"), "absolute": _of("abs"), "log": _logarithm,
-    "log10": lambda x: multiply(unary("log", x), 1.0 / math.log(10.0)),
-    "log2": lambda x: multiply(unary("log", x), 1.0 / math.log(2.0)),
-    "pow": power, "power": power, "square": lambda x: multiply(x, x), "ceil": lambda x: -unary("floor", -x),
-    "maximum": _two(larger), "fmax": _two(larger), "minimum": _two(smaller), "fmin": _two(smaller),
-    "clip": _clip, "where": where, "logical_and": both, "logical_or": either, "logical_not": opposite,
-    "zeros": _zeros, "empty": _zeros, "array": _array, "asarray": _array, "sum": np.sum, "dot": np.dot,
-    "add": add, "multiply": multiply, "divide": divide, "float64": lambda x: x,
-    "zeros_like": lambda x: _zeros(len(x)), "empty_like": lambda x: _zeros(len(x)),
-}  # fmt: skip
-
-
-def _with_rules(module: types.ModuleType) -> types.ModuleType:
-    """Return a stand-in for ``math`` or ``numpy``, whose functions take numbers of a graph."""
-    stand_in = types.ModuleType(module.__name__)
-    for name, value in module.__dict__.items():
-        if name.startswith("__"):
-            continue
-        if name in _RULES:
-            stand_in.__dict__[name] = _RULES[name]
-        elif callable(value) and not isinstance(value, type):
-            stand_in.__dict__[name] = _safe(module.__name__, name, value)
-        else:
-            stand_in.__dict__[name] = value
-    return stand_in
-
-
-_STAND_INS: list[tuple[Any, Any]] = [
-    (math, _with_rules(math)), (np, _with_rules(np)),
-    *((getattr(module, name), rule) for module in (math, np) for name, rule in _RULES.items()
-      if hasattr(module, name)),
-    (vector_math.exp, _RULES["exp"]), (vector_math.exp_bounded, _RULES["exp"]),
-    (vector_math.log, _RULES["log"]), (vector_math.pow, power), (vector_math.sqrt, _RULES["sqrt"]),
-    (vector_math.ratio, divide), (vector_math.rough_reciprocal, _of("rough_reciprocal")),
-    (vector_math.rough_sqrt, _of("rough_sqrt")),
-]  # fmt: skip
-_BUILT_IN: dict[str, Any] = {"max": larger, "min": smaller, "abs": _RULES["abs"], "pow": power}
-
-
-def _float(x: Any) -> Any:
-    return x if isinstance(x, Traced) else float(x)
-
-
-_BUILT_IN["float"] = _float
+# --- a function as it can be followed ---------------------------------------------------------------------
 
 
 class _Module:
@@ -241,19 +130,6 @@ class _Module:
 
     def __getattr__(self, name: str) -> Any:
         return self._renewed(getattr(self._module, name))
-
-
-def _stand_in(value: Any) -> Any:
-    """Return what stands in for a value that a function names, None where it stays."""
-    for original, rule in _STAND_INS:
-        if value is original:
-            return rule
-    if isinstance(value, np.floating):  # NumPy's own numbers make arrays of comparisons
-        return float(value)
-    return None
-
-
-# --- a function as it can be followed ---------------------------------------------------------------------
 
 
 def _chosen(condition: Any, yes: Callable, no: Callable) -> Any:
@@ -335,7 +211,7 @@ def instrumented(function: Callable, made: dict[int, Any] | None = None) -> Call
     made[id(source)] = lambda *values, **named: real[0](*values, **named)  # it may call itself
 
     def renewed(value: Any) -> Any:
-        rule = _stand_in(value)
+        rule = stand_in(value)
         if rule is not None:
             return rule
         if isinstance(value, types.ModuleType):
@@ -346,7 +222,7 @@ def instrumented(function: Callable, made: dict[int, Any] | None = None) -> Call
         return instrumented(value, made) if python_function(value) is not None else value
 
     scope = dict(source.__globals__)
-    scope.update({name: rule for name, rule in _BUILT_IN.items() if name not in scope})
+    scope.update({name: rule for name, rule in BUILT_IN.items() if name not in scope})
     scope.update(_HELPERS)
     for name in _all_names(source.__code__) & source.__globals__.keys():
         scope[name] = renewed(source.__globals__[name])
