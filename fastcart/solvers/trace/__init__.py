@@ -1,8 +1,8 @@
 """Right-hand sides as graphs: run once with recording numbers, then differentiate, factor and compile them.
 
 - `graph`: the graph and what arithmetic does to it.
-- `following`: run a function and all it calls, once for every way through its branches; in `rules` what stands in
-  for elementary functions there.
+- `following`: run a function and all it calls, once for every way through its branches; `rules` has what
+  stands in for elementary functions there.
 - `forward`: exact derivatives of a graph, by forward mode.
 - `sparse`: factors of a sparse matrix of numbers of a graph.
 - `program`: the right-hand side of a model as it is integrated, as a graph.
