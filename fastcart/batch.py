@@ -6,6 +6,7 @@ import os
 import sys
 import threading
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 
@@ -27,6 +28,7 @@ from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 from fastcart.patients import Patients, PatientTable, check_patients, typical_patients
 from fastcart.result import BatchResult, Tables
 from fastcart.saving import check_save_at
+from fastcart.sensitivities import Sensitivities, check_sensitivities
 from fastcart.solvers import interrupts
 from fastcart.solvers.problem import Problem, Saves
 from fastcart.solvers.threads import in_threads
@@ -55,6 +57,7 @@ def solve(
     save_at: Any = None,
     save: Sequence[str] | None = None,
     keep: Sequence[str] = (),
+    sensitivities: Sequence[str] = (),
     threads: int | None = None,
     seed: int | None = None,
     progress: bool | None = None,
@@ -90,6 +93,14 @@ def solve(
         States and observables that the trajectories hold; default all.
     keep : sequence of str
         Columns of ``patients`` that are copied to the endpoints.
+    sensitivities : sequence of str
+        Parameters and states (their initial values) that states, areas and observables are differentiated
+        by. The endpoints get ``d_final_<state>_d_<name>`` and ``d_auc_<quantity>_d_<name>``; with
+        ``save_at`` the result has a table ``sensitivities`` over time. A default that is computed from the
+        parameter moves with it. Each is known to ``rtol`` of the quantity, or of itself where that is
+        larger, per change of the parameter by its own size (at least that of its default). Nothing may act
+        at a time that moves: terminal events, actions, extinction, switches of the right-hand side and doses
+        that depend on the parameter are refused.
     threads : int, optional
         Default: all processors that this process may use.
     seed : int, optional
@@ -137,11 +148,14 @@ def solve(
     require_break_columns(model, problem.breaks, table.columns)
     plan = dose_plan(problem, engine, doses, table.ids, breaks=break_times(problem.breaks, table))
     saves = times.of(table.ids)
+    slopes = check_sensitivities(model, sensitivities, problem, engine, table, plan)
+    if slopes is not None:
+        problem = replace(problem, directions=slopes.directions)
     tables = Tables(problem, table, engine, saves)
     with progress_bar(table.size, progress) as bar:
         for _ in iterate(
             problem, table, engine, plan, saves, threads=threads, bar=bar, into=tables,
-            announce=wants_progress(progress),
+            announce=wants_progress(progress), slopes=slopes,
         ):  # fmt: skip
             pass
     result = BatchResult(
@@ -150,8 +164,9 @@ def solve(
         model=model,
         options={
             **chosen.keywords(), "t_end": problem.t_end, "seed": seed, "doses": doses is not None,
-            "begins_with": begins_with(engine, problem),
+            "begins_with": begins_with(engine, problem), "sensitivities": slopes.asked if slopes else (),
         },
+        sensitivities=tables.sensitivities_frame(),
     )  # fmt: skip
     if warn and result.endpoints["status"].array.codes.any():
         warn_failed(result.summary())
@@ -223,11 +238,12 @@ def iterate(
     bar: Any,
     announce: bool,
     into: Tables | None = None,
+    slopes: Sensitivities | None = None,
 ) -> Iterator[Tables]:
     """Solve chunk by chunk; yield the tables of each chunk, in order, or those ``into`` which all go.
 
     ``doses`` and ``saves`` are those of the patients in ``table``, ``bar`` is told how many patients are
-    done, ``announce`` says when kernels are compiled.
+    done, ``announce`` says when kernels are compiled, ``slopes`` are the directions of the problem.
 
     Raises
     ------
@@ -238,8 +254,10 @@ def iterate(
 
     per_patient = len(problem.save_at) if saves is None else -(-int(saves.offsets[-1]) // table.size)
     size = chunk_size(problem, engine, per_patient)
+    if slopes is not None:
+        size = max(1, size // (1 + len(slopes.asked)))
     alone = _PART if size >= _PART else size  # patients that one thread takes
-    work = _Work(problem, table, engine, doses, saves, bar)
+    work = _Work(problem, table, engine, doses, saves, bar, slopes)
     whole = into if into is not None and engine in _ALONE and table.size >= alone * threads else None
     with announcements(_announce if announce else None):
         if whole is not None:
@@ -270,6 +288,7 @@ class _Work(NamedTuple):
     doses: DosePlan | Regimen | None
     saves: Saves | None
     bar: Any
+    slopes: Sensitivities | None
 
     def solve(self, tables: Tables, before: int, start: int, stop: int, threads: int) -> None:
         """Solve patients ``start`` to ``stop``, into tables that begin with patient ``before``."""
@@ -282,9 +301,9 @@ class _Work(NamedTuple):
         if doses is not None:
             chunk = Chunk(self.table, start, stop, y0, p)
             mine, lost = plan_of(problem, self.engine, chunk, doses.take(here), threads)
-        result = solve_rows(
-            problem, self.engine, y0, p, threads, mine, None if saves is None else saves.take(here), lost=lost
-        )
+        given = p if self.slopes is None else self.slopes.widened(start, stop, y0, p)
+        times = None if saves is None else saves.take(here)
+        result = solve_rows(problem, self.engine, y0, given, threads, mine, times, lost=lost)
         taken = p if mine is None else mine.parameters(p)
         tables.put(start - before, stop - before, result, taken, threads)
         with _BAR:

@@ -116,6 +116,7 @@ def solve_rows(
     y0 : ndarray, shape (patients, states)
         Initial values, natural units; doses at time 0 are added in place.
     p : ndarray, shape (patients, parameters)
+        Followed by what `fastcart.solvers.sensitivities` needs where the problem has directions.
     threads : int
     doses : DosePlan, optional
         Those of these patients.
@@ -131,12 +132,16 @@ def solve_rows(
     """
     from fastcart.solvers.dosed import solve_dosed
 
-    module = module_of(engine)
+    solve_chunk = module_of(engine).solve_chunk
+    if problem.directions is not None:
+        from fastcart.solvers.sensitivities import WithSensitivities
+
+        solve_chunk = WithSensitivities(solve_chunk).solve_chunk
     with compiling_errors(problem.model):
         if doses is None:
-            result: ChunkResult = module.solve_chunk(problem, y0, p, threads, None, saves)
+            result: ChunkResult = solve_chunk(problem, y0, p, threads, None, saves)
         else:
-            result = solve_dosed(module.solve_chunk, problem, y0, p, threads, doses, saves)
+            result = solve_dosed(solve_chunk, problem, y0, p, threads, doses, saves)
     if lost is not None:
         result.status[lost] = Status.no_steady_state
     _finish(problem, y0, result, saves or Saves.all_of(problem.save_at, len(y0)))

@@ -41,12 +41,16 @@ class BatchResult:
     model : Model
     options : mapping
         Engine, tolerances, horizon: what the results depend on.
+    sensitivities : DataFrame or None
+        Derivatives over time, when both ``sensitivities`` and ``save_at`` were given: ``patient``, ``by``
+        (the parameter or initial value), ``t``, and the columns of the trajectories.
     """
 
     endpoints: pd.DataFrame
     trajectories: pd.DataFrame | None
     model: Model
     options: Mapping[str, Any] = field(default_factory=dict)
+    sensitivities: pd.DataFrame | None = None
 
     @property
     def failed(self) -> pd.DataFrame:
@@ -102,6 +106,7 @@ def endpoint_columns(problem: Problem, result: ChunkResult) -> dict[str, np.ndar
     integrals = [f"auc_{name}" for name in problem.auc]
     for j, name in enumerate(model.state_names[: len(model.states) - len(problem.integrands)]):
         columns[name if name in integrals else f"final_{name}"] = result.final[:, j]
+    columns.update(_slopes(problem, result))
     columns.update(_watched(problem, result, ok))
     columns["steps"] = result.steps
     columns["rejected"] = result.rejected
@@ -130,6 +135,7 @@ class Tables:
         self.saves, self._lock = saves, threading.Lock()
         self.endpoints: dict[str, np.ndarray] = {}
         self.saved: dict[str, np.ndarray] = {}
+        self.slopes: np.ndarray | None = None  # directions x columns x rows
 
     def put(self, start: int, stop: int, result: ChunkResult, p: Parameters, threads: int) -> None:
         """Take the results of patients ``start`` to ``stop``, and their parameters, from any thread."""
@@ -142,7 +148,7 @@ class Tables:
         saves = _part(problem, self.saves, start, stop)
         saved = saved_columns(problem, result, p, saves, threads)
         if stop - start == size:  # all at once: nothing is copied
-            self.endpoints, self.saved = columns, saved
+            self.endpoints, self.saved, self.slopes = columns, saved, result.saved_slopes
             return
         with self._lock:
             if not self.endpoints:
@@ -150,11 +156,15 @@ class Tables:
                 block = np.empty((len(saved), int(self._offsets[-1])))  # one column after the other
                 self.saved = dict(zip(saved, block, strict=True))
                 self.endpoints = {name: np.empty(size, values.dtype) for name, values in columns.items()}
+                if result.saved_slopes is not None:
+                    self.slopes = np.empty((*result.saved_slopes.shape[:2], int(self._offsets[-1])))
         for name, values in columns.items():
             self.endpoints[name][start:stop] = values
         rows = slice(self._offsets[start], self._offsets[stop])
         for name, values in saved.items():
             self.saved[name][rows] = values
+        if self.slopes is not None:
+            self.slopes[..., rows] = result.saved_slopes
 
     def endpoints_frame(self) -> pd.DataFrame:
         """Return the table of endpoints."""
@@ -176,15 +186,47 @@ class Tables:
         """Return the tidy table of states and observables; None where nothing was to be saved."""
         if not len(self.problem.save_at):
             return None
-        counts: Any = len(self.problem.save_at)
-        if self.saves is not None:
-            counts = np.diff(self.saves.offsets)
-        ids = self.table.ids.repeat(counts)
+        ids = self.table.ids.repeat(self._counts())
         return pd.DataFrame({"patient": ids, **self.saved}, copy=False)
+
+    def _counts(self) -> Any:
+        """Return how many times each patient has."""
+        return len(self.problem.save_at) if self.saves is None else np.diff(self.saves.offsets)
+
+    def sensitivities_frame(self) -> pd.DataFrame | None:
+        """Return the tidy table of derivatives over time; None where none were asked for."""
+        directions = self.problem.directions
+        if directions is None or self.slopes is None:
+            return None
+        who = np.tile(np.arange(self.table.size).repeat(self._counts()), directions.count)
+        order = np.argsort(who, kind="stable")  # of a patient direction by direction
+        by = np.repeat(np.arange(directions.count), self.slopes.shape[2])[order]
+        columns = {
+            "patient": self.table.ids[who[order]],
+            "by": pd.Categorical.from_codes(by, dtype=pd.CategoricalDtype(directions.names)),
+            "t": np.tile(self.saved["t"], directions.count)[order],
+        }
+        for c, name in enumerate(self.problem.save):
+            columns[name] = self.slopes[:, c].ravel()[order]
+        return pd.DataFrame(columns, copy=False)
 
 
 def _part(problem: Problem, saves: Saves | None, start: int, stop: int) -> Saves:
     return Saves.all_of(problem.save_at, stop - start) if saves is None else saves.take(slice(start, stop))
+
+
+def _slopes(problem: Problem, result: ChunkResult) -> dict[str, np.ndarray]:
+    """Return the columns of derivatives at the end."""
+    if problem.directions is None:
+        return {}
+    states = problem.model.state_names[: len(problem.model.states) - problem.integrals]
+    ends = [*(f"final_{name}" for name in states), *(f"auc_{name}" for name in problem.auc)]
+    assert result.final_slopes is not None
+    return {
+        f"d_{end}_d_{name}": result.final_slopes[:, k, j]
+        for k, name in enumerate(problem.directions.names)
+        for j, end in enumerate(ends)
+    }
 
 
 def _watched(problem: Problem, result: ChunkResult, ok: np.ndarray) -> dict[str, np.ndarray]:

@@ -44,7 +44,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
     ("models", "describe"),
-    ("engines", "result", "given", "batch", "prepared", "explain"),
+    ("engines", "result", "given", "sensitivities", "batch", "prepared", "explain"),
     ("runs", "sampling"),
     ("sample", "ahead", "bench", "bench_serial", "bench_report"),
     ("scanning", "sensitivity_analysis", "optimization"),

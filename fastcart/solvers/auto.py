@@ -65,6 +65,8 @@ def solve_chunk(
 
 def chosen(problem: Problem) -> Choice:
     """Return the method that a problem begins with, and why."""
+    if problem.plain is not None:
+        return chosen(problem.plain)
     if problem.typical is None:
         return Choice(lanes.default_method(problem.model, problem.rtol), "nobody is typical")
     explicit = _explicit(problem)

@@ -91,6 +91,8 @@ class Task(NamedTuple):
     max_step: float
     max_steps: int
     size: int  # of the data of the right-hand side
+    differentiated: int  # states that have sensitivities,
+    directions: int  # and how many each has
 
 
 class Tables(NamedTuple):
@@ -157,7 +159,7 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
         system = System(
             task.address, data, m + n, sums, sums + SUMS * task.integrals, task.width, task.log,
             task.counted, tables.scale[i], task.watched, task.noted, task.ends,
-            task.timed, task.rtol, limit,
+            task.timed, task.rtol, limit, task.differentiated, task.directions,
         )  # fmt: skip
         if task.integrals > 0:
             prepare(system, tables.p[i], task.max_step, task.max_steps)
@@ -239,7 +241,7 @@ def solve_chunk(
     task = Task(
         callback.address, log, problem.nonnegative, watched, len(noted), bool(watched.items.ends.any()),
         kind.width, model.burden_index, problem.integrals, timed, _rtol(problem), problem.max_step,
-        problem.max_steps, data_size(n, p.shape[1], kind),
+        problem.max_steps, data_size(n, p.shape[1], kind), *problem.differentiated,
     )  # fmt: skip
     tables = Tables(
         to_internal(y0, log, problem.scale), p, scale, np.full_like(result.final, np.nan), path,

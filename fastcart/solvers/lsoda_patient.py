@@ -58,7 +58,7 @@ from fastcart.solvers.lsoda_looks import resolved
 from fastcart.solvers.lsoda_system import INSIDE, Nodes, derivatives, integrate, measure_all, set_clock
 from fastcart.solvers.lsoda_watch import watch
 from fastcart.solvers.status import FASTER, RISES
-from fastcart.solvers.transform import LOG_ZERO
+from fastcart.solvers.transform import LOG_ZERO, kept_share
 
 _SHORTEST = 1e-12  # of the horizon: no segment is shorter
 
@@ -105,7 +105,7 @@ class Room(NamedTuple):
 @njit(**INSIDE)
 def add_amount(i, amount, u, system):
     """Add an amount to a state; more than there is of what may not be negative is noted as a failure."""
-    log, scale = system.log[i], system.scale[i]
+    log, scale, before = system.log[i], system.scale[i], u[i]
     if amount < 0.0 and (log or system.counted[i]):
         y = u[i] * scale
         if log:
@@ -113,11 +113,15 @@ def add_amount(i, amount, u, system):
         if y + amount < -system.rtol * (y if log else scale + abs(y)):
             system.data[system.control + FLAG] = FLAG_NEGATIVE
         amount = max(amount, -y) if log else amount
-    if not log:
+    if log:
+        y = (np.exp(u[i]) if u[i] != LOG_ZERO else 0.0) + amount
+        u[i] = np.log(y) if y > 0.0 else LOG_ZERO
+    else:
         u[i] += amount / scale
-        return
-    y = (np.exp(u[i]) if u[i] != LOG_ZERO else 0.0) + amount
-    u[i] = np.log(y) if y > 0.0 else LOG_ZERO
+    if i < system.differentiated:
+        share = kept_share(before, u[i], log, 1.0)
+        for k in range(1, 1 + system.directions):
+            u[i + k * system.differentiated] *= share
 
 
 @njit(**INSIDE)

@@ -35,6 +35,8 @@ class System(NamedTuple):
     timed: bool  # whether the right-hand side depends on time
     rtol: float
     max_steps: int  # between two outputs
+    differentiated: int  # states that have sensitivities,
+    directions: int  # and how many each has
 
 
 class Nodes(NamedTuple):

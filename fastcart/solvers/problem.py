@@ -15,6 +15,7 @@ from fastcart.solvers.system import System, hidden
 
 if TYPE_CHECKING:
     from fastcart.events import Event
+    from fastcart.solvers.trace.sensitivities import Directions
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,13 @@ class Problem:
     typical : callable, optional
         Returns initial values and parameters of patients that are typical of the model, by which a method is
         chosen.
+    directions : Directions, optional
+        What the solution is differentiated by.
+    differentiated : (int, int)
+        How many states, the first ones, are followed by sensitivities, and how many each has: so have the
+        areas; see `fastcart.solvers.trace.sensitivities`.
+    plain : Problem, optional
+        The same without sensitivities, by which a method is chosen.
     """
 
     model: System
@@ -80,11 +88,14 @@ class Problem:
     breaks: tuple[float | str, ...] = ()
     integrands: tuple[str, ...] = ()
     typical: Callable[[], tuple[np.ndarray, np.ndarray]] | None = None
+    directions: Directions | None = None
+    differentiated: tuple[int, int] = (0, 0)
+    plain: Problem | None = None
 
     @property
     def integrals(self) -> int:
         """How many of the states, the last ones, are integrals that nothing depends on."""
-        return len(self.auc) + len(self.integrands)
+        return len(self.auc) * (1 + self.differentiated[1]) + len(self.integrands)
 
     def integral_of(self, name: str) -> str:
         """Return the state that is the integral of a quantity."""
@@ -166,6 +177,9 @@ class ChunkResult:
     times: np.ndarray  # and how often it happened
     above: np.ndarray  # whether the burden ends above its start
     engine: np.ndarray | None = field(default=None)
+    # derivatives, where asked for: patients x directions x states and areas,
+    final_slopes: np.ndarray | None = field(default=None)
+    saved_slopes: np.ndarray | None = field(default=None)  # directions x columns of trajectories x rows
 
     @classmethod
     def empty(
@@ -213,17 +227,27 @@ class ChunkResult:
             "saved": self.saved[:, places(self.offsets[rows], count)],
             "offsets": np.concatenate([[0], np.cumsum(count)]),
             "engine": None if self.engine is None else self.engine[rows],
-        }
+            "final_slopes": None, "saved_slopes": None,
+        }  # fmt: skip
         others = (item.name for item in fields(self) if item.name not in taken)
         return ChunkResult(**taken, **{name: getattr(self, name)[rows] for name in others})
 
     def put(self, rows: np.ndarray, other: ChunkResult) -> None:
         """Take over the results of some rows."""
         for item in fields(self):
-            if item.name not in ("engine", "saved", "offsets"):
+            if item.name not in ("engine", "saved", "offsets", "final_slopes", "saved_slopes"):
                 getattr(self, item.name)[rows] = getattr(other, item.name)
+        theirs = places(self.offsets[rows], np.diff(other.offsets))
         if self.saved.size:
-            self.saved[:, places(self.offsets[rows], np.diff(other.offsets))] = other.saved
+            self.saved[:, theirs] = other.saved
+        if other.final_slopes is not None:
+            if self.final_slopes is None:
+                self.final_slopes = np.full((len(self.status), *other.final_slopes.shape[1:]), np.nan)
+            self.final_slopes[rows] = other.final_slopes
+        if other.saved_slopes is not None:
+            if self.saved_slopes is None:
+                self.saved_slopes = np.full((*other.saved_slopes.shape[:2], int(self.offsets[-1])), np.nan)
+            self.saved_slopes[..., theirs] = other.saved_slopes
         if other.engine is not None:
             # texts of any length
             names = np.full(len(self.status), None) if self.engine is None else self.engine.astype(object)
@@ -235,6 +259,11 @@ class ChunkResult:
         failed = self.status != Status.ok
         self.endpoints[failed] = self.final[failed] = np.nan
         self.cured[failed] = False
+        if self.final_slopes is not None:
+            self.final_slopes[failed] = np.nan
+        rows = np.flatnonzero(failed)
+        lost = places(self.offsets[rows], np.diff(self.offsets)[rows])
         if self.saved.size:
-            rows = np.flatnonzero(failed)
-            self.saved[:, places(self.offsets[rows], np.diff(self.offsets)[rows])] = np.nan
+            self.saved[:, lost] = np.nan
+        if self.saved_slopes is not None:
+            self.saved_slopes[..., lost] = np.nan

@@ -35,7 +35,7 @@ from fastcart.solvers.scipy_watch import Watch
 from fastcart.solvers.status import FASTER, RISES, Status
 from fastcart.solvers.tableaus import get
 from fastcart.solvers.tableaus.confirm import confirming_weights
-from fastcart.solvers.transform import LOG_ZERO, to_internal, to_natural
+from fastcart.solvers.transform import LOG_ZERO, kept_share, to_internal, to_natural
 
 METHODS = ("DOP853", "Radau", "RK45", "BDF", "LSODA")
 DEFAULT_METHOD = "DOP853"
@@ -407,10 +407,14 @@ class _Patient:
         held = log or self.problem.nonnegative[j]
         if held and value < 0 and total < -rtol * (y if log else scale + abs(y)):
             raise _FailedError(Status.negative)
+        before = u[j]
         if log:
             u[j] = np.log(total) if total > 0 else LOG_ZERO
         else:
             u[j] = value / scale if anew else u[j] + value / scale
+        own, count = self.problem.differentiated
+        if j < own:
+            u[j + own : own * (1 + count) : own] *= kept_share(before, u[j], log, 1.0)
 
     def _reason(self, du, u) -> Status:
         """Tell why the integration stopped from the derivatives where it did."""

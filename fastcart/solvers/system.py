@@ -56,6 +56,9 @@ class System:
         The explicit method that engine ``lanes`` takes, and ``auto`` weighs against the stiff one.
     published : PublishedScheme, optional
     time_unit : str
+    stiff_rhs : jitted function, optional
+        The same right-hand side as the text of a graph, for methods that need its Jacobian; then ``rhs`` is
+        such a text, too, and can always be traced.
     """
 
     name: str
@@ -68,6 +71,7 @@ class System:
     method: str | None = None
     published: PublishedScheme | None = None
     time_unit: str = "day"
+    stiff_rhs: Callable[..., Any] | None = None
 
     @property
     def state_names(self) -> list[str]:

@@ -8,6 +8,7 @@ and comes back as an exact zero.
 from __future__ import annotations
 
 import numpy as np
+from numba.extending import register_jitable
 
 LOG_FLOOR = -690.0  # exp(-690) = 1e-300, still a normal number
 LOG_ZERO = -1e5  # stands for ln 0
@@ -59,3 +60,20 @@ def _from_log(u: np.ndarray) -> np.ndarray:
         return np.where(
             u != LOG_ZERO, np.exp(np.maximum(u, LOG_FLOOR)), 0.0
         )  # as the right-hand side sees it
+
+
+@register_jitable
+def kept_share(before: float, now: float, log: bool, scale: float) -> float:
+    """Return by what a sensitivity is multiplied where a state jumps: it is measured by the state's size.
+
+    Parameters
+    ----------
+    before, now : float
+        The state as it is integrated.
+    log : bool
+    scale : float
+        In the units of ``before``; see `fastcart.solvers.trace.sensitivities`.
+    """
+    if not log:
+        return np.hypot(scale, before) / np.hypot(scale, now)
+    return 0.0 if before == LOG_ZERO else np.exp(before - now)

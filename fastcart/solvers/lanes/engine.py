@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache
 from typing import Any
 
@@ -228,7 +228,7 @@ def _task(problem: Problem, method: Method) -> records.Task:
     return records.Task(
         float(problem.t_end), problem.model.burden_index, problem.log, absolute,
         np.full(own, problem.rtol), problem.nonnegative[:own].copy(), float(problem.max_steps),
-        _SMALLEST * problem.t_end, method.blocks - 1,
+        _SMALLEST * problem.t_end, method.blocks - 1, *problem.differentiated,
     )  # fmt: skip
 
 
@@ -241,7 +241,8 @@ def _scheme(problem: Problem, method: Method, parameters: int) -> tuple[records.
     step, called, calls = method.step, rhs.address, method.calls_per_step(n)
     if method.whole is not None:
         with suppress(TraceError):
-            called = method.whole.core(problem.model, log, infused, problem.integrals).address
+            model = replace(problem.model, rhs=problem.model.stiff_rhs or problem.model.rhs)
+            called = method.whole.core(model, log, infused, problem.integrals).address
             step, calls = method.whole.step, method.whole.calls_per_step
     scheme = records.Scheme(
         step(*sizes).address, called, rhs.address, method.blocks, method.dense, method.degree,

@@ -23,7 +23,7 @@ from fastcart.solvers.lanes.layout import LANES, evaluation_rows
 from fastcart.solvers.lanes.records import IDLE
 from fastcart.solvers.lanes.step_explicit import RESOLVED
 from fastcart.solvers.status import RISES
-from fastcart.solvers.transform import LOG_ZERO
+from fastcart.solvers.transform import LOG_ZERO, kept_share
 
 (
     OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN, NEGATIVE, RHS_ERROR,
@@ -167,13 +167,18 @@ def save_again(l, j, saves, work, saved):
 
 
 @njit(**INLINED)
-def _give(l, u, i, amount, log):
-    """Add an amount to a state."""
-    if not log:
+def _give(l, u, i, amount, task):
+    """Add an amount to a state; sensitivities go on, in the size of what is there now."""
+    before = u[i, l]
+    if not task.log[i]:
         u[i, l] += amount
     elif amount != 0.0:
         y = np.exp(u[i, l]) if u[i, l] != LOG_ZERO else 0.0
         u[i, l] = np.log(y + amount) if y + amount > 0.0 else LOG_ZERO
+    if i < task.differentiated and amount != 0.0:
+        share = kept_share(before, u[i, l], task.log[i], task.absolute[i] / task.relative[i])
+        for k in range(1, 1 + task.directions):
+            u[i + k * task.differentiated, l] *= share
 
 
 @njit(**INLINED)
@@ -231,18 +236,18 @@ def _pass_break(l, now, behind, task, work):
 @njit(**INLINED)
 def _give_dose(l, k, now, task, work, doses):
     """Apply one entry; return the time, which a break moves to its other side."""
-    u, inflow, i, value, log = work.steps.u, work.evaluation.inflow, doses.state[k], doses.value[k], task.log
+    u, inflow, i, value = work.steps.u, work.evaluation.inflow, doses.state[k], doses.value[k]
     if doses.kind[k] == BREAK:
         return _pass_break(l, now, value, task, work)
     if doses.kind[k] == RATE:
         inflow[i, l] = value
     elif doses.kind[k] == JUMP:
-        _give(l, u, i, value, log[i])
+        _give(l, u, i, value, task)
     elif doses.kind[k] == PARAMETER:
         work.evaluation.parameters[i, l] = value
     else:  # from nothing to the value
-        u[i, l] = LOG_ZERO if log[i] else 0.0
-        _give(l, u, i, value, log[i])
+        u[i, l] = LOG_ZERO if task.log[i] else 0.0
+        _give(l, u, i, value, task)
     return now
 
 
@@ -261,7 +266,7 @@ def _act(l, item, task, watch, work):
             value = acted(actions.kind[k], y, value)
             u[i, l] = LOG_ZERO if task.log[i] else 0.0
         lacks = lacks or _lacks(l, u, i, value, task)
-        _give(l, u, i, value, task.log[i])
+        _give(l, u, i, value, task)
     return lacks
 
 
@@ -357,7 +362,7 @@ def _blows_up(l, end, task, work):
     a right-hand side jumps.
     """
     steps, h = work.steps, work.steps.numbers[q.H_USED, l]
-    for i in range(task.absolute.size):
+    for i in range(task.differentiated if task.directions > 0 else task.absolute.size):
         before, after = steps.stages[0, i, l], steps.stages[end, i, l]
         if not task.log[i]:
             before /= steps.u_old[i, l]

@@ -32,6 +32,8 @@ class Task(NamedTuple):
     max_steps: float
     shortest: float  # step at time 0
     last: int  # of the stages, that is the derivative at the end of the step
+    differentiated: int  # states that have sensitivities,
+    directions: int  # and how many each has
 
 
 class Doses(NamedTuple):

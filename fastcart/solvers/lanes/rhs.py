@@ -27,6 +27,7 @@ from fastcart.solvers.compile import (
 )
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import codegen
+from fastcart.solvers.lanes.rhs_traced import traced_evaluation
 from fastcart.solvers.named import naming
 from fastcart.solvers.system import System
 
@@ -71,13 +72,14 @@ def evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
 
     Returns
     -------
-    numba cfunc
-        ``f(buffer)``; rows of `LANES` values: states, time, parameters, rates, derivatives (written).
+    numba cfunc or Compiled
+        Its ``address`` is that of ``f(buffer)``; for the rows see `fastcart.solvers.lanes.layout.Rows`.
     """
     # by the content of the right-hand side, so that an edit of what it names is seen
     names = (tuple(model.state_names), tuple(model.parameter_names))
     key = ("evaluation", fingerprint(model.rhs), names, log, infused)
-    return made_once(key, lambda: _evaluation(model, log, infused))
+    make = _evaluation if model.stiff_rhs is None else traced_evaluation
+    return made_once(key, lambda: make(model, log, infused))
 
 
 def _evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:

@@ -251,6 +251,8 @@ def subtract(a: Any, b: Any) -> Any:
         return a
     if is_constant(a, 0):
         return negative(b)
+    if isinstance(b, Traced) and b.operation == "negative":
+        return add(a, b.argument(0))
     if isinstance(a, Traced) and isinstance(b, Traced) and a.number == b.number:
         return graph.node("-", _stored(a), _stored(b))  # 0, but for what is no number
     if is_constant(a, 1):

@@ -78,7 +78,7 @@ class Program:
     def __init__(self, system: System, log: tuple[bool, ...], infused: bool):
         self.system, self.log, self.infused = system, log, infused
         self.graph = Graph()
-        _check(system)
+        check(system)
 
     @property
     def states(self) -> int:
@@ -197,7 +197,7 @@ def _of_length(values: tuple[Any, ...], count: int, what: str) -> tuple[Any, ...
     return values
 
 
-def _check(system: System) -> None:
+def check(system: System) -> None:
     """Hold the graph against the function itself, at random points.
 
     Raises
