@@ -203,7 +203,7 @@ class Tables:
         by = np.repeat(np.arange(directions.count), self.slopes.shape[2])[order]
         columns = {
             "patient": self.table.ids[who[order]],
-            "by": pd.Categorical.from_codes(by, dtype=pd.CategoricalDtype(directions.names)),
+            "by": pd.Categorical.from_codes(by, dtype=pd.CategoricalDtype(list(directions.names))),
             "t": np.tile(self.saved["t"], directions.count)[order],
         }
         for c, name in enumerate(self.problem.save):

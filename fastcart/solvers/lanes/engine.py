@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
@@ -241,8 +241,7 @@ def _scheme(problem: Problem, method: Method, parameters: int) -> tuple[records.
     step, called, calls = method.step, rhs.address, method.calls_per_step(n)
     if method.whole is not None:
         with suppress(TraceError):
-            model = replace(problem.model, rhs=problem.model.stiff_rhs or problem.model.rhs)
-            called = method.whole.core(model, log, infused, problem.integrals).address
+            called = method.whole.core(problem.model, log, infused, problem.integrals).address
             step, calls = method.whole.step, method.whole.calls_per_step
     scheme = records.Scheme(
         step(*sizes).address, called, rhs.address, method.blocks, method.dense, method.degree,

@@ -150,7 +150,7 @@ class _Step:
         self.own = program.states - integrals
         self.h = self.graph.input("h")
         self.per_h = reciprocal(larger(self.h, _SHORTEST))
-        self.first = program.rates(self.start)
+        self.first = program.rates(self.start, to_differentiate=True)
         self.matrix, self.by_time = self._linearised()
         self.stages: list[list[Any]] = []
         for s in range(len(tableau.c)):

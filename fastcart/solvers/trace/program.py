@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -99,10 +100,13 @@ class Program:
             [graph.input("r", i) for i in range(self.states)] if self.infused else None,
         )  # fmt: skip
 
-    def rates(self, at: Point) -> Rates:
-        """Return the derivatives at a point."""
+    def rates(self, at: Point, *, to_differentiate: bool = False) -> Rates:
+        """Return the derivatives at a point, on request in the form whose own derivatives are shortest."""
         y = [self._natural(u, log) for u, log in zip(at.u, self.log, strict=True)]
-        f = list(traced_rates(self.graph, self.system, at.t, y, at.p))
+        system = self.system
+        if to_differentiate and system.stiff_rhs is not None:
+            system = replace(system, rhs=system.stiff_rhs)
+        f = list(traced_rates(self.graph, system, at.t, y, at.p))
         if at.rates is not None:
             f = [
                 value if log else add(value, rate)
