@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Unpack
 
@@ -24,9 +24,10 @@ from fastcart.patients import number_columns
 from fastcart.result import endpoint_columns, saved_columns
 from fastcart.rows import RowMaker
 from fastcart.saving import SaveTimes, check_save_at
+from fastcart.sensitivities import Sensitivities, check_sensitivities
 from fastcart.solvers import interrupts
 from fastcart.solvers.doses import DosePlan
-from fastcart.solvers.problem import Problem, Saves
+from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import NAMES
 from fastcart.tables.ids import check_ids
 
@@ -50,6 +51,8 @@ class Solution:
         Times that are saved.
     saved : dict of str to ndarray, shape (rows,)
         States and observables at these times, by name.
+    sensitivities : dict of str to dict
+        For each parameter or state that is differentiated by, the derivatives of what is saved.
     """
 
     status: np.ndarray
@@ -58,6 +61,7 @@ class Solution:
     offsets: np.ndarray
     t: np.ndarray
     saved: dict[str, np.ndarray]
+    sensitivities: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
 
     @cached_property
     def failed(self) -> int:
@@ -90,10 +94,10 @@ class Solver:
 
     def __init__(
         self, model: Model, options: SolveOptions, columns: tuple[str, ...], problem: Problem, engine: str,
-        threads: int, own: _Own,
+        threads: int, own: _Own, slopes: Sensitivities | None = None,
     ):  # fmt: skip
         self.model, self.options, self.columns, self.threads = model, options, columns, threads
-        self._problem, self._engine, self._own = problem, engine, own
+        self._problem, self._engine, self._own, self._slopes = problem, engine, own, slopes
         self._rows = RowMaker(options.derive(model), columns)
 
     def __call__(self, values: Any = None, who: Any = None) -> Solution:
@@ -123,18 +127,31 @@ class Solver:
         rows = self._own.rows(len(y0), who)
         problem, own = self._problem, self._own
         saves = None if own.saves is None else own.saves.take(rows)
-        result = solve_rows(problem, self._engine, y0, p, self.threads, own.doses(rows, table), saves)
+        given = p
+        if self._slopes is not None:
+            given = replace(self._slopes, table=table()).widened(0, len(y0), y0, p)
+        result = solve_rows(problem, self._engine, y0, given, self.threads, own.doses(rows, table), saves)
         interrupts.check()
         if saves is None:
             saves = Saves.all_of(problem.save_at, len(y0))
         saved = saved_columns(problem, result, p, saves, self.threads)
         return Solution(
             result.status, endpoint_columns(problem, result), result.final, result.offsets,
-            saved.pop("t", problem.save_at), saved,
+            saved.pop("t", problem.save_at), saved, _by_name(problem, result),
         )  # fmt: skip
 
     def __repr__(self) -> str:
         return f"Solver({self.model.name!r}, columns={list(self.columns)}, engine={self._engine!r})"
+
+
+def _by_name(problem: Problem, result: ChunkResult) -> dict[str, dict[str, np.ndarray]]:
+    """Return derivatives of what was saved."""
+    if result.saved_slopes is None or problem.directions is None:
+        return {}
+    return {
+        name: dict(zip(problem.save, slopes, strict=True))
+        for name, slopes in zip(problem.directions.names, result.saved_slopes, strict=True)
+    }
 
 
 @dataclass(frozen=True)
@@ -184,6 +201,7 @@ def prepare(
     doses: Doses | None = None,
     save_at: Any = None,
     save: Sequence[str] | None = None,
+    sensitivities: Sequence[str] = (),
     threads: int | None = None,
     options: SolveOptions | None = None,
     **keywords: Unpack[SolveKeywords],
@@ -211,6 +229,8 @@ def prepare(
         `fastcart.solve`.
     save : sequence of str, optional
         Which states and observables; default all.
+    sensitivities : sequence of str
+        Parameters and states that the solution is differentiated by, see `fastcart.solve`.
     threads : int, optional
         At most so many threads; default: all processors that this process may use. Small batches run in the
         thread of the caller.
@@ -245,8 +265,13 @@ def prepare(
     require_columns(model, problem.events, listed)
     require_break_columns(model, problem.breaks, listed)
     own = _own(model, problem, engine, patients, doses, times)
-    solver = Solver(model, chosen, listed, problem, engine, check_threads(threads), own)
+    nobody = PatientTable(chosen.derive(model), {x: np.empty(0) for x in listed}, np.arange(0), NOTHING_KEPT)
+    slopes = check_sensitivities(model, sensitivities, problem, engine, nobody, own.plan)
+    if slopes is not None:
+        problem = replace(problem, directions=slopes.directions)
+    solver = Solver(model, chosen, listed, problem, engine, check_threads(threads), own, slopes)
     states, parameters = len(problem.model.states), len(problem.model.parameters)
+    parameters += 0 if slopes is None else slopes.further
     solve_rows(problem, engine, np.empty((0, states)), np.empty((0, parameters)), 1)  # compiles
     return solver
 

@@ -73,6 +73,12 @@ class Sensitivities:
         ]
         return Directions(self.asked, tuple(moved))
 
+    @property
+    def further(self) -> int:
+        """How many numbers each patient has behind its parameters."""
+        own = len(self.problem.model.states) - self.problem.integrals
+        return len(self.directions.moved) + len(self.asked) * (own + 1)
+
     def widened(self, start: int, stop: int, y0: np.ndarray, p: np.ndarray) -> np.ndarray:
         """Return the parameters of patients with what `WithSensitivities` needs behind them."""
         own = len(self.problem.model.states) - self.problem.integrals

@@ -353,6 +353,19 @@ def test_who_fails_has_no_sensitivities():
     assert result.sensitivities[["C", "E"]].isna().all(axis=None)
 
 
+def test_a_prepared_solver_gives_the_same():
+    doses = DosingSchedule().bolus(3, "C", 1e5).infusion(5, "E", 1e6, 2)
+    options = {"doses": doses, "save_at": [1.0, 20.0], "auc": ["loss"], "sensitivities": ["growth", "E"]}
+    solution = fastcart.prepare(model(), ["growth", "E"], **options)([[0.3, 1e7], [0.2, 0.0]])
+    result = fastcart.solve(model(), {"growth": [0.3, 0.2], "E": [1e7, 0.0]}, **options)
+    for column in (x for x in result.endpoints if x.startswith("d_")):
+        np.testing.assert_array_equal(solution.endpoints[column], result.endpoints[column])
+    for by in ("growth", "E"):
+        path = result.sensitivities[result.sensitivities["by"] == by]
+        for column in ("C", "E", "auc_loss", "loss", "lnC"):
+            np.testing.assert_array_equal(solution.sensitivities[by][column], path[column])
+
+
 # --- refusals ---------------------------------------------------------------------------------------------
 
 
