@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastcart.errors import InputError
 from fastcart.solvers.arrays import observe
 from fastcart.solvers.compile import made_once
 from fastcart.solvers.doses import JUMP, RATE, DosePlan
@@ -17,6 +18,7 @@ from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import System
 from fastcart.solvers.trace.graph import TraceError
+from fastcart.solvers.trace.jumps import jumping
 from fastcart.solvers.trace.sensitivities import (
     SHARE,
     Directions,
@@ -141,8 +143,22 @@ def check(problem: Problem) -> None:
     """
     split = _split(problem, (), ())
     split.system()
+    if _jumps(problem):
+        raise TraceError("jumps where a state crosses a level, at a time that moves")
     if split.observed:
         split.observables()
+
+
+def _jumps(problem: Problem) -> bool:
+    """Whether a rate is found to jump, as far as there are typical patients to look around."""
+    if problem.typical is None:
+        return False
+    try:
+        y, p = problem.typical()
+    except InputError:  # the defaults are no patient
+        return False
+    key = ("jumps", fingerprint(problem.model.rhs), problem.t_end, y.tobytes(), p.tobytes())
+    return made_once(key, lambda: jumping(problem.model, y, p, problem.t_end))
 
 
 def _changes(problem: Problem, p: np.ndarray, own: int) -> tuple[np.ndarray, np.ndarray]:

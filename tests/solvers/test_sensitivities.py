@@ -425,6 +425,22 @@ def test_a_switch_whose_time_moves_is_refused():
     assert row["d_final_A_d_rate"] == pytest.approx(3.0, rel=1e-8)
 
 
+def test_a_jump_at_a_level_is_refused_and_a_corner_is_not():
+    @njit
+    def jump(t, y, p):
+        return (p.rate if y.A < 1e3 else 3.0 * p.rate,)
+
+    @njit
+    def corner(t, y, p):
+        return (p.rate * max(0.0, 1e3 - y.A) + (2.0 * y.A if y.A > 500.0 else y.A + 500.0),)
+
+    parts = ({"A": 1.0}, {"rate": 2.0})
+    with pytest.raises(InputError, match="jumps where a state crosses a level"):
+        fastcart.solve(Model("jump", *parts, jump, t_end=1e3), 1, sensitivities=["rate"])
+    result = fastcart.solve(Model("corner", *parts, corner, t_end=1.0), 1, sensitivities=["rate"])
+    assert result.summary() == {"ok": 1}
+
+
 def test_what_cannot_be_traced_is_refused():
     @njit
     def rhs(t, y, p):
