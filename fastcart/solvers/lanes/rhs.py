@@ -78,7 +78,8 @@ def evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
     # by the content of the right-hand side, so that an edit of what it names is seen
     names = (tuple(model.state_names), tuple(model.parameter_names))
     key = ("evaluation", fingerprint(model.rhs), names, log, infused)
-    make = _evaluation if model.stiff_rhs is None else traced_evaluation
+    made_from_graph = getattr(model, "stiff_rhs", None) is not None  # a Model, which may stand here, never is
+    make = traced_evaluation if made_from_graph else _evaluation
     return made_once(key, lambda: make(model, log, infused))
 
 
