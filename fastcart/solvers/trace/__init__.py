@@ -6,8 +6,9 @@
 - `forward`: exact derivatives of a graph, by forward mode.
 - `sparse`: factors of a sparse matrix of numbers of a graph.
 - `program`: the right-hand side of a model as it is integrated, as a graph.
-- `source`: a graph as Python text again; `sensitivities`: a system with its derivatives by parameters; `jumps`:
-  whether a right-hand side jumps where a state crosses a level.
+- `source`: a graph as Python text again.
+- `sensitivities`: a system with its derivatives by parameters and initial values.
+- `jumps`: whether a right-hand side jumps where a state crosses a level.
 - `evaluate`: the numbers of a graph in Python, to check it.
 - `vectors`, `machine`: a graph as vector code, compiled by LLVM and kept on disk.
 """
