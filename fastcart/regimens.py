@@ -230,9 +230,11 @@ class _Given:
         cut = np.flatnonzero(self.cuts)
         last = np.append((np.diff(self.row[cut]) != 0) | (np.diff(self.time[cut]) != 0), True)
         cut = cut[last[: len(cut)]]
+        # a reset with a steady state that adds: first the start again, then what is added
+        start = np.where((code == 2)[:, np.newaxis], begin[self.row], states)
         sets = Changes(
             np.repeat(self.row[cut], len(own)), np.repeat(self.time[cut], len(own)), np.tile(own, len(cut)),
-            states[cut][:, own].ravel(),
+            start[cut][:, own].ravel(),
         )  # fmt: skip
         added = asked[code[asked] == 2]
         adds = (

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
@@ -75,7 +75,22 @@ class RowMaker:
             check_followers(table())
         return rows[0], rows[1], table
 
+    def _in_order(self, given: Any) -> Any:
+        """Return a table's columns in the order of the solver's; other values have no names."""
+        if isinstance(given, np.ma.MaskedArray) and np.ma.is_masked(given):
+            raise InputError("The values of a solver must all be there; this array is masked in places.")
+        names = list(given) if isinstance(given, Mapping) else list(getattr(given, "columns", ()))
+        if not names:
+            return given
+        if sorted(map(str, names)) != sorted(self.columns):
+            raise InputError(
+                f"The solver was prepared for the columns {', '.join(self.columns) or '(none)'}, not "
+                f"{', '.join(map(str, names))}; give these, or numbers without names in that order."
+            )
+        return np.column_stack([np.atleast_1d(given[name]) for name in self.columns])
+
     def _checked(self, given: Any) -> np.ndarray:
+        given = self._in_order(given)
         try:
             values = np.asarray(given, dtype=np.float64)
         except (TypeError, ValueError):

@@ -39,6 +39,7 @@ from fastcart.solvers.lsoda_callback import (
     GROWTH,
     GROWTH_BEFORE,
     HIGH,
+    LAST_T,
     LOW,
     MAX_STEP,
     NODES,
@@ -322,6 +323,8 @@ def run(system, u, room, size):
         return FLAG_RAISED
     if done and data[control + BAD] != 0.0:  # LSODA went on with the number that stands in for infinity
         return FLAG_NON_FINITE
+    if done and data[control + LAST_T] < room.times[size - 1] * (1.0 - _SHORTEST):
+        return FLAG_GAVE_UP  # it says so too where derivatives are so large that it takes no step at all
     return 0.0 if done else FLAG_GAVE_UP
 
 

@@ -197,3 +197,14 @@ def test_rows_must_be_the_patients_or_say_who_they_are():
         solver([[1.0]], who=[2])
     with pytest.raises(InputError, match="a whole number for each of 1 rows"):
         solver([[1.0]], who=[0.5])
+
+
+def test_columns_of_a_table_are_taken_by_their_names():
+    solver = fastcart.prepare("li_lei", ["TE", "C"])
+    plain = solver([[1e7, 2e6]]).endpoints["pfs"]
+    for table in (pd.DataFrame({"C": [2e6], "TE": [1e7]}), {"C": [2e6], "TE": [1e7]}):
+        np.testing.assert_array_equal(solver(table).endpoints["pfs"], plain)
+    with pytest.raises(InputError, match="prepared for the columns TE, C"):
+        solver(pd.DataFrame({"C": [2e6], "M": [1e7]}))
+    with pytest.raises(InputError, match="masked"):
+        solver(np.ma.masked_array([[1e7, 2e6]], mask=[[True, False]]))

@@ -240,6 +240,18 @@ def test_a_reset_gives_the_start_back_and_ends_what_runs(run):
 
 
 @EVERY
+def test_a_reset_with_a_steady_state_that_adds(run):
+    """NONMEM's EVID 4 with SS 2: the start again, and the steady state once."""
+    doses = pd.DataFrame(
+        {"time": [3.0], "state": "gut", "amount": 5.0, "every": 6.0, "steady": 2, "reset": 1}
+    )
+    apart = DosingSchedule().bolus(1.0, "gut", 7.0).reset(3.0)
+    apart = apart.bolus(3.0, "gut", 5.0, every=6.0, repeats=0, steady="add")
+    behind = TIMES >= 3
+    close(path(run, doses)[0][behind], path(run, apart)[0][behind])
+
+
+@EVERY
 @pytest.mark.parametrize("log", [False, True])
 def test_removal_at_once(run, log):
     """A leukapheresis: half, and then all there is; of those who have less the status says so."""

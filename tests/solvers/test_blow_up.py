@@ -95,6 +95,17 @@ def test_a_pole_is_named_at_every_tolerance_and_soon(name, rtol):
     assert ends["steps"][1] + ends["rejected"][1] < 2000
 
 
+@pytest.mark.parametrize("rtol", [1e-6, 1e-8, 1e-10])
+@pytest.mark.parametrize("name", POLES)
+def test_no_method_steps_over_a_pole(name, rtol):
+    """Rosenbrock methods take fast growth for a decay when a step is too long, and come out behind it."""
+    for method in ("rodas5p", "tsit5", "dop853"):
+        ends = fastcart.solve(
+            POLES[name], {"a": [0.1, 1.0]}, engine="lanes", method=method, rtol=rtol, warn=False
+        ).endpoints
+        assert (ends["status"] == "ok").tolist() == [True, False], method
+
+
 # --- what is no blow-up ---------------------------------------------------------------------------------
 
 

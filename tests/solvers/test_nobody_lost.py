@@ -11,7 +11,7 @@ from conftest import draw_patients
 from numba import njit
 
 import fastcart
-from fastcart import Model, Observable, PatientsFailed
+from fastcart import Model, Observable, PatientsFailed, State
 
 SIZES = (1, 31, 33, 65, 257, 1000)
 
@@ -67,7 +67,8 @@ def test_every_method_answers_for_everybody(method):
 def test_who_is_stiff_from_the_start_is_handed_over():
     rng = np.random.default_rng(1)
     k = rng.permutation(np.r_[np.full(70, 1e7), np.full(70, 1.0)])
-    result = fastcart.solve(STIFF, {"k": k}, threads=2)
+    mild = STIFF.replace(parameters={"k": 1.0})
+    result = fastcart.solve(mild, {"k": k}, threads=2)
     assert result.summary() == {"ok": 140}
     stiff = result.endpoints["engine"].eq("lanes-rodas5p")
     assert (stiff == (k > 1e6)).all()
@@ -141,3 +142,20 @@ def test_who_starts_where_an_error_is_raised_has_met_one(engine):
     """All steps but those that change nothing raise it: the budget went for these."""
     model = Model("bounded", {"x": 1.0}, {"low": 1.0}, _bounded, t_end=2.0)
     assert statuses(model, 1, engine=engine) == {"rhs_error": 1}
+
+
+@njit
+def _fed(t, y, p):
+    return (p.s - p.d * y.C,)
+
+
+@pytest.mark.parametrize("engine", ["auto", "lsoda"])
+@pytest.mark.parametrize("start", [1e-30, 1e-100, 1e-200])
+def test_a_state_in_logarithm_that_is_fed_from_next_to_nothing(engine, start):
+    """LSODA said that it had come to the end where derivatives were so large that it took no step."""
+    model = Model("fed", [State("C", default=1.0, log=True)], {"s": 5.0, "d": 10.0}, _fed, t_end=100.0)
+    found = fastcart.solve(model, {"C": [start]}, engine=engine, warn=False).endpoints
+    assert found["status"][0] != "blow_up"
+    if found["status"][0] == "ok":
+        assert found["final_C"][0] == pytest.approx(0.5, rel=1e-5)
+    assert found["status"][0] == "ok" or start < 1e-150

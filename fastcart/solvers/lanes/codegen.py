@@ -22,7 +22,8 @@ from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
 
 HELD = 0.4  # place in the step where an interpolant is held against the right-hand side
 HELD_WEIGHT = 0.3
-BELOW_ZERO = 1e4  # error, in tolerances squared, of a step that takes what counts something below zero
+# error, in tolerances squared, of a step that takes what counts something below zero, or over a pole
+BELOW_ZERO = TOO_FAR = 1e4
 
 _ROWS = (
     "T", "H_USED", "LEVEL", "ABOVE_OLD", "ABOVE_NEW", "ERROR", "OWN_ERROR", "SECOND", "ACCEPTED",
@@ -264,7 +265,28 @@ def rosenbrock_step(text: StepText, tableau: RosenbrockTableau) -> None:
             "            total = B[ERROR + l]",
             "            B[ERROR + l] = (alone if alone > total else total) + 0.0 * alone",
         )
+    _refuse_leaps(text)
     text.finish()
+
+
+def _refuse_leaps(text: StepText) -> None:
+    """Refuse a step that is longer than growth lets see ahead.
+
+    The determinant of ``I/(h gamma) - J`` is below 0, or infinite: J has an eigenvalue beyond
+    ``1/(h gamma)``, and the method takes what grows for something that decays. It would step over a pole,
+    with an error that looks small.
+    """
+    text.constants["TOO_FAR"] = TOO_FAR * text.constants["OWN"]
+    text.add(
+        "    for l in range(LANES):",
+        "        sign, infinite = 1.0, False",
+        "        for i in range(n):",
+        "            inverse = B[FACTORS + (i * n + i) * LANES + l]",
+        "            sign = -sign if inverse < 0.0 else sign",
+        "            infinite = infinite or inverse == 0.0",
+        "        e = B[ERROR + l]",
+        "        B[ERROR + l] = TOO_FAR if (infinite or sign < 0.0) and e < TOO_FAR else e",
+    )
 
 
 def evaluation(

@@ -362,6 +362,8 @@ def _blows_up(l, end, task, work):
     a right-hand side jumps.
     """
     steps, h = work.steps, work.steps.numbers[q.H_USED, l]
+    if work.steps.numbers[q.ERROR_OLD, l] == 0.0:  # no step yet: it is a start that is too steep
+        return False
     for i in range(task.differentiated if task.directions > 0 else task.absolute.size):
         before, after = steps.stages[0, i, l], steps.stages[end, i, l]
         if not task.log[i]:

@@ -22,7 +22,7 @@ from fastcart.solvers.codegen import written
 from fastcart.solvers.compile import FAST, announce, cached, made_once
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import layout as q
-from fastcart.solvers.lanes.codegen import StepText
+from fastcart.solvers.lanes.codegen import TOO_FAR, StepText
 from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
 from fastcart.solvers.lanes.layout import LANES, Offsets, evaluation_rows, offsets
 from fastcart.solvers.lanes.stage_sums import SO_FAR
@@ -36,8 +36,10 @@ from fastcart.solvers.trace.graph import (
     Traced,
     TraceError,
     add,
+    both,
     compare,
     divide,
+    either,
     larger,
     multiply,
     negative,
@@ -226,7 +228,25 @@ class _Step:
             alone = multiply(float(self.own), _square(error))
             worse = where(compare("<", whole, alone), alone, whole)
             whole = where(compare("==", alone, alone), worse, alone)  # what is no number stays none
-        return total, whole
+        far = TOO_FAR * self.own
+        return total, where(both(self._leaps(), compare("<", whole, far)), far, whole)
+
+    def _leaps(self) -> Any:
+        """Return whether the step is longer than growth lets see ahead.
+
+        The determinant of ``I/(h gamma) - J``, or of one of its parts, is below 0: J has an eigenvalue beyond
+        ``1/(h gamma)``, and the method takes what grows for something that decays. It would step over a pole,
+        with an error that looks small.
+        """
+        leaps: Any = False
+        for part in self.matrix.parts:
+            sign: Any = 1.0
+            for pivot in part:
+                inverse = self.matrix.inverse[pivot]
+                sign = where(compare("<", inverse, 0.0), negative(sign), sign)
+                leaps = either(leaps, compare("==", inverse, 0.0))  # of an infinite J
+            leaps = either(leaps, compare("<", sign, 0.0))
+        return leaps
 
     def _off_in_the_middle(self) -> list[tuple[Any, Any]]:
         """Return how far the interpolant is from what the right-hand side wants there, and the states."""

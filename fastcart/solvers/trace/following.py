@@ -23,6 +23,7 @@ from fastcart.solvers.trace.graph import (
     Graph,
     Traced,
     TraceError,
+    as_number,
     both,
     either,
     opposite,
@@ -105,7 +106,7 @@ def _result(function: Callable, arguments: Sequence[Any]) -> tuple:
     for value in values:
         if not isinstance(value, Traced | int | float | np.floating | np.integer):
             raise TraceError(f"returns {type(value).__name__}")
-    return values
+    return tuple(as_number(value) for value in values)
 
 
 def _joined(graph: Graph, leaves: list[tuple[list, tuple]], depth: int) -> list:

@@ -201,14 +201,21 @@ def is_constant(value: Any, constant: float) -> bool:
 
 
 def _stored(value: Any) -> int | float:
-    """Return a value as an argument of a node."""
+    """Return a value as an argument of a node of numbers, a condition as 1 or 0."""
     if isinstance(value, Traced):
-        return value.number
+        return as_number(value).number
     if isinstance(value, bool | np.bool_):
         return 1.0 if value else 0.0
     if isinstance(value, int | float | np.floating | np.integer):
         return float(value)
     raise TraceError(f"computes with {type(value).__name__}")
+
+
+def as_number(value: Any) -> Any:
+    """Return a condition as the number 1 or 0, anything else as it is."""
+    if isinstance(value, Traced) and value.operation in CONDITIONS:
+        return value.graph.node("where", value.number, 1.0, 0.0)
+    return float(value) if isinstance(value, bool | np.bool_) else value
 
 
 def graph_of(*values: Any) -> Graph | None:
@@ -228,6 +235,7 @@ def add(a: Any, b: Any) -> Any:
     """Return a + b."""
     if _listed(a, b):
         return NotImplemented if isinstance(a, Traced) else a + b
+    a, b = as_number(a), as_number(b)
     graph = graph_of(a, b)
     if graph is None:
         return a + b
@@ -244,6 +252,7 @@ def subtract(a: Any, b: Any) -> Any:
     """Return a - b; what people write for a Hill term, 1 - 1/(1 + x), as x/(1 + x), which does not cancel."""
     if _listed(a, b):
         return NotImplemented if isinstance(a, Traced) else a - b
+    a, b = as_number(a), as_number(b)
     graph = graph_of(a, b)
     if graph is None:
         return a - b
@@ -298,6 +307,7 @@ def _same(a: Any, b: Any) -> bool:
 
 def negative(a: Any) -> Any:
     """Return -a."""
+    a = as_number(a)
     if not isinstance(a, Traced):
         return -a
     return a.argument(0) if a.operation == "negative" else a.graph.node("negative", a.number)
@@ -311,6 +321,7 @@ def multiply(a: Any, b: Any) -> Any:
     """
     if _listed(a, b):
         return NotImplemented if isinstance(a, Traced) else a * b
+    a, b = as_number(a), as_number(b)
     graph = graph_of(a, b)
     if graph is None:
         return a * b
@@ -332,6 +343,7 @@ def multiply(a: Any, b: Any) -> Any:
 
 def reciprocal(a: Any) -> Any:
     """Return 1/a."""
+    a = as_number(a)
     if not isinstance(a, Traced):
         return _quotient(1.0, a)
     return a.graph.node("reciprocal", a.number)
@@ -347,6 +359,7 @@ def divide(a: Any, b: Any) -> Any:
     """Return a / b, as a times 1/b: derivatives need 1/b again."""
     if _listed(a, b):
         return NotImplemented if isinstance(a, Traced) else a / b
+    a, b = as_number(a), as_number(b)
     graph = graph_of(a, b)
     if graph is None:
         return _quotient(a, b)
@@ -368,6 +381,7 @@ def power(base: Any, exponent: Any) -> Any:
     """Return base to the power of exponent."""
     if _listed(base, exponent):
         return NotImplemented if isinstance(base, Traced) else base**exponent
+    base, exponent = as_number(base), as_number(exponent)
     graph = graph_of(base, exponent)
     if graph is None:
         with np.errstate(all="ignore"):
@@ -395,6 +409,7 @@ def unary(operation: str, x: Any) -> Any:
     """Return a function of one number: ``"exp"``, ``"log"``, ``"sqrt"``, ``"abs"``, ``"floor"``, ..."""
     if isinstance(x, np.ndarray):
         return np.frompyfunc(lambda value: unary(operation, value), 1, 1)(x)
+    x = as_number(x)
     if isinstance(x, Traced):
         return x.graph.node(operation, x.number)
     try:
@@ -412,10 +427,17 @@ def compare(operation: str, a: Any, b: Any) -> Any:
     """Return whether a is ``<``, ``<=``, ``==`` or ``!=`` b."""
     if _listed(a, b):
         return NotImplemented
+    a, b = as_number(a), as_number(b)
     graph = graph_of(a, b)
     if graph is None:
         return {"<": a < b, "<=": a <= b, "==": a == b, "!=": a != b}[operation]
     return graph.node(operation, _stored(a), _stored(b))
+
+
+def _is_condition(value: Any) -> bool:
+    if isinstance(value, Traced):
+        return value.operation in CONDITIONS
+    return isinstance(value, bool | np.bool_)
 
 
 def _condition(value: Any) -> Any:
@@ -461,9 +483,7 @@ def where(condition: Any, a: Any, b: Any) -> Any:
         return tuple(chosen) if isinstance(a, tuple) else chosen
     if _same(a, b):
         return a
-    if any(isinstance(x, Traced) and x.operation in CONDITIONS for x in (a, b)) or any(
-        isinstance(x, bool | np.bool_) for x in (a, b)
-    ):
+    if all(_is_condition(x) for x in (a, b)):
         return either(both(condition, a), both(opposite(condition), b))
     return condition.graph.node("where", condition.number, _stored(a), _stored(b))
 

@@ -167,17 +167,25 @@ def _divided(value: Any, divisor: Traced) -> Any:
             inner = _divided(value.argument(place), divisor)
             if inner is not None:
                 return multiply(inner, value.argument(1 - place))
+    if value.operation == "where":
+        sides = [value.argument(1), value.argument(2)]
+        return _both_divided(sides, divisor, partial(where, value.argument(0)))
     if value.operation in ("+", "-"):
         sides = [value.argument(0), value.argument(1)]
-        divided = [_divided(side, divisor) for side in sides]
-        if all(side is None for side in divided):
-            return None
-        rest = [
-            multiply(side, reciprocal(divisor)) if inner is None else inner
-            for side, inner in zip(sides, divided, strict=True)
-        ]
-        return (add if value.operation == "+" else subtract)(*rest)
+        return _both_divided(sides, divisor, add if value.operation == "+" else subtract)
     return None
+
+
+def _both_divided(sides: list, divisor: Traced, join: Callable[[Any, Any], Any]) -> Any:
+    """Divide two numbers and join what comes of it; None where the divisor is a factor of neither."""
+    divided = [_divided(side, divisor) for side in sides]
+    if all(side is None for side in divided):
+        return None
+    rest = [
+        multiply(side, reciprocal(divisor)) if inner is None else inner
+        for side, inner in zip(sides, divided, strict=True)
+    ]
+    return join(*rest)
 
 
 def traced_rates(graph: Graph, system: System, t: Any, y: Sequence[Any], p: Sequence[Any]) -> tuple[Any, ...]:
