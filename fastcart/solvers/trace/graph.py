@@ -39,6 +39,7 @@ class Graph:
         self.arguments: list[tuple] = []
         self._numbers: dict[tuple, int] = {}
         self.lifting = False  # see `multiply`
+        self.quotients: dict[tuple[int, int], Any] = {}  # see `fastcart.solvers.trace.program.quotient`
         self.choices: Any = None  # of the way through branches, where one is being followed
 
     def node(self, operation: str, *arguments: int | float | str) -> Traced:

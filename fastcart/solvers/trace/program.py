@@ -157,6 +157,14 @@ def _divided(value: Any, divisor: Traced) -> Any:
     """Return value / divisor where the divisor is a factor of some of its terms, else None."""
     if not isinstance(value, Traced):
         return 0.0 if value == 0.0 else None
+    known = divisor.graph.quotients  # each number is in many others
+    key = (value.number, divisor.number)
+    if key not in known:
+        known[key] = _divided_node(value, divisor)
+    return known[key]
+
+
+def _divided_node(value: Traced, divisor: Traced) -> Any:
     if value.number == divisor.number:
         return 1.0
     if value.operation == "negative":
