@@ -158,7 +158,7 @@ def test_the_kernels_of_an_ordinary_model_are_kept_on_disk(tmp_path, monkeypatch
         return (math.exp(-p[0] * t) - 0.123 * y[0],)
 
     # of a size that nothing else has asked for
-    model = Model("kept", {"y": 1.0}, free(**{f"p{k}": 1.0 for k in range(SIZE + 5)}), rhs, t_end=1.0)
+    model = Model("kept", {"y": 1.0}, free(**{f"p{k}": 1.0 for k in range(SIZE + 165)}), rhs, t_end=1.0)
     for run in (("lanes", "tsit5"), ("lsoda", None)):
         solve(model, 1, run)
     kept = {file.name.split("-")[0] for file in (tmp_path / "__pycache__").glob("*.nbc")}

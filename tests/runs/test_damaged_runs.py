@@ -373,7 +373,18 @@ def test_every_keyword_of_solve_is_in_the_manifest_of_a_scan(tmp_path):
     scan(tmp_path / "run")
     known = set(inspect.signature(fastcart.solve).parameters) - {"options", "keywords"}
     known |= {option.name for option in fields(fastcart.SolveOptions)}
-    own = {"model", "patients", "doses", "save_at", "keep", "threads", "seed", "progress", "warn"}
+    own = {
+        "model",
+        "patients",
+        "doses",
+        "save_at",
+        "keep",
+        "threads",
+        "seed",
+        "progress",
+        "warn",
+        "sensitivities",
+    }
     manifest = read_manifest(tmp_path / "run", "scan")
     assert set(manifest["options"]) == known - own
     assert {"model", "doses"} <= set(manifest)
