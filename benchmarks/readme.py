@@ -58,7 +58,10 @@ AMPLIFIED_RATES = (1.0, 1.4, 1.8, 2.95)
 _BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
 _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # what the Python examples print, in their order
-_PRINTED = ("quick-start", "doses", "regimens", "events", "own-model", "scan", "sensitivity", "optimize")
+_PRINTED = (
+    "quick-start", "prepare", "slopes", "doses", "regimens", "events", "own-model", "scan", "sensitivity",
+    "optimize",
+)  # fmt: skip
 
 
 def python_examples(text: str) -> list[str]:
