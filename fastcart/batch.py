@@ -178,7 +178,8 @@ def make_problem(
 ) -> Problem:
     """Check what is common to all patients against the model; see `solve`."""
     columns = None if save is None else check_quantities(model, save, "The columns of the trajectories")
-    system = options.derive(model).system
+    derived = options.derive(model)
+    system = derived.system
     if columns is None:
         columns = (*model.state_names, *(f"auc_{x}" for x in options.auc), *model.observable_names)
     horizon = options.horizon(model)
@@ -199,7 +200,7 @@ def make_problem(
         peaks=tuple(options.peaks), events=tuple(options.events), auc=tuple(options.auc), save=columns,
         integrands=options.integrands(model), breaks=tuple(options.breaks),
         max_step=_longest_step(options.max_step, horizon, budget),
-        typical=partial(typical_patients, options.derive(model)),
+        typical=partial(typical_patients, derived),
     )  # fmt: skip
 
 

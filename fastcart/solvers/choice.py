@@ -18,9 +18,7 @@ from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.problem import Problem
 from fastcart.solvers.status import Status
-from fastcart.solvers.trace.cost import cost
 from fastcart.solvers.trace.graph import TraceError
-from fastcart.solvers.trace.program import Program
 
 _AROUND = 600.0  # what is around a step, whatever the method
 _OF_STATE = 30.0  # and for each state
@@ -79,17 +77,15 @@ def _compared(
     asked = replace(problem, save_at=np.empty(0), peaks=(), events=(), extinction=None, infused=())
     log = tuple(bool(x) for x in problem.log)
     try:
-        program = Program(problem.model, log, False)
-        call = cost(program.graph, program.rates(program.point()).du)
         whole = lanes.get_method(lanes.STIFF_METHOD).whole
         assert whole is not None
-        step = whole.core(problem.model, log, False, problem.integrals).cost
+        core = whole.core(problem.model, log, False, problem.integrals)
     except TraceError as refusal:
         return Choice(explicit, f"the right-hand side {refusal}")
     around = _AROUND + _OF_STATE * len(log)
     method = lanes.get_method(explicit)
     sums = len(log) * np.count_nonzero(tableaus.get(explicit).A)
-    costs = (method.calls_per_step(len(log)) * call + sums + around, step + around)
+    costs = (method.calls_per_step(len(log)) * core.call_cost + sums + around, core.cost + around)
     first = lanes.solve_chunk(
         replace(asked, method=explicit, max_steps=budget, max_steps_ahead=ahead), y0, p, 1
     )

@@ -76,6 +76,7 @@ class Core(NamedTuple):
 
     address: int
     cost: float  # see `fastcart.solvers.trace.cost`
+    call_cost: float  # of one call of the right-hand side
 
 
 def step_core(
@@ -121,10 +122,11 @@ def _core(
             raise TraceError(f"is too long to be traced: a step has {count} operations")
         inputs, single = _places(program, at)
         text = module_text(program.graph, _NAME, inputs=inputs, single=single, outputs=outputs, lanes=LANES)
+        called = program.rates(program.point()).du  # as explicit methods call it
     except TraceError as refusal:
         return refusal
     place = address(text, _NAME, lambda: announce(f"{system.name} for {tableau.name}"))
-    return Core(place, cost(program.graph, written))
+    return Core(place, cost(program.graph, written), cost(program.graph, called))
 
 
 def _places(program: Program, at: Offsets) -> tuple[dict, dict]:
