@@ -32,13 +32,13 @@ _STRICT: dict[str, Any] = {**_FAST, "fastmath": {"nsz", "contract"}}
 # zeros have signs
 _EXACT: dict[str, Any] = {**_FAST, "fastmath": {"contract"}}
 
-_LOG2_E = 1.4426950408889634
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
-_ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer in the low bits
-_TINY = 2.2250738585072014e-308
+LOG2_E = 1.4426950408889634
+LN2_HIGH = 6.93147180369123816490e-01
+LN2_LOW = 1.90821492927058770002e-10
+ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer in the low bits
+TINY = 2.2250738585072014e-308
 _TWO_52 = 4503599627370496.0
-_TWO_54 = 18014398509481984.0
+TWO_54 = 18014398509481984.0
 
 
 def _bits(x):
@@ -97,9 +97,9 @@ def exp_bounded(x):
     the polynomial of degree 10 agrees with ``exp(r)`` at Chebyshev points of ``|r| <= ln(2)/2``.
     """
     x = min(x, 709.0)
-    shifted = x * _LOG2_E + _ROUND
-    k = shifted - _ROUND
-    r = (x - k * _LN2_HIGH) - k * _LN2_LOW
+    shifted = x * LOG2_E + ROUND
+    k = shifted - ROUND
+    r = (x - k * LN2_HIGH) - k * LN2_LOW
     q = 2.761380686153829e-07
     q = q * r + 2.762511557828763e-06
     q = q * r + 2.4801536388690766e-05
@@ -118,9 +118,9 @@ def exp_bounded(x):
 def exp(x):
     """Exponential function; 0 below -708 (no subnormals), infinite above 709.78, NaN for NaN."""
     bounded = min(max(x, -708.0), 709.79)
-    shifted = bounded * _LOG2_E + _ROUND
-    k = shifted - _ROUND
-    r = (bounded - k * _LN2_HIGH) - k * _LN2_LOW
+    shifted = bounded * LOG2_E + ROUND
+    k = shifted - ROUND
+    r = (bounded - k * LN2_HIGH) - k * LN2_LOW
     # Taylor's polynomial
     q = 1.0 / 6227020800.0
     q = q * r + 1.0 / 479001600.0
@@ -146,8 +146,8 @@ def exp(x):
 @njit(**_STRICT)
 def log(x):
     """Natural logarithm; -infinity at 0, NaN below."""
-    small = x < _TINY
-    scaled = x * _TWO_54 if small else x
+    small = x < TINY
+    scaled = x * TWO_54 if small else x
     i = _bits(scaled)
     exponent = _double((i >> 52) | 0x4330000000000000) - 4503599627371519.0  # 2**52 + 1023
     m = _double((i & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
@@ -167,7 +167,7 @@ def log(x):
     q = q * z + 1.0 / 7.0
     q = q * z + 1.0 / 5.0
     q = q * z + 1.0 / 3.0
-    y = (2.0 * s + 2.0 * s * z * q + k * _LN2_LOW) + k * _LN2_HIGH
+    y = (2.0 * s + 2.0 * s * z * q + k * LN2_LOW) + k * LN2_HIGH
     y = -math.inf if x == 0.0 else y
     y = math.inf if x == math.inf else y
     return y if x >= 0.0 else math.nan
@@ -188,8 +188,8 @@ def _upper(x):
 @njit(**_EXACT)
 def _log2_in_two(x):
     """Logarithm to base 2 of a positive finite x, the sum of two: the first of 26 bits, together about 65."""
-    small = x < _TINY
-    i = _bits(x * _TWO_54 if small else x)
+    small = x < TINY
+    i = _bits(x * TWO_54 if small else x)
     exponent = _double((i >> 52) | 0x4330000000000000) - 4503599627371519.0  # 2**52 + 1023
     m = _double((i & 0x000FFFFFFFFFFFFF) | 0x3FF0000000000000)
     high = m > 1.4142135623730951
@@ -245,7 +245,7 @@ def pow(x, y):
     high, low = y_high * log_high, (bounded - y_high) * log_high + bounded * log_low
     z = high + low
     near = min(max(z, -1100.0), 1100.0)
-    k = (near + _ROUND) - _ROUND
+    k = (near + ROUND) - ROUND
     r = (high - k) + low
     # 2**r - 1 = r * q
     q = 2.5729324177362305e-11
@@ -261,10 +261,10 @@ def pow(x, y):
     q = q * r + 0.24022650695910072
     q = q * r + 0.6931471805599453
     # 2**k may overflow or be subnormal where its two halves are not
-    shifted = 0.5 * k + _ROUND
-    k_half = shifted - _ROUND
+    shifted = 0.5 * k + ROUND
+    k_half = shifted - ROUND
     value = (1.0 + r * q) * _double((_bits(shifted) + 1023) << 52)
-    value *= _double((_bits((k - k_half) + _ROUND) + 1023) << 52)
+    value *= _double((_bits((k - k_half) + ROUND) + 1023) << 52)
     value = math.inf if z > 1100.0 else value
     value = 0.0 if z < -1100.0 else value
     value = (math.inf if (size > 1.0) == (y > 0.0) else 0.0) if special else value
@@ -309,8 +309,8 @@ def fast_log2(x):
 @njit(**_STRICT)
 def fast_exp2(z):
     """``2 ** z`` to about six digits for z in [-1000, 1000], the other half of a fast power."""
-    shifted = z + _ROUND
-    r = (z - (shifted - _ROUND)) * 0.6931471805599453
+    shifted = z + ROUND
+    r = (z - (shifted - ROUND)) * 0.6931471805599453
     q = 1.0 + r * (1.0 + r * (0.5 + r * (0.16666667 + r * (0.041666667 + r * 0.0083333333))))
     return q * _double((_bits(shifted) + 1023) << 52)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import re
 import threading
-from functools import cache
 from typing import Any
 
 import llvmlite
@@ -28,8 +27,8 @@ _loaded: dict[str, Any] = {}  # engines, whose code lives as long as they do
 _lock = threading.Lock()
 
 
-@cache
 def _machine() -> Any:
+    """Return a new machine: an engine wants its own."""
     import numba.core.codegen  # noqa: F401  which sets LLVM up
 
     target = llvm.Target.from_triple(llvm.get_process_triple())
@@ -64,20 +63,11 @@ def address(text: str, name: str, announce: Any = None) -> int:
                     announce()
                 code = _compiled(text, name)
                 _to_disk(key, code)
-            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _fresh_machine())
+            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
             engine.add_object_file(llvm.ObjectFileRef.from_data(code))
             engine.finalize_object()
             _loaded[key] = engine
         return _loaded[key].get_function_address(name)
-
-
-def _fresh_machine() -> Any:
-    """Return a machine that an engine may own."""
-    _machine()
-    target = llvm.Target.from_triple(llvm.get_process_triple())
-    return target.create_target_machine(
-        cpu=llvm.get_host_cpu_name(), features=llvm.get_host_cpu_features().flatten(), opt=2, jit=True
-    )
 
 
 def _compiled(text: str, name: str) -> bytes:

@@ -12,18 +12,13 @@ from typing import Any
 
 from llvmlite import ir
 
+from fastcart.math import LN2_HIGH, LN2_LOW, LOG2_E, ROUND, TINY, TWO_54
 from fastcart.solvers.trace.graph import LIBRARY, Graph, Traced, TraceError
 
 WIDTH = 8  # numbers in a vector
 _FAST = ("contract", "nsz", "reassoc", "arcp")
 _STRICT = ("contract", "nsz")  # constants in two parts must not be merged again
 
-_LOG2_E = 1.4426950408889634
-_LN2_HIGH = 6.93147180369123816490e-01
-_LN2_LOW = 1.90821492927058770002e-10
-_ROUND = 6755399441055744.0  # 1.5 * 2**52: adding it rounds to an integer in the low bits
-_TINY = 2.2250738585072014e-308
-_TWO_54 = 18014398509481984.0
 _EXP = (
     2.761380686153829e-07, 2.762511557828763e-06, 2.4801538368690766e-05, 0.00019841208732536384,
     0.0013888888905881542, 0.008333333353729397, 0.04166666666665136, 0.1666666666664829, 0.5, 1.0, 1.0,
@@ -72,10 +67,10 @@ class Code:
         held = x if bounded else builder.select(self._less(x, c(-708.0)), c(-708.0), x)
         most = c(709.0 if bounded else 709.79)
         held = builder.select(self._less(most, held), most, held)
-        shifted = self._multiply_add(held, c(_LOG2_E), c(_ROUND))
-        k = builder.fsub(shifted, c(_ROUND), flags=("nsz",))
-        high = builder.fsub(held, builder.fmul(k, c(_LN2_HIGH), flags=_STRICT), flags=_STRICT)
-        r = builder.fsub(high, builder.fmul(k, c(_LN2_LOW), flags=_STRICT), flags=_STRICT)
+        shifted = self._multiply_add(held, c(LOG2_E), c(ROUND))
+        k = builder.fsub(shifted, c(ROUND), flags=("nsz",))
+        high = builder.fsub(held, builder.fmul(k, c(LN2_HIGH), flags=_STRICT), flags=_STRICT)
+        r = builder.fsub(high, builder.fmul(k, c(LN2_LOW), flags=_STRICT), flags=_STRICT)
         q = self._polynomial(_EXP, r)
         if bounded:
             return builder.fmul(q, self._power_of_two(shifted, 1023), flags=_STRICT)
@@ -91,8 +86,8 @@ class Code:
         if id(x) in self._logarithms:
             return self._logarithms[id(x)][1]
         builder, c = self.builder, self.constant
-        small = self._less(x, c(_TINY))
-        bits = builder.bitcast(builder.select(small, builder.fmul(x, c(_TWO_54)), x), _integers)
+        small = self._less(x, c(TINY))
+        bits = builder.bitcast(builder.select(small, builder.fmul(x, c(TWO_54)), x), _integers)
         exponent = builder.or_(builder.lshr(bits, self._whole(52)), self._whole(0x4330000000000000))
         exponent = builder.fsub(builder.bitcast(exponent, _vector), c(4503599627371519.0))
         mantissa = builder.and_(bits, self._whole(0x000FFFFFFFFFFFFF))
@@ -105,8 +100,8 @@ class Code:
         z = builder.fmul(s, s, flags=_STRICT)
         twice = builder.fadd(s, s)
         cubed = builder.fmul(builder.fmul(twice, z, flags=_STRICT), self._polynomial(_LOG, z), flags=_STRICT)
-        y = self._multiply_add(k, c(_LN2_LOW), builder.fadd(twice, cubed, flags=_STRICT))
-        y = self._multiply_add(k, c(_LN2_HIGH), y)
+        y = self._multiply_add(k, c(LN2_LOW), builder.fadd(twice, cubed, flags=_STRICT))
+        y = self._multiply_add(k, c(LN2_HIGH), y)
         y = builder.select(builder.fcmp_ordered("==", x, c(0.0)), c(-math.inf), y)
         y = builder.select(builder.fcmp_ordered("==", x, c(math.inf)), c(math.inf), y)
         y = builder.select(builder.fcmp_ordered(">=", x, c(0.0)), y, c(math.nan))
@@ -117,8 +112,8 @@ class Code:
         """Power with the signs of IEEE: a negative base has one for whole exponents."""
         builder, c = self.builder, self.constant
         value = self.exp(builder.fmul(y, self.log(self.magnitude(x)), flags=_STRICT), bounded=False)
-        shifted = builder.fadd(y, c(_ROUND))
-        whole = builder.fcmp_ordered("==", builder.fsub(shifted, c(_ROUND)), y)
+        shifted = builder.fadd(y, c(ROUND))
+        whole = builder.fcmp_ordered("==", builder.fsub(shifted, c(ROUND)), y)
         odd = builder.shl(builder.bitcast(shifted, _integers), self._whole(63))
         signed = builder.bitcast(builder.xor(builder.bitcast(value, _integers), odd), _vector)
         value = builder.select(self._less(x, c(0.0)), builder.select(whole, signed, c(math.nan)), value)
