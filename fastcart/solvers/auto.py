@@ -69,8 +69,12 @@ def chosen(problem: Problem) -> Choice:
         return chosen(problem.plain)
     if problem.typical is None:
         return Choice(lanes.default_method(problem.model, problem.rtol), "nobody is typical")
-    explicit = _explicit(problem)
-    return choose(problem, problem.typical, budget=explicit.max_steps, ahead=explicit.max_steps_ahead)
+    if "choice" not in problem.kept:
+        explicit = _explicit(problem)
+        problem.kept["choice"] = choose(
+            problem, problem.typical, budget=explicit.max_steps, ahead=explicit.max_steps_ahead
+        )
+    return problem.kept["choice"]
 
 
 def _least(problem: Problem) -> float:
