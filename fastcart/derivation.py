@@ -41,8 +41,13 @@ def shortened(model: Model, function: Any) -> Any:
 
 def _compiled(model: Model, lines: list[str], name: str, **functions: Any) -> Any:
     from numba import njit
+    from numba.core.dispatcher import Dispatcher
 
     from fastcart.solvers.compile import from_source
     from fastcart.solvers.named import naming
 
+    # a model may be of plain functions, which compiled code cannot call
+    for key, function in functions.items():
+        if function is not None and not isinstance(function, Dispatcher):
+            functions[key] = njit(function)
     return njit(from_source("\n".join(lines), name, {**functions, **naming(model)}))

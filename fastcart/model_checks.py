@@ -37,6 +37,7 @@ def check_model(model: Model) -> None:
     _check_method(model)
     _put_in_order(model)
     _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
+    _check_no_chance(model, model.rhs, "rhs")
     if (model.observe is None) != (not model.observables):
         raise InputError(
             f"Model {model.name!r} must give both 'observables' (names) and 'observe' (function), or neither."
@@ -46,6 +47,7 @@ def check_model(model: Model) -> None:
             model, model.observe, "observe", len(model.observables), "values (one per observable)"
         )
         _check_no_raise(model)
+        _check_no_chance(model, model.observe, "observe")
 
 
 def _put_in_order(model: Model) -> None:
@@ -115,6 +117,11 @@ def _check_numbers(model: Model) -> None:
                 f"{where}: state {state.name!r} is marked nonnegative, but its default is "
                 f"{values[state.name]:g}; change one of them."
             )
+        if not isinstance(state.unit, str):
+            raise InputError(
+                f"{where}: the unit of state {state.name!r} must be text, not {shown(state.unit)}; an "
+                f"initial value is given by name, State({state.name!r}, default=...)."
+            )
         number(state.scale, f"{where}: the scale of state {state.name!r}", positive=True)
     if model.published is not None:
         number(model.published.step, f"{where}: the step of the published scheme", positive=True)
@@ -149,6 +156,17 @@ def _check_no_raise(model: Model) -> None:
         raise InputError(
             f"Model {model.name!r}: observe(t, y, p) raises an error in line {line}, which a kernel cannot "
             "pass on; let it return nan where an observable has no value."
+        )
+
+
+def _check_no_chance(model: Model, function: Any, role: str) -> None:
+    """Refuse functions that draw random numbers: no solver converges to anything then."""
+    from fastcart.solvers.reading import random_lines
+
+    for line in random_lines(function):
+        raise InputError(
+            f"Model {model.name!r}: {role}(t, y, p) draws random numbers in line {line}, but must give the "
+            "same value for the same arguments; draw what differs between patients as parameters."
         )
 
 

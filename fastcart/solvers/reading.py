@@ -1,12 +1,14 @@
-"""What the bytecode of a right-hand side says: whether it looks at the time, whether it may raise."""
+"""What the bytecode of a right-hand side says: whether it looks at the time, may raise, draws at random."""
 
 from __future__ import annotations
 
 import dis
+import random
 from collections.abc import Iterator
 from types import CellType, FunctionType
 from typing import Any
 
+import numpy as np
 from numba.extending import is_jitted
 
 from fastcart.solvers.fingerprint import python_function, referenced_names
@@ -62,6 +64,25 @@ def raising_lines(function: Any) -> Iterator[int]:
         for step in dis.get_instructions(source):
             if step.opname == "RAISE_VARARGS":
                 yield (step.positions and step.positions.lineno) or source.__code__.co_firstlineno
+
+
+def random_lines(function: Any) -> Iterator[int]:
+    """Yield the lines in which a function, or a jitted helper that it names, draws random numbers."""
+    for source in functions(function):
+        known = named_values(source)
+        for step in dis.get_instructions(source):
+            value = known.get(step.argval) if isinstance(step.argval, str) else None
+            from_numpy = step.argval == "random" and any(value is np for value in known.values())
+            if from_numpy or _is_random(value):
+                yield (step.positions and step.positions.lineno) or source.__code__.co_firstlineno
+
+
+def _is_random(value: Any) -> bool:
+    """Whether it is a module that draws, one of its functions, or a generator."""
+    if value is random or value is np.random or isinstance(value, np.random.Generator | random.Random):
+        return True
+    owner = getattr(value, "__self__", None)  # functions of those modules are methods of a hidden generator
+    return isinstance(owner, np.random.Generator | np.random.RandomState | random.Random)
 
 
 def functions(function: Any) -> Iterator[FunctionType]:

@@ -46,6 +46,8 @@ LOOKS = 200  # between the steps, where the right-hand side depends on time
 _LEAST_RTOL = 3e-14
 _BELOW = 4.0  # tolerances that a count may lie below zero: the errors of some steps add up
 _CLOSER = 0.1  # estimates of errors are least to be trusted where steps are as long as what is integrated
+# SciPy's DOP853 interpolates to seventh order in long steps: in between it errs by up to 300 times rtol
+_INTERPOLATED = 0.01
 _TENTH = 0.1  # unit of an integral, in integrals of the absolute value
 _TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integral grow too much
 _ATTEMPTS = 6
@@ -185,7 +187,8 @@ class _Patient:
         self.largest = np.zeros(n)
         self.integrated = slice(n - problem.integrals, n)
         self.size = np.zeros(problem.integrals)  # of the integrals: ∫|z|
-        self._set_tolerances()
+        interpolates = len(common.watched.items) > 0 or bool((problem.save_at < problem.t_end).any())
+        self._set_tolerances(interpolates)
         self.counts = np.flatnonzero(problem.nonnegative)
         self.calls = self.steps = 0
         self.now = 0.0
@@ -195,12 +198,14 @@ class _Patient:
         self.watch = Watch(common.watched, record, problem.rtol, problem.log, scale, self.counted)
         self.cured = False
 
-    def _set_tolerances(self) -> None:
+    def _set_tolerances(self, interpolates: bool) -> None:
         """A state in logarithm is known to rtol where its logarithm is known to that number."""
         problem = self.problem
         self.method = problem.method or DEFAULT_METHOD
-        self.atol = np.full(len(self.scale), problem.rtol)
-        self.rtol: Any = np.where(problem.log, _LEAST_RTOL, max(problem.rtol, _LEAST_RTOL))
+        closer = _INTERPOLATED if interpolates and self.method == "DOP853" else 1.0
+        smallest = max(closer * problem.rtol, _LEAST_RTOL)
+        self.atol = np.full(len(self.scale), smallest)
+        self.rtol: Any = np.where(problem.log, _LEAST_RTOL, smallest)
         for tolerance in (self.rtol, self.atol):
             tolerance[self.integrated] = np.maximum(_CLOSER * tolerance[self.integrated], _LEAST_RTOL)
         if self.method not in EXPLICIT:  # their Newton iterations take one number for all states

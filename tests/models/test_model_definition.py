@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 
 import numpy as np
 import pytest
@@ -430,3 +431,48 @@ def test_unknown_value_of_an_option(value):
 @pytest.mark.parametrize("name", [None, 5, ["li_lei"]])
 def test_name_of_a_model_must_be_text(name):
     registry_refusal(name)
+
+
+# --- chance -----------------------------------------------------------------------------------------
+
+
+@njit
+def _noise():
+    return np.random.normal()
+
+
+@njit
+def _by_helper(t, y, p):
+    return (_noise(),)
+
+
+@njit
+def _by_library(t, y, p):
+    return (random.random() - p.k * y.y,)
+
+
+_GENERATOR = np.random.default_rng(1)
+
+
+def _by_generator(t, y, p):
+    return (_GENERATOR.random(),)
+
+
+@pytest.mark.parametrize("drawn", [_by_helper, _by_library, _by_generator])
+def test_functions_that_draw_random_numbers_are_refused(drawn):
+    assert_says(refusal(rhs=drawn), "rhs(t, y, p) draws random numbers in line", "as parameters")
+    message = refusal(observables=[Observable("o")], observe=drawn)
+    assert_says(message, "observe(t, y, p) draws random numbers")
+
+
+def test_what_is_only_called_random_is_no_chance():
+    def rhs(t, y, p):
+        random = p.k
+        return (-random * y.y,)
+
+    assert define(rhs=rhs).name == "tiny"
+
+
+def test_an_initial_value_in_the_place_of_the_unit_is_refused():
+    """The state began at 0."""
+    assert_says(refusal(states=[State("y", 1.0)]), "unit", "must be text, not 1.0", "default=")

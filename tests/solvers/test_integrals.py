@@ -191,3 +191,79 @@ def test_areas_of_what_has_corners_and_jumps(method):
         assert method != "auto" or ends["engine"].str.startswith("lanes-").all()
         found = ends[[f"auc_{name}" for name in CUT]].to_numpy()
         assert (np.abs(found - right) <= 10 * rtol * np.maximum(right, 1e-3)).all()
+
+
+@njit
+def _shrinks(t, y, p):
+    return (-y.x,)
+
+
+@njit
+def _singular(t, y, p):
+    d = y.x - 0.5
+    return 1.0 / d, 1.0 / d**2, abs(d) ** -0.5, 1.0 if d < 0.0 else 0.0, max(0.0, -d)
+
+
+SINGULAR = Model(
+    "singular",
+    {"x": 1.0},
+    {},
+    _shrinks,
+    t_end=2.0,
+    observables=[Observable(name) for name in ("pole", "double_pole", "root", "jump", "corner")],
+    observe=_singular,
+)
+
+
+@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_a_pole_has_no_area_and_a_jump_has_one(method, rtol):
+    """As short a step as there is was taken for one across a corner, also where it led over a pole."""
+    watched = SINGULAR.observable_names
+    for name in watched[:2]:
+        with pytest.warns(fastcart.PatientsFailed):
+            ends = fastcart.solve(
+                SINGULAR, engine="lanes", method=method, rtol=rtol, auc=[name], peaks=[name]
+            ).endpoints.iloc[0]
+        assert ends["status"] == "step_too_small"
+        assert math.isnan(ends[f"auc_{name}"])
+        assert math.isnan(ends[f"peak_{name}"])
+    ends = fastcart.solve(
+        SINGULAR, engine="lanes", method=method, rtol=rtol, auc=["root", "jump", "corner"]
+    ).endpoints.iloc[0]
+    assert ends["status"] == "ok"
+    end = math.log(2.0)
+    # with x = 1/2 (1 + u^2) before the pole, and 1/2 (1 - u^2) behind it
+    before = quad(lambda u: 2 * math.sqrt(2) / (1 + u * u), 0, 1)[0]
+    behind = quad(lambda u: 2 * math.sqrt(2) / (1 - u * u), 0, math.sqrt(1 - 2 * math.exp(-2.0)))[0]
+    assert ends["auc_root"] == pytest.approx(before + behind, rel=30 * rtol)
+    assert ends["auc_jump"] == pytest.approx(2.0 - end, rel=30 * rtol)
+    exact = 0.5 * (2.0 - end) - (0.5 - math.exp(-2.0))
+    assert ends["auc_corner"] == pytest.approx(exact, rel=30 * rtol)
+
+
+def test_a_pole_has_no_area_in_any_engine():
+    for engine in ("auto", "lsoda", "scipy"):
+        with pytest.warns(fastcart.PatientsFailed):
+            ends = fastcart.solve(SINGULAR, engine=engine, auc=["pole"], max_steps=3000).endpoints.iloc[0]
+        assert math.isnan(ends["auc_pole"]), engine
+
+
+def _plain(t, y, p):
+    return (-p.k * y.x,)
+
+
+def _plainly(t, y, p):
+    return (y.x * y.x,)
+
+
+@pytest.mark.parametrize("engine", ["auto", "lanes", "lsoda", "scipy"])
+def test_areas_of_a_model_of_plain_functions(engine):
+    """They were refused as what numba cannot compile, though without an area they were solved."""
+    model = Model(
+        "plain", {"x": 1.0}, {"k": 0.5}, _plain, t_end=4.0, observables=[Observable("square")],
+        observe=_plainly,
+    )  # fmt: skip
+    ends = fastcart.solve(model, engine=engine, rtol=1e-6, auc=["x", "square"]).endpoints.iloc[0]
+    assert ends["auc_x"] == pytest.approx(2 * (1 - math.exp(-2.0)), rel=3e-5)
+    assert ends["auc_square"] == pytest.approx(1 - math.exp(-4.0), rel=3e-5)

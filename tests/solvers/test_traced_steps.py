@@ -153,3 +153,30 @@ def test_a_function_that_cannot_be_traced_is_solved_all_the_same():
         engine.get_method("rodas5p").whole.core(problem.model, (False,), False, 0)
     found = stiffly(model, pd.DataFrame({"kind": [0.0, 1.0]}), rtol=1e-8).endpoints["final_C"]
     np.testing.assert_allclose(found, np.exp([-1.0, -2.0]), rtol=1e-6)
+
+
+@njit
+def _leaves_a_jump(t, y, p):
+    n = 0
+    while n < y.A:  # such a loop cannot be traced: differences stand for the Jacobian
+        n += 1
+    return (-0.5 if n <= 1 else -p.fast), -1e6 * (y.z - y.A)
+
+
+@njit
+def _leaves_it_upwards(t, y, p):
+    n = 0
+    while n <= y.A:
+        n += 1
+    return (p.fast if n <= 1 else 0.5), -1e6 * (y.z - y.A)
+
+
+@pytest.mark.parametrize(("rhs", "exact"), [(_leaves_a_jump, 0.5), (_leaves_it_upwards, 1.5)])
+@pytest.mark.parametrize("rtol", [1e-3, 1e-6])
+def test_who_starts_at_a_jump_leaves_it(rhs, exact, rtol):
+    """A difference quotient across the jump, -1e12, held the state where it was, with status ok."""
+    model = Model("jump", {"A": 1.0, "z": 1.0}, {"fast": 1e4}, rhs, t_end=1.0)
+    for options in ({"engine": "lanes", "method": "rodas5p"}, {"engine": "auto"}, {"engine": "lsoda"}):
+        ends = fastcart.solve(model, rtol=rtol, **options).endpoints.iloc[0]
+        assert ends["status"] == "ok"
+        assert ends["final_A"] == pytest.approx(exact, rel=10 * rtol)

@@ -39,6 +39,7 @@ METHODS = tableaus.NAMES
 DEFAULT_METHOD = "tsit5"
 STIFF_METHOD = "rodas5p"
 
+_UNSURE = 1e-3  # part of an integral: no more of it may come from where its integrand is not followed
 _NO_FLOOR = 1e-250  # absolute tolerance of integrals: they are measured by themselves
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
 _ROUNDING = 1.5e-14  # relative errors below are rounding
@@ -228,7 +229,7 @@ def _task(problem: Problem, method: Method) -> records.Task:
     return records.Task(
         float(problem.t_end), problem.model.burden_index, problem.log, absolute,
         np.full(own, problem.rtol), problem.nonnegative[:own].copy(), float(problem.max_steps),
-        _SMALLEST * problem.t_end, method.blocks - 1, *problem.differentiated,
+        _SMALLEST * problem.t_end, method.blocks - 1, min(problem.rtol, _UNSURE), *problem.differentiated,
     )  # fmt: skip
 
 
@@ -279,7 +280,8 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
         evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), np.zeros((LANES, 2, PENDING)), queue,
         np.zeros((n, MAX_DEGREE)), saving.reshape(-1, MAX_DEGREE, LANES), np.zeros((2, n)),
         aligned_rows(1, n * LANES).reshape(n, LANES),
-        aligned_rows(1, evaluation_rows(n, parameters).total * LANES).reshape(-1, LANES), np.array(_NO_BLOCK),
+        aligned_rows(1, evaluation_rows(n, parameters).total * LANES).reshape(-1, LANES),
+        np.zeros((problem.integrals, 2, LANES)), np.array(_NO_BLOCK),
         control[:1], control[1:2], control[2:],
     )  # fmt: skip
 

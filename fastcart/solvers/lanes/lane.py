@@ -90,6 +90,7 @@ def load(l, j, task, patients, watch, work, out):
     for k in range(patients.p.shape[1]):
         work.evaluation.parameters[k, l] = patients.p[j, k]
     work.evaluation.raised[l] = 0.0
+    work.unsure[:, :, l] = 0.0
     for row in range(q.Q_ROWS):
         numbers[row, l] = 0.0
     _stop_at_next_dose(l, patients.doses.begin[j], j, task, patients.doses, work)
@@ -320,12 +321,35 @@ def finish(l, j, status, task, work, out):
         out.final[j, i] = u[i, l]
         if status == OK and not np.isfinite(u[i, l]):
             status = NON_FINITE
+    if status == OK and _unsure(l, task, work):
+        status = STEP_TOO_SMALL
     out.status[j] = status
     out.counts[j, 0] = int(numbers[q.STEPS, l])
     out.counts[j, 1] = int(numbers[q.REJECTED, l])
     out.reached[j] = numbers[q.T, l]
     if burden >= 0:  # what died out may have been seeded again
         out.cured[j] = out.cured[j] and u[burden, l] == (LOG_ZERO if task.log[burden] else 0.0)
+
+
+@njit(**INLINED)
+def rise_at_corner(l, task, work):
+    """Note how far integrals rose in a step that is as short as there is, though its error is not small."""
+    steps, own = work.steps, task.absolute.size
+    for i in range(own, steps.u.shape[0]):
+        rise = abs(steps.u[i, l] - steps.u_old[i, l])
+        work.unsure[i - own, 0, l] = max(work.unsure[i - own, 0, l], rise)
+        work.unsure[i - own, 1, l] = max(work.unsure[i - own, 1, l], abs(steps.u[i, l]))
+
+
+@njit(**INLINED)
+def _unsure(l, task, work):
+    """Whether much of an integral comes from such a step: it was at a pole, behind which there is none."""
+    steps, own = work.steps, task.absolute.size
+    for i in range(own, steps.u.shape[0]):
+        rise, size = work.unsure[i - own, 0, l], max(work.unsure[i - own, 1, l], abs(steps.u[i, l]))
+        if rise > task.unsure * size:
+            return True
+    return False
 
 
 @njit(**INLINED)

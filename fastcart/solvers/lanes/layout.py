@@ -49,6 +49,7 @@ AT_STOP = 1
 TURN = 2  # the burden crosses its start or turns where that matters
 SAVE = 4
 TROUBLE = 8
+CORNER = 16  # as short a step as there is, and the rise of an integral is not known
 
 
 class Offsets(NamedTuple):

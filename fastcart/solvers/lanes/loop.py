@@ -36,6 +36,7 @@ from fastcart.solvers.lanes.lane import (
     load,
     park,
     restart,
+    rise_at_corner,
     save_again,
     save_nothing,
     save_now,
@@ -166,6 +167,8 @@ def examine(l, task, patients, scheme, watch, detection, work):
         need = detection.need[l]
     if (flag == 0 and need == QUIET) or lane.patient < 0:
         return False
+    if flag & q.CORNER:
+        rise_at_corner(l, task, work)
     dosed = flag & q.AT_STOP != 0 and is_due(l, lane.patient, patients.doses, work)
     if flag & (q.TURN | q.SAVE) != 0 or need > QUIET:
         enqueue(l, not dosed, need, patients.saves, scheme, watch, detection, work)

@@ -32,6 +32,7 @@ class Task(NamedTuple):
     max_steps: float
     shortest: float  # step at time 0
     last: int  # of the stages, that is the derivative at the end of the step
+    unsure: float  # part of an integral that may come from a step across a corner
     differentiated: int  # states that have sensitivities,
     directions: int  # and how many each has
 
@@ -231,6 +232,9 @@ class Work(NamedTuple):
     states: np.ndarray  # scratch, 2 x states
     tried: np.ndarray  # states x lanes: where the last step would have gone, meanwhile
     start: np.ndarray  # rows of the right-hand side x lanes, for the starts of patients
+    unsure: (
+        np.ndarray
+    )  # integrals x 2 x lanes: most rise in a step across a corner, and the largest value there
     block: np.ndarray  # claimed patients: the next one, their end, one that fills lanes without a patient
     stop: np.ndarray  # shared: not zero, to stop
     done: np.ndarray  # shared: how many patients are done

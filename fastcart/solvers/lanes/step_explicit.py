@@ -175,7 +175,7 @@ def accept(Q, places, n, integrates, burden):
         t = Q[o + q.T * _L + l]
         shortest = RESOLVED * abs(t) + floor
         # an integrand that sets in with a corner: its first rise is never known to a relative tolerance, and
-        # as short a step as there is leaves nothing of that
+        # as short a step as there is leaves nothing of that, but at a pole: see `rise_at_corner`
         corner = False
         if integrates:
             corner = not good and h < CORNER * shortest and Q[o + q.OWN_ERROR * _L + l] <= n
@@ -216,6 +216,7 @@ def accept(Q, places, n, integrates, burden):
         Q[o + q.SINCE * _L + l] = 0.0 if told else since
         Q[o + q.MARK * _L + l] = t_new if told else mark
         trouble = steps + rejected >= budget or hopeless or (h < shortest and not good)
+        flag += float(q.CORNER) if corner else 0.0
         flag = flag if good else 0.0
         flag += 8.0 if trouble and t_new < horizon else 0.0
         Q[o + q.FLAG * _L + l] = flag

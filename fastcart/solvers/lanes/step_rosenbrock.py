@@ -66,7 +66,10 @@ def step_function(
 
 @njit(**INLINED)
 def jacobian(ev, B, n, own, places):
-    """Forward differences of the right-hand side by time and by each state but the integrals.
+    """Differences of the right-hand side by time and by each state but the integrals.
+
+    They are taken towards where the state moves: who starts at a jump of the right-hand side, and leaves it,
+    would by a difference across it be held there.
 
     Parameters
     ----------
@@ -89,13 +92,15 @@ def jacobian(ev, B, n, own, places):
         for l in range(_L):
             B[time + l] = B[t + l]
             u = B[U + j * _L + l]
-            B[W + j * _L + l] = u + _DIFFERENCE * max(abs(u), typical)
+            ahead = -_DIFFERENCE if B[f0 + j * _L + l] < 0.0 else _DIFFERENCE
+            B[W + j * _L + l] = u + ahead * max(abs(u), typical)
         evaluate(ev, B)
         for i in range(n):
             for l in range(_L):
                 u = B[U + j * _L + l]
                 # the difference that was really taken, after rounding
-                delta = (u + _DIFFERENCE * max(abs(u), typical)) - u
+                ahead = -_DIFFERENCE if B[f0 + j * _L + l] < 0.0 else _DIFFERENCE
+                delta = (u + ahead * max(abs(u), typical)) - u
                 B[J + (i * n + j) * _L + l] = (B[F + i * _L + l] - B[f0 + i * _L + l]) / delta
     for i in range(n):
         for l in range(_L):
