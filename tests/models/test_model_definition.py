@@ -438,7 +438,7 @@ def test_name_of_a_model_must_be_text(name):
 
 @njit
 def _noise():
-    return np.random.normal()
+    return np.random.normal()  # noqa: NPY002
 
 
 @njit
