@@ -11,7 +11,7 @@ from typing import Any
 from fastcart.checks import first_line, reason, shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event
-from fastcart.options import SolveOptions
+from fastcart.options import options_of_table
 from fastcart.sampling.design import Design
 
 _KEYS = (
@@ -26,13 +26,6 @@ _KEYS = (
     "chunk",
     "solve",
 )
-_NUMBER: tuple[tuple[type, ...], str] = ((int, float), "a number")
-# what TOML must give the options in [solve] as, by their kind; events have tables of their own
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "text": ((str,), "a text"), "number": _NUMBER, "cells": _NUMBER, "whole": _NUMBER,
-    "names": ((str, list), "a list of names"), "times": ((list,), "a list of times"),
-}  # fmt: skip
-SOLVE = {o.name: _KINDS[o.metadata["kind"]] for o in fields(SolveOptions) if o.name != "events"}
 _EVENT = tuple(field.name for field in fields(Event))
 _SAMPLE = ("method", "n", "seed", "columns", "correlation")
 
@@ -72,7 +65,7 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise InputError(f"{where}: 'model' must be a name, not {shown(content['model'])}.")
     arguments: dict[str, Any] = {
         "model": get(content["model"], **_table(content, "model_options", where)),
-        **_solve(_table(content, "solve", where), where),
+        **options_of_table(_table(content, "solve", where), where),
     }
     arguments |= {key: content[key] for key in ("doses", "outputs", "keep", "chunk") if key in content}
     if "events" in content:
@@ -86,16 +79,6 @@ def read_spec(path: Path) -> dict[str, Any]:
             raise InputError(f"{where}: 'patients' must name a file, not {shown(content['patients'])}.")
         arguments["patients"] = path.parent / content["patients"]
     return arguments
-
-
-def _solve(given: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the table ``[solve]``, having checked that it says only how to solve, and each in its type."""
-    _check_keys(given, tuple(SOLVE), f"{where}: the table [solve]")
-    for key, value in given.items():
-        kinds, words = SOLVE[key]
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            raise InputError(f"{where}: {key!r} in [solve] must be {words}, not {shown(value)}.")
-    return given
 
 
 def _events(given: Any, where: str) -> list[Event]:
