@@ -162,6 +162,7 @@ def job(
         if {path.name for path in kept.glob("*")} <= {MANIFEST, CHECKSUMS}:  # nothing is lost
             shutil.rmtree(kept, ignore_errors=True)
         raise
+    _clear(kept)  # the manifest last: a job that is killed here goes on
     shutil.rmtree(kept)
 
 
