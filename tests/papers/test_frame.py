@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import partial
+
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -20,7 +23,7 @@ from fastcart.papers.frame import (
     new_folder,
     write_outputs,
 )
-from fastcart.runs.forms import CSV, TABLE
+from fastcart.runs.forms import CELLS, CSV
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import open_run
 from fastcart.tables.storage import write_text
@@ -50,24 +53,32 @@ def test_a_step_gets_the_tables_before_it():
     assert made["c.csv"]["x"].tolist() == [1.0]
 
 
-def keeping(run, form):
-    ending = ".parquet" if form is TABLE else ""
-    return lambda name, make: run.kept(f"{name}{ending}", make, form)
-
-
-@pytest.mark.parametrize(("form", "third"), [(CSV, 0.999999999), (TABLE, 1.0)])
+@pytest.mark.parametrize(("form", "third"), [(CSV, 0.999999999), (CELLS, 1.0)])
 def test_what_is_kept_is_not_made_again_and_gives_the_same(tmp_path, form, third):
     calls = []
     with pytest.raises(KeyboardInterrupt), opened(tmp_path / "run") as run:
-        compute(steps(calls, fail=True), keep=keeping(run, form), progress=False)
+        compute(steps(calls, fail=True), keep=partial(run.kept, form=form), progress=False)
     with opened(tmp_path / "run", resume=True) as run:
-        resumed = compute(steps(calls), keep=keeping(run, form), progress=False)
+        resumed = compute(steps(calls), keep=partial(run.kept, form=form), progress=False)
     assert calls == ["first", "second", "second"]
     with opened(tmp_path / "other") as run:
-        at_once = compute(steps(calls), keep=keeping(run, form), progress=False)
+        at_once = compute(steps(calls), keep=partial(run.kept, form=form), progress=False)
     for name, table in at_once.items():
         pd.testing.assert_frame_equal(table, resumed[name], check_exact=True)
     assert at_once["c.csv"]["x"].tolist() == [third]  # from what was read: nine digits, or all
+
+
+def test_cells_come_back_in_their_types_to_the_last_bit(tmp_path):
+    table = pd.DataFrame({
+        "x": [1 / 3, np.nan, -0.0, np.inf], "n": [1, 2, 3, 4], "b": [True, False, True, True],
+        "mixed": ["a", np.nan, None, np.float64(0.1)], "text": ["a", "", "1", "nan"],
+    })  # fmt: skip
+    (tmp_path / "cells").write_bytes(CELLS.encode(table))
+    again = CELLS.decode(tmp_path / "cells")
+    pd.testing.assert_frame_equal(again, table, check_exact=True)
+    assert np.signbit(again["x"][2])
+    assert again["mixed"][2] is None
+    assert CELLS.encode(again) == CELLS.encode(table)
 
 
 WORK = "t-cell-theories"
@@ -75,7 +86,7 @@ WORK = "t-cell-theories"
 
 def one_job(out, *, size=1, force=False, fail=False):
     with job(out, ["a.csv", "report.md"], WORK, {"size": size}, force=force) as opened:
-        table = opened.run.kept("part.parquet", lambda: pd.DataFrame({"x": [size]}), TABLE)
+        table = opened.run.kept("part.json", lambda: pd.DataFrame({"x": [size]}), CELLS)
         if fail:
             raise KeyboardInterrupt
         write_outputs(opened.folder, {"a.csv": table}, list)

@@ -19,7 +19,7 @@ from fastcart.papers.t_cell_theories.facts import t_cell_facts
 from fastcart.papers.t_cell_theories.figures import pictures
 from fastcart.papers.t_cell_theories.report import write_report
 from fastcart.papers.t_cell_theories.variants import compare_searches, compare_variants
-from fastcart.runs.forms import TABLE
+from fastcart.runs.forms import CELLS
 
 REPORT = "report.md"
 TABLES = (
@@ -81,10 +81,10 @@ def reproduce(
         For a folder that cannot be used, outputs that exist, or an unfinished job of other sizes, before
         anything is computed.
     MissingDependencyError
-        When matplotlib, SALib or pyarrow is not installed.
+        When matplotlib or SALib is not installed.
     """
     threads = check_threads(threads)
-    require("The work t-cell-theories", ["matplotlib", "SALib", "pyarrow"])
+    require("The work t-cell-theories", ["matplotlib", "SALib"])
     sizes = {
         "draws": count(draws, "The number of draws"), "trials": count(trials, "The number of trials"),
         "families": count(families, "The number of families"), "parts": count(parts, "The parts"),
@@ -94,7 +94,7 @@ def reproduce(
     with job(out, names, "t-cell-theories", {"sizes": sizes}, force=force) as opened:
 
         def keep(name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
-            return opened.run.kept(f"{name}.parquet", make, TABLE)  # to the last bit
+            return opened.run.kept(f"{name}.json", make, CELLS)
 
         tables = compute(_steps(sizes, threads), keep=keep, progress=progress)
         write_outputs(opened.folder, tables, lambda: pictures(tables, threads), dpi=200)
