@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from fastcart.checks import first_line, reason, shown
+from fastcart.checks import read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event
 from fastcart.options import options_of_table
@@ -54,7 +53,7 @@ def read_spec(path: Path) -> dict[str, Any]:
     """
     from fastcart.models import get
 
-    content = _read(path)
+    content = read_toml(path, "The scan")
     where = f"The scan {str(path)!r}"
     _check_keys(content, _KEYS, where)
     if "model" not in content:
@@ -90,17 +89,6 @@ def _events(given: Any, where: str) -> list[Event]:
             if key not in event:
                 raise InputError(f"{where}: an event needs 'name', 'of' and 'threshold'; {key!r} is missing.")
     return [Event(**event) for event in given]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"The scan {str(path)!r} does not exist; check the path.")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"The scan {str(path)!r} is no TOML: {first_line(str(error))}.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"The scan {str(path)!r} cannot be read: {reason(error)}.") from error
 
 
 def _check_keys(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fastcart.checks import count, number, reason, shown
+from fastcart.checks import count, number, read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.models import for_trial
 from fastcart.options import OF_A_COURSE, SolveOptions, options_of_table
@@ -141,11 +140,7 @@ def read_spec(path: str | Path) -> TrialSpec:
         For a file that cannot be read, and for anything unknown or impossible in it.
     """
     source = Path(path)
-    try:
-        table = tomllib.loads(source.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"The trial {str(source)!r} cannot be read: {reason(error)}.") from None
-    return make_spec(table, folder=source.parent)
+    return make_spec(read_toml(source, "The trial"), folder=source.parent)
 
 
 def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
