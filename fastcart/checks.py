@@ -152,8 +152,10 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     Raises
     ------
     InputError
-        For a file that cannot be read; ``what`` it is begins the sentence.
+        For a file that is not there or cannot be read; ``what`` it is begins the sentence.
     """
+    if not path.exists():
+        raise InputError(f"{what} {str(path)!r} does not exist; check the path.")
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:

@@ -405,7 +405,7 @@ def test_bad_requests_end_with_code_2(finished, tmp_path, capsys):
     assert error.startswith("fastcart: There is no arm 'A9'")
     assert error.count("\n") == 1
     assert main(["trial", str(tmp_path / "none.toml"), "--out", str(tmp_path / "x")]) == 2
-    assert "cannot be read" in capsys.readouterr().err
+    assert "none.toml' does not exist; check the path" in capsys.readouterr().err
     # a folder that holds a run is not overwritten unasked
     assert main(["trial", str(finished.parent / "trial.toml"), "--out", str(finished)]) == 2
     assert "--resume" in capsys.readouterr().err

@@ -10,10 +10,21 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastcart.solvers import items
 from fastcart.solvers.actions import acts
 from fastcart.solvers.compile import INLINED
-from fastcart.solvers.items import DIES, FROM_START, HIGHEST, LOWEST, UP, logarithm_of, part_of
+from fastcart.solvers.items import (
+    DIES,
+    FROM_START,
+    HIGHEST,
+    LOWEST,
+    UP,
+    keep,
+    logarithm_of,
+    note_crossing,
+    part_of,
+)
+from fastcart.solvers.items import counts as counts_to_side
+from fastcart.solvers.items import side_of as side_of_level
 
 # Kinds of items: a largest or smallest value; a crossing of a threshold upwards, downwards, both; states that
 # die out where their sum falls to a threshold; the crossing from at or below the patient's own start to above
@@ -37,13 +48,13 @@ def threshold_of(watched, i, patients, j, state):
 @njit(**INLINED)
 def side_of(kind, value, level, before):
     """The side of a threshold on which a value is; on that of the start below, on any other as before."""
-    return items.side_of(value, level, BELOW if kind == PROGRESSION else before)
+    return side_of_level(value, level, BELOW if kind == PROGRESSION else before)
 
 
 @njit(**INLINED)
 def counts(kind, side):
     """Whether a crossing to that side is one that an item is about."""
-    return items.counts(UP if kind == PROGRESSION else kind, side)
+    return counts_to_side(UP if kind == PROGRESSION else kind, side)
 
 
 @njit(**INLINED)
@@ -59,7 +70,7 @@ def leaves_to_act(watch, i, value, level, side, t):
 @njit(**INLINED)
 def record_extremum(watch, j, i, t, value):
     """Record a value that may be the largest, or smallest, of item ``i``."""
-    items.keep(watch.recorded[j, i], watch.items[i].kind, value, t)
+    keep(watch.recorded[j, i], watch.items[i].kind, value, t)
 
 
 @njit(**INLINED)
@@ -67,7 +78,7 @@ def record_crossing(watch, j, i, t):
     """Record a crossing of item ``i``, unless it only counts later; return whether it counts."""
     behind = watch.items[i].behind
     first = watch.recorded[j, behind].first if behind >= 0 else -np.inf
-    return items.note_crossing(watch.recorded[j, i], watch.items[i].after, first, t)
+    return note_crossing(watch.recorded[j, i], watch.items[i].after, first, t)
 
 
 @njit(**INLINED)
