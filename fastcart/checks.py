@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 import numbers
 import reprlib
+import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -142,6 +144,25 @@ def names(values: Any, what: str) -> list[str]:
         if listed.count(name) > 1:
             raise InputError(f"{what} must differ; {shown(name)} is given twice.")
     return listed
+
+
+def read_toml(path: Path, what: str) -> dict[str, Any]:
+    """Return what a TOML file holds.
+
+    Raises
+    ------
+    InputError
+        For a file that is not there or cannot be read; ``what`` it is begins the sentence.
+    """
+    if not path.exists():
+        raise InputError(f"{what} {str(path)!r} does not exist; check the path.")
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
+    except tomllib.TOMLDecodeError as error:
+        problem = f"it is no TOML, {first_line(str(error))}"
+    except (OSError, ValueError) as error:
+        problem = reason(error)
+    raise InputError(f"{what} {str(path)!r} cannot be read: {problem}.")
 
 
 def registered(name: Any, modules: Mapping[str, str], what: str) -> Any:

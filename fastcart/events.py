@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from fastcart.checks import names, number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
+from fastcart.solvers.actions import KINDS
 
 DIRECTIONS = ("up", "down", "both")
-ACTIONS = ("set", "add", "scale")
+ACTIONS = tuple(KINDS)
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ from fastcart.solvers.system import hidden
 
 ENGINES = ("auto", "lanes", "lsoda", "published", "scipy")
 MIN_RTOL, MAX_RTOL = 1e-14, 0.1  # a double holds about 16 digits
+# what is looked for in a course, and where it stops; a trial has its own
+OF_A_COURSE = ("peaks", "auc", "events", "breaks")
 
 
 def _option(default: Any, kind: str, text: str, metavar: str | None = None, flag: str | None = None) -> Any:
@@ -183,6 +185,41 @@ class SolveOptions:
         integrals = {f"auc_{x}": x for x in self.auc}
         integrals |= {hidden(x): x for x in self.integrands(model)}
         return model.derived(integrals, self.columns(model))
+
+
+# what TOML must give an option as, by its kind; events have tables of their own
+_NUMBER: tuple[tuple[type, ...], str] = ((int, float), "a number")
+_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
+    "text": ((str,), "a text"), "number": _NUMBER, "cells": _NUMBER, "whole": _NUMBER,
+    "names": ((str, list), "a list of names"), "times": ((list,), "a list of times"),
+}  # fmt: skip
+
+
+def options_of_table(table: Mapping[str, Any], where: str, *, without: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the table ``[solve]`` of a file as keywords of `SolveOptions`, having checked their types.
+
+    Parameters
+    ----------
+    table : mapping
+    where : str
+        What the file is, as the sentence of an error begins.
+    without : sequence of str
+        Options that this file does not have, or has elsewhere.
+
+    Raises
+    ------
+    InputError
+        For an unknown option, and for a value of another type.
+    """
+    known = {o.name: _KINDS[o.metadata["kind"]] for o in fields(SolveOptions) if o.metadata["kind"] in _KINDS}
+    known = {name: kind for name, kind in known.items() if name not in without}
+    for key, value in table.items():
+        if key not in known:
+            raise InputError(f"{where}: the table [solve] has no key {key!r}." + nearest(key, known))
+        kinds, words = known[key]
+        if isinstance(value, bool) or not isinstance(value, kinds):
+            raise InputError(f"{where}: {key!r} in [solve] must be {words}, not {shown(value)}.")
+    return dict(table)
 
 
 class SolverKeywords(TypedDict, total=False):

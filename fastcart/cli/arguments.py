@@ -124,10 +124,14 @@ _READ: dict[str, Callable[[Any], Any]] = {
 _TYPES = {"number": real_number, "whole": whole_number}
 
 
-def add_solver_options(parser: argparse.ArgumentParser, *, method: str = "--method") -> None:
+def add_solver_options(
+    parser: argparse.ArgumentParser, *, method: str = "--method", without: Sequence[str] = ()
+) -> None:
     """Add a flag for each of `fastcart.SolveOptions`; the flag ``method`` where the command has another."""
     group = parser.add_argument_group("solving")
     for option in fields(SolveOptions):
+        if option.name in without:
+            continue
         about = option.metadata
         flag = about["flag"] or (method if option.name == "method" else f"--{option.name.replace('_', '-')}")
         given: dict[str, Any] = {"action": "append"} if about["kind"] == "events" else {}

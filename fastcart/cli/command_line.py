@@ -81,8 +81,9 @@ def _code(error: BaseException, options: argparse.Namespace) -> int:
         return BAD_INPUT
     if isinstance(error, KeyboardInterrupt):
         kept = "no output file was written"
-        if getattr(options, "out", None) is not None and hasattr(options, "resume"):
-            kept = f"what is finished is kept in {options.out}. Go on with --resume"
+        how = getattr(options, "goes_on", "Go on with --resume" if hasattr(options, "resume") else None)
+        if getattr(options, "out", None) is not None and how is not None:
+            kept = f"what is finished is kept in {options.out}. {how}"
         _say(f"\nfastcart: {'ended' if isinstance(error, _Terminated) else 'interrupted'}; {kept}.")
         return INTERRUPTED
     if isinstance(error, BrokenPipeError):  # whoever read the output has seen enough

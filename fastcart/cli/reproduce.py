@@ -31,8 +31,8 @@ def register(commands: Any) -> None:
         help="patients of its largest sample (default: as many as it says)",
     )
     reproduce.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
-    reproduce.add_argument("--force", action="store_true", help="replace existing output files")
-    reproduce.set_defaults(action=run)
+    reproduce.add_argument("--force", action="store_true", help="replace existing output files, begin anew")
+    reproduce.set_defaults(action=run, goes_on="The same command goes on")
 
 
 def run(options: argparse.Namespace) -> int:

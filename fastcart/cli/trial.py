@@ -6,7 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
-from fastcart.cli.arguments import whole_number
+from fastcart.cli.arguments import add_solver_options, solver_options, whole_number
+from fastcart.options import OF_A_COURSE
 
 
 def register(commands: Any) -> None:
@@ -21,6 +22,7 @@ def register(commands: Any) -> None:
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--force", action="store_true", help="replace the run in the folder")
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
+    add_solver_options(parser, without=OF_A_COURSE)
     parser.set_defaults(action=run)
 
 
@@ -30,6 +32,9 @@ def run(options: argparse.Namespace) -> int:
     from fastcart.trial.spec import read_spec
 
     spec = read_spec(options.spec)
-    report = run_spec(spec, options.out, resume=options.resume, force=options.force, threads=options.threads)
+    report = run_spec(
+        spec, options.out, resume=options.resume, force=options.force, threads=options.threads,
+        **solver_options(options),
+    )  # fmt: skip
     print(f"Report: {report}")
     return 0

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -15,12 +15,14 @@ from fastcart.checks import count
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
+from fastcart.options import SolveKeywords, SolveOptions
 from fastcart.population.entropy import MET, maximum_entropy
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Prior, draws, picks, sample
 from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, check_targets
 from fastcart.trial.adapter import TrialAdapter
-from fastcart.trial.outcomes import contributions, course, deaths_expected, expected, moments
+from fastcart.trial.course import HORIZON, course, trial_options
+from fastcart.trial.outcomes import contributions, deaths_expected, expected, moments
 
 _ROUNDS = 200  # of scaling one hazard after the other; a few are enough where both targets can be met
 _FEW = 0.05  # effective share of the sample below which a few patients stand for all
@@ -180,6 +182,8 @@ def calibrate(
     allow_unmet: bool = False,
     model: str | Model | TrialAdapter = "b_all",
     threads: int | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> Calibration:
     """Draw a sample, solve it under a single infusion, and weight it so that it meets the targets.
 
@@ -202,6 +206,9 @@ def calibrate(
     model : str, Model or TrialAdapter
         As for `fastcart.models.for_trial`; with both hazards, and the inputs that the prior names.
     threads : int, optional
+    options, **keywords
+        How to solve, see `fastcart.trial.course.trial_options`; the horizon is always 730 days, for the
+        targets are of these.
 
     Returns
     -------
@@ -216,9 +223,10 @@ def calibrate(
     targets = check_targets(targets)
     adapter = for_trial(model)
     rates, defaults = _rates(adapter)
+    chosen = replace(trial_options(options, keywords, calibrate), t_end=HORIZON)
     patients = sample(n, seed=seed, het=het, prior=prior)
     doses = adapter.infusions(patients, [(0.0, 1.0, 1.0)])
-    path = course(patients, doses, model=adapter, threads=threads)
+    path = course(patients, doses, model=adapter, threads=threads, options=chosen)
     m = moments(path)
     names = [name for name in targets if name in QUANTITIES]
     weights, multipliers, unmet = maximum_entropy(m, {k: targets[k] for k in names}, allow_unmet=allow_unmet)

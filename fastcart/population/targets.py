@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import number, reason, shown
+from fastcart.checks import number, read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.population.prior import PRIOR, Marginal, Prior
 
@@ -142,7 +141,7 @@ def read_specification(source: str | Path | Mapping[str, Any]) -> tuple[Prior, d
     InputError
         For a file that cannot be read, and for anything unknown or impossible.
     """
-    table = source if isinstance(source, Mapping) else _toml(Path(source))
+    table = source if isinstance(source, Mapping) else read_toml(Path(source), "The population")
     for key in table:
         if key not in ("marginals", "correlations", "targets"):
             raise InputError(
@@ -154,13 +153,6 @@ def read_specification(source: str | Path | Mapping[str, Any]) -> tuple[Prior, d
         prior = replace(prior, correlations=_correlations(table["correlations"]))
     targets = check_targets(table["targets"]) if "targets" in table else dict(TARGETS)
     return prior, targets
-
-
-def _toml(path: Path) -> dict[str, Any]:
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"The population {str(path)!r} cannot be read: {reason(error)}.") from None
 
 
 def _table(table: Mapping[str, Any], name: str) -> Mapping[str, Any]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Generic, NamedTuple, TypeVar
@@ -76,6 +77,18 @@ def encode_csv(table: pd.DataFrame) -> bytes:
     return table.to_csv(index=False, float_format="%.9g", lineterminator="\n").encode()
 
 
+def encode_cells(table: pd.DataFrame) -> bytes:
+    """Return a table of any cells as JSON, each to the last bit and in its type."""
+    cells = {str(name): table[name].tolist() for name in table.columns}
+    return json.dumps(cells, default=np.generic.item).encode()
+
+
+def decode_cells(path: Path) -> pd.DataFrame:
+    """Return the table of `encode_cells`."""
+    return pd.DataFrame(json.loads(path.read_bytes()))
+
+
 ARRAYS: Form[dict[str, np.ndarray]] = Form(encode_arrays, decode_arrays)
 TABLE: Form[pd.DataFrame] = Form(encode_table, decode_table)
 CSV: Form[pd.DataFrame] = Form(encode_csv, pd.read_csv)
+CELLS: Form[pd.DataFrame] = Form(encode_cells, decode_cells)

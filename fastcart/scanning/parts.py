@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fastcart.batch import solve
-from fastcart.errors import InputError, optional_import
+from fastcart.errors import InputError, nearest, optional_import
 from fastcart.model import Model
 from fastcart.runs.forms import encode_table
 from fastcart.runs.identity import environment
@@ -90,6 +90,13 @@ def part_elsewhere(job: ScanJob, rows: pd.DataFrame, expected: Mapping[str, Any]
     # one chunk at a time with all threads of the worker: engines do not share their threads
     with _one_at_a_time:
         return job.part(job.solve(rows, threads=get_worker().state.nthreads, progress=False))
+
+
+def require_columns(names: Iterable[str], known: Iterable[str], where: str = "The scan") -> None:
+    """Refuse columns that a scan does not have; ``where`` begins the sentence."""
+    for name in names:
+        if name not in known:
+            raise InputError(f"{where} has no column {name!r}." + nearest(name, known))
 
 
 def read_statuses(path: Path) -> Counter[str]:

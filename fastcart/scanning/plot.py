@@ -11,10 +11,11 @@ import numpy as np
 import pandas as pd
 
 from fastcart.checks import is_whole
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError
 from fastcart.model import Model, Observable, State
 from fastcart.plotting import new_figure, save_figure, style
 from fastcart.runs.manifest import read_manifest
+from fastcart.scanning.parts import require_columns
 from fastcart.scanning.patients import Source
 from fastcart.solvers.endpoints import endpoint_titles, endpoint_units, survival_endpoints
 
@@ -105,9 +106,7 @@ def _pivot(
     table: pd.DataFrame, output: str, axes: Sequence[str]
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, dict[str, np.ndarray]]:
     """Return the values of x and y, the output over them (y, x), and which cells failed or are censored."""
-    for name in (*axes, output):
-        if name not in table.columns:
-            raise InputError(f"The scan has no column {name!r}." + nearest(name, table.columns))
+    require_columns((*axes, output), table.columns)
     x, y, place = _grid(table, axes)
     if not pd.api.types.is_numeric_dtype(table[output]):
         raise InputError(f"The column {output!r} holds no numbers and cannot be drawn.")

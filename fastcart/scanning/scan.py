@@ -25,7 +25,7 @@ from fastcart.runs.identity import describe_model, environment
 from fastcart.runs.manifest import Manifest, read_manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.scanning.doses import dose_template
-from fastcart.scanning.parts import ScanJob, read_statuses
+from fastcart.scanning.parts import ScanJob, read_statuses, require_columns
 from fastcart.scanning.patients import Source, patient_source
 from fastcart.solvers.status import Status
 
@@ -201,9 +201,7 @@ def _probe(
     wanted = None if job.outputs is None else names(job.outputs, "The outputs")
     columns = list(job.solve(source.rows(0, 1), threads=threads, progress=progress).columns)
     written = columns if wanted is None else [*wanted, *job.columns]
-    for name in needs:
-        if name not in written:
-            raise InputError(f"The scan has no column {name!r}." + nearest(name, written))
+    require_columns(needs, written)
     if wanted is None:
         return job
     known = [name for name in columns if name not in job.columns]
@@ -272,9 +270,7 @@ def load(folder: str | os.PathLike[str], columns: Sequence[str] | None = None) -
     pa = optional_import("pyarrow", extra="parquet", purpose="Reading a scan")
     parquet = optional_import("pyarrow.parquet", extra="parquet", purpose="Reading a scan")
     known = parquet.read_schema(parts[0]).names
-    for name in columns or ():
-        if name not in known:
-            raise InputError(f"The scan in {str(path)!r} has no column {name!r}." + nearest(name, known))
+    require_columns(columns or (), known, f"The scan in {str(path)!r}")
     sums = read_sums(path)
     for part in parts:
         if not is_intact(part, sums.get(f"{ENDPOINTS}/{part.name}")):

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
-from fastcart.checks import first_line, reason, shown
+from fastcart.checks import read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event
-from fastcart.options import SolveOptions
+from fastcart.options import options_of_table
 from fastcart.sampling.design import Design
 
 _KEYS = (
@@ -26,13 +25,6 @@ _KEYS = (
     "chunk",
     "solve",
 )
-_NUMBER: tuple[tuple[type, ...], str] = ((int, float), "a number")
-# what TOML must give the options in [solve] as, by their kind; events have tables of their own
-_KINDS: dict[str, tuple[tuple[type, ...], str]] = {
-    "text": ((str,), "a text"), "number": _NUMBER, "cells": _NUMBER, "whole": _NUMBER,
-    "names": ((str, list), "a list of names"), "times": ((list,), "a list of times"),
-}  # fmt: skip
-SOLVE = {o.name: _KINDS[o.metadata["kind"]] for o in fields(SolveOptions) if o.name != "events"}
 _EVENT = tuple(field.name for field in fields(Event))
 _SAMPLE = ("method", "n", "seed", "columns", "correlation")
 
@@ -61,7 +53,7 @@ def read_spec(path: Path) -> dict[str, Any]:
     """
     from fastcart.models import get
 
-    content = _read(path)
+    content = read_toml(path, "The scan")
     where = f"The scan {str(path)!r}"
     _check_keys(content, _KEYS, where)
     if "model" not in content:
@@ -72,7 +64,7 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise InputError(f"{where}: 'model' must be a name, not {shown(content['model'])}.")
     arguments: dict[str, Any] = {
         "model": get(content["model"], **_table(content, "model_options", where)),
-        **_solve(_table(content, "solve", where), where),
+        **options_of_table(_table(content, "solve", where), where),
     }
     arguments |= {key: content[key] for key in ("doses", "outputs", "keep", "chunk") if key in content}
     if "events" in content:
@@ -88,16 +80,6 @@ def read_spec(path: Path) -> dict[str, Any]:
     return arguments
 
 
-def _solve(given: dict[str, Any], where: str) -> dict[str, Any]:
-    """Return the table ``[solve]``, having checked that it says only how to solve, and each in its type."""
-    _check_keys(given, tuple(SOLVE), f"{where}: the table [solve]")
-    for key, value in given.items():
-        kinds, words = SOLVE[key]
-        if isinstance(value, bool) or not isinstance(value, kinds):
-            raise InputError(f"{where}: {key!r} in [solve] must be {words}, not {shown(value)}.")
-    return given
-
-
 def _events(given: Any, where: str) -> list[Event]:
     if not isinstance(given, list) or not all(isinstance(event, Mapping) for event in given):
         raise InputError(f"{where}: 'events' must be a list of tables [[events]], not {shown(given)}.")
@@ -107,17 +89,6 @@ def _events(given: Any, where: str) -> list[Event]:
             if key not in event:
                 raise InputError(f"{where}: an event needs 'name', 'of' and 'threshold'; {key!r} is missing.")
     return [Event(**event) for event in given]
-
-
-def _read(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        raise InputError(f"The scan {str(path)!r} does not exist; check the path.")
-    try:
-        return tomllib.loads(path.read_text(encoding="utf-8-sig"))
-    except tomllib.TOMLDecodeError as error:
-        raise InputError(f"The scan {str(path)!r} is no TOML: {first_line(str(error))}.") from None
-    except (OSError, ValueError) as error:
-        raise InputError(f"The scan {str(path)!r} cannot be read: {reason(error)}.") from error
 
 
 def _check_keys(given: Mapping[str, Any], known: tuple[str, ...], where: str) -> None:

@@ -4,7 +4,7 @@ What standard endpoints are read off, peaks, events and groups that die out are 
 them for all engines. Engines ``lsoda`` and ``scipy`` cut a solution into pieces between turning points, each
 in its own way, and find crossings in them; what these mean is decided here, for one patient at a time.
 Kernels and Python call the same functions. Engine ``lanes`` has records of its own, for many patients at a
-time.
+time, and in them notes crossings and extrema by the same functions.
 """
 
 from __future__ import annotations
@@ -98,6 +98,12 @@ def part_of(start, part, log):
     return start + np.log(part) if start != LOG_ZERO else start
 
 
+@register_jitable(**INNER)
+def logarithm_of(level):
+    """The logarithm of a level; that of nothing is `LOG_ZERO`, and below it is no level at all."""
+    return np.log(level) if level > 0.0 else (LOG_ZERO if level == 0.0 else -np.inf)
+
+
 # A quantity is a state, the derivative of a state (which is the integral of an observable), or the sum of a
 # group of states; what it is not is -1. ``zero`` is what it is where nothing is left of it. A state is taken
 # as it is integrated, in logarithm or its scale, all others in natural units. Observables come last.
@@ -165,7 +171,7 @@ def clear(record, watched, start, p, log, scale):
         if item.parameter == FROM_START:
             level = part_of(start[state], item.threshold, log[state])
         elif state >= 0 and log[state]:
-            level = np.log(level) if level > 0.0 else (LOG_ZERO if level == 0.0 else -np.inf)
+            level = logarithm_of(level)
         elif state >= 0:
             level /= scale[state]
         row = record[i]
@@ -244,9 +250,15 @@ def keep(row, kind, value, t):
 
 @register_jitable(**INNER)
 def happened(record, items, i, t):
-    """Record a crossing, unless it only counts later; return whether it counts."""
-    item, row = items[i], record[i]
-    if t < item.after or (item.behind >= 0 and not t > record[item.behind].first):
+    """Record a crossing of item ``i``, unless it only counts later; return whether it counts."""
+    behind = record[items[i].behind].first if items[i].behind >= 0 else -np.inf
+    return note_crossing(record[i], items[i].after, behind, t)
+
+
+@register_jitable(**INNER)
+def note_crossing(row, after, behind, t):
+    """Record a crossing, unless it lies before one time or not behind another; return whether it counts."""
+    if t < after or not t > behind:
         return False
     row.first = min(row.first, t)
     row.last = max(row.last, t)

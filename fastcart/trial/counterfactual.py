@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,7 @@ from fastcart.batch import progress_bar, solve
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
+from fastcart.options import SolveKeywords, SolveOptions
 from fastcart.protocols.adaptive import ASSAY_SD, follow_rule
 from fastcart.protocols.arms import (
     Adaptive,
@@ -32,7 +33,7 @@ from fastcart.protocols.arms import (
 )
 from fastcart.protocols.switch import Switched, first_level, switch_of, switching
 from fastcart.trial.adapter import TrialAdapter
-from fastcart.trial.course import EXTINCTION, HORIZON, Intervention, course
+from fastcart.trial.course import Intervention, course, trial_options
 
 DOSE = 1e8  # cells, ELIANA
 
@@ -45,8 +46,9 @@ def plan(
     noise_seed: int | None = 0,
     assay_sd: float = ASSAY_SD,
     model: str | Model | TrialAdapter = "b_all",
-    rtol: float = 1e-5,
     threads: int | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> Schedule:
     """Return what is infused when: a calendar as it is, a rule followed from visit to visit.
 
@@ -64,14 +66,17 @@ def plan(
         Standard deviation of the logarithm of the measured burden.
     model : str, Model or TrialAdapter
         As for `fastcart.models.for_trial`.
-    rtol, threads
-        As for `fastcart.solve`.
+    threads : int, optional
+    options, **keywords
+        How to solve, see `fastcart.trial.course.trial_options`; a rule is followed to its last visit,
+        whatever the horizon.
 
     Returns
     -------
     list of (day, effectors, memory)
         Fractions of each patient's budgets.
     """
+    chosen = trial_options(options, keywords, plan)
     if isinstance(arm, Calendar):
         schedule = schedule_of(arm)
     elif isinstance(arm, Adaptive):
@@ -84,7 +89,7 @@ def plan(
             patients,
             cells=product_cells(arm, patients, dose),
             adapter=adapter,
-            advance=partial(advance, adapter.model, rtol, threads),
+            advance=partial(advance, adapter.model, chosen, threads),
             noise=noise,
             assay_sd=assay_sd,
         )
@@ -110,13 +115,13 @@ def assay(numbers: np.ndarray, seed: int, visit: int) -> np.ndarray:
 
 
 def advance(
-    model: Model, rtol: float, threads: int | None, patients: pd.DataFrame, states: Any, days: float
+    model: Model, options: SolveOptions, threads: int | None, patients: pd.DataFrame, states: Any, days: float
 ) -> dict[str, np.ndarray]:
     """Return the states so many days later, NaN where the solver fails."""
     given = {name: patients[name].to_numpy() for name in patients if name in model.parameter_names}
     result = solve(
-        model, {**given, **states}, t_end=days, extinction=EXTINCTION, rtol=rtol, threads=threads,
-        progress=False, warn=False,
+        model, {**given, **states}, options=replace(options, t_end=days), threads=threads, progress=False,
+        warn=False,
     )  # fmt: skip
     ends = result.endpoints
     ok = (ends["status"] == "ok").to_numpy()
@@ -128,16 +133,16 @@ def arm_course(
     patients: pd.DataFrame,
     *,
     dose: float = DOSE,
-    t_end: float = HORIZON,
     noise_seed: int | None = 0,
     assay_sd: float = ASSAY_SD,
     model: str | Model | TrialAdapter = "b_all",
-    rtol: float = 1e-5,
     threads: int | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> pd.DataFrame:
     """Return the death-free course of every patient in one arm.
 
-    Parameters are those of `plan`, and the horizon ``t_end`` in days.
+    Parameters are those of `plan`; the option ``t_end`` is the horizon in days.
 
     Returns
     -------
@@ -145,18 +150,20 @@ def arm_course(
         What `fastcart.trial.course.course` returns, and ``effectors_infused``, ``memory_infused``: the cells
         of the schedule up to the horizon, before engraftment.
     """
+    chosen = trial_options(options, keywords, arm_course)
     schedule = plan(
-        arm, patients, dose=dose, noise_seed=noise_seed, assay_sd=assay_sd, model=model, rtol=rtol,
-        threads=threads,
+        arm, patients, dose=dose, noise_seed=noise_seed, assay_sd=assay_sd, model=model, threads=threads,
+        options=chosen,
     )  # fmt: skip
-    # infusions after the horizon change nothing that is looked at
-    schedule = [entry for entry in schedule if entry[0] <= t_end]
     cells = product_cells(arm, patients, dose)
     solved, adapter = switched_on(arm, patients, cells, for_trial(model))
+    horizon = chosen.horizon(adapter.model)
+    # infusions after the horizon change nothing that is looked at
+    schedule = [entry for entry in schedule if entry[0] <= horizon]
     path = course(
-        solved, adapter.infusions(patients, schedule, D=cells), t_end=t_end,
-        interventions=interventions_of(arm, patients, adapter, t_end), model=adapter, rtol=rtol,
-        threads=threads,
+        solved, adapter.infusions(patients, schedule, D=cells),
+        interventions=interventions_of(arm, patients, adapter, horizon), model=adapter, threads=threads,
+        options=chosen,
     )  # fmt: skip
     given = administered(arm, schedule, patients, dose)
     return path.assign(

@@ -6,9 +6,9 @@ afterwards; see `fastcart.trial.outcomes`.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
@@ -19,6 +19,7 @@ from fastcart.errors import InputError
 from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.models import for_trial
+from fastcart.options import OF_A_COURSE, SolveKeywords, SolveOptions, chosen_options
 from fastcart.trial.adapter import GRADES, TrialAdapter
 
 __all__ = [
@@ -28,10 +29,12 @@ __all__ = [
     "HORIZON",
     "MARKS",
     "MRD",
+    "OPTIONS",
     "Intervention",
     "course",
     "first_time",
     "marks",
+    "trial_options",
 ]
 
 MRD = 1e8  # cells: one in 10 000 of a marrow of 1e12
@@ -41,6 +44,8 @@ EXTINCTION = 1.0  # cells
 HORIZON = 730.0
 MARKS = (7.0, 14.0, 28.0, 60.0, 90.0, 180.0, 270.0, 365.0, 455.0, 545.0, 730.0)
 """Days, besides 0 and the horizon, at which the two cumulative hazards are kept."""
+OPTIONS = SolveOptions(t_end=HORIZON, rtol=1e-5, extinction=EXTINCTION)
+"""How patients of a trial are solved where nothing else is said; t_end is the follow-up in days."""
 
 States = pd.DataFrame
 Intervention = tuple[float, Callable[[States, pd.DataFrame], States]]
@@ -115,11 +120,11 @@ def course(
     patients: pd.DataFrame,
     doses: pd.DataFrame | None = None,
     *,
-    t_end: float = HORIZON,
     interventions: Iterable[Intervention] = (),
     model: str | Model | TrialAdapter = "b_all",
-    rtol: float = 1e-5,
     threads: int | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> pd.DataFrame:
     """Solve the patients of one arm, death-free, and return when what happens.
 
@@ -130,15 +135,14 @@ def course(
         of death by leukemia at which a patient dies (default: never).
     doses : DataFrame, optional
         As for `fastcart.solve`, e.g. from `TrialAdapter.infusions`.
-    t_end : float
-        Horizon in days.
     interventions : iterable of (day, function)
         ``function(states, patients)`` returns the states with which everyone goes on, before the infusions of
         that day; e.g. `fastcart.models.b_all.lymphodeplete`.
     model : str, Model or TrialAdapter
         As for `fastcart.models.for_trial`.
-    rtol, threads
-        As for `fastcart.solve`.
+    threads : int, optional
+    options, **keywords
+        How to solve, see `trial_options`; ``t_end`` is the horizon in days.
 
     Returns
     -------
@@ -165,7 +169,8 @@ def course(
     """
     adapter = for_trial(model)
     model = adapter.model
-    horizon = number(t_end, "The horizon t_end", positive=True)
+    chosen = trial_options(options, keywords, course)
+    horizon = chosen.horizon(model)
     stops = _stops(interventions, horizon)
     table = patients.reset_index(drop=True)
     if "patient" not in table:
@@ -174,7 +179,6 @@ def course(
     walk = _Course.start(table, horizon, adapter)
     events = _events(adapter, walk.firsts)
     marker, cells = adapter.marker.name, adapter.cells.name
-    options: dict[str, Any] = {"rtol": rtol, "threads": threads, "extinction": EXTINCTION, "progress": False}
     bounds = sorted({0.0, horizon, *(day for day, _ in stops)})
     for k, begin in enumerate(bounds[:-1]):
         end = bounds[k + 1]
@@ -184,10 +188,14 @@ def course(
         days = [day for day in marks(horizon) if begin < day <= end]
         if begin < B_FROM < end:  # where a segment begins then, its start tells
             days = sorted({*days, B_FROM})
+        looked_for = replace(
+            chosen, t_end=end - begin, peaks=(marker, cells), auc=(marker,),
+            events=[_counted_from(event, begin) for event in events],
+        )  # fmt: skip
         result = solve(
-            model, now, doses=_between(doses, begin, end, last=end == horizon), t_end=end - begin,
-            save_at=[day - begin for day in days], save=walk.kept if days else None, peaks=(marker, cells),
-            auc=(marker,), events=[_counted_from(event, begin) for event in events], warn=False, **options,
+            model, now, doses=_between(doses, begin, end, last=end == horizon), options=looked_for,
+            save_at=[day - begin for day in days], save=walk.kept if days else None, threads=threads,
+            progress=False, warn=False,
         )  # fmt: skip
         ends = result.endpoints
         walk.follow(now, ends, begin)
@@ -200,6 +208,36 @@ def course(
             # a state that has faded to zero may lie below it by less than the tolerance
             now[name] = np.where(ok, np.maximum(ends[f"final_{name}"], 0.0), now[name])
     return walk.frame(now)
+
+
+def trial_options(
+    options: SolveOptions | None, keywords: Mapping[str, Any], function: Callable[..., Any]
+) -> SolveOptions:
+    """Return how patients of a trial are to be solved, as a function was given it whole or by keywords.
+
+    Parameters
+    ----------
+    options : SolveOptions, optional
+        Default `OPTIONS`, which is also what keywords are added to: ``rtol`` 1e-5, ``extinction`` below one
+        cell, 730 days. Given whole they stand for all of these, but for the horizon where they name none.
+    keywords : mapping
+        Single options; they count over those given whole.
+    function : callable
+        What was called, for its own names in the sentence about an unknown keyword.
+
+    Raises
+    ------
+    InputError
+        For unknown and bad options, and for peaks, areas, events and breaks, of which a trial has its own.
+    """
+    chosen = chosen_options(OPTIONS if options is None else options, keywords, function, "A trial")
+    for name in OF_A_COURSE:
+        if name in chosen.changed():
+            raise InputError(
+                f"A trial takes no {name!r}: it looks for what its outcomes need, and stops on its own days; "
+                "use fastcart.solve for more."
+            )
+    return chosen if chosen.t_end is not None else replace(chosen, t_end=HORIZON)
 
 
 def marks(horizon: float) -> list[float]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,6 @@ from fastcart import plotting
 from fastcart.batch import solve
 from fastcart.protocols.arms import product_cells
 from fastcart.trial.counterfactual import plan
-from fastcart.trial.course import EXTINCTION
 from fastcart.trial.result import TrialResult
 
 SWIMMERS = 20
@@ -108,7 +108,7 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
     for row, arm in enumerate(arms):
         schedule = plan(
             arm, patients, dose=spec.dose, noise_seed=spec.noise_seed, assay_sd=spec.assay_sd, model=adapter,
-            threads=threads,
+            threads=threads, options=spec.options,
         )  # fmt: skip
         cut = min([_COURSE_DAYS, *(event.day for event in getattr(arm, "lymphodepletions", ()))])
         shown = days[days <= cut]  # a repeated lymphodepletion is not drawn
@@ -116,8 +116,8 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
             patients, [e for e in schedule if e[0] <= cut], D=product_cells(arm, patients, spec.dose)
         )
         path = solve(
-            adapter.model, inputs, doses=doses, t_end=float(cut), save_at=shown, extinction=EXTINCTION,
-            rtol=1e-5, threads=threads, progress=False,
+            adapter.model, inputs, doses=doses, save_at=shown, threads=threads, progress=False,
+            options=replace(spec.options, t_end=float(cut)),
         ).trajectories  # fmt: skip
         assert path is not None
         for column, measure in enumerate(measures):

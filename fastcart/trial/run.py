@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Unpack
 
 import numpy as np
 import pandas as pd
 
 from fastcart.batch import check_threads, progress_bar
 from fastcart.errors import require, warn_failed
+from fastcart.options import SolveKeywords, SolveOptions
 from fastcart.population import Population, calibrate, draws, reached_by, sample
 from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
@@ -22,6 +23,7 @@ from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.trial.analysis import BINARY, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
+from fastcart.trial.course import OPTIONS, trial_options
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
@@ -47,6 +49,8 @@ def run_spec(
     force: bool = False,
     threads: int | None = None,
     progress: bool | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
 ) -> Path:
     """Run a simulated trial and write tables, figures and the report.
 
@@ -62,6 +66,10 @@ def run_spec(
     threads : int, optional
     progress : bool, optional
         Show progress on stderr; default: only on a terminal.
+    options : SolveOptions, optional
+        How to solve, instead of what the specification says; see `fastcart.trial.course.trial_options`.
+    **keywords
+        Single options, which count over those; ``t_end`` is the horizon.
 
     Returns
     -------
@@ -74,6 +82,8 @@ def run_spec(
         For a bad specification, a folder that cannot be used, targets that cannot be met.
     """
     chosen = spec if isinstance(spec, TrialSpec) else read_spec(spec)
+    solving = trial_options(chosen.options if options is None else options, keywords, run_spec)
+    chosen = replace(chosen, options=solving)
     require("A simulated trial with its figures", NEEDS)
     threads = check_threads(threads)
     with open_run(out, manifest(chosen), resume=resume, force=force, owns=OWNS) as run:
@@ -94,12 +104,18 @@ def manifest(spec: TrialSpec) -> Manifest:
         "spec": {
             name: plain(value)
             for name, value in vars(spec).items()
-            if name not in ("arms", "population", "title", "adapter")
-        },
+            if name not in ("arms", "population", "title", "adapter", "options")
+        }
+        | {"horizon": spec.horizon},
         "arms": {arm.name: {"kind": type(arm).__name__, **plain(vars(arm))} for arm in spec.arms},
         "population": _population_content(spec),
         **environment(),
     }
+    usual = OPTIONS.keywords()
+    solving = {name: value for name, value in spec.options.keywords().items() if value != usual[name]}
+    solving.pop("t_end", None)  # the horizon
+    if solving:  # what is as usual stands for itself, as in runs of before
+        content["solve"] = plain(solving)
     return Manifest("trial", content)
 
 
@@ -116,7 +132,7 @@ def compute(
 ) -> TrialResult:
     """Compute all tables; what is in the folder already is read instead."""
     options: dict[str, Any] = {
-        "t_end": spec.horizon,
+        "options": spec.options,
         "noise_seed": spec.noise_seed,
         "assay_sd": spec.assay_sd,
         "model": spec.adapter,
@@ -245,6 +261,7 @@ def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
                 het=given.het,
                 model=spec.adapter,
                 threads=threads,
+                options=spec.options,
             )
             made = fitted.resample(given.patients, seed=given.seed + 1)
         else:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from fastcart.checks import count, number, reason, shown
+from fastcart.checks import count, number, read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.models import for_trial
+from fastcart.options import OF_A_COURSE, SolveOptions, options_of_table
 from fastcart.population import PRIOR, TARGETS, Prior, read_specification
-from fastcart.protocols import Arm, get
+from fastcart.protocols import STANDARD, Arm, get
 from fastcart.protocols.arms import arm_names
 from fastcart.trial.adapter import TrialAdapter
+from fastcart.trial.course import HORIZON, OPTIONS, trial_options
 from fastcart.trial.frontier import DOSES, check_doses
 from fastcart.trial.own_arms import from_file, own_arm
 from fastcart.trial.randomize import Design
 from fastcart.trial.spec_table import Table
 
-_STANDARD = ("A0", "A1", "A1h", "A2", "A3", "A4", "A5", "A6")
 _MOST_REPLICATES = 1_000_000
+_SHORTEST = 365.0  # days of follow-up
 
 
 @dataclass(frozen=True)
@@ -72,8 +73,6 @@ class TrialSpec:
     title : str
     dose : float
         Total cells of a product.
-    horizon : float
-        Days of follow-up, at least 365.
     arms : tuple of Arm
         The control is the first.
     treatments : tuple of str
@@ -91,11 +90,18 @@ class TrialSpec:
     assay_sd : float
     adapter : TrialAdapter
         The model, as the trial sees it.
+    options : SolveOptions
+        How it is solved, see `fastcart.trial.course.trial_options`; ``t_end`` is the follow-up in days, at
+        least 365.
+
+    Raises
+    ------
+    InputError
+        For options that a trial cannot be solved with.
     """
 
     title: str
     dose: float
-    horizon: float
     arms: tuple[Arm, ...]
     treatments: tuple[str, ...]
     population: PopulationSpec
@@ -107,6 +113,17 @@ class TrialSpec:
     noise_seed: int
     assay_sd: float
     adapter: TrialAdapter
+    options: SolveOptions = OPTIONS
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", trial_options(self.options, {}, TrialSpec))
+        if self.horizon < _SHORTEST:
+            raise InputError(f"The horizon must be at least {_SHORTEST:g} days, not {self.horizon:g}.")
+
+    @property
+    def horizon(self) -> float:
+        """Days of follow-up."""
+        return self.options.horizon(self.adapter.model)
 
     @property
     def control(self) -> Arm:
@@ -123,11 +140,7 @@ def read_spec(path: str | Path) -> TrialSpec:
         For a file that cannot be read, and for anything unknown or impossible in it.
     """
     source = Path(path)
-    try:
-        table = tomllib.loads(source.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"The trial {str(source)!r} cannot be read: {reason(error)}.") from None
-    return make_spec(table, folder=source.parent)
+    return make_spec(read_toml(source, "The trial"), folder=source.parent)
 
 
 def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
@@ -148,7 +161,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
     root = Table(table, "the trial")
     own = {arm.name: arm for arm in (own_arm(entry, folder) for entry in root.tables("arm"))}
     control = root.text("control", "A0")
-    listed = root.names("arms", (*_STANDARD, *own))
+    listed = root.names("arms", (*(arm.name for arm in STANDARD), *own))
     arms = [own[name] if name in own else _known(name, own) for name in dict.fromkeys([control, *listed])]
     arm_names([*arms])
     if len(arms) < 2:
@@ -160,13 +173,10 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
             raise InputError(
                 f"The treatment {name!r} is not among the arms besides the control." + nearest(name, listed)
             )
-    horizon = root.number("horizon", 730.0)
-    if horizon < 365:
-        raise InputError(f"The horizon must be at least 365 days, not {horizon:g}.")
+    solving = root.table("solve").rest()
     spec = TrialSpec(
         title=root.text("title", "Simulated randomized trial"),
         dose=number(root.take("dose", 1e8), "The dose of the trial", positive=True),
-        horizon=horizon,
         arms=tuple(arms),
         treatments=tuple(treatments),
         population=_population(root.table("population"), folder),
@@ -178,6 +188,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
         noise_seed=root.seed("noise_seed", 1),
         assay_sd=root.number("assay_sd", 0.35),
         adapter=_adapter(root.text("model", "b_all"), folder),
+        options=_options(solving, root.number("horizon", HORIZON)),
     )
     made_for = spec.population.prior.inputs.model
     if spec.population.folder is None and spec.adapter.model.name != made_for:
@@ -190,6 +201,12 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
     trial.done()
     root.done()
     return spec
+
+
+def _options(table: Mapping[str, Any], horizon: float) -> SolveOptions:
+    """Return how to solve, of the table [solve]; the horizon is an entry of the trial itself."""
+    given = options_of_table(table, "The trial", without=("t_end", *OF_A_COURSE))
+    return replace(OPTIONS, **given, t_end=horizon)
 
 
 def _adapter(model: str, folder: Path) -> TrialAdapter:

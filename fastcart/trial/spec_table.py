@@ -30,6 +30,11 @@ class Table:
         self.done()
         return value
 
+    def rest(self) -> dict[str, Any]:
+        """Return all entries that are left."""
+        left, self._left = self._left, {}
+        return left
+
     def table(self, name: str) -> Table:
         """Return a table within this one."""
         return Table(self.take(name, {}), f"the table [{name}]")

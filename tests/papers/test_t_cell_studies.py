@@ -253,17 +253,32 @@ def test_every_naive_cell_makes_its_blasts():
     assert row["T"] == pytest.approx((150 - row["N"]) * 2**BLASTS, rel=1e-6)
 
 
-def test_report(tmp_path):
+def test_report(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
-    from fastcart.papers.t_cell_theories import reproduce
+    from fastcart.papers.t_cell_theories import job, reproduce
     from fastcart.papers.t_cell_theories.job import FIGURES, TABLES
 
     out = tmp_path / "out"
-    report = reproduce(out, draws=20, trials=6, families=60, parts=2, samples=16, progress=False)
+    sizes = {"draws": 20, "trials": 6, "families": 60, "parts": 2, "samples": 16, "progress": False}
+
+    def killed(*_, **__):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as last:
+        last.setattr(job.cart, "decompose", killed)
+        with pytest.raises(KeyboardInterrupt):
+            reproduce(out, **sizes)
+    assert [path.name for path in out.iterdir()] == ["unfinished"]
+    with pytest.raises(InputError, match=r"cannot go on.*sizes\.seed is 0 there and 1 now"):
+        reproduce(out, **sizes, seed=1)
+    for name in ("t_cell_facts", "leads", "compare_variants"):  # what is there is not computed again
+        monkeypatch.setattr(job, name, killed)
+    report = reproduce(out, **sizes)
     text = report.read_text(encoding="utf-8")
     assert sorted(p.name for p in out.iterdir()) == sorted([*FIGURES, *TABLES, "report.md"])
     assert all(f"| {fact.name} " in text for fact in FACTS)
     assert "What the table can not decide" in text
+    assert "going on with what was kept" in text
     assert cuts.in_words(pd.read_csv(out / "cuts.csv")) in text
     with pytest.raises(InputError, match="already holds"):
         reproduce(out)

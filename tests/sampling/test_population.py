@@ -277,11 +277,11 @@ def test_bad_specifications_get_one_sentence(table, message):
 
 
 def test_a_specification_that_is_no_file(tmp_path):
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match=r"The population .*none\.toml' does not exist"):
         read_specification(tmp_path / "none.toml")
     broken = tmp_path / "broken.toml"
     broken.write_text("targets = [")
-    with pytest.raises(InputError, match="cannot be read"):
+    with pytest.raises(InputError, match="cannot be read: it is no TOML"):
         read_specification(broken)
 
 

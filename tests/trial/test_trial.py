@@ -7,7 +7,9 @@ import html.parser
 import json
 import math
 import re
+import shutil
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -16,8 +18,10 @@ import pytest
 
 from fastcart.cli import main
 from fastcart.errors import InputError
+from fastcart.events import Event
 from fastcart.protocols import get
 from fastcart.trial.counterfactual import arm_course, solved_in_all
+from fastcart.trial.course import OPTIONS
 from fastcart.trial.frontier import check_doses, isotoxic
 from fastcart.trial.outcomes import expected, outcomes
 from fastcart.trial.spec import make_spec, read_spec
@@ -213,6 +217,64 @@ def test_manifests_know_the_options_of_rules():
     assert of(400.0) != of(300.0)
 
 
+# ---- how it is solved
+
+
+def test_a_trial_is_solved_as_all_else_is(population):
+    spec = make_spec({"arms": ["A0", "A5"], "horizon": 400, "solve": {"rtol": 1e-8, "max_steps": 5000}})
+    assert (spec.options.rtol, spec.options.max_steps, spec.options.extinction) == (1e-8, 5000, 1.0)
+    assert spec.horizon == spec.options.t_end == 400.0
+    patients, one = population.head(40), get("A6")  # which asks a rule
+    usual = arm_course(one, patients, t_end=60.0)
+    same = arm_course(one, patients, options=replace(OPTIONS, t_end=60.0))
+    pd.testing.assert_frame_equal(usual, same, check_exact=True)
+    finer = arm_course(one, patients, options=replace(OPTIONS, t_end=60.0), rtol=1e-9)
+    assert (finer["S28"] != usual["S28"]).any()
+    np.testing.assert_allclose(finer["peak_C"], usual["peak_C"], rtol=1e-2)
+    short = arm_course(get("A0"), patients, t_end=60.0, max_steps=5)
+    assert (short["status"] == "failed").all()
+
+
+def test_the_manifest_holds_options_that_are_not_the_usual_ones():
+    from fastcart.trial.run import manifest
+
+    def of(**solving) -> dict:
+        return manifest(make_spec({"arms": ["A0", "A5"], "solve": solving})).as_dict()
+
+    usual, finer = of(), of(rtol=1e-8, engine="lsoda")
+    assert "solve" not in usual  # so that runs of before go on
+    assert of(rtol=1e-5, extinction=1.0) == usual
+    assert finer == {**usual, "solve": {"engine": "lsoda", "rtol": 1e-8}}
+
+
+@pytest.mark.parametrize(
+    ("solving", "sentence"),
+    [
+        ({"rtool": 1e-8}, r"The trial: the table \[solve\] has no key 'rtool'. Did you mean 'rtol'"),
+        ({"rtol": "small"}, r"'rtol' in \[solve\] must be a number, not 'small'"),
+        ({"rtol": 1.0}, "must lie in"),
+        ({"t_end": 900.0}, "has no key 't_end'"),
+        ({"peaks": ["C"]}, "has no key 'peaks'"),
+    ],
+)
+def test_bad_options_of_a_trial(solving, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make_spec({"arms": ["A0", "A5"], "solve": solving})
+
+
+def test_a_trial_looks_for_what_it_needs(population):
+    for name, value in {
+        "peaks": ["C"],
+        "auc": ["C"],
+        "breaks": [3.0],
+        "events": [Event("x", "C", 1.0)],
+    }.items():
+        with pytest.raises(InputError, match=f"A trial takes no '{name}'"):
+            arm_course(get("A0"), population, **{name: value})
+    with pytest.raises(InputError, match=r"A trial has no option 'rtool'\. Did you mean 'rtol'"):
+        arm_course(get("A0"), population, rtool=1e-5)
+
+
 # ---- the command, the report, resuming
 
 
@@ -304,6 +366,19 @@ def test_a_killed_run_goes_on_to_the_same_tables(finished, tmp_path, monkeypatch
     assert _tables(out) == _tables(finished)
 
 
+def test_a_run_goes_on_with_the_same_options_only(finished, tmp_path, capsys, no_figures):
+    out, spec = tmp_path / "out", str(finished.parent / "trial.toml")
+    shutil.copytree(finished, out)
+    assert main(["trial", spec, "--out", str(out), "--resume", "--rtol", "1e-7", "--engine", "lanes"]) == 2
+    said = capsys.readouterr().err
+    assert "solve.rtol is not given there and 1e-07 now" in said
+    assert "solve.engine is not given there" in said
+    assert main(["trial", spec, "--out", str(out), "--resume", "--t-end", "300"]) == 2
+    assert "at least 365 days" in capsys.readouterr().err
+    assert main(["trial", spec, "--out", str(out), "--resume", "--rtol", "1e-5"]) == 0
+    assert _tables(out) == _tables(finished)
+
+
 def test_adding_an_arm_changes_no_other_number(finished, tmp_path, no_figures):
     text = (finished.parent / "trial.toml").read_text()
     spec = tmp_path / "more.toml"
@@ -330,7 +405,7 @@ def test_bad_requests_end_with_code_2(finished, tmp_path, capsys):
     assert error.startswith("fastcart: There is no arm 'A9'")
     assert error.count("\n") == 1
     assert main(["trial", str(tmp_path / "none.toml"), "--out", str(tmp_path / "x")]) == 2
-    assert "cannot be read" in capsys.readouterr().err
+    assert "none.toml' does not exist; check the path" in capsys.readouterr().err
     # a folder that holds a run is not overwritten unasked
     assert main(["trial", str(finished.parent / "trial.toml"), "--out", str(finished)]) == 2
     assert "--resume" in capsys.readouterr().err

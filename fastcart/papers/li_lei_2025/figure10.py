@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart import plotting
+from fastcart.papers.frame import Job
 from fastcart.papers.li_lei_2025 import drawing, optima
 from fastcart.papers.li_lei_2025 import published_values as paper
 from fastcart.papers.li_lei_2025.comparison import (
@@ -42,10 +43,14 @@ _BURDEN = "Tumor burden $C(0)$ ($10^6$ cells)"
 
 
 def make(
-    *, burdens: int = optima.BURDENS, threads: int | None = None, progress: bool | None = None
+    *,
+    burdens: int = optima.BURDENS,
+    threads: int | None = None,
+    progress: bool | None = None,
+    job: Job | None = None,
 ) -> FigureResult:
     """Average, draw proportions, solve, draw and compare Figure 10."""
-    found = optima.optima(burdens=burdens, threads=threads, progress=progress)
+    found = optima.optima(burdens=burdens, threads=threads, progress=progress, job=job)
     bins = averaged(found)
     table = pd.concat([_averaged_doses(found, bins), _random_doses(found, bins)], ignore_index=True)
     runs = solve_both("li_lei", table, threads=threads, progress=progress)

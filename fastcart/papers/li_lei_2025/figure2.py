@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
+from fastcart.papers.frame import Job
 from fastcart.papers.li_lei_2025 import published_values as paper
 from fastcart.papers.li_lei_2025.comparison import FigureResult, Row, format_number, verdict
 from fastcart.papers.li_lei_2025.figure2_drawing import SCATTERED, draw
@@ -36,10 +37,14 @@ _SHARE = "fraction of patients"
 
 
 def make(
-    *, threads: int | None = None, progress: bool | None = None, sample: int = LARGE_SAMPLE
+    *,
+    threads: int | None = None,
+    progress: bool | None = None,
+    sample: int = LARGE_SAMPLE,
+    job: Job | None = None,
 ) -> FigureResult:
     """Solve, draw and compare Figure 2; ``sample`` is the number of patients solved accurately."""
-    study = run_study(sample=sample, threads=threads, progress=progress)
+    study = run_study(sample=sample, threads=threads, progress=progress, job=job)
     return FigureResult(
         2,
         "Sensitivity to the parameters",

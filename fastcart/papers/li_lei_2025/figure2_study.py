@@ -10,6 +10,7 @@ import pandas as pd
 
 from fastcart.checks import count
 from fastcart.errors import InputError, optional_import
+from fastcart.papers.frame import Job, within
 from fastcart.papers.li_lei_2025.published_values import RESPONSE_DAYS
 from fastcart.papers.li_lei_2025.runs import ACCURATE, PUBLISHED
 from fastcart.sensitivity_analysis.design import Design
@@ -97,7 +98,11 @@ class Study:
 
 
 def run_study(
-    *, sample: int = LARGE_SAMPLE, threads: int | None = None, progress: bool | None = None
+    *,
+    sample: int = LARGE_SAMPLE,
+    threads: int | None = None,
+    progress: bool | None = None,
+    job: Job | None = None,
 ) -> Study:
     """Solve and analyse everything that Figure 2 shows.
 
@@ -107,6 +112,8 @@ def run_study(
         Patients of the large sample, at least 1000; the other samples are at most as large.
     threads : int, optional
     progress : bool, optional
+    job : Job, optional
+        Keeps all samples, so that they can go on.
 
     Raises
     ------
@@ -125,16 +132,20 @@ def run_study(
     )  # fmt: skip
     scheme = sensitivity(
         "li_lei", outputs=["pfs", f"ln_C@0:{LAST_DAY}:1"], n=min(SCHEME_PATIENTS, sample), engine="published",
-        **common,
+        **common, **within(job, "scheme", argument="folder"),
     )  # fmt: skip
-    large = sensitivity("li_lei", outputs=["pfs", f"ln_C@0:{LAST_DAY}:{EVERY}"], n=sample, **common)
+    large = sensitivity(
+        "li_lei", outputs=["pfs", f"ln_C@0:{LAST_DAY}:{EVERY}"], n=sample, **common,
+        **within(job, "large", argument="folder"),
+    )  # fmt: skip
     sobol = sensitivity(
         "li_lei", method="sobol", outputs=["pfs", f"ln_C@{COMPARED_DAY}"],
         n=min(_SOBOL_BASE, 1 << (sample // 40).bit_length()), **common,
+        **within(job, "sobol", argument="folder"),
     )  # fmt: skip
     table_1 = sensitivity(
         "li_lei", outputs="pfs", n=min(_TABLE_1_PATIENTS, sample),
-        **(common | {"fixed": None, "ranges": SPREAD}),
+        **(common | {"fixed": None, "ranges": SPREAD}), **within(job, "table-1", argument="folder"),
     )  # fmt: skip
     return Study(
         scheme,

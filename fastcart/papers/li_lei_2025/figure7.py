@@ -10,6 +10,7 @@ import pandas as pd
 
 from fastcart import plotting
 from fastcart.batch import solve
+from fastcart.papers.frame import Job
 from fastcart.papers.li_lei_2025 import drawing, optima, plans
 from fastcart.papers.li_lei_2025 import published_values as paper
 from fastcart.papers.li_lei_2025.comparison import FigureResult, Row, format_number, number_row, range_row
@@ -45,10 +46,14 @@ _BURDEN = "Tumor burden $C(0)$ ($10^6$ cells)"
 
 
 def make(
-    *, burdens: int = optima.BURDENS, threads: int | None = None, progress: bool | None = None
+    *,
+    burdens: int = optima.BURDENS,
+    threads: int | None = None,
+    progress: bool | None = None,
+    job: Job | None = None,
 ) -> FigureResult:
     """Optimise, solve, draw and compare Figure 7."""
-    found = optima.optima(burdens=burdens, threads=threads, progress=progress)
+    found = optima.optima(burdens=burdens, threads=threads, progress=progress, job=job)
     runs = dose_runs(found, threads=threads, progress=progress)
     others = plan_runs(found, threads=threads, progress=progress)
     return FigureResult(

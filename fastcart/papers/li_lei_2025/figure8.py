@@ -8,6 +8,7 @@ from typing import Any
 import pandas as pd
 
 from fastcart import plotting
+from fastcart.papers.frame import Job
 from fastcart.papers.li_lei_2025 import drawing, optima, plans
 from fastcart.papers.li_lei_2025 import published_values as paper
 from fastcart.papers.li_lei_2025.comparison import FigureResult, Row, number_row
@@ -50,10 +51,14 @@ _PANELS = (
 
 
 def make(
-    *, burdens: int = optima.BURDENS, threads: int | None = None, progress: bool | None = None
+    *,
+    burdens: int = optima.BURDENS,
+    threads: int | None = None,
+    progress: bool | None = None,
+    job: Job | None = None,
 ) -> FigureResult:
     """Solve, draw and compare Figure 8."""
-    runs = regimen_runs(burdens, threads=threads, progress=progress)
+    runs = regimen_runs(burdens, threads=threads, progress=progress, job=job)
     return FigureResult(
         8,
         "Dynamics of the full model after optimised doses",
@@ -79,14 +84,16 @@ def evidence(runs: Runs, solution: str) -> statements.Pair:
     return statements.Pair(control, dose, pfs)
 
 
-def regimen_runs(burdens: int, *, threads: int | None = None, progress: bool | None = None) -> Runs:
+def regimen_runs(
+    burdens: int, *, threads: int | None = None, progress: bool | None = None, job: Job | None = None
+) -> Runs:
     """Solve the regimens of Figures 8 and 9; once in a session."""
-    return _regimen_runs(burdens, threads, progress)
+    return _regimen_runs(burdens, threads, progress, job)
 
 
 @lru_cache(maxsize=1)
-def _regimen_runs(burdens: int, threads: int | None, progress: bool | None) -> Runs:
-    found = optima.optima(burdens=burdens, threads=threads, progress=progress)
+def _regimen_runs(burdens: int, threads: int | None, progress: bool | None, job: Job | None) -> Runs:
+    found = optima.optima(burdens=burdens, threads=threads, progress=progress, job=job)
     rows = [
         {"regimen": CONTROL, "C": 1e6, **plans.CONTROL},
         {"regimen": DOSE, **paper.FIGURE_8_START},

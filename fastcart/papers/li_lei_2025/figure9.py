@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from fastcart import plotting
+from fastcart.papers.frame import Job
 from fastcart.papers.li_lei_2025 import drawing, optima
 from fastcart.papers.li_lei_2025.comparison import FigureResult, Row, number_row
 from fastcart.papers.li_lei_2025.figure8 import (
@@ -28,10 +29,14 @@ _PANELS = (("a", "killing_TE", "Effector CAR-T"), ("b", "killing_T4", "CD4+ CAR-
 
 
 def make(
-    *, burdens: int = optima.BURDENS, threads: int | None = None, progress: bool | None = None
+    *,
+    burdens: int = optima.BURDENS,
+    threads: int | None = None,
+    progress: bool | None = None,
+    job: Job | None = None,
 ) -> FigureResult:
     """Solve, draw and compare Figure 9."""
-    runs = regimen_runs(burdens, threads=threads, progress=progress)
+    runs = regimen_runs(burdens, threads=threads, progress=progress, job=job)
     columns = ["solution", "regimen", "t", "killing_TE", "killing_T4"]
     return FigureResult(
         9,

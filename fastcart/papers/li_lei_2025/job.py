@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterable
 from functools import partial
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
+from typing import Any
 
 from fastcart.batch import check_threads
 from fastcart.errors import InputError, require
-from fastcart.papers.frame import Step, Tables, compute, new_folder, write_outputs
+from fastcart.papers.frame import Step, Tables, compute, job, write_outputs
 from fastcart.papers.li_lei_2025.comparison import FigureResult
 from fastcart.papers.li_lei_2025.report import write_report
 
@@ -27,7 +27,7 @@ _MODULES = {
     10: "fastcart.papers.li_lei_2025.figure10",
 }
 FIGURES = tuple(_MODULES)
-_SIZED = (2, 7, 8, 9, 10)  # figures whose size can be chosen
+_LONG = (2, 7, 8, 9, 10)  # figures whose size can be chosen, and whose parts are kept
 REPORT = "report.md"
 
 
@@ -44,7 +44,8 @@ def reproduce(
     """Reproduce figures of Li & Lei 2025, and compare published, reproduced and accurate numbers.
 
     Writes ``figure<N>.png`` (300 dpi), the data of each figure as CSV, and ``report.md``. Each file is
-    written whole or not at all, the report last.
+    written whole or not at all, the report last. A job that was killed goes on when it is started again with
+    the same folder, figures and sizes.
 
     Parameters
     ----------
@@ -53,7 +54,7 @@ def reproduce(
     figures : iterable of int
         Any of `FIGURES`.
     force : bool
-        Replace outputs that exist.
+        Replace outputs that exist, and begin anew.
     sample : int, optional
         Patients of the large sample of Figure 2; default a million.
     burdens : int, optional
@@ -71,32 +72,33 @@ def reproduce(
     Raises
     ------
     InputError
-        For an unknown figure, a folder that cannot be used, or outputs that exist, before anything is
-        computed.
+        For an unknown figure, a folder that cannot be used, outputs that exist, or an unfinished job of other
+        figures or sizes, before anything is computed.
     MissingDependencyError
         When matplotlib is not installed.
     """
-    started = time.perf_counter()
     numbers = _check_figures(figures)
     threads = check_threads(threads)
     require("The work li-lei-2025", ["matplotlib", *(["SALib"] if 2 in numbers else [])])
     modules = {number: _module(number) for number in numbers}
-    folder = new_folder(out, [*(name for m in modules.values() for name in m.FILES), REPORT], force=force)
+    names = [*(name for module in modules.values() for name in module.FILES), REPORT]
+    content = {"figures": numbers, "sample": sample, "burdens": burdens}
     results: list[FigureResult] = []
+    with job(out, names, "li-lei-2025", content, force=force) as opened:
 
-    def make(number: int, tables: Tables) -> Tables:
-        name, size = ("sample", sample) if number == 2 else ("burdens", burdens)
-        sizes = {name: size} if size is not None and number in _SIZED else {}
-        results.append(modules[number].make(threads=threads, progress=progress, **sizes))
-        return results[-1].tables
+        def make(number: int, tables: Tables) -> Tables:
+            more: dict[str, Any] = {}
+            if number in _LONG:
+                name, size = ("sample", sample) if number == 2 else ("burdens", burdens)
+                more = {"job": opened, **({} if size is None else {name: size})}
+            results.append(modules[number].make(threads=threads, progress=progress, **more))
+            return results[-1].tables
 
-    steps = [
-        Step(f"Figure {number}", _data(module), partial(make, number)) for number, module in modules.items()
-    ]
-    made = compute(steps, unit="figures", progress=progress)
-    write_outputs(folder, made.tables, lambda: [(f"figure{r.number}.png", r.picture) for r in results])
-    report = folder / REPORT
-    write_report(results, report, threads=threads, wall_time=time.perf_counter() - started)
+        steps = [Step(f"Figure {n}", _data(module), partial(make, n)) for n, module in modules.items()]
+        made = compute(steps, unit="figures", progress=progress)
+        write_outputs(opened.folder, made, lambda: [(f"figure{r.number}.png", r.picture) for r in results])
+        report = opened.folder / REPORT
+        write_report(results, report, opened.taken(threads))
     return report
 
 

@@ -16,8 +16,10 @@ import pandas as pd
 from fastcart.batch import solve
 from fastcart.optimization.optimize import optimize
 from fastcart.optimization.pareto import pareto
+from fastcart.papers.frame import Job, within
 from fastcart.papers.li_lei_2025.plans import CONTROL, SUBTYPES
 from fastcart.papers.li_lei_2025.published_values import FIGURE_8_START
+from fastcart.runs.forms import ARRAYS
 
 BURDENS = 400
 BURDEN_RANGE = (1e6, 6e6)
@@ -108,35 +110,45 @@ def published_protocol(C: np.ndarray, *, threads: int | None, progress: bool | N
     return patients.iloc[rows].reset_index(drop=True)
 
 
-def optima(*, burdens: int = BURDENS, threads: int | None = None, progress: bool | None = None) -> Optima:
-    """Return the doses of Figures 7 to 10 for so many tumor burdens; computed once in a session."""
-    return _optima(burdens, threads, progress)
+def optima(
+    *,
+    burdens: int = BURDENS,
+    threads: int | None = None,
+    progress: bool | None = None,
+    job: Job | None = None,
+) -> Optima:
+    """Return the doses of Figures 7 to 10 for so many tumor burdens; computed once in a session.
+
+    A ``job`` keeps every search, so that it can go on.
+    """
+    return _optima(burdens, threads, progress, job)
 
 
 @lru_cache(maxsize=1)
-def _optima(number: int, threads: int | None, progress: bool | None) -> Optima:
+def _optima(number: int, threads: int | None, progress: bool | None, job: Job | None) -> Optima:
     options: dict[str, Any] = {"threads": threads, "progress": progress, "seed": SEED, "rtol": RTOL}
     C = tumor_burdens(number)
-    published = published_protocol(C, threads=threads, progress=progress)
+    published = _protocol(C, threads, progress, job)
     inside = optimize(
-        "li_lei", box(C), for_each={"C": C}, particles=PARTICLES, iterations=ITERATIONS, **options
-    )
+        "li_lei", box(C), for_each={"C": C}, particles=PARTICLES, iterations=ITERATIONS, **options,
+        **within(job, "box"),
+    )  # fmt: skip
     control = solve("li_lei", pd.DataFrame([CONTROL]), peaks=("I6",), rtol=RTOL, threads=threads)
     peak = float(control.endpoints["peak_I6"].iloc[0])
     peaks = solve("li_lei", published, peaks=("I6",), rtol=RTOL, threads=threads).endpoints["peak_I6"]
     rows = pd.DataFrame({"C": C, "most": published[list(SUBTYPES)].sum(axis=1)})
-    limited, solves = _limited(rows, peak, options)
+    limited, solves = _limited(rows, peak, options, job)
     few = pd.DataFrame({"C": FRONT_BURDENS})
     unlimited = optimize(
         "li_lei", _subtypes(), for_each=few, particles=PARTICLES, iterations=ITERATIONS,
-        target=200.0, **options,
+        target=200.0, **options, **within(job, "unlimited"),
     )  # fmt: skip
     chosen = [int(np.argmin(np.abs(C - burden))) for burden in FRONT_BURDENS]
     few["most"] = rows["most"].iloc[chosen].to_numpy()
     front = pareto(
         "li_lei", _subtypes(), objectives={"pfs": "maximize", TOTAL: "minimize", "peak_I6": "minimize"},
         constraints=_constraints(peak), for_each=few, start=limited[list(SUBTYPES)].iloc[chosen],
-        particles=PARTICLES, iterations=2 * ITERATIONS, **options,
+        particles=PARTICLES, iterations=2 * ITERATIONS, **options, **within(job, "front"),
     )  # fmt: skip
     columns = ["C", *SUBTYPES]
     return Optima(
@@ -152,6 +164,16 @@ def _optima(number: int, threads: int | None, progress: bool | None) -> Optima:
     )  # fmt: skip
 
 
+def _protocol(C: np.ndarray, threads: int | None, progress: bool | None, job: Job | None) -> pd.DataFrame:
+    """Return the doses of the published protocol, which a job keeps."""
+
+    def make() -> dict[str, np.ndarray]:
+        found = published_protocol(C, threads=threads, progress=progress)
+        return {str(name): found[name].to_numpy() for name in found}
+
+    return pd.DataFrame(make() if job is None else job.run.kept("protocol.npz", make, ARRAYS))
+
+
 def _subtypes() -> dict[str, tuple[float, float, str]]:
     return dict.fromkeys(SUBTYPES, (*LIMITS, "log"))
 
@@ -161,7 +183,9 @@ def _constraints(peak: float) -> list[str]:
     return [f"{TOTAL} <= most", f"peak_I6 <= {peak!r}"]
 
 
-def _limited(rows: pd.DataFrame, peak: float, options: Mapping[str, Any]) -> tuple[pd.DataFrame, int]:
+def _limited(
+    rows: pd.DataFrame, peak: float, options: Mapping[str, Any], job: Job | None
+) -> tuple[pd.DataFrame, int]:
     """Return the optima under limits on total dose and IL-6, and how many patients were solved.
 
     Most of the space has no response at all, and says nothing of where one is. So a few burdens are searched
@@ -171,17 +195,19 @@ def _limited(rows: pd.DataFrame, peak: float, options: Mapping[str, Any]) -> tup
     order = np.argsort(rows["C"].to_numpy(), kind="stable")
     guides = rows.iloc[order[np.linspace(0, len(order) - 1, min(_GUIDES, 1 + len(order) // 10)).astype(int)]]
     long = {**options, "constraints": constraints, "particles": PARTICLES, "iterations": 4 * ITERATIONS}
-    found = optimize("li_lei", _subtypes(), for_each=guides, **long).best
+    found = optimize("li_lei", _subtypes(), for_each=guides, **long, **within(job, "guides")).best
     solves = int(found["evaluations"].sum())
     # the best of the guides helps those that found less
     start = found.loc[[found["objective"].idxmax()], list(SUBTYPES)]
-    found = optimize("li_lei", _subtypes(), for_each=guides, start=start, **long).best
+    again = within(job, "guides-again")
+    found = optimize("li_lei", _subtypes(), for_each=guides, start=start, **long, **again).best
     solves += int(found["evaluations"].sum())
     for width in _WIDTHS:
         start, tried = _best_of_neighbours(rows, found, peak, options["threads"])
         found = optimize(
             "li_lei", _around(start, width), for_each=rows, constraints=constraints,
             particles=PARTICLES // 4, iterations=ITERATIONS, start=start, **options,
+            **within(job, f"around-{width:g}"),
         ).best  # fmt: skip
         solves += tried + int(found["evaluations"].sum())
     return found, solves

@@ -73,7 +73,7 @@ _COLUMNS = (
 )  # fmt: skip
 
 
-def write_report(results: Sequence[FigureResult], path: Path, *, threads: int, wall_time: float) -> None:
+def write_report(results: Sequence[FigureResult], path: Path, taken: str) -> None:
     """Write the report, whole or not at all.
 
     Parameters
@@ -90,7 +90,7 @@ def write_report(results: Sequence[FigureResult], path: Path, *, threads: int, w
         lines += _figure(result)
     lines += ["", "## Errata of the paper", "", *_errata()]
     lines += ["", "## Columns of the data files", "", *markdown(("Column", "Unit", "Meaning"), _COLUMNS)]
-    lines += ["", "## How this was made", "", *_provenance(results, threads, wall_time)]
+    lines += ["", "## How this was made", "", *_provenance(results, taken)]
     lines += ["", "## Citation", "", f"Cite the paper: {REFERENCE}.", ""]
     lines += [f"Computed with fastcart {fastcart.__version__}.", ""]
     write_text(path, "\n".join(lines))
@@ -143,13 +143,13 @@ def _errata() -> list[str]:
     return markdown(heads, [(e.number, e.where, e.printed, e.used, e.consequence) for e in ERRATA])
 
 
-def _provenance(results: Sequence[FigureResult], threads: int, wall_time: float) -> list[str]:
+def _provenance(results: Sequence[FigureResult], taken: str) -> list[str]:
     full, coarse = get("li_lei"), get("li_lei_coarse")
     assert full.published is not None
     assert coarse.published is not None
     figures = ",".join(str(result.number) for result in results)
     packages = ("numpy", "scipy", "numba", "numbalsoda", "pandas", "matplotlib", "SALib")
-    made = how_made(threads, wall_time, packages)
+    made = how_made(taken, packages)
     rows = [
         ("fastcart", made["fastcart"]),
         ("Figures", figures.replace(",", ", ")),

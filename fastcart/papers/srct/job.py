@@ -28,6 +28,7 @@ from fastcart.papers.srct.comparison import CORRELATION, FACTOR, SHARE, compare
 from fastcart.papers.srct.findings import HYPOTHESIS, LIMITS, all_findings
 from fastcart.papers.srct.protocol_search import MARGIN
 from fastcart.papers.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
+from fastcart.runs.forms import CSV
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.trial.figures import Picture, make_figures
@@ -184,8 +185,9 @@ def _experiments(
         "prcc": partial(e.why_patients_differ, max(4 * size // 3, 200), seed=SEED, threads=threads),
     }
     steps = [Step(_TITLES[name], (_file(name),), partial(_made, name, make)) for name, make in jobs.items()]
-    made = compute_steps(steps, kept=run, unit="experiments", progress=progress)
-    return {name: made.tables[_file(name)] for name in jobs}
+    keep = partial(run.kept, form=CSV)
+    made = compute_steps(steps, keep=keep, unit="experiments", progress=progress)
+    return {name: made[_file(name)] for name in jobs}
 
 
 def _file(experiment: str) -> str:

@@ -15,13 +15,14 @@ import pandas as pd
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
+from fastcart.options import SolveOptions
 from fastcart.protocols.adaptive import ASSAY_SD, Advance, follow_rule
 from fastcart.protocols.arms import Adaptive, Arm, Calendar, Infusion, Schedule, product_cells, schedule_of
 from fastcart.protocols.switch import Switched
 from fastcart.protocols.visit import Visit
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.counterfactual import DOSE, advance, assay, interventions_of, numbers_of, switched_on
-from fastcart.trial.course import HORIZON, Intervention, course
+from fastcart.trial.course import OPTIONS, Intervention, course
 
 
 def courses_together(
@@ -29,10 +30,9 @@ def courses_together(
     patients: pd.DataFrame,
     *,
     dose: float = DOSE,
-    t_end: float = HORIZON,
     noise_seed: int = 0,
     model: str | Model | TrialAdapter = "b_all",
-    rtol: float = 1e-5,
+    options: SolveOptions = OPTIONS,
     threads: int | None = None,
 ) -> list[pd.DataFrame]:
     """Return the course of every patient in each of many arms, as `arm_course` does for one.
@@ -41,7 +41,7 @@ def courses_together(
     ----------
     arms : sequence of Arm
         All calendars, all with a switch, or all adaptive with the same visits.
-    patients, dose, t_end, noise_seed, model, rtol, threads
+    patients, dose, noise_seed, model, options, threads
         As for `fastcart.trial.counterfactual.arm_course`.
 
     Returns
@@ -66,9 +66,10 @@ def courses_together(
         parts.append(solved)
     table = pd.concat(parts, ignore_index=True).assign(patient=np.arange(k * n))
     parts = [table.iloc[block] for block in blocks]
+    t_end = options.horizon(adapter.model)
     if kind is Adaptive:
         noise = partial(_repeated, k, numbers_of(patients), noise_seed)
-        advancing = partial(advance, adapter.model, rtol, threads)
+        advancing = partial(advance, adapter.model, options, threads)
         schedules = _rules_together(arms, table, np.concatenate(cells), blocks, noise, adapter, advancing)
     else:
         schedules = [schedule_of(arm) for arm in arms if isinstance(arm, Calendar)]
@@ -78,8 +79,8 @@ def courses_together(
     ]
     events = [interventions_of(arm, part, adapter, t_end) for arm, part in zip(arms, parts, strict=True)]
     path = course(
-        table, pd.concat(doses, ignore_index=True), t_end=t_end, interventions=_merged(events, blocks),
-        model=adapter, rtol=rtol, threads=threads,
+        table, pd.concat(doses, ignore_index=True), interventions=_merged(events, blocks), model=adapter,
+        threads=threads, options=options,
     )  # fmt: skip
     own = patients["patient"].to_numpy()
     return [path.iloc[block].reset_index(drop=True).assign(patient=own) for block in blocks]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -13,13 +12,14 @@ import pandas as pd
 from fastcart.batch import check_threads
 from fastcart.checks import count
 from fastcart.errors import require
-from fastcart.papers.frame import Step, Tables, compute, new_folder, write_outputs
+from fastcart.papers.frame import Step, Tables, compute, job, write_outputs
 from fastcart.papers.t_cell_theories import cart, scans
 from fastcart.papers.t_cell_theories.cuts import leads
 from fastcart.papers.t_cell_theories.facts import t_cell_facts
 from fastcart.papers.t_cell_theories.figures import pictures
 from fastcart.papers.t_cell_theories.report import write_report
 from fastcart.papers.t_cell_theories.variants import compare_searches, compare_variants
+from fastcart.runs.forms import CELLS
 
 REPORT = "report.md"
 TABLES = (
@@ -49,6 +49,8 @@ def reproduce(
 ) -> Path:
     """Compute the table of facts and all scans; write tables, figures and ``report.md`` into one folder.
 
+    A job that was killed goes on when it is started again with the same folder and sizes.
+
     Parameters
     ----------
     out : path
@@ -64,7 +66,7 @@ def reproduce(
         Of the variance decomposition, a power of 2; ten times as many courses are computed.
     seed : int
     force : bool
-        Replace outputs that exist.
+        Replace outputs that exist, and begin anew.
     threads : int, optional
     progress : bool, optional
 
@@ -76,23 +78,28 @@ def reproduce(
     Raises
     ------
     InputError
-        For a folder that cannot be used, or outputs that exist, before anything is computed.
+        For a folder that cannot be used, outputs that exist, or an unfinished job of other sizes, before
+        anything is computed.
     MissingDependencyError
         When matplotlib or SALib is not installed.
     """
-    started = time.perf_counter()
     threads = check_threads(threads)
     require("The work t-cell-theories", ["matplotlib", "SALib"])
-    folder = new_folder(out, [*TABLES, *FIGURES, REPORT], force=force)
     sizes = {
         "draws": count(draws, "The number of draws"), "trials": count(trials, "The number of trials"),
         "families": count(families, "The number of families"), "parts": count(parts, "The parts"),
         "samples": count(samples, "The number of samples"), "seed": seed,
     }  # fmt: skip
-    made = compute(_steps(sizes, threads), progress=progress)
-    write_outputs(folder, made.tables, lambda: pictures(made.tables, threads), dpi=200)
-    report = folder / REPORT
-    write_report(made, sizes, report, threads=threads, wall_time=time.perf_counter() - started)
+    names = [*TABLES, *FIGURES, REPORT]
+    with job(out, names, "t-cell-theories", {"sizes": sizes}, force=force) as opened:
+
+        def keep(name: str, make: Callable[[], pd.DataFrame]) -> pd.DataFrame:
+            return opened.run.kept(f"{name}.json", make, CELLS)
+
+        tables = compute(_steps(sizes, threads), keep=keep, progress=progress)
+        write_outputs(opened.folder, tables, lambda: pictures(tables, threads), dpi=200)
+        report = opened.folder / REPORT
+        write_report(tables, sizes, report, opened.taken(threads))
     return report
 
 

@@ -11,31 +11,28 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.papers.frame import Made, markdown
+from fastcart.papers.frame import Tables, markdown
 from fastcart.papers.t_cell_theories import cart
 from fastcart.papers.t_cell_theories.cuts import SHOWN, in_words
 from fastcart.papers.t_cell_theories.facts import ANCESTRY, FACTS, POPULATION
 from fastcart.tables.storage import write_text
 
 
-def write_report(made: Made, sizes: Mapping[str, int], path: Path, *, threads: int, wall_time: float) -> None:
+def write_report(tables: Tables, sizes: Mapping[str, int], path: Path, taken: str) -> None:
     """Write the report, whole or not at all.
 
     Parameters
     ----------
-    made : Made
+    tables : mapping of str to DataFrame
     sizes : mapping of str to int
         ``families``, ``draws`` and ``seed``.
     path : Path
-    threads : int
-    wall_time : float
-        Seconds.
+    taken : str
+        How long it took.
     """
-    tables = made.tables
     parts = [
         "# Theories of T-cell differentiation in one model\n",
-        f"Computed with fastcart in {wall_time:.0f} s on {threads} threads; the table of facts took "
-        f"{made.seconds['facts']:.1f} s. {sizes['families']} families, {sizes['draws']} random draws of "
+        f"Computed with fastcart in {taken}. {sizes['families']} families, {sizes['draws']} random draws of "
         f"the common rates, seed {sizes['seed']}. Same rates for all theories; a theory is a set of "
         "arrows.\n",
         _facts(tables["facts.csv"]),
@@ -83,7 +80,7 @@ def _facts(table: Any) -> str:
     )
 
 
-def _limits(tables: dict[str, Any]) -> str:
+def _limits(tables: Mapping[str, Any]) -> str:
     facts = tables["facts.csv"]
     score = facts.groupby("preset")["holds"].sum()
     thirteen = facts[~facts["fact"].isin(ANCESTRY)].groupby("preset")["holds"].sum()
@@ -159,7 +156,7 @@ def _gains(table: Any) -> str:
     return "; ".join(texts)
 
 
-def _cart(tables: dict[str, Any]) -> str:
+def _cart(tables: Mapping[str, Any]) -> str:
     return "\n".join(
         [
             "## CAR-T products\n\nScenario `cart`: rates of human cells, tuned by hand to Stein 2019. "

@@ -300,7 +300,7 @@ def _take_results(
         ]
         fill(result, found, y0[:, burden], out.final[:, burden], log=log[burden])
     result.best, result.when = recorded["best"][:, asked].copy(), recorded["first"][:, asked].copy()
-    result.times = recorded["crossings"][:, asked].copy()
+    result.times = recorded["times"][:, asked].copy()
     for i in np.flatnonzero(table.items["in_log"][asked]):
         result.best[:, i] = to_natural(result.best[:, i], True, 1.0)
     result.final = to_natural(out.final, log, 1.0, overwrite=True)

@@ -13,16 +13,15 @@ from numba import njit
 import fastcart.math as vector_math
 from fastcart.solvers.actions import acts, held_side, left_at
 from fastcart.solvers.compile import INLINED
+from fastcart.solvers.items import DOWN, UP
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.event_recording import (
     ABOVE,
     BELOW,
-    DOWN,
     EXTINCTION,
     JUST_BEGUN,
     MAXIMUM,
     UNDECIDED,
-    UP,
     counts,
     leaves_to_act,
     record_crossing,
@@ -59,7 +58,7 @@ def detect(steps, watch, detection, task, scheme):
     for l in range(LANES):
         need[l] = QUIET
     for i in range(watch.of_burden, items.size):
-        kind, asks = items[i].kind, AT_ONCE if items[i].terminal else LATER
+        kind, asks = items[i].kind, AT_ONCE if items[i].ends else LATER
         if kind == EXTINCTION:
             _detect_extinction(i, steps, watch, detection, task)
         else:
@@ -206,7 +205,7 @@ def begin_items(lane, l, steps, watch, detection, task):
 
     Returns the item that acts because of the jump, -1 for none, or `COURSE_ENDS` where an event ends it.
     """
-    items, recorded, best, j = watch.items, watch.recorded, -1, lane.patient
+    items, best, j = watch.items, -1, lane.patient
     t, ends, jumped = steps.numbers[q.T, l], False, lane.fresh == JUMPED
     for i in range(watch.of_burden, items.size):
         kind = items[i].kind
@@ -232,9 +231,8 @@ def begin_items(lane, l, steps, watch, detection, task):
         settle_side(l, i, value, jumped, watch, detection)
         now = detection.side[i, l]
         if jumped and now != before and counts(kind, now):
-            known = recorded[j, i].crossings
-            record_crossing(watch, j, i, t)
-            ends = ends or (items[i].terminal != 0 and recorded[j, i].crossings > known)
+            counted = record_crossing(watch, j, i, t)
+            ends = ends or (items[i].ends != 0 and counted)
     if ends:
         return COURSE_ENDS
     if best >= 0:

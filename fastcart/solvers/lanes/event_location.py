@@ -267,7 +267,7 @@ def first_end(look, queue, C, watch, detection, patients, scheme):
     items = watch.items
     first, item = NOWHERE, -1
     for i in range(watch.of_burden, items.size):
-        if items[i].terminal:
+        if items[i].ends:
             place = _first_crossing(i, look, queue, C, watch, detection, patients, scheme)
             priority = watch.actions.priority
             if place < first or (item >= 0 and place == first and priority[i] > priority[item]):

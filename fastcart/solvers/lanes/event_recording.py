@@ -1,6 +1,8 @@
-"""The recorder: crossings and extrema of what is watched, whoever found them.
+"""The recorder of lanes: crossings and extrema of what is watched, whoever found them.
 
-What is recorded does not depend on the order in which the steps of a patient are looked at.
+What a crossing and an extremum are is said by `fastcart.solvers.items`, for all engines; here is where they
+are kept of many patients, and the crossing that the steps themselves detect. What is recorded does not
+depend on the order in which the steps of a patient are looked at.
 """
 
 from __future__ import annotations
@@ -10,8 +12,19 @@ from numba import njit
 
 from fastcart.solvers.actions import acts
 from fastcart.solvers.compile import INLINED
-from fastcart.solvers.items import DIES, DOWN, FROM_START, HIGHEST, LOWEST, UP, part_of
-from fastcart.solvers.transform import LOG_ZERO
+from fastcart.solvers.items import (
+    DIES,
+    FROM_START,
+    HIGHEST,
+    LOWEST,
+    UP,
+    keep,
+    logarithm_of,
+    note_crossing,
+    part_of,
+)
+from fastcart.solvers.items import counts as counts_to_side
+from fastcart.solvers.items import side_of as side_of_level
 
 # Kinds of items: a largest or smallest value; a crossing of a threshold upwards, downwards, both; states that
 # die out where their sum falls to a threshold; the crossing from at or below the patient's own start to above
@@ -23,31 +36,25 @@ JUST_BEGUN = 2.0  # instead of a side: no step yet since the start or a jump
 
 
 @njit(**INLINED)
-def threshold_of(items, i, patients, j, state):
+def threshold_of(watched, i, patients, j, state):
     """The threshold of item ``i``, about ``state``, for a patient; in logarithm where its quantity is."""
-    index = items[i].parameter
+    index = watched[i].parameter
     if index == FROM_START:
-        return part_of(patients.u0[j, state], items[i].threshold, items[i].in_log)
-    value = patients.p[j, index] if index >= 0 else items[i].threshold
-    if items[i].in_log:
-        if value > 0.0:
-            return np.log(value)
-        return LOG_ZERO if value == 0.0 else -np.inf
-    return value
+        return part_of(patients.u0[j, state], watched[i].threshold, watched[i].in_log)
+    value = patients.p[j, index] if index >= 0 else watched[i].threshold
+    return logarithm_of(value) if watched[i].in_log else value
 
 
 @njit(**INLINED)
 def side_of(kind, value, level, before):
-    """The side of a threshold on which a value is; on the threshold itself, where it was before."""
-    if value > level:
-        return ABOVE
-    return BELOW if value < level or kind == PROGRESSION else before
+    """The side of a threshold on which a value is; on that of the start below, on any other as before."""
+    return side_of_level(value, level, BELOW if kind == PROGRESSION else before)
 
 
 @njit(**INLINED)
 def counts(kind, side):
     """Whether a crossing to that side is one that an item is about."""
-    return kind != DOWN if side > 0.0 else (kind != UP and kind != PROGRESSION)
+    return counts_to_side(UP if kind == PROGRESSION else kind, side)
 
 
 @njit(**INLINED)
@@ -63,23 +70,15 @@ def leaves_to_act(watch, i, value, level, side, t):
 @njit(**INLINED)
 def record_extremum(watch, j, i, t, value):
     """Record a value that may be the largest, or smallest, of item ``i``."""
-    recorded = watch.recorded
-    best = recorded[j, i].best
-    better = value < best if watch.items[i].kind == MINIMUM else value > best
-    if better or (value == best and t < recorded[j, i].first):
-        recorded[j, i].best = value
-        recorded[j, i].first = t
+    keep(watch.recorded[j, i], watch.items[i].kind, value, t)
 
 
 @njit(**INLINED)
 def record_crossing(watch, j, i, t):
-    """Record a crossing of item ``i``, unless it only counts later."""
-    items, recorded = watch.items, watch.recorded
-    behind = items[i].after_item
-    if t >= items[i].after and (behind < 0 or t > recorded[j, behind].first):
-        recorded[j, i].first = min(recorded[j, i].first, t)
-        recorded[j, i].last = max(recorded[j, i].last, t)
-        recorded[j, i].crossings += 1
+    """Record a crossing of item ``i``, unless it only counts later; return whether it counts."""
+    behind = watch.items[i].behind
+    first = watch.recorded[j, behind].first if behind >= 0 else -np.inf
+    return note_crossing(watch.recorded[j, i], watch.items[i].after, first, t)
 
 
 @njit(**INLINED)

@@ -142,8 +142,8 @@ SLOT = np.dtype(
 # whose first time it counts or -1; whether the quantity is integrated in logarithm
 ITEM = np.dtype(
     [
-        ("quantity", np.int64), ("kind", np.int64), ("terminal", np.int64), ("parameter", np.int64),
-        ("threshold", float), ("after", float), ("after_item", np.int64), ("in_log", np.int64),
+        ("quantity", np.int64), ("kind", np.int64), ("ends", np.int64), ("parameter", np.int64),
+        ("threshold", float), ("after", float), ("behind", np.int64), ("in_log", np.int64),
     ]
 )  # fmt: skip
 
@@ -153,7 +153,7 @@ QUANTITY = np.dtype([(name, np.int64) for name in ("bounded", "state", "group")]
 
 # What is found out of each item: the largest or smallest value; time of the first crossing, or of that value,
 # and of the last crossing; how many crossings
-RECORD = np.dtype([("best", float), ("first", float), ("last", float), ("crossings", np.int64)])
+RECORD = np.dtype([("best", float), ("first", float), ("last", float), ("times", np.int64)])
 
 
 class Queue(NamedTuple):

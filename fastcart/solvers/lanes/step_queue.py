@@ -117,7 +117,7 @@ def look_at_waiting(task, patients, scheme, watch, detection, work, out):
         look = Look(s, place, j, t, h, end)
         burden_too = turns or end <= 1.0
         for i in range(watch.items.size):
-            wanted = burden_too if i < watch.of_burden else (need > QUIET and watch.items[i].terminal == 0)
+            wanted = burden_too if i < watch.of_burden else (need > QUIET and watch.items[i].ends == 0)
             if wanted:
                 record_inside(i, look, queue, C, watch, detection, patients, scheme)
         saved_to = save_inside(
