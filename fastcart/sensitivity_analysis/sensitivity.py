@@ -17,6 +17,7 @@ from fastcart.checks import count, number, shown
 from fastcart.dosing import NUMBERS, Doses, DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
+from fastcart.nonmem import is_nonmem
 from fastcart.options import SolveOptions, SolverKeywords, chosen_options
 from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
 from fastcart.runs.forms import ARRAYS
@@ -280,9 +281,9 @@ def _dose_table(doses: Doses | None) -> pd.DataFrame | None:
         table = read_table(doses, "The table of doses", NUMBERS)
     else:
         table = doses.table() if isinstance(doses, DosingSchedule) else pd.DataFrame(doses)
-    if "patient" in table.columns:
+    if "patient" in table.columns or (is_nonmem(table) and "ID" in table.columns):
         raise InputError(
-            "The doses of a sensitivity study are the same for all; leave the column 'patient' off."
+            "The doses of a sensitivity study are the same for all; leave the patients' column off."
         )
     return table
 
