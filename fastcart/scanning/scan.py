@@ -14,7 +14,7 @@ from typing import Any, Unpack
 
 import pandas as pd
 
-from fastcart.batch import as_model, check_threads, progress_bar
+from fastcart.batch import as_model, check_threads, first_method, progress_bar
 from fastcart.checks import count, held_to, names
 from fastcart.errors import InputError, counted, nearest, optional_import
 from fastcart.model import Model
@@ -181,7 +181,7 @@ def scan(
         "model": describe_model(model), "patients": source.describe(), "chunk": rows,
         "doses": None if template is None else template.describe(),
         "options": {"save": None, **chosen.keywords(), "breaks": chosen.breaks or None},
-        "outputs": job.outputs, **environment(),
+        "begins_with": first_method(model, chosen), "outputs": job.outputs, **environment(),
     })  # fmt: skip
     with ExitStack() as stack:
         cluster = None

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import as_model, progress_bar, solve
+from fastcart.batch import as_model, first_method, progress_bar, solve
 from fastcart.checks import count, number, shown
 from fastcart.dosing import NUMBERS, Doses, DosingSchedule
 from fastcart.errors import InputError, nearest
@@ -206,7 +206,10 @@ def sensitivity(
     if folder is None:
         values = _evaluate(model, design, asked, fixed, how, None, progress)
         return _warned(analyse(model, design, asked, values, **estimates))
-    content = {"model": describe_model(model), **settings, "rows_per_part": _rows(asked), **environment()}
+    content = {
+        "model": describe_model(model), **settings, "begins_with": first_method(model, solver),
+        "rows_per_part": _rows(asked), **environment(),
+    }  # fmt: skip
     with open_run(folder, Manifest(KIND, content), resume=resume, force=force, owns=OWNS) as run:
         values = _evaluate(model, design, asked, fixed, how, run, progress)
         result = analyse(model, design, asked, values, **estimates)

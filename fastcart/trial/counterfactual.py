@@ -32,7 +32,7 @@ from fastcart.protocols.arms import (
 )
 from fastcart.protocols.switch import Switched, first_level, switch_of, switching
 from fastcart.trial.adapter import TrialAdapter
-from fastcart.trial.course import EXTINCTION, HORIZON, Intervention, course
+from fastcart.trial.course import EXTINCTION, HORIZON, RTOL, Intervention, course
 
 DOSE = 1e8  # cells, ELIANA
 
@@ -45,7 +45,7 @@ def plan(
     noise_seed: int | None = 0,
     assay_sd: float = ASSAY_SD,
     model: str | Model | TrialAdapter = "b_all",
-    rtol: float = 1e-5,
+    rtol: float = RTOL,
     threads: int | None = None,
 ) -> Schedule:
     """Return what is infused when: a calendar as it is, a rule followed from visit to visit.
@@ -132,7 +132,7 @@ def arm_course(
     noise_seed: int | None = 0,
     assay_sd: float = ASSAY_SD,
     model: str | Model | TrialAdapter = "b_all",
-    rtol: float = 1e-5,
+    rtol: float = RTOL,
     threads: int | None = None,
 ) -> pd.DataFrame:
     """Return the death-free course of every patient in one arm.

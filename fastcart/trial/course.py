@@ -13,12 +13,13 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import solve
+from fastcart.batch import first_method, solve
 from fastcart.checks import number
 from fastcart.errors import InputError
 from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.models import for_trial
+from fastcart.options import SolveOptions
 from fastcart.trial.adapter import GRADES, TrialAdapter
 
 __all__ = [
@@ -39,6 +40,7 @@ BLASTS_5_PERCENT = 5e10
 B_FROM = 45.0  # day from which B cells may be called recovered
 EXTINCTION = 1.0  # cells
 HORIZON = 730.0
+RTOL = 1e-5
 MARKS = (7.0, 14.0, 28.0, 60.0, 90.0, 180.0, 270.0, 365.0, 455.0, 545.0, 730.0)
 """Days, besides 0 and the horizon, at which the two cumulative hazards are kept."""
 
@@ -118,7 +120,7 @@ def course(
     t_end: float = HORIZON,
     interventions: Iterable[Intervention] = (),
     model: str | Model | TrialAdapter = "b_all",
-    rtol: float = 1e-5,
+    rtol: float = RTOL,
     threads: int | None = None,
 ) -> pd.DataFrame:
     """Solve the patients of one arm, death-free, and return when what happens.
@@ -200,6 +202,13 @@ def course(
             # a state that has faded to zero may lie below it by less than the tolerance
             now[name] = np.where(ok, np.maximum(ends[f"final_{name}"], 0.0), now[name])
     return walk.frame(now)
+
+
+def begins_with(adapter: TrialAdapter, horizon: float = HORIZON, rtol: float = RTOL) -> str | None:
+    """Return the method with which the solver begins a course over the whole horizon, for manifests."""
+    watched = (adapter.marker.name,)
+    options = SolveOptions(rtol=rtol, t_end=horizon, auc=watched, extinction=EXTINCTION)
+    return first_method(adapter.model, options)
 
 
 def marks(horizon: float) -> list[float]:

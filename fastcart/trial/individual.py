@@ -11,7 +11,7 @@ from fastcart import plotting
 from fastcart.batch import solve
 from fastcart.protocols.arms import product_cells
 from fastcart.trial.counterfactual import plan
-from fastcart.trial.course import EXTINCTION
+from fastcart.trial.course import EXTINCTION, RTOL
 from fastcart.trial.result import TrialResult
 
 SWIMMERS = 20
@@ -117,7 +117,7 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
         )
         path = solve(
             adapter.model, inputs, doses=doses, t_end=float(cut), save_at=shown, extinction=EXTINCTION,
-            rtol=1e-5, threads=threads, progress=False,
+            rtol=RTOL, threads=threads, progress=False,
         ).trajectories  # fmt: skip
         assert path is not None
         for column, measure in enumerate(measures):

@@ -22,6 +22,7 @@ from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.trial.analysis import BINARY, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
+from fastcart.trial.course import begins_with
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
@@ -98,6 +99,7 @@ def manifest(spec: TrialSpec) -> Manifest:
         },
         "arms": {arm.name: {"kind": type(arm).__name__, **plain(vars(arm))} for arm in spec.arms},
         "population": _population_content(spec),
+        "begins_with": begins_with(spec.adapter, spec.horizon),
         **environment(),
     }
     return Manifest("trial", content)
