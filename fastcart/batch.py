@@ -204,6 +204,15 @@ def make_problem(
     )  # fmt: skip
 
 
+def first_method(model: Model, options: SolveOptions) -> str | None:
+    """Return the method with which every patient begins, for manifests; None where the engine has only one.
+
+    Of engine ``auto`` it follows from the model and the options, see `fastcart.solvers.choice`.
+    """
+    problem = make_problem(model, options)
+    return begins_with(resolve_engine(options.engine, problem), problem)
+
+
 def _longest_step(max_step: float | None, horizon: float, budget: int) -> float:
     if max_step is None:
         return np.inf

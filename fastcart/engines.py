@@ -78,6 +78,8 @@ def begins_with(engine: str, problem: Problem) -> str | None:
 
         with compiling_errors(problem.model):
             return chosen(problem).method
+    if engine == "lanes" and problem.method is None:
+        return str(module_of(engine).default_method(problem.model, problem.rtol))
     return problem.method
 
 

@@ -48,7 +48,7 @@ def plan_of(
     """
     if isinstance(doses, DosePlan):
         return doses, None
-    _check_switches(doses, chunk.table, problem)
+    check_switches(doses, chunk.table, problem)
 
     def steady(repeated: Repeated) -> tuple[np.ndarray, np.ndarray]:
         if uses_time(problem.model.rhs):
@@ -62,7 +62,7 @@ def plan_of(
         return doses.plan(chunk.y0, chunk.p, chunk.computed, steady)
 
 
-def _check_switches(regimen: Regimen, table: PatientTable, problem: Problem) -> None:
+def check_switches(regimen: Regimen, table: PatientTable, problem: Problem) -> None:
     """Check the values that parameters get, and that none is a time or a level that is taken at the start."""
     records, model = regimen.records, table.model
     for values, k in zip(records.values.T, records.switched, strict=True):

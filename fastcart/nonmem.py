@@ -126,8 +126,8 @@ def _cells(frame: pd.DataFrame, name: str, default: float = 0.0) -> np.ndarray:
     if name not in frame:
         return np.full(len(frame), default)
     column = frame[name]
-    nothing = [x is None or x != x or (isinstance(x, str) and x.strip() in ("", ".")) for x in column]
-    filled = column.astype(object).where(~np.array(nothing), 0.0)
+    nothing = column.isna().to_numpy() | [isinstance(x, str) and x.strip() in ("", ".") for x in column]
+    filled = column.astype(object).where(~nothing, 0.0)
     values = finite_numbers(filled, f"The column {name!r} of the doses holds", 0)
     return np.where(nothing, default, values)
 

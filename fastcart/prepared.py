@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Unpack
@@ -13,14 +13,18 @@ import pandas as pd
 from fastcart.batch import check_threads, make_problem
 from fastcart.breaks import break_times, require_break_columns
 from fastcart.checks import is_whole, names, shown
+from fastcart.dose_tables import as_frame
 from fastcart.dosing import Doses
 from fastcart.engines import as_model, dose_plan, resolve_engine, solve_rows
 from fastcart.errors import InputError, nearest
 from fastcart.events import require_columns
+from fastcart.given import Chunk, check_switches, plan_of
 from fastcart.model import Model
+from fastcart.nonmem import is_nonmem
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 from fastcart.patient_rows import NOTHING_KEPT, PatientTable
 from fastcart.patients import number_columns
+from fastcart.regimens import Regimen
 from fastcart.result import endpoint_columns, saved_columns
 from fastcart.rows import RowMaker
 from fastcart.saving import SaveTimes, check_save_at
@@ -127,14 +131,19 @@ class Solver:
         rows = self._own.rows(len(y0), who)
         problem, own = self._problem, self._own
         saves = None if own.saves is None else own.saves.take(rows)
+        doses, lost = own.doses(rows, table), None
+        if isinstance(doses, Regimen):
+            chunk = Chunk(table(), 0, len(y0), y0, p)
+            doses, lost = plan_of(problem, self._engine, chunk, doses, self.threads)
         given = p
         if self._slopes is not None:
             given = replace(self._slopes, table=table()).widened(0, len(y0), y0, p)
-        result = solve_rows(problem, self._engine, y0, given, self.threads, own.doses(rows, table), saves)
+        result = solve_rows(problem, self._engine, y0, given, self.threads, doses, saves, lost=lost)
         interrupts.check()
         if saves is None:
             saves = Saves.all_of(problem.save_at, len(y0))
-        saved = saved_columns(problem, result, p, saves, self.threads)
+        taken = p if doses is None else doses.parameters(p)
+        saved = saved_columns(problem, result, taken, saves, self.threads)
         return Solution(
             result.status, endpoint_columns(problem, result), result.final, result.offsets,
             saved.pop("t", problem.save_at), saved, _by_name(problem, result),
@@ -160,8 +169,8 @@ class _Own:
 
     patients: int | None
     saves: Saves | None
-    plan: DosePlan | None  # of these patients, or of the one that stands for all
-    make_plan: Callable[[PatientTable], DosePlan | None] | None  # where it depends on the values
+    plan: DosePlan | Regimen | None  # of these patients, or of the one that stands for all
+    make_plan: Callable[[PatientTable], DosePlan | Regimen | None] | None  # where it depends on the values
 
     def rows(self, count: int, who: Any) -> np.ndarray:
         """Return the place of each row's patient."""
@@ -186,7 +195,7 @@ class _Own:
             raise InputError(f"'who' must hold places from 0 to {self.patients - 1}, not {shown(who)}.")
         return rows.astype(np.int64)
 
-    def doses(self, rows: np.ndarray, table: Callable[[], PatientTable]) -> DosePlan | None:
+    def doses(self, rows: np.ndarray, table: Callable[[], PatientTable]) -> DosePlan | Regimen | None:
         """Return the doses of the rows."""
         if self.make_plan is not None:
             return self.make_plan(table())
@@ -223,7 +232,8 @@ def prepare(
         How many patients have doses or times to save of their own, or the ids of these. The rows that the
         solver is called with are then these patients. Needed where tables name patients.
     doses : DosingSchedule, DataFrame, mapping or path, optional
-        As for `fastcart.solve`; a column ``patient`` names the patients above.
+        As for `fastcart.solve`; a column ``patient`` names the patients above. Lags, steady states and what
+        else depends on the patient are made out at each call.
     save_at : sequence of float, list of sequences, DataFrame or mapping, optional
         Times at which states and observables are kept, of all patients or each patient's own, see
         `fastcart.solve`.
@@ -267,6 +277,8 @@ def prepare(
     require_break_columns(model, problem.breaks, listed)
     own = _own(model, problem, engine, patients, doses, times)
     nobody = PatientTable(derived, {x: np.empty(0) for x in listed}, np.arange(0), NOTHING_KEPT)
+    if isinstance(own.plan, Regimen):
+        check_switches(own.plan, nobody, problem)
     slopes = check_sensitivities(model, sensitivities, problem, engine, nobody, own.plan)
     if slopes is not None:
         problem = replace(problem, directions=slopes.directions)
@@ -299,31 +311,26 @@ def _own(
             raise InputError("The times to save name patients; name these in prepare, patients=..., too.")
         ids = np.arange(len(times.counts))
     every = np.zeros(1, dtype=np.int64) if ids is None else ids
-    if ids is None and doses is not None and _names_patients(doses):
+    table = None if doses is None else as_frame(doses)
+    if ids is None and table is not None and ("patient" in table or (is_nonmem(table) and "ID" in table)):
         raise InputError(
             "The doses name patients; name these in prepare, patients=..., or leave the column off to give "
             "every row every dose."
         )
     named = [x for x in problem.breaks if isinstance(x, str)]
-    if named and (doses is not None or ids is not None):
+    if named and (table is not None or ids is not None):
         raise InputError(
             f"A solver cannot have both doses and the break {named[0]!r} of each patient; give breaks as "
             "times, or use fastcart.solve."
         )
     if named:
-        return _Own(None, None, None, lambda table: _plain_plan(
+        return _Own(None, None, None, lambda table: dose_plan(
             problem, engine, None, table.ids, breaks=break_times(problem.breaks, table)
         ))  # fmt: skip
     nobody = PatientTable(model, {}, every, NOTHING_KEPT)
-    plan = _plain_plan(problem, engine, doses, every, breaks=break_times(problem.breaks, nobody))
+    plan = dose_plan(problem, engine, table, every, breaks=break_times(problem.breaks, nobody))
     saves = times.of(every)
     return _Own(None if ids is None else len(ids), saves, plan, None)
-
-
-def _names_patients(doses: Any) -> bool:
-    if isinstance(doses, pd.DataFrame | Mapping):
-        return "patient" in doses
-    return any(dose[4] is not None for dose in getattr(doses, "doses", ()))
 
 
 def _ids(patients: Any) -> Any:
@@ -336,16 +343,3 @@ def _ids(patients: Any) -> Any:
     ids = pd.Series(patients, name="patient")
     check_ids(ids)
     return ids.to_numpy()
-
-
-def _plain_plan(
-    problem: Problem, engine: str, doses: Doses | None, ids: Any, **options: Any
-) -> DosePlan | None:
-    """Return doses that do not depend on who gets them."""
-    plan = dose_plan(problem, engine, doses, ids, **options)
-    if plan is not None and not isinstance(plan, DosePlan):
-        raise InputError(
-            "A prepared solver takes boluses and infusions that do not depend on the patients; solve lag, "
-            "steady state, reset or switches by fastcart.solve."
-        )
-    return plan

@@ -38,9 +38,17 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     parser.add_argument("--trajectories", type=Path, metavar="FILE", help="also write trajectories")
+    parser.add_argument(
+        "--sensitivities", metavar="NAME,...",
+        help="parameters and states (initial values) to differentiate by: columns d_final_X_d_NAME of --out",
+    )  # fmt: skip
+    parser.add_argument(
+        "--slopes", type=Path, metavar="FILE",
+        help="also write derivatives of trajectories by --sensitivities: patient, by, t, what is saved",
+    )  # fmt: skip
     times = parser.add_mutually_exclusive_group()
-    times.add_argument("--save-every", type=real_number, metavar="D", help="times of the trajectories")
-    times.add_argument("--save-at", metavar="D,D,...", help="times of the trajectories")
+    times.add_argument("--save-every", type=real_number, metavar="D", help="times of trajectories and slopes")
+    times.add_argument("--save-at", metavar="D,D,...", help="times of trajectories and slopes")
     parser.add_argument(
         "--save", metavar="NAME,...", help="states or observables in the trajectories (default: all)"
     )
@@ -61,7 +69,7 @@ def run(options: argparse.Namespace) -> int:
     from fastcart.models import get
     from fastcart.runs.streaming import run_files
 
-    files = (options.patients, options.out, options.doses, options.trajectories)
+    files = (options.patients, options.out, options.doses, options.trajectories, options.slopes)
     require("Reading and writing these files", packages_for(*files))
 
     named = {"preset": options.preset, "scenario": options.scenario}
@@ -78,6 +86,8 @@ def run(options: argparse.Namespace) -> int:
         save_every=options.save_every,
         save_at=None if options.save_at is None else numbers(options.save_at, "--save-at"),
         save=None if options.save is None else options.save.split(","),
+        sensitivities=() if options.sensitivities is None else options.sensitivities.split(","),
+        slopes=options.slopes,
         keep=options.keep,
         force=options.force,
         progress=False if options.quiet else None,

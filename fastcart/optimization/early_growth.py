@@ -32,7 +32,8 @@ def early_growth(
     """
     horizon = _SHORT * (options.get("t_end") or model.t_end)
     if doses is not None:
-        doses = doses[doses["time"] <= horizon]
+        soon = doses["time"] <= horizon
+        doses = doses[soon] if soon.any() else None
     burden = str(model.burden)
     paths = solve(
         model, patients, doses=doses, t_end=horizon, save_at=[0.0, horizon], save=[burden], progress=False,

@@ -121,8 +121,8 @@ def optimize(
     ----------
     model : str or Model
     variables : mapping
-        What is varied: initial values, parameters, or names that ``doses`` uses as amounts, times or
-        durations. Each with ``(low, high)`` or ``(low, high, "log")`` (searched in logarithm); bounds are
+        What is varied: initial values, parameters, or names that ``doses`` uses as amounts, times and other
+        numbers. Each with ``(low, high)`` or ``(low, high, "log")`` (searched in logarithm); bounds are
         numbers in the units of the model, or formulas over the columns of ``for_each``, such as ``"0.5*C"``.
     seed : int
         The same seed gives the same result, whatever threads and blocks.
@@ -148,7 +148,8 @@ def optimize(
         ``"min"``, ``"max"``, or a quantile from 0 to 1. A point with a failed patient counts as worse than
         all others.
     doses : DosingSchedule, DataFrame, path or list of mappings, optional
-        A schedule whose amounts, times or durations may be names of variables or columns.
+        A schedule whose numbers, as amounts, times, lags or values of a parameter that switches, may be
+        names of variables or columns, see `fastcart.scan`.
     method : {'pso', 'cmaes', 'de'}
         Particle swarm, CMA-ES (package cmaes) or differential evolution (SciPy).
     particles : int, optional

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import as_model, make_problem, progress_bar, resolve_engine
+from fastcart.batch import as_model, first_method, progress_bar
 from fastcart.checks import shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import Event, check_events
@@ -101,7 +101,7 @@ def prepare(
             "aggregate off."
         )
     options = options.watching(**_wanted([*checked, *limits]))
-    resolve_engine(options.engine, make_problem(model, options))
+    method = first_method(model, options)
     evaluator = Evaluator(
         model, list(variables), rows, population, size, template, checked, limits,
         {**options.keywords(), "threads": threads}, ids,
@@ -117,7 +117,7 @@ def prepare(
         "population": {name: plain(value) for name, value in population.items()}, "patients": size,
         "ids": plain(list(ids)),
         "doses": None if template is None else plain(template.describe()), "start": plain(first),
-        "solve": plain(_recorded(model, options)),
+        "solve": plain(_recorded(model, options)), "begins_with": method,
     }  # fmt: skip
     return Setting(model, space, evaluator, rows_table, first, content)
 

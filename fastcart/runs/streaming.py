@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Unpack
 
 import numpy as np
+import pandas as pd
 
 from fastcart.batch import (
     added_columns,
@@ -29,7 +30,8 @@ from fastcart.errors import InputError, counted, warn_failed
 from fastcart.events import require_columns
 from fastcart.model import Model
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
-from fastcart.patients import check_keep, check_patients, number_columns
+from fastcart.patients import PatientTable, check_keep, check_patients, number_columns
+from fastcart.sensitivities import check_sensitivities
 from fastcart.solvers.status import Status
 from fastcart.tables.ids import check_ids
 from fastcart.tables.storage import (
@@ -55,6 +57,8 @@ def run_files(
     save_every: float | None = None,
     save_at: Sequence[float] | None = None,
     save: Sequence[str] | None = None,
+    sensitivities: Sequence[str] = (),
+    slopes: Path | None = None,
     keep: Sequence[str] = (),
     force: bool = False,
     progress: bool | None = None,
@@ -65,9 +69,10 @@ def run_files(
     """Solve the patients of a file and write their endpoints, batch by batch.
 
     Parameters are those of `fastcart.solve` and `fastcart.SolveOptions`, and paths of tables, see
-    `fastcart.tables.storage`; ``warn`` is told about doses that are left out, by default through
-    `warnings.warn`. Ids and kept columns of a table of text come back exactly as they are written there, but
-    in Parquet kept columns that hold numbers of the model, of thresholds or of breaks are numbers.
+    `fastcart.tables.storage`; ``slopes`` gets the derivatives over time of what is saved. ``warn`` is told
+    about doses that are left out, by default through `warnings.warn`. Ids and kept columns of a table of text
+    come back exactly as they are written there, but in Parquet kept columns that hold numbers of the model,
+    of thresholds or of breaks are numbers.
 
     Returns
     -------
@@ -83,65 +88,81 @@ def run_files(
     """
     model = as_model(model)
     chosen = chosen_options(options, keywords, run_files, "A run")
-    times = save_times(chosen.horizon(model), trajectories, save_every, save_at, save)
+    paths = {"output": out, "trajectories": trajectories, "slopes": slopes}
+    files = {what: path for what, path in paths.items() if path is not None}
+    if slopes is not None and not sensitivities:
+        raise InputError("A --slopes file needs what to differentiate by: give --sensitivities.")
+    times = save_times(chosen.horizon(model), list(files)[1:], save_every, save_at, save)
     problem = make_problem(model, chosen, save_at=times, save=save)
     name = resolve_engine(chosen.engine, problem)
     known = chosen.derive(model)
     threads = check_threads(threads)
     keep = check_keep(model, keep, added_columns(problem))
-    check_output(out, "The output file", source=patients, force=force)
-    if trajectories is not None:
-        check_output(trajectories, "The trajectories file", source=patients, force=force)
-        if trajectories.resolve() == out.resolve():
-            raise InputError("Endpoints and trajectories must go to different files.")
+    _check_files(files, patients, force)
     as_text = keep if check_format(out, "The output file") != ".parquet" else ()
     source = TableReader(patients, "The table of patients", number_columns(known), as_text=as_text)
-    ids, stops = _check_all(chosen, model, source, keep, out, trajectories)
-    given = None
-    if doses is not None:
-        if isinstance(doses, DosingSchedule):
-            given = doses.table()
-        else:
-            for file in filter(None, (out, trajectories)):
-                if file.resolve() == doses.resolve():
-                    raise InputError(
-                        f"The output {str(file)!r} is the table of doses itself; give another name."
-                    )
-            given = read_table(doses, "The table of doses", NUMBERS)
+    ids, stops, first = _check_all(chosen, model, source, keep, files)
+    given = _doses(doses, files)
     plan = dose_plan(problem, name, given, ids, breaks=stops, **({} if warn is None else {"warn": warn}))
+    by = check_sensitivities(model, sensitivities, problem, name, first, plan)
+    if by is not None:
+        problem = replace(problem, directions=by.directions)
 
     counts: Counter[str] = Counter()
     with ExitStack() as stack:
         bar = stack.enter_context(progress_bar(source.rows, progress))
-        endpoints = stack.enter_context(TableWriter(out))
-        paths = stack.enter_context(TableWriter(trajectories)) if trajectories else None
+        writers = {what: stack.enter_context(TableWriter(path)) for what, path in files.items()}
         done = 0
         for batch in source:
             table = check_patients(known, batch, keep, first_id=done)
             table = replace(table, kept=table.kept.assign(**source.written))
             mine = None if plan is None else plan.take(slice(done, done + len(batch)))
             for tables in iterate(
-                problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress)
-            ):
-                part, path = tables.endpoints_frame(), tables.trajectories_frame()
-                endpoints.write(part)
-                if paths is not None and path is not None:
-                    paths.write(path)
-                counts.update(part["status"].astype(str))
+                problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress),
+                slopes=None if by is None else replace(by, table=table),
+            ):  # fmt: skip
+                ends = tables.endpoints_frame()
+                over_time = {"trajectories": tables.trajectories_frame, "slopes": tables.sensitivities_frame}
+                for what, writer in writers.items():
+                    part = ends if what == "output" else over_time[what]()
+                    if part is not None:
+                        writer.write(part)
+                counts.update(ends["status"].astype(str))
             done += len(batch)
     warn_failed(counts)
-    return _summary(counts, out, trajectories)
+    return _summary(counts, files)
+
+
+def _check_files(files: Mapping[str, Path], patients: Path, force: bool) -> None:
+    """Check that all outputs may be written, each to a file of its own."""
+    seen: dict[Path, str] = {}
+    for what, path in files.items():
+        check_output(path, f"The {what} file", source=patients, force=force)
+        other = seen.setdefault(path.resolve(), what)
+        if other != what:
+            names = {"output": "Endpoints"}
+            raise InputError(f"{names.get(other, other.title())} and {what} must go to different files.")
+
+
+def _doses(doses: Path | DosingSchedule | None, files: Mapping[str, Path]) -> pd.DataFrame | None:
+    """Return the table of doses, which no output may replace."""
+    if doses is None or isinstance(doses, DosingSchedule):
+        return None if doses is None else doses.table()
+    for file in files.values():
+        if file.resolve() == doses.resolve():
+            raise InputError(f"The output {str(file)!r} is the table of doses itself; give another name.")
+    return read_table(doses, "The table of doses", NUMBERS)
 
 
 def save_times(
     horizon: float,
-    trajectories: Path | None,
+    files: Sequence[str],
     save_every: float | None,
     save_at: Sequence[float] | None,
     save: Sequence[str] | None = None,
 ) -> np.ndarray | Sequence[float] | None:
-    """Return the times of the trajectories, checked against the other options."""
-    if trajectories is None:
+    """Return the times that are saved to some ``files``, checked against the other options."""
+    if not files:
         if save_every is not None or save_at is not None:
             raise InputError("Times to save were given, but no --trajectories file to save them to.")
         if save is not None:
@@ -150,7 +171,7 @@ def save_times(
     if save_at is not None:
         return save_at
     if save_every is None:
-        raise InputError("A --trajectories file needs times: give --save-every or --save-at.")
+        raise InputError(f"A --{files[0]} file needs times: give --save-every or --save-at.")
     save_every = number(save_every, "The interval --save-every", positive=True)
     if horizon / save_every > _MAX_TIMES:
         raise InputError(
@@ -166,10 +187,9 @@ def _check_all(
     model: Model,
     source: TableReader,
     keep: Sequence[str],
-    out: Path,
-    trajectories: Path | None,
-) -> tuple[np.ndarray, Breaks | None]:
-    """Read the whole file once and check it, before anything is computed; return ids and breaks."""
+    files: Mapping[str, Path],
+) -> tuple[np.ndarray, Breaks | None, PatientTable]:
+    """Read the whole file once and check it, before anything is computed; return ids, breaks and a part."""
     ids = []
     stops = []
     known = options.derive(model)
@@ -180,26 +200,24 @@ def _check_all(
         require_break_columns(model, options.breaks, table.columns)
         stops.append(break_times(options.breaks, table))
         named = [name for name in ("patient",) if name in batch.columns]
-        check_writable(batch[[*named, *keep]], out)
-        if trajectories is not None:
-            check_writable(batch[named], trajectories)
+        for what, path in files.items():
+            check_writable(batch[[*named, *keep] if what == "output" else named], path)
         ids.append(np.asarray(table.ids))
         done += len(batch)
     joined = np.concatenate(ids)
     check_ids(joined)
     if not options.breaks:
-        return joined, None
+        return joined, None, table
     found = [breaks for breaks in stops if breaks is not None]
-    return joined, (found[0][0], np.concatenate([own for _, own in found], axis=1))
+    return joined, (found[0][0], np.concatenate([own for _, own in found], axis=1)), table
 
 
-def _summary(counts: Counter[str], out: Path, trajectories: Path | None) -> str:
+def _summary(counts: Counter[str], files: Mapping[str, Path]) -> str:
     total = sum(counts.values())
     lines = [f"{counted(total, 'patient')}: {counts['ok']} ok."]
     for name, count in sorted(counts.items()):
         if name != "ok":
             lines.append(f"{count} {name}: {Status[name].sentence}.")
-    lines.append(f"Endpoints: {out}")
-    if trajectories is not None:
-        lines.append(f"Trajectories: {trajectories}")
+    titles = {"output": "Endpoints", "trajectories": "Trajectories", "slopes": "Slopes"}
+    lines += [f"{titles[what]}: {path}" for what, path in files.items()]
     return "\n".join(lines)

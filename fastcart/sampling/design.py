@@ -137,14 +137,19 @@ class Design:
                 "definite); make them weaker."
             ) from None
 
-    def checked(self, model: str | Model | None, dose_columns: Sequence[str] = ()) -> Design:
+    def checked(
+        self, model: str | Model | None, dose_columns: Sequence[str] | Mapping[str, tuple[float, float]] = ()
+    ) -> Design:
         """Check names and ranges against a model, where one is given, and return the design.
+
+        Further columns that doses use may hold what is not negative, or what a mapping says.
 
         Raises
         ------
         InputError
             For an unknown name, with the nearest known; for a column that can leave its range.
         """
+        allowed_there = dose_columns if isinstance(dose_columns, Mapping) else {}
         dose_columns = names(dose_columns, "The columns of doses")
         if model is None:
             return self
@@ -157,7 +162,8 @@ class Design:
                 low, high = allowed_range(items[name])
                 unit = items[name].unit
             elif name in dose_columns:
-                low, high, unit = 0.0, math.inf, ""
+                low, high = allowed_there.get(name, (0.0, math.inf))
+                unit = ""
             else:
                 raise InputError(
                     f"The column {name!r} is not a parameter or state of model {model.name!r}."

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -19,6 +19,8 @@ from fastcart.tables.ids import check_ids
 from fastcart.tables.storage import TableReader, arrow_frame, is_path, read_table
 
 _HASHED_BYTES = 1 << 22
+
+Ranges = Mapping[str, tuple[float, float]]
 
 
 class Source(Protocol):
@@ -43,7 +45,7 @@ class Source(Protocol):
 
 
 def patient_source(
-    model: Model, patients: Any, *, dose_columns: Sequence[str] = (), keep: Sequence[str] = ()
+    model: Model, patients: Any, *, dose_columns: Ranges | None = None, keep: Sequence[str] = ()
 ) -> Source:
     """Check patients as a whole and return them as a source of rows.
 
@@ -53,8 +55,8 @@ def patient_source(
     patients : Design, path, DataFrame, mapping or int
         A path names a table, see `fastcart.tables.storage.TableReader`; Parquet is never held in memory as a
         whole.
-    dose_columns : sequence of str
-        Columns that doses use; they must be there, not negative.
+    dose_columns : mapping of str to (float, float), optional
+        Columns that doses use, which must be there, and what they may hold.
     keep : sequence of str
         Further columns that go along to the endpoints.
 
@@ -63,6 +65,7 @@ def patient_source(
     InputError
         As for `fastcart.patients.check_patients`.
     """
+    dose_columns = dose_columns or {}
     if isinstance(patients, Design):
         if keep:
             raise InputError("A sample has no further columns to keep; all its columns are kept.")
@@ -99,7 +102,7 @@ class _Sample:
 class _Table:
     """A table in memory."""
 
-    def __init__(self, model: Model, patients: Any, dose_columns: Sequence[str], keep: Sequence[str]):
+    def __init__(self, model: Model, patients: Any, dose_columns: Ranges, keep: Sequence[str]):
         columns = list(patients) if isinstance(patients, pd.DataFrame | dict) else []
         extra = [*(name for name in dose_columns if name in columns), *keep]
         self._frame = _plain_frame(check_patients(model, patients, extra), dose_columns)
@@ -128,8 +131,8 @@ class _Table:
 class _ParquetFile:
     """A Parquet file; one of its groups of rows is in memory at a time."""
 
-    def __init__(self, model: Model, path: Path, dose_columns: Sequence[str], keep: Sequence[str]):
-        self._model, self._path, self._doses = model, path, list(dose_columns)
+    def __init__(self, model: Model, path: Path, dose_columns: Ranges, keep: Sequence[str]):
+        self._model, self._path, self._doses = model, path, dose_columns
         reader = TableReader(path, "The table of patients")
         ids, first = [], 0
         self._highest: dict[str, float] = {}
@@ -138,7 +141,7 @@ class _ParquetFile:
             frame = self._plain(batch, first)
             ids.append(frame["patient"].to_numpy())
             for name in set(dose_columns) & set(frame.columns):
-                self._highest[name] = max(self._highest.get(name, 0.0), float(frame[name].max()))
+                self._highest[name] = max(self._highest.get(name, -np.inf), float(frame[name].max()))
             first += len(frame)
         check_ids(np.concatenate(ids))
         self.size = first
@@ -185,7 +188,7 @@ class _ParquetFile:
         return {"rows": self.size, "columns": self.names, "hash": digest.hexdigest()}
 
 
-def _file(model: Model, path: Path, dose_columns: Sequence[str], keep: Sequence[str]) -> Source:
+def _file(model: Model, path: Path, dose_columns: Ranges, keep: Sequence[str]) -> Source:
     if path.suffix.lower() == ".parquet":
         return _ParquetFile(model, path, dose_columns, keep)
     numbers = [*number_columns(model), *dose_columns]
@@ -193,7 +196,7 @@ def _file(model: Model, path: Path, dose_columns: Sequence[str], keep: Sequence[
     return _Table(model, frame, dose_columns, keep)
 
 
-def _plain_frame(table: PatientTable, dose_columns: Sequence[str]) -> pd.DataFrame:
+def _plain_frame(table: PatientTable, dose_columns: Ranges) -> pd.DataFrame:
     """Return checked patients as a table with numbers in NumPy's types."""
     from fastcart.patients import finite_numbers
 
@@ -202,11 +205,15 @@ def _plain_frame(table: PatientTable, dose_columns: Sequence[str]) -> pd.DataFra
         values = table.kept[name]
         if name in dose_columns:
             numbers = finite_numbers(values, f"The column {name!r} of doses holds", 0)
-            if (numbers < 0).any():
-                row = int(np.argmax(numbers < 0))
+            low, high = dose_columns[name]
+            wrong = (numbers < low) | (numbers > high)
+            if wrong.any():
+                row = int(np.argmax(wrong))
+                allowed = "it must not be negative" if (low, high) == (0.0, np.inf) else (
+                    f"allowed is from {low:g} to {high:g}"
+                )  # fmt: skip
                 raise InputError(
-                    f"The column {name!r} of doses holds {numbers[row]:g} in row {row + 1}; it must not be "
-                    "negative."
+                    f"The column {name!r} of doses holds {numbers[row]:g} in row {row + 1}; {allowed}."
                 )
             frame[name] = numbers
         else:

@@ -236,11 +236,16 @@ def _units(model: Model | None) -> dict[str, str]:
 def _dose_units(model: Model, doses: Sequence[Mapping[str, Any]] | None) -> dict[str, str]:
     """Return the units of the columns that the doses of a manifest use."""
     units = {}
-    states = {state.name: state.unit for state in model.states}
+    known = {item.name: item.unit for item in model.items}
     for dose in doses or ():
-        for key in ("time", "amount", "duration"):
-            if isinstance(dose[key], str):
-                units[dose[key]] = states[dose["state"]] if key == "amount" else f"{model.time_unit}s"
+        of = {key: known[key] for key in dose if key in known} | {"bioavailability": ""}
+        of |= dict.fromkeys(("time", "duration", "lag"), f"{model.time_unit}s")
+        if dose["state"] is not None:
+            unit = known[dose["state"]]
+            of |= {"amount": unit, "rate": f"{unit}/{model.time_unit}"}
+        for key in of.keys() & dose.keys():
+            if isinstance(dose[key], str) and dose[key] not in known:
+                units[dose[key]] = of[key]
     return units
 
 

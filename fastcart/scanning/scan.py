@@ -14,7 +14,7 @@ from typing import Any, Unpack
 
 import pandas as pd
 
-from fastcart.batch import as_model, check_threads, progress_bar
+from fastcart.batch import as_model, check_threads, first_method, progress_bar
 from fastcart.checks import count, held_to, names
 from fastcart.errors import InputError, counted, nearest, optional_import
 from fastcart.model import Model
@@ -112,9 +112,10 @@ def scan(
     out : path
         The folder; made where it does not exist.
     doses : DosingSchedule, DataFrame, path or sequence of mappings, optional
-        Rows with ``time``, ``state``, ``amount``, optionally ``duration``, ``every`` and ``repeats``. A text
-        as amount, time or duration names a column of the patients: ``{"time": 7, "state": "TE", "amount":
-        "dose_TE"}`` gives each patient the amount in their column ``dose_TE``.
+        Rows with ``time``, ``state``, ``amount``, and optionally the other columns that `fastcart.solve`
+        names, without ``patient``. A text as a number (of ``every`` and ``repeats`` alone not) names a column
+        of the patients: ``{"time": 7, "state": "TE", "amount": "dose_TE"}`` gives each patient the amount in
+        their column ``dose_TE``, and ``{"time": 24, "k_TE": "later"}`` switches a parameter to theirs.
     outputs : sequence of str, optional
         Endpoints to write, beside ``patient``, ``status`` and the columns of the patients; default all.
     needs : sequence of str
@@ -163,9 +164,9 @@ def scan(
     model = as_model(model)
     chosen = chosen_options(options, keywords, scan, "A scan")
     template = dose_template(model, doses)
-    dose_columns = [] if template is None else template.columns
     chosen.derive(model)  # which checks
     known = model.derived({}, chosen.columns(model))  # thresholds of events, and breaks, may be columns
+    dose_columns = None if template is None else template.ranges
     source = patient_source(
         known, patients, dose_columns=dose_columns, keep=names(keep, "The columns to keep")
     )
@@ -180,7 +181,7 @@ def scan(
         "model": describe_model(model), "patients": source.describe(), "chunk": rows,
         "doses": None if template is None else template.describe(),
         "options": {"save": None, **chosen.keywords(), "breaks": chosen.breaks or None},
-        "outputs": job.outputs, **environment(),
+        "begins_with": first_method(model, chosen), "outputs": job.outputs, **environment(),
     })  # fmt: skip
     with ExitStack() as stack:
         cluster = None

@@ -12,11 +12,12 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import as_model, progress_bar, solve
+from fastcart.batch import as_model, first_method, progress_bar, solve
 from fastcart.checks import count, number, shown
 from fastcart.dosing import NUMBERS, Doses, DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
+from fastcart.nonmem import is_nonmem
 from fastcart.options import SolveOptions, SolverKeywords, chosen_options
 from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
 from fastcart.runs.forms import ARRAYS
@@ -205,7 +206,10 @@ def sensitivity(
     if folder is None:
         values = _evaluate(model, design, asked, fixed, how, None, progress)
         return _warned(analyse(model, design, asked, values, **estimates))
-    content = {"model": describe_model(model), **settings, "rows_per_part": _rows(asked), **environment()}
+    content = {
+        "model": describe_model(model), **settings, "begins_with": first_method(model, solver),
+        "rows_per_part": _rows(asked), **environment(),
+    }  # fmt: skip
     with open_run(folder, Manifest(KIND, content), resume=resume, force=force, owns=OWNS) as run:
         values = _evaluate(model, design, asked, fixed, how, run, progress)
         result = analyse(model, design, asked, values, **estimates)
@@ -280,9 +284,9 @@ def _dose_table(doses: Doses | None) -> pd.DataFrame | None:
         table = read_table(doses, "The table of doses", NUMBERS)
     else:
         table = doses.table() if isinstance(doses, DosingSchedule) else pd.DataFrame(doses)
-    if "patient" in table.columns:
+    if "patient" in table.columns or (is_nonmem(table) and "ID" in table.columns):
         raise InputError(
-            "The doses of a sensitivity study are the same for all; leave the column 'patient' off."
+            "The doses of a sensitivity study are the same for all; leave the patients' column off."
         )
     return table
 

@@ -13,7 +13,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import solve
+from fastcart.batch import first_method, solve
 from fastcart.checks import number
 from fastcart.errors import InputError
 from fastcart.events import Event
@@ -238,6 +238,11 @@ def trial_options(
                 "use fastcart.solve for more."
             )
     return chosen if chosen.t_end is not None else replace(chosen, t_end=HORIZON)
+
+
+def begins_with(adapter: TrialAdapter, options: SolveOptions) -> str | None:
+    """Return the method with which the solver begins a course over the whole horizon, for manifests."""
+    return first_method(adapter.model, replace(options, auc=(adapter.marker.name,)))
 
 
 def marks(horizon: float) -> list[float]:

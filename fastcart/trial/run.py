@@ -23,7 +23,7 @@ from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.trial.analysis import BINARY, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
-from fastcart.trial.course import OPTIONS, trial_options
+from fastcart.trial.course import OPTIONS, begins_with, trial_options
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
@@ -109,6 +109,7 @@ def manifest(spec: TrialSpec) -> Manifest:
         | {"horizon": spec.horizon},
         "arms": {arm.name: {"kind": type(arm).__name__, **plain(vars(arm))} for arm in spec.arms},
         "population": _population_content(spec),
+        "begins_with": begins_with(spec.adapter, spec.options),
         **environment(),
     }
     usual = OPTIONS.keywords()

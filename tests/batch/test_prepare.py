@@ -27,6 +27,17 @@ CHAIN = Model("chain", {"A": 100.0, "B": 0.0}, {"k": 1.0, "d": 0.1}, _decay, t_e
 
 
 @njit
+def _gone(t, y, p):
+    return (p.k * y.A,)
+
+
+DELAYED = Model(
+    "delayed", {"A": 0.0, "B": 0.0}, {"k": 1.0, "d": 0.1, "delay": 0.0, "part": 1.0, "length": 1.0}, _decay,
+    t_end=30.0, burden="B", observables=[fastcart.Observable("gone")], observe=_gone,
+)  # fmt: skip
+
+
+@njit
 def _explodes(t, y, p):
     return (p.a * y.x * y.x,)
 
@@ -126,6 +137,67 @@ def test_doses_of_all_and_of_each():
     assert_same(solver([[0.5], [1.5]]), expected)
     both = solver([[1.5], [0.5], [1.5]], who=[1, 0, 1]).endpoints["final_B"]
     assert both.tolist() == [expected.endpoints["final_B"][k] for k in (1, 0, 1)]
+
+
+@pytest.mark.parametrize("engine", ["auto", "lsoda", "scipy"])
+def test_doses_that_depend_on_the_patient(engine):
+    """Lag, bioavailability, steady state, reset, removal and switches: the numbers of `solve`, to the bit."""
+    doses = (
+        DosingSchedule()
+        .bolus(0.0, "A", 8.0, every=3.0, repeats=2, steady=True, lag="delay", bioavailability="part")
+        .bolus(8.0, "A", -0.01)
+        .infusion(11.0, "A", 5.0, "length")
+        .reset(15.0)
+        .switch(0.0, "k", 0.8)
+        .switch(18.0, "k", 2.0)
+    )
+    model = DELAYED
+    values = {"d": [0.1, 0.3], "delay": [0.0, 1.25], "part": [1.0, 0.5], "length": [2.0, 6.0]}
+    options = dict(engine=engine, doses=doses, save_at=[0.0, 5.0, 20.0], rtol=1e-8)
+    solver = fastcart.prepare(model, list(values), breaks=[4.0], **options)
+    rows = np.column_stack(list(values.values()))
+    expected = fastcart.solve(model, values, breaks=[4.0], **options)
+    assert expected.summary() == {"ok": 2}
+    for _ in range(2):  # nothing of the first call is left
+        assert_same(solver(rows), expected)
+    alone = solver(rows[1:])
+    np.testing.assert_array_equal(alone.saved["gone"], expected.trajectories["gone"][3:].to_numpy())
+
+
+def test_tables_of_nonmem_and_who():
+    events = pd.DataFrame(
+        [(1, 0, 9.0, 1, 1, None), (2, 1, 4.0, 1, 1, None), (2, 5, 0, 1, 2, 0.5)],
+        columns=["ID", "TIME", "AMT", "CMT", "EVID", "k"],
+    )
+    expected = fastcart.solve(CHAIN, {"patient": [1, 2], "d": [0.1, 0.2]}, doses=events)
+    solver = fastcart.prepare(CHAIN, ["d"], patients=[1, 2], doses=events)
+    assert_same(solver([[0.1], [0.2]]), expected)
+    turned = solver([[0.2], [0.1], [0.2]], who=[1, 0, 1]).endpoints["final_B"]
+    assert turned.tolist() == [expected.endpoints["final_B"][k] for k in (1, 0, 1)]
+    with pytest.raises(InputError, match="The doses name patients"):
+        fastcart.prepare(CHAIN, ["d"], doses=events)
+
+
+def test_who_has_no_steady_state_is_counted():
+    doses = DosingSchedule().bolus(0.0, "A", 1.0, every=2.0, steady=True)
+    solution = fastcart.prepare(CHAIN, ["d"], doses=doses)([[0.1], [0.0]])
+    assert solution.summary() == {"ok": 1, "no_steady_state": 1}
+    assert np.isnan(solution.endpoints["final_B"]).tolist() == [False, True]
+
+
+def test_a_switch_beyond_its_range_is_refused_at_once():
+    doses = DosingSchedule().switch(1.0, "a", 3.0)
+    with pytest.raises(InputError, match="'a' is switched to 3; allowed is from -1 to 1"):
+        fastcart.prepare(BLOW_UP, doses=doses)
+
+
+def test_slopes_with_a_lag_and_a_switch():
+    doses = DosingSchedule().bolus(1.0, "A", 5.0, lag="delay").switch(4.0, "k", 2.0)
+    options = dict(doses=doses, sensitivities=["d"], save_at=[3.0, 9.0])
+    found = fastcart.prepare(DELAYED, ["delay"], **options)([[0.5], [2.5]])
+    expected = fastcart.solve(DELAYED, {"delay": [0.5, 2.5]}, **options)
+    assert_same(found, expected)
+    np.testing.assert_array_equal(found.sensitivities["d"]["B"], expected.sensitivities["B"].to_numpy())
 
 
 def test_breaks_of_each_patient():

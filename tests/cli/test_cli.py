@@ -7,6 +7,7 @@ import json
 import subprocess
 import sys
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -255,6 +256,31 @@ def test_trajectories_at_given_times(folder, run):
     pd.testing.assert_frame_equal(pd.read_parquet("t.parquet"), reference, check_exact=True)
 
 
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_sensitivities_and_slopes(folder, run, suffix):
+    """What `fastcart.solve` gives, also where the patients come in several parts, and through doses."""
+    table = pd.concat([patients(), patients().assign(patient=["d", "e", "f"])])
+    table.to_parquet("p.parquet", index=False, row_group_size=2)
+    doses = pd.DataFrame({"patient": ["a", "e"], "time": 2.0, "state": "TE", "amount": [1e6, 2e6]})
+    doses.to_csv("d.csv", index=False)
+    asked = dict(sensitivities=["lambda_C", "TE"], save_at=[1.0, 5.0], save=["C"], t_end=5.0)
+    outcome = run(
+        "--sensitivities", "lambda_C,TE", "--slopes", f"s{suffix}", "--save-at", "1,5", "--save", "C",
+        "--doses", "d.csv", source="p.parquet", out=f"o{suffix}", fast=("--t-end", "5"),
+    )  # fmt: skip
+    assert outcome.code == 0
+    assert outcome.out.endswith(f"Endpoints: o{suffix}\nSlopes: s{suffix}\n")
+    reference = fastcart.solve("li_lei_coarse", table, doses=doses, **asked)
+    read = pd.read_parquet if suffix == ".parquet" else partial(pd.read_csv, float_precision="round_trip")
+    slopes = read(f"s{suffix}")
+    pd.testing.assert_frame_equal(
+        slopes.astype({"by": str}), reference.sensitivities.astype({"by": str}), check_exact=True
+    )
+    ends = read(f"o{suffix}")
+    for name in ("d_final_C_d_TE", "d_final_TE_d_lambda_C"):
+        assert ends[name].tolist() == reference.endpoints[name].tolist()
+
+
 @pytest.mark.parametrize(
     ("t_end", "every", "count", "last"), [("2", "0.1", 21, 2.0), ("2", "0.3", 7, 1.8), ("1", "5", 1, 0.0)]
 )
@@ -401,6 +427,11 @@ def test_output_that_is_a_folder(folder, run):
     ("arguments", "words"),
     [
         (("--save-at", "1"), ("--trajectories",)),
+        (("--slopes", "s.csv", "--save-at", "1"), ("--slopes", "--sensitivities")),
+        (("--slopes", "s.csv", "--sensitivities", "TE"), ("--slopes", "--save-every")),
+        (("--slopes", "o.csv", "--sensitivities", "TE", "--save-at", "1"), ("different files",)),
+        (("--sensitivities", "TEE"), ("'TEE'", "Did you mean 'TE'?")),
+        (("--sensitivities", "TE"), ("'published' knows no sensitivities",)),
         (("--save", "C"), ("--trajectories",)),
         (("--trajectories", "t.csv", "--save-at", "1", "--save", "C,TEE"), ("'TEE'", "'TE'")),
         (("--save-every", "1"), ("--trajectories",)),

@@ -76,6 +76,31 @@ def test_doses_are_variables():
     assert best["first"] == pytest.approx(1, abs=0.02)
 
 
+def test_lags_and_switches_are_variables():
+    """All of a dose turns into effect in time, and the sooner the more; what is slower at the end is lost."""
+    doses = [
+        {"time": 0, "state": "A", "amount": 3.0, "lag": "wait"},
+        {"time": 20, "k": "late"},
+    ]
+    result = optimize(MODEL, {"wait": (0, 25), "late": (0.001, 1)}, doses=doses, objective="final_E", **QUICK)
+    best = result.best.iloc[0]
+    assert best["late"] == pytest.approx(1, abs=1e-2)
+    schedule = fastcart.DosingSchedule().bolus(0, "A", 3.0, lag=best["wait"]).switch(20, "k", best["late"])
+    alone = fastcart.solve(MODEL, 1, doses=schedule).endpoints
+    assert result.endpoints["final_E"][0] == alone["final_E"][0]
+
+
+def test_doses_that_are_all_late_do_not_stop_the_search():
+    """Where all progress at once, growth at the start leads; no dose is given by then."""
+    doses = {"time": 20, "state": "T4", "amount": "later"}
+    result = optimize(
+        "li_lei", {"later": (1e4, 1e5), "TE": (1.0, 1e3)}, doses=doses, objective="pfs", particles=4,
+        iterations=2, seed=1, for_each={name: [1.0] for name in ("T4", "TP", "TM", "Tr")},
+    )  # fmt: skip
+    assert result.best["failed"].tolist() == [0]
+    assert np.isfinite(result.best["objective"]).all()
+
+
 def test_nonlinear_constraints_hold():
     result = optimize(
         MODEL, {"A": (0, 10)}, objective="final_E", constraints=["peak_A <= 4", "A >= 0.5"], **QUICK

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from numba import njit
 
 import fastcart
 from fastcart import DosingSchedule, InputError
@@ -186,7 +187,15 @@ def test_the_same_doses_for_all(tmp_path):
     [
         ([{"time": 1, "state": "TF", "amount": 1}], "'TF' is not a state of model 'li_lei'. Did you mean"),
         ([{"time": 1, "state": "TE"}], "'amount' is missing"),
-        ([{"time": 1, "state": "TE", "amount": -1}], "must be a number from 0 on or the name of a column"),
+        ([{"time": -1, "state": "TE", "amount": 1}], "must be a number from 0 on or the name of a column"),
+        ([{"time": 1, "state": "TE", "amount": -1, "duration": 2}], "what is removed is removed at once"),
+        ([{"time": 1, "state": "TE", "amount": 1, "duration": 2, "rate": 3}], "a duration and a rate"),
+        ([{"time": 1, "state": "TE", "amount": 1, "steady": 1}], "needs the interval 'every'"),
+        ([{"time": 1, "state": "TE", "amount": 1, "steady": 3}], "must be one of 0, 1, 2, not 3"),
+        ([{"time": 1, "amount": 1, "reset": 1}], "'state' is missing"),
+        ([{"time": 1, "state": "TE", "amount": 1, "lag": "C"}], "is a state of model 'li_lei'"),
+        ([{"time": 1, "k_TE": -2.0}], "is switched to -2"),
+        (pd.DataFrame({"TIME": [1], "AMT": 1, "CMT": "TE", "ID": 0}), "have no column 'patient'"),
         ([{"time": 1, "state": "TE", "amont": 1}], "Did you mean 'amount'?"),
         ([{"time": 1, "state": "TE", "amount": "k_TE"}], "is a parameter of model 'li_lei'"),
         ([{"time": 1, "state": "TE", "amount": 1, "every": 2}], "need both 'every'"),
@@ -204,12 +213,83 @@ def test_doses_that_make_no_sense(tmp_path, doses, expected):
     assert not (tmp_path / "out").exists()
 
 
-def test_negative_amounts_in_a_column(tmp_path):
-    patients = {"dose": [1.0, -2.0]}
-    doses = {"time": 1, "state": "TE", "amount": "dose"}
-    message = refusal(scan, "li_lei", pd.DataFrame(patients), tmp_path / "out", doses=doses)
+def test_what_columns_of_doses_may_hold(tmp_path):
+    patients = pd.DataFrame({"dose": [1.0, -2.0]})
+    for doses in (
+        {"time": "dose", "state": "TE", "amount": 1.0},
+        {"time": 1, "state": "TE", "amount": "dose", "duration": 1.0},
+    ):
+        message = refusal(scan, "li_lei", patients, tmp_path / "out", doses=doses)
+        assert "holds -2 in row 2; it must not be negative" in message
+    message = refusal(scan, "li_lei", patients, tmp_path / "out", doses={"time": 1, "k_TE": "dose"})
     assert "holds -2 in row 2; it must not be negative" in message
-    assert dose_template(fastcart.models.get("li_lei"), doses).columns == ["dose"]
+    removed = {"time": 1, "state": "TE", "amount": "dose"}
+    assert dose_template(fastcart.models.get("li_lei"), removed).columns == ["dose"]
+    assert scan("li_lei", patients, tmp_path / "out", doses=removed).failed == 0
+
+
+@njit
+def _absorbed(t, y, p):
+    return -p.ka * y.gut, p.ka * y.gut - p.ke * y.blood
+
+
+KINETICS = fastcart.Model(
+    "kinetics", {"gut": 0.0, "blood": 0.0}, {"ka": 1.1, "ke": 0.3, "delay": 0.5}, _absorbed, t_end=48.0
+)
+
+
+def test_all_that_a_table_of_doses_can_say(tmp_path):
+    """Lag, bioavailability, rate, steady state, reset, removal, switch: what `solve` gives, to the bit."""
+    patients = pd.DataFrame(
+        {"delay": [0.2, 1.5, 0.0], "part": [1.0, 0.5, 0.9], "amount": [9.0, 4.0, 2.0],
+         "back": [30.0, 33.0, 40.0], "later": [0.2, 0.5, 0.1], "speed": [1.0, 2.0, 0.5],
+         "taken": [-0.1, -0.01, -0.2]}
+    )  # fmt: skip
+    doses = [
+        {"time": 1, "state": "gut", "amount": "amount", "steady": 1, "every": 6, "repeats": 2,
+         "lag": "delay", "bioavailability": "part"},
+        {"time": 9, "state": "blood", "amount": 3.0, "rate": "speed"},
+        {"time": 20, "state": "blood", "amount": "taken"},
+        {"time": 24, "ke": "later"},
+        {"time": "back", "state": "gut", "amount": 5.0, "reset": 1},
+    ]  # fmt: skip
+    found = scan(KINETICS, patients, tmp_path / "out", doses=doses, chunk=2).load()
+    assert found["status"].tolist() == ["ok"] * 3
+    for k, row in patients.iterrows():
+        schedule = (
+            DosingSchedule()
+            .bolus(1, "gut", row["amount"], steady=True, every=6, repeats=2, lag="delay",
+                   bioavailability=row["part"])
+            .infusion(9, "blood", 3.0, 3.0 / row["speed"])
+            .bolus(20, "blood", row["taken"])
+            .switch(24, "ke", row["later"])
+            .reset(row["back"]).bolus(row["back"], "gut", 5.0)
+        )  # fmt: skip
+        alone = fastcart.solve(KINETICS, {"delay": [row["delay"]]}, doses=schedule).endpoints
+        for name in ("final_gut", "final_blood", "steps"):
+            assert found[name][k] == alone[name][0]
+
+
+def test_tables_and_files_of_doses_say_the_same(tmp_path):
+    schedule = (
+        DosingSchedule().bolus(0, "gut", 5.0, every=8, repeats=3, lag="delay").switch(20, "ke", 0.6).reset(40)
+    )
+    events = pd.DataFrame(
+        [(0, 5.0, 1, 1, 8, 3, None), (20, 0, 1, 2, 0, 0, 0.6)],
+        columns=["TIME", "AMT", "CMT", "EVID", "II", "ADDL", "ke"],
+    )
+    patients = {"delay": [0.0, 0.7]}
+    expected = fastcart.solve(KINETICS, patients, doses=schedule).endpoints
+    schedule.table().to_csv(tmp_path / "doses.csv", index=False)
+    events.to_csv(tmp_path / "events.csv", index=False)
+    for k, doses in enumerate([schedule, schedule.table(), tmp_path / "doses.csv"]):
+        found = scan(KINETICS, patients, tmp_path / str(k), doses=doses).load()
+        assert found["final_blood"].tolist() == expected["final_blood"].tolist() == [0.0, 0.0]
+        assert found["steps"].tolist() == expected["steps"].tolist()
+    read = fastcart.solve(KINETICS, patients, doses=events).endpoints["final_blood"].tolist()
+    for k, doses in enumerate([events, tmp_path / "events.csv"]):
+        found = scan(KINETICS, patients, tmp_path / f"nonmem {k}", doses=doses).load()
+        assert found["final_blood"].tolist() == read
 
 
 # killed and resumed

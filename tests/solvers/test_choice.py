@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import json
+from unittest import mock
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +15,7 @@ from fastcart import Model, State
 from fastcart.batch import make_problem
 from fastcart.options import SolveOptions
 from fastcart.solvers.auto import chosen
+from fastcart.trial.course import begins_with, course
 
 
 @njit
@@ -57,6 +61,37 @@ def test_the_choice_follows_from_model_and_options_alone():
     assert result.options["begins_with"] == "rodas5p"
     asked = fastcart.solve(CIRCLE, 2, method="dop853", engine="lanes")
     assert asked.options["begins_with"] == "dop853"
+
+
+def test_manifests_say_what_auto_begins_with(tmp_path):
+    """Of every kind of run, the same whoever the patients are; what is asked for is what is said."""
+    easy = {"k2": [1.0, 2.0], "k3": 1.0}
+    fastcart.scan(ROBERTSON, {"k1": [0.04, 1e-3]}, tmp_path / "scan")
+    fastcart.scan(ROBERTSON, easy, tmp_path / "easy")
+    fastcart.scan(CIRCLE, 2, tmp_path / "asked", method="dop853")
+    fastcart.scan(CIRCLE, 2, tmp_path / "lsoda", engine="lsoda")
+    fastcart.sensitivity(ROBERTSON, outputs=["final_c"], n=20, seed=1, folder=tmp_path / "sensitivity")
+    fastcart.optimize(
+        ROBERTSON, {"a": (0.5, 1.0)}, objective="final_c", particles=4, iterations=1, seed=1,
+        out=tmp_path / "optimize",
+    )  # fmt: skip
+    said = {
+        folder.name: json.loads((folder / "manifest.json").read_text())["begins_with"]
+        for folder in tmp_path.iterdir()
+    }
+    stiff = dict.fromkeys(("scan", "easy", "sensitivity", "optimize"), "rodas5p")
+    assert said == stiff | {"asked": "dop853", "lsoda": None}
+
+
+def test_the_manifest_of_a_trial_says_what_its_courses_begin_with():
+    patients = fastcart.models.get("b_all").default_parameters()
+    adapter = fastcart.models.for_trial("b_all")
+    for horizon, method in ((60.0, "stab5"), (730.0, "rodas5p")):
+        with mock.patch("fastcart.trial.course.solve", side_effect=fastcart.solve) as solved:
+            course(pd.DataFrame([patients]), t_end=horizon)
+        result = fastcart.solve(*solved.call_args.args, **solved.call_args.kwargs)
+        assert result.options["begins_with"] == method
+        assert begins_with(adapter, horizon) == method
 
 
 def test_who_the_stiff_method_cannot_solve_goes_on_to_others():
