@@ -222,6 +222,8 @@ def test_virtual_patients_and_variance():
     indices, _ = cart.decompose(64, seed=1)
     first = indices[indices["output"] == "FB"].set_index("input")["ST"]
     assert first.idxmax() == "composition"
+    again = [cart.decompose(8, seed=0)[0] for _ in range(2)]  # intervals too
+    pd.testing.assert_frame_equal(*again, check_exact=True)
 
 
 def test_variants():

@@ -373,7 +373,8 @@ def decompose(
         values = np.log(np.where(values > 0, values, np.nan))
         undefined = int((~np.isfinite(numbers[output].to_numpy(float))).sum())
         values = np.where(np.isfinite(values), values, np.nanmedian(values))
-        found = analyzer.analyze(problem, values, calc_second_order=False, seed=seed)
+        # from 1 on: SALib takes 0 for none, and resamples as it likes
+        found = analyzer.analyze(problem, values, calc_second_order=False, seed=seed + 1)
         for k, name in enumerate(_INPUTS):
             rows.append(
                 (
