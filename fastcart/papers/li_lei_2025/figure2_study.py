@@ -140,7 +140,7 @@ def run_study(
     )  # fmt: skip
     sobol = sensitivity(
         "li_lei", method="sobol", outputs=["pfs", f"ln_C@{COMPARED_DAY}"],
-        n=min(_SOBOL_BASE, 1 << (sample // 40).bit_length()), **common,
+        n=min(_SOBOL_BASE, 1 << max(6, (sample // 40).bit_length())), **common,
         **within(job, "sobol", argument="folder"),
     )  # fmt: skip
     table_1 = sensitivity(
