@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -174,16 +174,21 @@ class Adaptive(Arm):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        days = tuple(number(day, f"A visit of the arm {self.name!r}", positive=True) for day in self.visits)
-        if any(later <= earlier for earlier, later in itertools.pairwise(days)):
-            raise InputError(f"The visits of the arm {self.name!r} must be sorted and distinct.")
-        object.__setattr__(self, "visits", days)
+        object.__setattr__(self, "visits", checked_visits(self.visits, self.name))
         if not callable(self.rule):
             raise InputError(f"The rule of the arm {self.name!r} must be a function, not {shown(self.rule)}.")
         if self.start.day != 0:
             raise InputError(
                 f"The first infusion of the arm {self.name!r} must be on day 0, not {self.start.day:g}."
             )
+
+
+def checked_visits(visits: Iterable[Any], name: str) -> tuple[float, ...]:
+    """Return the days of the visits of an arm, which are after day 0, sorted and distinct."""
+    days = tuple(number(day, f"A visit of the arm {name!r}", positive=True) for day in visits)
+    if any(later <= earlier for earlier, later in itertools.pairwise(days)):
+        raise InputError(f"The visits of the arm {name!r} must be sorted and distinct.")
+    return days
 
 
 def _items(values: Any, kind: type, name: str) -> tuple:

@@ -7,7 +7,6 @@ laboratory measures daily, IL-6 and CAR-T cells in blood, and sets the activity 
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
@@ -18,7 +17,7 @@ import pandas as pd
 
 from fastcart.checks import number, shown
 from fastcart.errors import InputError
-from fastcart.protocols.arms import Calendar
+from fastcart.protocols.arms import Calendar, checked_visits
 from fastcart.trial.adapter import CarSwitch, TrialAdapter
 
 # often while the cells double within a day, rarely later
@@ -74,10 +73,7 @@ class Switched(Calendar):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        days = tuple(number(day, f"A visit of the arm {self.name!r}", positive=True) for day in self.visits)
-        if any(later <= earlier for earlier, later in itertools.pairwise(days)):
-            raise InputError(f"The visits of the arm {self.name!r} must be sorted and distinct.")
-        object.__setattr__(self, "visits", days)
+        object.__setattr__(self, "visits", checked_visits(self.visits, self.name))
         if not callable(self.switch):
             raise InputError(
                 f"The switch of the arm {self.name!r} must be a function, not {shown(self.switch)}."
