@@ -20,12 +20,14 @@ import work
 
 import fastcart
 from fastcart import bench, bench_report
+from fastcart.bench_serial import serial_note, serial_share
 from fastcart.tables.storage import write_text
 
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "bench"
 PATIENTS = 20_000
 BRIEF_RTOL = 1e-6  # in the README; the files have all
+BRIEF_ENGINES = {"lsoda", "numbalsoda", "heyoka", "diffrax"}
 
 # least ratios that are asked for: model, solver, times as fast as it at no larger error
 ASKED = (("li_lei", "lsoda", 10.0), ("li_lei", "diffrax", 20.0), ("li_lei_cytokines", "lsoda", 5.0))
@@ -40,7 +42,7 @@ class Measured:
     ----------
     errors : dict of str to DataFrame
         Error against time by model.
-    threads, shares : DataFrame
+    threads, shares, serial : DataFrame
     missing : dict of str to str
         Peers that were not measured, and why.
     patients : int
@@ -49,6 +51,7 @@ class Measured:
     errors: dict[str, pd.DataFrame]
     threads: pd.DataFrame
     shares: pd.DataFrame
+    serial: pd.DataFrame
     missing: dict[str, str]
     patients: int
 
@@ -63,8 +66,8 @@ def measure(patients: int = PATIENTS, *, progress: bool | None = None) -> Measur
         errors[name] = bench.work_precision(
             model, patients=patients, compared=min(bench.COMPARED, patients), others=others, progress=progress
         )
-    threads = bench.thread_scaling(patients=2 * patients)
-    return Measured(errors, threads, bench.time_shares(patients=patients), missing, patients)
+    threads, serial = bench.thread_scaling(patients=2 * patients), serial_share(patients=10 * patients)
+    return Measured(errors, threads, bench.time_shares(patients=patients), serial, missing, patients)
 
 
 def least_ratios(measured: Measured) -> pd.DataFrame:
@@ -126,8 +129,8 @@ def brief(measured: Measured) -> str:
     parts = [
         bench_report.error_table(table[np.isclose(table["rtol"], BRIEF_RTOL)], model),
         bench_report.note(model, measured.patients),
-        "Lanes, the fastest method at no larger median errors, against LSODA and diffrax:",
-        bench_report.speedup_table(ratios[ratios["engine"].isin({"lsoda", "diffrax"})]),
+        "Lanes, the fastest method at no larger errors (median; 99th percentile; largest), against others:",
+        bench_report.speedup_table(ratios[ratios["engine"].isin(BRIEF_ENGINES)]),
         "What is asked for:",
         ratio_table(measured),
     ]
@@ -138,6 +141,7 @@ def _threads_and_shares(measured: Measured) -> list[str]:
     return [
         "Threads, model `li_lei`, engine `auto` at rtol 1e-6, endpoints only:",
         bench_report.thread_table(measured.threads),
+        serial_note(measured.serial),
         "Where the time of `lanes` goes (`li_lei`, vern7, rtol 1e-6, one thread):",
         bench_report.share_table(measured.shares),
     ]
@@ -146,7 +150,9 @@ def _threads_and_shares(measured: Measured) -> list[str]:
 def _about_peers(measured: Measured) -> str:
     text = (
         "The solvers of other packages integrate the same variables to the same tolerances, on one core. "
-        "They are timed without looking for progression and nadir, which lanes and `lsoda` do. `diffrax`: "
+        "They are timed without looking for progression and nadir, which lanes and `lsoda` do; `heyoka` is "
+        "timed both ways (`Taylor, events`), with C* as a state of its own. `numbalsoda`, `plain`: in cells, "
+        "with its own absolute tolerance, as its users write it. `diffrax`: "
         "vmap and jit; its states are one array, as in its documentation, or a tuple with an array over the "
         "patients for each state, which suits its compiler better."
     )

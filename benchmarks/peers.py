@@ -249,35 +249,69 @@ def cvode_solver(model: Model, method: str, rtol: float) -> Solve:
     return solve
 
 
-# --- DOP853 of numbalsoda ---------------------------------------------------------------------------------
+# --- heyoka -----------------------------------------------------------------------------------------------
 
 
-def dop853_contenders(model: Model, patients: int) -> list[Contender]:
-    """DOP853 of numbalsoda: Hairer's Fortran code in a compiled loop over patients."""
-    _need("numbalsoda", "numbalsoda")
+def heyoka_contenders(model: Model, patients: int) -> list[Contender]:
+    """Taylor series of heyoka, batches of patients in vector instructions, with and without two events."""
+    _need("heyoka", "heyoka")
+    if model.name != "li_lei" or model.options.get("killing") != "total":
+        raise MissingPeerError("only model li_lei is written as its expressions")
+    from peers_heyoka import solver
+
     return [
-        _contender(model, "numbalsoda", "dop853", rtol, max(4, patients // 10), dop853_solver(model, rtol))
+        _contender(model, "heyoka", method, rtol, max(8, patients // 4), solver(model, rtol, events=events))
+        for method, events in (("Taylor", False), ("Taylor, events", True))
         for rtol in bench.PEER_RTOL
     ]
 
 
-def dop853_solver(model: Model, rtol: float) -> Solve:
-    """Return a function that solves a population with numbalsoda's DOP853."""
+# --- numbalsoda -------------------------------------------------------------------------------------------
+
+_PLAIN_ATOL = 1e-8  # numbalsoda's own default, in cells
+
+
+def numbalsoda_contenders(model: Model, patients: int) -> list[Contender]:
+    """LSODA and DOP853 of numbalsoda, in a compiled loop over patients.
+
+    As its users write it: a right-hand side with ``cfunc``, ``lsoda`` in a loop. In the variables that
+    fastcart integrates, and (``plain``) in cells with the absolute tolerance that is the default.
+    """
+    _need("numbalsoda", "numbalsoda")
+    return [
+        _contender(
+            model, "numbalsoda", method, rtol, max(4, patients // 10), numbalsoda_solver(model, method, rtol)
+        )
+        for method in ("lsoda", "lsoda, plain", "dop853")
+        for rtol in bench.PEER_RTOL
+    ]
+
+
+def numbalsoda_solver(model: Model, method: str, rtol: float) -> Solve:
+    """Return a function that solves a population with numbalsoda."""
     made: list[Any] = []
+    name, _, plain = method.partition(", ")
 
     def solve(population: pd.DataFrame, times: np.ndarray) -> np.ndarray:
         problem, u0, p = _internal(model, population)
+        scale, log, atol = problem.scale, tuple(bool(x) for x in problem.log), rtol
+        if plain:
+            u0, _ = check_patients(model, population).arrays(0, len(population))
+            scale, log, atol = np.ones(u0.shape[1]), (False,) * u0.shape[1], _PLAIN_ATOL
         if not made:
-            made.append(_dop853_callback(model, problem))
-        data = np.concatenate([p, np.tile(problem.scale, (len(p), 1))], axis=1)
+            made.append(_callback(model, log))
+        data = np.concatenate([p, np.tile(scale, (len(p), 1))], axis=1)
         out = np.full((len(u0), len(times), u0.shape[1]), np.nan)
-        _dop853_loop()(made[0].address, u0, data, times, rtol, out)
+        _loop(name)(made[0].address, u0, data, times, rtol, atol, out)
+        if plain:
+            b = model.burden_index
+            out[:, :, b] = np.log(np.maximum(out[:, :, b], np.finfo(float).tiny))
         return out
 
     return solve
 
 
-def _dop853_callback(model: Model, problem: Problem) -> Any:
+def _callback(model: Model, log: tuple[bool, ...]) -> Any:
     import math
 
     from numba import carray
@@ -288,9 +322,9 @@ def _dop853_callback(model: Model, problem: Problem) -> Any:
     from fastcart.solvers.named import naming
 
     n, m = len(model.states), len(model.parameters)
-    derivatives, constants = derivative_lines(model.system, tuple(bool(x) for x in problem.log), False)
+    derivatives, constants = derivative_lines(model.system, log, False)
     lines = [
-        "def dop853_rhs(t, u_, du_, data_):",
+        "def numbalsoda_rhs(t, u_, du_, data_):",
         f"    u = carray(u_, ({n},)); du = carray(du_, ({n},)); p = carray(data_, ({m + n},))",
         f"    scale = p[{m}:]",
         *derivatives,
@@ -299,33 +333,36 @@ def _dop853_callback(model: Model, problem: Problem) -> Any:
     names = {"rhs": rebuild(model.rhs, FAST), "exp": math.exp, "nan": math.nan, "carray": carray}
     names |= naming(model)
     function = written(lines, constants, names)
-    return cached(function, f"{model.name} for dop853", signature=rhs_signature, **FAST)
+    return cached(function, f"{model.name} for numbalsoda", signature=rhs_signature, **FAST)
 
 
-_loops: list[Any] = []
+_loops: dict[str, Any] = {}
 
 
-def _dop853_loop() -> Any:
+def _loop(method: str) -> Any:
     """Compile the loop, once in a process: numba cannot keep on disk what calls a library's address."""
-    if not _loops:
+    if method not in _loops:
+        import numbalsoda
         from numba import njit
-        from numbalsoda import dop853
+
+        integrate = getattr(numbalsoda, method)
 
         @njit(nogil=True)
-        def loop(address, u0, data, times, rtol, out):
+        def loop(address, u0, data, times, rtol, atol, out):
             for i in range(u0.shape[0]):
-                found, success = dop853(
-                    address, u0[i], times, data=data[i], rtol=rtol, atol=rtol, mxstep=MAX_STEPS
+                found, success = integrate(
+                    address, u0[i], times, data=data[i], rtol=rtol, atol=atol, mxstep=MAX_STEPS
                 )
                 if success:
                     out[i] = found
 
-        _loops.append(loop)
-    return _loops[0]
+        _loops[method] = loop
+    return _loops[method]
 
 
 PEERS: dict[str, Callable[[Model, int], list[Contender]]] = {
-    "numbalsoda": dop853_contenders,
+    "heyoka": heyoka_contenders,
+    "numbalsoda": numbalsoda_contenders,
     "cvode": cvode_contenders,
     "diffrax": diffrax_contenders,
 }

@@ -28,7 +28,7 @@ def error_table(table: pd.DataFrame, model: Model) -> str:
     unit = f"{model.time_unit}s"
     head = [
         "Engine", "Method", "rtol", "µs per patient and core", f"PFS error, median ({unit})", "99%",
-        f"ln {model.burden} error, median", "largest", "calls", "failed",
+        "largest", f"ln {model.burden} error, median", "99%", "largest", "calls", "failed",
     ]  # fmt: skip
     rows = [
         [
@@ -38,20 +38,27 @@ def error_table(table: pd.DataFrame, model: Model) -> str:
         ]
         for row in table.to_dict("records")
     ]  # fmt: skip
-    return markdown_table(head, rows, "llrrrrrrrr")
+    return markdown_table(head, rows, "llrrrrrrrrrr")
 
 
 def speedup_table(ratios: pd.DataFrame) -> str:
     """Show how much faster lanes are than each other solver, at that solver's error (`bench.speedup`)."""
-    head = ["Solver", "Method", "rtol", "µs", "Lanes at no larger median errors, µs", "Lane method", "Ratio"]
+    head = [
+        "Solver", "Method", "rtol", "µs", "Lanes at no larger median errors, µs", "Lane method", "Ratio",
+        "at 99%", "at the largest",
+    ]  # fmt: skip
     rows = [
         [
             f"`{row['engine']}`", row["method"], tolerance(row["rtol"]), f"{row['us_per_patient']:.1f}",
-            f"{row['lanes_us']:.1f}", row["lanes_method"], f"{row['ratio']:.1f}",
+            f"{row['lanes_us']:.1f}", row["lanes_method"],
+            *(f"{row[name]:.1f}" if row[name] > 0 else "not reached" for name in _RATIOS),
         ]
         for row in ratios.to_dict("records")
     ]  # fmt: skip
-    return markdown_table(head, rows, "llrrrlr")
+    return markdown_table(head, rows, "llrrrlrrr")
+
+
+_RATIOS = ("ratio", "ratio_99", "ratio_max")
 
 
 def thread_table(scaling: pd.DataFrame) -> str:

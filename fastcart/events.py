@@ -67,6 +67,13 @@ class Event:
     priority : float
         Of events that act at the same time the one with the highest is first, then in the order of the list.
 
+    Notes
+    -----
+    Times nearer to each other than 1e-11 of the horizon are one moment. At one moment comes first what the
+    clock says: breaks, parameters that switch, resets, then doses and rates of infusions; then actions that
+    waited for this time; then an event that ends the integration; then events that cross and act, one by one,
+    each judged by the states as they are then. What is saved at that time is the state behind all of it.
+
     Examples
     --------
     >>> import fastcart

@@ -2,6 +2,12 @@
 
 An event that acts ends one integration where it happens; the states are changed, at once or after a delay,
 and the next begins. What waits for its time is kept by each engine, see `PENDING`.
+
+Times that differ by less than `MOMENT` are one, since where an event crosses is known to rounding only. At
+one moment comes first what the clock says, in the order of the kinds in `fastcart.solvers.doses`, then what
+waited for its time, then the end by an event, then events that act; each the highest priority first. What
+is saved is the state behind all that. So what crosses within a moment before a stop is left to the look
+behind it.
 """
 
 from __future__ import annotations
@@ -17,6 +23,7 @@ from fastcart.solvers.problem import Problem
 SET, ADD, SCALE = range(3)
 KINDS = {"set": SET, "add": ADD, "scale": SCALE}
 PENDING = 64  # delayed actions of one patient that can wait at the same time
+MOMENT = 1e-11  # of the horizon
 AT_ONCE_MOST = 1000  # actions at one time: more act on each other for ever
 
 
@@ -33,6 +40,7 @@ class Actions(NamedTuple):
     priority: np.ndarray  # the highest acts first
     near: np.ndarray  # how far from its level an item may be that is at it, with
     relative: float  # this part of the level: the tolerance
+    moment: float  # times that are nearer to each other are one
 
 
 def actions_of(problem: Problem, items: int, first: int, *, scaled: bool) -> Actions:
@@ -53,7 +61,8 @@ def actions_of(problem: Problem, items: int, first: int, *, scaled: bool) -> Act
     rows = []
     for i, event in enumerate(problem.events, start=first):
         count[i] = len(event.actions)
-        delay[i], delay_of[i], priority[i] = number(event.delay), place(event.delay), event.priority
+        delay[i], delay_of[i] = number(event.delay), place(event.delay)
+        priority[i] = np.inf if event.terminal else event.priority
         if event.of in states:
             j = states.index(event.of)
             near[i] = problem.rtol * (1.0 if scaled or problem.log[j] else problem.scale[j])
@@ -63,7 +72,7 @@ def actions_of(problem: Problem, items: int, first: int, *, scaled: bool) -> Act
     columns = np.array(rows, dtype=float).reshape(-1, 4).T
     return Actions(
         np.append(0, np.cumsum(count)), *(column.astype(np.int64) for column in columns[:3]),
-        columns[3].copy(), delay, delay_of, priority, near, problem.rtol,
+        columns[3].copy(), delay, delay_of, priority, near, problem.rtol, MOMENT * problem.t_end,
     )  # fmt: skip
 
 
@@ -126,11 +135,28 @@ def earliest(pending, count):
 
 
 @register_jitable(**INNER)
+def stop_before(actions, pending, count, stop):
+    """The next stop: what waits, unless that is the moment of ``stop``, which is then exact."""
+    due = earliest(pending, count)
+    return due if due < stop - actions.moment else stop
+
+
+@register_jitable(**INNER)
+def comes_first(actions, place, i, when, item):
+    """Whether item ``i`` at a time ends an integration rather than ``item`` at ``when`` (-1 for none)."""
+    if item < 0:
+        return place < np.inf
+    if actions.priority[i] > actions.priority[item]:
+        return place <= when + actions.moment
+    return place < when - actions.moment or (place < when and actions.priority[i] == actions.priority[item])
+
+
+@register_jitable(**INNER)
 def next_due(actions, pending, count, now):
-    """The place of what is due now and acts first, -1 for none."""
+    """The place of what is due at this moment and acts first, -1 for none."""
     best = -1
     for x in range(count):
-        if pending[0, x] <= now:
+        if pending[0, x] <= now + actions.moment:
             i = int(pending[1, x])
             if best < 0 or actions.priority[i] > actions.priority[int(pending[1, best])]:
                 best = x

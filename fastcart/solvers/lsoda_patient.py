@@ -20,6 +20,7 @@ from fastcart.solvers.actions import (
     earliest,
     leave_out,
     next_due,
+    stop_before,
 )
 from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE, around_breaks, between
 from fastcart.solvers.items import AT_START, DIES, JUMPED, begin, belongs, clear, happened, measure, settle
@@ -205,8 +206,9 @@ def output_times(outputs, g, now, end, room):
     times[0] = now
     looked[0] = False
     size = 1
+    first = now if now == 0.0 else now + _SHORTEST * outputs.grid[-1]  # LSODA takes no step that short
     while outputs.grid[g] < end:
-        if outputs.grid[g] > now:
+        if outputs.grid[g] > first:
             times[size] = outputs.grid[g]
             looked[size] = outputs.pair[g]
             size += 1
@@ -224,6 +226,23 @@ def keep_saved(saved, s, save_at, times, out):
             saved[s] = out[i]
             s += 1
     return s
+
+
+@njit(**INSIDE)
+def keep_near(saved, s, save_at, now, t_end, u):
+    """Keep the state for times to save that follow a stop nearer than LSODA can step; return the next one."""
+    while now > 0.0 and s < save_at.size and save_at[s] <= now + _SHORTEST * t_end and save_at[s] < t_end:
+        saved[s] = u
+        s += 1
+    return s
+
+
+@njit(**INSIDE)
+def save_again(saved, s, save_at, since, u):
+    """Give what was saved at this moment, of the times before the one numbered ``s``, the present state."""
+    while s > 0 and save_at[s - 1] >= since:
+        s -= 1
+        saved[s] = u
 
 
 @njit(**INSIDE)
@@ -283,8 +302,10 @@ def stop_noting(system):
 
 
 @njit(**INSIDE)
-def examine(system, room, size, record, ending):
+def examine(system, room, size, record, ending, held=np.inf):
     """Look at a segment: for an end of the integration, or between the steps and for all other items.
+
+    Ends from the time ``held`` on are left to the look behind the stop at the end.
 
     Returns
     -------
@@ -304,7 +325,7 @@ def examine(system, room, size, record, ending):
         flag = FLAG_UNRESOLVED
     else:
         outputs = Nodes(times, out, room.values[:size], room.values[:size])
-        when, item = watch(system, notes, count, outputs, record, ending)
+        when, item = watch(system, notes, count, outputs, record, ending, held)
     data[system.sums : system.notes] = kept
     data[control + BUDGET] = budget + data[control + CALLS] - calls
     data[control + NODES] = count
@@ -343,8 +364,10 @@ def run_again(system, outputs, g, now, end, u, room, sums):
 
 
 @njit(**INSIDE)
-def advance(system, outputs, g, now, end, u, record, room):
+def advance(system, outputs, g, now, stop, u, record, room):
     """Go to the next stop, or to where an item ends the integration before it.
+
+    ``stop`` is its time, and from when on what happens belongs to its moment, infinite at the horizon.
 
     Such an end is located first, and the segment integrated once more up to there. A patient whose
     integration fails behind such an end has not failed.
@@ -360,6 +383,7 @@ def advance(system, outputs, g, now, end, u, record, room):
         That ends the integration there, or -1.
     """
     start, item = g, -1
+    end, held = stop
     sums = system.data[system.sums : system.notes].copy()
     size, g = output_times(outputs, start, now, end, room)
     flag = run(system, u, room, size)
@@ -373,7 +397,7 @@ def advance(system, outputs, g, now, end, u, record, room):
             flag, size, g = run_again(system, outputs, start, now, end, u, room, sums)
         when = np.inf
         if flag == 0.0:
-            flag, when, item = examine(system, room, size, record, True)
+            flag, when, item = examine(system, room, size, record, True, held)
         if trouble != 0.0 and item < 0:
             return trouble, size, g, end, item
         if flag == 0.0 and when < end:
@@ -423,12 +447,18 @@ def stand(system, record, now, end, inner, u, room, fired):
 
 
 @njit(**INSIDE)
-def next_stop(entries, k, stop, now, t_end, room):
-    """Return the next stop: a dose, an action that waits, or the horizon; and whether another follows."""
+def next_stop(entries, k, stop, now, t_end, room, actions):
+    """Return the next stop: a dose, an action that waits, or the horizon; and whether another follows.
+
+    The third number is from when on what happens belongs to the moment of the stop, infinite at the horizon.
+    """
     end = entries[2][k] if k < stop else t_end
     inner = k < stop and (end < t_end or entries[4][k] == BREAK)
-    due = max(earliest(room.pending, room.waiting[0]), now + _SHORTEST * t_end)
-    return (due, True) if due < end else (end, inner)
+    due = stop_before(actions, room.pending, room.waiting[0], end)
+    if due < end:
+        return max(due, now + _SHORTEST * t_end), True, due - actions.moment
+    waits = k < stop or earliest(room.pending, room.waiting[0]) <= end
+    return end, inner, end - actions.moment if waits else np.inf
 
 
 @njit(**INSIDE)
@@ -462,16 +492,20 @@ def attempt(system, outputs, entries, patient, record, room, answer):
     while True:
         stays = item >= 0 or (k < stop and time[k] <= now)  # something changes at this very time
         k = give_doses(entries, k, stop, now, u, system)
-        stays = act_due(now, u, system, room) or stays
+        acted = act_due(now, u, system, room) or item >= 0
+        if acted:
+            save_again(answer.saved, s, outputs.save_at, now - system.watched.actions.moment, u)
+        stays = acted or stays
         flag = system.data[system.control + FLAG]
         if flag != 0.0 or (now >= t_end and not stays):
             break
-        end, inner = next_stop(entries, k, stop, now, t_end, room)
+        end, inner, held = next_stop(entries, k, stop, now, t_end, room, system.watched.actions)
         flag, item = stand(system, record, now, end, inner, u, room, fired)
         fired = JUMPED
         chained = chained + 1 if item >= 0 else 0
         if flag == 0.0 and item < 0 and now < t_end:
-            flag, size, g, end, item = advance(system, outputs, g, now, end, u, record, room)
+            s = keep_near(answer.saved, s, outputs.save_at, now, t_end, u)
+            flag, size, g, end, item = advance(system, outputs, g, now, (end, held), u, record, room)
             if flag == 0.0:
                 # without the end: what is saved at a dose is the state after it
                 s = keep_saved(answer.saved, s, outputs.save_at, room.times[: size - 1], room.out)

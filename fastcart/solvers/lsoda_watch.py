@@ -15,6 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
+from fastcart.solvers.actions import comes_first
 from fastcart.solvers.hermite import hermite, root, turning_points
 from fastcart.solvers.items import DIES, HIGHEST, counts, dies, happened, is_extremum, keep, measure, side_of
 from fastcart.solvers.lsoda_marks import later, mark_all, size_of
@@ -226,8 +227,10 @@ def follow(system, record, i, nodes, smooth):
 
 
 @njit(**INSIDE)
-def watch(system, notes, count, outputs, record, ending):
+def watch(system, notes, count, outputs, record, ending, held=np.inf):
     """Follow the items that end the integration, or all others, along the outputs of a segment.
+
+    Crossings from the time ``held`` on are left to the look behind the stop at the end.
 
     Parameters
     ----------
@@ -258,6 +261,8 @@ def watch(system, notes, count, outputs, record, ending):
                 values[j, k] = measure(system.watched, k, out[j], out[j], system.log, system.scale)[0]
     hidden = np.zeros(times.size - 1, np.bool_)
     mark_all(system, notes, outputs, record, ending, hidden)
+    when, item, actions = np.inf, -1, system.watched.actions
+    ended = np.zeros(record.size, np.bool_)
     a = 0
     while a < hidden.size:
         b = a + 1
@@ -266,14 +271,14 @@ def watch(system, notes, count, outputs, record, ending):
         nodes = Nodes(times[a : b + 1], out[a : b + 1], values[a : b + 1], values[a : b + 1])
         if hidden[a]:
             nodes = look_closer(system, notes, nodes.times, nodes.states, record, ending)
-        when, item = np.inf, -1
         for i in range(record.size):
-            if system.watched.items[i].ends == ending:
+            if system.watched.items[i].ends == ending and not ended[i]:
                 place = follow(system, record, i, nodes, hidden[a])
-                priority = system.watched.actions.priority
-                if place < when or (item >= 0 and place == when and priority[i] > priority[item]):
+                ended[i] = place < np.inf
+                held_back = place >= held and system.watched.items[i].kind != DIES
+                if not held_back and comes_first(actions, place, i, when, item):
                     when, item = place, i
-        if item >= 0:
-            return when, item
+        if item >= 0 and times[b] > when + actions.moment:
+            break
         a = b
-    return np.inf, -1
+    return when, item

@@ -259,7 +259,7 @@ class _Patient:
         """Go from stop to stop: doses, breaks, and where an item ends the integration or a group dies out."""
         problem, watch, b = self.problem, self.watch, self.problem.model.burden_index
         times, _, kinds, values = self.entries
-        around = around_breaks(kinds, values)
+        around, moment = around_breaks(kinds, values), watch.watched.actions.moment
         self.saved = np.full((len(problem.save_at), len(u0)), np.nan)
         u = u0.copy()
         watch.start(u, self.p)
@@ -274,13 +274,19 @@ class _Patient:
                 self._fire(item, u)
             elif item >= 0:
                 break
-            changed = self._act_due(u) or item >= 0 or bool(due.any())
-            self.saved[problem.save_at == self.now] = u  # the state after the doses
+            acted = self._act_due(u) or item >= 0
+            changed = acted or bool(due.any())
+            since = self.now - moment if acted else self.now
+            self.saved[(problem.save_at >= since) & (problem.save_at <= self.now)] = u  # after the doses
             if self.now >= problem.t_end and not changed:
                 break
             waiting = min((time for time, _ in self.pending), default=math.inf)
             stop = times[times > self.now].min(initial=problem.t_end)
-            end = min(stop, max(waiting, self.now + _SHORTEST * problem.t_end))
+            if waiting < stop - moment:
+                end = max(waiting, self.now + _SHORTEST * problem.t_end)
+            else:
+                end = stop
+            due_there = waiting <= end or (times == end).any()
             inner = end < problem.t_end or (kinds[times == end] == BREAK).any()
             self.low, self.high = between(self.now, end, bool(inner), around)
             item = watch.stand(self.now, u, fired=fired)
@@ -289,19 +295,22 @@ class _Patient:
             if chained > AT_ONCE_MOST:
                 raise _FailedError(Status.max_steps)
             if item < 0 and self.now < problem.t_end:
-                u, item = self._segment(end, u)
+                u, item = self._segment(end, end - moment if due_there else math.inf, u)
                 due = (times == self.now) & (item < 0)
         self.final = u
         self.cured = self.cured and u[b] == (LOG_ZERO if problem.log[b] else 0.0)
 
-    def _segment(self, end: float, u: np.ndarray) -> tuple[np.ndarray, int]:
-        """Integrate to the next stop, or to where an item ends all; return state and item there."""
+    def _segment(self, end: float, held: float, u: np.ndarray) -> tuple[np.ndarray, int]:
+        """Integrate to the next stop, or to where an item ends all; return state and item there.
+
+        What happens from the time ``held`` on belongs to the moment of the stop, and comes behind it.
+        """
         problem = self.problem
         slope = self.rhs(self.now, u)
         if not np.isfinite(slope).all():
             raise _FailedError(self._reason(slope, u))
         try:
-            solution, item = self._run(end, u)
+            solution, item = self._run(end, held, u)
         except ValueError as error:
             singular = isinstance(error, np.linalg.LinAlgError)
             if not (singular or "infs or NaNs" in str(error)):
@@ -324,7 +333,7 @@ class _Patient:
             self.watch.arrive(self.now, last, item)
         return last.copy(), item
 
-    def _run(self, end: float, u: np.ndarray) -> tuple[_Solution, int]:
+    def _run(self, end: float, held: float, u: np.ndarray) -> tuple[_Solution, int]:
         """Step to the end, and look at each step; stop where an item ends the integration."""
         options = {"integrals": self.problem.integrals} if self.method == "DOP853" else {}
         solver = _confirmed(self.method)(
@@ -342,7 +351,7 @@ class _Patient:
                 raise _FailedError(Status.blow_up if blows_up else reason)
             piece = solver.dense_output()
             t, y = float(solver.t), solver.y
-            when, item = self.watch.step(piece, (times[-1], states[-1]), (t, y))
+            when, item = self.watch.step(piece, (times[-1], states[-1]), (t, y), held)
             if item >= 0:
                 t = max(when, np.nextafter(times[-1], math.inf))  # a step of some length
                 y = piece(t)

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.polynomial import chebyshev
 
+from fastcart.solvers.actions import comes_first
 from fastcart.solvers.items import (
     DIES,
     Watched,
@@ -94,17 +95,20 @@ class Watch:
             u[i] = LOG_ZERO if self.log[i] else 0.0
         return burden in dead
 
-    def step(self, piece: Any, start: tuple[float, np.ndarray], stop: tuple[float, np.ndarray]) -> tuple:
+    def step(
+        self, piece: Any, start: tuple[float, np.ndarray], stop: tuple[float, np.ndarray], held: float
+    ) -> tuple[float, int]:
         """Look at one step; return the time at which an item ends the integration, and the item, or -1.
 
-        ``piece`` is the interpolant between ``start`` and ``stop``, times and states.
+        ``piece`` is the interpolant between ``start`` and ``stop``, times and states. Ends from the time
+        ``held`` on are left to the look behind the stop there.
         """
         knots = self._knots(piece, start, stop)
         when, item = math.inf, -1
         for i in self.ending:
             place = self._follow(i, knots, piece, math.inf)
-            priority = self.watched.actions.priority
-            if place < when or (item >= 0 and place == when and priority[i] > priority[item]):
+            held_back = place >= held and not self.is_death(i)
+            if not held_back and comes_first(self.watched.actions, place, i, when, item):
                 when, item = place, i
         for i in self.others:
             self._follow(i, knots, piece, when)

@@ -20,7 +20,30 @@ def decay(t, y, p):
 def table(*rows: tuple) -> pd.DataFrame:
     """Rows of engine, method, rtol, time, PFS error, course error."""
     names = ["engine", "method", "rtol", "us_per_patient", "pfs_error_median", "ln_burden_error_median"]
-    return pd.DataFrame(rows, columns=names)
+    found = pd.DataFrame(rows, columns=names)
+    for what in ("pfs", "ln_burden"):
+        for quantile, factor in (("99", 10.0), ("max", 100.0)):
+            found[f"{what}_error_{quantile}"] = factor * found[f"{what}_error_median"]
+    return found
+
+
+def test_errors_are_matched_on_worse_patients_too():
+    """A method whose worst patients are worse is as much slower as it takes to make them good."""
+    rows = table(
+        ("lsoda", "lsoda", 1e-6, 100.0, 1e-4, 1e-4),
+        ("lanes", "tsit5", 1e-4, 5.0, 1e-4, 1e-4),
+        ("lanes", "tsit5", 1e-6, 20.0, 1e-6, 1e-6),
+    )
+    worst = rows["engine"] == "lanes"
+    rows.loc[worst, "pfs_error_99"] *= 10
+    rows.loc[worst, "ln_burden_error_max"] *= 1e4
+    found = bench.speedup(rows).iloc[0]
+    assert found["ratio"] == pytest.approx(20.0)
+    assert found["ratio_99"] == pytest.approx(10.0)
+    assert found["ratio_max"] == 0.0
+    assert np.isinf(found["lanes_us_max"])
+    text = bench_report.speedup_table(bench.speedup(rows))
+    assert text.splitlines()[-1].endswith("| 20.0 | 10.0 | not reached |")
 
 
 def test_time_at_an_error_is_interpolated_in_logarithms():
@@ -82,6 +105,7 @@ def test_errors_are_quantiles_over_patients():
     assert found["pfs_error_median"] == 0.5
     assert found["pfs_error_99"] == pytest.approx(np.quantile([0.0, 0.5, 1.0], 0.99))
     assert found["ln_burden_error_median"] == pytest.approx(0.2)
+    assert found["pfs_error_max"] == 1.0
     assert found["ln_burden_error_max"] == pytest.approx(0.3)
     assert found["failed"] == 0
 

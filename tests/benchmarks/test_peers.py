@@ -16,7 +16,7 @@ from fastcart import bench
 from fastcart.solvers.named import arguments
 
 FOLDER = Path(__file__).resolve().parents[2] / "benchmarks"
-MODULES = ("compare", "peers", "work", "li_lei_jax")
+MODULES = ("compare", "peers", "peers_heyoka", "work", "li_lei_jax")
 MODEL = fastcart.models.get("li_lei")
 
 
@@ -64,11 +64,25 @@ def test_cvode_agrees_with_lanes(scripts, population, lanes, method):
     agrees(contender, population, lanes, 2e-4)
 
 
-def test_dop853_of_numbalsoda_agrees_with_lanes(scripts, population, lanes):
-    contender = scripts["peers"].dop853_contenders(MODEL, 6)[-1]
-    assert contender.rtol == 1e-8
+@pytest.mark.parametrize(("method", "tolerance"), [("dop853", 1e-4), ("lsoda", 1e-3), ("lsoda, plain", 1e-1)])
+def test_numbalsoda_agrees_with_lanes(scripts, population, lanes, method, tolerance):
+    contender = next(
+        c for c in scripts["peers"].numbalsoda_contenders(MODEL, 6) if c.method == method and c.rtol == 1e-8
+    )
     assert contender.run(population) is None
-    agrees(contender, population, lanes, 1e-4)
+    found = bench.errors(contender.course(population), lanes)
+    assert found["failed"] == 0
+    assert found["pfs_error_max"] < tolerance
+
+
+@pytest.mark.parametrize("method", ["Taylor", "Taylor, events"])
+def test_heyoka_agrees_with_lanes(scripts, population, lanes, method):
+    needs("heyoka")
+    contender = next(
+        c for c in scripts["peers"].heyoka_contenders(MODEL, 6) if c.method == method and c.rtol == 1e-8
+    )
+    agrees(contender, population, lanes, 2e-3)  # one patient comes down to C of 1e-8
+    assert bench.errors(contender.course(population), lanes)["pfs_error_median"] < 1e-6
 
 
 @pytest.mark.parametrize("method", ["Tsit5, array", "Dopri8, tuple"])
@@ -110,7 +124,7 @@ def test_a_package_that_is_not_installed_is_said_to_be_missing(scripts, monkeypa
     monkeypatch.setattr(scripts["peers"], "find_spec", lambda name: None)
     found, missing = scripts["peers"].contenders(MODEL, patients=10)
     assert found == []
-    assert set(missing) == {"numbalsoda", "cvode", "diffrax"}
+    assert set(missing) == {"heyoka", "numbalsoda", "cvode", "diffrax"}
     assert all("fastcart[bench]" in why for why in missing.values())
 
 
@@ -158,7 +172,11 @@ def measured(scripts):
         {"part": ["right-hand side", "events"], "us_per_patient": [6.0, 4.0], "share": [0.6, 0.4]}
     )
     missing = {"cvode, li_lei": "not installed"}
-    return scripts["compare"].Measured(tables, threads, shares, missing, 1000)
+    serial = pd.DataFrame(
+        [{"us_per_patient": 10.0, "serial_us": 0.02, "share": 0.002, "speedup_8": 7.9, "speedup_16": 15.5,
+          "speedup_64": 56.8}]
+    )  # fmt: skip
+    return scripts["compare"].Measured(tables, threads, shares, serial, missing, 1000)
 
 
 def test_least_ratios_are_compared_with_what_is_asked(scripts, measured):
@@ -182,7 +200,10 @@ def test_reports_and_numbers_are_written(scripts, measured, tmp_path):
     assert numbers["model"].tolist() == ["li_lei"] * 5 + ["li_lei_cytokines"] * 4
     assert len(numbers.columns) == 1 + 4 + len(bench.ERRORS) + 3
     text = report.read_text("utf-8")
-    for part in ("Least ratios", "`diffrax`", "patients/s", "right-hand side alone", "Not measured: cvode"):
+    for part in (
+        "Least ratios", "`diffrax`", "patients/s", "right-hand side alone", "Not measured: cvode",
+        "0.20% of the time of one thread", "56.8 times on 64",
+    ):  # fmt: skip
         assert part in text
     brief = scripts["compare"].brief(measured)
     assert "| 1e-8 | 300.0 | 20.0 |" in brief

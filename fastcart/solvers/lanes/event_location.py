@@ -13,10 +13,11 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
+from fastcart.solvers.actions import comes_first
 from fastcart.solvers.compile import INLINED, INNER
 from fastcart.solvers.lanes.bernstein import roots, slope
 from fastcart.solvers.lanes.dense_output import rise_of
-from fastcart.solvers.lanes.event_detection import settle_side
+from fastcart.solvers.lanes.event_detection import settle_side, take_over_lane
 from fastcart.solvers.lanes.event_recording import (
     BELOW,
     EXTINCTION,
@@ -262,17 +263,37 @@ def record_inside(i, look, queue, C, watch, detection, patients, scheme):
 
 
 @njit(**INLINED)
-def first_end(look, queue, C, watch, detection, patients, scheme):
-    """Return the place of the first crossing that ends the course, and its item; `NOWHERE`, -1 for none."""
+def first_end(look, held, queue, C, watch, detection, patients, scheme):
+    """Return the place of the first crossing that ends the course, and its item; `NOWHERE`, -1 for none.
+
+    Crossings from the time ``held`` on are left to the look behind the stop at the end of the step; the third
+    number says whether there are any.
+    """
     items = watch.items
-    first, item = NOWHERE, -1
+    first, item, later = NOWHERE, -1, False
     for i in range(watch.of_burden, items.size):
         if items[i].ends:
             place = _first_crossing(i, look, queue, C, watch, detection, patients, scheme)
-            priority = watch.actions.priority
-            if place < first or (item >= 0 and place == first and priority[i] > priority[item]):
+            if place == NOWHERE:
+                continue
+            t, when = look.t + place * look.h, look.t + first * look.h
+            if t >= held and items[i].kind != EXTINCTION:
+                later = True
+            elif comes_first(watch.actions, t, i, when, item):
                 first, item = place, i
-    return first, item
+    return first, item, later
+
+
+@njit(**INLINED)
+def hold_items(l, look, queue, C, watch, detection, patients, scheme):
+    """Make the end of a step the start of the next, but for what crosses at the moment of the stop there."""
+    items = watch.items
+    take_over_lane(l, look.t + look.h, watch, detection)
+    for i in range(watch.of_burden, items.size):
+        if not items[i].terminal or items[i].kind == EXTINCTION:
+            continue
+        if _first_crossing(i, look, queue, C, watch, detection, patients, scheme) <= 1.0:
+            detection.side[i, l] = queue.side[i, look.slot]
 
 
 @njit(**INLINED)

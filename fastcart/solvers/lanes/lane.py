@@ -13,6 +13,7 @@ from fastcart.solvers.actions import (
     earliest,
     leave_out,
     next_due,
+    stop_before,
 )
 from fastcart.solvers.compile import INLINED
 from fastcart.solvers.doses import AROUND_BREAK, BREAK, JUMP, PARAMETER, RATE
@@ -93,7 +94,7 @@ def load(l, j, task, patients, watch, work, out):
     work.unsure[:, :, l] = 0.0
     for row in range(q.Q_ROWS):
         numbers[row, l] = 0.0
-    _stop_at_next_dose(l, patients.doses.begin[j], j, task, patients.doses, work)
+    _stop_at_next_dose(l, patients.doses.begin[j], j, task, patients.doses, watch, work)
     _load_saves(l, j, patients, work, out.saved)
     numbers[q.ACCEPTED, l] = q.FRESH
     numbers[q.H, l] = first_step(slopes[j], u0[j], task)
@@ -103,11 +104,12 @@ def load(l, j, task, patients, watch, work, out):
 
 
 @njit(**INLINED)
-def _stop_at_next_dose(l, k, j, task, doses, work):
+def _stop_at_next_dose(l, k, j, task, doses, watch, work):
     """Let entry ``k`` be the next of a patient, or none, unless an action is due before."""
     work.lanes[l].next_dose = k
     stop = doses.time[k] if k < doses.end[j] else task.t_end
-    work.steps.numbers[q.STOP, l] = min(stop, earliest(work.pending[l], work.lanes[l].waiting))
+    waiting = work.lanes[l].waiting
+    work.steps.numbers[q.STOP, l] = stop_before(watch.actions, work.pending[l], waiting, stop)
 
 
 @njit(**INLINED)
@@ -117,6 +119,15 @@ def is_due(l, j, doses, work):
     return (
         lane.next_dose < doses.end[j] or earliest(work.pending[l], lane.waiting) <= work.steps.numbers[q.T, l]
     )
+
+
+@njit(**INLINED)
+def held_from(l, j, doses, watch, work):
+    """From when on the step of a lane belongs to the moment of a stop at its end; infinite for none."""
+    numbers = work.steps.numbers
+    if int(numbers[q.FLAG, l]) & q.AT_STOP != 0 and is_due(l, j, doses, work):
+        return numbers[q.T, l] - watch.actions.moment
+    return np.inf
 
 
 @njit(**INLINED)
@@ -158,10 +169,11 @@ def save_nothing(l, j, saves, work, saved):
 
 
 @njit(**INLINED)
-def save_again(l, j, saves, work, saved):
-    """Save the present state in the place of what was just saved at this very time, a break in it or not."""
-    k = work.lanes[l].next_save
-    while k > saves.begin[j] and saves.times[k - 1] * (1.0 + AROUND_BREAK) >= work.steps.numbers[q.T, l]:
+def save_again(l, j, saves, watch, work, saved):
+    """Save the present state in the place of what was just saved at this moment, a break in it or not."""
+    k, now = work.lanes[l].next_save, work.steps.numbers[q.T, l]
+    now -= max(AROUND_BREAK * now, watch.actions.moment)
+    while k > saves.begin[j] and saves.times[k - 1] >= now:
         k -= 1
     save_next(l, k, j, saves, work)
     save_now(l, j, saves, work, saved)
@@ -210,7 +222,7 @@ def give_doses(l, j, task, doses, watch, work):
         k += 1
     lacks = _act_due(l, now, task, watch, work) or lacks
     numbers[q.T, l] = now
-    _stop_at_next_dose(l, k, j, task, doses, work)
+    _stop_at_next_dose(l, k, j, task, doses, watch, work)
     if burden >= 0:
         record_burden(watch, j, now, steps.u[burden, l], not was_above and steps.u[burden, l] > level)
     return lacks
@@ -309,7 +321,7 @@ def fire(l, j, task, doses, watch, work):
         if burden >= 0:
             value = work.steps.u[burden, l]
             record_burden(watch, j, now, value, not was_above and value > numbers[q.LEVEL, l])
-    _stop_at_next_dose(l, lane.next_dose, j, task, doses, work)
+    _stop_at_next_dose(l, lane.next_dose, j, task, doses, watch, work)
     return -1
 
 

@@ -199,8 +199,12 @@ def stand_at_stop(l, j, task, patients, watch, detection, work, out):
     """Give what is due to a lane; return the status of who is done, or -1."""
     lanes, lacks = work.lanes, False
     if is_due(l, j, patients.doses, work):
+        waiting = lanes[l].waiting
         lacks = give_doses(l, j, task, patients.doses, watch, work)
-        save_now(l, j, patients.saves, work, out.saved)
+        if lanes[l].waiting < waiting:
+            save_again(l, j, patients.saves, watch, work, out.saved)
+        else:
+            save_now(l, j, patients.saves, work, out.saved)
         lanes[l].fresh = JUMPED
     if lacks:
         return NEGATIVE
@@ -221,10 +225,10 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
         done = lanes[l].fired
     elif fate == ACTS:
         done = fire(l, j, task, patients.doses, watch, work)
-        save_now(l, j, patients.saves, work, out.saved)
+        save_again(l, j, patients.saves, watch, work, out.saved)
         lanes[l].fresh = JUMPED
     elif fate == CUT:  # also at a jump that left too little of something to live
-        save_again(l, j, patients.saves, work, out.saved)
+        save_again(l, j, patients.saves, watch, work, out.saved)
         lanes[l].fresh = JUMPED
     else:
         if detection is not None and detection.need[l] == AT_ONCE:  # nothing came of it
@@ -274,7 +278,7 @@ def begin_courses(chained, task, patients, watch, detection, work, out):
             if item >= 0:
                 status = fire(l, lanes[l].patient, task, patients.doses, watch, work)
                 status = MAX_STEPS if chained > AT_ONCE_MOST else status
-                save_again(l, lanes[l].patient, patients.saves, work, out.saved)
+                save_again(l, lanes[l].patient, patients.saves, watch, work, out.saved)
                 if status < 0:
                     flagged[flagged[COUNT]] = l
                     flagged[COUNT] += 1

@@ -19,17 +19,18 @@ from fastcart.solvers.lanes.dense_output import (
     save_inside,
     saved_polynomials,
 )
-from fastcart.solvers.lanes.event_detection import AT_ONCE, QUIET
+from fastcart.solvers.lanes.event_detection import AT_ONCE, LATER, QUIET
 from fastcart.solvers.lanes.event_location import (
     NOWHERE,
     begin_look,
     cut_items,
     first_end,
+    hold_items,
     record_inside,
 )
 from fastcart.solvers.lanes.event_recording import record_crossing
 from fastcart.solvers.lanes.extinction import die_out
-from fastcart.solvers.lanes.lane import save_next
+from fastcart.solvers.lanes.lane import held_from, save_next
 from fastcart.solvers.lanes.layout import LANES
 from fastcart.solvers.lanes.records import ACTS, CUT, ENDS, GOES_ON, Look
 from fastcart.solvers.lanes.step_bounds import TURNS
@@ -113,7 +114,11 @@ def look_at_waiting(task, patients, scheme, watch, detection, work, out):
         # whose fate is known since a jump, takes a step of no length, in which nothing more happens
         if detection is not None and need == AT_ONCE and work.lanes[slot.lane].fate == GOES_ON:
             whole = Look(s, place, j, t, h, NOWHERE)
-            end, item = first_end(whole, queue, C, watch, detection, patients, scheme)
+            held = held_from(slot.lane, j, patients.doses, watch, work)
+            end, item, later = first_end(whole, held, queue, C, watch, detection, patients, scheme)
+            if later and item < 0:
+                hold_items(slot.lane, whole, queue, C, watch, detection, patients, scheme)
+                detection.need[slot.lane] = LATER  # which is done with
         look = Look(s, place, j, t, h, end)
         burden_too = turns or end <= 1.0
         for i in range(watch.items.size):
