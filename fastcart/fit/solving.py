@@ -1,0 +1,213 @@
+"""Courses of patients for a likelihood: rows of parameters in, what is predicted at each patient's times out."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+
+from fastcart.batch import make_problem
+from fastcart.breaks import break_times, require_break_columns
+from fastcart.dose_tables import as_frame, read_doses
+from fastcart.dosing import check_doses
+from fastcart.engines import begins_with, compiling_errors, resolve_engine
+from fastcart.fit.data import FitData
+from fastcart.fit.measured import Layout
+from fastcart.given import Chunk, plan_of
+from fastcart.model import Model
+from fastcart.options import SolveOptions
+from fastcart.patient_rows import NOTHING_KEPT, PatientTable
+from fastcart.patients import check_patients
+from fastcart.regimens import Regimen
+from fastcart.rows import RowMaker
+from fastcart.saving import SaveTimes
+from fastcart.solvers.arrays import observe
+from fastcart.solvers.dosed import solve_dosed
+from fastcart.solvers.doses import DosePlan, canonical, make_plan
+from fastcart.solvers.lanes import engine as lanes
+from fastcart.solvers.problem import Problem, Saves
+from fastcart.solvers.status import Status
+
+OUT_OF_RANGE = "out_of_range"
+_OUT = -1  # the code of it
+_NO_DOSES = {"time": [], "state": [], "amount": []}
+_AHEAD = 4.0  # times the budget of steps: a step that promises more than this gives up
+
+Solved = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+
+
+class Courses:
+    """Solves patients with their own data, as often as asked.
+
+    Attributes
+    ----------
+    columns : tuple of str
+        What the columns of the values mean.
+    threads : int
+    problem : Problem
+    """
+
+    def __init__(
+        self, model: Model, columns: tuple[str, ...], own: _Own, problem: Problem, given: DosePlan | Regimen | None,
+        layout: Layout, threads: int,
+    ):  # fmt: skip
+        self.columns, self.threads, self.problem = columns, threads, problem
+        self._model, self._own, self._given, self._layout = model, own, given, layout
+        self._rows = RowMaker(model, (*columns, *own.names))
+        self._named = [x for x in problem.breaks if isinstance(x, str)]
+        saved = [name for name in problem.save if name in problem.model.state_names]
+        self._observed = [name for name in problem.save if name not in saved]
+
+    def solve(self, values: np.ndarray, who: np.ndarray) -> Solved:
+        """Solve patients.
+
+        Parameters
+        ----------
+        values : ndarray, shape (solves, columns)
+        who : ndarray of int, shape (solves,)
+
+        Returns
+        -------
+        predicted : ndarray, shape (quantities, rows)
+            NaN where a solve failed.
+        source : ndarray of int, shape (observations,)
+            Which of the quantities each observation is.
+        begin : ndarray of int, shape (solves,)
+            The first row of each solve.
+        status : ndarray of int, shape (solves,)
+        """
+        if self._own.names:
+            values = np.hstack([values, self._own.values[who]])
+        y0, p, good = self._rows.judged(values)
+        saves = self._layout.saves.take(who)
+        status = np.full(len(who), _OUT, dtype=np.int8)
+        kept = np.flatnonzero(good)
+        if len(kept) == len(who):
+            predicted, status[:] = self._solved(values, y0, p, who, saves)
+        else:
+            predicted = np.full((len(self.problem.save), int(saves.offsets[-1])), np.nan)
+            if len(kept):
+                mine = saves.take(kept)
+                found, status[kept] = self._solved(values[kept], y0[kept], p[kept], who[kept], mine)
+                from fastcart.solvers.problem import places
+
+                predicted[:, places(saves.offsets[kept], np.diff(mine.offsets))] = found
+        return predicted, np.arange(len(self.problem.save)), saves.offsets[:-1], status
+
+    def _solved(
+        self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, who: np.ndarray, saves: Saves
+    ) -> tuple[np.ndarray, np.ndarray]:
+        plan, lost = self._plan(values, y0, p, who)
+        start = y0.copy() if self._layout.at_start.any() else y0
+        with compiling_errors(self.problem.model):
+            result = solve_dosed(lanes.solve_chunk, self.problem, y0, p, self.threads, plan, saves)
+        if lost is not None:
+            result.status[lost] = Status.no_steady_state
+        saved = result.saved
+        before = np.flatnonzero(self._layout.at_start[who])
+        saved[:, saves.offsets[before]] = start[before][:, self.problem.saved_states].T
+        bad = result.status != Status.ok
+        result.status[~bad & ~np.isfinite(result.final).all(axis=1)] = Status.non_finite
+        for i in np.flatnonzero(result.status != Status.ok):
+            saved[:, saves.offsets[i] : saves.offsets[i + 1]] = np.nan
+        if self._observed:
+            parameters = p if plan is None else plan.parameters(p)
+            saved = observe(
+                self.problem.model,
+                self.problem.save_at,
+                saves,
+                saved,
+                parameters,
+                self.problem.save,
+                self.threads,
+            )
+        return saved, result.status
+
+    def _plan(
+        self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, who: np.ndarray
+    ) -> tuple[DosePlan | None, np.ndarray | None]:
+        """Return what each solve is given."""
+        stops = self._stops(p)
+        if self._given is None:
+            if stops is None:
+                return None, None
+            none = np.empty(0)
+            whose = np.empty(0, dtype=np.int64)
+            return make_plan(
+                len(p), y0.shape[1], whose, none, none, whose, none, self.problem.t_end, stops
+            ), None  # fmt: skip
+        if isinstance(self._given, DosePlan):
+            return self._given.take(who), None
+        columns = {name: values[:, j] for j, name in enumerate(self._rows.columns)}
+        table = PatientTable(self._model, columns, np.arange(len(who)), NOTHING_KEPT)
+        regimen = self._given.take(who)
+        if stops is not None:
+            regimen = replace(regimen, stops=stops)
+        return plan_of(self.problem, "lanes", Chunk(table, 0, len(who), y0, p), regimen, self.threads)
+
+    def _stops(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
+        """Return the breaks of each solve, where some are its own."""
+        if not self._named:
+            return None
+        every = [np.full(len(p), x) if not isinstance(x, str) else p[:, self._model.parameter_names.index(x)]
+                 for x in self.problem.breaks]  # fmt: skip
+        times = np.column_stack(every)
+        return np.repeat(np.arange(len(p)), times.shape[1]), times.ravel()
+
+
+class _Own:
+    """Values that the data have of each patient, of parameters and states that nobody estimates."""
+
+    def __init__(self, model: Model, data: FitData, columns: Sequence[str]):
+        known = [item.name for item in model.items]
+        self.names = tuple(x for x in data.covariates if x in known and x not in columns)
+        table = data.covariates[list(self.names)].astype(float)
+        if self.names:
+            check_patients(model, table)
+        self.values: Any = table.to_numpy()
+
+
+def courses_of(
+    model: Model, data: FitData, columns: tuple[str, ...], layout: Layout, options: SolveOptions, threads: int
+) -> Courses:  # fmt: skip
+    """Return what solves the patients of data, with a model whose observables are the predictions.
+
+    Raises
+    ------
+    InputError
+    """
+    times = canonical(layout.times, options.horizon(model))
+    given_times = SaveTimes(times, layout.saves.end - layout.saves.begin)
+    derived = options.derive(model)
+    own = _Own(model, data, columns)
+    problem = make_problem(model, options, save_at=given_times, save=model.observable_names)
+    resolve_engine(options.engine, problem)
+    require_break_columns(model, problem.breaks, ())
+    problem = replace(
+        problem, method=begins_with(options.engine, problem) or lanes.default_method(problem.model, problem.rtol),
+        max_steps_ahead=_AHEAD * problem.max_steps,
+    )  # fmt: skip
+    courses = Courses(derived, columns, own, problem, _given(problem, derived, data), layout, threads)
+    with compiling_errors(problem.model):
+        nobody = np.empty((0, len(problem.model.states))), np.empty((0, len(problem.model.parameters)))
+        lanes.solve_chunk(problem, *nobody, 1, None, Saves(np.empty(0, np.int64), np.empty(0, np.int64)))
+    return courses
+
+
+def _given(problem: Problem, model: Model, data: FitData) -> DosePlan | Regimen | None:
+    """Return what the patients are given: entries where these depend on nothing that is estimated."""
+    named = any(isinstance(x, str) for x in problem.breaks)
+    every = np.arange(data.patients)
+    if not named:
+        breaks = break_times(problem.breaks, PatientTable(model, {}, every, NOTHING_KEPT))
+        return check_doses(problem.model, data.doses, data.ids, problem.t_end, breaks=breaks, warn=_silent)
+    if data.doses is None:
+        return None
+    records = read_doses(problem.model, as_frame(data.doses), data.ids)
+    return Regimen(problem.model, records.ordered(problem.t_end), every, problem.t_end)
+
+
+def _silent(text: str) -> None:
+    """Doses after the last measurement have no effect on what is fitted."""
