@@ -109,7 +109,8 @@ class FitData:
         column = known.get(name.casefold()) if isinstance(name, str) else None
         if column is None:
             raise InputError(
-                f"The table has no constant covariate {shown(name)}." + nearest(name, list(known.values()))
+                f"The table has no constant covariate {shown(name)}."
+                + nearest(name, [str(x) for x in known.values()])
             )
         return self.covariates[column].to_numpy()
 

@@ -1,13 +1,13 @@
 """Densities of measurements around predictions: error models, values below or above a limit, intervals.
 
-Kernels; one number for each solve. All includes the terms with 2 pi. Of log-normal measurements it is the density
-of ``ln DV``.
+Kernels; one number for each solve. All includes the terms with 2 pi. Of log-normal measurements it is the
+density of ``ln DV``.
 """
 
 from __future__ import annotations
 
 import math
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba import njit
@@ -15,7 +15,6 @@ from numba import njit
 from fastcart.fit.observations import (
     ADDITIVE,
     COMBINED1,
-    COMBINED2,
     LOGNORMAL,
     MEASURED,
     PROPORTIONAL,
@@ -48,6 +47,13 @@ class Errors(NamedTuple):
     model: np.ndarray
     first: np.ndarray  # of the parameters of each
     floor: np.ndarray  # a prediction counts for a deviation as if it were this large at least
+
+
+class Likelihoods(NamedTuple):
+    """Results, one row per solve."""
+
+    total: np.ndarray
+    floored: np.ndarray  # how many predictions were smaller than the floor
 
 
 @njit(**_INNER)
@@ -109,10 +115,10 @@ def log_density(value, censored, limit, center, deviation):
     return log_between(min(z, other), max(z, other))
 
 
-def _log_likelihoods(predicted, offsets, who, of, errors, error, out, floored, low, high):
+def _log_likelihoods(predicted, offsets, who, of, errors, error, out, part):
     """Sum the log-densities of each solve; not a number among the predictions gives minus infinity."""
     shared = error.shape[0] == 1
-    for i in range(low, high):
+    for i in range(*part):
         parameters = error[0 if shared else i]
         total, count, j = 0.0, 0, offsets[i]
         for m in range(of.begin[who[i]], of.end[who[i]]):
@@ -123,26 +129,26 @@ def _log_likelihoods(predicted, offsets, who, of, errors, error, out, floored, l
             total += log_density(of.value[m], of.censored[m], of.limit[m], center, deviation)
             count += low_f
             j += 1
-        out[i] = -np.inf if math.isnan(total) else total
-        floored[i] = count
+        out.total[i] = -np.inf if math.isnan(total) else total
+        out.floored[i] = count
 
 
-def _gather(predicted, source, saved_from, who, of, offsets, out, low, high):
+def _gather(predicted, source, saved_from, who, of, offsets, out, part):
     """Take from what was saved, a row for each observation, the prediction of each measurement."""
-    for i in range(low, high):
+    for i in range(*part):
         j = offsets[i]
         for m in range(of.begin[who[i]], of.end[who[i]]):
             out[j] = predicted[source[of.kind[m]], saved_from[i] + of.save[m]]
             j += 1
 
 
-def likelihood_kernel():
+def likelihood_kernel() -> Any:
     """Return the kernel that sums log-densities."""
-    return cached(
-        _log_likelihoods, "log-likelihoods of measurements", takes=(Measured, Errors), nogil=True, **EXACT
-    )
+    label, types = "log-likelihoods of measurements", (Measured, Errors, Likelihoods)
+    return cached(_log_likelihoods, label, takes=types, nogil=True, **EXACT)  # type: ignore[arg-type]
 
 
-def gather_kernel():
+def gather_kernel() -> Any:
     """Return the kernel that takes predictions from what was saved."""
-    return cached(_gather, "predictions of measurements", takes=(Measured,), nogil=True, **EXACT)
+    label = "predictions of measurements"
+    return cached(_gather, label, takes=(Measured,), nogil=True, **EXACT)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Predictions and log-likelihoods of patients, for many values of the parameters at once: arrays in, arrays out."""
+"""Predictions and log-likelihoods of patients, for many parameters at once: arrays in, arrays out."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastcart.checks import names, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError, counted, nearest
 from fastcart.fit.data import FitData
-from fastcart.fit.densities import gather_kernel, likelihood_kernel
+from fastcart.fit.densities import Likelihoods, gather_kernel, likelihood_kernel
 from fastcart.fit.measured import Layout, layout_of
 from fastcart.fit.observations import Observation, check_observations, observing
 from fastcart.fit.solving import OUT_OF_RANGE, Courses, courses_of
@@ -174,7 +174,7 @@ class PreparedLikelihood:
         found, of = np.empty(offsets[-1]), self._layout.of
 
         def part(low: int, high: int) -> None:
-            self._gather(predicted, source, begin, who, of, offsets, found, low, high)
+            self._gather(predicted, source, begin, who, of, offsets, found, (low, high))
 
         in_parts(part, len(who), self.threads, brief=len(found) < _FEW_ROWS)
         for code, count in zip(*np.unique(status, return_counts=True), strict=True):
@@ -184,15 +184,15 @@ class PreparedLikelihood:
     def _summed(
         self, predicted: np.ndarray, offsets: np.ndarray, who: np.ndarray, error: np.ndarray
     ) -> np.ndarray:
-        out, floored = np.empty(len(who)), np.zeros(len(who), dtype=np.int64)
+        out = Likelihoods(np.empty(len(who)), np.zeros(len(who), dtype=np.int64))
         of, errors = self._layout.of, self._layout.errors
 
         def part(low: int, high: int) -> None:
-            self._sum(predicted, offsets, who, of, errors, error, out, floored, low, high)
+            self._sum(predicted, offsets, who, of, errors, error, out, (low, high))
 
         in_parts(part, len(who), self.threads, brief=len(predicted) < _FEW_ROWS)
-        self.floored += int(floored.sum())
-        return out
+        self.floored += int(out.floored.sum())
+        return out.total
 
     def _offsets(self, who: np.ndarray) -> np.ndarray:
         counts = (self._layout.of.end - self._layout.of.begin)[who]
@@ -214,7 +214,8 @@ class PreparedLikelihood:
             raise InputError(f"The patient index must be a row of whole numbers, not {shown(patient_index)}.")
         if len(who) and not 0 <= who.min() <= who.max() < self.patients:
             raise InputError(
-                f"The patient index must hold places from 0 to {self.patients - 1}, not {shown(patient_index)}."
+                f"The patient index must hold places from 0 to {self.patients - 1}, not "
+                f"{shown(patient_index)}."
             )
         return who.astype(np.int64, copy=False)
 
@@ -224,7 +225,8 @@ class PreparedLikelihood:
         if values.shape != (len(who), len(self.columns)):
             raise InputError(
                 f"theta must have {counted(len(who), 'row')}, one for each entry of the patient index, and "
-                f"{counted(len(self.columns), 'column')} ({', '.join(self.columns)}), not the shape {values.shape}."
+                f"{counted(len(self.columns), 'column')} ({', '.join(self.columns)}), not the shape "
+                f"{values.shape}."
             )
         return values, who
 
@@ -243,8 +245,8 @@ class PreparedLikelihood:
 
     def __repr__(self) -> str:
         return (
-            f"PreparedLikelihood({self.model.name!r}, {self.patients} patients, columns={list(self.columns)}, "
-            f"errors={list(self.error_names)})"
+            f"PreparedLikelihood({self.model.name!r}, {self.patients} patients, "
+            f"columns={list(self.columns)}, errors={list(self.error_names)})"
         )
 
 
@@ -274,9 +276,9 @@ def prepare(
     threads : int, optional
         At most so many; default: all processors that this process may use. Results do not depend on it.
     options : SolveOptions, optional
-        Of these the engine must be ``auto`` or ``lanes``: each solve has one method, that which suits the model,
-        and one that needs more than ``max_steps`` (default here 5000) has failed. ``breaks`` may name parameters,
-        of which each solve has its own.
+        Of these the engine must be ``auto`` or ``lanes``: each solve has one method, that which suits the
+        model, and one that needs more than ``max_steps`` (default here 5000) has failed. ``breaks`` may name
+        parameters, of which each solve has its own.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Measurements beside observations: which are of which, as kernels take them, having checked that they fit."""
+"""Measurements beside observations: which are of which, as kernels take them, checked that they fit."""
 
 from __future__ import annotations
 
@@ -57,8 +57,8 @@ def layout_of(data: FitData, observations: Sequence[Observation], t_end: float) 
     Raises
     ------
     InputError
-        For an observation of which the data have nothing, a measurement after the horizon, one that a log-normal
-        error cannot take, a known deviation that is not there.
+        For an observation of which the data have nothing, a measurement after the horizon, one that a
+        log-normal error cannot take, a known deviation that is not there.
     """
     kinds = {name: k for k, name in enumerate(data.kinds)}
     for one in observations:
@@ -74,8 +74,8 @@ def layout_of(data: FitData, observations: Sequence[Observation], t_end: float) 
     if late.any():
         row = int(np.argmax(late))
         raise InputError(
-            f"The measurement in row {taken.row[row]} is at {taken.time[row]:g}, after the horizon {t_end:g}; "
-            "raise t_end."
+            f"The measurement in row {taken.row[row]} is at {taken.time[row]:g}, after the horizon "
+            f"{t_end:g}; raise t_end."
         )
     models = np.array([one.error.kind for one in observations], dtype=np.int64)
     value, limit = _values(taken, kind, models)
@@ -103,15 +103,15 @@ def _values(taken: Measurements, kind: np.ndarray, models: np.ndarray) -> tuple[
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InputError(
-            f"The measurement in row {taken.row[row]} is {taken.value[row]:g}, which a log-normal error cannot take; "
-            "leave it off, or give the limit of quantification with CENS 1."
+            f"The measurement in row {taken.row[row]} is {taken.value[row]:g}, which a log-normal error "
+            "cannot take; leave it off, or give the limit of quantification with CENS 1."
         )
     wrong = (model == MEASURED) & ~(taken.deviation > 0)
     if wrong.any():
         row = int(np.argmax(wrong))
         raise InputError(
-            f"The measurement in row {taken.row[row]} has no known standard deviation above 0; map={{'DVSD': ...}} "
-            "names the column of them."
+            f"The measurement in row {taken.row[row]} has no known standard deviation above 0; "
+            "map={'DVSD': ...} names the column of them."
         )
     ends = np.where(taken.censored == BELOW, -np.inf, np.inf)
     limit = np.where(np.isnan(taken.limit), ends, taken.limit)
@@ -123,10 +123,10 @@ def _values(taken: Measurements, kind: np.ndarray, models: np.ndarray) -> tuple[
 
 
 def _times(taken: Measurements, patients: int) -> tuple[np.ndarray, Saves, np.ndarray, np.ndarray]:
-    """Return times to save, whose they are, the place of each measurement among them, and who starts before a dose.
+    """Return times to save, whose, the place of each measurement among them, and who starts before a dose.
 
-    What was measured just before a dose is saved a hair earlier; before one at the start, at the start, and what
-    was measured behind that one a hair later.
+    What was measured just before a dose is saved a hair earlier; before one at the start, at the start, and
+    what was measured behind that one a hair later.
     """
     time = np.where(taken.before, taken.time * (1.0 - _HAIR), taken.time)
     first = taken.before & (taken.time == 0.0)

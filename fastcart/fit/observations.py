@@ -67,7 +67,7 @@ def lognormal(s: float | None = None) -> ErrorModel:
 
 
 def measured() -> ErrorModel:
-    """Return the error model whose standard deviations the table has, in the column that is mapped to DVSD."""
+    """Return the error model whose standard deviations are in the table, in the column mapped to DVSD."""
     return ErrorModel(MEASURED, (), ())
 
 
@@ -115,8 +115,8 @@ class Observation:
             Expression(self.prediction)
         elif not is_jitted(self.prediction):
             raise InputError(
-                f"The prediction of observation {self.dvid!r} must be a formula or a jitted function f(t, y, p), "
-                f"not {shown(self.prediction)}."
+                f"The prediction of observation {self.dvid!r} must be a formula or a jitted function "
+                f"f(t, y, p), not {shown(self.prediction)}."
             )
 
     @property
@@ -182,7 +182,7 @@ def observing(model: Model, observations: Sequence[Observation]) -> Model:
 
 
 def _written(one: Observation, model: Model) -> tuple[str, bool]:
-    """Return a formula as code that reads states, parameters and observables, and whether it reads the last."""
+    """Return a formula as code that reads states, parameters and observables, and if it reads the last."""
     formula = str(one.prediction).strip()
     known = [*model.state_names, *model.parameter_names, *model.observable_names, _TIME]
     for name in Expression(formula).names:

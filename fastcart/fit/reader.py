@@ -1,4 +1,4 @@
-"""Tables for fits: one row per event, with the columns of NONMEM, read and checked before anything is computed.
+"""Tables for fits: one row per event, with the columns of NONMEM, read and checked.
 
 Doses are read by `fastcart.nonmem`; here are the measurements, what they are of, their censoring, and the
 covariates.
@@ -43,13 +43,14 @@ def read(
 ) -> FitData:
     """Read a table of doses and measurements.
 
-    Columns are those of NONMEM, in capitals or not: ``ID``, ``TIME``, ``DV`` (the measurement), ``DVID`` (what
-    is measured: a number or a name; without it ``CMT`` of the rows of measurements), ``AMT``, ``RATE``, ``DUR``,
-    ``EVID``, ``CMT``, ``ADDL``, ``II``, ``SS``, ``MDV`` (see `fastcart.nonmem.nonmem_doses`), ``CENS`` (1: the
-    true value is below ``DV``, -1: above) and ``LIMIT`` (the other end of the interval, ``.`` for none). All
-    other columns are covariates. One that is a parameter of the model is each patient's value of it, and may
-    change in time; all others must be constant. ``.``, empty cells and NA are missing. Rows of a patient may
-    come in any order; of those at one time, a measurement that stands above a dose was taken before it.
+    Columns are those of NONMEM, in capitals or not: ``ID``, ``TIME``, ``DV`` (the measurement), ``DVID``
+    (what is measured: a number or a name; without it ``CMT`` of the rows of measurements), ``AMT``, ``RATE``,
+    ``DUR``, ``EVID``, ``CMT``, ``ADDL``, ``II``, ``SS``, ``MDV`` (see `fastcart.nonmem.nonmem_doses`),
+    ``CENS`` (1: the true value is below ``DV``, -1: above) and ``LIMIT`` (the other end of the interval,
+    ``.`` for none). All other columns are covariates. One that is a parameter of the model is each patient's
+    value of it, and may change in time; all others must be constant. ``.``, empty cells and NA are missing.
+    Rows of a patient may come in any order; of those at one time, a measurement that stands above a dose was
+    taken before it.
 
     Parameters
     ----------
@@ -151,8 +152,21 @@ def _frame(table: Any, given: dict[str, str | None], ignore: list[str]) -> pd.Da
         raise InputError("The table is empty; give at least one row.")
     for name in ignore:
         if name not in frame:
-            raise InputError(f"The column to ignore {name!r} is not there." + nearest(name, list(frame)))
-    frame = frame.drop(columns=ignore).reset_index(drop=True)
+            raise InputError(f"The column to ignore {name!r} is not there." + nearest(name, frame.columns))
+    frame = _renamed(frame.drop(columns=ignore).reset_index(drop=True), given)
+    for name in frame.columns:
+        if list(frame.columns).count(name) > 1:
+            raise InputError(f"The column {shown(name)} is given twice; map or ignore one of them.")
+    for name in ("ID", "TIME", "DV"):
+        if name not in frame:
+            raise InputError(
+                f"The table has no column {name!r}; name the one that is it by map={{{name!r}: ...}}."
+            )
+    return pd.DataFrame({str(name): _filled(frame[name]) for name in frame}, dtype=object)
+
+
+def _renamed(frame: pd.DataFrame, given: dict[str, str | None]) -> pd.DataFrame:
+    """Return the table with the names of columns that are known."""
     for name, column in given.items():
         if name not in _KNOWN:
             raise InputError(
@@ -161,7 +175,7 @@ def _frame(table: Any, given: dict[str, str | None], ignore: list[str]) -> pd.Da
         if column is not None and column not in frame:
             raise InputError(
                 f"The map says that {name} is the column {shown(column)}, which is not there."
-                + nearest(column, list(frame))
+                + nearest(column, frame.columns)
             )
     renamed: dict[Any, str] = {column: name for name, column in given.items() if column is not None}
     dropped = []
@@ -173,16 +187,7 @@ def _frame(table: Any, given: dict[str, str | None], ignore: list[str]) -> pd.Da
             dropped.append(column)
         else:
             renamed[column] = name
-    frame = frame.drop(columns=dropped).rename(columns=renamed)
-    for name in frame.columns:
-        if list(frame.columns).count(name) > 1:
-            raise InputError(f"The column {shown(name)} is given twice; map or ignore one of them.")
-    for name in ("ID", "TIME", "DV"):
-        if name not in frame:
-            raise InputError(
-                f"The table has no column {name!r}; name the one that is it by map={{{name!r}: ...}}."
-            )
-    return pd.DataFrame({name: _filled(frame[name]) for name in frame}, dtype=object)
+    return frame.drop(columns=dropped).rename(columns=renamed)
 
 
 def _filled(column: pd.Series) -> list[Any]:
@@ -213,8 +218,8 @@ def _times(cells: _Cells) -> np.ndarray:
     if (time < 0).any():
         row = int(np.argmax(time < 0))
         raise InputError(
-            f"The column 'TIME' holds {time[row]:g} in row {row + 1}; every patient starts at time 0: shift the "
-            "times of this patient, or give what was measured before as a covariate."
+            f"The column 'TIME' holds {time[row]:g} in row {row + 1}; every patient starts at time 0: shift "
+            "the times of this patient, or give what was measured before as a covariate."
         )
     return time
 
@@ -301,8 +306,8 @@ def _censoring(cells: _Cells, rows: np.ndarray, value: np.ndarray) -> tuple[np.n
         row = int(np.argmax(empty))
         side = "below" if censored[row] == BELOW else "above"
         raise InputError(
-            f"The column 'LIMIT' holds {limit[row]:g} in row {row + 1}; with CENS {censored[row]:g} it must lie "
-            f"{side} DV, {value[row]:g}."
+            f"The column 'LIMIT' holds {limit[row]:g} in row {row + 1}; with CENS {censored[row]:g} it must "
+            f"lie {side} DV, {value[row]:g}."
         )
     return censored[rows].astype(np.int64), limit[rows]
 
@@ -350,11 +355,11 @@ def _covariates(
     frame: pd.DataFrame, model: Model, patient: np.ndarray, ids: np.ndarray, changing: tuple[str, ...]
 ) -> pd.DataFrame:
     """Return the covariates of each patient that are constant, and the first values of those that are not."""
-    columns = {}
+    columns: dict[str, np.ndarray] = {}
     for name in changing:  # what holds before the first row
         first = frame.dropna(subset=[name]).groupby("ID", sort=False)[name].first()
         columns[name] = _typed([first.get(x) for x in ids])
-    for name in frame:
+    for name in map(str, frame.columns):
         if name in _KNOWN or name in changing:
             continue
         values: list[Any] = [None] * len(ids)
@@ -364,9 +369,9 @@ def _covariates(
                 continue
             if before is not None:
                 raise InputError(
-                    f"The covariate {shown(name)} changes from {shown(before)} to {shown(cell)} in row {row + 1}; "
-                    "one that changes in time must be a parameter of the model: make it one, or leave the column "
-                    "off by ignore=."
+                    f"The covariate {shown(name)} changes from {shown(before)} to {shown(cell)} in row "
+                    f"{row + 1}; one that changes in time must be a parameter of the model: make it one, or "
+                    "leave the column off by ignore=."
                 )
             values[patient[row]] = cell
         columns[name] = _typed(values)
@@ -408,8 +413,8 @@ def _notes(
         same[order[1:][again]] = True
     if same.any():
         notes.append(
-            f"{same.sum()} measurements have the patient, time and kind of another, and count as further ones: "
-            f"{_listed(of.row[same])}."
+            f"{same.sum()} measurements have the patient, time and kind of another, and count as further "
+            f"ones: {_listed(of.row[same])}."
         )
     return tuple(notes)
 

@@ -1,4 +1,4 @@
-"""Courses of patients for a likelihood: rows of parameters in, what is predicted at each patient's times out."""
+"""Courses of patients for a likelihood: rows of parameters in, predictions at each patient's times out."""
 
 from __future__ import annotations
 
@@ -32,7 +32,6 @@ from fastcart.solvers.status import Status
 
 OUT_OF_RANGE = "out_of_range"
 _OUT = -1  # the code of it
-_NO_DOSES = {"time": [], "state": [], "amount": []}
 _AHEAD = 4.0  # times the budget of steps: a step that promises more than this gives up
 
 Solved = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
@@ -50,8 +49,8 @@ class Courses:
     """
 
     def __init__(
-        self, model: Model, columns: tuple[str, ...], own: _Own, problem: Problem, given: DosePlan | Regimen | None,
-        layout: Layout, threads: int,
+        self, model: Model, columns: tuple[str, ...], own: _Own, problem: Problem,
+        given: DosePlan | Regimen | None, layout: Layout, threads: int,
     ):  # fmt: skip
         self.columns, self.threads, self.problem = columns, threads, problem
         self._model, self._own, self._given, self._layout = model, own, given, layout
@@ -185,10 +184,8 @@ def courses_of(
     problem = make_problem(model, options, save_at=given_times, save=model.observable_names)
     resolve_engine(options.engine, problem)
     require_break_columns(model, problem.breaks, ())
-    problem = replace(
-        problem, method=begins_with(options.engine, problem) or lanes.default_method(problem.model, problem.rtol),
-        max_steps_ahead=_AHEAD * problem.max_steps,
-    )  # fmt: skip
+    method = begins_with(options.engine, problem) or lanes.default_method(problem.model, problem.rtol)
+    problem = replace(problem, method=method, max_steps_ahead=_AHEAD * problem.max_steps)
     courses = Courses(derived, columns, own, problem, _given(problem, derived, data), layout, threads)
     with compiling_errors(problem.model):
         nobody = np.empty((0, len(problem.model.states))), np.empty((0, len(problem.model.parameters)))
