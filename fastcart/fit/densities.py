@@ -133,12 +133,12 @@ def _log_likelihoods(predicted, offsets, who, of, errors, error, out, part):
         out.floored[i] = count
 
 
-def _gather(predicted, source, saved_from, who, of, offsets, out, part):
+def _gather(predicted, saved_from, who, of, offsets, out, part):
     """Take from what was saved, a row for each observation, the prediction of each measurement."""
     for i in range(*part):
         j = offsets[i]
         for m in range(of.begin[who[i]], of.end[who[i]]):
-            out[j] = predicted[source[of.kind[m]], saved_from[i] + of.save[m]]
+            out[j] = predicted[of.kind[m], saved_from[i] + of.save[m]]
             j += 1
 
 

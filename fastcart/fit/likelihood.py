@@ -17,16 +17,14 @@ from fastcart.fit.data import FitData
 from fastcart.fit.densities import Likelihoods, gather_kernel, likelihood_kernel
 from fastcart.fit.measured import Layout, layout_of
 from fastcart.fit.observations import Observation, check_observations, observing
-from fastcart.fit.solving import OUT_OF_RANGE, Courses, courses_of
+from fastcart.fit.solving import OUT_OF_RANGE, Courses, courses_of, in_few_parts
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.solvers.status import NAMES
-from fastcart.solvers.threads import in_parts
 
 _STEPS = 5_000  # a solve that needs more has blown up, or is stiff where the model is not
 _TOGETHER = 16_384  # solves at a time
 _ROWS = 1_000_000  # or so many predictions
-_FEW_ROWS = 20_000  # that take less time than to start a thread
 
 
 @dataclass(frozen=True, eq=False)
@@ -170,14 +168,16 @@ class PreparedLikelihood:
     def _predict(
         self, values: np.ndarray, who: np.ndarray, offsets: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        predicted, source, begin, status = self._courses.solve(values, who)
+        predicted, begin, status = self._courses.solve(values, who)
         found, of = np.empty(offsets[-1]), self._layout.of
 
         def part(low: int, high: int) -> None:
-            self._gather(predicted, source, begin, who, of, offsets, found, (low, high))
+            self._gather(predicted, begin, who, of, offsets, found, (low, high))
 
-        in_parts(part, len(who), self.threads, brief=len(found) < _FEW_ROWS)
-        for code, count in zip(*np.unique(status, return_counts=True), strict=True):
+        in_few_parts(part, len(who), self.threads, len(found))
+        failed = np.count_nonzero(status)
+        self.counts["ok"] += len(status) - failed
+        for code, count in zip(*np.unique(status[status != 0], return_counts=True), strict=True):
             self.counts[OUT_OF_RANGE if code < 0 else NAMES[code]] += int(count)
         return found, status
 
@@ -190,7 +190,7 @@ class PreparedLikelihood:
         def part(low: int, high: int) -> None:
             self._sum(predicted, offsets, who, of, errors, error, out, (low, high))
 
-        in_parts(part, len(who), self.threads, brief=len(predicted) < _FEW_ROWS)
+        in_few_parts(part, len(who), self.threads, len(predicted))
         self.floored += int(out.floored.sum())
         return out.total
 

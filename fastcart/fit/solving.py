@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -23,18 +23,21 @@ from fastcart.patients import check_patients
 from fastcart.regimens import Regimen
 from fastcart.rows import RowMaker
 from fastcart.saving import SaveTimes
-from fastcart.solvers.arrays import observe
-from fastcart.solvers.dosed import solve_dosed
-from fastcart.solvers.doses import DosePlan, canonical, make_plan
+from fastcart.solvers.arrays import observe, observe_kernel
+from fastcart.solvers.dosed import dosed_problem, give_initial
+from fastcart.solvers.doses import PARAMETER, DosePlan, canonical, make_plan
 from fastcart.solvers.lanes import engine as lanes
-from fastcart.solvers.problem import Problem, Saves
+from fastcart.solvers.problem import Problem, Saves, places
 from fastcart.solvers.status import Status
+from fastcart.solvers.threads import in_parts
 
 OUT_OF_RANGE = "out_of_range"
 _OUT = -1  # the code of it
 _AHEAD = 4.0  # times the budget of steps: a step that promises more than this gives up
 
-Solved = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]
+_FEW_NUMBERS = 20_000  # take less time than to start a thread
+
+Solved = tuple[np.ndarray, np.ndarray, np.ndarray]
 
 
 class Courses:
@@ -56,8 +59,9 @@ class Courses:
         self._model, self._own, self._given, self._layout = model, own, given, layout
         self._rows = RowMaker(model, (*columns, *own.names))
         self._named = [x for x in problem.breaks if isinstance(x, str)]
-        saved = [name for name in problem.save if name in problem.model.state_names]
-        self._observed = [name for name in problem.save if name not in saved]
+        self._observe = observe_kernel(problem.model, problem.save)
+        self._alike = _alike(given)
+        self._before_doses = bool(layout.at_start.any())
 
     def solve(self, values: np.ndarray, who: np.ndarray) -> Solved:
         """Solve patients.
@@ -69,10 +73,8 @@ class Courses:
 
         Returns
         -------
-        predicted : ndarray, shape (quantities, rows)
+        predicted : ndarray, shape (observations, rows)
             NaN where a solve failed.
-        source : ndarray of int, shape (observations,)
-            Which of the quantities each observation is.
         begin : ndarray of int, shape (solves,)
             The first row of each solve.
         status : ndarray of int, shape (solves,)
@@ -81,48 +83,69 @@ class Courses:
             values = np.hstack([values, self._own.values[who]])
         y0, p, good = self._rows.judged(values)
         saves = self._layout.saves.take(who)
+        if good.all():
+            predicted, status = self._solved(values, y0, p, who, saves)
+            return predicted, saves.offsets[:-1], status
         status = np.full(len(who), _OUT, dtype=np.int8)
         kept = np.flatnonzero(good)
-        if len(kept) == len(who):
-            predicted, status[:] = self._solved(values, y0, p, who, saves)
-        else:
-            predicted = np.full((len(self.problem.save), int(saves.offsets[-1])), np.nan)
-            if len(kept):
-                mine = saves.take(kept)
-                found, status[kept] = self._solved(values[kept], y0[kept], p[kept], who[kept], mine)
-                from fastcart.solvers.problem import places
-
-                predicted[:, places(saves.offsets[kept], np.diff(mine.offsets))] = found
-        return predicted, np.arange(len(self.problem.save)), saves.offsets[:-1], status
+        mine = saves.take(kept)
+        predicted = np.full((len(self.problem.save), int(saves.offsets[-1])), np.nan)
+        if len(kept):
+            found, status[kept] = self._solved(values[kept], y0[kept], p[kept], who[kept], mine)
+            predicted[:, places(saves.offsets[kept], np.diff(mine.offsets))] = found
+        return predicted, saves.offsets[:-1], status
 
     def _solved(
         self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, who: np.ndarray, saves: Saves
     ) -> tuple[np.ndarray, np.ndarray]:
+        problem, begin = self.problem, saves.offsets
         plan, lost = self._plan(values, y0, p, who)
-        start = y0.copy() if self._layout.at_start.any() else y0
-        with compiling_errors(self.problem.model):
-            result = solve_dosed(lanes.solve_chunk, self.problem, y0, p, self.threads, plan, saves)
+        start = y0.copy() if self._before_doses else y0
+        saved, status = self._saved(y0, p, plan, saves)
         if lost is not None:
-            result.status[lost] = Status.no_steady_state
-        saved = result.saved
-        before = np.flatnonzero(self._layout.at_start[who])
-        saved[:, saves.offsets[before]] = start[before][:, self.problem.saved_states].T
-        bad = result.status != Status.ok
-        result.status[~bad & ~np.isfinite(result.final).all(axis=1)] = Status.non_finite
-        for i in np.flatnonzero(result.status != Status.ok):
-            saved[:, saves.offsets[i] : saves.offsets[i + 1]] = np.nan
-        if self._observed:
-            parameters = p if plan is None else plan.parameters(p)
-            saved = observe(
-                self.problem.model,
-                self.problem.save_at,
-                saves,
-                saved,
-                parameters,
-                self.problem.save,
-                self.threads,
+            status[lost] = Status.no_steady_state
+        if self._before_doses:
+            rows = np.flatnonzero(self._layout.at_start[who])
+            saved[:, begin[rows]] = start[rows][:, problem.saved_states].T
+        if plan is not None and (plan.kind == PARAMETER).any():
+            given = plan.parameters(p)
+            predicted = observe(
+                problem.model, problem.save_at, saves, saved, given, problem.save, self.threads
             )
-        return saved, result.status
+        else:
+            predicted = np.empty((len(problem.save), saved.shape[1]))
+
+            def part(low: int, high: int) -> None:
+                self._observe(problem.save_at, saves.begin, begin, saved, p, low, high, predicted)
+
+            in_few_parts(part, len(p), self.threads, predicted.size)
+        failed = np.flatnonzero(status)
+        if len(failed):
+            predicted[:, places(begin[failed], np.diff(begin)[failed])] = np.nan
+        return predicted, status
+
+    def _saved(
+        self, y0: np.ndarray, p: np.ndarray, plan: DosePlan | None, saves: Saves
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return states at the times to save, and how each patient ended."""
+        problem, threads = self.problem, self.threads
+        if plan is None:
+            return lanes.solve_saved(problem, y0, p, threads, None, saves)
+        lacking = give_initial(problem, y0, plan)
+        if self._alike is not None:
+            infused, given = self._alike
+            part = dosed_problem(problem, infused) if given else problem
+            saved, status = lanes.solve_saved(part, y0, p, threads, plan if given else None, saves)
+        else:
+            saved = np.empty((len(problem.saved_states), int(saves.offsets[-1])))
+            status = np.empty(len(p), dtype=np.int8)
+            for rows, infused, mine in plan.parts():
+                part = problem if mine is None else dosed_problem(problem, infused)
+                theirs = saves.take(rows)
+                some, status[rows] = lanes.solve_saved(part, y0[rows], p[rows], threads, mine, theirs)
+                saved[:, places(saves.offsets[rows], np.diff(theirs.offsets))] = some
+        status[lacking] = Status.negative
+        return saved, status
 
     def _plan(
         self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, who: np.ndarray
@@ -134,9 +157,8 @@ class Courses:
                 return None, None
             none = np.empty(0)
             whose = np.empty(0, dtype=np.int64)
-            return make_plan(
-                len(p), y0.shape[1], whose, none, none, whose, none, self.problem.t_end, stops
-            ), None  # fmt: skip
+            t_end = self.problem.t_end
+            return make_plan(len(p), y0.shape[1], whose, none, none, whose, none, t_end, stops), None
         if isinstance(self._given, DosePlan):
             return self._given.take(who), None
         columns = {name: values[:, j] for j, name in enumerate(self._rows.columns)}
@@ -154,6 +176,25 @@ class Courses:
                  for x in self.problem.breaks]  # fmt: skip
         times = np.column_stack(every)
         return np.repeat(np.arange(len(p)), times.shape[1]), times.ravel()
+
+
+def in_few_parts(work: Callable[[int, int], object], count: int, threads: int, numbers: int) -> None:
+    """Share rows out among threads where there is enough to do; see `fastcart.solvers.threads.in_parts`."""
+    if numbers < _FEW_NUMBERS or threads == 1:
+        work(0, count)
+    else:
+        in_parts(work, count, threads)
+
+
+def _alike(given: DosePlan | Regimen | None) -> tuple[tuple[bool, ...], bool] | None:
+    """Return into what all patients have infusions, and whether they are given something after time 0.
+
+    None where they differ in that, or where it is not known before they are.
+    """
+    if not isinstance(given, DosePlan):
+        return None
+    parts = [(infused, mine is not None) for _, infused, mine in given.parts()]
+    return parts[0] if len(parts) == 1 else None
 
 
 class _Own:
@@ -177,6 +218,7 @@ def courses_of(
     ------
     InputError
     """
+    model = model.replace(burden=None) if options.extinction is None else model  # nobody asks for it
     times = canonical(layout.times, options.horizon(model))
     given_times = SaveTimes(times, layout.saves.end - layout.saves.begin)
     derived = options.derive(model)
