@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from fastcart.fit.data import FitData as FitData
+    from fastcart.fit.individuals import individual as individual
     from fastcart.fit.likelihood import PreparedLikelihood as PreparedLikelihood
     from fastcart.fit.likelihood import prepare as prepare
     from fastcart.fit.observations import Observation as Observation
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from fastcart.fit.observations import measured as measured
     from fastcart.fit.observations import proportional as proportional
     from fastcart.fit.reader import read as read
+    from fastcart.fit.results import IndividualFit as IndividualFit
 
 # Where each public name is; loaded on first use
 _PUBLIC = {
@@ -30,6 +32,8 @@ _PUBLIC = {
     "additive": "observations",
     "combined1": "observations",
     "combined2": "observations",
+    "IndividualFit": "results",
+    "individual": "individuals",
     "lognormal": "observations",
     "measured": "observations",
     "prepare": "likelihood",

@@ -70,6 +70,8 @@ class PreparedLikelihood:
         Sum of ``ln DV`` over the log-normal measurements of a patient that are not censored.
     counts : Counter
         How many solves ended how, by status, since it was last cleared.
+    layout : Layout
+        The measurements, as kernels take them.
     floored : int
         How many predictions were too small for an error that is proportional to them, since then.
     """
@@ -84,7 +86,7 @@ class PreparedLikelihood:
         self.log_values = layout.log_values
         self.counts: Counter[str] = Counter()
         self.floored = 0
-        self._layout, self._courses = layout, courses
+        self.layout, self._courses = layout, courses
         self._gather, self._sum = gather_kernel(), likelihood_kernel()
 
     @property
@@ -100,7 +102,7 @@ class PreparedLikelihood:
     def measurements(self, patient_index: Any) -> np.ndarray:
         """Return how many measurements each solve is compared with."""
         who = self._who(patient_index)
-        return (self._layout.of.end - self._layout.of.begin)[who]
+        return (self.layout.of.end - self.layout.of.begin)[who]
 
     def predictions(self, theta: Any, patient_index: Any) -> Predictions:
         """Predict the measurements of patients.
@@ -155,6 +157,31 @@ class PreparedLikelihood:
             out[low:high][status != 0] = -np.inf
         return out
 
+    def slopes(self, theta: Any, patient_index: Any) -> tuple[Predictions, np.ndarray]:
+        """Predict measurements, and differentiate predictions by the columns of ``theta``.
+
+        By forward sensitivities where the model has them, else by central differences.
+
+        Returns
+        -------
+        predictions : Predictions
+        slopes : ndarray, shape (rows, columns)
+            In the units of prediction and parameter; NaN where a solve failed.
+        """
+        values, who = self._checked(theta, patient_index)
+        offsets = self._offsets(who)
+        found, status = np.empty(offsets[-1]), np.empty(len(who), dtype=np.int8)
+        slopes = np.empty((offsets[-1], len(self.columns)))
+        for low, high in self._parts(offsets):
+            part, first = slice(low, high), offsets[low]
+            predicted, begin, status[part] = self._courses.slopes(values[part], who[part])
+            rows = slice(first, offsets[high])
+            mine = offsets[low : high + 1] - first
+            found[rows] = self._gathered(predicted[0], begin, who[part], mine)
+            for c in range(len(self.columns)):
+                slopes[rows, c] = self._gathered(predicted[1 + c], begin, who[part], mine)
+        return Predictions(found, offsets, status), slopes
+
     def density(
         self, predictions: Predictions, patient_index: Any, error_parameters: Any = None
     ) -> np.ndarray:
@@ -169,23 +196,29 @@ class PreparedLikelihood:
         self, values: np.ndarray, who: np.ndarray, offsets: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
         predicted, begin, status = self._courses.solve(values, who)
-        found, of = np.empty(offsets[-1]), self._layout.of
-
-        def part(low: int, high: int) -> None:
-            self._gather(predicted, begin, who, of, offsets, found, (low, high))
-
-        in_few_parts(part, len(who), self.threads, len(found))
+        found = self._gathered(predicted, begin, who, offsets)
         failed = np.count_nonzero(status)
         self.counts["ok"] += len(status) - failed
         for code, count in zip(*np.unique(status[status != 0], return_counts=True), strict=True):
             self.counts[OUT_OF_RANGE if code < 0 else NAMES[code]] += int(count)
         return found, status
 
+    def _gathered(
+        self, predicted: np.ndarray, begin: np.ndarray, who: np.ndarray, offsets: np.ndarray
+    ) -> np.ndarray:
+        found, of = np.empty(offsets[-1]), self.layout.of
+
+        def part(low: int, high: int) -> None:
+            self._gather(predicted, begin, who, of, offsets, found, (low, high))
+
+        in_few_parts(part, len(who), self.threads, len(found))
+        return found
+
     def _summed(
         self, predicted: np.ndarray, offsets: np.ndarray, who: np.ndarray, error: np.ndarray
     ) -> np.ndarray:
         out = Likelihoods(np.empty(len(who)), np.zeros(len(who), dtype=np.int64))
-        of, errors = self._layout.of, self._layout.errors
+        of, errors = self.layout.of, self.layout.errors
 
         def part(low: int, high: int) -> None:
             self._sum(predicted, offsets, who, of, errors, error, out, (low, high))
@@ -195,7 +228,7 @@ class PreparedLikelihood:
         return out.total
 
     def _offsets(self, who: np.ndarray) -> np.ndarray:
-        counts = (self._layout.of.end - self._layout.of.begin)[who]
+        counts = (self.layout.of.end - self.layout.of.begin)[who]
         offsets = np.zeros(len(who) + 1, dtype=np.int64)
         np.cumsum(counts, out=offsets[1:])
         return offsets

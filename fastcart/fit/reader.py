@@ -208,6 +208,8 @@ def _patients(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     place, _ = pd.factorize(np.array(texts, dtype=object))
     first = np.unique(place, return_index=True)[1]
     ids = pd.Series([frame["ID"].iloc[row] for row in first]).to_numpy()
+    if ids.dtype.kind == "f" and (ids == np.round(ids)).all():
+        ids = ids.astype(np.int64)
     return ids, place.astype(np.int64)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,8 @@ from fastcart.batch import make_problem
 from fastcart.breaks import break_times, require_break_columns
 from fastcart.dose_tables import as_frame, read_doses
 from fastcart.dosing import check_doses
-from fastcart.engines import begins_with, compiling_errors, resolve_engine
+from fastcart.engines import begins_with, compiling_errors, resolve_engine, solve_rows
+from fastcart.errors import InputError
 from fastcart.fit.data import FitData
 from fastcart.fit.measured import Layout
 from fastcart.given import Chunk, plan_of
@@ -23,6 +25,7 @@ from fastcart.patients import check_patients
 from fastcart.regimens import Regimen
 from fastcart.rows import RowMaker
 from fastcart.saving import SaveTimes
+from fastcart.sensitivities import Sensitivities, check_sensitivities
 from fastcart.solvers.arrays import observe, observe_kernel
 from fastcart.solvers.dosed import dosed_problem, give_initial
 from fastcart.solvers.doses import PARAMETER, DosePlan, canonical, make_plan
@@ -35,6 +38,7 @@ OUT_OF_RANGE = "out_of_range"
 _OUT = -1  # the code of it
 _AHEAD = 4.0  # times the budget of steps: a step that promises more than this gives up
 
+_TINY_PART = 1e-3  # of its default: where a parameter is zero, it counts as so large
 _FEW_NUMBERS = 20_000  # take less time than to start a thread
 
 Solved = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -94,6 +98,87 @@ class Courses:
             found, status[kept] = self._solved(values[kept], y0[kept], p[kept], who[kept], mine)
             predicted[:, places(saves.offsets[kept], np.diff(mine.offsets))] = found
         return predicted, saves.offsets[:-1], status
+
+    def slopes(self, values: np.ndarray, who: np.ndarray) -> Solved:
+        """Solve patients, and differentiate what is predicted by the columns.
+
+        Returns
+        -------
+        predicted : ndarray, shape (1 + columns, observations, rows)
+            Predictions, and their slopes; NaN where a solve failed.
+        begin, status
+            As for `solve`.
+        """
+        directions = self._directions
+        if directions is None:
+            return self._differences(values, who)
+        if self._own.names:
+            values = np.hstack([values, self._own.values[who]])
+        y0, p, good = self._rows.judged(values)
+        saves = self._layout.saves.take(who)
+        found = np.full((1 + len(self.columns), len(self.problem.save), int(saves.offsets[-1])), np.nan)
+        status = np.full(len(who), _OUT, dtype=np.int8)
+        kept = np.flatnonzero(good)
+        mine = saves.take(kept)
+        rows = places(saves.offsets[kept], np.diff(mine.offsets))
+        plan, _ = self._plan(values[kept], y0[kept], p[kept], who[kept])
+        columns = {name: values[kept, j] for j, name in enumerate(self._rows.columns)}
+        table = PatientTable(self._model, columns, np.arange(len(kept)), NOTHING_KEPT)
+        own, start = p[kept], y0[kept].copy()
+        given = replace(directions, table=table).widened(0, len(kept), start, own)
+        result = solve_rows(self._differentiated, "lanes", start, given, self.threads, plan, mine)
+        status[kept] = result.status
+        found[0, :, rows] = observe(
+            self._differentiated.model, self.problem.save_at, mine, result.saved, own, self.problem.save,
+            self.threads,
+        ).T  # fmt: skip
+        assert result.saved_slopes is not None
+        for k, name in enumerate(directions.asked):
+            found[1 + self.columns.index(name), :, rows] = result.saved_slopes[k].T
+        return found, saves.offsets[:-1], status
+
+    @cached_property
+    def _directions(self) -> Sensitivities | None:
+        """What predictions are differentiated by; None where it has no sensitivities that are known."""
+        if self._before_doses:
+            return None
+        nobody = PatientTable(
+            self._model, {x: np.empty(0) for x in self._rows.columns}, np.arange(0), NOTHING_KEPT
+        )
+        try:
+            return check_sensitivities(
+                self._model, self.columns, self.problem, "lanes", nobody, self._given
+            )  # fmt: skip
+        except InputError:
+            return None
+
+    @cached_property
+    def _differentiated(self) -> Problem:
+        assert self._directions is not None
+        return replace(self.problem, directions=self._directions.directions, plain=self.problem)
+
+    def _differences(self, values: np.ndarray, who: np.ndarray) -> Solved:
+        """As `slopes`, by central differences."""
+        size = np.maximum(np.abs(values), self._sizes)
+        step = self.problem.rtol ** (1 / 3) * size
+        predicted, begin, status = self.solve(values, who)
+        found = np.empty((1 + len(self.columns), *predicted.shape))
+        found[0] = predicted
+        per_row = np.diff(self._layout.saves.take(who).offsets)
+        for c in range(len(self.columns)):
+            above, below = values.copy(), values.copy()
+            above[:, c] += step[:, c]
+            below[:, c] -= step[:, c]
+            high, _, _ = self.solve(above, who)
+            low, _, _ = self.solve(below, who)
+            found[1 + c] = (high - low) / (2.0 * np.repeat(step[:, c], per_row))
+        return found, begin, status
+
+    @cached_property
+    def _sizes(self) -> np.ndarray:
+        """How large each column is about, where it is zero."""
+        defaults = self._model.defaults()
+        return np.array([abs(defaults[name]) or 1.0 for name in self.columns]) * _TINY_PART
 
     def _solved(
         self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, who: np.ndarray, saves: Saves
