@@ -21,6 +21,8 @@ if TYPE_CHECKING:
     from fastcart.fit.observations import lognormal as lognormal
     from fastcart.fit.observations import measured as measured
     from fastcart.fit.observations import proportional as proportional
+    from fastcart.fit.profiles import Profile as Profile
+    from fastcart.fit.profiles import profile as profile
     from fastcart.fit.reader import read as read
     from fastcart.fit.results import IndividualFit as IndividualFit
 
@@ -37,6 +39,8 @@ _PUBLIC = {
     "lognormal": "observations",
     "measured": "observations",
     "prepare": "likelihood",
+    "Profile": "profiles",
+    "profile": "profiles",
     "proportional": "observations",
     "read": "reader",
 }

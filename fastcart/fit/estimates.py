@@ -16,7 +16,7 @@ from fastcart.patient_rows import allowed_range
 from fastcart.tables.ids import id_places
 
 SCALES = ("linear", "log")
-_DECADES = 6.0  # below the bounds, in which half of the starts of a linear parameter lie
+_DECADES = 4.0  # below the bounds, in which half of the starts of a linear parameter lie
 _ERRORS = 1e-6, 1e3  # bounds of error parameters, relative to what they are compared with
 
 
@@ -65,7 +65,7 @@ class Estimates:
         cells = np.argsort(random.random((count, size)), axis=0)
         part = (cells + random.random((count, size))) / count
         x = self.low + part * (self.high - self.low)
-        near = random.random((count, size)) < 0.5
+        near = random.random((count, size)) < 0.8
         largest = np.maximum(np.abs(self.low), np.abs(self.high))
         close = largest * 10.0 ** (-_DECADES * random.random((count, size)))
         close *= np.where((self.low < 0) & ((self.high <= 0) | (part < 0.5)), -1.0, 1.0)

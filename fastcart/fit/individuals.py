@@ -14,7 +14,7 @@ from fastcart.engines import as_model
 from fastcart.errors import InputError
 from fastcart.fit.data import FitData
 from fastcart.fit.estimates import Estimates, check_estimates, check_fixed, typical_errors
-from fastcart.fit.levenberg import Bounds, Minima, minimize
+from fastcart.fit.levenberg import BEHIND, MOST_ITERATIONS, Bounds, Minima, minimize
 from fastcart.fit.likelihood import Predictions, PreparedLikelihood, prepare
 from fastcart.fit.normal import Equations, Points, Weights, normal_kernel, residual_kernel, weights_of
 from fastcart.fit.results import IndividualFit
@@ -26,7 +26,12 @@ _RTOL = 1e-8  # differences of predictions are taken
 _STEP = 1e-4  # of a parameter, for these
 _STEP_OF_RANGE = 1e-3  # times it: no smaller than so much of the range of a linear parameter
 _ROUNDS = 20  # of new starts instead of those that failed
-_SCREENED = 4  # places that are looked at for each start
+_SCOUTING = 20  # iterations of all starts; then only the best go on,
+_PART = 4  # this part of them,
+_FEWEST = 3  # or so many, and as many as that part start anew around the best,
+_SPREAD = 0.5  # so far from it
+_AROUND = 7  # of the seed of these
+_SCREENED = 16  # places that are looked at for each start
 _ROWS = 4_000_000  # predictions at a time
 _NEAR = 1e-6  # of a scale: where slopes are carried to, so that residuals follow
 _USUAL = 0.3  # of its size: where an error parameter starts
@@ -101,7 +106,7 @@ class Search:
         predictions = prepared.predictions(estimates.natural(whole)[:, :number], patient[row])
         points = Points(
             first, patient, moves, step, np.ascontiguousarray(estimates.natural(x)[:, number:]),
-            free[:, number:].any(axis=0),
+            np.asarray(free[:, number:].any(axis=0)),
         )  # fmt: skip
         of, errors = prepared.layout.of, prepared.layout.errors
         kernel, weights = normal_kernel(), self.weights
@@ -184,8 +189,8 @@ def individual(
     observations : Observation or sequence of Observation
         Error parameters with a value keep it, those without are estimated for each patient.
     estimate : mapping
-        ``{"ka": (0.1, 10, "log"), "lag": (0, 2)}``: bounds, and the scale in which a parameter is estimated, by
-        default linear. Initial values of states are named likewise.
+        ``{"ka": (0.1, 10, "log"), "lag": (0, 2)}``: bounds, and the scale in which a parameter is estimated,
+        by default linear. Initial values of states are named likewise.
     starts : int
         For each patient.
     guesses : mapping, optional
@@ -224,8 +229,59 @@ def individual(
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
     x, patient = _starts(search, starts, int(seed), guesses)
-    found = search.minimize(x, patient, iterations=count(iterations, "The iterations"), groups=patient)
-    return IndividualFit.of(search, found, patient)
+    return IndividualFit.of(search, *_searched(search, x, patient, count(iterations, "The iterations"), seed))
+
+
+def _searched(
+    search: Search, x: np.ndarray, patient: np.ndarray, iterations: int, seed: int
+) -> tuple[Minima, np.ndarray]:
+    """Minimize from all starts for a while, go on with the best, and start anew around what was found."""
+    found = search.minimize(x, patient, iterations=min(_SCOUTING, iterations), groups=patient)
+    per_patient = len(x) // search.prepared.patients
+    _go_on(search, found, patient, max(_FEWEST, per_patient // _PART), iterations)
+    places = np.concatenate([
+        around(search, found.x[_ranked(found, patient)[:, 0][i]], max(1, per_patient // _PART), [seed, i])
+        for i in range(search.prepared.patients)
+    ])  # fmt: skip
+    again = np.repeat(np.arange(search.prepared.patients), max(1, per_patient // _PART))
+    fixed = search.fixed[again]
+    places = np.where(np.isnan(fixed), places, fixed)
+    found = found.joined(search.minimize(places, again, iterations=iterations, groups=again))
+    patient = np.append(patient, again)
+    _go_on(search, found, patient, 1, iterations)
+    return found, patient
+
+
+def _ranked(found: Minima, patient: np.ndarray) -> np.ndarray:
+    """Return the searches of each patient, the best first; all patients have equally many."""
+    order = np.lexsort((np.arange(len(patient)), found.cost, patient))
+    return order.reshape(len(np.unique(patient)), -1)
+
+
+def _go_on(search: Search, found: Minima, patient: np.ndarray, keep: int, iterations: int) -> None:
+    """Let the best searches of each patient that have not ended go on, and give up the others."""
+    ranked = _ranked(found, patient)
+    rest = ranked[:, keep:].ravel()
+    found.how[rest[found.how[rest] == MOST_ITERATIONS]] = BEHIND
+    best = np.sort(ranked[:, :keep].ravel())
+    rows = best[found.how[best] == MOST_ITERATIONS]
+    if len(rows):
+        more = search.minimize(found.x[rows], patient[rows], iterations=iterations, groups=patient[rows])
+        more.iterations += found.iterations[rows]
+        found.put(rows, more)
+
+
+def around(search: Search, x: np.ndarray, number: int, seed: list[int]) -> np.ndarray:
+    """Return places around a minimum: logarithms of what is changed differ by a half, as a rule."""
+    random = np.random.default_rng([_AROUND, *seed])
+    estimates = search.estimates
+    shift = _SPREAD * random.standard_normal((number, len(x)))
+    small = _STEP_OF_RANGE * (estimates.high - estimates.low) * random.standard_normal(shift.shape)
+    with np.errstate(invalid="ignore"):
+        moved = np.where(
+            estimates.log, x + shift, np.where(np.abs(x) > np.abs(small), x * np.exp(shift), small)
+        )
+        return np.clip(moved, estimates.low, estimates.high)
 
 
 def _starts(

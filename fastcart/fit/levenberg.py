@@ -9,13 +9,8 @@ import numpy as np
 
 from fastcart.fit.normal import Equations
 
-CONVERGED, MOST_ITERATIONS, STUCK, FAILED, JOINED = (
-    "converged",
-    "most_iterations",
-    "stuck",
-    "failed",
-    "joined",
-)
+CONVERGED, MOST_ITERATIONS, STUCK, FAILED = "converged", "most_iterations", "stuck", "failed"
+JOINED, BEHIND = "joined", "behind"  # given up: another start is there, others are better
 
 _FIRST, _LEAST, _MOST = 1e-2, 1e-12, 1e12  # damping
 _EASED, _HARDER = 0.2, 4.0  # and how it changes
@@ -49,6 +44,15 @@ class Minima:
     how: np.ndarray
     iterations: np.ndarray
 
+    def put(self, rows: np.ndarray, other: Minima) -> None:
+        """Take over some rows."""
+        for name, values in vars(self).items():
+            values[rows] = getattr(other, name)
+
+    def joined(self, other: Minima) -> Minima:
+        """Return these and others."""
+        return Minima(**{name: np.concatenate([x, getattr(other, name)]) for name, x in vars(self).items()})
+
 
 @dataclass(frozen=True)
 class Bounds:
@@ -70,8 +74,7 @@ def minimize(
 ) -> Minima:
     """Minimize sums of squares within bounds.
 
-    A step that leads over a bound ends on it (projection); a parameter that a step would push over the bound
-    where it is stays there.
+    A parameter that a step would push over its bound ends on it.
 
     Parameters
     ----------
@@ -136,21 +139,39 @@ def minimize(
 def _steps(
     found: Minima, active: np.ndarray, damping: np.ndarray, bounds: Bounds
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return steps, and where no parameter can move."""
+    """Return steps that stay within the bounds, and where no parameter can move.
+
+    A parameter whose step leads over its bound goes to the bound, and the others are asked anew what to do.
+    """
     x, gradient, matrix = found.x[active], found.gradient[active], found.matrix[active]
     free = (
         bounds.free[active] & ~((x <= bounds.low) & (gradient > 0)) & ~((x >= bounds.high) & (gradient < 0))
     )
     diagonal = np.einsum("ijj->ij", matrix)
     free &= diagonal > 0  # of what nothing depends on
+    held, damped = ~free.any(axis=1), diagonal * (1.0 + damping[:, np.newaxis])
+    step = np.zeros(x.shape)
+    for _ in range(x.shape[1] + 1):
+        right = -gradient - np.einsum("ijk,ik->ij", matrix, step)
+        step = np.where(free, _solved(matrix, damped, right, free), step)
+        low, high = x + step < bounds.low, x + step > bounds.high
+        over = free & (low | high)
+        if not over.any():
+            break
+        with np.errstate(invalid="ignore"):
+            step = np.where(over, np.where(low, bounds.low, bounds.high) - x, np.where(free, 0.0, step))
+        free &= ~over
+    return np.where(bounds.free[active], step, 0.0), held
+
+
+def _solved(matrix: np.ndarray, damped: np.ndarray, right: np.ndarray, free: np.ndarray) -> np.ndarray:
+    """Solve the damped equations for the free parameters, each scaled by its size."""
     both = free[:, :, np.newaxis] & free[:, np.newaxis, :]
-    size = np.sqrt(np.where(free, diagonal, 1.0))
+    size = np.sqrt(np.where(free, damped, 1.0))
     scaled = np.where(both, matrix / (size[:, :, np.newaxis] * size[:, np.newaxis, :]), 0.0)
-    every = np.arange(x.shape[1])
-    scaled[:, every, every] = 1.0 + damping[:, np.newaxis]
-    right = np.where(free, -gradient / size, 0.0)
-    step = np.linalg.solve(scaled, right[:, :, np.newaxis])[:, :, 0] / size
-    return np.where(free, step, 0.0), ~free.any(axis=1)
+    every = np.arange(damped.shape[1])
+    scaled[:, every, every] = 1.0
+    return np.linalg.solve(scaled, np.where(free, right / size, 0.0)[:, :, np.newaxis])[:, :, 0] / size
 
 
 def _promised(found: Minima, active: np.ndarray, step: np.ndarray) -> np.ndarray:

@@ -197,7 +197,7 @@ class PreparedLikelihood:
     ) -> tuple[np.ndarray, np.ndarray]:
         predicted, begin, status = self._courses.solve(values, who)
         found = self._gathered(predicted, begin, who, offsets)
-        failed = np.count_nonzero(status)
+        failed = int(np.count_nonzero(status))
         self.counts["ok"] += len(status) - failed
         for code, count in zip(*np.unique(status[status != 0], return_counts=True), strict=True):
             self.counts[OUT_OF_RANGE if code < 0 else NAMES[code]] += int(count)

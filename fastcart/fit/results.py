@@ -86,6 +86,11 @@ class IndividualFit:
         return errors, singular
 
     @property
+    def errors(self) -> np.ndarray:
+        """Standard errors in the scale of the estimates, as slopes have them; infinite for no slope."""
+        return self._slopes[0]
+
+    @property
     def singular_values(self) -> list[np.ndarray]:
         """Singular values of the slopes of residuals of each patient, in the scale of the estimates."""
         return self._slopes[1]

@@ -1,7 +1,7 @@
 """CARRGO: tumor cells and CAR T cells in a killing assay, as predator and prey, with dexamethasone.
 
-Source: Sahoo et al., Mathematical deconvolution of CAR T-cell proliferation and exhaustion from real-time killing
-assay data, J R Soc Interface 17, 20190734 (2020), eq. (1)-(2); with dexamethasone: Brummer et al., Dose-dependent
+Source: Sahoo et al., Mathematical deconvolution of CAR T-cell proliferation and exhaustion from real-time
+killing assay data, J R Soc Interface 17, 20190734 (2020); with dexamethasone: Brummer et al., Dose-dependent
 thresholds of dexamethasone destabilize CAR T-cell treatment efficacy, PLoS Comput Biol 18, e1009504 (2022).
 """
 
@@ -30,8 +30,9 @@ def carrgo() -> Model:
     """Return the model of a killing assay.
 
     ``cancer' = rho cancer (1 - cancer / K) - c0 e(t) cancer - kappa1 cancer cart``,
-    ``cart' = kappa2 cancer cart - (theta + c3 e(t)) cart``, with what is left of the dexamethasone that is given at
-    time 0, ``e(t) = 2**(-t / half_life)``. Cells are counted in units of the cell index, time in hours.
+    ``cart' = kappa2 cancer cart - (theta + c3 e(t)) cart``, with what is left of the dexamethasone that is
+    given at time 0, ``e(t) = 2**(-t / half_life)``. Cells are counted in units of the cell index, time in
+    hours.
     """
     source = "Brummer et al. 2022, line PBT1"
     return Model(
