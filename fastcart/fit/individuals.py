@@ -28,8 +28,9 @@ _STEP_OF_RANGE = 1e-3  # times it: no smaller than so much of the range of a lin
 _ROUNDS = 20  # of new starts instead of those that failed
 _SCOUTING = 20  # iterations of all starts; then only the best go on,
 _PART = 4  # this part of them,
-_FEWEST = 3  # or so many, and as many as that part start anew around the best,
-_SPREAD = 0.5  # so far from it
+_FEWEST = 3  # or so many
+_ANEW = 8  # this part of them start anew around the best,
+_SPREADS = 0.5, 1.0, 0.2  # so far from it, one time after the other
 _AROUND = 7  # of the seed of these
 _SCREENED = 16  # places that are looked at for each start
 _ROWS = 4_000_000  # predictions at a time
@@ -236,18 +237,17 @@ def _searched(
     search: Search, x: np.ndarray, patient: np.ndarray, iterations: int, seed: int
 ) -> tuple[Minima, np.ndarray]:
     """Minimize from all starts for a while, go on with the best, and start anew around what was found."""
+    patients = search.prepared.patients
+    every, starts = np.arange(patients), len(x) // patients
     found = search.minimize(x, patient, iterations=min(_SCOUTING, iterations), groups=patient)
-    per_patient = len(x) // search.prepared.patients
-    _go_on(search, found, patient, max(_FEWEST, per_patient // _PART), iterations)
-    places = np.concatenate([
-        around(search, found.x[_ranked(found, patient)[:, 0][i]], max(1, per_patient // _PART), [seed, i])
-        for i in range(search.prepared.patients)
-    ])  # fmt: skip
-    again = np.repeat(np.arange(search.prepared.patients), max(1, per_patient // _PART))
-    fixed = search.fixed[again]
-    places = np.where(np.isnan(fixed), places, fixed)
-    found = found.joined(search.minimize(places, again, iterations=iterations, groups=again))
-    patient = np.append(patient, again)
+    _go_on(search, found, patient, max(_FEWEST, starts // _PART), iterations)
+    number = max(1, starts // _ANEW)
+    again = np.repeat(every, number)
+    for k, spread in enumerate(_SPREADS):
+        best = found.x[_ranked(found, patient)[:, 0]]
+        places = np.concatenate([around(search, best[i], int(i), number, (spread, seed, k)) for i in every])
+        more = search.minimize(places, again, iterations=iterations, groups=again)
+        found, patient = found.joined(more), np.append(patient, again)
     _go_on(search, found, patient, 1, iterations)
     return found, patient
 
@@ -271,17 +271,22 @@ def _go_on(search: Search, found: Minima, patient: np.ndarray, keep: int, iterat
         found.put(rows, more)
 
 
-def around(search: Search, x: np.ndarray, number: int, seed: list[int]) -> np.ndarray:
-    """Return places around a minimum: logarithms of what is changed differ by a half, as a rule."""
-    random = np.random.default_rng([_AROUND, *seed])
+def around(
+    search: Search, x: np.ndarray, patient: int, number: int, how: tuple[float, int, int]
+) -> np.ndarray:
+    """Return places around a minimum of a patient.
+
+    ``how`` is the standard deviation of logarithms, a seed, and the round.
+    """
+    spread, *seed = how
+    random = np.random.default_rng([_AROUND, *map(int, seed), patient])
     estimates = search.estimates
-    shift = _SPREAD * random.standard_normal((number, len(x)))
+    shift = spread * random.standard_normal((number, len(x)))
     small = _STEP_OF_RANGE * (estimates.high - estimates.low) * random.standard_normal(shift.shape)
+    linear = np.where(np.abs(x) > np.abs(small), x * np.exp(np.where(estimates.log, 0.0, shift)), small)
     with np.errstate(invalid="ignore"):
-        moved = np.where(
-            estimates.log, x + shift, np.where(np.abs(x) > np.abs(small), x * np.exp(shift), small)
-        )
-        return np.clip(moved, estimates.low, estimates.high)
+        moved = np.clip(np.where(estimates.log, x + shift, linear), estimates.low, estimates.high)
+    return np.where(np.isnan(search.fixed[patient]), moved, x)
 
 
 def _starts(

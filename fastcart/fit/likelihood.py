@@ -22,7 +22,7 @@ from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.solvers.status import NAMES
 
-_STEPS = 5_000  # a solve that needs more has blown up, or is stiff where the model is not
+_STEPS = 3_000  # a solve that needs more has blown up, or is stiff where the model is not
 _TOGETHER = 16_384  # solves at a time
 _ROWS = 1_000_000  # or so many predictions
 
@@ -310,7 +310,7 @@ def prepare(
         At most so many; default: all processors that this process may use. Results do not depend on it.
     options : SolveOptions, optional
         Of these the engine must be ``auto`` or ``lanes``: each solve has one method, that which suits the
-        model, and one that needs more than ``max_steps`` (default here 5000) has failed. ``breaks`` may name
+        model, and one that needs more than ``max_steps`` (default here 3000) has failed. ``breaks`` may name
         parameters, of which each solve has its own.
 
     Returns

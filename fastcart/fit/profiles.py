@@ -22,6 +22,7 @@ from fastcart.tables.ids import id_places, id_shown
 THRESHOLD = 3.841459  # of the rise of -2 ln L: 95 % of a chi-squared distribution of one degree of freedom
 _GAIN = 1e-3  # of -2 ln L, from which on a place that is lower than the optimum starts the fit anew
 _WIDTH = 6.0  # standard errors to both sides, where these are known
+_SPREAD = 0.3  # of logarithms, of further starts around the optimum
 _EXCHANGES = 6  # at most
 _ENOUGH = 1e-6  # what an exchange must gain
 
@@ -204,7 +205,7 @@ class _Work:
         optimum = self.fit.minima.x[self.fit.best[self.who]]
         first = []
         for i, x in enumerate(optimum):
-            others = around(self.fit.search, x, number, [self.seed, int(self.who[i])])
+            others = around(self.fit.search, x, int(self.who[i]), number, (_SPREAD, self.seed, 0))
             others[: self.points] = x
             first.append(others)
         x = np.stack(first).reshape(len(self.who), self.starts, self.points, -1)

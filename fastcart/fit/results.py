@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -15,10 +16,11 @@ from fastcart.tables.ids import id_shown
 if TYPE_CHECKING:
     from fastcart.fit.individuals import Search
 
-_FOLD = 1.0  # a standard error of a logarithm from here on says nothing: the interval spans a factor of 50
+_FOLD = 1.0  # a standard error of a logarithm that says nothing: the 95 % interval spans a factor of 50
 _QUANTILE = 1.959964  # of 95 %
 _NEAR = 1e-3  # relative: so near to the best minimum another start has found it, too
 _AT_BOUND = 1e-6  # of the range
+_FAINT = 0.01 * math.sqrt(12.0)  # a hundredth of what bounds say: keeps apart what only nearly depends
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,8 +83,9 @@ class IndividualFit:
             free = np.flatnonzero(np.isnan(self.search.fixed[i]))
             matrix = slopes[i].reshape(-1, len(self.names))[:, free]
             matrix = matrix[np.isfinite(matrix).all(axis=1)]
+            width = (self.search.estimates.high - self.search.estimates.low)[free]
             singular.append(np.linalg.svd(matrix, compute_uv=False) if matrix.size else np.zeros(len(free)))
-            errors[i, free] = _standard_errors(matrix)
+            errors[i, free] = _standard_errors(np.vstack([matrix, np.diag(_FAINT / width)]))
         return errors, singular
 
     @property
@@ -97,11 +100,23 @@ class IndividualFit:
 
     @cached_property
     def known(self) -> np.ndarray:
-        """Of each patient and name, whether the data say what it is; also where it is fixed."""
+        """Of each patient and name, whether the data say what it is; also where it is fixed.
+
+        They do not where the standard error of a logarithm is 1 or more, where its 95 % interval runs over a
+        bound, and where that of a linear parameter is wider than its bounds.
+        """
         error, estimates = self._slopes[0], self.search.estimates
-        width = estimates.high - estimates.low
-        unknown = np.where(estimates.log, error >= _FOLD, 2.0 * _QUANTILE * error >= width)
-        return ~unknown
+        x, width = self.minima.x[self.best], estimates.high - estimates.low
+        with np.errstate(invalid="ignore"):
+            over = (x - _QUANTILE * error < estimates.low) | (x + _QUANTILE * error > estimates.high)
+            far = (error >= _FOLD) | (over & ~self._at_bound)
+            return ~np.where(estimates.log, far, 2.0 * _QUANTILE * error >= width)
+
+    @property
+    def _at_bound(self) -> np.ndarray:
+        estimates, x = self.search.estimates, self.minima.x[self.best]
+        near = _AT_BOUND * (estimates.high - estimates.low)
+        return (x <= estimates.low + near) | (x >= estimates.high - near)
 
     @property
     def not_identifiable(self) -> dict[Any, tuple[str, ...]]:
