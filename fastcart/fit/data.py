@@ -94,6 +94,14 @@ class FitData:
         """The time of the last measurement; 0 where there is none."""
         return float(self.measurements.time.max(initial=0.0))
 
+    @cached_property
+    def most_doses(self) -> int:
+        """How many doses a patient is given at most, repeated ones and resets included."""
+        if self.doses is None or "patient" not in self.doses:
+            return 0
+        count = 1.0 + self.doses["repeats"]
+        return int(count.groupby(self.doses["patient"], sort=False).sum().max())
+
     def covariate(self, name: str) -> np.ndarray:
         """Return a constant covariate of each patient by its name, in capitals or not.
 

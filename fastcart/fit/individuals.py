@@ -16,11 +16,12 @@ from fastcart.fit.data import FitData
 from fastcart.fit.estimates import Estimates, check_estimates, check_fixed, typical_errors
 from fastcart.fit.levenberg import BEHIND, MOST_ITERATIONS, Bounds, Minima, minimize
 from fastcart.fit.likelihood import Predictions, PreparedLikelihood, prepare
-from fastcart.fit.normal import Equations, Points, Weights, normal_kernel, residual_kernel, weights_of
+from fastcart.fit.normal import Equations, Points, Weights, normal_kernel, part_kernel, weights_of
 from fastcart.fit.results import IndividualFit
 from fastcart.fit.solving import in_few_parts
 from fastcart.model import Model
 from fastcart.options import SolveOptions
+from fastcart.solvers.problem import places
 
 _RTOL = 1e-8  # differences of predictions are taken
 _STEP = 1e-4  # of a parameter, for these
@@ -71,7 +72,7 @@ class Search:
         return minimize(evaluate, x, bounds, iterations=iterations, groups=groups)
 
     def costs(self, x: np.ndarray, patient: np.ndarray) -> np.ndarray:
-        """Return sums of squares."""
+        """Return -2 ln L up to a constant."""
         return self.equations(x, patient, np.zeros(x.shape, dtype=bool)).cost
 
     def equations(self, x: np.ndarray, patient: np.ndarray, free: np.ndarray) -> Equations:
@@ -129,34 +130,42 @@ class Search:
 
     @cached_property
     def weights(self) -> Weights:
-        """Of which observations deviations are residuals."""
+        """Of which observations deviations count."""
         return weights_of(self.prepared.observations, self.prepared.layout)
 
-    def residuals(self, x: np.ndarray, patient: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
-        """Return residuals of each point, measurements x 2, and slopes, measurements x 2 x parameters."""
+    def slopes(self, x: np.ndarray, patient: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return residuals of each point, and roots of its information, measurements x 2 x parameters.
+
+        Of censored measurements residuals are roots of -2 times the logarithm of their probabilities.
+        """
         number, prepared = self.estimates.parameters, self.prepared
         natural = self.estimates.natural(x)
         predictions, slopes = prepared.slopes(natural[:, :number], patient)
-        with np.errstate(invalid="ignore"):
-            size = np.where(self.estimates.log[:number], natural[:, :number], 1.0)
+        size = np.where(self.estimates.log[:number], natural[:, :number], 1.0)
         counts = np.diff(predictions.offsets)
         slopes = slopes * np.repeat(size, counts, axis=0)
         error = natural[:, number:]
-        here = self._residuals_of(predictions, patient, error)
-        found = np.zeros((len(predictions.values), 2, x.shape[1]))
-        for c in range(number):
-            moved = replace(predictions, values=predictions.values + _NEAR * slopes[:, c])
-            found[:, :, c] = (self._residuals_of(moved, patient, error) - here) / _NEAR
-        for e in range(x.shape[1] - number):
-            other = error.copy()
-            other[:, e] *= np.exp(_NEAR)
-            found[:, :, number + e] = (self._residuals_of(predictions, patient, other) - here) / _NEAR
+        here = self._parts(predictions, patient, error)
+        found = np.zeros((len(here), 2, x.shape[1]))
+        of = prepared.layout.of
+        censored = of.censored[places(of.begin[patient], of.end[patient] - of.begin[patient])]
+        for c in range(x.shape[1]):
+            if c < number:
+                moved = replace(predictions, values=predictions.values + _NEAR * slopes[:, c])
+                there = self._parts(moved, patient, error)
+            else:
+                other = error.copy()
+                other[:, c - number] *= np.exp(_NEAR)
+                there = self._parts(predictions, patient, other)
+            change = (there - here) / _NEAR
+            found[:, 0, c] = np.where(censored != 0, change[:, 0], change[:, 1] / here[:, 3])
+            found[:, 1, c] = np.sqrt(2.0) * change[:, 2]
         cuts = predictions.offsets[1:-1]
-        return np.split(here, cuts), np.split(found, cuts)
+        return np.split(here[:, 0], cuts), np.split(found, cuts)
 
-    def _residuals_of(self, predictions: Predictions, patient: np.ndarray, error: np.ndarray) -> np.ndarray:
-        out, layout = np.empty((len(predictions.values), 2)), self.prepared.layout
-        residual_kernel()(
+    def _parts(self, predictions: Predictions, patient: np.ndarray, error: np.ndarray) -> np.ndarray:
+        out, layout = np.empty((len(predictions.values), 4)), self.prepared.layout
+        part_kernel()(
             predictions.values, predictions.offsets, patient, layout.of, layout.errors, self.weights,
             np.ascontiguousarray(error), out,
         )  # fmt: skip
@@ -230,23 +239,28 @@ def individual(
     if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
         raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
     x, patient = _starts(search, starts, int(seed), guesses)
-    return IndividualFit.of(search, *_searched(search, x, patient, count(iterations, "The iterations"), seed))
+    how = (int(seed), guesses is not None)
+    return IndividualFit.of(search, *_searched(search, x, patient, count(iterations, "The iterations"), how))
 
 
 def _searched(
-    search: Search, x: np.ndarray, patient: np.ndarray, iterations: int, seed: int
+    search: Search, x: np.ndarray, patient: np.ndarray, iterations: int, how: tuple[int, bool]
 ) -> tuple[Minima, np.ndarray]:
-    """Minimize from all starts for a while, go on with the best, and start anew around what was found."""
+    """Minimize from all starts for a while, go on with the best, and start anew around what was found.
+
+    ``how`` is the seed, and whether the first start of each patient is one that the user gave.
+    """
+    seed, first = how
     patients = search.prepared.patients
     every, starts = np.arange(patients), len(x) // patients
     found = search.minimize(x, patient, iterations=min(_SCOUTING, iterations), groups=patient)
-    _go_on(search, found, patient, max(_FEWEST, starts // _PART), iterations)
+    _go_on(search, found, patient, max(_FEWEST, starts // _PART), iterations, first)
     number = max(1, starts // _ANEW)
     again = np.repeat(every, number)
     for k, spread in enumerate(_SPREADS):
         best = found.x[_ranked(found, patient)[:, 0]]
-        places = np.concatenate([around(search, best[i], int(i), number, (spread, seed, k)) for i in every])
-        more = search.minimize(places, again, iterations=iterations, groups=again)
+        starting = np.concatenate([around(search, best[i], int(i), number, (spread, seed, k)) for i in every])
+        more = search.minimize(starting, again, iterations=iterations, groups=again)
         found, patient = found.joined(more), np.append(patient, again)
     _go_on(search, found, patient, 1, iterations)
     return found, patient
@@ -258,12 +272,17 @@ def _ranked(found: Minima, patient: np.ndarray) -> np.ndarray:
     return order.reshape(len(np.unique(patient)), -1)
 
 
-def _go_on(search: Search, found: Minima, patient: np.ndarray, keep: int, iterations: int) -> None:
-    """Let the best searches of each patient that have not ended go on, and give up the others."""
+def _go_on(
+    search: Search, found: Minima, patient: np.ndarray, keep: int, iterations: int, first: bool = False
+) -> None:
+    """Let the best searches of each patient that have not ended go on, and give up the others.
+
+    ``first`` says whether the first of each patient goes on in any case.
+    """
     ranked = _ranked(found, patient)
-    rest = ranked[:, keep:].ravel()
+    best = np.unique(np.append(ranked[:, :keep].ravel(), ranked.min(axis=1) if first else []).astype(int))
+    rest = np.setdiff1d(ranked.ravel(), best)
     found.how[rest[found.how[rest] == MOST_ITERATIONS]] = BEHIND
-    best = np.sort(ranked[:, :keep].ravel())
     rows = best[found.how[best] == MOST_ITERATIONS]
     if len(rows):
         more = search.minimize(found.x[rows], patient[rows], iterations=iterations, groups=patient[rows])
@@ -310,7 +329,7 @@ def _starts(
         enough = np.isfinite(np.concatenate(costs, axis=1)).sum(axis=1) >= starts
         if enough.all():
             break
-    places, sums = np.concatenate(pool, axis=1), np.concatenate(costs, axis=1)
+    pooled, sums = np.concatenate(pool, axis=1), np.concatenate(costs, axis=1)
     nobody = ~np.isfinite(sums).any(axis=1)
     if nobody.any():
         patient = search.prepared.data.ids[int(np.argmax(nobody))]
@@ -319,7 +338,7 @@ def _starts(
             "or raise max_steps."
         )
     best = np.argsort(sums, axis=1, kind="stable")[:, :starts]
-    chosen = np.take_along_axis(places, best[:, :, np.newaxis], axis=1)
+    chosen = np.take_along_axis(pooled, best[:, :, np.newaxis], axis=1)
     given = _guessed(search, guesses)
     if given is not None:
         chosen = np.concatenate([given[:, np.newaxis], chosen], axis=1)

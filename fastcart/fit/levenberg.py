@@ -29,7 +29,7 @@ class Minima:
     ----------
     x : ndarray, shape (problems, parameters)
     cost : ndarray
-        Sum of squares; infinite where the start failed.
+        A sum of squares up to a constant; infinite where the start failed.
     gradient : ndarray, shape (problems, parameters)
         Half of that of the cost.
     matrix : ndarray, shape (problems, parameters, parameters)
@@ -123,7 +123,7 @@ def minimize(
         damping[active] = np.where(
             better, np.maximum(damping[active] * _EASED, _LEAST), damping[active] * _HARDER
         )
-        little = np.where(better, gain <= _SMALL * old, promised <= _SMALL * old)
+        little = np.where(better, gain <= _SMALL * np.abs(old), promised <= _SMALL * np.abs(old))
         slow[active] = np.where(little, slow[active] + 1, 0)
         still = held | ((np.abs(step) <= _SMALL * (np.abs(moved) + _SMALL)) | ~free).all(axis=1)
         ended = (slow[active] >= 2) | still | (found.cost[active] == 0.0)
@@ -185,10 +185,10 @@ def _unjoined(found: Minima, active: np.ndarray, groups: np.ndarray, free: np.nd
     order = active[np.lexsort((active, found.cost[active], groups[active]))]
     same_group = groups[order[1:]] == groups[order[:-1]]
     cost = found.cost[order]
-    near = np.abs(cost[1:] - cost[:-1]) <= _EQUAL * (1e-300 + cost[:-1])
+    near = np.abs(cost[1:] - cost[:-1]) <= _EQUAL * (1e-300 + np.abs(cost[:-1]))
     with np.errstate(invalid="ignore"):
         apart = np.where(free[order[1:]], found.x[order[1:]] - found.x[order[:-1]], 0.0)
     distance = np.einsum("ij,ijk,ik->i", apart, found.matrix[order[:-1]], apart)
-    joined = order[1:][same_group & near & (distance <= _EQUAL * cost[:-1])]
+    joined = order[1:][same_group & near & (distance <= _EQUAL * np.abs(cost[:-1]))]
     found.how[joined] = JOINED
     return np.setdiff1d(active, joined, assume_unique=True)

@@ -15,7 +15,7 @@ from fastcart.engines import as_model
 from fastcart.errors import InputError, counted, nearest
 from fastcart.fit.data import FitData
 from fastcart.fit.densities import Likelihoods, gather_kernel, likelihood_kernel
-from fastcart.fit.measured import Layout, layout_of
+from fastcart.fit.layout import Layout, layout_of
 from fastcart.fit.observations import Observation, check_observations, observing
 from fastcart.fit.solving import OUT_OF_RANGE, Courses, courses_of, in_few_parts
 from fastcart.model import Model
@@ -23,6 +23,9 @@ from fastcart.options import SolveOptions
 from fastcart.solvers.status import NAMES
 
 _STEPS = 3_000  # a solve that needs more has blown up, or is stiff where the model is not
+_CLOSE_STEPS = 10_000  # the same for smaller tolerances than
+_USUAL_RTOL = 1e-8
+_STEPS_OF_DOSE = 200  # and so many more for each dose
 _TOGETHER = 16_384  # solves at a time
 _ROWS = 1_000_000  # or so many predictions
 
@@ -310,8 +313,8 @@ def prepare(
         At most so many; default: all processors that this process may use. Results do not depend on it.
     options : SolveOptions, optional
         Of these the engine must be ``auto`` or ``lanes``: each solve has one method, that which suits the
-        model, and one that needs more than ``max_steps`` (default here 3000) has failed. ``breaks`` may name
-        parameters, of which each solve has its own.
+        model, and one that needs more than ``max_steps`` (default here 3000, and some for each dose) has
+        failed. ``breaks`` may name parameters, of which each solve has its own.
 
     Returns
     -------
@@ -347,7 +350,8 @@ def _options(options: SolveOptions | None, model: Model, data: FitData) -> Solve
     if chosen.t_end is None and data.last_time > 0:
         changes["t_end"] = data.last_time
     if chosen.max_steps == SolveOptions.max_steps:
-        changes["max_steps"] = _STEPS
+        steps = _STEPS if chosen.rtol >= _USUAL_RTOL else _CLOSE_STEPS
+        changes["max_steps"] = steps + _STEPS_OF_DOSE * data.most_doses
     return replace(chosen, **changes)
 
 

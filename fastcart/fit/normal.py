@@ -1,11 +1,9 @@
-"""Normal equations of least squares: residuals whose squares add up to -2 ln L, and their slopes, summed up.
+"""Normal equations of fits: -2 ln L up to a constant, half its gradient, and the Fisher information.
 
-A measurement has two residuals: its own, and one of its standard deviation where that depends on what is
-estimated, ``sqrt(2 ln(sd / scale) + 50)`` [1]. That of a censored one is the root of -2 times the logarithm
-of its probability. Slopes are differences of residuals, so that nothing but predictions is needed.
-
-1. A. Raue et al., Lessons learned from quantitative dynamical modeling in systems biology, PLoS ONE 8, e74335
-   (2013).
+A measurement counts with the square of its residual, and with ``2 ln(sd / scale)`` where its standard
+deviation depends on what is estimated; a censored one with -2 times the logarithm of its probability. The
+information of a measurement is ``(df / sd)**2 + 2 (d ln sd)**2``, so that steps by it are right for error
+parameters, too. Slopes are differences, so that nothing but predictions is needed.
 """
 
 from __future__ import annotations
@@ -18,17 +16,17 @@ import numpy as np
 from numba import njit
 
 from fastcart.fit.densities import Errors, Measured, log_density, spread
-from fastcart.fit.measured import Layout, varies
+from fastcart.fit.layout import Layout, varies
 from fastcart.fit.observations import LOGNORMAL, Observation
 from fastcart.solvers.compile import EXACT, INNER, cached
 
 _INNER = {**INNER, "fastmath": False}
-_ABOVE = 50.0  # keeps the residual of a deviation real down to 1e-11 of the scale
+_ROOT2 = math.sqrt(2.0)
 _SHIFT = 1e-6  # of the logarithm of an error parameter, for its slope
 
 
 class Weights(NamedTuple):
-    """Of each observation, whether its deviation is a residual, and relative to what."""
+    """Of each observation, whether its deviation counts, and relative to what."""
 
     counts: np.ndarray
     scale: np.ndarray
@@ -46,7 +44,7 @@ class Points(NamedTuple):
 
 
 class Equations(NamedTuple):
-    """Results: the sum of squares, half its gradient, and the matrix."""
+    """Results: -2 ln L up to a constant, half its gradient, and the information."""
 
     cost: np.ndarray
     gradient: np.ndarray
@@ -54,7 +52,7 @@ class Equations(NamedTuple):
 
 
 def weights_of(observations: Sequence[Observation], layout: Layout) -> Weights:
-    """Return of which observations the deviations are residuals: where they depend on what is estimated."""
+    """Return of which observations the deviations count: where they depend on what is estimated."""
     count, scale = [], []
     for k, one in enumerate(observations):
         mine = np.abs(layout.of.value[(layout.of.kind == k) & (layout.of.censored == 0)])
@@ -65,76 +63,108 @@ def weights_of(observations: Sequence[Observation], layout: Layout) -> Weights:
 
 
 @njit(**_INNER)
-def _residuals(f, m, error, of, errors, weights):
-    """Return both residuals of measurement ``m`` for the prediction ``f``."""
+def _parts(f, m, error, of, errors, weights):
+    """Return what measurement ``m`` consists of for the prediction ``f``.
+
+    Its residual, centre, logarithm of the deviation, and deviation. Where it is censored, the residual is the
+    root of -2 times the logarithm of its probability.
+    """
     k = of.kind[m]
     center, deviation, _ = spread(
         errors.model[k], f, error, errors.first[k], errors.floor[k], of.deviation[m]
     )
+    value = log_density(of.value[m], of.censored[m], of.limit[m], center, deviation)
     if of.censored[m] != 0:
-        value = log_density(of.value[m], of.censored[m], of.limit[m], center, deviation)
-        return math.sqrt(max(-2.0 * value, 0.0)), 0.0
-    own = (of.value[m] - center) / deviation
-    if not weights.counts[k]:
-        return own, 0.0
-    return own, math.sqrt(max(2.0 * math.log(deviation / weights.scale[k]) + _ABOVE, 0.0))
+        return math.sqrt(max(-2.0 * value, 0.0)), 0.0, 0.0, deviation
+    size = math.log(deviation / weights.scale[k]) if weights.counts[k] else 0.0
+    return (of.value[m] - center) / deviation, center, size, deviation
+
+
+@njit(**_INNER)
+def _measure(m, i, predictions, of, errors, weights, points, found):
+    """Write down the parts of a measurement at point ``i`` in the last row, and beside it in the others.
+
+    NaN where a column is not free.
+    """
+    predicted, offsets = predictions
+    columns, size = points.free.shape[1], found.shape[0] - 1
+    begin, j = points.first[i], m - of.begin[points.patient[i]]
+    solve = begin
+    moved = points.error[i].copy()
+    for x in range(-1, size):
+        value, used = predicted[offsets[begin] + j], True
+        if 0 <= x < columns:
+            used = points.free[i, x]
+            if used:
+                solve += 1
+                value = predicted[offsets[solve] + j]
+        elif x >= columns:
+            used = points.error_free[x - columns]
+            moved[x - columns] *= math.exp(_SHIFT)
+        own, center, size_of, deviation = _parts(value, m, moved, of, errors, weights)
+        found[x, 0], found[x, 1], found[x, 2], found[x, 3] = own, center, size_of, deviation
+        if not used:
+            found[x, 0] = np.nan
+        if x >= columns:
+            moved[x - columns] = points.error[i, x - columns]
+
+
+@njit(**_INNER)
+def _differentiate(m, i, of, points, found, slopes):
+    """Turn parts beside a point into slopes: of residual, deviation, and the two of the information."""
+    columns = points.free.shape[1]
+    here = found[slopes.shape[0]]
+    for x in range(slopes.shape[0]):
+        slopes[x] = 0.0
+        if math.isnan(found[x, 0]):
+            continue
+        step = points.step[i, x] if x < columns else _SHIFT
+        slopes[x, 0] = (found[x, 0] - here[0]) / step
+        slopes[x, 1] = (found[x, 2] - here[2]) / step
+        slopes[x, 2] = (found[x, 1] - here[1]) / here[3] / step
+        if of.censored[m] != 0:
+            slopes[x, 2] = slopes[x, 0]
+        slopes[x, 3] = _ROOT2 * slopes[x, 1]
 
 
 def _sum_up(predicted, offsets, of, errors, weights, points, out, part):
-    """Sum up squares and products of slopes of each point."""
-    columns = points.free.shape[1]
-    names = points.error.shape[1]
-    size = columns + names
-    slopes = np.zeros((size, 2))
-    moved = np.empty(names)
+    """Sum up what all measurements of each point say."""
+    size = points.free.shape[1] + points.error.shape[1]
+    slopes, found = np.zeros((size, 4)), np.zeros((size + 1, 4))
     for i in range(*part):
-        begin, who = points.first[i], points.patient[i]
-        error = points.error[i]
-        out.gradient[i] = 0.0
-        out.matrix[i] = 0.0
+        who = points.patient[i]
+        gradient, matrix = out.gradient[i], out.matrix[i]
+        gradient[:] = 0.0
+        matrix[:] = 0.0
         cost = 0.0
         for m in range(of.begin[who], of.end[who]):
-            j = m - of.begin[who]
-            a, b = _residuals(predicted[offsets[begin] + j], m, error, of, errors, weights)
-            cost += a * a + b * b
-            solve = begin + 1
-            for c in range(columns):
-                slopes[c, 0] = slopes[c, 1] = 0.0
-                if points.free[i, c]:
-                    there = predicted[offsets[solve] + j]
-                    solve += 1
-                    if not math.isnan(there):
-                        x, y = _residuals(there, m, error, of, errors, weights)
-                        slopes[c, 0], slopes[c, 1] = (x - a) / points.step[i, c], (y - b) / points.step[i, c]
-            for e in range(names):
-                slopes[columns + e, 0] = slopes[columns + e, 1] = 0.0
-                if points.error_free[e]:
-                    moved[:] = error
-                    moved[e] = error[e] * math.exp(_SHIFT)
-                    x, y = _residuals(predicted[offsets[begin] + j], m, moved, of, errors, weights)
-                    slopes[columns + e, 0], slopes[columns + e, 1] = (x - a) / _SHIFT, (y - b) / _SHIFT
+            _measure(m, i, (predicted, offsets), of, errors, weights, points, found)
+            _differentiate(m, i, of, points, found, slopes)
+            here = found[size]
+            cost += here[0] * here[0] + 2.0 * here[2]
             for c in range(size):
-                out.gradient[i, c] += slopes[c, 0] * a + slopes[c, 1] * b
+                gradient[c] += slopes[c, 0] * here[0] + slopes[c, 1]
                 for d in range(c + 1):
-                    out.matrix[i, c, d] += slopes[c, 0] * slopes[d, 0] + slopes[c, 1] * slopes[d, 1]
+                    matrix[c, d] += slopes[c, 2] * slopes[d, 2] + slopes[c, 3] * slopes[d, 3]
         for c in range(size):
             for d in range(c):
-                out.matrix[i, d, c] = out.matrix[i, c, d]
+                matrix[d, c] = matrix[c, d]
         out.cost[i] = np.inf if math.isnan(cost) else cost
 
 
-def _residual_rows(predicted, offsets, who, of, errors, weights, error, out):
-    """Write down the residuals of each solve."""
+def _part_rows(predicted, offsets, who, of, errors, weights, error, out):
+    """Write down what the measurements of each solve consist of."""
     for i in range(who.size):
         for m in range(of.begin[who[i]], of.end[who[i]]):
             j = offsets[i] + m - of.begin[who[i]]
-            out[j, 0], out[j, 1] = _residuals(predicted[j], m, error[i], of, errors, weights)
+            found = _parts(predicted[j], m, error[i], of, errors, weights)
+            out[j, 0], out[j, 1], out[j, 2], out[j, 3] = found
 
 
-def residual_kernel() -> Any:
-    """Return the kernel that writes down residuals."""
+def part_kernel() -> Any:
+    """Return the kernel that writes down what the measurements consist of."""
     types = (Measured, Errors, Weights)
-    return cached(_residual_rows, "residuals", takes=types, **EXACT)  # type: ignore[arg-type]
+    return cached(_part_rows, "residuals", takes=types, **EXACT)  # type: ignore[arg-type]
 
 
 def normal_kernel() -> Any:

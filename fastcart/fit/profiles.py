@@ -60,12 +60,15 @@ class Profile:
         """Return a row for each patient and place: the place, ``rise``, all estimates, ``at_bound``."""
         ids = self.fit.search.prepared.data.ids[self.patient]
         points = self.grid.shape[1]
-        estimates = self.fit.search.estimates
-        x = estimates.estimated(self.values.reshape(-1, len(self.fit.names)))
-        near = 1e-6 * (estimates.high - estimates.low)
-        free = np.isnan(self.fit.search.fixed[np.repeat(self.patient, points)])
+        estimates, shown = self.fit.search.estimates, self.fit.shown
+        x = np.ones((len(self.patient) * points, len(estimates.names)))
+        x[:, shown] = self.values.reshape(len(x), -1)
+        x = estimates.estimated(x)[:, shown]
+        low, high = estimates.low[shown], estimates.high[shown]
+        near = 1e-6 * (high - low)
+        free = np.isnan(self.fit.search.fixed[np.repeat(self.patient, points)])[:, shown]
         free[:, self.fit.names.index(self.parameter)] = False
-        at = free & ((x <= estimates.low + near) | (x >= estimates.high - near))
+        at = free & ((x <= low + near) | (x >= high - near))
         hits = [", ".join(n for n, hit in zip(self.fit.names, row, strict=True) if hit) for row in at]
         return pd.DataFrame(
             {
@@ -82,11 +85,12 @@ class Profile:
         to the bound), ``says``: ``ok``, ``no lower end``, ``no upper end``, ``not identifiable`` for neither.
         """
         which = self.fit.names.index(self.parameter)
+        log = bool(self.fit.search.estimates.log[self.fit.shown[which]])
         rows = []
         for k, i in enumerate(self.patient):
             best = self.fit.values[i, which]
-            low = _crossing(self.grid[k], self.rise[k], best, self.fit.search.estimates.log[which], -1)
-            high = _crossing(self.grid[k], self.rise[k], best, self.fit.search.estimates.log[which], 1)
+            low = _crossing(self.grid[k], self.rise[k], best, log, -1)
+            high = _crossing(self.grid[k], self.rise[k], best, log, 1)
             says = {(True, True): "ok", (False, True): "no lower end", (True, False): "no upper end"}
             found = (bool(np.isfinite(low)), bool(np.isfinite(high)))
             rows.append((best, low, high, says.get(found, "not identifiable")))
@@ -150,14 +154,14 @@ def profile(
     if parameter not in fit.names:
         raise InputError(f"The fit has no parameter {shown(parameter)}." + nearest(parameter, fit.names))
     who = _patients(fit, patients)
-    which = fit.names.index(parameter)
+    which = fit.search.estimates.names.index(parameter)
     fixed = ~np.isnan(fit.search.fixed[who, which])
     if fixed.any():
         patient = fit.search.prepared.data.ids[who[int(np.argmax(fixed))]]
         raise InputError(f"The parameter {parameter!r} is fixed in patient {id_shown(patient)}.")
     work = _Work(fit, which, who, count(points, "The points"), count(starts, "The starts"), iterations, seed)
     found = work.run()
-    lower = found.cost.min(axis=1) < fit.sum_of_squares[who] - _GAIN
+    lower = found.cost.min(axis=1) < fit.cost[who] - _GAIN
     restarted: tuple[Any, ...] = ()
     if lower.any():
         restarted = tuple(fit.search.prepared.data.ids[who[lower]].tolist())
@@ -165,8 +169,8 @@ def profile(
         found = replace(work, fit=fit).run()
     estimates = fit.search.estimates
     values = estimates.natural(found.x)
-    rise = found.cost - fit.sum_of_squares[who][:, np.newaxis]
-    return Profile(fit, parameter, who, values[:, :, which], rise, values, restarted)
+    rise = found.cost - fit.cost[who][:, np.newaxis]
+    return Profile(fit, parameter, who, values[:, :, which], rise, values[:, :, fit.shown], restarted)
 
 
 def _patients(fit: IndividualFit, given: Any) -> np.ndarray:
@@ -254,7 +258,7 @@ class _Work:
         estimates, best = self.fit.search.estimates, self.fit.best[self.who]
         low, high = estimates.low[self.which], estimates.high[self.which]
         x = self.fit.minima.x[best, self.which]
-        error = self.fit.errors[self.who, self.which]
+        error = self.fit.errors[self.who, list(self.fit.shown).index(self.which)]
         near = np.where(np.isfinite(error), np.minimum(_WIDTH * error, high - low), high - low)
         half = self.points // 2
         rows = []

@@ -50,14 +50,25 @@ class IndividualFit:
         first = np.searchsorted(patient[order], np.arange(search.prepared.patients))
         return cls(search, minima, patient, order[first])
 
+    @cached_property
+    def shown(self) -> np.ndarray:
+        """The places of what was estimated, among parameters and all error parameters."""
+        given = ~np.isnan(self.search.prepared.error_values)
+        return np.flatnonzero(np.append(np.ones(self.search.estimates.parameters, dtype=bool), ~given))
+
     @property
     def names(self) -> tuple[str, ...]:
-        """What was estimated: parameters, then those of the errors."""
-        return self.search.estimates.names
+        """What was estimated: parameters, then those of the errors that had no value."""
+        return tuple(self.search.estimates.names[k] for k in self.shown)
 
-    @cached_property
+    @property
     def values(self) -> np.ndarray:
         """Estimates, patients x names, in natural units."""
+        return self.whole[:, self.shown]
+
+    @cached_property
+    def whole(self) -> np.ndarray:
+        """The same with all error parameters."""
         return self.search.estimates.natural(self.minima.x[self.best])
 
     @cached_property
@@ -65,23 +76,27 @@ class IndividualFit:
         """-2 ln L of each patient, by the density of ``ln DV`` where errors are log-normal."""
         number, prepared = self.search.estimates.parameters, self.search.prepared
         every = np.arange(prepared.patients)
-        return -2.0 * prepared.loglik(self.values[:, :number], every, self.values[:, number:])
+        return -2.0 * prepared.loglik(self.whole[:, :number], every, self.whole[:, number:])
 
     @property
-    def sum_of_squares(self) -> np.ndarray:
-        """The sum of squares of residuals of each patient: chi2 where deviations are known."""
+    def cost(self) -> np.ndarray:
+        """The sum of squares of residuals of each patient, chi2, where deviations are known.
+
+        Where they are estimated or depend on predictions, -2 ln L up to a constant.
+        """
         return self.minima.cost[self.best]
 
     @cached_property
     def _slopes(self) -> tuple[np.ndarray, list[np.ndarray]]:
         """Standard errors in the scale of the estimates, and singular values, of each patient."""
         every = np.arange(self.search.prepared.patients)
-        _, slopes = self.search.residuals(self.minima.x[self.best], every)
-        errors = np.full((len(every), len(self.names)), np.nan)
+        _, slopes = self.search.slopes(self.minima.x[self.best], every)
+        size = len(self.search.estimates.names)
+        errors = np.full((len(every), size), np.nan)
         singular = []
         for i in every:
             free = np.flatnonzero(np.isnan(self.search.fixed[i]))
-            matrix = slopes[i].reshape(-1, len(self.names))[:, free]
+            matrix = slopes[i].reshape(-1, size)[:, free]
             matrix = matrix[np.isfinite(matrix).all(axis=1)]
             width = (self.search.estimates.high - self.search.estimates.low)[free]
             singular.append(np.linalg.svd(matrix, compute_uv=False) if matrix.size else np.zeros(len(free)))
@@ -91,7 +106,7 @@ class IndividualFit:
     @property
     def errors(self) -> np.ndarray:
         """Standard errors in the scale of the estimates, as slopes have them; infinite for no slope."""
-        return self._slopes[0]
+        return self._slopes[0][:, self.shown]
 
     @property
     def singular_values(self) -> list[np.ndarray]:
@@ -110,7 +125,8 @@ class IndividualFit:
         with np.errstate(invalid="ignore"):
             over = (x - _QUANTILE * error < estimates.low) | (x + _QUANTILE * error > estimates.high)
             far = (error >= _FOLD) | (over & ~self._at_bound)
-            return ~np.where(estimates.log, far, 2.0 * _QUANTILE * error >= width)
+            unknown = np.where(estimates.log, far, 2.0 * _QUANTILE * error >= width)
+        return ~unknown[:, self.shown]
 
     @property
     def _at_bound(self) -> np.ndarray:
@@ -131,8 +147,8 @@ class IndividualFit:
     @cached_property
     def standard_errors(self) -> np.ndarray:
         """Standard errors, patients x names, in natural units; NaN for what is fixed or not identifiable."""
-        error = np.where(self.known, self._slopes[0], np.nan)
-        return np.where(self.search.estimates.log, error * self.values, error)
+        error = np.where(self.known, self.errors, np.nan)
+        return np.where(self.search.estimates.log[self.shown], error * self.values, error)
 
     def table(self) -> pd.DataFrame:
         """Return a row for each patient and estimate.
@@ -141,16 +157,18 @@ class IndividualFit:
         (95 %, by the standard error in the scale of the estimate), ``says``: ``ok``, ``not identifiable``,
         ``at lower bound``, ``at upper bound``, ``fixed``.
         """
-        estimates, x = self.search.estimates, self.minima.x[self.best]
-        error = np.where(self.known, self._slopes[0], np.nan)
-        low, high = (estimates.natural(x + side * _QUANTILE * error) for side in (-1.0, 1.0))
+        estimates, x, shown = self.search.estimates, self.minima.x[self.best], self.shown
+        error = np.full(x.shape, np.nan)
+        error[:, shown] = np.where(self.known, self.errors, np.nan)
+        low, high = (estimates.natural(x + side * _QUANTILE * error)[:, shown] for side in (-1.0, 1.0))
         near = _AT_BOUND * (estimates.high - estimates.low)
         says = np.full(x.shape, "ok", dtype=object)
         says[x <= estimates.low + near] = "at lower bound"
         says[x >= estimates.high - near] = "at upper bound"
+        says = says[:, shown]
         says[~self.known] = "not identifiable"
-        says[~np.isnan(self.search.fixed)] = "fixed"
-        patients, names = x.shape
+        says[~np.isnan(self.search.fixed)[:, shown]] = "fixed"
+        patients, names = says.shape
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = self.standard_errors / np.abs(self.values)
         return pd.DataFrame(
@@ -163,15 +181,15 @@ class IndividualFit:
         )  # fmt: skip
 
     def patients(self) -> pd.DataFrame:
-        """Return a row for each patient: measurements, sum of squares, -2 ln L, how many starts found it."""
+        """Return a row for each patient: measurements, cost, -2 ln L, how many starts found it."""
         prepared = self.search.prepared
         every = np.arange(prepared.patients)
-        best = self.sum_of_squares[self.patient]
+        best = self.cost[self.patient]
         near = self.minima.cost <= best + _NEAR * np.abs(best)
         return pd.DataFrame(
             {
                 "patient": prepared.data.ids, "measurements": prepared.measurements(every),
-                "sum_of_squares": self.sum_of_squares, "minus2LL": self.minus2LL,
+                "cost": self.cost, "minus2LL": self.minus2LL,
                 "starts": np.bincount(self.patient), "found_by": np.bincount(self.patient, near).astype(int),
                 "failed": np.bincount(self.patient, self.minima.how == FAILED).astype(int),
                 "how": self.minima.how[self.best],
@@ -186,9 +204,9 @@ class IndividualFit:
         return pd.DataFrame(
             {
                 "patient": self.search.prepared.data.ids[self.patient[order]], "rank": rank,
-                "sum_of_squares": self.minima.cost[order], "how": self.minima.how[order],
+                "cost": self.minima.cost[order], "how": self.minima.how[order],
                 "iterations": self.minima.iterations[order],
-                **{name: x[:, k] for k, name in enumerate(self.names)},
+                **{name: x[:, k] for k, name in zip(self.shown, self.names, strict=True)},
             }
         )  # fmt: skip
 

@@ -16,7 +16,7 @@ from fastcart.dosing import check_doses
 from fastcart.engines import begins_with, compiling_errors, resolve_engine, solve_rows
 from fastcart.errors import InputError
 from fastcart.fit.data import FitData
-from fastcart.fit.measured import Layout
+from fastcart.fit.layout import Layout
 from fastcart.given import Chunk, plan_of
 from fastcart.model import Model
 from fastcart.options import SolveOptions

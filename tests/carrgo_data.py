@@ -1,7 +1,7 @@
-"""The killing assays of CARRGO with dexamethasone, as a table for a fit, where the references lie beside the project.
+"""The killing assays of CARRGO with dexamethasone as a table for a fit, where the references are there.
 
-Brummer et al., MIT licence. Which rows of which column, the terminal weight and how standard deviations of zero
-are replaced is said in `carrgo_refits.csv` of the references.
+Brummer et al., MIT licence. Which rows of which column, the terminal weight and how standard deviations of
+zero are replaced is said in `carrgo_refits.csv` of the references.
 """
 
 from __future__ import annotations
