@@ -17,7 +17,7 @@ from fastcart.fit.data import FitData
 from fastcart.fit.densities import Likelihoods, gather_kernel, likelihood_kernel
 from fastcart.fit.layout import Layout, layout_of
 from fastcart.fit.observations import Observation, check_observations, observing
-from fastcart.fit.solving import OUT_OF_RANGE, Courses, courses_of, in_few_parts
+from fastcart.fit.solving import OUT_OF_RANGE, Courses, Group, courses_of, in_few_parts
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.solvers.status import NAMES
@@ -90,6 +90,7 @@ class PreparedLikelihood:
         self.counts: Counter[str] = Counter()
         self.floored = 0
         self.layout, self._courses = layout, courses
+        self._last: Group | None = None
         self._gather, self._sum = gather_kernel(), likelihood_kernel()
 
     @property
@@ -123,13 +124,12 @@ class PreparedLikelihood:
             In the order of the measurements of the data.
         """
         values, who = self._checked(theta, patient_index)
-        offsets = self._offsets(who)
+        group = self._group(who)
+        offsets = group.offsets
         found, status = np.empty(offsets[-1]), np.empty(len(who), dtype=np.int8)
         for low, high in self._parts(offsets):
             first = offsets[low]
-            some, status[low:high] = self._predict(
-                values[low:high], who[low:high], offsets[low : high + 1] - first
-            )
+            some, status[low:high] = self._predict(values[low:high], self._part(group, low, high))
             found[first : offsets[high]] = some
         return Predictions(found, offsets, status)
 
@@ -151,13 +151,14 @@ class PreparedLikelihood:
         """
         values, who = self._checked(theta, patient_index)
         error = self._errors(error_parameters, len(who))
-        offsets, out = self._offsets(who), np.empty(len(who))
-        for low, high in self._parts(offsets):
-            part = offsets[low : high + 1] - offsets[low]
-            some, status = self._predict(values[low:high], who[low:high], part)
+        group, out = self._group(who), np.empty(len(who))
+        for low, high in self._parts(group.offsets):
+            part = self._part(group, low, high)
+            some, status = self._predict(values[low:high], part)
             mine = error if len(error) == 1 else error[low:high]
-            out[low:high] = self._summed(some, part, who[low:high], mine)
-            out[low:high][status != 0] = -np.inf
+            found = self._summed(some, part.offsets, part.who, mine)
+            found[status != 0] = -np.inf
+            out[low:high] = found
         return out
 
     def slopes(self, theta: Any, patient_index: Any) -> tuple[Predictions, np.ndarray]:
@@ -172,17 +173,17 @@ class PreparedLikelihood:
             In the units of prediction and parameter; NaN where a solve failed.
         """
         values, who = self._checked(theta, patient_index)
-        offsets = self._offsets(who)
+        group = self._group(who)
+        offsets = group.offsets
         found, status = np.empty(offsets[-1]), np.empty(len(who), dtype=np.int8)
         slopes = np.empty((offsets[-1], len(self.columns)))
         for low, high in self._parts(offsets):
-            part, first = slice(low, high), offsets[low]
-            predicted, begin, status[part] = self._courses.slopes(values[part], who[part])
-            rows = slice(first, offsets[high])
-            mine = offsets[low : high + 1] - first
-            found[rows] = self._gathered(predicted[0], begin, who[part], mine)
+            part = self._part(group, low, high)
+            predicted, begin, status[low:high] = self._courses.slopes(values[low:high], part)
+            rows = slice(offsets[low], offsets[high])
+            found[rows] = self._gathered(predicted[0], begin, part)
             for c in range(len(self.columns)):
-                slopes[rows, c] = self._gathered(predicted[1 + c], begin, who[part], mine)
+                slopes[rows, c] = self._gathered(predicted[1 + c], begin, part)
         return Predictions(found, offsets, status), slopes
 
     def density(
@@ -195,26 +196,24 @@ class PreparedLikelihood:
         out[predictions.status != 0] = -np.inf
         return out
 
-    def _predict(
-        self, values: np.ndarray, who: np.ndarray, offsets: np.ndarray
-    ) -> tuple[np.ndarray, np.ndarray]:
-        predicted, begin, status = self._courses.solve(values, who)
-        found = self._gathered(predicted, begin, who, offsets)
+    def _predict(self, values: np.ndarray, group: Group) -> tuple[np.ndarray, np.ndarray]:
+        predicted, begin, status = self._courses.solve(values, group)
+        found = self._gathered(predicted, begin, group)
         failed = int(np.count_nonzero(status))
         self.counts["ok"] += len(status) - failed
-        for code, count in zip(*np.unique(status[status != 0], return_counts=True), strict=True):
-            self.counts[OUT_OF_RANGE if code < 0 else NAMES[code]] += int(count)
+        if failed:
+            for code, count in zip(*np.unique(status[status != 0], return_counts=True), strict=True):
+                self.counts[OUT_OF_RANGE if code < 0 else NAMES[code]] += int(count)
         return found, status
 
-    def _gathered(
-        self, predicted: np.ndarray, begin: np.ndarray, who: np.ndarray, offsets: np.ndarray
-    ) -> np.ndarray:
-        found, of = np.empty(offsets[-1]), self.layout.of
+    def _gathered(self, predicted: np.ndarray, begin: np.ndarray, group: Group) -> np.ndarray:
+        offsets, of = group.offsets, self.layout.of
+        found = np.empty(offsets[-1])
 
         def part(low: int, high: int) -> None:
-            self._gather(predicted, begin, who, of, offsets, found, (low, high))
+            self._gather(predicted, begin, group.who, of, offsets, found, (low, high))
 
-        in_few_parts(part, len(who), self.threads, len(found))
+        in_few_parts(part, len(group.who), self.threads, len(found))
         return found
 
     def _summed(
@@ -230,11 +229,16 @@ class PreparedLikelihood:
         self.floored += int(out.floored.sum())
         return out.total
 
-    def _offsets(self, who: np.ndarray) -> np.ndarray:
-        counts = (self.layout.of.end - self.layout.of.begin)[who]
-        offsets = np.zeros(len(who) + 1, dtype=np.int64)
-        np.cumsum(counts, out=offsets[1:])
-        return offsets
+    def _group(self, who: np.ndarray) -> Group:
+        """Return what follows from whose data solves have; searches ask for the same again and again."""
+        last = self._last
+        if last is None or not np.array_equal(last.who, who):
+            last = self._last = self._courses.group(who.copy())
+        return last
+
+    def _part(self, group: Group, low: int, high: int) -> Group:
+        whole = low == 0 and high == len(group.who)
+        return group if whole else self._courses.group(group.who[low:high])
 
     def _parts(self, offsets: np.ndarray) -> list[tuple[int, int]]:
         """Return parts of the solves that are not too large for memory; results do not depend on them."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
@@ -28,7 +28,7 @@ from fastcart.saving import SaveTimes
 from fastcart.sensitivities import Sensitivities, check_sensitivities
 from fastcart.solvers.arrays import observe, observe_kernel
 from fastcart.solvers.dosed import dosed_problem, give_initial
-from fastcart.solvers.doses import PARAMETER, DosePlan, canonical, make_plan
+from fastcart.solvers.doses import JUMP, PARAMETER, DosePlan, canonical, make_plan
 from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.problem import Problem, Saves, places
 from fastcart.solvers.status import Status
@@ -42,6 +42,31 @@ _TINY_PART = 1e-3  # of its default: where a parameter is zero, it counts as so 
 _FEW_NUMBERS = 20_000  # take less time than to start a thread
 
 Solved = tuple[np.ndarray, np.ndarray, np.ndarray]
+
+
+@dataclass(frozen=True)
+class Group:
+    """Whose data solves have, with what follows from that alone; kept from one call to the next.
+
+    Parameters
+    ----------
+    who : ndarray of int, shape (solves,)
+    saves : Saves
+    plan : DosePlan or None
+        Where it depends on nothing that is estimated.
+    offsets : ndarray of int, shape (solves + 1,)
+        Where the measurements of each solve begin.
+    """
+
+    who: np.ndarray
+    saves: Saves
+    plan: DosePlan | None
+    offsets: np.ndarray
+
+    def take(self, rows: np.ndarray) -> Group:
+        """Return some of the solves; offsets are those of all."""
+        plan = None if self.plan is None else self.plan.take(rows)
+        return Group(self.who[rows], self.saves.take(rows), plan, self.offsets)
 
 
 class Courses:
@@ -64,16 +89,25 @@ class Courses:
         self._rows = RowMaker(model, (*columns, *own.names))
         self._named = [x for x in problem.breaks if isinstance(x, str)]
         self._observe = observe_kernel(problem.model, problem.save)
-        self._alike = _alike(given)
+        self._alike, self._at_start = _alike(given), _at_start(given, problem)
         self._before_doses = bool(layout.at_start.any())
 
-    def solve(self, values: np.ndarray, who: np.ndarray) -> Solved:
+    def group(self, who: np.ndarray) -> Group:
+        """Return what follows from whose data solves have."""
+        of = self._layout.of
+        offsets = np.zeros(len(who) + 1, dtype=np.int64)
+        np.cumsum((of.end - of.begin)[who], out=offsets[1:])
+        plan = self._given.take(who) if isinstance(self._given, DosePlan) else None
+        return Group(who, self._layout.saves.take(who), plan, offsets)
+
+    def solve(self, values: np.ndarray, group: Group) -> Solved:
         """Solve patients.
 
         Parameters
         ----------
         values : ndarray, shape (solves, columns)
-        who : ndarray of int, shape (solves,)
+        group : Group
+            Whose data each solve has.
 
         Returns
         -------
@@ -84,22 +118,22 @@ class Courses:
         status : ndarray of int, shape (solves,)
         """
         if self._own.names:
-            values = np.hstack([values, self._own.values[who]])
+            values = np.hstack([values, self._own.values[group.who]])
         y0, p, good = self._rows.judged(values)
-        saves = self._layout.saves.take(who)
+        saves = group.saves
         if good.all():
-            predicted, status = self._solved(values, y0, p, who, saves)
+            predicted, status = self._solved(values, y0, p, group)
             return predicted, saves.offsets[:-1], status
-        status = np.full(len(who), _OUT, dtype=np.int8)
+        status = np.full(len(values), _OUT, dtype=np.int8)
         kept = np.flatnonzero(good)
-        mine = saves.take(kept)
+        mine = group.take(kept)
         predicted = np.full((len(self.problem.save), int(saves.offsets[-1])), np.nan)
         if len(kept):
-            found, status[kept] = self._solved(values[kept], y0[kept], p[kept], who[kept], mine)
-            predicted[:, places(saves.offsets[kept], np.diff(mine.offsets))] = found
+            found, status[kept] = self._solved(values[kept], y0[kept], p[kept], mine)
+            predicted[:, places(saves.offsets[kept], np.diff(mine.saves.offsets))] = found
         return predicted, saves.offsets[:-1], status
 
-    def slopes(self, values: np.ndarray, who: np.ndarray) -> Solved:
+    def slopes(self, values: np.ndarray, group: Group) -> Solved:
         """Solve patients, and differentiate what is predicted by the columns.
 
         Returns
@@ -111,17 +145,18 @@ class Courses:
         """
         directions = self._directions
         if directions is None:
-            return self._differences(values, who)
+            return self._differences(values, group)
         if self._own.names:
-            values = np.hstack([values, self._own.values[who]])
+            values = np.hstack([values, self._own.values[group.who]])
         y0, p, good = self._rows.judged(values)
-        saves = self._layout.saves.take(who)
+        saves = group.saves
         found = np.full((1 + len(self.columns), len(self.problem.save), int(saves.offsets[-1])), np.nan)
-        status = np.full(len(who), _OUT, dtype=np.int8)
+        status = np.full(len(values), _OUT, dtype=np.int8)
         kept = np.flatnonzero(good)
-        mine = saves.take(kept)
+        chosen = group.take(kept)
+        mine = chosen.saves
         rows = places(saves.offsets[kept], np.diff(mine.offsets))
-        plan, _ = self._plan(values[kept], y0[kept], p[kept], who[kept])
+        plan, _ = self._plan(values[kept], y0[kept], p[kept], chosen)
         columns = {name: values[kept, j] for j, name in enumerate(self._rows.columns)}
         table = PatientTable(self._model, columns, np.arange(len(kept)), NOTHING_KEPT)
         own, start = p[kept], y0[kept].copy()
@@ -157,20 +192,20 @@ class Courses:
         assert self._directions is not None
         return replace(self.problem, directions=self._directions.directions, plain=self.problem)
 
-    def _differences(self, values: np.ndarray, who: np.ndarray) -> Solved:
+    def _differences(self, values: np.ndarray, group: Group) -> Solved:
         """As `slopes`, by central differences."""
         size = np.maximum(np.abs(values), self._sizes)
         step = self.problem.rtol ** (1 / 3) * size
-        predicted, begin, status = self.solve(values, who)
+        predicted, begin, status = self.solve(values, group)
         found = np.empty((1 + len(self.columns), *predicted.shape))
         found[0] = predicted
-        per_row = np.diff(self._layout.saves.take(who).offsets)
+        per_row = np.diff(group.saves.offsets)
         for c in range(len(self.columns)):
             above, below = values.copy(), values.copy()
             above[:, c] += step[:, c]
             below[:, c] -= step[:, c]
-            high, _, _ = self.solve(above, who)
-            low, _, _ = self.solve(below, who)
+            high, _, _ = self.solve(above, group)
+            low, _, _ = self.solve(below, group)
             found[1 + c] = (high - low) / (2.0 * np.repeat(step[:, c], per_row))
         return found, begin, status
 
@@ -181,18 +216,19 @@ class Courses:
         return np.array([abs(defaults[name]) or 1.0 for name in self.columns]) * _TINY_PART
 
     def _solved(
-        self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, who: np.ndarray, saves: Saves
+        self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, group: Group
     ) -> tuple[np.ndarray, np.ndarray]:
-        problem, begin = self.problem, saves.offsets
-        plan, lost = self._plan(values, y0, p, who)
+        problem, saves = self.problem, group.saves
+        begin = saves.offsets
+        plan, lost = self._plan(values, y0, p, group)
         start = y0.copy() if self._before_doses else y0
-        saved, status = self._saved(y0, p, plan, saves)
+        saved, status = self._saved(y0, p, plan, group)
         if lost is not None:
             status[lost] = Status.no_steady_state
         if self._before_doses:
-            rows = np.flatnonzero(self._layout.at_start[who])
+            rows = np.flatnonzero(self._layout.at_start[group.who])
             saved[:, begin[rows]] = start[rows][:, problem.saved_states].T
-        if plan is not None and (plan.kind == PARAMETER).any():
+        if plan is not None and plan is not group.plan and (plan.kind == PARAMETER).any():
             given = plan.parameters(p)
             predicted = observe(
                 problem.model, problem.save_at, saves, saved, given, problem.save, self.threads
@@ -210,13 +246,17 @@ class Courses:
         return predicted, status
 
     def _saved(
-        self, y0: np.ndarray, p: np.ndarray, plan: DosePlan | None, saves: Saves
+        self, y0: np.ndarray, p: np.ndarray, plan: DosePlan | None, group: Group
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return states at the times to save, and how each patient ended."""
-        problem, threads = self.problem, self.threads
+        problem, threads, saves = self.problem, self.threads, group.saves
         if plan is None:
             return lanes.solve_saved(problem, y0, p, threads, None, saves)
-        lacking = give_initial(problem, y0, plan)
+        lacking = None
+        if self._at_start is None:
+            lacking = give_initial(problem, y0, plan)
+        else:
+            y0 += self._at_start[group.who]
         if self._alike is not None:
             infused, given = self._alike
             part = dosed_problem(problem, infused) if given else problem
@@ -229,13 +269,16 @@ class Courses:
                 theirs = saves.take(rows)
                 some, status[rows] = lanes.solve_saved(part, y0[rows], p[rows], threads, mine, theirs)
                 saved[:, places(saves.offsets[rows], np.diff(theirs.offsets))] = some
-        status[lacking] = Status.negative
+        if lacking is not None:
+            status[lacking] = Status.negative
         return saved, status
 
     def _plan(
-        self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, who: np.ndarray
+        self, values: np.ndarray, y0: np.ndarray, p: np.ndarray, group: Group
     ) -> tuple[DosePlan | None, np.ndarray | None]:
-        """Return what each solve is given."""
+        """Return what each solve is given, and who has no steady state."""
+        if group.plan is not None:
+            return group.plan, None
         stops = self._stops(p)
         if self._given is None:
             if stops is None:
@@ -244,14 +287,13 @@ class Courses:
             whose = np.empty(0, dtype=np.int64)
             t_end = self.problem.t_end
             return make_plan(len(p), y0.shape[1], whose, none, none, whose, none, t_end, stops), None
-        if isinstance(self._given, DosePlan):
-            return self._given.take(who), None
+        assert isinstance(self._given, Regimen)
         columns = {name: values[:, j] for j, name in enumerate(self._rows.columns)}
-        table = PatientTable(self._model, columns, np.arange(len(who)), NOTHING_KEPT)
-        regimen = self._given.take(who)
+        table = PatientTable(self._model, columns, np.arange(len(p)), NOTHING_KEPT)
+        regimen = self._given.take(group.who)
         if stops is not None:
             regimen = replace(regimen, stops=stops)
-        return plan_of(self.problem, "lanes", Chunk(table, 0, len(who), y0, p), regimen, self.threads)
+        return plan_of(self.problem, "lanes", Chunk(table, 0, len(p), y0, p), regimen, self.threads)
 
     def _stops(self, p: np.ndarray) -> tuple[np.ndarray, np.ndarray] | None:
         """Return the breaks of each solve, where some are its own."""
@@ -280,6 +322,22 @@ def _alike(given: DosePlan | Regimen | None) -> tuple[tuple[bool, ...], bool] | 
         return None
     parts = [(infused, mine is not None) for _, infused, mine in given.parts()]
     return parts[0] if len(parts) == 1 else None
+
+
+def _at_start(given: DosePlan | Regimen | None, problem: Problem) -> np.ndarray | None:
+    """Return what is added to initial values of each patient, where that is all that happens at the start."""
+    if not isinstance(given, DosePlan):
+        return None
+    count = given.start - given.first
+    row = np.repeat(np.arange(len(count)), count)
+    entry = places(given.first, count)
+    state = given.state[entry]
+    once = len(np.unique(row * len(problem.model.states) + state)) == len(row)
+    if not once or (given.kind[entry] != JUMP).any() or (given.value[entry] < 0).any():
+        return None
+    added = np.zeros((len(count), len(problem.model.states)))
+    added[row, state] = given.value[entry]
+    return added
 
 
 class _Own:
