@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from fastcart._version import __version__
 
 if TYPE_CHECKING:
+    from fastcart import fit as fit
     from fastcart import math as math
     from fastcart import models as models
     from fastcart import sample as sample
@@ -56,6 +57,7 @@ _PUBLIC = {
     "State": "fastcart.model",
     "derivatives": "fastcart.equations",
     "explain_engine": "fastcart.explain",
+    "fit": "fastcart.fit",
     "math": "fastcart.math",
     "models": "fastcart.models",
     "optimize": "fastcart.optimization.optimize",

@@ -198,7 +198,7 @@ def make_problem(
     return Problem(
         system, horizon, times, options.rtol, scale, budget, options.method, extinction=options.extinction,
         peaks=tuple(options.peaks), events=tuple(options.events), auc=tuple(options.auc), save=columns,
-        integrands=options.integrands(model), breaks=tuple(options.breaks),
+        integrands=options.integrands(model), breaks=options.all_breaks(model),
         max_step=_longest_step(options.max_step, horizon, budget),
         typical=partial(typical_patients, derived),
     )  # fmt: skip

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcart.checks import number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model, computed_default
 
@@ -15,35 +14,6 @@ if TYPE_CHECKING:
     from fastcart.patients import PatientTable
 
 Breaks = tuple[np.ndarray, np.ndarray]
-
-
-def check_breaks(given: Any) -> tuple[float | str, ...]:
-    """Return times, and names of columns that hold each patient's own, having checked that they are such.
-
-    Raises
-    ------
-    InputError
-        For anything else, and for times that are negative or not finite.
-    """
-    if given is None:
-        return ()
-    alone = isinstance(given, str | bytes) or not isinstance(given, Iterable)
-    alone = alone or getattr(given, "ndim", 1) == 0
-    listed = [given] if alone else list(given)
-    checked: list[float | str] = []
-    for item in listed:
-        if isinstance(item, str):
-            if not item.isidentifier():
-                raise InputError(
-                    f"A break is a time, or the name of a parameter or column of times, not {shown(item)}."
-                )
-            checked.append(item)
-        else:
-            time = number(item, "A time of the breaks")
-            if time < 0:
-                raise InputError(f"A time of the breaks must not be negative, not {shown(item)}.")
-            checked.append(time)
-    return tuple(checked)
 
 
 def break_columns(model: Model, breaks: Sequence[float | str]) -> list[str]:

@@ -165,6 +165,35 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     raise InputError(f"{what} {str(path)!r} cannot be read: {problem}.")
 
 
+def check_breaks(given: Any) -> tuple[float | str, ...]:
+    """Return times, and names of columns that hold each patient's own, having checked that they are such.
+
+    Raises
+    ------
+    InputError
+        For anything else, and for times that are negative or not finite.
+    """
+    if given is None:
+        return ()
+    alone = isinstance(given, str | bytes) or not isinstance(given, Iterable)
+    alone = alone or getattr(given, "ndim", 1) == 0
+    listed = [given] if alone else list(given)
+    checked: list[float | str] = []
+    for item in listed:
+        if isinstance(item, str):
+            if not item.isidentifier():
+                raise InputError(
+                    f"A break is a time, or the name of a parameter or column of times, not {shown(item)}."
+                )
+            checked.append(item)
+        else:
+            time = number(item, "A time of the breaks")
+            if time < 0:
+                raise InputError(f"A time of the breaks must not be negative, not {shown(item)}.")
+            checked.append(time)
+    return tuple(checked)
+
+
 def registered(name: Any, modules: Mapping[str, str], what: str) -> Any:
     """Return the object ``METHOD`` of the module that a registry has under a name; it is loaded now.
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcart.checks import number, reason, shown
+from fastcart.checks import check_breaks, number, reason, shown
 from fastcart.derivation import integrating, shortened
 from fastcart.errors import InputError, nearest
 from fastcart.model_checks import check_model, collected
@@ -64,6 +64,9 @@ class Model:
         The explicit method that engine ``lanes`` takes, and ``auto`` weighs against the stiff one, where the
         caller names none:
         ``stab5`` for models with fast decays, whose steps stability limits. Default: chosen by ``rtol``.
+    breaks : sequence of str or float
+        Parameters that are times, and times, at which the right-hand side jumps: engines stop there, as they
+        do at the ``breaks`` of `fastcart.SolveOptions`.
 
     Raises
     ------
@@ -97,6 +100,7 @@ class Model:
     options: Mapping[str, Any] = field(default_factory=dict)
     constraints: Sequence[Sum] = ()
     method: str | None = None
+    breaks: Sequence[float | str] = ()
 
     def __post_init__(self) -> None:
         """Bring what was given into its one form, and check it."""
@@ -115,6 +119,7 @@ class Model:
             ("constraints", collected(Sum, self.constraints, f"{where}: the constraints")),
             ("references", tuple(self.references)),
             ("options", dict(self.options or {})),
+            ("breaks", check_breaks(self.breaks)),
         ):
             object.__setattr__(self, name, value)
         check_model(self)

@@ -35,6 +35,12 @@ def check_model(model: Model) -> None:
     _check_names(model)
     _check_numbers(model)
     _check_method(model)
+    for name in model.breaks:
+        if isinstance(name, str) and name not in model.parameter_names:
+            raise InputError(
+                f"Model {model.name!r}: the break {name!r} is no parameter."
+                + nearest(name, model.parameter_names)
+            )
     _put_in_order(model)
     _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
     _check_no_chance(model, model.rhs, "rhs")

@@ -29,8 +29,9 @@ def is_nonmem(frame: pd.DataFrame) -> bool:
 
 
 def nonmem_doses(
-    table: pd.DataFrame | Mapping[str, Any], model: Model | System, *, covariates: str = "forward"
-) -> pd.DataFrame:
+    table: pd.DataFrame | Mapping[str, Any], model: Model | System, *, covariates: str = "forward",
+    in_order: bool = True,
+) -> pd.DataFrame:  # fmt: skip
     """Turn a table with NONMEM's columns into a table of doses.
 
     `fastcart.solve` does that by itself where a table has the columns ``TIME`` and ``AMT``. Columns are read
@@ -49,6 +50,8 @@ def nonmem_doses(
     covariates : {'forward', 'backward'}
         Whether the value of a parameter holds from its row on, or, as NONMEM itself has it, between the row
         before and its own.
+    in_order : bool
+        Whether times of a patient that fall are an error; else rows count in the order of their times.
 
     Returns
     -------
@@ -74,9 +77,9 @@ def nonmem_doses(
         raise InputError(f"Covariates are carried 'forward' or 'backward', not {shown(covariates)}.")
     changing = _check_columns(frame, model)
     time = _cells(frame, "TIME")
-    _check_times(frame, time)
+    _check_times(frame, time, in_order)
     amount, rate, duration = (_cells(frame, name) for name in ("AMT", "RATE", "DUR"))
-    event = _events(frame, amount, rate)
+    event = event_kinds(frame, amount, rate)
     dosed = np.isin(event, (DOSE, RESET_AND_DOSE))
     compartment = _compartments(frame, model, dosed)
     names = [state.name for state in model.states]
@@ -132,15 +135,15 @@ def _cells(frame: pd.DataFrame, name: str, default: float = 0.0) -> np.ndarray:
     return np.where(nothing, default, values)
 
 
-def _check_times(frame: pd.DataFrame, time: np.ndarray) -> None:
+def _check_times(frame: pd.DataFrame, time: np.ndarray, in_order: bool) -> None:
     negative = time < 0
     if negative.any():
         raise InputError(
             f"The column 'TIME' of the doses holds {time[negative][0]:g} in row "
             f"{int(np.argmax(negative)) + 1}; times count from 0, the start of the patient."
         )
-    groups = [np.arange(len(time))]
-    if "ID" in frame:
+    groups = [np.arange(len(time))] if in_order else []
+    if "ID" in frame and in_order:
         groups = [np.asarray(rows) for rows in frame.groupby("ID", sort=False).indices.values()]
     for rows in groups:
         back = np.flatnonzero(np.diff(time[rows]) < 0)
@@ -151,8 +154,14 @@ def _check_times(frame: pd.DataFrame, time: np.ndarray) -> None:
             )
 
 
-def _events(frame: pd.DataFrame, amount: np.ndarray, rate: np.ndarray) -> np.ndarray:
-    """Return the kind of each row, checked against what it holds."""
+def event_kinds(frame: pd.DataFrame, amount: np.ndarray, rate: np.ndarray) -> np.ndarray:
+    """Return the kind of each row, from `OBSERVATION` to `RESET_AND_DOSE`, checked against what it holds.
+
+    Raises
+    ------
+    InputError
+        For another number, a dose without an amount, and an amount that is no dose.
+    """
     gives = (amount != 0) | ((rate > 0) & (_cells(frame, "SS") > 0))
     if "EVID" not in frame:
         if "MDV" not in frame:

@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
 from typing import Any, TypedDict
 
-from fastcart.breaks import break_columns, check_breaks
-from fastcart.checks import count, names, number, shown
+from fastcart.breaks import break_columns
+from fastcart.checks import check_breaks, count, names, number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.events import (
     Event,
@@ -160,6 +160,10 @@ class SolveOptions:
     def horizon(self, model: Model) -> float:
         """Return the time at which the integration ends: as given, else the model's."""
         return model.t_end if self.t_end is None else self.t_end
+
+    def all_breaks(self, model: Model) -> tuple[float | str, ...]:
+        """Return the breaks of the model and those given, each once."""
+        return tuple(dict.fromkeys([*model.breaks, *self.breaks]))
 
     def columns(self, model: Model) -> list[str]:
         """Return the columns of the patients that events and breaks name and that are no parameters."""

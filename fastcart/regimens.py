@@ -35,6 +35,8 @@ class Regimen:
     t_end : float
     breaks : (ndarray of int, ndarray) or None
         Whose right-hand side may jump (by number among all, sorted), and when.
+    stops : (ndarray of int, ndarray), optional
+        The same by the place among ``members``, where it depends on more than the patient; then these count.
     """
 
     system: System
@@ -42,6 +44,7 @@ class Regimen:
     members: np.ndarray
     t_end: float
     breaks: tuple[np.ndarray, np.ndarray] | None = None
+    stops: tuple[np.ndarray, np.ndarray] | None = None
 
     def take(self, rows: slice | np.ndarray) -> Regimen:
         """Return the doses of some of the patients."""
@@ -83,8 +86,8 @@ class Regimen:
         return plan, lost
 
     def _stops(self) -> tuple[np.ndarray, np.ndarray] | None:
-        if self.breaks is None:
-            return None
+        if self.stops is not None or self.breaks is None:
+            return self.stops
         row, time = self.breaks
         first = np.searchsorted(row, self.members)
         count = np.searchsorted(row, self.members, side="right") - first

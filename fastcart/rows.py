@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -65,15 +65,37 @@ class RowMaker:
             ids = np.arange(len(values))
             return PatientTable(self.model, columns, ids, NOTHING_KEPT)
 
+        y0, p = self._filled(values)
+        if self.followers and not self._follow(values, y0, p):
+            check_followers(table())
+        return y0, p, table
+
+    def _filled(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return initial values and parameters, those not given at their defaults."""
         rows = []
         for row, places, columns in self.parts:
             part = np.empty((len(values), len(row)))
             part[:] = row
             part[:, places] = values[:, columns]
             rows.append(part)
-        if self.followers and not self._follow(values, *rows):
-            check_followers(table())
-        return rows[0], rows[1], table
+        return rows[0], rows[1]
+
+    def judged(self, values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return initial values and parameters, and of each row whether all is finite and in its range.
+
+        Parameters
+        ----------
+        values : ndarray, shape (rows, columns)
+        """
+        good = ((values >= self.low) & (values <= self.high) & (np.abs(values) < np.inf)).all(axis=1)
+        y0, p = self._filled(values)
+        if self.followers:
+            found = self._followers(values, y0, p)
+            low, high = self.allowed
+            good &= ((found >= low) & (found <= high) & (np.abs(found) < np.inf)).all(axis=1)
+            for sums in self._sums(values, found):
+                good &= sums
+        return y0, p, good
 
     def _in_order(self, given: Any) -> Any:
         """Return a table's columns in the order of the solver's; other values have no names."""
@@ -112,8 +134,14 @@ class RowMaker:
 
     def _follow(self, values: np.ndarray, y0: np.ndarray, p: np.ndarray) -> bool:
         """Fill in what follows from the values; return whether it is in its ranges, and sums are kept."""
-        model, columns = self.model, self.columns
-        known: dict[str, Any] = {**self.known, **{name: values[:, j] for j, name in enumerate(columns)}}
+        found = self._followers(values, y0, p)
+        good = bool(within_ranges(found, *self.allowed).all())
+        return good and all(bool(kept.all()) for kept in self._sums(values, found))
+
+    def _followers(self, values: np.ndarray, y0: np.ndarray, p: np.ndarray) -> np.ndarray:
+        """Fill in what follows from the values, and return it."""
+        model = self.model
+        known: dict[str, Any] = {**self.known, **self._columns(values)}
         states, parameters = model.state_names, model.parameter_names
         found = np.empty((len(values), len(self.computed)))
         for k, item in enumerate(self.computed):
@@ -121,7 +149,15 @@ class RowMaker:
             found[:, k] = known[item.name]
             part, names = (y0, states) if item.name in states else (p, parameters)
             part[:, names.index(item.name)] = found[:, k]
-        return bool(within_ranges(found, *self.allowed).all()) and all(
-            np.all(np.abs(sum(known[name] for name in c.parameters) - c.total) <= 0.5 * c.tolerance)
-            for c in model.constraints
-        )
+        return found
+
+    def _columns(self, values: np.ndarray) -> dict[str, np.ndarray]:
+        return {name: values[:, j] for j, name in enumerate(self.columns)}
+
+    def _sums(self, values: np.ndarray, found: np.ndarray) -> Iterator[np.ndarray]:
+        """Yield for each constraint which rows keep it."""
+        known: dict[str, Any] = {**self.known, **self._columns(values)}
+        known |= {item.name: found[:, k] for k, item in enumerate(self.computed)}
+        for c in self.model.constraints:
+            total = sum(known[name] for name in c.parameters)
+            yield np.abs(total - c.total) <= np.full(len(values), 0.5 * c.tolerance)

@@ -27,6 +27,16 @@ def published_results() -> Path:
 
 
 @pytest.fixture(scope="session")
+def references() -> Path:
+    """Tables and answers that lie beside the project, or beside the folder of its working trees."""
+    around = Path(__file__).resolve().parents[2]
+    for folder in (around / "shared" / "reference", around.parent / "shared" / "reference"):
+        if folder.is_dir():
+            return folder
+    pytest.skip(f"the references are not in {around / 'shared' / 'reference'}")
+
+
+@pytest.fixture(scope="session")
 def varied_patients() -> pd.DataFrame:
     """Sixty patients with every parameter of the full model drawn within 10% of its default."""
     return draw_patients(60, seed=1)

@@ -50,6 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("scanning", "sensitivity_analysis", "optimization"),
     ("trial.course", "trial.outcomes"),  # what befalls a patient; a population is calibrated to it
     ("population", "protocols"),
+    ("fit",),  # what it finds becomes a population
     ("trial",),
     ("fastcart",),  # the public names
     ("papers",),

@@ -24,6 +24,8 @@ _REGISTRY: dict[str, tuple[str, str]] = {
     "li_lei_coarse": ("fastcart.models.li_lei_coarse", "li_lei_coarse"),
     "b_all": ("fastcart.models.b_all_variants", "b_all"),
     "t_cell": ("fastcart.models.t_cell", "t_cell"),
+    "cart_kinetics": ("fastcart.models.cart_kinetics", "cart_kinetics"),
+    "carrgo": ("fastcart.models.carrgo", "carrgo"),
 }
 
 # name: (module, function of the model); its doses where the caller gives none, and its adapter for trials

@@ -192,13 +192,13 @@ def _check_all(
     """Read the whole file once and check it, before anything is computed; return ids, breaks and a part."""
     ids = []
     stops = []
-    known = options.derive(model)
+    known, breaks = options.derive(model), options.all_breaks(model)
     done = 0
     for batch in source:
         table = check_patients(known, batch, keep, first_id=done)
         require_columns(model, options.events, table.columns)
-        require_break_columns(model, options.breaks, table.columns)
-        stops.append(break_times(options.breaks, table))
+        require_break_columns(model, breaks, table.columns)
+        stops.append(break_times(breaks, table))
         named = [name for name in ("patient",) if name in batch.columns]
         for what, path in files.items():
             check_writable(batch[[*named, *keep] if what == "output" else named], path)
@@ -206,9 +206,9 @@ def _check_all(
         done += len(batch)
     joined = np.concatenate(ids)
     check_ids(joined)
-    if not options.breaks:
+    if not breaks:
         return joined, None, table
-    found = [breaks for breaks in stops if breaks is not None]
+    found = [stop for stop in stops if stop is not None]
     return joined, (found[0][0], np.concatenate([own for _, own in found], axis=1)), table
 
 

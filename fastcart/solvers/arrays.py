@@ -98,6 +98,14 @@ def _observe_kernel(model: System, which: Sequence[int]) -> Any:
     return cached(function, f"observables of {model.name}", nogil=True, **EXACT)
 
 
+def observe_kernel(model: System, names: Sequence[str]) -> Any:
+    """Return ``kernel(times, begin, offsets, saved, parameters, low, high, out)``, see `observe`."""
+    which = tuple(model.observable_names.index(name) for name in names)
+    states, parameters = tuple(model.state_names), tuple(model.parameter_names)
+    key = ("observe", fingerprint(model.observe), states, parameters, which)
+    return made_once(key, lambda: _observe_kernel(model, which))
+
+
 def observe(
     model: System, times: np.ndarray, saves: Saves, saved: np.ndarray, parameters: Parameters,
     names: Sequence[str], threads: int,
@@ -132,15 +140,7 @@ def observe(
         for k in np.unique(index):
             given[index == k] = parameters(times[k])[who[index == k]]
         saves, parameters = Saves(index, index + 1), given
-    which = tuple(model.observable_names.index(name) for name in names)
-    key = (
-        "observe",
-        fingerprint(model.observe),
-        tuple(model.state_names),
-        tuple(model.parameter_names),
-        which,
-    )
-    kernel = made_once(key, lambda: _observe_kernel(model, which))
+    kernel = observe_kernel(model, names)
 
     def part(low: int, high: int) -> None:
         kernel(times, saves.begin, saves.offsets, saved, parameters, low, high, out)

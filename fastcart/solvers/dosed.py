@@ -39,18 +39,12 @@ def solve_dosed(
     """
     if doses is None:
         return solve_chunk(problem, y0, p, threads, None, saves)
-    doses.add_initial(y0)
-    missing = (y0 < 0) & np.array([state.log or state.nonnegative for state in problem.model.states])
-    y0[missing] = 0.0
+    lacking = give_initial(problem, y0, doses)
     parts = []
     for rows, infused, given in doses.parts():
         part = problem
         if given is not None:
-            key = f"dosed {infused}"
-            if key not in problem.kept:
-                times = canonical(problem.save_at, problem.t_end)
-                problem.kept[key] = replace(problem, infused=infused, save_at=times)
-            part = problem.kept[key]
+            part = dosed_problem(problem, infused)
         parts.append((rows, part, given))
     if len(parts) == 1:  # all are dosed alike: without copies
         result = solve_chunk(parts[0][1], y0, p, threads, parts[0][2], saves)
@@ -59,5 +53,22 @@ def solve_dosed(
         for rows, part, given in parts:
             theirs = None if saves is None else saves.take(rows)
             result.put(rows, solve_chunk(part, y0[rows], p[rows], threads, given, theirs))
-    result.status[missing.any(axis=1)] = Status.negative
+    result.status[lacking] = Status.negative
     return result
+
+
+def give_initial(problem: Problem, y0: np.ndarray, doses: DosePlan) -> np.ndarray:
+    """Apply what is given at time 0 to ``y0``, in place; return from whom more is removed than there is."""
+    doses.add_initial(y0)
+    missing = (y0 < 0) & np.array([state.log or state.nonnegative for state in problem.model.states])
+    y0[missing] = 0.0
+    return missing.any(axis=1)
+
+
+def dosed_problem(problem: Problem, infused: tuple[bool, ...]) -> Problem:
+    """Return the problem of patients who are given something after time 0, made once."""
+    key = f"dosed {infused}"
+    if key not in problem.kept:
+        times = canonical(problem.save_at, problem.t_end)
+        problem.kept[key] = replace(problem, infused=infused, save_at=times)
+    return problem.kept[key]

@@ -1,0 +1,374 @@
+"""Each patient by itself: least squares from many starts, of all patients in one batch per iteration."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from fastcart.checks import count, real, shown
+from fastcart.engines import as_model
+from fastcart.errors import InputError
+from fastcart.fit.data import FitData
+from fastcart.fit.estimates import Estimates, check_estimates, check_fixed, typical_errors
+from fastcart.fit.levenberg import BEHIND, MOST_ITERATIONS, Bounds, Minima, minimize
+from fastcart.fit.likelihood import Predictions, PreparedLikelihood, prepare
+from fastcart.fit.normal import Equations, Points, Weights, normal_kernel, part_kernel, weights_of
+from fastcart.fit.results import IndividualFit
+from fastcart.fit.solving import in_few_parts
+from fastcart.model import Model
+from fastcart.options import SolveOptions
+from fastcart.solvers.problem import places
+
+_RTOL = 1e-8  # differences of predictions are taken
+_STEP = 1e-4  # of a parameter, for these
+_STEP_OF_RANGE = 1e-3  # times it: no smaller than so much of the range of a linear parameter
+_ROUNDS = 20  # of new starts instead of those that failed
+_SCOUTING = 20  # iterations of all starts; then only the best go on,
+_PART = 4  # this part of them,
+_FEWEST = 3  # or so many
+_ANEW = 8  # this part of them start anew around the best,
+_SPREADS = 0.5, 1.0, 0.2  # so far from it, one time after the other
+_AROUND = 7  # of the seed of these
+_SCREENED = 16  # places that are looked at for each start
+_ROWS = 4_000_000  # predictions at a time
+_NEAR = 1e-6  # of a scale: where slopes are carried to, so that residuals follow
+_USUAL = 0.3  # of its size: where an error parameter starts
+
+
+@dataclass(frozen=True)
+class Search:
+    """What all searches of a fit share.
+
+    Parameters
+    ----------
+    prepared : PreparedLikelihood
+    estimates : Estimates
+    fixed : ndarray, shape (patients, parameters)
+        In the scale in which parameters are estimated; NaN where they are free.
+    """
+
+    prepared: PreparedLikelihood
+    estimates: Estimates
+    fixed: np.ndarray
+
+    def bounds(self, patient: np.ndarray) -> Bounds:
+        """Return the bounds of problems of these patients."""
+        return Bounds(self.estimates.low, self.estimates.high, np.isnan(self.fixed[patient]))
+
+    def minimize(
+        self, x: np.ndarray, patient: np.ndarray, *, iterations: int, bounds: Bounds | None = None,
+        groups: np.ndarray | None = None,
+    ) -> Minima:  # fmt: skip
+        """Minimize from each row of ``x``, of the patient named."""
+        bounds = bounds or self.bounds(patient)
+
+        def evaluate(points: np.ndarray, rows: np.ndarray) -> Equations:
+            return self.equations(points, patient[rows], bounds.free[rows])
+
+        return minimize(evaluate, x, bounds, iterations=iterations, groups=groups)
+
+    def costs(self, x: np.ndarray, patient: np.ndarray) -> np.ndarray:
+        """Return -2 ln L up to a constant."""
+        return self.equations(x, patient, np.zeros(x.shape, dtype=bool)).cost
+
+    def equations(self, x: np.ndarray, patient: np.ndarray, free: np.ndarray) -> Equations:
+        """Return normal equations at points, in parts that are not too large for memory."""
+        size = x.shape[1]
+        out = Equations(np.empty(len(x)), np.empty((len(x), size)), np.empty((len(x), size, size)))
+        columns = 1 + free[:, : self.estimates.parameters].sum(axis=1)
+        rows = np.cumsum(columns * self.prepared.measurements(patient))
+        begin = 0
+        while begin < len(x):
+            before = rows[begin - 1] if begin else 0
+            end = max(begin + 1, int(np.searchsorted(rows, before + _ROWS, side="right")))
+            part = slice(begin, end)
+            mine = Equations(*(values[part] for values in out))
+            self._sum_up(x[part], patient[part], free[part], mine)
+            begin = end
+        return out
+
+    def _sum_up(self, x: np.ndarray, patient: np.ndarray, free: np.ndarray, out: Equations) -> None:
+        """Solve at points and beside them, and sum up what comes of it."""
+        estimates, prepared = self.estimates, self.prepared
+        number = estimates.parameters
+        own, moves = x[:, :number], free[:, :number]
+        step = self._step(own)
+        solves = 1 + moves.sum(axis=1)
+        first = np.cumsum(solves) - solves
+        row = np.repeat(np.arange(len(x)), solves)
+        theta = own[row]
+        which, column = np.nonzero(moves)  # row by row
+        place = first[which] + 1 + (np.cumsum(moves, axis=1) - 1)[which, column]
+        theta[place, column] += step[which, column]
+        whole = np.hstack([theta, x[row][:, number:]])
+        predictions = prepared.predictions(estimates.natural(whole)[:, :number], patient[row])
+        points = Points(
+            first, patient, moves, step, np.ascontiguousarray(estimates.natural(x)[:, number:]),
+            np.asarray(free[:, number:].any(axis=0)),
+        )  # fmt: skip
+        of, errors = prepared.layout.of, prepared.layout.errors
+        kernel, weights = normal_kernel(), self.weights
+
+        def part(low: int, high: int) -> None:
+            kernel(predictions.values, predictions.offsets, of, errors, weights, points, out, (low, high))
+
+        in_few_parts(part, len(x), prepared.threads, len(predictions.values))
+
+    def _step(self, x: np.ndarray) -> np.ndarray:
+        """Return how far beside a point solves lie, towards the inside of the bounds."""
+        number = self.estimates.parameters
+        low, high = self.estimates.low[:number], self.estimates.high[:number]
+        size = np.where(
+            self.estimates.log[:number], 1.0, np.maximum(np.abs(x), _STEP_OF_RANGE * (high - low))
+        )
+        step = _STEP * size
+        return np.where(x + step > high, -step, step)
+
+    @cached_property
+    def weights(self) -> Weights:
+        """Of which observations deviations count."""
+        return weights_of(self.prepared.observations, self.prepared.layout)
+
+    def slopes(self, x: np.ndarray, patient: np.ndarray) -> tuple[list[np.ndarray], list[np.ndarray]]:
+        """Return residuals of each point, and roots of its information, measurements x 2 x parameters.
+
+        Of censored measurements residuals are roots of -2 times the logarithm of their probabilities.
+        """
+        number, prepared = self.estimates.parameters, self.prepared
+        natural = self.estimates.natural(x)
+        predictions, slopes = prepared.slopes(natural[:, :number], patient)
+        size = np.where(self.estimates.log[:number], natural[:, :number], 1.0)
+        counts = np.diff(predictions.offsets)
+        slopes = slopes * np.repeat(size, counts, axis=0)
+        error = natural[:, number:]
+        here = self._parts(predictions, patient, error)
+        found = np.zeros((len(here), 2, x.shape[1]))
+        of = prepared.layout.of
+        censored = of.censored[places(of.begin[patient], of.end[patient] - of.begin[patient])]
+        for c in range(x.shape[1]):
+            if c < number:
+                moved = replace(predictions, values=predictions.values + _NEAR * slopes[:, c])
+                there = self._parts(moved, patient, error)
+            else:
+                other = error.copy()
+                other[:, c - number] *= np.exp(_NEAR)
+                there = self._parts(predictions, patient, other)
+            change = (there - here) / _NEAR
+            found[:, 0, c] = np.where(censored != 0, change[:, 0], change[:, 1] / here[:, 3])
+            found[:, 1, c] = np.sqrt(2.0) * change[:, 2]
+        cuts = predictions.offsets[1:-1]
+        return np.split(here[:, 0], cuts), np.split(found, cuts)
+
+    def _parts(self, predictions: Predictions, patient: np.ndarray, error: np.ndarray) -> np.ndarray:
+        out, layout = np.empty((len(predictions.values), 4)), self.prepared.layout
+        part_kernel()(
+            predictions.values, predictions.offsets, patient, layout.of, layout.errors, self.weights,
+            np.ascontiguousarray(error), out,
+        )  # fmt: skip
+        return out
+
+
+def individual(
+    model: str | Model,
+    data: FitData,
+    *,
+    observations: Any,
+    estimate: Mapping[str, Any],
+    starts: int = 32,
+    guesses: Mapping[str, Any] | None = None,
+    fixed: Mapping[Any, Mapping[str, float]] | None = None,
+    iterations: int = 200,
+    seed: int = 0,
+    threads: int | None = None,
+    options: SolveOptions | None = None,
+) -> IndividualFit:
+    """Fit each patient by itself.
+
+    Least squares by Levenberg and Marquardt's method, from many starts, with bounds: residuals are those of
+    the likelihood, censored measurements and deviations that depend on predictions included. All patients,
+    starts and differences are one batch in each iteration.
+
+    Parameters
+    ----------
+    model : str or Model
+    data : FitData
+    observations : Observation or sequence of Observation
+        Error parameters with a value keep it, those without are estimated for each patient.
+    estimate : mapping
+        ``{"ka": (0.1, 10, "log"), "lag": (0, 2)}``: bounds, and the scale in which a parameter is estimated,
+        by default linear. Initial values of states are named likewise.
+    starts : int
+        For each patient.
+    guesses : mapping, optional
+        A value, or one for each patient, of parameters that are estimated: one more start.
+    fixed : mapping, optional
+        For a patient's id, values of parameters that are not free, ``{17: {"kappa": 0.0}}``.
+    iterations : int
+        At most.
+    seed : int
+        Of the starts.
+    threads : int, optional
+    options : SolveOptions, optional
+        As for `fastcart.fit.prepare`; the default ``rtol`` here is 1e-8.
+
+    Returns
+    -------
+    IndividualFit
+
+    Raises
+    ------
+    InputError
+        For bad input, and where no start of a patient can be solved.
+    """
+    model = as_model(model)
+    estimates = check_estimates(model, estimate)
+    chosen = SolveOptions(rtol=_RTOL) if options is None else options
+    prepared = prepare(
+        model, data, list(estimates.names), observations=observations, threads=threads, options=chosen
+    )
+    whole = estimates.with_errors(prepared)
+    values = check_fixed(fixed, data.ids, whole)
+    known = ~np.isnan(prepared.error_values)
+    values[:, whole.parameters :][:, known] = prepared.error_values[known]
+    search = Search(prepared, whole, whole.estimated(values))
+    count(starts, "The number of starts")
+    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
+        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
+    x, patient = _starts(search, starts, int(seed), guesses)
+    how = (int(seed), guesses is not None)
+    return IndividualFit.of(search, *_searched(search, x, patient, count(iterations, "The iterations"), how))
+
+
+def _searched(
+    search: Search, x: np.ndarray, patient: np.ndarray, iterations: int, how: tuple[int, bool]
+) -> tuple[Minima, np.ndarray]:
+    """Minimize from all starts for a while, go on with the best, and start anew around what was found.
+
+    ``how`` is the seed, and whether the first start of each patient is one that the user gave.
+    """
+    seed, first = how
+    patients = search.prepared.patients
+    every, starts = np.arange(patients), len(x) // patients
+    found = search.minimize(x, patient, iterations=min(_SCOUTING, iterations), groups=patient)
+    _go_on(search, found, patient, max(_FEWEST, starts // _PART), iterations, first)
+    number = max(1, starts // _ANEW)
+    again = np.repeat(every, number)
+    for k, spread in enumerate(_SPREADS):
+        best = found.x[_ranked(found, patient)[:, 0]]
+        starting = np.concatenate([around(search, best[i], int(i), number, (spread, seed, k)) for i in every])
+        more = search.minimize(starting, again, iterations=iterations, groups=again)
+        found, patient = found.joined(more), np.append(patient, again)
+    _go_on(search, found, patient, 1, iterations)
+    return found, patient
+
+
+def _ranked(found: Minima, patient: np.ndarray) -> np.ndarray:
+    """Return the searches of each patient, the best first; all patients have equally many."""
+    order = np.lexsort((np.arange(len(patient)), found.cost, patient))
+    return order.reshape(len(np.unique(patient)), -1)
+
+
+def _go_on(
+    search: Search, found: Minima, patient: np.ndarray, keep: int, iterations: int, first: bool = False
+) -> None:
+    """Let the best searches of each patient that have not ended go on, and give up the others.
+
+    ``first`` says whether the first of each patient goes on in any case.
+    """
+    ranked = _ranked(found, patient)
+    best = np.unique(np.append(ranked[:, :keep].ravel(), ranked.min(axis=1) if first else []).astype(int))
+    rest = np.setdiff1d(ranked.ravel(), best)
+    found.how[rest[found.how[rest] == MOST_ITERATIONS]] = BEHIND
+    rows = best[found.how[best] == MOST_ITERATIONS]
+    if len(rows):
+        more = search.minimize(found.x[rows], patient[rows], iterations=iterations, groups=patient[rows])
+        more.iterations += found.iterations[rows]
+        found.put(rows, more)
+
+
+def around(
+    search: Search, x: np.ndarray, patient: int, number: int, how: tuple[float, int, int]
+) -> np.ndarray:
+    """Return places around a minimum of a patient.
+
+    ``how`` is the standard deviation of logarithms, a seed, and the round.
+    """
+    spread, *seed = how
+    random = np.random.default_rng([_AROUND, *map(int, seed), patient])
+    estimates = search.estimates
+    shift = spread * random.standard_normal((number, len(x)))
+    small = _STEP_OF_RANGE * (estimates.high - estimates.low) * random.standard_normal(shift.shape)
+    linear = np.where(np.abs(x) > np.abs(small), x * np.exp(np.where(estimates.log, 0.0, shift)), small)
+    with np.errstate(invalid="ignore"):
+        moved = np.clip(np.where(estimates.log, x + shift, linear), estimates.low, estimates.high)
+    return np.where(np.isnan(search.fixed[patient]), moved, x)
+
+
+def _starts(
+    search: Search, starts: int, seed: int, guesses: Mapping[str, Any] | None
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return where each patient's searches start, and whose they are: the best of some more places."""
+    patients, estimates = search.prepared.patients, search.estimates
+    every = np.arange(patients)
+    pool, costs = [], []
+    wanted = _SCREENED * starts
+    for again in range(_ROUNDS):
+        rows = []
+        for i in every:
+            random = np.random.default_rng([seed, int(i), again])  # of others nobody depends
+            rows.append(estimates.starts(wanted, random))
+        x = np.concatenate(rows)
+        who = np.repeat(every, wanted)
+        x = _with_errors(search, np.where(np.isnan(search.fixed[who]), x, search.fixed[who]))
+        pool.append(x.reshape(patients, wanted, -1))
+        costs.append(search.costs(x, who).reshape(patients, wanted))
+        enough = np.isfinite(np.concatenate(costs, axis=1)).sum(axis=1) >= starts
+        if enough.all():
+            break
+    pooled, sums = np.concatenate(pool, axis=1), np.concatenate(costs, axis=1)
+    nobody = ~np.isfinite(sums).any(axis=1)
+    if nobody.any():
+        patient = search.prepared.data.ids[int(np.argmax(nobody))]
+        raise InputError(
+            f"No start of patient {shown(patient)} can be solved ({sums.shape[1]} tried): narrow the bounds, "
+            "or raise max_steps."
+        )
+    best = np.argsort(sums, axis=1, kind="stable")[:, :starts]
+    chosen = np.take_along_axis(pooled, best[:, :, np.newaxis], axis=1)
+    given = _guessed(search, guesses)
+    if given is not None:
+        chosen = np.concatenate([given[:, np.newaxis], chosen], axis=1)
+    return chosen.reshape(-1, chosen.shape[2]), np.repeat(every, chosen.shape[1])
+
+
+def _with_errors(search: Search, x: np.ndarray) -> np.ndarray:
+    """Let error parameters that are estimated start at a usual size."""
+    number = search.estimates.parameters
+    usual, fixed = np.log(_USUAL * typical_errors(search.prepared)), search.fixed[0, number:]
+    x[:, number:] = np.where(np.isnan(fixed), usual, fixed)
+    return x
+
+
+def _guessed(search: Search, guesses: Mapping[str, Any] | None) -> np.ndarray | None:
+    """Return the start that the user gave for each patient."""
+    if guesses is None:
+        return None
+    estimates, patients = search.estimates, search.prepared.patients
+    values = np.tile(estimates.natural((estimates.low + estimates.high) / 2), (patients, 1))
+    defaults = search.prepared.model.defaults()
+    for k, name in enumerate(estimates.names[: estimates.parameters]):
+        given = guesses.get(name, defaults[name])
+        column = [given] if real(given) is not None else list(given)
+        if len(column) not in (1, patients) or any(real(x) is None for x in column):
+            raise InputError(f"The guess of {name!r} must be a number, or one for each patient.")
+        values[:, k] = column
+    unknown = set(guesses) - set(estimates.names)
+    if unknown:
+        raise InputError(f"The guesses name {shown(sorted(unknown)[0])}, which is not estimated.")
+    with np.errstate(invalid="ignore"):
+        x = np.clip(estimates.estimated(values), estimates.low, estimates.high)
+    return _with_errors(search, np.where(np.isnan(search.fixed), x, search.fixed))
