@@ -28,7 +28,7 @@ from fastcart import plotting
 from fastcart.batch import progress_bar
 from fastcart.errors import InputError
 from fastcart.models import get
-from fastcart.runs.files import CHECKSUMS
+from fastcart.runs.files import CHECKSUMS, remove_matching
 from fastcart.runs.forms import CSV
 from fastcart.runs.identity import describe_model, environment
 from fastcart.runs.manifest import MANIFEST, Manifest
@@ -147,7 +147,7 @@ def job(
     """
     from fastcart.papers import WORKS
 
-    started = time.perf_counter()
+    started, names = time.perf_counter(), list(names)
     kept = Path(out) / UNFINISHED
     going_on = (kept / MANIFEST).exists() and not force
     folder = new_folder(out, () if going_on else names, force=force)
@@ -157,6 +157,7 @@ def job(
         with open_run(kept, manifest, resume=not force, force=force) as run:
             if force:
                 _clear(kept)
+            remove_matching(folder, [f".{name}.*.part" for name in names])  # what a kill left half-written
             yield Job(folder, run, started)
     except BaseException:
         if {path.name for path in kept.glob("*")} <= {MANIFEST, CHECKSUMS}:  # nothing is lost

@@ -100,6 +100,7 @@ def test_a_job_waits_to_go_on_until_its_report_is_written(tmp_path):
     with pytest.raises(InputError, match=r"cannot go on.*size is 1 there and 2 now.*--force"):
         one_job(tmp_path, size=2)
     (tmp_path / "a.csv").write_text("half of the outputs were there")
+    (tmp_path / ".report.md.123.part").write_text("and one was being written")
     one_job(tmp_path)
     assert sorted(path.name for path in tmp_path.iterdir()) == ["a.csv", "report.md"]
     assert (tmp_path / "a.csv").read_text() == "x\n1\n"
