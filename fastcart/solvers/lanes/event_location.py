@@ -290,7 +290,7 @@ def hold_items(l, look, queue, C, watch, detection, patients, scheme):
     items = watch.items
     take_over_lane(l, look.t + look.h, watch, detection)
     for i in range(watch.of_burden, items.size):
-        if not items[i].terminal or items[i].kind == EXTINCTION:
+        if not items[i].ends or items[i].kind == EXTINCTION:
             continue
         if _first_crossing(i, look, queue, C, watch, detection, patients, scheme) <= 1.0:
             detection.side[i, l] = queue.side[i, look.slot]
