@@ -314,7 +314,7 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     lanes["patient"] = records.EMPTY
     queue = records.Queue(
         copied, *waiting, np.zeros(LANES, dtype=records.SLOT), np.zeros(1, np.int64),
-        np.zeros((items, LANES)), np.zeros((quantities, LANES)),
+        np.zeros((items, LANES)), np.zeros((quantities, LANES)), np.zeros((items, LANES), np.bool_),
     )  # fmt: skip
     saving = aligned_rows(1, len(problem.saved_states) * MAX_DEGREE * LANES)
     return records.Work(

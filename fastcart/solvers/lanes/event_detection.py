@@ -105,6 +105,23 @@ def _detect_crossing(kind, asks, value, bounds, level, side, need):
 
 
 @njit(**INLINED)
+def asks_for_look(i, l, steps, watch, detection):
+    """Whether there may be something of an item in the step of a lane, by the rules of `detect`."""
+    kind, k = watch.items[i].kind, watch.items[i].quantity
+    x = watch.quantities[k].bounded
+    if kind == EXTINCTION or x < 0:
+        return True
+    row = watch.bounds_of[x]
+    turns, low, high = steps.bounds[row, TURNS, l], steps.bounds[row, LOW, l], steps.bounds[row, HIGH, l]
+    if kind == MAXIMUM:
+        return turns > 0.5 and high > detection.best[i, l]
+    value, level, side = detection.value[k, l], detection.level[i, l], detection.side[i, l]
+    rises = kind != DOWN and value > level and side <= 0.0
+    falls = kind != UP and value < level and side >= 0.0
+    return rises or falls or (turns > 0.5 and low < level < high)
+
+
+@njit(**INLINED)
 def _detect_extinction(i, steps, watch, detection, task):
     """A step needs a look at once where a sum of states, not yet all zero, may get down to its threshold."""
     k = watch.items[i].quantity

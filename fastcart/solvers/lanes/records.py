@@ -170,6 +170,7 @@ class Queue(NamedTuple):
     waiting: np.ndarray  # how many there are, one number
     side: np.ndarray  # items x slots: on which side of its threshold the step began
     turning: np.ndarray  # quantities x slots: whether it turns within the step
+    asks: np.ndarray  # items x slots: whether there may be something of it in the step
 
 
 class Detection(NamedTuple):

@@ -19,7 +19,7 @@ from fastcart.solvers.lanes.dense_output import (
     save_inside,
     saved_polynomials,
 )
-from fastcart.solvers.lanes.event_detection import AT_ONCE, LATER, QUIET
+from fastcart.solvers.lanes.event_detection import AT_ONCE, LATER, QUIET, asks_for_look
 from fastcart.solvers.lanes.event_location import (
     NOWHERE,
     begin_look,
@@ -59,6 +59,7 @@ def enqueue(l, inclusive, need, saves, scheme, watch, detection, work):
     if detection is not None:
         for i in range(watch.of_burden, queue.side.shape[0]):
             queue.side[i, s] = detection.side[i, l]
+            queue.asks[i, s] = asks_for_look(i, l, steps, watch, detection)
     if queue.copied:
         _copy_step(l, s, work, scheme.stages)
 
@@ -122,7 +123,9 @@ def look_at_waiting(task, patients, scheme, watch, detection, work, out):
         look = Look(s, place, j, t, h, end)
         burden_too = turns or end <= 1.0
         for i in range(watch.items.size):
-            wanted = burden_too if i < watch.of_burden else (need > QUIET and watch.items[i].ends == 0)
+            wanted = burden_too
+            if i >= watch.of_burden:  # a cut has a new end
+                wanted = need > QUIET and watch.items[i].ends == 0 and (queue.asks[i, s] or end <= 1.0)
             if wanted:
                 record_inside(i, look, queue, C, watch, detection, patients, scheme)
         saved_to = save_inside(
