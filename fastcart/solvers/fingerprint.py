@@ -72,7 +72,14 @@ def _is_ours(item: Any) -> bool:
         contents += [scope[name] for name in referenced_names(function.__code__) if name in scope]
     elif not function.__code__.co_filename.startswith(_FOLDER):
         return False
-    return all(type(value) in (int, *_PLAIN) or _is_ours(value) for value in contents)
+    return all(_is_constant(value) or _is_ours(value) for value in contents)
+
+
+def _is_constant(item: Any) -> bool:
+    """Whether it can never change: a number, a text, a type of numba, or a tuple of such."""
+    if type(item) is tuple:
+        return all(_is_constant(part) for part in item)
+    return type(item) in (int, *_PLAIN) or isinstance(item, numba.types.UniTuple)
 
 
 def examine(*items: Any) -> Examined:
