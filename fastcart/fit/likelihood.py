@@ -91,6 +91,7 @@ class PreparedLikelihood:
         self.floored = 0
         self.layout, self._courses = layout, courses
         self._last: Group | None = None
+        self._default_error: np.ndarray | None = None
         self._gather, self._sum = gather_kernel(), likelihood_kernel()
 
     @property
@@ -152,14 +153,13 @@ class PreparedLikelihood:
         values, who = self._checked(theta, patient_index)
         error = self._errors(error_parameters, len(who))
         group, out = self._group(who), np.empty(len(who))
-        for low, high in self._parts(group.offsets):
+        parts = self._parts(group.offsets)
+        if len(parts) == 1:
+            return self._logliks(values, group, error)
+        for low, high in parts:
             part = self._part(group, low, high)
-            predicted, begin, status = self._courses.solve(values[low:high], part)
-            self._count(status)
             mine = error if len(error) == 1 else error[low:high]
-            found = self._summed(Predicted(predicted, begin, False), part.who, mine)
-            found[status != 0] = -np.inf
-            out[low:high] = found
+            out[low:high] = self._logliks(values[low:high], part, mine)
         return out
 
     def slopes(self, theta: Any, patient_index: Any) -> tuple[Predictions, np.ndarray]:
@@ -198,17 +198,26 @@ class PreparedLikelihood:
         out[predictions.status != 0] = -np.inf
         return out
 
+    def _logliks(self, values: np.ndarray, group: Group, error: np.ndarray) -> np.ndarray:
+        predicted, begin, status = self._courses.solve(values, group)
+        found = self._summed(Predicted(predicted, begin, False), group.who, error)
+        if self._count(status):
+            found[status != 0] = -np.inf
+        return found
+
     def _predict(self, values: np.ndarray, group: Group) -> tuple[np.ndarray, np.ndarray]:
         predicted, begin, status = self._courses.solve(values, group)
         self._count(status)
         return self._gathered(predicted, begin, group), status
 
-    def _count(self, status: np.ndarray) -> None:
+    def _count(self, status: np.ndarray) -> int:
+        """Count how solves ended; return how many failed."""
         failed = int(np.count_nonzero(status))
         self.counts["ok"] += len(status) - failed
         if failed:
             for code, count in zip(*np.unique(status[status != 0], return_counts=True), strict=True):
                 self.counts[OUT_OF_RANGE if code < 0 else NAMES[code]] += int(count)
+        return failed
 
     def _gathered(self, predicted: np.ndarray, begin: np.ndarray, group: Group) -> np.ndarray:
         offsets, of = group.offsets, self.layout.of
@@ -275,6 +284,8 @@ class PreparedLikelihood:
         return values, who
 
     def _errors(self, given: Any, solves: int) -> np.ndarray:
+        if given is None and self._default_error is not None:
+            return self._default_error
         error = np.atleast_2d(np.asarray(self.error_values if given is None else given, dtype=np.float64))
         if error.shape[1] != len(self.error_names) or len(error) not in (1, solves):
             raise InputError(
@@ -285,6 +296,8 @@ class PreparedLikelihood:
         if not (error > 0).all():
             what = "have no value yet; give them" if given is None else "must be above 0"
             raise InputError(f"The error parameters ({', '.join(self.error_names)}) {what}.")
+        if given is None:
+            self._default_error = error
         return error
 
     def __repr__(self) -> str:
