@@ -49,6 +49,14 @@ class Errors(NamedTuple):
     floor: np.ndarray  # a prediction counts for a deviation as if it were this large at least
 
 
+class Predicted(NamedTuple):
+    """Predictions: of each measurement of a solve, or of each observation at the times that are saved."""
+
+    values: np.ndarray  # 1 x rows, or observations x rows
+    begin: np.ndarray  # of each solve
+    gathered: bool  # whether they are of each measurement
+
+
 class Likelihoods(NamedTuple):
     """Results, one row per solve."""
 
@@ -115,20 +123,23 @@ def log_density(value, censored, limit, center, deviation):
     return log_between(min(z, other), max(z, other))
 
 
-def _log_likelihoods(predicted, offsets, who, of, errors, error, out, part):
+def _log_likelihoods(predicted, who, of, errors, error, out, part):
     """Sum the log-densities of each solve; not a number among the predictions gives minus infinity."""
     shared = error.shape[0] == 1
     for i in range(*part):
         parameters = error[0 if shared else i]
-        total, count, j = 0.0, 0, offsets[i]
+        total, count = 0.0, 0
         for m in range(of.begin[who[i]], of.end[who[i]]):
             k = of.kind[m]
+            if predicted.gathered:
+                f = predicted.values[0, predicted.begin[i] + m - of.begin[who[i]]]
+            else:
+                f = predicted.values[k, predicted.begin[i] + of.save[m]]
             center, deviation, low_f = spread(
-                errors.model[k], predicted[j], parameters, errors.first[k], errors.floor[k], of.deviation[m]
+                errors.model[k], f, parameters, errors.first[k], errors.floor[k], of.deviation[m]
             )
             total += log_density(of.value[m], of.censored[m], of.limit[m], center, deviation)
             count += low_f
-            j += 1
         out.total[i] = -np.inf if math.isnan(total) else total
         out.floored[i] = count
 
@@ -144,7 +155,7 @@ def _gather(predicted, saved_from, who, of, offsets, out, part):
 
 def likelihood_kernel() -> Any:
     """Return the kernel that sums log-densities."""
-    label, types = "log-likelihoods of measurements", (Measured, Errors, Likelihoods)
+    label, types = "log-likelihoods of measurements", (Measured, Errors, Predicted, Likelihoods)
     return cached(_log_likelihoods, label, takes=types, nogil=True, **EXACT)  # type: ignore[arg-type]
 
 

@@ -14,7 +14,7 @@ from fastcart.checks import names, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError, counted, nearest
 from fastcart.fit.data import FitData
-from fastcart.fit.densities import Likelihoods, gather_kernel, likelihood_kernel
+from fastcart.fit.densities import Likelihoods, Predicted, gather_kernel, likelihood_kernel
 from fastcart.fit.layout import Layout, layout_of
 from fastcart.fit.observations import Observation, check_observations, observing
 from fastcart.fit.solving import OUT_OF_RANGE, Courses, Group, courses_of, in_few_parts
@@ -91,6 +91,7 @@ class PreparedLikelihood:
         self.floored = 0
         self.layout, self._courses = layout, courses
         self._last: Group | None = None
+        self._default_error: np.ndarray | None = None
         self._gather, self._sum = gather_kernel(), likelihood_kernel()
 
     @property
@@ -152,13 +153,13 @@ class PreparedLikelihood:
         values, who = self._checked(theta, patient_index)
         error = self._errors(error_parameters, len(who))
         group, out = self._group(who), np.empty(len(who))
-        for low, high in self._parts(group.offsets):
+        parts = self._parts(group.offsets)
+        if len(parts) == 1:
+            return self._logliks(values, group, error)
+        for low, high in parts:
             part = self._part(group, low, high)
-            some, status = self._predict(values[low:high], part)
             mine = error if len(error) == 1 else error[low:high]
-            found = self._summed(some, part.offsets, part.who, mine)
-            found[status != 0] = -np.inf
-            out[low:high] = found
+            out[low:high] = self._logliks(values[low:high], part, mine)
         return out
 
     def slopes(self, theta: Any, patient_index: Any) -> tuple[Predictions, np.ndarray]:
@@ -192,19 +193,31 @@ class PreparedLikelihood:
         """Return the log-likelihood of each solve from its predictions, e.g. for other error parameters."""
         who = self._who(patient_index)
         error = self._errors(error_parameters, len(who))
-        out = self._summed(predictions.values, predictions.offsets, who, error)
+        gathered = Predicted(predictions.values[np.newaxis], predictions.offsets, True)
+        out = self._summed(gathered, who, error)
         out[predictions.status != 0] = -np.inf
         return out
 
+    def _logliks(self, values: np.ndarray, group: Group, error: np.ndarray) -> np.ndarray:
+        predicted, begin, status = self._courses.solve(values, group)
+        found = self._summed(Predicted(predicted, begin, False), group.who, error)
+        if self._count(status):
+            found[status != 0] = -np.inf
+        return found
+
     def _predict(self, values: np.ndarray, group: Group) -> tuple[np.ndarray, np.ndarray]:
         predicted, begin, status = self._courses.solve(values, group)
-        found = self._gathered(predicted, begin, group)
+        self._count(status)
+        return self._gathered(predicted, begin, group), status
+
+    def _count(self, status: np.ndarray) -> int:
+        """Count how solves ended; return how many failed."""
         failed = int(np.count_nonzero(status))
         self.counts["ok"] += len(status) - failed
         if failed:
             for code, count in zip(*np.unique(status[status != 0], return_counts=True), strict=True):
                 self.counts[OUT_OF_RANGE if code < 0 else NAMES[code]] += int(count)
-        return found, status
+        return failed
 
     def _gathered(self, predicted: np.ndarray, begin: np.ndarray, group: Group) -> np.ndarray:
         offsets, of = group.offsets, self.layout.of
@@ -216,23 +229,21 @@ class PreparedLikelihood:
         in_few_parts(part, len(group.who), self.threads, len(found))
         return found
 
-    def _summed(
-        self, predicted: np.ndarray, offsets: np.ndarray, who: np.ndarray, error: np.ndarray
-    ) -> np.ndarray:
+    def _summed(self, predicted: Predicted, who: np.ndarray, error: np.ndarray) -> np.ndarray:
         out = Likelihoods(np.empty(len(who)), np.zeros(len(who), dtype=np.int64))
         of, errors = self.layout.of, self.layout.errors
 
         def part(low: int, high: int) -> None:
-            self._sum(predicted, offsets, who, of, errors, error, out, (low, high))
+            self._sum(predicted, who, of, errors, error, out, (low, high))
 
-        in_few_parts(part, len(who), self.threads, len(predicted))
+        in_few_parts(part, len(who), self.threads, predicted.values.size)
         self.floored += int(out.floored.sum())
         return out.total
 
     def _group(self, who: np.ndarray) -> Group:
         """Return what follows from whose data solves have; searches ask for the same again and again."""
         last = self._last
-        if last is None or not np.array_equal(last.who, who):
+        if last is None or last.who is not who:
             last = self._last = self._courses.group(who.copy())
         return last
 
@@ -250,6 +261,8 @@ class PreparedLikelihood:
 
     def _who(self, patient_index: Any) -> np.ndarray:
         who = np.asarray(patient_index)
+        if self._last is not None and np.array_equal(self._last.who, who):
+            return self._last.who
         if who.ndim != 1 or (who.dtype.kind not in "iu" and who.size):
             raise InputError(f"The patient index must be a row of whole numbers, not {shown(patient_index)}.")
         if len(who) and not 0 <= who.min() <= who.max() < self.patients:
@@ -271,6 +284,8 @@ class PreparedLikelihood:
         return values, who
 
     def _errors(self, given: Any, solves: int) -> np.ndarray:
+        if given is None and self._default_error is not None:
+            return self._default_error
         error = np.atleast_2d(np.asarray(self.error_values if given is None else given, dtype=np.float64))
         if error.shape[1] != len(self.error_names) or len(error) not in (1, solves):
             raise InputError(
@@ -281,6 +296,8 @@ class PreparedLikelihood:
         if not (error > 0).all():
             what = "have no value yet; give them" if given is None else "must be above 0"
             raise InputError(f"The error parameters ({', '.join(self.error_names)}) {what}.")
+        if given is None:
+            self._default_error = error
         return error
 
     def __repr__(self) -> str:

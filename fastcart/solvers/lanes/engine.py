@@ -49,6 +49,7 @@ _NO_BLOCK = (0, 0, -1)  # no patients are claimed
 _FEW = 8
 _BRIEF = 2e6
 _DENSE = 40  # times to save of a patient from which on nearly every step has one
+_FEW_STATES = 4  # whose steps are copied in less time than all polynomials are made
 _FEW_VALUES = 10_000  # are converted before a thread has started
 _TIGHT = 5e-6  # from this rtol down the method of order 7 does better than that of order 5
 
@@ -212,7 +213,8 @@ def _run(kit: _Kit, given: _Given, recorded: np.ndarray, out: records.Out, threa
     )  # fmt: skip
     control = np.zeros(3, dtype=np.int64)
     kernel = _loop()
-    copied = len(kit.method.extra[0]) > 0 and saves.offsets[-1] < _DENSE * patients
+    # without stages of its own an interpolant could be evaluated where it is, but then of all lanes each time
+    copied = saves.offsets[-1] < _DENSE * patients and (len(kit.method.extra[0]) > 0 or n <= _FEW_STATES)
 
     def run() -> None:
         with kit.lent(copied) as (watch, detection, work):
