@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from fastcart.events import Action as Action
     from fastcart.events import Event as Event
     from fastcart.explain import explain_engine as explain_engine
+    from fastcart.model import Algebraic as Algebraic
     from fastcart.model import Model as Model
     from fastcart.model import Observable as Observable
     from fastcart.model import Parameter as Parameter
@@ -47,6 +48,7 @@ _PUBLIC = {
     "InputError": "fastcart.errors",
     "Limit": "fastcart.optimization.optimize",
     "Model": "fastcart.model",
+    "Algebraic": "fastcart.model",
     "Observable": "fastcart.model",
     "Parameter": "fastcart.model",
     "PatientsFailed": "fastcart.errors",

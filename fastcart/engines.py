@@ -132,6 +132,7 @@ def solve_rows(
     InputError
         When numba cannot compile the model.
     """
+    from fastcart.solvers.algebraic import finish
     from fastcart.solvers.dosed import solve_dosed
 
     solve_chunk = module_of(engine).solve_chunk
@@ -140,13 +141,12 @@ def solve_rows(
 
         solve_chunk = WithSensitivities(solve_chunk).solve_chunk
     with compiling_errors(problem.model):
-        if doses is None:
-            result: ChunkResult = solve_chunk(problem, y0, p, threads, None, saves)
-        else:
-            result = solve_dosed(solve_chunk, problem, y0, p, threads, doses, saves)
+        result = solve_dosed(solve_chunk, problem, y0, p, threads, doses, saves)
+        everyone = saves or Saves.all_of(problem.save_at, len(y0))
+        finish(problem, y0, p, doses, everyone, result)
     if lost is not None:
         result.status[lost] = Status.no_steady_state
-    _finish(problem, y0, result, saves or Saves.all_of(problem.save_at, len(y0)))
+    _finish(problem, y0, result, everyone)
     return result
 
 

@@ -192,11 +192,12 @@ def check_events(model: Model, events: Sequence[Event]) -> None:
     """
     for event in events:
         check_quantities(model, [event.of], f"The quantity of event {event.name!r}")
+        states = [state.name for state in model.states if not state.computed]
         for action in event.actions:
-            if action.state not in model.state_names:
+            if action.state not in states:
                 raise InputError(
                     f"The event {event.name!r} acts on {shown(action.state)}, which is no state of model "
-                    f"{model.name!r}." + nearest(action.state, model.state_names)
+                    f"{model.name!r}." + nearest(action.state, states)
                 )
 
 

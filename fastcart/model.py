@@ -16,10 +16,11 @@ from typing import Any
 import numpy as np
 
 from fastcart.checks import check_breaks, number, reason, shown
-from fastcart.derivation import integrating, shortened
+from fastcart.derivation import integrating, reduced, shortened
 from fastcart.errors import InputError, nearest
-from fastcart.model_checks import check_model, collected
+from fastcart.model_checks import check_model, collected, with_algebraic
 from fastcart.model_parts import RESERVED as RESERVED
+from fastcart.model_parts import Algebraic as Algebraic
 from fastcart.model_parts import Observable as Observable
 from fastcart.model_parts import Parameter as Parameter
 from fastcart.model_parts import State as State
@@ -67,12 +68,21 @@ class Model:
     breaks : sequence of str or float
         Parameters that are times, and times, at which the right-hand side jumps: engines stop there, as they
         do at the ``breaks`` of `fastcart.SolveOptions`.
+    algebraic : sequence of Algebraic, optional
+        Variables that have an equation instead of a derivative. They come behind the states, in ``y`` and in
+        ``states``; ``rhs`` returns no derivatives of them.
+    residual : jitted function, optional
+        ``residual(t, y, p)`` returns a tuple of what must be zero, a number for each algebraic variable. It
+        is differentiated, and so must be one that can be traced: no loop whose end depends on the numbers.
+        Integration follows the derivative of the equation, ``g_t + g_y y' + g_x x' = 0``, and starts anew
+        from a root where a dose, a break, an action or a switch moves it.
 
     Raises
     ------
     InputError
         For duplicate or invalid names, a wrong number of derivatives, an equation that reads a name that is
-        no state or parameter, a default outside its range, an unknown method.
+        no state or parameter, a default outside its range, an unknown method, a residual that cannot be
+        traced or does not determine the algebraic variables.
 
     Examples
     --------
@@ -101,6 +111,8 @@ class Model:
     constraints: Sequence[Sum] = ()
     method: str | None = None
     breaks: Sequence[float | str] = ()
+    algebraic: Sequence[Algebraic] = ()
+    residual: Callable[..., Any] | None = None
 
     def __post_init__(self) -> None:
         """Bring what was given into its one form, and check it."""
@@ -111,8 +123,11 @@ class Model:
             states = [State(key, default=value) for key, value in states.items()]
         if isinstance(parameters, Mapping):
             parameters = [Parameter(key, value) for key, value in parameters.items()]
+        algebraic = collected(Algebraic, self.algebraic, f"{where}: the algebraic variables")
+        listed = collected(State, states, f"{where}: the states")
         for name, value in (
-            ("states", collected(State, states, f"{where}: the states")),
+            ("algebraic", algebraic),
+            ("states", with_algebraic(listed, algebraic)),
             ("parameters", collected(Parameter, parameters, f"{where}: the parameters")),
             ("t_end", number(self.t_end, f"{where}: the horizon 't_end'", positive=True)),
             ("observables", collected(Observable, self.observables, f"{where}: the observables")),
@@ -142,6 +157,11 @@ class Model:
     def observable_names(self) -> list[str]:
         """Names of the observables, in order."""
         return [o.name for o in self.observables]
+
+    @property
+    def differential(self) -> list[str]:
+        """Names of the states that have derivatives, in the order of those."""
+        return [s.name for s in self.states if not isinstance(s, Algebraic)]
 
     @property
     def burden_index(self) -> int:
@@ -242,7 +262,8 @@ class Model:
             states=(*self.states, *added),
             parameters=(*self.parameters, *(Parameter(name, 0.0, range=_ANY) for name in columns)),
             rhs=integrating(self, list(integrals.values())),
-            observe=self.observe and shortened(self, self.observe),
+            observe=self.observe and shortened(self, self.observe, "observe"),
+            residual=self.residual and shortened(self, self.residual, "residual"),
         )
 
     @cached_property
@@ -252,7 +273,7 @@ class Model:
     @cached_property
     def system(self) -> System:
         """The plain description of the model that solvers get: what they need, and nothing else."""
-        return System(
+        system = System(
             name=self.name,
             states=tuple(
                 Variable(s.name, s.log, s.nonnegative, s.extinction, s.computed) for s in self.states
@@ -266,6 +287,7 @@ class Model:
             published=self.published,
             time_unit=self.time_unit,
         )
+        return reduced(self, system) if self.algebraic else system
 
     def __repr__(self) -> str:
         """Short form: name, numbers of states and parameters, options."""

@@ -12,7 +12,7 @@ import numpy as np
 from fastcart.checks import number, real, reason, shown
 from fastcart.equations import in_order, unknown_name
 from fastcart.errors import InputError, nearest
-from fastcart.model_parts import RESERVED, Parameter
+from fastcart.model_parts import RESERVED, Algebraic, Parameter, State
 
 if TYPE_CHECKING:
     from fastcart.model import Model
@@ -26,6 +26,18 @@ def collected(kind: type, values: Any, what: str) -> tuple:
             given = values if item is None else item
             raise InputError(f"{what} must be a list of fastcart.{kind.__name__}, not {shown(given)}.")
     return items
+
+
+def with_algebraic(states: Sequence[State], algebraic: Sequence[Algebraic]) -> tuple[State, ...]:
+    """Return the states with the algebraic variables among them: where they are already, or at the end."""
+    names = [variable.name for variable in algebraic]
+    kept = [state for state in states if not isinstance(state, Algebraic) or state.name in names]
+    placed = {state.name for state in kept if isinstance(state, Algebraic)}
+    current = {variable.name: variable for variable in algebraic}
+    return (
+        *(current[state.name] if isinstance(state, Algebraic) else state for state in kept),
+        *(variable for variable in algebraic if variable.name not in placed),
+    )
 
 
 def check_model(model: Model) -> None:
@@ -42,8 +54,9 @@ def check_model(model: Model) -> None:
                 + nearest(name, model.parameter_names)
             )
     _put_in_order(model)
-    _check_function(model, model.rhs, "rhs", len(model.states), "derivatives (one for each state)")
+    _check_function(model, model.rhs, "rhs", len(model.differential), "derivatives (one for each state)")
     _check_no_chance(model, model.rhs, "rhs")
+    _check_algebraic(model)
     if (model.observe is None) != (not model.observables):
         raise InputError(
             f"Model {model.name!r} must give both 'observables' (names) and 'observe' (function), or neither."
@@ -58,7 +71,7 @@ def check_model(model: Model) -> None:
 
 def _put_in_order(model: Model) -> None:
     """Give right-hand sides that name their derivatives the order of the states."""
-    names, scheme = model.state_names, model.published
+    names, scheme = model.differential, model.published
     object.__setattr__(model, "rhs", in_order(model.rhs, names))
     if scheme is not None:
         object.__setattr__(model, "published", replace(scheme, rhs=in_order(scheme.rhs, names)))
@@ -142,6 +155,49 @@ def _limits(parameter: Parameter, where: str) -> tuple[float, float]:
         f"{where}: the range of parameter {parameter.name!r} must be two numbers (low, high), not "
         f"{shown(parameter.range)}."
     )
+
+
+def _check_algebraic(model: Model) -> None:
+    """Check the algebraic variables and their equations, which must determine them."""
+    from fastcart.solvers.trace.graph import TraceError
+
+    where = f"Model {model.name!r}"
+    if (model.residual is None) != (not model.algebraic):
+        raise InputError(
+            f"{where} must give both 'algebraic' (variables) and 'residual' (function), or neither."
+        )
+    if model.residual is None:
+        return
+    known = [*model.differential, *model.parameter_names]
+    for variable in model.algebraic:
+        what = f"{where}: algebraic variable {variable.name!r}"
+        if variable.extinction or variable.nonnegative or not variable.computed:
+            raise InputError(f"{what} has neither extinction nor nonnegative: its equation says where it is.")
+        if isinstance(variable.start, str) and variable.start not in known:
+            raise InputError(
+                f"{what} starts at {variable.start!r}, which is no state or parameter."
+                + nearest(variable.start, known)
+            )
+        if variable.start is not None and not isinstance(variable.start, str):
+            number(variable.start, f"{what}: its start", positive=variable.log)
+        if variable.restoring is not None and number(variable.restoring, f"{what}: its restoring rate") < 0:
+            raise InputError(f"{what}: its restoring rate must not be negative, not {variable.restoring:g}.")
+        if variable.name == model.burden:
+            raise InputError(f"{where}: the burden {model.burden!r} is algebraic; it must be a state.")
+    if model.published is not None:
+        raise InputError(
+            f"{where}: a published scheme steps states alone; give it with a model whose right-hand side "
+            "computes the algebraic variables."
+        )
+    _check_function(
+        model, model.residual, "residual", len(model.algebraic), "values (one for each algebraic variable)"
+    )
+    try:
+        _ = model.system
+    except TraceError as refusal:
+        raise InputError(
+            f"{where}: residual(t, y, p) cannot be solved for the algebraic variables: it {refusal}."
+        ) from None
 
 
 def _check_method(model: Model) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from fastcart.errors import InputError
 from fastcart.solvers.endpoints import endpoint_names
 
 # Names that tables of patients and results use themselves.
@@ -57,6 +58,43 @@ class State:
     extinction: bool | str = False
     nonnegative: bool = False
     computed: bool = False
+
+
+@dataclass(frozen=True)
+class Algebraic(State):
+    """A variable that an equation without derivatives determines, such as one of a binding equilibrium.
+
+    It stands in equations like a state, ``y.C_free``, and in results, too; patients and doses cannot give it.
+
+    Parameters
+    ----------
+    name, unit, scale, description
+        As of a `State`.
+    log : bool
+        Solve for the logarithm. For positive quantities; their equation is ``left - right`` of sides that are
+        sums of positive terms, and is held to `rtol` of these, however small both become.
+    start : float or str
+        Where the search for a root begins: a number, or the name of a state or parameter. The root that is
+        found from there counts where there are several; behind a dose that which is found from the one
+        before. Default 1 in logarithm, else 0.
+    restoring : float, optional
+        Rate per unit of time at which what errors of steps leave of the equation decays; default: 20 over
+        the horizon of the model.
+    """
+
+    _: KW_ONLY
+    start: float | str | None = None
+    restoring: float | None = None
+    computed: bool = True
+
+    def __post_init__(self) -> None:
+        """Begin, where no equation has been solved yet, where the search begins."""
+        begin = 1.0 if self.log else 0.0
+        if isinstance(self.start, int | float):
+            begin = float(self.start)
+        if callable(self.default) or self.default not in (0.0, begin):
+            raise InputError(f"Algebraic variable {self.name!r} has a 'start', not a default.")
+        object.__setattr__(self, "default", begin)
 
 
 @dataclass(frozen=True)

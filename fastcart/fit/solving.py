@@ -360,7 +360,15 @@ def courses_of(
     Raises
     ------
     InputError
+        For algebraic variables, among others: what solves courses for fits does not put them on their
+        equation behind a dose.
     """
+    if model.algebraic:
+        names = ", ".join(variable.name for variable in model.algebraic)
+        raise InputError(
+            f"Model {model.name!r} has algebraic variables ({names}), which fits do not know; give a model "
+            "whose right-hand side computes them."
+        )
     model = model.replace(burden=None) if options.extinction is None else model  # nobody asks for it
     times = canonical(layout.times, options.horizon(model))
     given_times = SaveTimes(times, layout.saves.end - layout.saves.begin)

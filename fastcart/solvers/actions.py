@@ -56,6 +56,8 @@ def actions_of(problem: Problem, items: int, first: int, *, scaled: bool) -> Act
     def number(value: float | str) -> float:
         return 0.0 if isinstance(value, str) else float(value)
 
+    manifold = problem.model.manifold
+    algebraic = () if manifold is None else manifold.places
     count, delay, delay_of = np.zeros(items, np.int64), np.zeros(items), np.full(items, -1)
     priority, near = np.zeros((2, items))
     rows = []
@@ -69,6 +71,9 @@ def actions_of(problem: Problem, items: int, first: int, *, scaled: bool) -> Act
         rows += [
             (states.index(a.state), KINDS[a.kind], place(a.value), number(a.value)) for a in event.actions
         ]
+        if event.actions:  # which move the algebraic variables, whatever they act on
+            rows += [(j, KINDS["add"], -1, 0.0) for j in algebraic]
+            count[i] += len(algebraic)
     columns = np.array(rows, dtype=float).reshape(-1, 4).T
     return Actions(
         np.append(0, np.cumsum(count)), *(column.astype(np.int64) for column in columns[:3]),

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastcart.errors import InputError
 from fastcart.solvers import tableaus
+from fastcart.solvers.algebraic import begin
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.problem import Problem
@@ -58,6 +59,7 @@ def choose(
     explicit = lanes.default_method(problem.model, problem.rtol)
     try:
         y0, p = typical()
+        begin(problem.model, y0, p)
     except InputError as error:
         return Choice(explicit, f"there is no typical patient: {error}")
     key = (

@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from fastcart.solvers.algebraic import begin, with_rates
 from fastcart.solvers.doses import DosePlan, canonical
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
@@ -38,8 +39,10 @@ def solve_dosed(
         Status ``negative`` for those from whom more is removed at time 0 than there is.
     """
     if doses is None:
+        begin(problem.model, y0, p)
         return solve_chunk(problem, y0, p, threads, None, saves)
     lacking = give_initial(problem, y0, doses)
+    begin(problem.model, y0, p)
     parts = []
     for rows, infused, given in doses.parts():
         part = problem
@@ -47,12 +50,14 @@ def solve_dosed(
             part = dosed_problem(problem, infused)
         parts.append((rows, part, given))
     if len(parts) == 1:  # all are dosed alike: without copies
-        result = solve_chunk(parts[0][1], y0, p, threads, parts[0][2], saves)
+        part, values, plan = with_rates(parts[0][1], p, parts[0][2])
+        result = solve_chunk(part, y0, values, threads, plan, saves)
     else:
         result = ChunkResult.empty(len(y0), problem, saves or Saves.all_of(problem.save_at, len(y0)))
         for rows, part, given in parts:
             theirs = None if saves is None else saves.take(rows)
-            result.put(rows, solve_chunk(part, y0[rows], p[rows], threads, given, theirs))
+            part, values, plan = with_rates(part, p[rows], given)
+            result.put(rows, solve_chunk(part, y0[rows], values, threads, plan, theirs))
     result.status[lacking] = Status.negative
     return result
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numba.extending import register_jitable
@@ -125,13 +125,13 @@ class DosePlan:
             state, value = self.state[entry], self.value[entry]
             y0[rows, state] = np.where(self.kind[entry] == SET, value, y0[rows, state] + value)
 
-    def parameters(self, p: np.ndarray) -> np.ndarray | Callable[[float], np.ndarray]:
+    def parameters(self, p: np.ndarray) -> np.ndarray | Callable[[Any], np.ndarray]:
         """Return the parameters, or where they switch a function of time that gives them.
 
         Parameters
         ----------
         p : ndarray, shape (patients, parameters)
-            At time 0.
+            At time 0. The function takes one time for all, or an array with one for each.
         """
         if not (self.kind == PARAMETER).any():
             return p
@@ -141,8 +141,8 @@ class DosePlan:
         switches = self.kind[entry] == PARAMETER
         row, entry = row[switches], entry[switches]
 
-        def at(t: float) -> np.ndarray:
-            values, due = p.copy(), self.time[entry] <= t
+        def at(t: Any) -> np.ndarray:
+            values, due = p.copy(), self.time[entry] <= np.broadcast_to(t, len(p))[row]
             values[row[due], self.state[entry[due]]] = self.value[entry[due]]  # the last one holds
             return values
 

@@ -27,6 +27,7 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.actions import PENDING
+from fastcart.solvers.algebraic import settling
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import DosePlan, canonical, entries_of
 from fastcart.solvers.items import Watched, records_of, report, watched_of
@@ -37,6 +38,7 @@ from fastcart.solvers.lsoda_callback import (
     FLAG_GAVE_UP,
     FLAG_LOG_INFLOW,
     FLAG_NEGATIVE,
+    FLAG_NO_ROOT,
     FLAG_NON_FINITE,
     FLAG_RAISED,
     FLAG_STUCK,
@@ -93,6 +95,10 @@ class Task(NamedTuple):
     size: int  # of the data of the right-hand side
     differentiated: int  # states that have sensitivities,
     directions: int  # and how many each has
+    settler: int  # address of what solves for the algebraic variables, 0 where there are none;
+    solved: np.ndarray  # the states that it gives
+    status: int  # where in its row is whether it did,
+    room: int  # and how long the row is
 
 
 class Tables(NamedTuple):
@@ -143,7 +149,7 @@ def first_units(system, u, du, integrals, t_end):
 def _solve_part(task, low, high, tables, outputs, entries, control):
     """Solve the patients ``low`` to ``high``."""
     n, m = tables.u0.shape[1], tables.p.shape[1]
-    data = np.empty(task.size)
+    data, row = np.empty(task.size), np.zeros(task.room)
     most, total = outputs.grid.size + 2, task.watched.quantities.size
     room = Room(
         np.empty(most), np.empty(most, np.bool_), np.empty((most, n)), np.empty((most, total)),
@@ -159,7 +165,8 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
         system = System(
             task.address, data, m + n, sums, sums + SUMS * task.integrals, task.width, task.log,
             task.counted, tables.scale[i], task.watched, task.noted, task.ends,
-            task.timed, task.rtol, limit, task.differentiated, task.directions,
+            task.timed, task.rtol, limit, task.differentiated, task.directions, task.settler, task.solved,
+            task.status, row,
         )  # fmt: skip
         if task.integrals > 0:
             prepare(system, tables.p[i], task.max_step, task.max_steps)
@@ -200,7 +207,7 @@ _STATUS = {
     0.0: "ok", FLAG_BUDGET: "max_steps", FLAG_NON_FINITE: "non_finite", FLAG_LOG_INFLOW: "log_inflow",
     FLAG_RAISED: "rhs_error", FLAG_NEGATIVE: "negative", FLAG_GAVE_UP: "solver_error",
     FLAG_UNRESOLVED: "solver_error", FLAG_STUCK: "step_too_small",
-    FLAG_BLOW_UP: "blow_up",
+    FLAG_BLOW_UP: "blow_up", FLAG_NO_ROOT: "no_root",
 }  # fmt: skip
 
 
@@ -238,10 +245,12 @@ def solve_chunk(
     path = np.full((int(saves.offsets[-1]), n), np.nan)
     scale = np.repeat(problem.scale[np.newaxis], patients, axis=0)
     scale[:, n - kind.integrals :] = 1.0  # until something is known
+    found = settling(model)
     task = Task(
         callback.address, log, problem.nonnegative, watched, len(noted), bool(watched.items.ends.any()),
         kind.width, model.burden_index, problem.integrals, timed, _rtol(problem), problem.max_step,
-        problem.max_steps, data_size(n, p.shape[1], kind), *problem.differentiated,
+        problem.max_steps, data_size(n, p.shape[1], kind), *problem.differentiated, found.address,
+        found.solved, found.row.status, found.row.room,
     )  # fmt: skip
     tables = Tables(
         to_internal(y0, log, problem.scale), p, scale, np.full_like(result.final, np.nan), path,

@@ -35,7 +35,7 @@ from fastcart.solvers.system import System
     RAISED, RTOL, NODES, STUCK, GROWTH, GROWTH_BEFORE, RISE, AROUND, CONTROL,
 ) = range(21)  # fmt: skip
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW, FLAG_RAISED, FLAG_NEGATIVE = 1.0, 2.0, 4.0, 5.0, 6.0
-FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK, FLAG_BLOW_UP = -1.0, 7.0, 8.0, 9.0
+FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK, FLAG_BLOW_UP, FLAG_NO_ROOT = -1.0, 7.0, 8.0, 9.0, 11.0
 
 SUM, SUM_BASE, VALUE, VALUE_BASE, SUMS = range(5)  # of one integral: ∫|z| so far and |z|, also at BASE_T
 NOTES = 20_000  # steps that are noted of a segment

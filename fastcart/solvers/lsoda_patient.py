@@ -24,6 +24,7 @@ from fastcart.solvers.actions import (
 )
 from fastcart.solvers.doses import BREAK, JUMP, PARAMETER, RATE, around_breaks, between
 from fastcart.solvers.items import AT_START, DIES, JUMPED, begin, belongs, clear, happened, measure, settle
+from fastcart.solvers.lanes.intrinsics import evaluate
 from fastcart.solvers.lsoda_callback import (
     AROUND,
     BAD,
@@ -34,6 +35,7 @@ from fastcart.solvers.lsoda_callback import (
     FLAG_BUDGET,
     FLAG_GAVE_UP,
     FLAG_NEGATIVE,
+    FLAG_NO_ROOT,
     FLAG_NON_FINITE,
     FLAG_RAISED,
     FLAG_UNRESOLVED,
@@ -144,6 +146,27 @@ def give_doses(entries, k, stop, now, u, system):
             add_amount(i, value[k], u, system)
         k += 1
     return k
+
+
+@njit(**INSIDE)
+def put_on_manifold(system, now, u):
+    """Solve for the algebraic variables where the states jumped to; no solution is noted as a failure."""
+    if system.settler == 0:
+        return
+    row, n, m = system.row, u.size, system.control - u.size
+    for i in range(n):
+        row[i] = u[i] * system.scale[i]
+        if system.log[i]:
+            row[i] = np.exp(u[i]) if u[i] != LOG_ZERO else 0.0
+    row[n] = now
+    row[n + 1 : n + 1 + m] = system.data[:m]
+    evaluate(system.settler, row)
+    for i in system.solved:
+        u[i] = row[i] / system.scale[i]
+        if system.log[i]:
+            u[i] = np.log(row[i]) if row[i] > 0.0 else LOG_ZERO
+    if row[system.status] != 0.0 and system.data[system.control + FLAG] == 0.0:
+        system.data[system.control + FLAG] = FLAG_NO_ROOT
 
 
 @njit(**INSIDE)
@@ -493,9 +516,11 @@ def attempt(system, outputs, entries, patient, record, room, answer):
         stays = item >= 0 or (k < stop and time[k] <= now)  # something changes at this very time
         k = give_doses(entries, k, stop, now, u, system)
         acted = act_due(now, u, system, room) or item >= 0
+        stays = acted or stays
+        if stays:
+            put_on_manifold(system, now, u)
         if acted:
             save_again(answer.saved, s, outputs.save_at, now - system.watched.actions.moment, u)
-        stays = acted or stays
         flag = system.data[system.control + FLAG]
         if flag != 0.0 or (now >= t_end and not stays):
             break

@@ -37,6 +37,10 @@ class System(NamedTuple):
     max_steps: int  # between two outputs
     differentiated: int  # states that have sensitivities,
     directions: int  # and how many each has
+    settler: int  # address of what solves for the algebraic variables, 0 where there are none;
+    solved: np.ndarray  # the states that it gives
+    status: int  # where in its row is whether it did,
+    row: np.ndarray  # and the row
 
 
 class Nodes(NamedTuple):

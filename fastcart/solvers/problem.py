@@ -103,11 +103,13 @@ class Problem:
 
     @cached_property
     def saved_states(self) -> np.ndarray:
-        """The states that are saved: those asked for; all where observables are to be computed of them."""
+        """The states that are saved: those asked for; all where others are computed of them."""
         names = self.model.state_names
         if not len(self.save_at):
             return np.empty(0, dtype=np.int64)
-        if set(self.save) <= set(names):
+        manifold = self.model.manifold
+        algebraic = set() if manifold is None else {names[i] for i in manifold.places}
+        if set(self.save) <= set(names) - algebraic:  # these are solved for once more, from all states
             return np.array(sorted(names.index(name) for name in self.save), dtype=np.int64)
         return np.arange(len(names))
 

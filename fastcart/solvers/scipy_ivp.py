@@ -17,6 +17,7 @@ import numpy as np
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from fastcart.solvers.actions import ADD, AT_ONCE_MOST, PENDING, acted, acts, next_due
+from fastcart.solvers.algebraic import settle, settling
 from fastcart.solvers.arrays import internal_rhs
 from fastcart.solvers.doses import (
     BREAK,
@@ -276,6 +277,8 @@ class _Patient:
                 break
             acted = self._act_due(u) or item >= 0
             changed = acted or bool(due.any())
+            if changed:
+                self._settle(u)
             since = self.now - moment if acted else self.now
             self.saved[(problem.save_at >= since) & (problem.save_at <= self.now)] = u  # after the doses
             if self.now >= problem.t_end and not changed:
@@ -407,6 +410,17 @@ class _Patient:
                 self._change(j, value, u, anew=False)
             else:
                 self._change(j, acted(kind, self._natural(j, u), value), u, anew=True)
+
+    def _settle(self, u: np.ndarray) -> None:
+        """Solve for the algebraic variables where the states jumped to."""
+        system, log = self.problem.model, self.problem.log
+        if system.manifold is None:
+            return
+        y = to_natural(u[np.newaxis], log, self.scale)
+        if settle(system, np.array([self.now]), y, self.p[np.newaxis])[0]:
+            raise _FailedError(Status.no_root)
+        solved = settling(system).solved
+        u[solved] = to_internal(y, log, self.scale)[0, solved]
 
     def _natural(self, j: int, u: np.ndarray) -> float:
         if self.problem.log[j]:

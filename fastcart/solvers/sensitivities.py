@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastcart.errors import InputError
+from fastcart.solvers.algebraic import settle
 from fastcart.solvers.arrays import observe
 from fastcart.solvers.compile import made_once
 from fastcart.solvers.doses import JUMP, RATE, DosePlan
@@ -87,6 +88,7 @@ class WithSensitivities:
         with np.errstate(all="ignore"):
             relative = changes / split.sizes(y0[:, :own])[:, np.newaxis]
         start[:, split.sensitivities[:, :own]] = np.where(changes != 0.0, relative, 0.0)
+        settle(split.differentiated.model, np.zeros(len(p)), start, p)
         doses = None if given.doses is None else split.given(given.doses)
         found = self.engine(split.differentiated, start, p, given.threads, doses, given.saves)
         values = {item.name: getattr(found, item.name) for item in fields(found)}

@@ -19,6 +19,7 @@ class Status(IntEnum):
     rhs_error = 8
     blow_up = 9
     no_steady_state = 10
+    no_root = 11
 
     @property
     def sentence(self) -> str:
@@ -56,6 +57,10 @@ _SENTENCES = {
     Status.no_steady_state: (
         "the repeated doses lead to no steady state that attracts and is known to rtol; check this patient's "
         "parameters, or give the doses before one by one"
+    ),
+    Status.no_root: (
+        "the equation of an algebraic variable has no solution here, or leads to where it has none or more "
+        "than one; check this patient's parameters and doses, and where the search starts"
     ),
 }
 

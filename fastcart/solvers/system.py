@@ -25,6 +25,36 @@ class PublishedScheme:
     step: float
 
 
+class Manifold(NamedTuple):
+    """Where states may be that are algebraic variables; see `fastcart.solvers.trace.algebraic`.
+
+    Parameters
+    ----------
+    places : tuple of int
+        The algebraic variables among the states.
+    log : tuple of bool
+        Which of them are solved for in logarithm.
+    starts : tuple of str
+        Where the search for each begins, as text: ``"y[2]"``, ``"p[0]"`` or a number.
+    equations : function
+        ``equations(t, y, p)`` of arrays, made from a graph.
+    fed : callable, optional
+        Returns the same system where rates of infusion are further parameters, one for each state.
+    following : tuple of int
+        Further states that are known where the algebraic variables are: their sensitivities,
+    followers : function, optional
+        and ``followers(t, y, p)`` of arrays, which returns these.
+    """
+
+    places: tuple[int, ...]
+    log: tuple[bool, ...]
+    starts: tuple[str, ...]
+    equations: Callable[..., Any]
+    fed: Callable[[], System] | None = None
+    following: tuple[int, ...] = ()
+    followers: Callable[..., Any] | None = None
+
+
 class Variable(NamedTuple):
     """How one state is integrated; see `fastcart.State`."""
 
@@ -59,6 +89,8 @@ class System:
     stiff_rhs : jitted function, optional
         The same right-hand side as the text of a graph, for methods that need its Jacobian; then ``rhs`` is
         such a text, too, and can always be traced.
+    manifold : Manifold, optional
+        Where some of the states are algebraic variables; ``rhs`` has derivatives of these, too.
     """
 
     name: str
@@ -72,6 +104,7 @@ class System:
     published: PublishedScheme | None = None
     time_unit: str = "day"
     stiff_rhs: Callable[..., Any] | None = None
+    manifold: Manifold | None = None
 
     @property
     def state_names(self) -> list[str]:

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastcart.solvers import tableaus
 from fastcart.solvers.actions import PENDING
+from fastcart.solvers.algebraic import settling
 from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import BREAK, DosePlan, entries_of
 from fastcart.solvers.endpoints import Found, fill, level_of, watched_marks
@@ -269,10 +270,12 @@ def _task(problem: Problem, method: Method) -> records.Task:
     """Return what is asked for, as the loop takes it."""
     own = len(problem.log) - problem.integrals
     absolute = problem.rtol * np.where(problem.log, 1.0, problem.scale)[:own]
+    found = settling(problem.model)
     return records.Task(
         float(problem.t_end), problem.model.burden_index, problem.log, absolute,
         np.full(own, problem.rtol), problem.nonnegative[:own].copy(), float(problem.max_steps),
         _SMALLEST * problem.t_end, method.blocks - 1, min(problem.rtol, _UNSURE), *problem.differentiated,
+        found.address, found.solved, found.row.status,
     )  # fmt: skip
 
 
@@ -322,6 +325,7 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     return records.Work(
         evaluation, steps, lanes, np.zeros(LANES + 1, np.int64), np.zeros((LANES, 2, PENDING)), queue,
         np.zeros((n, MAX_DEGREE)), saving.reshape(-1, MAX_DEGREE, LANES), np.zeros((2, n)),
+        np.zeros(settling(problem.model).row.room),
         aligned_rows(1, n * LANES).reshape(n, LANES),
         aligned_rows(1, evaluation_rows(n, parameters).total * LANES).reshape(-1, LANES),
         np.zeros((problem.integrals, 2, LANES)), np.array(_NO_BLOCK),

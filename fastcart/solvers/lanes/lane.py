@@ -28,8 +28,8 @@ from fastcart.solvers.transform import LOG_ZERO, kept_share
 
 (
     OK, MAX_STEPS, NON_FINITE, STEP_TOO_SMALL, LOG_INFLOW, SOLVER_ERROR, NOT_RUN, NEGATIVE, RHS_ERROR,
-    BLOW_UP,
-) = range(10)  # fmt: skip
+    BLOW_UP, NO_STEADY_STATE, NO_ROOT,
+) = range(12)  # fmt: skip
 ON_ITS_WAY = -1  # no trouble yet
 _HAIR = 1e-12  # of the horizon
 

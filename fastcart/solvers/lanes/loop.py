@@ -27,6 +27,7 @@ from fastcart.solvers.lanes.intrinsics import claim, evaluate, take_step
 from fastcart.solvers.lanes.lane import (
     MAX_STEPS,
     NEGATIVE,
+    NO_ROOT,
     OK,
     diagnose,
     finish,
@@ -43,6 +44,7 @@ from fastcart.solvers.lanes.lane import (
     start_slopes,
 )
 from fastcart.solvers.lanes.layout import LANES
+from fastcart.solvers.lanes.manifold import put_on_manifold
 from fastcart.solvers.lanes.records import (
     ACTS,
     COME,
@@ -197,17 +199,18 @@ def look_after_flagged(task, patients, scheme, watch, detection, work, out):
 @njit(**INLINED)
 def stand_at_stop(l, j, task, patients, watch, detection, work, out):
     """Give what is due to a lane; return the status of who is done, or -1."""
-    lanes, lacks = work.lanes, False
+    lanes, lacks, lost = work.lanes, False, False
     if is_due(l, j, patients.doses, work):
         waiting = lanes[l].waiting
         lacks = give_doses(l, j, task, patients.doses, watch, work)
+        lost = not put_on_manifold(l, task, work)
         if lanes[l].waiting < waiting:
             save_again(l, j, patients.saves, watch, work, out.saved)
         else:
             save_now(l, j, patients.saves, work, out.saved)
         lanes[l].fresh = JUMPED
-    if lacks:
-        return NEGATIVE
+    if lacks or lost:
+        return NEGATIVE if lacks else NO_ROOT
     # what a dose at the very horizon does is seen by one more step, of no length
     ended = work.steps.numbers[q.T, l] >= task.t_end and (detection is None or lanes[l].fresh != JUMPED)
     return OK if ended else -1
@@ -225,9 +228,11 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
         done = lanes[l].fired
     elif fate == ACTS:
         done = fire(l, j, task, patients.doses, watch, work)
+        done = NO_ROOT if not put_on_manifold(l, task, work) and done < 0 else done
         save_again(l, j, patients.saves, watch, work, out.saved)
         lanes[l].fresh = JUMPED
     elif fate == CUT:  # also at a jump that left too little of something to live
+        done = -1 if put_on_manifold(l, task, work) else NO_ROOT
         save_again(l, j, patients.saves, watch, work, out.saved)
         lanes[l].fresh = JUMPED
     else:
@@ -277,6 +282,7 @@ def begin_courses(chained, task, patients, watch, detection, work, out):
             lanes[l].fired = item if item >= 0 else -1
             if item >= 0:
                 status = fire(l, lanes[l].patient, task, patients.doses, watch, work)
+                status = NO_ROOT if not put_on_manifold(l, task, work) and status < 0 else status
                 status = MAX_STEPS if chained > AT_ONCE_MOST else status
                 save_again(l, lanes[l].patient, patients.saves, watch, work, out.saved)
                 if status < 0:

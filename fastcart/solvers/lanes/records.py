@@ -35,6 +35,9 @@ class Task(NamedTuple):
     unsure: float  # part of an integral that may come from a step across a corner
     differentiated: int  # states that have sensitivities,
     directions: int  # and how many each has
+    settler: int  # address of what solves for the algebraic variables, 0 where there are none;
+    solved: np.ndarray  # the states that it gives
+    status: int  # and where in its row is whether it did
 
 
 class Doses(NamedTuple):
@@ -231,6 +234,7 @@ class Work(NamedTuple):
     polynomials: np.ndarray  # states x `MAX_DEGREE`, of the step that is looked at
     saving: np.ndarray  # saved states x `MAX_DEGREE` x slots: polynomials of all steps
     states: np.ndarray  # scratch, 2 x states
+    row: np.ndarray  # of one patient, for the algebraic variables
     tried: np.ndarray  # states x lanes: where the last step would have gone, meanwhile
     start: np.ndarray  # rows of the right-hand side x lanes, for the starts of patients
     unsure: (

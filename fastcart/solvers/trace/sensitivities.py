@@ -23,7 +23,8 @@ from numba import njit
 
 from fastcart.solvers.compile import from_source
 from fastcart.solvers.named import named_call, naming
-from fastcart.solvers.system import System, Variable
+from fastcart.solvers.system import Manifold, System, Variable
+from fastcart.solvers.trace.following import follow
 from fastcart.solvers.trace.forward import derivatives
 from fastcart.solvers.trace.graph import (
     CONDITIONS,
@@ -42,6 +43,7 @@ from fastcart.solvers.trace.graph import (
 )
 from fastcart.solvers.trace.program import check, traced_observables, traced_rates
 from fastcart.solvers.trace.source import function_of
+from fastcart.solvers.trace.sparse import factors, solve
 
 # An integral is controlled beside itself. That of a sensitivity may be nothing but noise where the area is
 # large, so what is integrated has so many areas in it. Relative sensitivities that are just minus that number
@@ -129,6 +131,7 @@ def differentiated(system: System, directions: Directions, setting: Setting) -> 
         ]  # fmt: skip
         forms.append([value for block in blocks for value in block])
     traced.check_switches(forms[0])
+    manifold = traced.manifold()
     stiff, rhs = (
         function_of(traced.graph, "rhs", "t, y, p", outputs, _INPUTS)
         for outputs in (forms[0], traced.shortest(forms))
@@ -145,6 +148,7 @@ def differentiated(system: System, directions: Directions, setting: Setting) -> 
         system, name=f"{system.name} with sensitivities", states=tuple(states),
         parameters=(*system.parameters, *(f"_moved{i}" for i in range(len(directions.moved)))),
         rhs=njit(rhs), stiff_rhs=njit(stiff), observe=_shortened(system, directions, setting), published=None,
+        manifold=manifold,
     )  # fmt: skip
 
 
@@ -226,6 +230,33 @@ class _Differentiated:
             ]
             found.append(rows)
         return found
+
+    def manifold(self) -> Manifold | None:
+        """Return how sensitivities of algebraic variables follow from those of the others, where some are."""
+        manifold, graph = self.system.manifold, self.graph
+        if manifold is None:
+            return None
+        places, count = manifold.places, self.directions.count
+        values = follow(graph, manifold.equations, (self.t, tuple(self.states), tuple(self.p)))
+        seeds = self._seeds(by_jacobian=False)
+        for j, place in enumerate(places):
+            seeds[self.y[place].number] = {count + j: 1.0}
+        rows = derivatives(graph, values[: len(places)], seeds)
+        matrix = {
+            (i, k - count): value for i, row in enumerate(rows) for k, value in row.items() if k >= count
+        }
+        factored = factors(matrix, len(places))
+        outputs, following = [], []
+        for k in range(count):
+            slopes = solve(factored, [negative(row.get(k, 0.0)) for row in rows])
+            for place, slope in zip(places, slopes, strict=True):
+                relative = multiply(slope, reciprocal(self.sizes[place]))
+                if self.log[place]:
+                    relative = where(compare("<", 0.0, self.y[place]), relative, 0.0)
+                outputs.append(relative)
+                following.append(self.own * (1 + k) + place)
+        function = function_of(graph, "followers", "t, y, p", outputs, _INPUTS)
+        return manifold._replace(following=tuple(following), followers=function, fed=None)
 
     def _growth(self, i: int) -> tuple[Any, Any]:
         """Return 1/r of a state that is not in logarithm, and what r grows by, relative to itself."""
