@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from fastcart.fit.observations import proportional as proportional
     from fastcart.fit.profiles import Profile as Profile
     from fastcart.fit.profiles import profile as profile
+    from fastcart.fit.population_fit import PopulationFit as PopulationFit
+    from fastcart.fit.populations import population as population
     from fastcart.fit.reader import read as read
     from fastcart.fit.results import IndividualFit as IndividualFit
 
@@ -38,6 +40,8 @@ _PUBLIC = {
     "individual": "individuals",
     "lognormal": "observations",
     "measured": "observations",
+    "PopulationFit": "population_fit",
+    "population": "populations",
     "prepare": "likelihood",
     "Profile": "profiles",
     "profile": "profiles",
