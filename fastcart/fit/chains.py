@@ -22,6 +22,7 @@ _SETTLES = 100.0  # iterations
 _SMALLEST, _LARGEST = 1e-4, 1e2  # sizes, relative to omega or to the shape
 _FIRST_SIZE = 0.5
 _ROUNDS = 60  # of draws for a patient that cannot be solved
+_TOGETHER = 2  # steps of all random effects in an iteration: where these are alike in effect, others are slow
 _FLOOR = 1e-3  # of omega: a shape is no thinner
 
 
@@ -158,7 +159,7 @@ class Walk:
         for k in range(chains.phi.shape[1]):
             accepted = self._alone(k)
             chains.sizes[:, k] = _adapted(chains.sizes[:, k], accepted, rate)
-        if chains.phi.shape[1] > 1:
+        for _ in range(_TOGETHER if chains.phi.shape[1] > 1 else 0):
             chains.size = _adapted(chains.size, self._together(), rate)
 
     def _from_population(self) -> None:

@@ -16,9 +16,11 @@ import numpy as np
 
 from fastcart.fit.complete import Complete, slopes
 from fastcart.fit.effects import Effects, Values
+from fastcart.fit.likelihood import Predictions
 from fastcart.fit.proposals import Proposal, log_prior
 
 _ROWS = 65_536  # draws at a time
+_KEPT = 12_000_000  # predictions
 _SHIFT = 1e-4  # of the row of estimates, for the curvature of random effects
 
 
@@ -52,11 +54,33 @@ class Summary:
 
 @dataclass(frozen=True)
 class Draws:
-    """Draws of some patients, patients x draws."""
+    """Draws of some patients, patients x draws, and what was predicted with them, where that is kept."""
 
     patients: np.ndarray
     phi: np.ndarray
     log_density: np.ndarray
+    predictions: Predictions | None = None
+
+    def parts(self, rows: int) -> list[Draws]:
+        """Return the draws of a few patients at a time, about so many together."""
+        if self.predictions is not None:
+            return [self]
+        size = max(1, rows // self.phi.shape[1])
+        every = range(0, len(self.patients), size)
+        return [
+            Draws(self.patients[k : k + size], self.phi[k : k + size], self.log_density[k : k + size])
+            for k in every
+        ]
+
+    def predicted(self, complete: Complete, row: np.ndarray) -> Draws:
+        """Return the same with predictions, where they are few enough to keep, and depend on draws alone."""
+        number = self.phi.shape[1] * int(complete.prepared.measurements(self.patients).sum())
+        if complete.effects.fixed or number > _KEPT:
+            return self
+        who = np.repeat(self.patients, self.phi.shape[1])
+        values = complete.effects.unpack(row)
+        found = complete.predict(self.phi.reshape(-1, self.phi.shape[2]), values.fixed, who)
+        return Draws(self.patients, self.phi, self.log_density, found)
 
 
 def draws_of(proposal: Proposal, patients: np.ndarray, count: int, random: np.random.Generator) -> Draws:
@@ -76,12 +100,7 @@ def log_weights(complete: Complete, values: Values, draws: Draws) -> np.ndarray:
 
 def summarise(complete: Complete, row: np.ndarray, draws: Draws) -> Summary:
     """Sum up draws at a row of estimates, some patients at a time."""
-    count = draws.phi.shape[1]
-    size = max(1, _ROWS // count)
-    parts = [
-        _summarise(complete, row, Draws(*(x[k : k + size] for x in vars(draws).values())))
-        for k in range(0, len(draws.patients), size)
-    ]
+    parts = [_summarise(complete, row, part) for part in draws.parts(_ROWS)]
     return Summary(*(np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])))
 
 
@@ -90,7 +109,7 @@ def _summarise(complete: Complete, row: np.ndarray, draws: Draws) -> Summary:
     values = effects.unpack(row)
     patients, count, size = draws.phi.shape
     phi, who = draws.phi.reshape(-1, size), np.repeat(draws.patients, count)
-    found = slopes(complete, phi, who, (values.fixed, values.errors))
+    found = slopes(complete, phi, who, (values.fixed, values.errors), at=draws.predictions)
     design = effects.design[draws.patients]
     away = draws.phi - (design @ values.b)[:, np.newaxis]
     weight = found.value.reshape(patients, count) + log_prior(away, values.omega) - draws.log_density

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastcart.fit.complete import Complete
 from fastcart.fit.marginal import (
+    Draws,
     Rounds,
     Summary,
     draws_of,
@@ -26,6 +27,9 @@ ENOUGH = 200.0  # effective draws of a patient
 _STEPS = 12
 _GAIN = 1e-3  # of -2 ln L that a further step would win
 _FARTHEST = 1.0  # standard errors in one step
+_NEAR = 0.5  # standard errors
+_HALVINGS = 6  # of a step
+_CLIMBED = 2  # rounds of draws
 _FIRST_ROUNDS = 4  # after which errors are believed
 
 
@@ -96,7 +100,7 @@ def adapt(
         draws = draws_of(proposal, every, _DRAWS, random)
         weights = log_weights(complete, values, draws)
         share = _share(weights)
-        if again >= 2 and share.min() > _GOOD_SHARE:
+        if share.min() > _GOOD_SHARE:
             break
         if again == 2 and proposal.means.shape[1] == 1 and draws.phi.shape[2] > 1:
             proposal = proposal.split(draws.phi, weights, _PARTS, random)
@@ -111,20 +115,20 @@ def _share(weights: np.ndarray) -> np.ndarray:
     return w.sum(axis=1) ** 2 / np.maximum((w**2).sum(axis=1), 1e-300) / weights.shape[1]
 
 
-def know(complete: Complete, row: np.ndarray, proposal: Proposal, accuracy: Accuracy) -> Known:
-    """Draw until -2 ln L at a row of estimates is as exact as wanted."""
+def know(
+    complete: Complete, row: np.ndarray, proposal: Proposal, accuracy: Accuracy, before: Known | None = None
+) -> Known:
+    """Draw until -2 ln L at a row of estimates is as exact as wanted; go on from what is known before."""
     patients = len(proposal.means)
-    rounds = Rounds(patients, _DRAWS)
-    random = accuracy.random(1)
+    rounds = Rounds(patients, _DRAWS) if before is None else before.rounds
+    random = accuracy.random(1 if before is None else 2)
     most = max(_FIRST_ROUNDS, accuracy.draws // _DRAWS)
-    active = np.arange(patients)
-    for number in range(most):
-        if not len(active):
-            break
-        draws = draws_of(proposal, active, _DRAWS, random)
-        rounds.add(active, summarise(complete, row, draws))
-        if number + 1 >= _FIRST_ROUNDS:
+    active = np.arange(patients) if before is None else _worth_more(rounds, accuracy.error)
+    while len(active):
+        rounds.add(active, summarise(complete, row, draws_of(proposal, active, _DRAWS, random)))
+        if rounds.rounds.max() >= _FIRST_ROUNDS:
             active = _worth_more(rounds, accuracy.error)
+        active = active[rounds.rounds[active] < most]
     summary = rounds.summary()
     score, observed, _ = information(complete.effects, row, summary)
     return Known(row, rounds, summary, score, observed, proposal)
@@ -142,43 +146,53 @@ def _worth_more(rounds: Rounds, wanted: float) -> np.ndarray:
 def climb(
     complete: Complete, row: np.ndarray, proposal: Proposal, accuracy: Accuracy
 ) -> tuple[np.ndarray, Proposal]:
-    """Go to the maximum of the likelihood as fixed draws see it, by Newton's steps."""
+    """Go to the maximum of the likelihood as fixed draws see it, by Newton's steps.
+
+    Returns
+    -------
+    row : ndarray
+    proposal : Proposal
+        Which suits it.
+    """
     random = accuracy.random(0)
-    every = np.arange(len(proposal.means))
     proposal = adapt(complete, row, proposal, random)
-    seed = int(random.integers(2**31))
-    at = _seen(complete, row, proposal, every, seed)
+    draws = _some(complete, row, proposal, random)
+    at = _seen(complete, row, draws)
     for _ in range(_STEPS):
         score, observed, _ = information(complete.effects, row, at)
-        matrix = positive(observed)
-        step = np.linalg.solve(matrix, score)
-        gain = float(score @ step)
-        if gain < _GAIN:
+        step = np.linalg.solve(positive(observed), score)
+        length = float(np.sqrt(max(score @ step, 0.0)))
+        if length**2 < _GAIN:
             break
-        length = np.sqrt(gain)
         step *= min(1.0, _FARTHEST / length)
-        for _ in range(6):
-            there = _seen(complete, row + step, proposal, every, seed)
+        for _ in range(_HALVINGS):
+            there = _seen(complete, row + step, draws)
             if there.log_mean.sum() > at.log_mean.sum():
                 break
             step /= 2
         else:
             break
-        row = row + step
-        if length > 0.3:  # fixed draws see only their neighbourhood
+        row, at = row + step, there
+        if length > _NEAR:  # fixed draws see only their neighbourhood
             proposal = adapt(complete, row, proposal, random)
-            at = _seen(complete, row, proposal, every, seed)
-        else:
-            at = there
+            draws = _some(complete, row, proposal, random)
+            at = _seen(complete, row, draws)
     return row, adapt(complete, row, proposal, random)
 
 
-def _seen(complete: Complete, row: np.ndarray, proposal: Proposal, every: np.ndarray, seed: int) -> Summary:
+def _some(
+    complete: Complete, row: np.ndarray, proposal: Proposal, random: np.random.Generator
+) -> list[Draws]:  # fmt: skip
+    """Return draws to climb with."""
+    every = np.arange(len(proposal.means))
+    return [draws_of(proposal, every, _DRAWS, random).predicted(complete, row) for _ in range(_CLIMBED)]
+
+
+def _seen(complete: Complete, row: np.ndarray, draws: list[Draws]) -> Summary:
     """Return what the same draws say at another row."""
-    random = np.random.default_rng(seed)
-    rounds = Rounds(len(every), _DRAWS)
-    for _ in range(2):
-        rounds.add(every, summarise(complete, row, draws_of(proposal, every, _DRAWS, random)))
+    rounds = Rounds(len(draws[0].patients), _DRAWS)
+    for some in draws:
+        rounds.add(some.patients, summarise(complete, row, some))
     return rounds.summary()
 
 

@@ -65,7 +65,7 @@ class PopulationFit:
     def __init__(self, complete: Complete, ended: Sequence[Ended], seed: int, accuracy: float):
         self.complete, self.ended, self.seed, self.accuracy = complete, list(ended), seed, accuracy
 
-    @property
+    @cached_property
     def best(self) -> Ended:
         """The start that ended at the lowest -2 ln L."""
         return min(self.ended, key=lambda one: one.known.minus2LL)

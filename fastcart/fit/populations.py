@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,6 +28,8 @@ _LEAST_CHAINS = 4
 _FACTOR = np.log(3.0)  # apart, in which the second start lies from the first
 _SPREAD = 1.0  # of a random effect at the start, in its scale
 _WIDER = 1.5  # the second start's
+_ROUGH = 0.1  # Monte Carlo error of -2 ln L that is enough to compare starts
+_STREAM = 7  # of random numbers
 _OF_ERROR = 0.5  # of its typical size, where an error parameter starts
 
 
@@ -46,11 +48,23 @@ class _Task:
         state = decode(kept, complete) if kept else self.saem.begin(start, (self.seed, number))
         self.saem.run(state, lambda one: keeper.keep(number, encode(one)))
         row = self.saem.estimate(state)
-        accuracy = Accuracy(self.accuracy.error, self.accuracy.draws, (self.seed, number, 7))
+        accuracy = self._accuracy(number)
+        rough = replace(accuracy, error=max(accuracy.error, _ROUGH))
         proposal = proposal_of(complete, row, state.chains.mean, state.chains.covariance)
         best, proposal = climb(complete, row, proposal, accuracy)
-        known = know(complete, best, proposal, accuracy)
+        known = know(complete, best, proposal, rough)
         return Ended(start, row, known, state.switched, state.stationary, np.array(state.trace))
+
+    def finish(self, ended: list[Ended]) -> list[Ended]:
+        """Draw more where the best start ended."""
+        number = int(np.argmin([one.known.minus2LL for one in ended]))
+        known, out = ended[number].known, list(ended)
+        known = know(self.saem.complete, known.row, known.proposal, self._accuracy(number), known)
+        out[number] = replace(out[number], known=known)
+        return out
+
+    def _accuracy(self, number: int) -> Accuracy:
+        return replace(self.accuracy, seed=(self.seed, number, _STREAM))
 
 
 def population(
@@ -106,8 +120,8 @@ def population(
         defaults, and a second one a factor of three away from each of them; also where one mapping is given.
         A list is taken as it is.
     iterations : (int, int), optional
-        So many that explore and average. Default: it explores until nothing drifts (150 to 600), then
-        averages 200.
+        So many that explore and average. Default: it explores until nothing drifts (150 to 400), then
+        averages 150.
     accuracy : float
         Monte Carlo error of -2 ln L at which no more is drawn.
     draws : int
@@ -150,7 +164,7 @@ def population(
     task = _Task(Saem(complete, schedule), wanted, int(seed))
     with keeping(keep, lambda: content_of(prepared, effects, options, schedule, wanted, rows, int(seed))) as keeper:
         ended = [task.run(row, k, keeper) for k, row in enumerate(rows)]
-    return PopulationFit(complete, ended, int(seed), wanted.error)
+    return PopulationFit(complete, task.finish(ended), int(seed), wanted.error)
 
 
 def _seed(seed: Any) -> int:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+from scipy.special import stdtrit
 
 from fastcart.fit.chains import Chains, Walk, begin_chains
 from fastcart.fit.complete import Complete, slopes
@@ -48,9 +49,9 @@ class Schedule:
     """
 
     chains: int
-    explore: tuple[int, int] = (150, 600)
-    average: int = 200
-    prior_steps: int = 2
+    explore: tuple[int, int] = (150, 400)
+    average: int = 150
+    prior_steps: int = 1
 
 
 @dataclass
@@ -253,7 +254,7 @@ class Saem:
         least, most = self.schedule.explore
         if state.iteration < least:
             return
-        trace = np.array(state.trace[min(_ANNEALED, least // 2) :])
+        trace = np.array(state.trace[max(min(_ANNEALED, least // 2), state.iteration // 2) :])
         state.stationary = is_stationary(trace)
         if state.stationary or state.iteration >= most:
             state.switched = state.iteration
@@ -299,10 +300,10 @@ def positive(matrix: np.ndarray) -> np.ndarray:
     return (vectors * size) @ vectors.T
 
 
-def is_stationary(trace: np.ndarray, *, limit: float = 2.5, parts: int = 8) -> bool:
+def is_stationary(trace: np.ndarray, *, level: float = 0.05, parts: int = 8) -> bool:
     """Whether no column drifts: the slope through means of parts of the trace is within its error.
 
-    Means of parts, since neighbouring iterations are alike. Of several columns the largest slope counts, by
+    Means of parts, since neighbouring iterations are alike; of several columns the largest slope counts, by
     Bonferroni's rule.
     """
     rows = len(trace) // parts * parts
@@ -313,6 +314,7 @@ def is_stationary(trace: np.ndarray, *, limit: float = 2.5, parts: int = 8) -> b
     slope = x @ means / (x @ x)
     rest = means - means.mean(axis=0) - np.outer(x, slope)
     error = np.sqrt((rest**2).sum(axis=0) / (parts - 2) / (x @ x))
+    limit = stdtrit(parts - 2, 1.0 - level / (2 * trace.shape[1]))
     return bool((np.abs(slope) <= limit * error + 1e-12).all())
 
 
