@@ -1,8 +1,8 @@
 """Markov chains of all patients at once: each step is one batch of patients x chains.
 
-Three kinds of steps: proposals from the population, of one random effect alone, and of all together along the
-shape that a patient's values have had. The last two adapt their sizes to each patient, so that two of five are
-accepted.
+Three kinds of steps: proposals from the population, of one random effect alone (each chain takes one by
+chance), and of all together along the shape that a patient's values have had. The last two adapt their sizes to
+each patient, so that two of five are accepted.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ _SETTLES = 100.0  # iterations
 _SMALLEST, _LARGEST = 1e-4, 1e2  # sizes, relative to omega or to the shape
 _FIRST_SIZE = 0.5
 _ROUNDS = 60  # of draws for a patient that cannot be solved
-_TOGETHER = 2  # steps of all random effects in an iteration: where these are alike in effect, others are slow
 _FLOOR = 1e-3  # of omega: a shape is no thinner
 
 
@@ -156,22 +155,29 @@ class Walk:
         rate = _ADAPT / (1.0 + iteration / _SETTLES)
         for _ in range(prior_steps):
             self._from_population()
-        for k in range(chains.phi.shape[1]):
-            accepted = self._alone(k)
-            chains.sizes[:, k] = _adapted(chains.sizes[:, k], accepted, rate)
-        for _ in range(_TOGETHER if chains.phi.shape[1] > 1 else 0):
-            chains.size = _adapted(chains.size, self._together(), rate)
+        size = chains.phi.shape[1]
+        for _ in range(-(-size // 2)):
+            self._alone(rate)
+        if size > 1:
+            chains.size = _adapted(chains.size, chains.by_patient(self._together()).mean(axis=1), rate)
 
     def _from_population(self) -> None:
         draws = self.random.standard_normal(self.chains.phi.shape)
         self._accept(self.centers + draws @ self.root.T, None)
 
-    def _alone(self, k: int) -> np.ndarray:
+    def _alone(self, rate: float) -> None:
         chains = self.chains
+        rows, size = np.arange(len(chains.phi)), chains.phi.shape[1]
+        which = self.random.integers(size, size=len(rows))
         new = chains.phi.copy()
-        size = (chains.sizes[:, k] * self.omega[k])[chains.who]
-        new[:, k] += size * self.random.standard_normal(len(new))
-        return self._accept(new, self._priors(new))
+        step = chains.sizes[chains.who, which] * self.omega[which]
+        new[rows, which] += step * self.random.standard_normal(len(rows))
+        taken = self._accept(new, self._priors(new))
+        cell = chains.who * size + which
+        tried = np.bincount(cell, minlength=chains.sizes.size)
+        accepted = np.bincount(cell, taken, chains.sizes.size) / np.maximum(tried, 1)
+        grown = _adapted(chains.sizes, accepted.reshape(chains.sizes.shape), rate)
+        chains.sizes = np.where(tried.reshape(chains.sizes.shape) > 0, grown, chains.sizes)
 
     def _together(self) -> np.ndarray:
         chains = self.chains
@@ -191,7 +197,7 @@ class Walk:
         return -0.5 * ((away @ self.precision) * away).sum(axis=1)
 
     def _accept(self, new: np.ndarray, priors: np.ndarray | None) -> np.ndarray:
-        """Take proposals or not; return which part of each patient's were taken."""
+        """Take proposals or not; return which were taken."""
         chains = self.chains
         predictions = self.complete.predict(new, self.values.fixed, chains.who)
         found = self.complete.density(predictions, chains.who, self.values.errors)
@@ -203,7 +209,7 @@ class Walk:
         chains.phi = np.where(taken[:, np.newaxis], new, chains.phi)
         chains.log_likelihood = np.where(taken, found, chains.log_likelihood)
         chains.predictions = merged(chains.predictions, predictions, taken)
-        return chains.by_patient(taken).mean(axis=1)
+        return taken
 
 
 def _adapted(sizes: np.ndarray, accepted: np.ndarray, rate: float) -> np.ndarray:
