@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastcart.fit.bootstrapping import bootstrap as bootstrap
     from fastcart.fit.data import FitData as FitData
     from fastcart.fit.individuals import individual as individual
     from fastcart.fit.likelihood import PreparedLikelihood as PreparedLikelihood
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from fastcart.fit.profiles import profile as profile
     from fastcart.fit.population_fit import PopulationFit as PopulationFit
     from fastcart.fit.populations import population as population
+    from fastcart.fit.posteriors import posterior as posterior
     from fastcart.fit.reader import read as read
     from fastcart.fit.results import IndividualFit as IndividualFit
 
@@ -34,6 +36,7 @@ _PUBLIC = {
     "Observation": "observations",
     "PreparedLikelihood": "likelihood",
     "additive": "observations",
+    "bootstrap": "bootstrapping",
     "combined1": "observations",
     "combined2": "observations",
     "IndividualFit": "results",
@@ -42,6 +45,7 @@ _PUBLIC = {
     "measured": "observations",
     "PopulationFit": "population_fit",
     "population": "populations",
+    "posterior": "posteriors",
     "prepare": "likelihood",
     "Profile": "profiles",
     "profile": "profiles",

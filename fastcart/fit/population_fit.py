@@ -183,8 +183,8 @@ class PopulationFit:
         """
         error = np.sqrt(np.diag(self.cov))
         scale = np.array(self._row_scales(), dtype=object)
-        natural, slope = self._natural(self.row), self._slopes()
-        ends = [self._natural(self.row + side * _QUANTILE * error) for side in (-1.0, 1.0)]
+        natural, slope = self.natural(self.row), self._slopes()
+        ends = [self.natural(self.row + side * _QUANTILE * error) for side in (-1.0, 1.0)]
         with np.errstate(divide="ignore", invalid="ignore"):
             relative = slope * error / np.abs(natural)
         return pd.DataFrame(
@@ -207,7 +207,8 @@ class PopulationFit:
                 scales.append("z" if at["pairs"].start <= k < at["pairs"].stop else "log")
         return scales
 
-    def _natural(self, row: np.ndarray) -> np.ndarray:
+    def natural(self, row: np.ndarray) -> np.ndarray:
+        """Return a row of estimates in natural units."""
         effects, out = self.complete.effects, np.empty_like(row)
         for k, scale in enumerate(self._row_scales()):
             if scale == "logit":
@@ -219,7 +220,7 @@ class PopulationFit:
 
     def _slopes(self) -> np.ndarray:
         step = 1e-6
-        return (self._natural(self.row + step) - self._natural(self.row - step)) / (2 * step)
+        return (self.natural(self.row + step) - self.natural(self.row - step)) / (2 * step)
 
     @cached_property
     def modes(self) -> Modes:
@@ -295,7 +296,7 @@ class PopulationFit:
                         np.sqrt(np.diag((known.row - one.averaged)[None] @ positive(known.information)
                                         @ (known.row - one.averaged)[:, None]))[0]
                     ),
-                    **dict(zip(self.names, self._natural(known.row), strict=True)),
+                    **dict(zip(self.names, self.natural(known.row), strict=True)),
                 }
             )  # fmt: skip
         return pd.DataFrame(rows)
