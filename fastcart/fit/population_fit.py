@@ -18,7 +18,7 @@ from fastcart.fit.modes import Modes, modes, quadrature
 from fastcart.fit.saem import positive
 
 AGREE = 0.5  # of -2 ln L, by which two starts may differ
-_GAIN = 0.02  # of -2 ln L, that a further step may promise
+_GAIN = 0.05  # of -2 ln L, that a further step may promise
 _QUANTILE = 1.959963984540054
 
 
