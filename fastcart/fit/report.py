@@ -20,7 +20,7 @@ _CAPTIONS = {
     "percentile is below the limit of quantification it is not known; the lower panel has the share below it.",
     "predictive_check_corrected": "The same, corrected for predictions.",
     "distribution_errors": "Normalised prediction distribution errors: standard normal if the model is right. "
-    "The place of a censored measurement is drawn among simulations beyond the limit.",
+    "A censored measurement is drawn beyond its limit, given what else was measured of its patient.",
     "courses": "The first patients: most probable course (line), that of typical parameters (dotted), "
     "measurements (dots), limits of censored ones (red).",
     "traces": "The way of each start; from the dotted lines on it is averaged. Black: the maximum.",

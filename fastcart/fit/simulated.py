@@ -7,10 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scipy.special import ndtri
+from scipy.special import ndtr, ndtri
 
 from fastcart.checks import count, shown
 from fastcart.errors import InputError
+from fastcart.fit.marginal import draws_of, log_weights
 from fastcart.fit.observations import ADDITIVE, COMBINED1, LOGNORMAL, MEASURED, PROPORTIONAL
 
 if TYPE_CHECKING:
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
 _LEVELS = (0.1, 0.5, 0.9)
 _INTERVAL = (0.05, 0.95)
+_POSTERIOR = 1024  # draws of which one is taken
 
 
 @dataclass(frozen=True)
@@ -139,7 +141,8 @@ def simulate(fit: PopulationFit, replicates: int, seed: int) -> np.ndarray:
 def npde(fit: PopulationFit, *, replicates: int = 1000, seed: int = 1) -> pd.DataFrame:
     """Return normalised prediction distribution errors [1], decorrelated within each patient.
 
-    Where a measurement is below or above a limit, its place is drawn among simulations beyond that [2].
+    A measurement below or above a limit is drawn beyond that, given all that was measured of its patient; when
+    drawn without regard to these [2], it does not suit them, and tails become heavy.
 
     Parameters
     ----------
@@ -163,30 +166,45 @@ def npde(fit: PopulationFit, *, replicates: int = 1000, seed: int = 1) -> pd.Dat
     drawn = simulate(fit, number, seed)
     random = np.random.default_rng((seed, 1))
     out = np.full(len(table), np.nan)
-    y = table["DV"].to_numpy().copy()
+    y = _imputed(fit, table, random)
     for begin, end in zip(of.begin, of.end, strict=True):
         if end > begin:
             mine = drawn[:, begin:end]
             mine = mine[np.isfinite(mine).all(axis=1)]
             if len(mine) > end - begin + 1:
-                own, mine = _imputed(y[begin:end], of.censored[begin:end], mine, random)
-                out[begin:end] = _decorrelated(own, mine)
+                out[begin:end] = _decorrelated(y[begin:end], mine)
     return pd.DataFrame(
         {"patient": table["patient"], "time": table["time"], "kind": table["kind"], "NPDE": out}
     )  # fmt: skip
 
 
-def _imputed(
-    y: np.ndarray, censored: np.ndarray, drawn: np.ndarray, random: np.random.Generator
-) -> tuple[np.ndarray, np.ndarray]:
-    """Draw the values behind a limit from simulations of the same measurement beyond it."""
-    own = y.copy()
-    for j in np.flatnonzero(censored):
-        beyond = drawn[:, j] < y[j] if censored[j] > 0 else drawn[:, j] > y[j]
-        place = np.flatnonzero(beyond)
-        if len(place):
-            own[j] = drawn[random.choice(place), j]
-    return own, drawn
+def _imputed(fit: PopulationFit, table: pd.DataFrame, random: np.random.Generator) -> np.ndarray:
+    """Return measurements, those behind a limit drawn given all that was measured of their patient.
+
+    Random effects are drawn from the patient's posterior, then the measurement beyond its limit: with a model
+    that is right, what is drawn and what was measured have together the distribution of measurements.
+    """
+    y, of = table["DV"].to_numpy().copy(), fit.complete.prepared.layout.of
+    rows = np.flatnonzero(of.censored)
+    if not len(rows):
+        return y
+    known, every = fit.best.known, np.arange(fit.complete.prepared.patients)
+    draws = draws_of(known.proposal, every, _POSTERIOR, random)
+    weight = log_weights(fit.complete, fit.values, draws)
+    weight = np.cumsum(np.exp(weight - weight.max(axis=1, keepdims=True)), axis=1)
+    chosen = (weight < random.random((len(every), 1)) * weight[:, -1:]).sum(axis=1)
+    f = _predicted(fit, draws.phi[every, chosen])
+    deviation, logs = deviations(fit, f, np.arange(len(f)))[rows], _logs(fit)[rows]
+    center = np.where(logs, np.log(np.maximum(f[rows], 1e-300)), f[rows])
+    ends = [(x - center) / deviation for x in (of.value[rows], of.limit[rows])]
+    low, high = np.minimum(*ends), np.maximum(*ends)
+    mirrored = low > 0  # there the distribution function of the mirror image has the digits
+    below, above = np.where(mirrored, -high, low), np.where(mirrored, -low, high)
+    share = ndtr(below) + random.random(len(rows)) * (ndtr(above) - ndtr(below))
+    drawn = np.clip(ndtri(np.clip(share, 1e-300, 1.0)), below, above)
+    drawn = center + deviation * np.where(mirrored, -drawn, drawn)
+    y[rows] = np.where(logs, np.exp(np.where(logs, drawn, 0.0)), drawn)
+    return y
 
 
 def _decorrelated(y: np.ndarray, drawn: np.ndarray) -> np.ndarray:
