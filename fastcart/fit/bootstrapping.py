@@ -53,10 +53,7 @@ def bootstrap(fit: PopulationFit, n: int = 200, *, seed: int = 1) -> pd.DataFram
     weights = random.multinomial(patients, np.full(patients, 1.0 / patients), size=number).astype(float)
     every = np.arange(patients)
     proposal = fit.best.known.proposal
-    draws = [
-        draws_of(proposal, every, _DRAWS, random).predicted(fit.complete, fit.row)
-        for _ in range(2)
-    ]  # fmt: skip
+    draws = [draws_of(proposal, every, _DRAWS, random).predicted(fit.complete, fit.row)]
     there = _seen(fit, fit.row, draws)
     rows, statuses = [], []
     for weight in weights:

@@ -30,7 +30,7 @@ _FARTHEST = 1.0  # standard errors in one step
 _NEAR = 0.5  # standard errors
 _HALVINGS = 6  # of a step
 _CLIMBED = 2  # rounds of draws
-_FIRST_ROUNDS = 4  # after which errors are believed
+_FIRST_ROUNDS = 8  # after which errors are believed
 
 
 @dataclass(frozen=True)
@@ -81,9 +81,14 @@ class Known:
         return float(-2.0 * self.rounds.log_likelihood.sum())
 
     @property
+    def step(self) -> np.ndarray:
+        """Newton's step from here."""
+        return np.linalg.solve(positive(self.information), self.score)
+
+    @property
     def gain(self) -> float:
         """By how much -2 ln L would fall if estimates went to where its slope is zero."""
-        return float(self.score @ np.linalg.solve(positive(self.information), self.score))
+        return float(self.score @ self.step)
 
 
 def adapt(

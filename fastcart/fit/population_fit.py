@@ -20,6 +20,9 @@ from fastcart.fit.saem import positive
 AGREE = 0.5  # of -2 ln L, by which two starts may differ
 _GAIN = 0.05  # of -2 ln L, that a further step may promise
 _QUANTILE = 1.959963984540054
+_GONE = 5.0  # Fisher's z: a correlation of one
+_FLAT = 0.05  # information of a logarithm: it is known to a factor of 90
+_FOLD = np.log(10.0)  # a standard error of a logarithm that large says nothing
 
 
 @dataclass(frozen=True, eq=False)
@@ -142,6 +145,20 @@ class PopulationFit:
         return float(eigen[-1] / max(eigen[0], 1e-300))
 
     @cached_property
+    def known(self) -> np.ndarray:
+        """Of which estimates the data say more than nothing: logarithms to less than a factor of ten."""
+        relative = np.array([scale in ("log", "z") for scale in self._row_scales()])
+        gone = relative & (np.abs(self.row) > _GONE) & (np.array(self._row_scales()) == "z")
+        return ~(relative & (np.sqrt(np.diag(self.cov)) > _FOLD)) & ~gone & ~self._lost
+
+    @property
+    def _lost(self) -> np.ndarray:
+        """Which spreads and errors went to nothing: their parts of the information vanish."""
+        begin = self.complete.effects.slices["omega"].start
+        flat = np.diag(self.best.known.information) <= _FLAT
+        return flat & (np.arange(len(self.row)) >= begin)
+
+    @cached_property
     def problems(self) -> list[str]:
         """What speaks against the fit having converged, a sentence each."""
         best, found = self.best.known, []
@@ -179,9 +196,10 @@ class PopulationFit:
         Columns: ``parameter``; ``estimate`` in natural units (typical values, standard deviations of random
         effects, correlations, error parameters); ``se`` and ``rse`` of it (relative, first order); ``low`` and
         ``high`` (95 %, by the standard error in the scale of the estimate); ``scaled``, ``scaled_se`` and
-        ``scale``: the same in the scale in which it was estimated; ``method`` of the standard errors.
+        ``scale``: the same in the scale in which it was estimated; ``says``: ``ok``, or ``not identifiable``,
+        where no error is given; ``method`` of the standard errors.
         """
-        error = np.sqrt(np.diag(self.cov))
+        error = np.where(self.known, np.sqrt(np.diag(self.cov)), np.nan)
         scale = np.array(self._row_scales(), dtype=object)
         natural, slope = self.natural(self.row), self._slopes()
         ends = [self.natural(self.row + side * _QUANTILE * error) for side in (-1.0, 1.0)]
@@ -191,7 +209,7 @@ class PopulationFit:
             {
                 "parameter": self.names, "estimate": natural, "se": slope * error, "rse": relative,
                 "low": ends[0], "high": ends[1], "scaled": self.row, "scaled_se": error, "scale": scale,
-                "method": "observed information (Louis)",
+                "says": np.where(self.known, "ok", "not identifiable"), "method": "observed information (Louis)",
             }
         )  # fmt: skip
 
@@ -378,6 +396,10 @@ class PopulationFit:
             f"{len(self.ended)} starts: " + ", ".join(f"{x.known.minus2LL:.3f}" for x in self.ended),
             f"condition number of the estimates {self.condition:.3g}",
             "converged" if self.converged else "NOT converged",
+            *(
+                f"the data do not say what {name} is"
+                for name, known in zip(self.names, self.known, strict=True) if not known
+            ),
             *self.problems,
         ]
         if counts:

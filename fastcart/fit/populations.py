@@ -17,7 +17,7 @@ from fastcart.fit.effects import Effects, Values, check_effects, check_start, wi
 from fastcart.fit.estimates import typical_errors
 from fastcart.fit.keeping import Keeper, content_of, keeping
 from fastcart.fit.likelihood import PreparedLikelihood, prepare
-from fastcart.fit.maximum import Accuracy, climb, know, proposal_of
+from fastcart.fit.maximum import Accuracy, adapt, climb, know, proposal_of
 from fastcart.fit.population_fit import Ended, PopulationFit
 from fastcart.fit.saem import Saem, Schedule, decode, encode
 from fastcart.model import Model
@@ -29,6 +29,7 @@ _FACTOR = np.log(3.0)  # apart, in which the second start lies from the first
 _SPREAD = 1.0  # of a random effect at the start, in its scale
 _WIDER = 1.5  # the second start's
 _ROUGH = 0.1  # Monte Carlo error of -2 ln L that is enough to compare starts
+_LITTLE, _MUCH = 2e-4, 1.0  # of -2 ln L that a further step promises
 _STREAM = 7  # of random numbers
 _OF_ERROR = 0.5  # of its typical size, where an error parameter starts
 
@@ -58,8 +59,13 @@ class _Task:
     def finish(self, ended: list[Ended]) -> list[Ended]:
         """Draw more where the best start ended."""
         number = int(np.argmin([one.known.minus2LL for one in ended]))
-        known, out = ended[number].known, list(ended)
-        known = know(self.saem.complete, known.row, known.proposal, self._accuracy(number), known)
+        known, out, complete = ended[number].known, list(ended), self.saem.complete
+        accuracy = self._accuracy(number)
+        if _LITTLE < known.gain < _MUCH:  # one more step, by more draws than it was climbed with
+            proposal = adapt(complete, known.row + known.step, known.proposal, accuracy.random(3))
+            known = know(complete, known.row + known.step, proposal, replace(accuracy, seed=(*accuracy.seed, 4)))
+        else:
+            known = know(complete, known.row, known.proposal, accuracy, known)
         out[number] = replace(out[number], known=known)
         return out
 

@@ -93,7 +93,7 @@ def _of_logs(fit: PopulationFit) -> str:
 
 
 def _estimates(table: pd.DataFrame) -> pd.DataFrame:
-    shown = table[["parameter", "estimate", "se", "rse", "low", "high", "scale"]].copy()
+    shown = table[["parameter", "estimate", "se", "rse", "low", "high", "scale", "says"]].copy()
     shown["rse"] = [f"{100 * x:.1f} %" if np.isfinite(x) else "" for x in shown["rse"]]
     return shown
 

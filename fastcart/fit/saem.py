@@ -24,10 +24,12 @@ from scipy.special import stdtrit
 from fastcart.fit.chains import Chains, Walk, begin_chains
 from fastcart.fit.complete import Complete, slopes
 from fastcart.fit.effects import Values
+from fastcart.fit.layout import varies
 from fastcart.fit.observations import ADDITIVE, LOGNORMAL, PROPORTIONAL
 
 _ANNEALED = 75  # iterations in which variances and errors fall slowly
 _FALL = 0.95  # so slowly, per iteration
+_LARGEST_PART = 0.3  # relative errors while annealed: larger ones let far too large predictions pass for likely
 _FADES = 0.7  # the memory grows with this power: estimates are averaged, so that none is too slow
 _LONGEST_STEP = 0.5  # of Newton, in scaled parameters
 _SMALLEST = 1e-8  # variance
@@ -116,11 +118,14 @@ class Saem:
         self.numeric = np.array([k for k in effects.free_errors if k not in done], dtype=int)
         self.place = {k: int(first[k]) for k in self.closed}
         self.moves = len(effects.fixed) + len(self.numeric)
+        last = [int(first[k]) + (model != PROPORTIONAL) for k, model in enumerate(self.models) if varies(model)]
+        self.relative = np.array([k for k in last if k in free], dtype=int)
 
     def begin(self, start: np.ndarray, seed: tuple[int, ...]) -> State:
         """Return a state at iteration 0."""
         random = np.random.default_rng(seed)
         values = self.complete.effects.unpack(start)
+        values.errors[self.relative] = np.minimum(values.errors[self.relative], _LARGEST_PART)
         chains = begin_chains(self.complete, values, self.schedule.chains, random)
         return State(values, chains, random)
 
@@ -233,9 +238,9 @@ class Saem:
         """Let variances and errors fall slowly, so that chains see more than the neighbourhood of the start."""
         before, now = np.diag(old.omega), np.diag(new.omega)
         grown = np.sqrt(np.maximum(now, _FALL * before) / now)
-        return new._replace(
-            omega=new.omega * np.outer(grown, grown), errors=np.maximum(new.errors, _FALL * old.errors)
-        )
+        errors = np.maximum(new.errors, _FALL * old.errors)
+        errors[self.relative] = np.minimum(errors[self.relative], _LARGEST_PART)
+        return new._replace(omega=new.omega * np.outer(grown, grown), errors=errors)
 
     def _move_to(self, state: State, values: Values) -> None:
         """Take new values, and what follows for the chains."""
