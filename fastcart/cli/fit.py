@@ -13,7 +13,10 @@ def register(commands: Any) -> None:
     """Add the command ``fit``."""
     parser = commands.add_parser("fit", help="fit a population to patients' data, with a report")
     parser.add_argument(
-        "spec", type=Path, metavar="SPEC.toml", help="model, table, observations, what is estimated; see the README"
+        "spec",
+        type=Path,
+        metavar="SPEC.toml",
+        help="model, table, observations, what is estimated; see the README",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")

@@ -22,11 +22,11 @@ if TYPE_CHECKING:
     from fastcart.fit.observations import lognormal as lognormal
     from fastcart.fit.observations import measured as measured
     from fastcart.fit.observations import proportional as proportional
-    from fastcart.fit.profiles import Profile as Profile
-    from fastcart.fit.profiles import profile as profile
     from fastcart.fit.population_fit import PopulationFit as PopulationFit
     from fastcart.fit.populations import population as population
     from fastcart.fit.posteriors import posterior as posterior
+    from fastcart.fit.profiles import Profile as Profile
+    from fastcart.fit.profiles import profile as profile
     from fastcart.fit.reader import read as read
     from fastcart.fit.results import IndividualFit as IndividualFit
 

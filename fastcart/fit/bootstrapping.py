@@ -6,6 +6,7 @@ the fit, weighted, so that nothing is solved anew; its maximum is found by Newto
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -71,7 +72,7 @@ def _refit(fit: PopulationFit, weight: np.ndarray, draws: list[Draws], at: Summa
     for _ in range(_STEPS):
         score, observed, _ = information(effects, row, at, weight)
         step = np.linalg.solve(positive(observed), score)
-        length = float(np.sqrt(max(score @ step, 0.0)))
+        length = math.sqrt(max(float(score @ step), 0.0))
         if length**2 < _GAIN:
             reached = at.share[weight > 0].min() >= _LEAST_SHARE
             return row if reached else None

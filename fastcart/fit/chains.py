@@ -1,8 +1,8 @@
 """Markov chains of all patients at once: each step is one batch of patients x chains.
 
 Three kinds of steps: proposals from the population, of one random effect alone (each chain takes one by
-chance), and of all together along the shape that a patient's values have had. The last two adapt their sizes to
-each patient, so that two of five are accepted.
+chance), and of all together along the shape that a patient's values have had. The last two adapt their
+sizes to each patient, so that two of five are accepted.
 """
 
 from __future__ import annotations
@@ -76,9 +76,7 @@ class Chains:
         return self.square - self.mean[:, :, np.newaxis] * self.mean[:, np.newaxis, :]
 
 
-def begin_chains(
-    complete: Complete, values: Values, per_patient: int, random: np.random.Generator
-) -> Chains:
+def begin_chains(complete: Complete, values: Values, per_patient: int, random: np.random.Generator) -> Chains:
     """Draw the first values of all chains from the population; those that cannot be solved, again.
 
     Raises

@@ -10,7 +10,9 @@ import numpy as np
 from fastcart.fit.effects import Effects
 from fastcart.fit.likelihood import Predictions, PreparedLikelihood
 
-_STEP = 0.02  # of a scaled parameter without random effect: its differences are far above the errors of solves
+_STEP = (
+    0.02  # of a scaled parameter without random effect: its differences are far above the errors of solves
+)
 _STEP_OF_ERROR = 1e-3  # of the logarithm of an error parameter
 
 

@@ -1,8 +1,8 @@
 """What of a model is estimated in a population: scales, covariates, random effects, errors; all in one row.
 
-Patient ``i`` has ``phi_i = X_i b + eta_i`` in the scale of each parameter, ``eta_i ~ N(0, Omega)``. The row of
-all that is estimated has ``b``, then parameters without random effect, then ``ln omega``, then Fisher's z of
-correlations, then logarithms of error parameters.
+Patient ``i`` has ``phi_i = X_i b + eta_i`` in the scale of each parameter, ``eta_i ~ N(0, Omega)``. The row
+of all that is estimated has ``b``, then parameters without random effect, then ``ln omega``, then Fisher's
+z of correlations, then logarithms of error parameters.
 """
 
 from __future__ import annotations
@@ -226,7 +226,9 @@ def _scales(given: Any, columns: Sequence[str]) -> tuple[str, ...]:
         raise InputError(f"The scales must be a mapping such as {{'F': 'logit'}}, not {shown(given)}.")
     for name, scale in mapping.items():
         if name not in columns:
-            raise InputError(f"The scales name {shown(name)}, which is not estimated." + nearest(name, columns))
+            raise InputError(
+                f"The scales name {shown(name)}, which is not estimated." + nearest(name, columns)
+            )
         if scale not in SCALES:
             raise InputError(f"The scale of {name!r} must be one of {', '.join(SCALES)}, not {shown(scale)}.")
     return tuple(mapping.get(name, "log") for name in columns)
@@ -237,7 +239,8 @@ def _pairs(omega: Any, random: Sequence[str]) -> tuple[tuple[int, int], ...]:
     if isinstance(omega, str):
         if omega not in ("diagonal", "full"):
             raise InputError(
-                f"omega must be 'diagonal', 'full' or a list of blocks such as [['CL', 'V']], not {shown(omega)}."
+                f"omega must be 'diagonal', 'full' or a list of blocks such as "
+                f"[['CL', 'V']], not {shown(omega)}."
             )
         blocks = [list(random)] if omega == "full" else []
     elif isinstance(omega, Sequence):
@@ -280,7 +283,7 @@ def _design(data: FitData, random: Sequence[str], covariates: Any) -> tuple[np.n
 
 
 def _regressors(data: FitData, covariate: str) -> list[tuple[str, np.ndarray]]:
-    """Return what a covariate adds: ln(x / median) of a positive one, x of one with two values, 0 or 1 of texts."""
+    """Return what a covariate adds to the design; see `fastcart.fit.population`."""
     values = data.covariate(covariate)
     try:
         numbers = np.asarray(values, dtype=float)
@@ -314,7 +317,9 @@ def check_start(effects: Effects, model: Model, given: Any) -> dict[str, float]:
     found = {}
     for name, value in given.items():
         if name not in effects.names:
-            raise InputError(f"A start names {shown(name)}, which is not estimated." + nearest(name, effects.names))
+            raise InputError(
+                f"A start names {shown(name)}, which is not estimated." + nearest(name, effects.names)
+            )
         positive = not name.startswith(("beta_", "corr_")) and (
             name not in effects.columns or effects.scales[effects.columns.index(name)] == "log"
         )

@@ -60,7 +60,13 @@ def keeping(where: Any, content: Callable[[], dict[str, Any]]) -> Iterator[Keepe
 
 
 def content_of(
-    prepared: PreparedLikelihood, effects: Effects, options: Any, schedule: Any, accuracy: Any, rows: Any, seed: int
+    prepared: PreparedLikelihood,
+    effects: Effects,
+    options: Any,
+    schedule: Any,
+    accuracy: Any,
+    rows: Any,
+    seed: int,
 ) -> dict[str, Any]:
     """Return all that the result of a fit depends on."""
     data = prepared.data

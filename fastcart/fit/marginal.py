@@ -187,7 +187,9 @@ def _effect_gradient(
     sums = sums - cross - cross.T + np.einsum("i,iq,ir->qr", weight, centers, centers)
     for k, moved in enumerate(_directions(effects, values)):
         part = precision @ moved
-        out[at["omega"].start + k] = 0.5 * np.trace(part @ precision @ sums) - 0.5 * weight.sum() * np.trace(part)
+        out[at["omega"].start + k] = 0.5 * np.trace(part @ precision @ sums) - 0.5 * weight.sum() * np.trace(
+            part
+        )
     return out
 
 

@@ -1,7 +1,8 @@
-"""The maximum of a population's likelihood, and how well it is known: from where SAEM ended, by Newton's steps."""
+"""The maximum of a population's likelihood, by Newton's steps from where SAEM ended."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -166,7 +167,7 @@ def climb(
     for _ in range(_STEPS):
         score, observed, _ = information(complete.effects, row, at)
         step = np.linalg.solve(positive(observed), score)
-        length = float(np.sqrt(max(score @ step, 0.0)))
+        length = math.sqrt(max(float(score @ step), 0.0))
         if length**2 < _GAIN:
             break
         step *= min(1.0, _FARTHEST / length)

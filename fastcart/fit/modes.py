@@ -147,7 +147,8 @@ def quadrature(complete: Complete, row: np.ndarray, found: Modes, nodes: int) ->
     patients, size = found.phi.shape
     if size > MOST_DIMENSIONS:
         raise InputError(
-            f"Quadrature takes at most {MOST_DIMENSIONS} random effects, not {size}; importance sampling takes any."
+            f"Quadrature takes at most {MOST_DIMENSIONS} random effects, not {size}; importance "
+            "sampling takes any."
         )
     x, w = np.polynomial.hermite.hermgauss(nodes)
     grid = np.array(np.meshgrid(*[x] * size, indexing="ij")).reshape(size, -1).T

@@ -1,4 +1,4 @@
-"""Figures of a population's fit: what was observed and predicted, checks by simulation, where starts ended."""
+"""Figures of a population's fit: measurements and predictions, checks by simulation, ways of starts."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _COLORS = {0.1: plotting.SKY, 0.5: plotting.BLUE, 0.9: plotting.SKY}
 _SPREAD = 30.0  # of values, from which on axes are logarithmic
+_DPI = 160
 _COURSES = 12  # patients whose courses are drawn
 
 
@@ -52,7 +53,7 @@ def observed_and_predicted(fit: PopulationFit, path: str | os.PathLike[str]) -> 
                 axes.set_xscale("log")
             label = "Time" if column == "time" else "Predicted, each patient"
             plotting.panel(axes, letter, "", label, "Weighted residual")
-        return plotting.save_figure(figure, path)
+        return plotting.save_figure(figure, path, dpi=_DPI)
 
 
 def predictive_check(check: PredictiveCheck, path: str | os.PathLike[str]) -> Path:
@@ -75,23 +76,29 @@ def predictive_check(check: PredictiveCheck, path: str | os.PathLike[str]) -> Pa
             if censored:
                 below = grid[1, column]
                 mine = check.censored[check.censored["kind"] == kind]
-                below.fill_between(mine["time"], mine["low"], mine["high"], color=plotting.ORANGE, alpha=0.3, lw=0)
+                below.fill_between(
+                    mine["time"], mine["low"], mine["high"], color=plotting.ORANGE, alpha=0.3, lw=0
+                )
                 below.plot(mine["time"], mine["median"], color=plotting.ORANGE)
                 below.plot(mine["time"], mine["observed"], "o-", color=plotting.BLACK, linewidth=0.8)
                 below.set_ylim(-0.03, 1.03)
                 plotting.panel(below, "", "", "Time", "Below the limit")
-        return plotting.save_figure(figure, path)
+        return plotting.save_figure(figure, path, dpi=_DPI)
 
 
 def _percentiles(axes: Any, check: PredictiveCheck, kind: str) -> None:
     mine = check.bins[check.bins["kind"] == kind]
     points = check.points[check.points["kind"] == kind]
-    axes.plot(points["time"], points["DV"], ".", color=plotting.GREY, alpha=0.35, markeredgewidth=0, markersize=3)
+    axes.plot(
+        points["time"], points["DV"], ".", color=plotting.GREY, alpha=0.35, markeredgewidth=0, markersize=3
+    )
     for level, part in mine.groupby("percentile"):
         color = _COLORS[float(level)]  # type: ignore[arg-type]
         known = part[part[["low", "high"]].notna().all(axis=1)]
         label = "simulated, 90 %" if level == 0.5 else None
-        axes.fill_between(known["time"], known["low"], known["high"], color=color, alpha=0.35, lw=0, label=label)
+        axes.fill_between(
+            known["time"], known["low"], known["high"], color=color, alpha=0.35, lw=0, label=label
+        )
         label = "measured: 10, 50, 90 %" if level == 0.5 else None
         axes.plot(
             part["time"], part["observed"], color=plotting.BLACK, linewidth=1.1,
@@ -106,7 +113,7 @@ def distribution_errors(fit: PopulationFit, path: str | os.PathLike[str]) -> Pat
     """Draw normalised prediction distribution errors: their quantiles, and over time."""
     from scipy.special import ndtri
 
-    table = fit.npde()
+    table = fit.diagnostics()
     values = np.sort(table["NPDE"].dropna().to_numpy())
     expected = ndtri((np.arange(len(values)) + 0.5) / len(values))
     with plotting.style():
@@ -121,7 +128,7 @@ def distribution_errors(fit: PopulationFit, path: str | os.PathLike[str]) -> Pat
             right.axhline(level, color=plotting.GREY, linewidth=0.6, linestyle="--")
         right.plot(table["time"], table["NPDE"], ".", color=plotting.BLUE, alpha=0.5, markeredgewidth=0)
         plotting.panel(right, "b", "", "Time", "NPDE")
-        return plotting.save_figure(figure, path)
+        return plotting.save_figure(figure, path, dpi=_DPI)
 
 
 def traces(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
@@ -143,7 +150,7 @@ def traces(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
             plotting.panel(axes, "", name, "Iteration" if k // columns == rows - 1 else "", "")
         for k in range(len(names), rows * columns):
             grid[k // columns, k % columns].set_axis_off()
-        return plotting.save_figure(figure, path)
+        return plotting.save_figure(figure, path, dpi=_DPI)
 
 
 def starts(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
@@ -160,7 +167,7 @@ def starts(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
         )  # fmt: skip
         axes.set_xticks(range(1, len(table) + 1))
         plotting.panel(axes, "", f"best: {best:.2f}", "Start", "-2 ln L above the best")
-        return plotting.save_figure(figure, path)
+        return plotting.save_figure(figure, path, dpi=_DPI)
 
 
 def courses(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
@@ -175,7 +182,9 @@ def courses(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
         grid = figure.subplots(rows, columns, squeeze=False, sharex=True, sharey=True)
         for k, patient in enumerate(patients):
             axes = grid[k // columns, k % columns]
-            for number, (kind, mine) in enumerate(table[table["patient"] == patient].groupby("kind", sort=False)):
+            for number, (kind, mine) in enumerate(
+                table[table["patient"] == patient].groupby("kind", sort=False)
+            ):
                 _course(axes, mine, plotting.PALETTE[number], str(kind))
             if log:
                 axes.set_yscale("log")
@@ -188,7 +197,7 @@ def courses(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
         if log:
             known = table["DV"][table["DV"] > 0]
             grid[0, 0].set_ylim(known.min() / 3, known.max() * 2)
-        return plotting.save_figure(figure, path)
+        return plotting.save_figure(figure, path, dpi=_DPI)
 
 
 def _course(axes: Any, mine: pd.DataFrame, color: str, kind: str) -> None:
@@ -204,4 +213,8 @@ def _course(axes: Any, mine: pd.DataFrame, color: str, kind: str) -> None:
 def _is_wide(values: pd.Series) -> bool:
     """Whether positive values are spread so far that only a logarithmic axis shows them."""
     known = values[values > 0]
-    return len(known) > 0 and bool(known.max() > _SPREAD * known.quantile(0.02)) and len(known) > 0.9 * len(values)
+    return (
+        len(known) > 0
+        and bool(known.max() > _SPREAD * known.quantile(0.02))
+        and len(known) > 0.9 * len(values)
+    )

@@ -22,6 +22,7 @@ _GAIN = 0.05  # of -2 ln L, that a further step may promise
 _QUANTILE = 1.959963984540054
 _GONE = 5.0  # Fisher's z: a correlation of one
 _FLAT = 0.05  # information of a logarithm: it is known to a factor of 90
+_INVERSES: dict[str, Any] = {"log": np.exp, "z": np.tanh, "normal": float}
 _FOLD = np.log(10.0)  # a standard error of a logarithm that large says nothing
 
 
@@ -194,8 +195,8 @@ class PopulationFit:
         """Return a row for each estimate.
 
         Columns: ``parameter``; ``estimate`` in natural units (typical values, standard deviations of random
-        effects, correlations, error parameters); ``se`` and ``rse`` of it (relative, first order); ``low`` and
-        ``high`` (95 %, by the standard error in the scale of the estimate); ``scaled``, ``scaled_se`` and
+        effects, correlations, error parameters); ``se`` and ``rse`` of it (relative, first order); ``low``
+        and ``high`` (95 %, by the standard error in the scale of the estimate); ``scaled``, ``scaled_se`` and
         ``scale``: the same in the scale in which it was estimated; ``says``: ``ok``, or ``not identifiable``,
         where no error is given; ``method`` of the standard errors.
         """
@@ -209,7 +210,8 @@ class PopulationFit:
             {
                 "parameter": self.names, "estimate": natural, "se": slope * error, "rse": relative,
                 "low": ends[0], "high": ends[1], "scaled": self.row, "scaled_se": error, "scale": scale,
-                "says": np.where(self.known, "ok", "not identifiable"), "method": "observed information (Louis)",
+                "says": np.where(self.known, "ok", "not identifiable"),
+                "method": "observed information (Louis)",
             }
         )  # fmt: skip
 
@@ -233,7 +235,7 @@ class PopulationFit:
                 place = effects.columns.index(self.names[k])
                 out[k] = effects.natural(row[k : k + 1], place)[0]
             else:
-                out[k] = {"log": np.exp, "z": np.tanh, "normal": float}[scale](row[k])
+                out[k] = _INVERSES[scale](row[k])
         return out
 
     def _slopes(self) -> np.ndarray:
@@ -259,9 +261,9 @@ class PopulationFit:
     def individuals(self) -> pd.DataFrame:
         """Return a row for each patient.
 
-        Columns: ``patient``, ``minus2LL``, and for each parameter with a random effect its ``NAME_mode`` (most
-        probable, natural), and ``NAME_scaled_mode``, ``NAME_scaled_mean``, ``NAME_scaled_sd`` given the data,
-        in the scale of the parameter.
+        Columns: ``patient``, ``minus2LL``, and for each parameter with a random effect its ``NAME_mode``
+        (most probable, natural), and ``NAME_scaled_mode``, ``NAME_scaled_mean``, ``NAME_scaled_sd`` given
+        the data, in the scale of the parameter.
         """
         known, effects = self.best.known, self.complete.effects
         natural = effects.natural(self.modes.phi)
@@ -277,47 +279,16 @@ class PopulationFit:
         return pd.DataFrame(columns)
 
     def shrinkage(self) -> pd.DataFrame:
-        """Return the shrinkage of each random effect, by both definitions, of conditional means and of modes.
+        """Return the shrinkage of random effects and residuals; see `fastcart.fit.population_tables`."""
+        from fastcart.fit.population_tables import shrinkage
 
-        Columns: ``parameter``; ``variance`` (1 - variance / omega^2) and ``deviation`` (1 - SD / omega) of the
-        means, ``mode_variance`` and ``mode_deviation`` of the modes. Of the errors `diagnostics` has the
-        weighted residuals: 1 - SD of those, in the last rows.
-        """
-        effects, values = self.complete.effects, self.values
-        centers = effects.centers(values.b)
-        omega = np.sqrt(np.diag(values.omega))
-        rows = []
-        for k, name in enumerate(effects.random):
-            part = [
-                np.std(x[:, k] - centers[:, k]) / omega[k] for x in (self.best.known.summary.mean, self.modes.phi)
-            ]
-            rows.append((name, 1 - part[0] ** 2, 1 - part[0], 1 - part[1] ** 2, 1 - part[1]))
-        table = self.diagnostics()
-        for one in self.complete.prepared.observations:
-            mine = table[(table["kind"] == one.dvid) & (table["censored"] == 0)]["IWRES"]
-            part0 = float(np.std(mine)) if len(mine) else np.nan
-            rows.append((f"residuals of {one.dvid}", np.nan, np.nan, 1 - part0**2, 1 - part0))
-        names = ["parameter", "variance", "deviation", "mode_variance", "mode_deviation"]
-        return pd.DataFrame(rows, columns=names)
+        return shrinkage(self)
 
     def starts(self) -> pd.DataFrame:
         """Return a row for each start: where it ended, -2 ln L with its error, when it began to average."""
-        rows = []
-        for one in self.ended:
-            known = one.known
-            rows.append(
-                {
-                    "minus2LL": known.minus2LL, "error": known.rounds.error,
-                    "least_effective_draws": float(known.rounds.effective.min()),
-                    "still_to_gain": known.gain, "explored": one.switched, "stationary": one.stationary,
-                    "moved_from_average": float(
-                        np.sqrt(np.diag((known.row - one.averaged)[None] @ positive(known.information)
-                                        @ (known.row - one.averaged)[:, None]))[0]
-                    ),
-                    **dict(zip(self.names, self.natural(known.row), strict=True)),
-                }
-            )  # fmt: skip
-        return pd.DataFrame(rows)
+        from fastcart.fit.population_tables import starts
+
+        return starts(self)
 
     def quadrature(self, nodes: int = 11) -> float:
         """Return -2 ln L by adaptive Gauss-Hermite quadrature, a check; at most three random effects.
@@ -332,6 +303,10 @@ class PopulationFit:
 
     def diagnostics(self) -> pd.DataFrame:
         """Return a row for each measurement; see `fastcart.fit.simulated.diagnostics`."""
+        return self._diagnostics.copy()
+
+    @cached_property
+    def _diagnostics(self) -> pd.DataFrame:
         from fastcart.fit.simulated import diagnostics
 
         return diagnostics(self)
@@ -349,64 +324,16 @@ class PopulationFit:
         return npde(self, **options)
 
     def to_population(self, n: int, *, uncertainty: bool = False, seed: int = 1) -> pd.DataFrame:
-        """Draw virtual patients, as `fastcart.solve` takes them.
+        """Draw virtual patients; see `fastcart.fit.population_tables.virtual_patients`."""
+        from fastcart.fit.population_tables import virtual_patients
 
-        Parameters
-        ----------
-        n : int
-        uncertainty : bool
-            Whether each patient comes from a population that is itself drawn, from the estimates and their
-            covariance; else from the estimates.
-        seed : int
-
-        Returns
-        -------
-        DataFrame
-            A row for each patient: parameters that were estimated, natural, and what the data have of patients
-            (covariates, other parameters), taken together from a patient drawn by chance.
-        """
-        effects, random = self.complete.effects, np.random.default_rng(seed)
-        number = count(n, "The number of patients")
-        of = random.integers(self.complete.prepared.patients, size=number)
-        normal = random.standard_normal((number, len(effects.random)))
-        if uncertainty:
-            rows = random.multivariate_normal(self.row, self.cov, size=number, method="eigh")
-        else:
-            rows = np.tile(self.row, (number, 1))
-        phi, fixed = np.empty((number, len(effects.random))), np.empty((number, len(effects.fixed)))
-        for i, row in enumerate(rows):
-            values = effects.unpack(row)
-            phi[i] = effects.design[of[i]] @ values.b + np.linalg.cholesky(values.omega) @ normal[i]
-            fixed[i] = values.fixed
-        table = pd.DataFrame(effects.natural(phi), columns=list(effects.random))
-        for k, name in enumerate(effects.fixed):
-            table[name] = effects.natural(fixed[:, k : k + 1], len(effects.random) + k)[:, 0]
-        others = self.complete.prepared.data.covariates.iloc[of].reset_index(drop=True)
-        return pd.concat([table, others[[x for x in others if x not in table]]], axis=1)
+        return virtual_patients(self, n, uncertainty=uncertainty, seed=seed)
 
     def summary(self) -> str:
         """Return in a few lines what was fitted, how well, and what speaks against it."""
-        prepared, best = self.complete.prepared, self.best.known
-        counts = {name: int(n) for name, n in prepared.counts.items() if name != "ok" and n}
-        lines = [
-            f"{prepared.patients} patients, {self.measurements} measurements, {len(self.row)} estimates",
-            f"-2 ln L {self.minus2LL:.3f} (Monte Carlo error {self.minus2LL_error:.3f}; least effective draws "
-            f"of a patient {best.rounds.effective.min():.0f}), AIC {self.aic:.2f}, BIC {self.bic:.2f}, BICc "
-            f"{self.bicc:.2f}",
-            f"{len(self.ended)} starts: " + ", ".join(f"{x.known.minus2LL:.3f}" for x in self.ended),
-            f"condition number of the estimates {self.condition:.3g}",
-            "converged" if self.converged else "NOT converged",
-            *(
-                f"the data do not say what {name} is"
-                for name, known in zip(self.names, self.known, strict=True) if not known
-            ),
-            *self.problems,
-        ]
-        if counts:
-            solved = int(prepared.counts["ok"])
-            lines.append(f"solves that failed, of {solved + sum(counts.values())}: " + ", ".join(
-                f"{n} {name}" for name, n in sorted(counts.items())))  # fmt: skip
-        return "\n".join(lines)
+        from fastcart.fit.population_tables import summary
+
+        return summary(self)
 
     def __repr__(self) -> str:
         return f"<PopulationFit of {self.complete.prepared.model.name!r}: -2 ln L {self.minus2LL:.2f}>"

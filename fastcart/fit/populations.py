@@ -1,4 +1,4 @@
-"""A population: means, spreads, covariates and errors that make the measurements of all patients most likely."""
+"""A population: means, spreads, covariates and errors that make all measurements most likely."""
 
 from __future__ import annotations
 
@@ -63,7 +63,9 @@ class _Task:
         accuracy = self._accuracy(number)
         if _LITTLE < known.gain < _MUCH:  # one more step, by more draws than it was climbed with
             proposal = adapt(complete, known.row + known.step, known.proposal, accuracy.random(3))
-            known = know(complete, known.row + known.step, proposal, replace(accuracy, seed=(*accuracy.seed, 4)))
+            known = know(
+                complete, known.row + known.step, proposal, replace(accuracy, seed=(*accuracy.seed, 4))
+            )
         else:
             known = know(complete, known.row, known.proposal, accuracy, known)
         out[number] = replace(out[number], known=known)
@@ -168,7 +170,9 @@ def population(
     wanted = Accuracy(number(accuracy, "The accuracy", positive=True), count(draws, "The draws"), ())
     rows = _starts(effects, prepared, model, starts, _seed(seed))
     task = _Task(Saem(complete, schedule), wanted, int(seed))
-    with keeping(keep, lambda: content_of(prepared, effects, options, schedule, wanted, rows, int(seed))) as keeper:
+    with keeping(
+        keep, lambda: content_of(prepared, effects, options, schedule, wanted, rows, int(seed))
+    ) as keeper:
         ended = [task.run(row, k, keeper) for k, row in enumerate(rows)]
     return PopulationFit(complete, task.finish(ended), int(seed), wanted.error)
 
@@ -218,8 +222,8 @@ def _start(
             effects.scales[k] == "logit" and not low < natural[k] < high
         ):
             raise InputError(
-                f"The default {natural[k]:g} of {name!r} is no start in the scale {effects.scales[k]!r}; give "
-                f"one, starts={{{name!r}: ...}}."
+                f"The default {natural[k]:g} of {name!r} is no start in the scale {effects.scales[k]!r}; "
+                f"give one, starts={{{name!r}: ...}}."
             )
     phi = effects.scaled(natural)
     b = np.array([given.get(name, 0.0) for name in effects.coefficients], dtype=float)
@@ -249,14 +253,17 @@ def _far(effects: Effects, near: np.ndarray, seed: int) -> np.ndarray:
     signs = np.random.default_rng((seed, 99)).choice([-1.0, 1.0], size=len(near))
     far, at = near.copy(), effects.slices
     shift = np.where([name.startswith("beta_") for name in effects.coefficients], 0.0, _FACTOR)
-    moved = []
+    moved: list[float] = []
     for name, size in zip(effects.coefficients, shift, strict=True):
         scale = effects.scales[effects.columns.index(name)] if name in effects.columns else "log"
         k = len(moved)
         moved.append(size if scale != "normal" else _FACTOR * max(abs(near[k]), 1e-3) / 3 * (size > 0))
     far[at["b"]] += signs[at["b"]] * np.array(moved)
     scales = effects.scales[len(effects.random) :]
-    sizes = [_FACTOR if scale != "normal" else abs(x) / 3 for scale, x in zip(scales, near[at["fixed"]], strict=True)]
+    sizes = [
+        _FACTOR if scale != "normal" else abs(x) / 3
+        for scale, x in zip(scales, near[at["fixed"]], strict=True)
+    ]
     far[at["fixed"]] += signs[at["fixed"]] * np.array(sizes)
     far[at["omega"]] += np.log(_WIDER)
     far[at["errors"]] += np.log(_WIDER)

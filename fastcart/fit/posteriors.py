@@ -40,8 +40,8 @@ def posterior(
     -------
     DataFrame
         A row for each walker and step: parameters in natural units, ``log_density``. ``attrs`` has
-        ``autocorrelation``, of each parameter in steps, ``accepted`` (the share), and ``enough``: whether there
-        are 50 autocorrelation times.
+        ``autocorrelation``, of each parameter in steps, ``accepted`` (the share), and ``enough``: whether
+        there are 50 autocorrelation times.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def posterior(
         return log_joint(fit.complete, fit.values, x, np.full(len(x), place))
 
     sampler = emcee.EnsembleSampler(several, size, log_probability, vectorize=True)
-    legacy = np.random.RandomState(np.random.MT19937(int(random.integers(2**31))))  # noqa: NPY002 emcee wants it
+    legacy = np.random.RandomState(np.random.MT19937(int(random.integers(2**31))))
     sampler.run_mcmc(emcee.State(begin, random_state=legacy.get_state()), length)
     burn = int(_BURN * length)
     chain = sampler.get_chain(discard=burn, flat=True)

@@ -1,10 +1,10 @@
-"""Draws for the likelihood of populations: mixtures of t distributions of each patient, and of the population.
+"""Draws for the likelihood of populations: mixtures of t distributions of each patient, and the population.
 
 Draws are quasi-random: Sobol's points, scrambled anew for each round, shifted anew for each patient [1]. They
 are as unbiased as random ones, their errors are smaller, and rounds tell how large.
 
-1. A. B. Owen, Randomly permuted (t,m,s)-nets and (t,s)-sequences, in: Monte Carlo and Quasi-Monte Carlo Methods
-   in Scientific Computing, 299-317 (1995).
+1. A. B. Owen, Randomly permuted (t,m,s)-nets and (t,s)-sequences, in: Monte Carlo and Quasi-Monte Carlo
+   Methods in Scientific Computing, 299-317 (1995).
 """
 
 from __future__ import annotations
@@ -131,10 +131,12 @@ class Proposal:
             roots[:, k] = np.linalg.cholesky(_WIDER * covariance + thin)
         return Proposal(shares, means, roots, self.centers, self.omega)
 
-    def split(self, phi: np.ndarray, log_weight: np.ndarray, parts: int, random: np.random.Generator) -> Proposal:
+    def split(
+        self, phi: np.ndarray, log_weight: np.ndarray, parts: int, random: np.random.Generator
+    ) -> Proposal:
         """Return a mixture of several parts, that begin at draws taken by their weights."""
         weight = np.cumsum(tempered(log_weight), axis=1)
-        patients, size = phi.shape[0], phi.shape[2]
+        patients = len(phi)
         u = (random.random((patients, 1)) + np.arange(parts)) / parts * weight[:, -1:]
         chosen = (u[:, :, np.newaxis] > weight[:, np.newaxis, :]).sum(axis=2)
         chosen = np.minimum(chosen, phi.shape[1] - 1)

@@ -1,4 +1,4 @@
-"""The report of a population's fit, in Markdown: what was found, how well it is known, what speaks against it."""
+"""The report of a population's fit, in Markdown."""
 
 from __future__ import annotations
 
@@ -17,10 +17,11 @@ _CAPTIONS = {
     "probable ones of each patient (b); residuals over their standard deviations (c, d; dashed: 95 % if the "
     "model is right). Censored measurements are left out.",
     "predictive_check": "Percentiles of the measurements (black) on 90 % of the simulations (bands). Where a "
-    "percentile is below the limit of quantification it is not known; the lower panel has the share below it.",
+    "percentile is below the limit of quantification it is not known; the lower panel has the share "
+    "below it.",
     "predictive_check_corrected": "The same, corrected for predictions.",
-    "distribution_errors": "Normalised prediction distribution errors: standard normal if the model is right. "
-    "A censored measurement is drawn beyond its limit, given what else was measured of its patient.",
+    "distribution_errors": "Normalised prediction distribution errors: standard normal if the model is "
+    "right. A censored measurement is drawn beyond its limit, given what else was measured of its patient.",
     "courses": "The first patients: most probable course (line), that of typical parameters (dotted), "
     "measurements (dots), limits of censored ones (red).",
     "traces": "The way of each start; from the dotted lines on it is averaged. Black: the maximum.",
@@ -47,8 +48,8 @@ def report_text(spec: FitSpec, fit: PopulationFit, tables: Mapping[str, pd.DataF
         _markdown(_estimates(tables["estimates"])),
         "",
         "Typical values and standard deviations of random effects (`omega`) in the scale of each parameter; "
-        "intervals of 95 % by the standard error in that scale. Standard errors: observed information (Louis) "
-        f"from importance samples; condition number of the estimates {fit.condition:.3g}.",
+        "intervals of 95 % by the standard error in that scale. Standard errors: observed information "
+        f"(Louis) from importance samples; condition number of the estimates {fit.condition:.3g}.",
         "",
         "## Likelihood",
         "",
@@ -61,15 +62,19 @@ def report_text(spec: FitSpec, fit: PopulationFit, tables: Mapping[str, pd.DataF
         "",
         _markdown(tables["shrinkage"]),
         "",
-        "Shrinkage by both definitions: 1 - variance / omega^2 and 1 - SD / omega, of conditional means and of "
-        "modes; of residuals in the last rows.",
+        "Shrinkage by both definitions: 1 - variance / omega^2 and 1 - SD / omega, of conditional means and "
+        "of modes; of residuals in the last rows.",
         "",
         "## Starts",
         "",
-        _markdown(tables["starts"][["minus2LL", "error", "least_effective_draws", "still_to_gain", "explored", "stationary"]]),
+        _markdown(
+            tables["starts"][
+                ["minus2LL", "error", "least_effective_draws", "still_to_gain", "explored", "stationary"]
+            ]
+        ),
         "",
-        f"Starts agree if -2 ln L differs by at most {AGREE:g}. Still to gain: by how much a further step of Newton "
-        "would lower -2 ln L.",
+        f"Starts agree if -2 ln L differs by at most {AGREE:g}. Still to gain: by how much a further step of "
+        "Newton would lower -2 ln L.",
         "",
         "## Figures",
         "",
@@ -82,14 +87,21 @@ def report_text(spec: FitSpec, fit: PopulationFit, tables: Mapping[str, pd.DataF
 
 def _verdict(fit: PopulationFit) -> str:
     many = len(fit.ended)
-    way = f"{many} starts, far apart, ended within {AGREE:g}" if many > 1 and fit.converged else f"{many} starts"
+    way = (
+        f"{many} starts, far apart, ended within {AGREE:g}"
+        if many > 1 and fit.converged
+        else f"{many} starts"
+    )
     return f"-2 ln L is {fit.minus2LL:.3f} with a Monte Carlo error of {fit.minus2LL_error:.3f} ({way})."
 
 
 def _of_logs(fit: PopulationFit) -> str:
     if fit.minus2LL_of_DV == fit.minus2LL:
         return ""
-    return f"; log-normal measurements count by densities of ln DV (by those of DV it is {fit.minus2LL_of_DV:.3f})"
+    return (
+        "; log-normal measurements count by densities of ln DV (by those of DV it is "
+        f"{fit.minus2LL_of_DV:.3f})"
+    )
 
 
 def _estimates(table: pd.DataFrame) -> pd.DataFrame:
@@ -110,10 +122,10 @@ def _methods(fit: PopulationFit) -> list[str]:
     counts = fit.complete.prepared.counts
     failed = {name: int(n) for name, n in counts.items() if name != "ok" and n}
     ways = [
-        "Stochastic approximation of EM with Markov chains (proposals from the population, of one random effect, "
-        "of all along each patient's shape), until nothing that is estimated drifts, then averaged; from there "
-        "Newton's steps on the likelihood itself, by importance sampling (t distributions with 5 degrees of "
-        "freedom, a tenth of the draws from the population, scrambled Sobol points).",
+        "Stochastic approximation of EM with Markov chains (proposals from the population, of one random "
+        "effect, of all along each patient's shape), until nothing that is estimated drifts, then averaged; "
+        "from there Newton's steps on the likelihood itself, by importance sampling (t distributions with 5 "
+        "degrees of freedom, a tenth of the draws from the population, scrambled Sobol points).",
         f"Solves: {int(counts['ok'])} done"
         + (", failed: " + ", ".join(f"{n} {name}" for name, n in failed.items()) if failed else "")
         + ". A solve that fails counts as impossible.",
@@ -128,6 +140,7 @@ def _methods(fit: PopulationFit) -> list[str]:
 
 def _markdown(table: pd.DataFrame) -> str:
     """Return a table in Markdown, with five digits."""
+
     def cell(value: Any) -> str:
         if isinstance(value, float | np.floating):
             return "" if np.isnan(value) else f"{value:.5g}"

@@ -7,8 +7,8 @@ Newton's steps on the complete likelihood, averaged alike [1, 2].
 
 1. B. Delyon, M. Lavielle, E. Moulines, Convergence of a stochastic approximation version of the EM algorithm,
    Annals of Statistics 27, 94-128 (1999).
-2. E. Kuhn, M. Lavielle, Maximum likelihood estimation in nonlinear mixed effects models, Computational Statistics
-   & Data Analysis 49, 1020-1038 (2005).
+2. E. Kuhn, M. Lavielle, Maximum likelihood estimation in nonlinear mixed effects models, Computational
+   Statistics & Data Analysis 49, 1020-1038 (2005).
 """
 
 from __future__ import annotations
@@ -29,7 +29,9 @@ from fastcart.fit.observations import ADDITIVE, LOGNORMAL, PROPORTIONAL
 
 _ANNEALED = 75  # iterations in which variances and errors fall slowly
 _FALL = 0.95  # so slowly, per iteration
-_LARGEST_PART = 0.3  # relative errors while annealed: larger ones let far too large predictions pass for likely
+_LARGEST_PART = (
+    0.3  # relative errors while annealed: larger ones let far too large predictions pass for likely
+)
 _FADES = 0.7  # the memory grows with this power: estimates are averaged, so that none is too slow
 _LONGEST_STEP = 0.5  # of Newton, in scaled parameters
 _SMALLEST = 1e-8  # variance
@@ -118,7 +120,9 @@ class Saem:
         self.numeric = np.array([k for k in effects.free_errors if k not in done], dtype=int)
         self.place = {k: int(first[k]) for k in self.closed}
         self.moves = len(effects.fixed) + len(self.numeric)
-        last = [int(first[k]) + (model != PROPORTIONAL) for k, model in enumerate(self.models) if varies(model)]
+        last = [
+            int(first[k]) + (model != PROPORTIONAL) for k, model in enumerate(self.models) if varies(model)
+        ]
         self.relative = np.array([k for k in last if k in free], dtype=int)
 
     def begin(self, start: np.ndarray, seed: tuple[int, ...]) -> State:
@@ -235,7 +239,7 @@ class Saem:
         return np.clip(step, -_LONGEST_STEP, _LONGEST_STEP)
 
     def _annealed(self, new: Values, old: Values) -> Values:
-        """Let variances and errors fall slowly, so that chains see more than the neighbourhood of the start."""
+        """Let variances and errors fall slowly, so that chains see more than where they start."""
         before, now = np.diag(old.omega), np.diag(new.omega)
         grown = np.sqrt(np.maximum(now, _FALL * before) / now)
         errors = np.maximum(new.errors, _FALL * old.errors)
@@ -329,7 +333,8 @@ def encode(state: State) -> dict[str, np.ndarray]:
     random = json.dumps(state.random.bit_generator.state)
     return {
         "b": values.b, "fixed": values.fixed, "omega": values.omega, "errors": values.errors,
-        "phi": chains.phi, "log_likelihood": chains.log_likelihood, "sizes": chains.sizes, "size": chains.size,
+        "phi": chains.phi, "log_likelihood": chains.log_likelihood, "sizes": chains.sizes,
+        "size": chains.size,
         "mean": chains.mean, "square": chains.square, "first": state.first, "second": state.second,
         "squares": state.squares, "curvature": state.curvature, "trace": np.array(state.trace),
         "counts": np.array([state.iteration, state.switched, int(state.stationary), chains.per_patient]),

@@ -1,4 +1,4 @@
-"""Simulations of what a fitted population would have measured: residuals, predictive checks, distribution errors."""
+"""Simulations of a fitted population: residuals, predictive checks, distribution errors."""
 
 from __future__ import annotations
 
@@ -141,8 +141,8 @@ def simulate(fit: PopulationFit, replicates: int, seed: int) -> np.ndarray:
 def npde(fit: PopulationFit, *, replicates: int = 1000, seed: int = 1) -> pd.DataFrame:
     """Return normalised prediction distribution errors [1], decorrelated within each patient.
 
-    A measurement below or above a limit is drawn beyond that, given all that was measured of its patient; when
-    drawn without regard to these [2], it does not suit them, and tails become heavy.
+    A measurement below or above a limit is drawn beyond that, given all that was measured of its patient;
+    when drawn without regard to these [2], it does not suit them, and tails become heavy.
 
     Parameters
     ----------
@@ -158,8 +158,8 @@ def npde(fit: PopulationFit, *, replicates: int = 1000, seed: int = 1) -> pd.Dat
     References
     ----------
     1. K. Brendel et al., Metrics for external model evaluation, Pharmaceutical Research 23, 2036-2049 (2006).
-    2. T. H. T. Nguyen et al., Extension of NPDE for evaluation of nonlinear mixed effect models in presence of
-       data below the quantification limit, JPKPD 39, 499-518 (2012).
+    2. T. H. T. Nguyen et al., Extension of NPDE for evaluation of nonlinear mixed effect models in presence
+       of data below the quantification limit, JPKPD 39, 499-518 (2012).
     """
     number = count(replicates, "The replicates")
     table, of = _table(fit), fit.complete.prepared.layout.of
@@ -254,8 +254,8 @@ def vpc(
         parts.append(part.percentiles().assign(kind=kind))
         shares.append(part.shares().assign(kind=kind))
         points.append(part.points().assign(kind=kind))
-    frames = [pd.concat(some, ignore_index=True) for some in (parts, shares, points)]
-    return PredictiveCheck(*frames, corrected=corrected, replicates=several)
+    whole, below, seen = (pd.concat(some, ignore_index=True) for some in (parts, shares, points))
+    return PredictiveCheck(whole, below, seen, corrected, several)
 
 
 class _Binned:

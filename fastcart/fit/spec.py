@@ -143,7 +143,9 @@ def _observation(table: Table) -> Observation:
             + nearest(name, ERRORS)
         )
     values = {x: table.take(x, None) for x in ERRORS[name]}
-    given = {x: number(v, f"The error parameter {x!r}", positive=True) for x, v in values.items() if v is not None}
+    given = {
+        x: number(v, f"The error parameter {x!r}", positive=True) for x, v in values.items() if v is not None
+    }
     table.done()
     return Observation(dvid, prediction, getattr(kinds, name)(**given))
 

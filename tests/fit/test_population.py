@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from fastcart.fit.saem import is_stationary
 STRAIGHT = fit.Observation("y", "a + b * t", fit.additive())
 SCALES = {"a": "normal", "b": "normal"}
 # adaptive quadrature with 35 nodes in each dimension: estimates, standard errors
-THEOPHYLLINE = np.array([0.45929, 1.01167, 3.45385, *(0.5 * np.log([0.40504, 0.07032, 0.01849])), np.log(0.69591)])
+THEOPHYLLINE = np.array(
+    [0.45929, 1.01167, 3.45385, *(0.5 * np.log([0.40504, 0.07032, 0.01849])), np.log(0.69591)]
+)
 THEOPHYLLINE_SE = np.array([0.1927, 0.0843, 0.0462, 0.2369, 0.2503, 0.2940, 0.0714])
 
 
@@ -59,7 +62,7 @@ def exact_minus2LL(complete: Complete, row: np.ndarray) -> float:
 
 
 def complete_of(data: fit.FitData, *, random=("a", "b"), fixed=(), omega="full", covariates=None) -> Complete:
-    scales = {name: "normal" for name in (*random, *fixed)}
+    scales = dict.fromkeys((*random, *fixed), "normal")
     effects = check_effects(LINE, data, random, fixed, omega=omega, covariates=covariates, scales=scales)
     prepared = fit.prepare(LINE, data, list(effects.columns), observations=STRAIGHT)
     return Complete(prepared, with_errors(effects, prepared))
@@ -125,11 +128,11 @@ def test_errors_of_the_likelihood_are_what_they_say(straight):
     proposal = proposal_of(complete, row, centers, np.tile(values.omega, (straight.patients, 1, 1)))
     proposal = adapt(complete, row, proposal, np.random.default_rng(0))
     errors = []
-    for seed in range(12):
+    for seed in range(8):
         found = know(complete, row, proposal, Accuracy(1.0, 4096, (seed,)))
         errors.append((found.minus2LL - exact) / found.rounds.error)
     assert np.abs(errors).max() < 4.5
-    assert 0.35 < np.sqrt(np.mean(np.square(errors))) < 1.7  # 1, and what 12 of them scatter
+    assert 0.3 < np.sqrt(np.mean(np.square(errors))) < 1.7  # 1, and what 8 of them scatter
 
 
 def test_a_fit_finds_the_maximum_of_the_closed_form(fitted):
@@ -153,7 +156,11 @@ def test_individuals_are_those_of_the_closed_form(fitted):
         mine = of.patient == i
         z = np.column_stack([np.ones(mine.sum()), of.time[mine]])
         center = fitted.complete.effects.centers(values.b)[i]
-        gain = values.omega @ z.T @ np.linalg.inv(z @ values.omega @ z.T + values.errors[0] ** 2 * np.eye(len(z)))
+        gain = (
+            values.omega
+            @ z.T
+            @ np.linalg.inv(z @ values.omega @ z.T + values.errors[0] ** 2 * np.eye(len(z)))
+        )
         mean = center + gain @ (of.value[mine] - z @ center)
         deviation = np.sqrt(np.diag(values.omega - gain @ z @ values.omega))
         for k, name in enumerate(("a", "b")):
@@ -220,7 +227,7 @@ def test_a_bootstrap_is_as_wide_as_the_standard_errors(fitted):
 
 
 def test_a_bootstrap_of_a_patients_weights_is_a_fit_of_those(straight):
-    """Counting each patient twice is the fit of the table twice: the information doubles, the maximum stays."""
+    """Counting each patient twice doubles score and information."""
     complete, row = complete_of(straight, omega="diagonal"), np.array([5.2, -0.6, -0.1, -0.6, -1.0])
     values = complete.effects.unpack(row)
     centers = complete.effects.centers(values.b)
@@ -245,7 +252,7 @@ def test_a_posterior_is_that_of_the_closed_form(fitted):
 
 
 def test_theophylline_is_exact():
-    """Estimates, errors and -2 ln L of a second program with quadrature; data: Boeckmann, Sheiner, Beal 1994."""
+    """Answers of a second program with quadrature; data: Boeckmann, Sheiner, Beal 1994."""
     table = pd.read_csv(Path(__file__).parent / "theophylline.csv")
     table["CMT"] = np.where(table["EVID"] == 1, "depot", "conc")
     data = fit.read(table, ORAL)
@@ -265,8 +272,8 @@ def test_theophylline_is_exact():
 
 
 SHORT = dict(
-    observations=STRAIGHT, random=["a", "b"], scales=SCALES, iterations=(64, 20), starts=[{"a": 3.0}], chains=4,
-    accuracy=1.0, draws=4096,
+    observations=STRAIGHT, random=["a", "b"], scales=SCALES, iterations=(64, 20), starts=[{"a": 3.0}],
+    chains=4, accuracy=1.0, draws=4096,
 )  # fmt: skip
 
 
@@ -358,8 +365,8 @@ def test_degenerate_data_have_defined_results():
 def test_starts_that_disagree_are_no_convergence(fitted):
     other = fitted.ended[0]
     away = type(other)(**{**vars(other), "known": type(other.known)(**vars(other.known))})
-    away.known.rounds = type("Rounds", (), dict(log_likelihood=other.known.rounds.log_likelihood - 0.1,
-                                                error=0.01, effective=other.known.rounds.effective))()  # fmt: skip
+    away.known.rounds = copy.deepcopy(other.known.rounds)
+    away.known.rounds._offset -= 0.1
     judged = fit.PopulationFit(fitted.complete, [other, away], 1, 0.03)
     assert not judged.converged
     assert any("different -2 ln L" in text for text in judged.problems)
