@@ -30,6 +30,9 @@ iterations = [64, 20]
 accuracy = 1.0
 draws = 4096
 
+[[start]]
+a = 3.0
+
 [checks]
 replicates = 100
 bins = 4

@@ -448,3 +448,36 @@ def test_bad_input_is_one_sentence(straight, change, sentence):
 def test_a_population_of_one_is_refused():
     with pytest.raises(InputError, match="at least two patients"):
         fit.population(LINE, fit.read(lines(1), LINE), **SHORT)
+
+
+def test_covariates_enter_the_design_as_they_are_described():
+    table = lines(6, seed=2)
+    table["SEX"] = np.where(table["ID"] % 3 == 0, "male", "female")
+    table["ARM"] = table["ID"] % 2
+    data = fit.read(table, LINE)
+    effects = check_effects(
+        LINE, data, ["a", "b"], ["c"], omega=[["a", "b"]], covariates={"a": ["WT", "SEX"], "b": "ARM"},
+        scales=None,
+    )  # fmt: skip
+    assert effects.coefficients == ("a", "beta_a_WT", "beta_a_SEX_male", "b", "beta_b_ARM")
+    assert effects.names[5:] == ("c", "omega_a", "omega_b", "corr_a_b")
+    weight = table.groupby("ID")["WT"].first().to_numpy()
+    np.testing.assert_allclose(effects.design[:, 0, 1], np.log(weight / np.median(weight)))
+    assert effects.design[:, 0, 2].tolist() == [1, 0, 0, 1, 0, 0]
+    assert effects.design[:, 1, 4].tolist() == [0, 1, 0, 1, 0, 1]
+    assert not effects.design[:, 0, 3:].any()
+
+
+def test_scales_go_there_and_back():
+    effects = check_effects(
+        LINE, fit.read(lines(2), LINE), ["a", "b", "c"], [], omega="full", covariates=None,
+        scales={"a": "logit", "b": "normal"},
+    )  # fmt: skip
+    values = np.array([[-9e5, -3.0, 0.2], [3e5, 4.0, 7.0]])
+    np.testing.assert_allclose(effects.natural(effects.scaled(values)), values, rtol=1e-9)
+    step = 1e-6
+    for row in effects.scaled(values):
+        slope = (effects.natural(row + step) - effects.natural(row - step)) / (2 * step)
+        np.testing.assert_allclose(effects.slopes(row), slope, rtol=1e-4)
+    row = np.array([0.1, 0.2, 0.3, -0.5, 0.2, 0.7, 0.4, -0.3, 0.9])
+    np.testing.assert_allclose(effects.pack(effects.unpack(row)), row)
