@@ -51,7 +51,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("trial.course", "trial.outcomes"),  # what befalls a patient; a population is calibrated to it
     ("population", "protocols"),
     ("fit",),  # what it finds becomes a population
-    ("trial",),
+    ("trial", "fit.spec", "fit.run", "fit.report"),  # specifications of both are read alike
     ("fastcart",),  # the public names
     ("papers",),
     ("cli", "__main__"),

@@ -20,7 +20,18 @@ from fastcart.errors import InputError, MissingDependencyError, PatientsFailed
 from fastcart.solvers import interrupts
 
 # modules of fastcart.cli, in the order of the help; they import little until they run
-COMMANDS = ("models", "run", "scan", "sensitivity", "optimize", "trial", "reproduce", "bench", "compile")
+COMMANDS = (
+    "models",
+    "run",
+    "scan",
+    "sensitivity",
+    "optimize",
+    "fit",
+    "trial",
+    "reproduce",
+    "bench",
+    "compile",
+)
 
 _LONGEST = 300  # characters of what is wrong with the arguments
 # names of files that cannot be, rather than disks that fail

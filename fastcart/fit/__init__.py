@@ -10,6 +10,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from fastcart.fit.bootstrapping import bootstrap as bootstrap
     from fastcart.fit.data import FitData as FitData
     from fastcart.fit.individuals import individual as individual
     from fastcart.fit.likelihood import PreparedLikelihood as PreparedLikelihood
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
     from fastcart.fit.observations import lognormal as lognormal
     from fastcart.fit.observations import measured as measured
     from fastcart.fit.observations import proportional as proportional
+    from fastcart.fit.population_fit import PopulationFit as PopulationFit
+    from fastcart.fit.populations import population as population
+    from fastcart.fit.posteriors import posterior as posterior
     from fastcart.fit.profiles import Profile as Profile
     from fastcart.fit.profiles import profile as profile
     from fastcart.fit.reader import read as read
@@ -32,12 +36,16 @@ _PUBLIC = {
     "Observation": "observations",
     "PreparedLikelihood": "likelihood",
     "additive": "observations",
+    "bootstrap": "bootstrapping",
     "combined1": "observations",
     "combined2": "observations",
     "IndividualFit": "results",
     "individual": "individuals",
     "lognormal": "observations",
     "measured": "observations",
+    "PopulationFit": "population_fit",
+    "population": "populations",
+    "posterior": "posteriors",
     "prepare": "likelihood",
     "Profile": "profiles",
     "profile": "profiles",

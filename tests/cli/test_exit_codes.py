@@ -158,7 +158,7 @@ def test_every_command_takes_debug(command):
         "run": ["li_lei", "--patients", "p", "--out", "o"], "scan": ["s", "--out", "o"],
         "sensitivity": ["m", "--out", "o"],
         "optimize": ["m", "--out", "o", "--seed", "1", "--vary", "x=1:2"], "trial": ["s", "--out", "o"],
-        "reproduce": ["w", "--out", "o"],
+        "fit": ["s", "--out", "o"], "reproduce": ["w", "--out", "o"],
     }.get(command, [])  # fmt: skip
     assert cli._parser().parse_args([command, *arguments, "--debug"]).debug
 
@@ -176,6 +176,12 @@ def test_run(folder, capsys):
     assert len(pd.read_csv("b.csv")) == 2
 
 
+FIT = """
+model = "cart_kinetics"
+data = "p.csv"
+observation = [{ dvid = "cells", prediction = "cells", error = "lognormal" }]
+population = { random = ["Cmax"] }
+"""
 SCAN = """
 model = "li_lei_coarse"
 patients = "{patients}"
@@ -303,6 +309,7 @@ def test_missing_packages_are_asked_for_all_at_once(monkeypatch):
         (["optimize", "li_lei", "--method", "cmaes", "--vary", "TE=1:2", "--seed", "1", "--out", "o"],
          ["cmaes"]),
         (["trial", "trial.toml", "--out", "o"], ["statsmodels", "matplotlib", "pyarrow"]),
+        (["fit", "fit.toml", "--out", "o"], ["matplotlib"]),
         (["reproduce", "t-cell-theories", "--out", "o"], ["matplotlib", "SALib"]),
         (["reproduce", "srct", "--out", "o"], ["statsmodels", "matplotlib", "pyarrow"]),
         (["reproduce", "li-lei-2025", "--out", "o"], ["matplotlib", "SALib"]),
@@ -310,6 +317,7 @@ def test_missing_packages_are_asked_for_all_at_once(monkeypatch):
 )  # fmt: skip
 def test_commands_ask_for_all_that_they_will_need(folder, monkeypatch, capsys, arguments, packages):
     (folder / "trial.toml").write_text('[trial]\ntreatments = ["A5"]\n')
+    (folder / "fit.toml").write_text(FIT)
     without(monkeypatch, *packages)
     assert main(arguments) == 2
     line = one_line(capsys.readouterr().err)

@@ -1,0 +1,339 @@
+"""Results of a population's fit: estimates with errors, individuals, criteria, what it becomes next."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from fastcart.checks import count
+from fastcart.fit.complete import Complete
+from fastcart.fit.effects import Values
+from fastcart.fit.maximum import ENOUGH, Known
+from fastcart.fit.modes import Modes, modes, quadrature
+from fastcart.fit.saem import positive
+
+AGREE = 0.5  # of -2 ln L, by which two starts may differ
+_GAIN = 0.05  # of -2 ln L, that a further step may promise
+_QUANTILE = 1.959963984540054
+_GONE = 5.0  # Fisher's z: a correlation of one
+_FLAT = 0.05  # information of a logarithm: it is known to a factor of 90
+_INVERSES: dict[str, Any] = {"log": np.exp, "z": np.tanh, "normal": float}
+_FOLD = np.log(10.0)  # a standard error of a logarithm that large says nothing
+
+
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """One start's way.
+
+    Parameters
+    ----------
+    start : ndarray
+        The row of estimates there,
+    averaged : ndarray
+        where the stochastic approximation ended,
+    known : Known
+        and the maximum of the likelihood near that.
+    switched : int
+        The iteration from which on it averaged.
+    stationary : bool
+        Whether nothing drifted then.
+    trace : ndarray, shape (iterations, names)
+    """
+
+    start: np.ndarray
+    averaged: np.ndarray
+    known: Known
+    switched: int
+    stationary: bool
+    trace: np.ndarray
+
+
+class PopulationFit:
+    """A population that was fitted; made by `fastcart.fit.population`.
+
+    -2 ln L includes the terms with 2 pi; log-normal measurements count with the density of ``ln DV`` (see
+    `minus2LL_of_DV`).
+
+    Attributes
+    ----------
+    complete : Complete
+    ended : list of Ended
+        One of each start.
+    """
+
+    def __init__(self, complete: Complete, ended: Sequence[Ended], seed: int, accuracy: float):
+        self.complete, self.ended, self.seed, self.accuracy = complete, list(ended), seed, accuracy
+
+    @cached_property
+    def best(self) -> Ended:
+        """The start that ended at the lowest -2 ln L."""
+        return min(self.ended, key=lambda one: one.known.minus2LL)
+
+    @property
+    def row(self) -> np.ndarray:
+        """What was estimated, in the scales of the estimates; ``names`` says what."""
+        return self.best.known.row
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What was estimated."""
+        return self.complete.effects.names
+
+    @property
+    def values(self) -> Values:
+        """Coefficients, parameters without random effect, covariance, error parameters."""
+        return self.complete.effects.unpack(self.row)
+
+    @property
+    def minus2LL(self) -> float:  # the word of the field
+        """-2 ln L, of ``ln DV`` where errors are log-normal."""
+        return self.best.known.minus2LL
+
+    @property
+    def minus2LL_of_DV(self) -> float:
+        """-2 ln L with densities of ``DV``; it differs only where errors are log-normal."""
+        return self.minus2LL + 2.0 * float(self.complete.prepared.log_values.sum())
+
+    @property
+    def minus2LL_error(self) -> float:
+        """The Monte Carlo standard error of -2 ln L."""
+        return self.best.known.rounds.error
+
+    @property
+    def measurements(self) -> int:
+        """How many measurements were fitted."""
+        return len(self.complete.prepared.layout.of.value)
+
+    @property
+    def aic(self) -> float:
+        """Akaike's criterion."""
+        return self.minus2LL + 2.0 * len(self.row)
+
+    @property
+    def bic(self) -> float:
+        """The Bayesian criterion, by the number of patients."""
+        return self.minus2LL + np.log(self.complete.prepared.patients) * len(self.row)
+
+    @property
+    def bicc(self) -> float:
+        """The corrected Bayesian criterion.
+
+        Parameters of random effects count by the patients, those that all patients share by the measurements
+        (Delattre et al., Electronic Journal of Statistics 8, 456-475, 2014).
+        """
+        at = self.complete.effects.slices
+        shared = sum(at[name].stop - at[name].start for name in ("fixed", "errors"))
+        own = len(self.row) - shared
+        return float(
+            self.minus2LL + np.log(self.complete.prepared.patients) * own + np.log(self.measurements) * shared
+        )
+
+    @cached_property
+    def cov(self) -> np.ndarray:
+        """The covariance of the estimates, in their scales, by the observed information (Louis)."""
+        return np.linalg.inv(positive(self.best.known.information))
+
+    @property
+    def condition(self) -> float:
+        """The condition number of the correlations of the estimates."""
+        size = np.sqrt(np.diag(self.cov))
+        eigen = np.linalg.eigvalsh(self.cov / np.outer(size, size))
+        return float(eigen[-1] / max(eigen[0], 1e-300))
+
+    @cached_property
+    def known(self) -> np.ndarray:
+        """Of which estimates the data say more than nothing: logarithms to less than a factor of ten."""
+        relative = np.array([scale in ("log", "z") for scale in self._row_scales()])
+        gone = relative & (np.abs(self.row) > _GONE) & (np.array(self._row_scales()) == "z")
+        return ~(relative & (np.sqrt(np.diag(self.cov)) > _FOLD)) & ~gone & ~self._lost
+
+    @property
+    def _lost(self) -> np.ndarray:
+        """Which spreads and errors went to nothing: their parts of the information vanish."""
+        begin = self.complete.effects.slices["omega"].start
+        flat = np.diag(self.best.known.information) <= _FLAT
+        return flat & (np.arange(len(self.row)) >= begin)
+
+    @cached_property
+    def problems(self) -> list[str]:
+        """What speaks against the fit having converged, a sentence each."""
+        best, found = self.best.known, []
+        if len(self.ended) > 1:
+            every = [one.known.minus2LL for one in self.ended]
+            if max(every) - min(every) > AGREE:
+                found.append(
+                    f"The starts ended at different -2 ln L: {', '.join(f'{x:.2f}' for x in every)}."
+                )
+        if best.gain > _GAIN:
+            found.append(f"A further step promises to lower -2 ln L by {best.gain:.2g}.")
+        if np.linalg.eigvalsh(best.information)[0] <= 0:
+            found.append("The information is not positive: standard errors are not to be trusted.")
+        few = best.rounds.effective < ENOUGH
+        if few.any():
+            found.append(
+                f"{few.sum()} patients have fewer than {ENOUGH:g} effective draws, the least "
+                f"{best.rounds.effective.min():.0f}: -2 ln L is not final."
+            )
+        if best.rounds.error > self.accuracy:
+            found.append(
+                f"The Monte Carlo error of -2 ln L is {best.rounds.error:.2g}, more than the wanted "
+                f"{self.accuracy:g}; give more draws."
+            )
+        return found
+
+    @property
+    def converged(self) -> bool:
+        """Whether all starts came to one maximum, and nothing promises a better one."""
+        return not [text for text in self.problems if "Monte Carlo" not in text]
+
+    def table(self) -> pd.DataFrame:
+        """Return a row for each estimate.
+
+        Columns: ``parameter``; ``estimate`` in natural units (typical values, standard deviations of random
+        effects, correlations, error parameters); ``se`` and ``rse`` of it (relative, first order); ``low``
+        and ``high`` (95 %, by the standard error in the scale of the estimate); ``scaled``, ``scaled_se`` and
+        ``scale``: the same in the scale in which it was estimated; ``says``: ``ok``, or ``not identifiable``,
+        where no error is given; ``method`` of the standard errors.
+        """
+        error = np.where(self.known, np.sqrt(np.diag(self.cov)), np.nan)
+        scale = np.array(self._row_scales(), dtype=object)
+        natural, slope = self.natural(self.row), self._slopes()
+        ends = [self.natural(self.row + side * _QUANTILE * error) for side in (-1.0, 1.0)]
+        with np.errstate(divide="ignore", invalid="ignore"):
+            relative = slope * error / np.abs(natural)
+        return pd.DataFrame(
+            {
+                "parameter": self.names, "estimate": natural, "se": slope * error, "rse": relative,
+                "low": ends[0], "high": ends[1], "scaled": self.row, "scaled_se": error, "scale": scale,
+                "says": np.where(self.known, "ok", "not identifiable"),
+                "method": "observed information (Louis)",
+            }
+        )  # fmt: skip
+
+    def _row_scales(self) -> list[str]:
+        effects, at = self.complete.effects, self.complete.effects.slices
+        scales = []
+        for k, name in enumerate(self.names):
+            if name in effects.columns and k < at["omega"].start:
+                scales.append(effects.scales[effects.columns.index(name)])
+            elif k < at["omega"].start:
+                scales.append("normal")
+            else:
+                scales.append("z" if at["pairs"].start <= k < at["pairs"].stop else "log")
+        return scales
+
+    def natural(self, row: np.ndarray) -> np.ndarray:
+        """Return a row of estimates in natural units."""
+        effects, out = self.complete.effects, np.empty_like(row)
+        for k, scale in enumerate(self._row_scales()):
+            if scale == "logit":
+                place = effects.columns.index(self.names[k])
+                out[k] = effects.natural(row[k : k + 1], place)[0]
+            else:
+                out[k] = _INVERSES[scale](row[k])
+        return out
+
+    def _slopes(self) -> np.ndarray:
+        step = 1e-6
+        return (self.natural(self.row + step) - self.natural(self.row - step)) / (2 * step)
+
+    @cached_property
+    def modes(self) -> Modes:
+        """The most probable random effects of each patient."""
+        summary = self.best.known.summary
+        proposal = self.best.known.proposal
+        starts = np.concatenate([summary.mean[:, np.newaxis], proposal.means], axis=1)
+        return modes(self.complete, self.values, starts, self.deviations)
+
+    @property
+    def deviations(self) -> np.ndarray:
+        """Conditional standard deviations of each patient's random effects, patients x random."""
+        summary = self.best.known.summary
+        return np.sqrt(
+            np.maximum(np.diagonal(summary.square, axis1=1, axis2=2) - summary.mean**2, 0.0)
+        )  # fmt: skip
+
+    def individuals(self) -> pd.DataFrame:
+        """Return a row for each patient.
+
+        Columns: ``patient``, ``minus2LL``, and for each parameter with a random effect its ``NAME_mode``
+        (most probable, natural), and ``NAME_scaled_mode``, ``NAME_scaled_mean``, ``NAME_scaled_sd`` given
+        the data, in the scale of the parameter.
+        """
+        known, effects = self.best.known, self.complete.effects
+        natural = effects.natural(self.modes.phi)
+        columns: dict[str, Any] = {
+            "patient": self.complete.prepared.data.ids,
+            "minus2LL": -2.0 * known.rounds.log_likelihood,
+        }
+        for k, name in enumerate(effects.random):
+            columns[f"{name}_mode"] = natural[:, k]
+            columns[f"{name}_scaled_mode"] = self.modes.phi[:, k]
+            columns[f"{name}_scaled_mean"] = known.summary.mean[:, k]
+            columns[f"{name}_scaled_sd"] = self.deviations[:, k]
+        return pd.DataFrame(columns)
+
+    def shrinkage(self) -> pd.DataFrame:
+        """Return the shrinkage of random effects and residuals; see `fastcart.fit.population_tables`."""
+        from fastcart.fit.population_tables import shrinkage
+
+        return shrinkage(self)
+
+    def starts(self) -> pd.DataFrame:
+        """Return a row for each start: where it ended, -2 ln L with its error, when it began to average."""
+        from fastcart.fit.population_tables import starts
+
+        return starts(self)
+
+    def quadrature(self, nodes: int = 11) -> float:
+        """Return -2 ln L by adaptive Gauss-Hermite quadrature, a check; at most three random effects.
+
+        Raises
+        ------
+        InputError
+            For more of them.
+        """
+        found = quadrature(self.complete, self.row, self.modes, count(nodes, "The nodes"))
+        return float(-2.0 * found.sum())
+
+    def diagnostics(self) -> pd.DataFrame:
+        """Return a row for each measurement; see `fastcart.fit.simulated.diagnostics`."""
+        return self._diagnostics.copy()
+
+    @cached_property
+    def _diagnostics(self) -> pd.DataFrame:
+        from fastcart.fit.simulated import diagnostics
+
+        return diagnostics(self)
+
+    def vpc(self, **options: Any) -> Any:
+        """Return a visual predictive check; see `fastcart.fit.simulated.vpc`."""
+        from fastcart.fit.simulated import vpc
+
+        return vpc(self, **options)
+
+    def npde(self, **options: Any) -> pd.DataFrame:
+        """Return normalised prediction distribution errors; see `fastcart.fit.simulated.npde`."""
+        from fastcart.fit.simulated import npde
+
+        return npde(self, **options)
+
+    def to_population(self, n: int, *, uncertainty: bool = False, seed: int = 1) -> pd.DataFrame:
+        """Draw virtual patients; see `fastcart.fit.population_tables.virtual_patients`."""
+        from fastcart.fit.population_tables import virtual_patients
+
+        return virtual_patients(self, n, uncertainty=uncertainty, seed=seed)
+
+    def summary(self) -> str:
+        """Return in a few lines what was fitted, how well, and what speaks against it."""
+        from fastcart.fit.population_tables import summary
+
+        return summary(self)
+
+    def __repr__(self) -> str:
+        return f"<PopulationFit of {self.complete.prepared.model.name!r}: -2 ln L {self.minus2LL:.2f}>"

@@ -1,0 +1,176 @@
+"""The specification of a fit: a TOML file, checked as a whole before anything is computed."""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from fastcart.checks import count, number, reason, shown
+from fastcart.errors import InputError, nearest
+from fastcart.fit import observations as kinds
+from fastcart.fit.observations import Observation
+from fastcart.model import Model
+from fastcart.models import get
+from fastcart.options import SolveOptions
+from fastcart.trial.own_arms import from_file
+from fastcart.trial.spec_table import Table
+
+ERRORS = {
+    "additive": ("a",), "proportional": ("b",), "combined1": ("a", "b"), "combined2": ("a", "b"),
+    "lognormal": ("s",), "measured": (),
+}  # fmt: skip
+_SOLVING = ("t_end", "rtol", "atol", "method", "max_steps", "breaks")
+
+
+@dataclass(frozen=True)
+class FitSpec:
+    """A fit of a population.
+
+    Parameters
+    ----------
+    title : str
+    model : Model
+    data : Path
+    reading : mapping
+        Keywords of `fastcart.fit.read`.
+    observations : tuple of Observation
+    population : mapping
+        Keywords of `fastcart.fit.population`.
+    options : SolveOptions or None
+    replicates : int
+        Of the checks by simulation.
+    bins : int
+        Of time, in the predictive check.
+    patients : int
+        Virtual patients that are drawn from the fit; 0 for none.
+    """
+
+    title: str
+    model: Model
+    data: Path
+    reading: Mapping[str, Any]
+    observations: tuple[Observation, ...]
+    population: Mapping[str, Any]
+    options: SolveOptions | None
+    replicates: int
+    bins: int
+    patients: int
+
+
+def read_spec(path: str | Path) -> FitSpec:
+    """Read a specification.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read, and for anything unknown or impossible in it.
+    """
+    source = Path(path)
+    try:
+        table = tomllib.loads(source.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError) as error:
+        raise InputError(f"The fit {str(source)!r} cannot be read: {reason(error)}.") from None
+    return make_spec(table, folder=source.parent)
+
+
+def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> FitSpec:
+    """Check a specification and fill in the defaults; files that it names are looked for in ``folder``.
+
+    Raises
+    ------
+    InputError
+    """
+    root = Table(table, "the fit")
+    model = _model(root.text("model", ""), folder)
+    data = folder / root.text("data", "")
+    if not data.is_file():
+        raise InputError(f"The table 'data' of the fit is not there: {str(data)!r} is no file.")
+    reading = {
+        "map": _texts(root, "columns"), "observables": _texts(root, "observables") or None,
+        "lag": _texts(root, "lag") or None, "bioavailability": _texts(root, "bioavailability") or None,
+        "ignore": root.take("ignore", []),
+    }  # fmt: skip
+    listed = root.take("observation", [])
+    if not isinstance(listed, list) or not listed:
+        raise InputError("The fit has no observation; write one as [[observation]].")
+    observations = tuple(_observation(Table(entry, "an [[observation]]")) for entry in listed)
+    checks = root.table("checks")
+    spec = FitSpec(
+        root.text("title", "Fit of a population"), model, data, reading, observations,
+        _population(root), _options(root.take("solve", {})), checks.count("replicates", 1000),
+        checks.count("bins", 10), _whole(root.take("virtual_patients", 1000)),
+    )  # fmt: skip
+    checks.done()
+    root.done()
+    return spec
+
+
+def _whole(given: Any) -> int:
+    return 0 if given == 0 else count(given, "The entry 'virtual_patients' of the fit")
+
+
+def _model(text: str, folder: Path) -> Model:
+    """Return a model that fastcart ships, or ``FILE.py:NAME`` of one's own."""
+    file, colon, name = text.partition(":")
+    if not colon:
+        return get(text)
+    found = from_file(folder / file, name, "The model of the fit")
+    if not isinstance(found, Model):
+        raise InputError(f"The model of the fit must be a fastcart.Model, but {text!r} is {shown(found)}.")
+    return found
+
+
+def _texts(root: Table, name: str) -> dict[Any, Any]:
+    """Return a table of texts."""
+    given = root.take(name, {})
+    if not isinstance(given, Mapping) or not all(isinstance(x, str) for x in given.values()):
+        raise InputError(f"The table [{name}] of the fit must hold texts, not {shown(given)}.")
+    return dict(given)
+
+
+def _observation(table: Table) -> Observation:
+    dvid = table.take("dvid", None)
+    if dvid is None:
+        raise InputError("An [[observation]] lacks 'dvid': what is measured, as in the column DVID.")
+    prediction = table.text("prediction", "")
+    name = table.text("error", "")
+    if name not in ERRORS:
+        raise InputError(
+            f"The error of observation {shown(dvid)} must be one of {', '.join(ERRORS)}, not {shown(name)}."
+            + nearest(name, ERRORS)
+        )
+    values = {x: table.take(x, None) for x in ERRORS[name]}
+    given = {
+        x: number(v, f"The error parameter {x!r}", positive=True) for x, v in values.items() if v is not None
+    }
+    table.done()
+    return Observation(dvid, prediction, getattr(kinds, name)(**given))
+
+
+def _population(root: Table) -> dict[str, Any]:
+    """Return the keywords of the fit."""
+    table = root.table("population")
+    found: dict[str, Any] = {"random": table.names("random", [])}
+    for name, default in (
+        ("fixed", []), ("omega", "diagonal"), ("covariates", None), ("scales", None), ("method", "saem"),
+        ("chains", "auto"), ("iterations", None), ("accuracy", 0.03), ("draws", 65_536), ("seed", 1),
+    ):  # fmt: skip
+        found[name] = table.take(name, default)
+    if found["iterations"] is not None:
+        found["iterations"] = tuple(found["iterations"]) if isinstance(found["iterations"], list) else 0
+    table.done()
+    starts = root.take("start", None)
+    found["starts"] = starts
+    return found
+
+
+def _options(given: Any) -> SolveOptions | None:
+    if not isinstance(given, Mapping):
+        raise InputError(f"The table [solve] must be a table, not {shown(given)}.")
+    for name in given:
+        if name not in _SOLVING:
+            raise InputError(f"There is no entry {name!r} in the table [solve]." + nearest(name, _SOLVING))
+    return SolveOptions(**given) if given else None

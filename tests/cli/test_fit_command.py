@@ -1,0 +1,98 @@
+"""The command ``fastcart fit``: a report, on after a kill, bad input in one sentence."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import pytest
+from fit_models import line_table
+
+from fastcart.cli import main
+from fastcart.fit.keeping import Keeper
+
+pytest.importorskip("matplotlib")
+
+SPEC = """
+title = "Straight lines"
+model = "lines.py:LINE"
+data = "lines.csv"
+virtual_patients = 20
+
+[[observation]]
+dvid = "y"
+prediction = "a + b * t"
+error = "additive"
+
+[population]
+random = ["a", "b"]
+scales = { a = "normal", b = "normal" }
+iterations = [64, 20]
+accuracy = 1.0
+draws = 4096
+
+[[start]]
+a = 3.0
+
+[checks]
+replicates = 100
+bins = 4
+"""
+
+
+@pytest.fixture
+def folder(tmp_path):
+    table = line_table(12, measurements=5).assign(DVID="y")
+    table["DV"] += 0.3 * np.random.default_rng(1).standard_normal(len(table))
+    table.to_csv(tmp_path / "lines.csv", index=False)
+    (tmp_path / "lines.py").write_text("from fit_models import LINE\n", encoding="utf-8")
+    (tmp_path / "fit.toml").write_text(SPEC, encoding="utf-8")
+    return tmp_path
+
+
+def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatch):
+    spec, whole, other = str(folder / "fit.toml"), folder / "whole", folder / "killed"
+    assert main(["fit", spec, "--out", str(whole)]) == 0
+    assert "-2 ln L" in capsys.readouterr().out
+    writes = Keeper.keep
+
+    def killed(self, number, arrays):
+        writes(self, number, arrays)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Keeper, "keep", killed)
+    assert main(["fit", spec, "--out", str(other)]) == 130
+    assert not (other / "report.md").exists()
+    monkeypatch.undo()
+    assert main(["fit", spec, "--out", str(other)]) == 2
+    assert "use --resume to go on" in capsys.readouterr().err
+    assert main(["fit", spec, "--out", str(other), "--resume"]) == 0
+    for name in ("estimates", "individuals", "predictive_check", "diagnostics", "virtual_patients"):
+        file = f"tables/{name}.csv"
+        assert (other / file).read_bytes() == (whole / file).read_bytes()
+    text = (whole / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# Straight lines")
+    for figure in (whole / "figures").iterdir():
+        assert f"figures/{figure.name}" in text
+    estimates = pd.read_csv(whole / "tables" / "estimates.csv", index_col="parameter")
+    assert estimates.loc["b", "low"] < -0.5 < estimates.loc["b", "high"]
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "sentence"),
+    [
+        ('error = "additive"', 'error = "addditive"', "must be one of additive"),
+        ('random = ["a", "b"]', 'random = ["a", "q"]', "has no parameter or state 'q'"),
+        ('data = "lines.csv"', 'data = "nothing.csv"', "is no file"),
+        ("bins = 4", "bins = 0", "must be a whole number from 1 on"),
+        ("[checks]", "[checkz]", "no entry 'checkz'"),
+        ('model = "lines.py:LINE"', 'model = "lines.py:NONE"', "cannot be loaded"),
+        ("iterations = [64, 20]", "iterations = 64", "must be two numbers"),
+    ],
+)
+def test_bad_input_is_one_sentence(folder, capsys, old, new, sentence):
+    assert old in SPEC
+    (folder / "fit.toml").write_text(SPEC.replace(old, new), encoding="utf-8")
+    assert main(["fit", str(folder / "fit.toml"), "--out", str(folder / "out")]) == 2
+    text = capsys.readouterr().err
+    assert sentence in text
+    assert len(text.strip().splitlines()) == 1
