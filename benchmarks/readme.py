@@ -60,7 +60,7 @@ _PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
 # what the Python examples print, in their order
 _PRINTED = (
     "quick-start", "prepare", "slopes", "doses", "regimens", "events", "own-model", "scan", "sensitivity",
-    "optimize",
+    "optimize", "fit",
 )  # fmt: skip
 
 

@@ -216,7 +216,7 @@ class IndividualFit:
         lines = [
             f"{len(table)} patients, {len(self.names)} parameters, {table['starts'].iloc[0]} starts each; "
             f"-2 ln L {self.minus2LL.sum():.4f}",
-            f"{(table['found_by'] > 1).sum()} patients whose best minimum more than one start found, "
+            f"more than one start found the best minimum of {(table['found_by'] > 1).sum()} patients; "
             f"{np.count_nonzero(self.minima.how == JOINED)} starts joined others, {table['failed'].sum()} "
             "failed",
         ]

@@ -15,6 +15,13 @@ from fastcart.model import Model, Parameter, State
 _LN2 = 0.6931471805599453
 _ANY = (-1e6, 1e6)
 
+_DOC = """Killing of tumor cells by CAR-T cells in a dish, with dexamethasone: CARRGO, and a steroid that decays.
+
+cancer' = rho cancer (1 - cancer / K) - c0 e(t) cancer - kappa1 cancer cart,
+cart' = kappa2 cancer cart - (theta + c3 e(t)) cart, with what is left of the dexamethasone that is given at
+time 0, e(t) = 2**(-t / half_life). Cells are counted in units of the cell index, time in hours.
+"""
+
 
 @njit
 def _rhs(t, y, p):
@@ -55,6 +62,6 @@ def carrgo() -> Model:
         t_end=100.0,
         burden="cancer",
         time_unit="hour",
-        doc=carrgo.__doc__ or "",
+        doc=_DOC,
         references=("J R Soc Interface 17, 20190734 (2020)", "PLoS Comput Biol 18, e1009504 (2022)"),
     )

@@ -16,6 +16,12 @@ from fastcart.math import log
 from fastcart.model import Model, Observable, Parameter, State
 
 _HIGH = 1e12
+_DOC = """CAR-T cell kinetics in blood: growth to a maximum, then two phases of decay.
+
+Until Tmax effectors grow foldx-fold, E' = ln(foldx) / Tmax E, from E(0) = Cmax / foldx; behind it
+E' = -alpha E, and memory cells come of them, M' = FB (alpha - beta) E - beta M. So cells are
+Cmax ((1 - FB) exp(-alpha s) + FB exp(-beta s)), a time s after Tmax.
+"""
 
 
 @njit
@@ -62,6 +68,6 @@ def cart_kinetics() -> Model:
         observables=[Observable("cells", "copies/ug", "effector and memory cells")],
         observe=_observe,
         breaks=["Tmax"],
-        doc=cart_kinetics.__doc__ or "",
+        doc=_DOC,
         references=("CPT Pharmacometrics Syst Pharmacol 8, 285-295 (2019)",),
     )

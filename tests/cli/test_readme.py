@@ -46,7 +46,7 @@ def test_python_examples_run(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     namespace: dict = {"__name__": "__main__"}  # as in a script
     sources = examples("python")
-    assert len(sources) == 10
+    assert len(sources) == 11
     for source in sources:
         exec(compile(source, "<README>", "exec"), namespace)
     printed = capsys.readouterr().out
