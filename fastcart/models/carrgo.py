@@ -15,7 +15,9 @@ from fastcart.model import Model, Parameter, State
 _LN2 = 0.6931471805599453
 _ANY = (-1e6, 1e6)
 
-_DOC = """Killing of tumor cells by CAR-T cells in a dish, with dexamethasone: CARRGO, and a steroid that decays.
+_DOC = """Killing of tumor cells by CAR-T cells in a dish, and dexamethasone that decays (CARRGO).
+
+Equations:
 
 cancer' = rho cancer (1 - cancer / K) - c0 e(t) cancer - kappa1 cancer cart,
 cart' = kappa2 cancer cart - (theta + c3 e(t)) cart, with what is left of the dexamethasone that is given at
