@@ -188,8 +188,9 @@ def finish(
         times[rows] = problem.save_at[saves.begin[rows] + k]
         where = result.offsets[rows] + k
         y = np.ascontiguousarray(result.saved[:, where].T)
-        _corrected(problem, times, y, _rows_of(at, times, rows), rows)
+        near = _corrected(problem, times, y, _rows_of(at, times, rows), rows)
         result.saved[:, where] = y.T
+        result.status[rows[~near]] = Status.no_root
 
 
 def _rows_of(parameters: Any, t: np.ndarray, rows: np.ndarray) -> np.ndarray:

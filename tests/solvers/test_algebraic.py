@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from functools import cache
 
 import numpy as np
@@ -297,10 +298,22 @@ def _elsewhere(t, y, p):
     return (y.A - 1.0,)
 
 
+@njit
+def _jumps_in_time(t, y, p):
+    return (y.x * y.x - (y.A if t < 0.5 else 2.0 * y.A),)
+
+
+@njit
+def _jumps_by_state(t, y, p):
+    return (y.x * y.x - y.A * (1.0 + math.floor(3.0 * y.A)),)
+
+
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
         ({"residual": None}, "both 'algebraic'"),
+        ({"residual": _jumps_in_time}, "may jump where time or a state passes a value"),
+        ({"residual": _jumps_by_state}, "may jump where time or a state passes a value"),
         ({"residual": _iterates}, "a loop whose end depends on the numbers"),
         ({"residual": _elsewhere}, "no equation left that determines 'x'"),
         ({"residual": _complex}, "there is no parameter 'K'"),

@@ -26,6 +26,7 @@ from fastcart.solvers.system import System
 from fastcart.solvers.trace.following import follow
 from fastcart.solvers.trace.forward import derivatives
 from fastcart.solvers.trace.graph import (
+    CONDITIONS,
     Graph,
     Traced,
     TraceError,
@@ -44,6 +45,7 @@ from fastcart.solvers.trace.program import quotient
 from fastcart.solvers.trace.source import function_of
 from fastcart.solvers.trace.sparse import Matrix, factors, solve
 
+_JUMPING = {*CONDITIONS, "floor"}
 _FLOW = -1  # the direction in which time and states go
 _INPUTS = {"y": "y[{}]", "p": "p[{}]", "t": "t", "f": "f[{}]"}
 
@@ -103,8 +105,22 @@ class Reduction:
         values = follow(graph, residual, (self.t, *arguments(system, self.y, self.p)))
         if len(values) != len(unknowns):
             raise TraceError(f"returns {len(values)} values for {len(unknowns)} algebraic variables")
+        self._refuse_jumps(values)
         order = self._order(system, values)
         self.sides = [_sides(values[i], unknown.log) for i, unknown in zip(order, unknowns, strict=True)]
+
+    def _refuse_jumps(self, values: Sequence[Any]) -> None:
+        """Refuse equations that change at a moment or a state: no derivative tells how far unknowns jump."""
+        graph = self.graph
+        moving = {self.t.number, *(y.number for y in self.y)}
+        for number in graph.used(values):
+            if graph.operations[number] not in _JUMPING:
+                continue
+            if moving & set(graph.used([Traced(graph, number)])):
+                raise TraceError(
+                    "may jump where time or a state passes a value (if, a comparison, a floor); use min, max or "
+                    "abs, or a parameter that switches at its time"
+                )
 
     def _order(self, system: System, values: Sequence[Any]) -> list[int]:
         """Return for each unknown the equation that it is solved by, so that no pivot is always zero."""
