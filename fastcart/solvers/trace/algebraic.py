@@ -118,7 +118,7 @@ class Reduction:
                 continue
             if moving & set(graph.used([Traced(graph, number)])):
                 raise TraceError(
-                    "may jump where time or a state passes a value (if, a comparison, a floor); use min, max or "
+                    "may jump where time or a state passes a value (if, comparison, floor); use min, max or "
                     "abs, or a parameter that switches at its time"
                 )
 
