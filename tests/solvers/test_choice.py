@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from unittest import mock
 
 import numpy as np
@@ -15,7 +16,7 @@ from fastcart import Model, State
 from fastcart.batch import make_problem
 from fastcart.options import SolveOptions
 from fastcart.solvers.auto import chosen
-from fastcart.trial.course import begins_with, course
+from fastcart.trial.course import OPTIONS, begins_with, course
 
 
 @njit
@@ -91,7 +92,7 @@ def test_the_manifest_of_a_trial_says_what_its_courses_begin_with():
             course(pd.DataFrame([patients]), t_end=horizon)
         result = fastcart.solve(*solved.call_args.args, **solved.call_args.kwargs)
         assert result.options["begins_with"] == method
-        assert begins_with(adapter, horizon) == method
+        assert begins_with(adapter, replace(OPTIONS, t_end=horizon)) == method
 
 
 def test_who_the_stiff_method_cannot_solve_goes_on_to_others():

@@ -99,7 +99,9 @@ def test_states_that_python_reads_as_one_do_not_mix():
     def rhs(t, y, p):
         return -1.0 * y[0], -2.0 * y[1]
 
-    model = Model("kelvin", [State("K", 1.0), State("\N{KELVIN SIGN}", 1.0)], {}, rhs, t_end=1.0)
+    model = Model(
+        "kelvin", [State("K", default=1.0), State("\N{KELVIN SIGN}", default=1.0)], {}, rhs, t_end=1.0
+    )
     kernel = internal_rhs(model.system, (False, False), False)
     ones = np.ones(2)
     assert kernel(0.0, ones, np.empty(0), ones, ones).tolist() == [-1.0, -2.0]

@@ -59,4 +59,4 @@ def test_every_endpoint_is_a_row_of_one_table():
     assert sorted(kinds[:2]) == sorted([MINIMUM, PROGRESSION])
     assert kinds[2:4] == [MAXIMUM, UP]
     assert set(kinds[4:]) == {EXTINCTION}
-    assert np.all(items["terminal"][4:] == 1)
+    assert np.all(items["ends"][4:] == 1)
