@@ -245,7 +245,7 @@ def test_shipped_models(name):
         for column in [*shipped.state_names, *shipped.observable_names]:
             values = reference.trajectories[column].to_numpy().reshape(4, len(times))
             exact = difference(values, size)
-            # what a change of the parameter by its own size does, or a part of the quantity itself, if larger:
+            # what a change of the parameter by its own size does, or a part of the quantity, if larger:
             # differences at rtol 1e-12 have a noise of 1e-9 of it
             largest = max(abs(exact).max(), 4e-3 * abs(values).max() / size)
             if defaults[by] != 0.0:
