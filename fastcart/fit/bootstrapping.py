@@ -71,7 +71,7 @@ def _refit(fit: PopulationFit, weight: np.ndarray, draws: list[Draws], at: Summa
     effects, row = fit.complete.effects, fit.row
     for _ in range(_STEPS):
         score, observed, _ = information(effects, row, at, weight)
-        step = np.linalg.solve(positive(observed), score)
+        step = np.linalg.solve(positive(observed, effects.slices["omega"].start), score)
         length = math.sqrt(max(float(score @ step), 0.0))
         if length**2 < _GAIN:
             reached = at.share[weight > 0].min() >= _LEAST_SHARE

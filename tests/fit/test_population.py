@@ -18,7 +18,7 @@ from fastcart.fit.marginal import information
 from fastcart.fit.maximum import Accuracy, adapt, know, proposal_of
 from fastcart.fit.modes import modes, quadrature
 from fastcart.fit.proposals import first_proposal, log_prior, tempered
-from fastcart.fit.saem import is_stationary
+from fastcart.fit.saem import is_stationary, positive
 
 STRAIGHT = fit.Observation("y", "a + b * t", fit.additive())
 SCALES = {"a": "normal", "b": "normal"}
@@ -118,6 +118,40 @@ def test_likelihood_score_and_information_are_those_of_the_closed_form(straight,
     size = np.sqrt(np.abs(np.diag(second)))
     assert np.abs((found.score - gradient) / size).max() < 0.03
     assert np.abs((found.information + second) / np.outer(size, size)).max() < 0.03
+
+
+def test_standard_errors_follow_the_units_of_measurements():
+    """The same in units of which a measurement has 100000: of the exact second derivatives, too."""
+    table, unit = lines(), 1e5
+    table["DV"] *= unit
+    found = fit.population(
+        LINE, fit.read(table, LINE), observations=STRAIGHT, random=["a", "b"], scales=SCALES,
+        iterations=(80, 40),
+        starts=[{"a": 5 * unit, "b": -0.5 * unit, "omega_a": unit, "omega_b": unit / 2, "a_y": unit / 2}],
+    )  # fmt: skip
+    size = np.array([unit, unit, 1.0, 1.0, 1.0])
+
+    def half(x: np.ndarray) -> float:
+        return 0.5 * exact_minus2LL(found.complete, x * size)
+
+    exact = np.linalg.inv(numeric(half, found.row / size)[1]) * np.outer(size, size)
+    np.testing.assert_allclose(np.sqrt(np.diag(found.cov)), np.sqrt(np.diag(exact)), rtol=0.03)
+    assert found.converged, found.problems
+    assert found.known.all()
+    drawn = found.to_population(2, uncertainty=True)
+    assert np.isfinite(drawn).all(axis=None)
+
+
+def test_what_is_flat_is_told_in_each_estimates_own_units():
+    curved = np.array([[2.0, 1.9, 0.0], [1.9, 2.0, 0.1], [0.0, 0.1, 1.0]])
+    for unit in (1.0, 1e-8, 1e8):
+        size = np.array([1.0, unit, 1 / unit])
+        np.testing.assert_allclose(
+            positive(curved * np.outer(size, size)) / np.outer(size, size), curved, atol=1e-9
+        )
+    turned = positive(np.array([[1.0, 5.0], [5.0, 1e-9]]))
+    assert np.linalg.eigvalsh(turned)[0] > 0
+    np.testing.assert_allclose(positive(np.diag([4.0, -3.0, 0.0]), logs=2), np.diag([4.0, 3.0, 0.01]))
 
 
 def test_errors_of_the_likelihood_are_what_they_say(straight):
