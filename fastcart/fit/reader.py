@@ -115,7 +115,7 @@ def read(
         before[rows], rows + 1,
     )  # fmt: skip
     doses, changing = _doses(frame, model, event, lag or {}, bioavailability or {})
-    covariates = _covariates(frame, model, patient, ids, changing)
+    covariates = _covariates(frame.iloc[order], model, patient[order], ids, changing)
     notes = _notes(of, ids, time, event, patient)
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=2)
@@ -356,17 +356,20 @@ def _changes(frame: pd.DataFrame, name: str) -> bool:
 def _covariates(
     frame: pd.DataFrame, model: Model, patient: np.ndarray, ids: np.ndarray, changing: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Return the covariates of each patient that are constant, and the first values of those that are not."""
+    """Return the covariates of each patient that are constant, and the first values of those that are not.
+
+    Rows come in the order of their times, and have their numbers in the table.
+    """
     columns: dict[str, np.ndarray] = {}
-    for name in changing:  # what holds before the first row
+    for name in changing:  # what holds before the first row in time
         first = frame.dropna(subset=[name]).groupby("ID", sort=False)[name].first()
         columns[name] = _typed([first.get(x) for x in ids])
     for name in map(str, frame.columns):
         if name in _KNOWN or name in changing:
             continue
         values: list[Any] = [None] * len(ids)
-        for row, cell in enumerate(frame[name]):
-            before = values[patient[row]]
+        for place, (row, cell) in enumerate(frame[name].items()):
+            before = values[patient[place]]
             if cell is None or before == cell:
                 continue
             if before is not None:
@@ -375,7 +378,7 @@ def _covariates(
                     f"{row + 1}; one that changes in time must be a parameter of the model: make it one, or "
                     "leave the column off by ignore=."
                 )
-            values[patient[row]] = cell
+            values[patient[place]] = cell
         columns[name] = _typed(values)
         if name in model.parameter_names and (columns[name].dtype == object or np.isnan(columns[name]).any()):
             lacking = next(k for k, x in enumerate(values) if x is None or isinstance(x, str))

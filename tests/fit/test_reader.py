@@ -87,6 +87,23 @@ def test_a_parameter_that_the_table_changes_in_time():
         fit.prepare(ORAL, data, ["CL"], observations=one)
 
 
+def test_a_parameter_that_changes_is_the_same_for_rows_in_any_order():
+    rows = pd.DataFrame(
+        {
+            "ID": [1, 1, 1, 1, 2, 2], "TIME": [0, 2, 4, 6, 0, 5], "DV": [".", 1.0, 1.0, 1.0, ".", 2.0],
+            "AMT": [100, 0, 0, 0, 50, 0], "CMT": [2] * 6, "CL": [3.0, 3.0, 6.0, 7.0, 2.0, 4.0],
+        }
+    )  # fmt: skip
+    found = []
+    for table in (rows, rows.iloc[[3, 2, 1, 0, 5, 4]]):
+        data = fit.read(table, ORAL)
+        assert data.covariate("CL").tolist() == [3.0, 2.0]
+        one = fit.Observation("2", "center / V", fit.additive(1.0))
+        prepared = fit.prepare(ORAL, data, ["V"], observations=one)
+        found.append(prepared.predictions([[30.0], [30.0]], [0, 1]).values)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
 def predicted(rows: dict, theta=((1.0, 3.0, 30.0),), names=("ka", "CL", "V"), **how) -> np.ndarray:
     data = fit.read(rows, ORAL, observables={1: "conc"}, **how)
     one = fit.Observation("conc", "center / V", fit.additive(1.0))
