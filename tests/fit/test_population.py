@@ -502,6 +502,14 @@ def test_covariates_enter_the_design_as_they_are_described():
     assert not effects.design[:, 0, 3:].any()
 
 
+@pytest.mark.parametrize("levels", [["m", "f", "m", "."], [1.0, 2.0, 5.0, "."]])
+def test_a_covariate_that_is_missing_is_refused(levels):
+    table = lines(4)
+    table["COV"] = [levels[i] for i in table["ID"]]
+    with pytest.raises(InputError, match="The covariate 'COV' of patient 3 is missing"):
+        fit.population(LINE, fit.read(table, LINE), **SHORT, covariates={"a": "COV"})
+
+
 def test_scales_go_there_and_back():
     effects = check_effects(
         LINE, fit.read(lines(2), LINE), ["a", "b", "c"], [], omega="full", covariates=None,
