@@ -301,7 +301,7 @@ def _regressors(data: FitData, covariate: str) -> list[tuple[str, np.ndarray]]:
     if (numbers == numbers[0]).all():
         raise InputError(f"The covariate {covariate!r} is the same in all patients.")
     if len(np.unique(numbers)) == 2:
-        return [(covariate, numbers - numbers.min())]
+        return [(covariate, (numbers > numbers.min()).astype(float))]
     if (numbers > 0).all():
         return [(covariate, np.log(numbers / np.median(numbers)))]
     return [(covariate, numbers - np.median(numbers))]

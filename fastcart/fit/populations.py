@@ -116,7 +116,7 @@ def population(
         Which random effects are correlated: blocks of names.
     covariates : mapping, optional
         ``{"CL": "WT"}`` or ``{"CL": ["WT", "SEX"]}``. A positive covariate counts as ``ln(WT / median)``, one
-        with two values or one of texts as 0 and 1, any other as its distance from the median.
+        with two values (the smaller one 0) or one of texts as 0 and 1, any other as its distance from the median.
     scales : mapping, optional
         In which a parameter is normally distributed: ``"log"`` (default), ``"normal"``, or ``"logit"`` of its
         range in the model.

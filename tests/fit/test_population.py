@@ -487,13 +487,13 @@ def test_a_population_of_one_is_refused():
 def test_covariates_enter_the_design_as_they_are_described():
     table = lines(6, seed=2)
     table["SEX"] = np.where(table["ID"] % 3 == 0, "male", "female")
-    table["ARM"] = table["ID"] % 2
+    table["LEVEL"] = 50 + 50 * (table["ID"] % 2)
     data = fit.read(table, LINE)
     effects = check_effects(
-        LINE, data, ["a", "b"], ["c"], omega=[["a", "b"]], covariates={"a": ["WT", "SEX"], "b": "ARM"},
+        LINE, data, ["a", "b"], ["c"], omega=[["a", "b"]], covariates={"a": ["WT", "SEX"], "b": "LEVEL"},
         scales=None,
     )  # fmt: skip
-    assert effects.coefficients == ("a", "beta_a_WT", "beta_a_SEX_male", "b", "beta_b_ARM")
+    assert effects.coefficients == ("a", "beta_a_WT", "beta_a_SEX_male", "b", "beta_b_LEVEL")
     assert effects.names[5:] == ("c", "omega_a", "omega_b", "corr_a_b")
     weight = table.groupby("ID")["WT"].first().to_numpy()
     np.testing.assert_allclose(effects.design[:, 0, 1], np.log(weight / np.median(weight)))
