@@ -17,6 +17,7 @@ from fastcart.fit.estimates import Estimates, check_estimates, check_fixed, own_
 from fastcart.fit.levenberg import BEHIND, MOST_ITERATIONS, Bounds, Minima, minimize
 from fastcart.fit.likelihood import Predictions, PreparedLikelihood, prepare
 from fastcart.fit.normal import Equations, Points, Weights, normal_kernel, part_kernel, weights_of
+from fastcart.fit.observations import check_distinct
 from fastcart.fit.results import IndividualFit
 from fastcart.fit.solving import in_few_parts
 from fastcart.model import Model
@@ -247,6 +248,7 @@ def individual(
     prepared = prepare(
         model, data, list(estimates.names), observations=observations, threads=threads, options=chosen
     )
+    check_distinct(model, prepared.error_names)
     whole = estimates.with_errors(prepared)
     values = check_fixed(fixed, data.ids, whole)
     known = ~np.isnan(prepared.error_values)

@@ -18,6 +18,7 @@ from fastcart.fit.estimates import typical_errors
 from fastcart.fit.keeping import Keeper, content_of, keeping
 from fastcart.fit.likelihood import PreparedLikelihood, prepare
 from fastcart.fit.maximum import Accuracy, adapt, climb, know, proposal_of
+from fastcart.fit.observations import check_distinct
 from fastcart.fit.population_fit import Ended, PopulationFit
 from fastcart.fit.saem import Saem, Schedule, decode, encode
 from fastcart.model import Model
@@ -161,6 +162,10 @@ def population(
         model, data, list(effects.columns), observations=observations, threads=threads, options=options
     )
     effects = with_errors(effects, prepared)
+    others = [*effects.names, *effects.error_names]
+    for name in effects.columns:
+        others.remove(name)
+    check_distinct(model, others)
     if len(data.ids) < 2:
         raise InputError("A population needs at least two patients; fastcart.fit.individual fits one.")
     if not len(data.measurements.time):

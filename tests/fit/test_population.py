@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from fit_models import LINE, ORAL
 
-from fastcart import InputError, fit
+from fastcart import InputError, Model, Parameter, fit
 from fastcart.fit.complete import Complete
 from fastcart.fit.effects import Values, check_effects, with_errors
 from fastcart.fit.keeping import Keeper
@@ -477,6 +477,20 @@ def test_modes_are_found_from_afar(straight):
 def test_bad_input_is_one_sentence(straight, change, sentence):
     with pytest.raises(InputError, match=sentence):
         fit.population(LINE, straight, **(SHORT | change))
+
+
+@pytest.mark.parametrize("name", ["a_y", "omega_a", "corr_a_b", "beta_a_WT"])
+def test_a_parameter_with_the_name_of_an_estimate_is_refused(straight, name):
+    model = Model("named", {"z": 0.0}, [*LINE.parameters, Parameter(name, 1.0)], LINE.rhs)
+    how = SHORT | dict(omega="full", covariates={"a": "WT"})
+    with pytest.raises(InputError, match=f"'{name}' of model 'named' has the name of what a fit estimates"):
+        fit.population(model, straight, **how)
+    # an estimated parameter counts as well, and a fit of individuals has names of errors
+    with pytest.raises(InputError, match=f"'{name}' of model 'named'"):
+        fit.population(model, straight, **(how | dict(fixed=[name])))
+    if name == "a_y":
+        with pytest.raises(InputError, match="'a_y' of model 'named'"):
+            fit.individual(model, straight, observations=STRAIGHT, estimate={"a_y": (0, 1)})
 
 
 def test_a_population_of_one_is_refused():
