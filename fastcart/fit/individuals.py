@@ -323,9 +323,7 @@ def around(
     small = _STEP_OF_RANGE * (estimates.high - estimates.low) * random.standard_normal(shift.shape)
     linear = np.where(np.abs(x) > np.abs(small), x * np.exp(np.where(estimates.log, 0.0, shift)), small)
     with np.errstate(invalid="ignore"):
-        moved = np.clip(
-            np.where(estimates.log, x + shift, linear), search.low[patient], search.high[patient]
-        )
+        moved = np.clip(np.where(estimates.log, x + shift, linear), search.low[patient], search.high[patient])
     return np.where(np.isnan(search.fixed[patient]), moved, x)
 
 

@@ -150,9 +150,7 @@ def _steps(
     A parameter whose step leads over its bound goes to the bound, and the others are asked anew what to do.
     """
     x, gradient, matrix = found.x[active], found.gradient[active], found.matrix[active]
-    free = (
-        bounds.free & ~((x <= bounds.low) & (gradient > 0)) & ~((x >= bounds.high) & (gradient < 0))
-    )
+    free = bounds.free & ~((x <= bounds.low) & (gradient > 0)) & ~((x >= bounds.high) & (gradient < 0))
     diagonal = np.einsum("ijj->ij", matrix)
     free &= diagonal > 0  # of what nothing depends on
     held, damped = ~free.any(axis=1), diagonal * (1.0 + damping[:, np.newaxis])

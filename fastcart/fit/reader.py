@@ -82,7 +82,8 @@ def read(
     Warns
     -----
     UserWarning
-        For measurements before the first dose, and for two of one kind at one time.
+        For measurements before the first dose, for two of one kind at one time, for doses with a ``DV`` that is not 0, and
+        for rows with a ``C`` in a column ``C`` (comments of NONMEM), which are read like all others.
 
     Examples
     --------
@@ -105,6 +106,15 @@ def read(
     if "MDV" in frame and lacking.any():
         row = int(np.argmax(lacking)) + 1
         raise InputError(f"The measurement in row {row} has no DV; give one, or MDV 1.")
+    cut = lacking & (cells.numbers("CENS") != NOT_CENSORED)
+    if cut.any():
+        row = int(np.argmax(cut))
+        raise InputError(
+            f"The measurement in row {row + 1} is censored (CENS {cells.numbers('CENS')[row]:g}) and has no DV; "
+            "give the limit of quantification there."
+        )
+    dosed = np.isin(event, (1, 4)) & (amount > 0) & ~np.isnan(cells.numbers("DV", np.nan))
+    dosed &= cells.numbers("MDV") == 0
     before = _before_doses(order, patient, time, event)
     rows = order[(measured & ~lacking)[order]]
     kinds, kind = _kinds(frame, rows, observables)
@@ -116,10 +126,10 @@ def read(
     )  # fmt: skip
     doses, changing = _doses(frame, model, event, lag or {}, bioavailability or {})
     covariates = _covariates(frame.iloc[order], model, patient[order], ids, changing)
-    notes = _notes(of, ids, time, event, patient)
+    notes = (*_notes(of, ids, time, event, patient), *_unread(frame, dosed & (cells.numbers("DV") != 0)))
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=2)
-    return FitData(ids, kinds, of, doses, covariates, changing, int(lacking.sum()), notes)
+    return FitData(ids, kinds, of, doses, covariates, changing, int(lacking.sum()), notes, int(dosed.sum()))
 
 
 class _Cells:
@@ -422,6 +432,24 @@ def _notes(
             f"ones: {_listed(of.row[same])}."
         )
     return tuple(notes)
+
+
+def _unread(frame: pd.DataFrame, dosed: np.ndarray) -> list[str]:
+    """Return what stands in the table and is not read as it may be meant."""
+    notes = []
+    if dosed.any():
+        notes.append(
+            f"{dosed.sum()} rows of doses have a DV other than 0, which is not read; give measurements rows of their own: "
+            f"{_listed(np.flatnonzero(dosed) + 1)}."
+        )
+    if "C" in frame:
+        comment = np.array([isinstance(x, str) and x.strip().upper() == "C" for x in frame["C"]])
+        if comment.any():
+            notes.append(
+                f"{comment.sum()} rows have a 'C' in the column 'C', as NONMEM marks comments, and count all "
+                f"the same; leave them out: {_listed(np.flatnonzero(comment) + 1)}."
+            )
+    return notes
 
 
 def _listed(rows: np.ndarray) -> str:

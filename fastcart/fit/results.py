@@ -256,7 +256,9 @@ class IndividualFit:
             "failed",
         ]
         ids = self.search.prepared.data.ids
-        lines += [f"patient {id_shown(ids[i])}: {why}: no errors given" for i, why in self.without_errors.items()]
+        lines += [
+            f"patient {id_shown(ids[i])}: {why}: no errors given" for i, why in self.without_errors.items()
+        ]
         for patient, names in self.not_identifiable.items():
             lines.append(f"patient {id_shown(patient)}: not identifiable: {', '.join(names)}")
         return "\n".join(lines)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from fit_models import ORAL
+from fit_models import LINE, ORAL
 
 from fastcart import SolveOptions, fit
 from fastcart.errors import InputError
@@ -183,6 +183,7 @@ def changed(**columns) -> dict:
         (changed(ID=[1, None, 1, 2, 2]), "'ID' is empty in row 2"),
         (changed(WT=[70, 71, 70, 55, 55]), "'WT' changes from 70 to 71 in row 2"),
         (changed(MDV=[1, 0, 0, 1, 0], DV=[".", ".", 3, ".", 2]), "row 2 has no DV; give one, or MDV 1"),
+        (changed(CENS=[0, 1, 0, 0, 0], DV=[".", ".", 3, ".", 2]), "row 2 is censored (CENS 1) and has no DV"),
         (changed(CENS=[0, 2, 0, 0, 0]), "'CENS' holds 2 in row 2"),
         (changed(CENS=[0, 1, 0, 0, 0], LIMIT=[".", 9, ".", ".", "."]), "'LIMIT' holds 9 in row 2"),
         (changed(CENS=[0, -1, 0, 0, 0], LIMIT=[".", 1, ".", ".", "."]), "must lie above DV"),
@@ -211,6 +212,23 @@ def test_two_measurements_at_one_time_are_named():
     with pytest.warns(UserWarning, match=r"1 measurements have the patient, time and kind of another.*row 3"):
         data = fit.read(rows, ORAL, observables={1: "conc"})
     assert "row 3" in data.summary()
+
+
+def test_what_may_be_meant_otherwise_is_said():
+    with pytest.warns(UserWarning, match=r"1 rows of doses have a DV other than 0, which is not read.*row 4"):
+        data = fit.read(changed(DV=[0.0, 4.0, 3.0, 1.0, 2.5]), ORAL)
+    assert "2 rows of doses with a value, which is not read" in data.summary()
+    assert len(data.measurements.time) == 3
+    # a dose at which nothing was measured often has 0 there
+    assert fit.read(changed(DV=[0.0, 4.0, 3.0, ".", 2.5]), ORAL).doses_with_value == 1
+    marked = fit.read(changed(DV=[0.0, 4.0, 3.0, 1.0, 2.5], MDV=[1, 0, 0, 1, 0]), ORAL)
+    assert marked.doses_with_value == 0
+    with pytest.warns(UserWarning, match=r"1 rows have a 'C' in the column 'C'.*row 2"):
+        fit.read(
+            {
+                "C": [".", "C", "."], "ID": [1, 1, 2], "TIME": [1, 2, 1], "DV": [1, 9, 2], "SEX": "f"
+            }, LINE, ignore=[],
+        )  # fmt: skip
 
 
 def test_a_column_that_nobody_wants():
