@@ -270,11 +270,15 @@ def _design(data: FitData, random: Sequence[str], covariates: Any) -> tuple[np.n
             )
     columns, meaning = [], []
     for j, name in enumerate(random):
-        given = mapping.get(name, [])
-        listed = [given] if isinstance(given, str) else list(given)
+        listed = names(mapping.get(name, []), f"The covariates of {name!r}")
         mine = [(name, np.ones(data.patients))]
         for covariate in listed:
             mine += [(f"beta_{name}_{label}", values) for label, values in _regressors(data, covariate)]
+        if np.linalg.matrix_rank(np.column_stack([x / np.abs(x).max() for _, x in mine])) < len(mine):
+            raise InputError(
+                f"The covariates of {name!r} ({', '.join(listed)}) say the same: one of them, as it enters, "
+                "follows from the others, or there are more than patients; leave one out."
+            )
         for label, values in mine:
             column = np.zeros((data.patients, len(random)))
             column[:, j] = values

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcart.checks import count, real, shown
+from fastcart.checks import count, real, seed_of, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError
 from fastcart.fit.data import FitData
@@ -255,10 +255,9 @@ def individual(
     values[:, whole.parameters :][:, known] = prepared.error_values[known]
     search = Search(prepared, whole, whole.estimated(values))
     count(starts, "The number of starts")
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
-    x, patient = _starts(search, starts, int(seed), guesses)
-    how = (int(seed), guesses is not None)
+    number = seed_of(seed)
+    x, patient = _starts(search, starts, number, guesses)
+    how = (number, guesses is not None)
     return IndividualFit.of(search, *_searched(search, x, patient, count(iterations, "The iterations"), how))
 
 
@@ -376,12 +375,15 @@ def _guessed(search: Search, guesses: Mapping[str, Any] | None) -> np.ndarray | 
     """Return the start that the user gave for each patient."""
     if guesses is None:
         return None
+    if not isinstance(guesses, Mapping):
+        raise InputError(f"The guesses must be a mapping such as {{'k': 0.1}}, not {shown(guesses)}.")
     estimates, patients = search.estimates, search.prepared.patients
     values = np.tile(estimates.natural((estimates.low + estimates.high) / 2), (patients, 1))
     defaults = search.prepared.model.defaults()
     for k, name in enumerate(estimates.names[: estimates.parameters]):
         given = guesses.get(name, defaults[name])
-        column = [given] if real(given) is not None else list(given)
+        sequence = np.ndim(given) == 1 and not isinstance(given, str)
+        column = list(given) if sequence else [given]
         if len(column) not in (1, patients) or any(real(x) is None for x in column):
             raise InputError(f"The guess of {name!r} must be a number, or one for each patient.")
         values[:, k] = column

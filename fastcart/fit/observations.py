@@ -159,8 +159,8 @@ def check_distinct(model: Model, estimated: Sequence[str]) -> None:
         if name in estimated:
             raise InputError(
                 f"{name!r} of model {model.name!r} has the name of what a fit estimates besides parameters "
-                "(a_DVID, omega_NAME, corr_NAME_NAME, beta_NAME_COVARIATE); rename it, or what is measured by "
-                "observables=."
+                "(a_DVID, omega_NAME, corr_NAME_NAME, beta_NAME_COVARIATE); rename it, or what is measured "
+                "by observables=."
             )
 
 

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count
+from fastcart.checks import count, seed_of
 
 if TYPE_CHECKING:
     from fastcart.fit.population_fit import PopulationFit
@@ -75,7 +75,7 @@ def virtual_patients(fit: PopulationFit, n: int, *, uncertainty: bool = False, s
         A row for each patient: parameters that were estimated, natural, and what the data have of
         patients (covariates, other parameters), taken together from a patient drawn by chance.
     """
-    effects, random = fit.complete.effects, np.random.default_rng(seed)
+    effects, random = fit.complete.effects, np.random.default_rng(seed_of(seed))
     number = count(n, "The number of patients")
     of = random.integers(fit.complete.prepared.patients, size=number)
     normal = random.standard_normal((number, len(effects.random)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcart.checks import count, number, shown
+from fastcart.checks import count, number, seed_of, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError
 from fastcart.fit.complete import Complete
@@ -117,7 +117,8 @@ def population(
         Which random effects are correlated: blocks of names.
     covariates : mapping, optional
         ``{"CL": "WT"}`` or ``{"CL": ["WT", "SEX"]}``. A positive covariate counts as ``ln(WT / median)``, one
-        with two values (the smaller one 0) or one of texts as 0 and 1, any other as its distance from the median.
+        with two values (the smaller one 0) or one of texts as 0 and 1, any other as its distance from the
+        median.
     scales : mapping, optional
         In which a parameter is normally distributed: ``"log"`` (default), ``"normal"``, or ``"logit"`` of its
         range in the model.
@@ -173,19 +174,13 @@ def population(
     complete = Complete(prepared, effects)
     schedule = _schedule(chains, iterations, data.patients)
     wanted = Accuracy(number(accuracy, "The accuracy", positive=True), count(draws, "The draws"), ())
-    rows = _starts(effects, prepared, model, starts, _seed(seed))
+    rows = _starts(effects, prepared, model, starts, seed_of(seed))
     task = _Task(Saem(complete, schedule), wanted, int(seed))
     with keeping(
         keep, lambda: content_of(prepared, effects, options, schedule, wanted, rows, int(seed))
     ) as keeper:
         ended = [task.run(row, k, keeper) for k, row in enumerate(rows)]
     return PopulationFit(complete, task.finish(ended), int(seed), wanted.error)
-
-
-def _seed(seed: Any) -> int:
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
-    return int(seed)
 
 
 def _schedule(chains: int | str, iterations: Any, patients: int) -> Schedule:

@@ -82,8 +82,9 @@ def read(
     Warns
     -----
     UserWarning
-        For measurements before the first dose, for two of one kind at one time, for doses with a ``DV`` that is not 0, and
-        for rows with a ``C`` in a column ``C`` (comments of NONMEM), which are read like all others.
+        For measurements before the first dose, for two of one kind at one time, for doses with a ``DV`` that
+        is not 0, and for rows with a ``C`` in a column ``C`` (comments of NONMEM), which are read like all
+        others.
 
     Examples
     --------
@@ -93,6 +94,12 @@ def read(
     (1, [3000000.0, 200000.0], ('effectors',))
     """
     model = as_model(model)
+    for what, given, example in (
+        ("map", map, {"TIME": "day"}), ("observables", observables, {1: "cells"}),
+        ("lag", lag, {"depot": "tlag"}), ("bioavailability", bioavailability, {"depot": "F"}),
+    ):  # fmt: skip
+        if given is not None and not isinstance(given, Mapping):
+            raise InputError(f"{what!r} must be a mapping such as {example}, not {shown(given)}.")
     frame = _frame(table, dict(map or {}), names(ignore, "The columns to ignore"))
     cells = _Cells(frame)
     ids, patient = _patients(frame)
@@ -110,8 +117,8 @@ def read(
     if cut.any():
         row = int(np.argmax(cut))
         raise InputError(
-            f"The measurement in row {row + 1} is censored (CENS {cells.numbers('CENS')[row]:g}) and has no DV; "
-            "give the limit of quantification there."
+            f"The measurement in row {row + 1} is censored (CENS {cells.numbers('CENS')[row]:g}) and has no "
+            "DV; give the limit of quantification there."
         )
     dosed = np.isin(event, (1, 4)) & (amount > 0) & ~np.isnan(cells.numbers("DV", np.nan))
     dosed &= cells.numbers("MDV") == 0
@@ -439,8 +446,8 @@ def _unread(frame: pd.DataFrame, dosed: np.ndarray) -> list[str]:
     notes = []
     if dosed.any():
         notes.append(
-            f"{dosed.sum()} rows of doses have a DV other than 0, which is not read; give measurements rows of their own: "
-            f"{_listed(np.flatnonzero(dosed) + 1)}."
+            f"{dosed.sum()} rows of doses have a DV other than 0, which is not read; give measurements rows "
+            f"of their own: {_listed(np.flatnonzero(dosed) + 1)}."
         )
     if "C" in frame:
         comment = np.array([isinstance(x, str) and x.strip().upper() == "C" for x in frame["C"]])

@@ -270,6 +270,8 @@ def test_rosenbrock_within_bounds():
         (dict(fixed={"p9": {"a": 1.0}}), "patient 'p9' of what is fixed"),
         (dict(fixed={"p0": {"c": 1.0}}), "names 'c', which is not estimated"),
         (dict(guesses={"a": [1.0, 2.0]}), "must be a number, or one for each patient"),
+        (dict(guesses=3), "guesses must be a mapping such as {'k': 0.1}, not 3"),
+        (dict(guesses={"a": "x"}), "must be a number, or one for each patient"),
         (dict(guesses={"k": 1.0}), "name 'k', which is not estimated"),
         (dict(starts=0), "number of starts must be a whole number"),
         (dict(seed=-1), "seed must be a whole number"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -462,6 +463,10 @@ def test_modes_are_found_from_afar(straight):
         (dict(omega=[["a", "c"]]), "names 'c', which has no random effect"),
         (dict(covariates={"a": "AGE"}), "no constant covariate 'AGE'"),
         (dict(covariates={"c": "WT"}), "'c', which has no random effect"),
+        (dict(covariates={"a": ["WT", "WT"]}), "The covariates of 'a' must differ; 'WT' is given twice"),
+        (dict(covariates={"a": ["WT", "SAME"]}), r"The covariates of 'a' \(WT, SAME\) say the same"),
+        (dict(covariates={"a": 3}), "The covariates of 'a' must be a list of names, not 3"),
+        (dict(keep=3), "'keep' must be the path of a folder, not 3"),
         (dict(scales={"a": "cubic"}), "must be one of log, normal, logit"),
         (dict(scales={"a": "normal", "b": "normal", "c": "log"}), "'c', which is not estimated"),
         (dict(method="foce"), "The method must be 'saem'"),
@@ -475,8 +480,22 @@ def test_modes_are_found_from_afar(straight):
     ],
 )
 def test_bad_input_is_one_sentence(straight, change, sentence):
+    same = straight.covariates.assign(SAME=2 * straight.covariates["WT"])
     with pytest.raises(InputError, match=sentence):
-        fit.population(LINE, straight, **(SHORT | change))
+        fit.population(LINE, replace(straight, covariates=same), **(SHORT | change))
+
+
+def test_bad_seeds_are_one_sentence(fitted):
+    for make in (
+        fitted.vpc,
+        fitted.npde,
+        lambda **seed: fitted.to_population(2, **seed),
+        lambda **seed: fit.bootstrap(fitted, 2, **seed),
+        lambda **seed: fit.posterior(fitted, 0, **seed),
+    ):
+        for seed in (-1, 0.5, "1"):
+            with pytest.raises(InputError, match="The seed must be a whole number from 0 on"):
+                make(seed=seed)
 
 
 @pytest.mark.parametrize("name", ["a_y", "omega_a", "corr_a_b", "beta_a_WT"])

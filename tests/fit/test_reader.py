@@ -236,6 +236,10 @@ def test_a_column_that_nobody_wants():
     assert "WT" not in fit.read(changed(WT=[1, 2, 3, 4, 5]), ORAL, ignore=["WT"]).covariates
     for how, says in (
         (dict(ignore=["wt"]), "'wt' is not there. Did you mean 'WT'?"),
+        (dict(map="TIME"), "'map' must be a mapping such as {'TIME': 'day'}, not 'TIME'"),
+        (dict(observables=["x"]), "'observables' must be a mapping such as {1: 'cells'}, not ['x']"),
+        (dict(lag="tlag"), "'lag' must be a mapping such as {'depot': 'tlag'}, not 'tlag'"),
+        (dict(bioavailability=["F"]), "'bioavailability' must be a mapping"),
         (dict(map={"TIM": "TIME"}), "The map names 'TIM'"),
         (dict(map={"TIME": "day"}), "TIME is the column 'day', which is not there"),
         (dict(lag={"depot": "lag"}), "lag names 'lag', which is no parameter"),
