@@ -128,6 +128,19 @@ def count(value: Any, what: str) -> int:
     return int(value)
 
 
+def seed_of(value: Any) -> int:
+    """Return a seed: a whole number from 0 on.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    if not is_whole(value) or value < 0:
+        raise InputError(f"The seed must be a whole number from 0 on, not {shown(value)}.")
+    return int(value)
+
+
 def names(values: Any, what: str) -> list[str]:
     """Return a list of names, each once; a single text counts as one name.
 

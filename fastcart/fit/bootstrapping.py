@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, shown
+from fastcart.checks import count, seed_of, shown
 from fastcart.errors import InputError
 from fastcart.fit.marginal import Draws, Rounds, Summary, draws_of, information, summarise
 from fastcart.fit.saem import positive
@@ -49,7 +49,7 @@ def bootstrap(fit: PopulationFit, n: int = 200, *, seed: int = 1) -> pd.DataFram
     if not isinstance(fit, PopulationFit):
         raise InputError(f"The bootstrap takes the result of fastcart.fit.population, not {shown(fit)}.")
     number = count(n, "The number of replicates")
-    random = np.random.default_rng((seed, 5))
+    random = np.random.default_rng((seed_of(seed), 5))
     patients = fit.complete.prepared.patients
     weights = random.multinomial(patients, np.full(patients, 1.0 / patients), size=number).astype(float)
     every = np.arange(patients)
@@ -71,7 +71,7 @@ def _refit(fit: PopulationFit, weight: np.ndarray, draws: list[Draws], at: Summa
     effects, row = fit.complete.effects, fit.row
     for _ in range(_STEPS):
         score, observed, _ = information(effects, row, at, weight)
-        step = np.linalg.solve(positive(observed), score)
+        step = np.linalg.solve(positive(observed, effects.slices["omega"].start), score)
         length = math.sqrt(max(float(score @ step), 0.0))
         if length**2 < _GAIN:
             reached = at.share[weight > 0].min() >= _LEAST_SHARE

@@ -73,6 +73,8 @@ class FitData:
         Rows of measurements without a value, left out.
     notes : tuple of str
         What was warned of.
+    doses_with_value : int
+        Rows of doses with a value, which is not read.
     """
 
     ids: np.ndarray
@@ -83,6 +85,7 @@ class FitData:
     changing: tuple[str, ...] = ()
     not_measured: int = 0
     notes: tuple[str, ...] = ()
+    doses_with_value: int = 0
 
     @property
     def patients(self) -> int:
@@ -137,6 +140,8 @@ class FitData:
             )
         if self.not_measured:
             lines.append(f"{self.not_measured} rows without a value, left out")
+        if self.doses_with_value:
+            lines.append(f"{self.doses_with_value} rows of doses with a value, which is not read")
         lines.append(self._of_doses())
         if len(self.covariates.columns):
             lines.append("covariates: " + ", ".join(map(str, self.covariates)))

@@ -21,6 +21,7 @@ from fastcart.fit.data import FitData
 from fastcart.fit.likelihood import PreparedLikelihood
 from fastcart.model import Model
 from fastcart.patient_rows import allowed_range
+from fastcart.tables.ids import id_shown
 
 SCALES = ("log", "normal", "logit")
 _FAR = 500.0  # of a logarithm: exp of it is a number still
@@ -269,11 +270,15 @@ def _design(data: FitData, random: Sequence[str], covariates: Any) -> tuple[np.n
             )
     columns, meaning = [], []
     for j, name in enumerate(random):
-        given = mapping.get(name, [])
-        listed = [given] if isinstance(given, str) else list(given)
+        listed = names(mapping.get(name, []), f"The covariates of {name!r}")
         mine = [(name, np.ones(data.patients))]
         for covariate in listed:
             mine += [(f"beta_{name}_{label}", values) for label, values in _regressors(data, covariate)]
+        if np.linalg.matrix_rank(np.column_stack([x / np.abs(x).max() for _, x in mine])) < len(mine):
+            raise InputError(
+                f"The covariates of {name!r} ({', '.join(listed)}) say the same: one of them, as it enters, "
+                "follows from the others, or there are more than patients; leave one out."
+            )
         for label, values in mine:
             column = np.zeros((data.patients, len(random)))
             column[:, j] = values
@@ -285,6 +290,10 @@ def _design(data: FitData, random: Sequence[str], covariates: Any) -> tuple[np.n
 def _regressors(data: FitData, covariate: str) -> list[tuple[str, np.ndarray]]:
     """Return what a covariate adds to the design; see `fastcart.fit.population`."""
     values = data.covariate(covariate)
+    missing = pd.isna(values)
+    if missing.any():
+        place = int(np.argmax(missing))
+        raise InputError(f"The covariate {covariate!r} of patient {id_shown(data.ids[place])} is missing.")
     try:
         numbers = np.asarray(values, dtype=float)
     except (TypeError, ValueError):
@@ -293,13 +302,10 @@ def _regressors(data: FitData, covariate: str) -> list[tuple[str, np.ndarray]]:
             raise InputError(f"The covariate {covariate!r} is the same in all patients.") from None
         usual = sorted(counts.index, key=lambda level: (-counts[level], str(level)))
         return [(f"{covariate}_{level}", (values == level).astype(float)) for level in usual[1:]]
-    if not np.isfinite(numbers).all():
-        place = int(np.argmax(~np.isfinite(numbers)))
-        raise InputError(f"The covariate {covariate!r} of patient {shown(data.ids[place])} is missing.")
     if (numbers == numbers[0]).all():
         raise InputError(f"The covariate {covariate!r} is the same in all patients.")
     if len(np.unique(numbers)) == 2:
-        return [(covariate, numbers - numbers.min())]
+        return [(covariate, (numbers > numbers.min()).astype(float))]
     if (numbers > 0).all():
         return [(covariate, np.log(numbers / np.median(numbers)))]
     return [(covariate, numbers - np.median(numbers))]

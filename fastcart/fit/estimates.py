@@ -30,7 +30,8 @@ class Estimates:
     log : ndarray of bool
         Which are estimated by their logarithms.
     low, high : ndarray
-        In the scale in which they are estimated.
+        In the scale in which they are estimated; of error parameters relative to what a patient's
+        measurements are (`own_errors`).
     errors : int
         How many of them, the last ones, are error parameters.
     """
@@ -73,10 +74,9 @@ class Estimates:
         return np.clip(x, self.low, self.high)
 
     def with_errors(self, prepared: PreparedLikelihood) -> Estimates:
-        """Return the same, and the error parameters that have no value."""
-        scale = typical_errors(prepared)
+        """Return the same, and the error parameters, whose bounds are relative to each patient's size."""
         size = len(prepared.error_names)
-        low, high = np.log(scale * _ERRORS[0]), np.log(scale * _ERRORS[1])
+        low, high = (np.full(size, np.log(end)) for end in _ERRORS)
         return Estimates(
             (*self.names, *prepared.error_names), np.append(self.log, np.ones(size, dtype=bool)),
             np.append(self.low, low), np.append(self.high, high), size,
@@ -92,6 +92,22 @@ def typical_errors(prepared: PreparedLikelihood) -> np.ndarray:
         typical = float(np.median(mine)) if len(mine) else 1.0
         sizes += [(typical if typical > 0 else 1.0) if name == "a" else 1.0 for name in one.error.names]
     return np.array(sizes)
+
+
+def own_errors(prepared: PreparedLikelihood) -> np.ndarray:
+    """Return the same of each patient's own measurements, patients x error parameters."""
+    of, kinds = prepared.data.measurements, prepared.data.kinds
+    sizes = np.ones((prepared.patients, len(prepared.error_names)))
+    names = [(one, name) for one in prepared.observations for name in one.error.names]
+    for k, (one, name) in enumerate(names):
+        if name != "a" or one.dvid not in kinds:
+            continue
+        rows = np.flatnonzero(of.kind == kinds.index(one.dvid))
+        for i in np.unique(of.patient[rows]):
+            mine = np.abs(of.value[rows[of.patient[rows] == i]])
+            typical = float(np.median(mine)) or float(mine.mean())
+            sizes[i, k] = typical if typical > 0 else 1.0
+    return sizes
 
 
 def check_estimates(model: Model, given: Any) -> Estimates:

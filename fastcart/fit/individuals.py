@@ -9,14 +9,15 @@ from typing import Any
 
 import numpy as np
 
-from fastcart.checks import count, real, shown
+from fastcart.checks import count, real, seed_of, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError
 from fastcart.fit.data import FitData
-from fastcart.fit.estimates import Estimates, check_estimates, check_fixed, typical_errors
+from fastcart.fit.estimates import Estimates, check_estimates, check_fixed, own_errors
 from fastcart.fit.levenberg import BEHIND, MOST_ITERATIONS, Bounds, Minima, minimize
 from fastcart.fit.likelihood import Predictions, PreparedLikelihood, prepare
 from fastcart.fit.normal import Equations, Points, Weights, normal_kernel, part_kernel, weights_of
+from fastcart.fit.observations import check_distinct
 from fastcart.fit.results import IndividualFit
 from fastcart.fit.solving import in_few_parts
 from fastcart.model import Model
@@ -57,7 +58,24 @@ class Search:
 
     def bounds(self, patient: np.ndarray) -> Bounds:
         """Return the bounds of problems of these patients."""
-        return Bounds(self.estimates.low, self.estimates.high, np.isnan(self.fixed[patient]))
+        return Bounds(self.low[patient], self.high[patient], np.isnan(self.fixed[patient]))
+
+    @cached_property
+    def sizes(self) -> np.ndarray:
+        """Logarithms of what errors of each patient are compared with; 0 for parameters of the model."""
+        sizes = np.zeros(self.fixed.shape)
+        sizes[:, self.estimates.parameters :] = np.log(own_errors(self.prepared))
+        return sizes
+
+    @cached_property
+    def low(self) -> np.ndarray:
+        """Bounds of each patient, patients x parameters; those of errors are by its own measurements."""
+        return self.estimates.low + self.sizes
+
+    @cached_property
+    def high(self) -> np.ndarray:
+        """The same above."""
+        return self.estimates.high + self.sizes
 
     def minimize(
         self, x: np.ndarray, patient: np.ndarray, *, iterations: int, bounds: Bounds | None = None,
@@ -230,16 +248,16 @@ def individual(
     prepared = prepare(
         model, data, list(estimates.names), observations=observations, threads=threads, options=chosen
     )
+    check_distinct(model, prepared.error_names)
     whole = estimates.with_errors(prepared)
     values = check_fixed(fixed, data.ids, whole)
     known = ~np.isnan(prepared.error_values)
     values[:, whole.parameters :][:, known] = prepared.error_values[known]
     search = Search(prepared, whole, whole.estimated(values))
     count(starts, "The number of starts")
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
-    x, patient = _starts(search, starts, int(seed), guesses)
-    how = (int(seed), guesses is not None)
+    number = seed_of(seed)
+    x, patient = _starts(search, starts, number, guesses)
+    how = (number, guesses is not None)
     return IndividualFit.of(search, *_searched(search, x, patient, count(iterations, "The iterations"), how))
 
 
@@ -304,7 +322,7 @@ def around(
     small = _STEP_OF_RANGE * (estimates.high - estimates.low) * random.standard_normal(shift.shape)
     linear = np.where(np.abs(x) > np.abs(small), x * np.exp(np.where(estimates.log, 0.0, shift)), small)
     with np.errstate(invalid="ignore"):
-        moved = np.clip(np.where(estimates.log, x + shift, linear), estimates.low, estimates.high)
+        moved = np.clip(np.where(estimates.log, x + shift, linear), search.low[patient], search.high[patient])
     return np.where(np.isnan(search.fixed[patient]), moved, x)
 
 
@@ -323,7 +341,7 @@ def _starts(
             rows.append(estimates.starts(wanted, random))
         x = np.concatenate(rows)
         who = np.repeat(every, wanted)
-        x = _with_errors(search, np.where(np.isnan(search.fixed[who]), x, search.fixed[who]))
+        x = _with_errors(search, np.where(np.isnan(search.fixed[who]), x, search.fixed[who]), who)
         pool.append(x.reshape(patients, wanted, -1))
         costs.append(search.costs(x, who).reshape(patients, wanted))
         enough = np.isfinite(np.concatenate(costs, axis=1)).sum(axis=1) >= starts
@@ -345,10 +363,10 @@ def _starts(
     return chosen.reshape(-1, chosen.shape[2]), np.repeat(every, chosen.shape[1])
 
 
-def _with_errors(search: Search, x: np.ndarray) -> np.ndarray:
+def _with_errors(search: Search, x: np.ndarray, who: np.ndarray) -> np.ndarray:
     """Let error parameters that are estimated start at a usual size."""
     number = search.estimates.parameters
-    usual, fixed = np.log(_USUAL * typical_errors(search.prepared)), search.fixed[0, number:]
+    usual, fixed = np.log(_USUAL) + search.sizes[who, number:], search.fixed[who, number:]
     x[:, number:] = np.where(np.isnan(fixed), usual, fixed)
     return x
 
@@ -357,12 +375,15 @@ def _guessed(search: Search, guesses: Mapping[str, Any] | None) -> np.ndarray | 
     """Return the start that the user gave for each patient."""
     if guesses is None:
         return None
+    if not isinstance(guesses, Mapping):
+        raise InputError(f"The guesses must be a mapping such as {{'k': 0.1}}, not {shown(guesses)}.")
     estimates, patients = search.estimates, search.prepared.patients
     values = np.tile(estimates.natural((estimates.low + estimates.high) / 2), (patients, 1))
     defaults = search.prepared.model.defaults()
     for k, name in enumerate(estimates.names[: estimates.parameters]):
         given = guesses.get(name, defaults[name])
-        column = [given] if real(given) is not None else list(given)
+        sequence = np.ndim(given) == 1 and not isinstance(given, str)
+        column = list(given) if sequence else [given]
         if len(column) not in (1, patients) or any(real(x) is None for x in column):
             raise InputError(f"The guess of {name!r} must be a number, or one for each patient.")
         values[:, k] = column
@@ -370,5 +391,5 @@ def _guessed(search: Search, guesses: Mapping[str, Any] | None) -> np.ndarray | 
     if unknown:
         raise InputError(f"The guesses name {shown(sorted(unknown)[0])}, which is not estimated.")
     with np.errstate(invalid="ignore"):
-        x = np.clip(estimates.estimated(values), estimates.low, estimates.high)
-    return _with_errors(search, np.where(np.isnan(search.fixed), x, search.fixed))
+        x = np.clip(estimates.estimated(values), search.low, search.high)
+    return _with_errors(search, np.where(np.isnan(search.fixed), x, search.fixed), np.arange(patients))

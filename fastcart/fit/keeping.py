@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
+from fastcart.checks import shown
+from fastcart.errors import InputError
 from fastcart.fit.effects import Effects
 from fastcart.fit.likelihood import PreparedLikelihood
 from fastcart.runs.forms import decode_arrays, encode_arrays
@@ -54,6 +57,8 @@ def keeping(where: Any, content: Callable[[], dict[str, Any]]) -> Iterator[Keepe
         yield Keeper(None)
     elif isinstance(where, Run):
         yield Keeper(where)
+    elif not isinstance(where, str | os.PathLike):
+        raise InputError(f"'keep' must be the path of a folder, not {shown(where)}.")
     else:
         with open_run(where, Manifest("fit", content()), resume=True, owns=OWNS) as run:
             yield Keeper(run)

@@ -58,7 +58,7 @@ def layout_of(data: FitData, observations: Sequence[Observation], t_end: float) 
     ------
     InputError
         For an observation of which the data have nothing, a measurement after the horizon, one that a
-        log-normal error cannot take, a known deviation that is not there.
+        log-normal or a proportional error cannot take, a known deviation that is not there.
     """
     kinds = {name: k for k, name in enumerate(data.kinds)}
     for one in observations:
@@ -105,6 +105,13 @@ def _values(taken: Measurements, kind: np.ndarray, models: np.ndarray) -> tuple[
         raise InputError(
             f"The measurement in row {taken.row[row]} is {taken.value[row]:g}, which a log-normal error "
             "cannot take; leave it off, or give the limit of quantification with CENS 1."
+        )
+    wrong = (model == PROPORTIONAL) & (taken.value == 0) & (taken.censored == NOT_CENSORED)
+    if wrong.any():
+        raise InputError(
+            f"The measurement in row {taken.row[int(np.argmax(wrong))]} is 0, which a proportional error "
+            "cannot take: predictions near 0 make it as likely as one likes; leave it off, give the limit of "
+            "quantification with CENS 1, or add an additive part (combined1, combined2)."
         )
     wrong = (model == MEASURED) & ~(taken.deviation > 0)
     if wrong.any():

@@ -60,13 +60,18 @@ class Bounds:
 
     Parameters
     ----------
-    low, high : ndarray, shape (parameters,)
+    low, high : ndarray, shape (parameters,) or (problems, parameters)
     free : ndarray of bool, shape (problems, parameters)
     """
 
     low: np.ndarray
     high: np.ndarray
     free: np.ndarray
+
+    def of(self, rows: np.ndarray) -> Bounds:
+        """Return those of some problems, a row for each."""
+        low, high = (np.broadcast_to(x, self.free.shape)[rows] for x in (self.low, self.high))
+        return Bounds(low, high, self.free[rows])
 
 
 def minimize(
@@ -107,9 +112,10 @@ def minimize(
     for _ in range(iterations):
         if not len(active):
             break
-        step, held = _steps(found, active, damping[active], bounds)
-        free = bounds.free[active]
-        moved = np.where(free, np.clip(found.x[active] + step, bounds.low, bounds.high), found.x[active])
+        mine = bounds.of(active)
+        step, held = _steps(found, active, damping[active], mine)
+        free = mine.free
+        moved = np.where(free, np.clip(found.x[active] + step, mine.low, mine.high), found.x[active])
         step = np.where(free, moved - found.x[active], 0.0)
         at = evaluate(moved, active)
         found.iterations[active] += 1
@@ -139,14 +145,12 @@ def minimize(
 def _steps(
     found: Minima, active: np.ndarray, damping: np.ndarray, bounds: Bounds
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return steps that stay within the bounds, and where no parameter can move.
+    """Return steps that stay within the bounds, those of active problems, and where no parameter can move.
 
     A parameter whose step leads over its bound goes to the bound, and the others are asked anew what to do.
     """
     x, gradient, matrix = found.x[active], found.gradient[active], found.matrix[active]
-    free = (
-        bounds.free[active] & ~((x <= bounds.low) & (gradient > 0)) & ~((x >= bounds.high) & (gradient < 0))
-    )
+    free = bounds.free & ~((x <= bounds.low) & (gradient > 0)) & ~((x >= bounds.high) & (gradient < 0))
     diagonal = np.einsum("ijj->ij", matrix)
     free &= diagonal > 0  # of what nothing depends on
     held, damped = ~free.any(axis=1), diagonal * (1.0 + damping[:, np.newaxis])
@@ -161,7 +165,7 @@ def _steps(
         with np.errstate(invalid="ignore"):
             step = np.where(over, np.where(low, bounds.low, bounds.high) - x, np.where(free, 0.0, step))
         free &= ~over
-    return np.where(bounds.free[active], step, 0.0), held
+    return np.where(bounds.free, step, 0.0), held
 
 
 def _solved(matrix: np.ndarray, damped: np.ndarray, right: np.ndarray, free: np.ndarray) -> np.ndarray:

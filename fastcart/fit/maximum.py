@@ -67,6 +67,8 @@ class Known:
     summary : Summary
     score, information : ndarray
     proposal : Proposal
+    logs : int
+        Where in the row logarithms begin.
     """
 
     row: np.ndarray
@@ -75,6 +77,7 @@ class Known:
     score: np.ndarray
     information: np.ndarray
     proposal: Proposal
+    logs: int
 
     @property
     def minus2LL(self) -> float:  # the word of the field
@@ -82,9 +85,14 @@ class Known:
         return float(-2.0 * self.rounds.log_likelihood.sum())
 
     @property
+    def curvature(self) -> np.ndarray:
+        """The information, no direction of it flat or negative."""
+        return positive(self.information, self.logs)
+
+    @property
     def step(self) -> np.ndarray:
         """Newton's step from here."""
-        return np.linalg.solve(positive(self.information), self.score)
+        return np.linalg.solve(self.curvature, self.score)
 
     @property
     def gain(self) -> float:
@@ -137,7 +145,7 @@ def know(
         active = active[rounds.rounds[active] < most]
     summary = rounds.summary()
     score, observed, _ = information(complete.effects, row, summary)
-    return Known(row, rounds, summary, score, observed, proposal)
+    return Known(row, rounds, summary, score, observed, proposal, complete.effects.slices["omega"].start)
 
 
 def _worth_more(rounds: Rounds, wanted: float) -> np.ndarray:
@@ -166,7 +174,7 @@ def climb(
     at = _seen(complete, row, draws)
     for _ in range(_STEPS):
         score, observed, _ = information(complete.effects, row, at)
-        step = np.linalg.solve(positive(observed), score)
+        step = np.linalg.solve(positive(observed, complete.effects.slices["omega"].start), score)
         length = math.sqrt(max(float(score @ step), 0.0))
         if length**2 < _GAIN:
             break

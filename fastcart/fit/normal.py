@@ -26,10 +26,10 @@ _SHIFT = 1e-6  # of the logarithm of an error parameter, for its slope
 
 
 class Weights(NamedTuple):
-    """Of each observation, whether its deviation counts, and relative to what."""
+    """Of each observation, whether its deviation counts, and relative to what in each patient."""
 
     counts: np.ndarray
-    scale: np.ndarray
+    scale: np.ndarray  # patients x observations
 
 
 class Points(NamedTuple):
@@ -53,18 +53,24 @@ class Equations(NamedTuple):
 
 def weights_of(observations: Sequence[Observation], layout: Layout) -> Weights:
     """Return of which observations the deviations count: where they depend on what is estimated."""
-    count, scale = [], []
+    of = layout.of
+    scale = np.ones((len(of.begin), len(observations)))
     for k, one in enumerate(observations):
-        mine = np.abs(layout.of.value[(layout.of.kind == k) & (layout.of.censored == 0)])
-        typical = float(np.median(mine)) if len(mine) else 1.0
-        count.append(varies(one.error.kind) or any(value is None for value in one.error.values))
-        scale.append(1.0 if one.error.kind == LOGNORMAL or not typical > 0 else typical)
-    return Weights(np.array(count), np.array(scale))
+        if one.error.kind == LOGNORMAL:
+            continue
+        for i, (begin, end) in enumerate(zip(of.begin, of.end, strict=True)):
+            mine = np.abs(of.value[begin:end][(of.kind[begin:end] == k) & (of.censored[begin:end] == 0)])
+            typical = float(np.median(mine)) if len(mine) else 0.0
+            scale[i, k] = typical if typical > 0 else 1.0
+    count = [
+        varies(one.error.kind) or any(value is None for value in one.error.values) for one in observations
+    ]
+    return Weights(np.array(count), scale)
 
 
 @njit(**_INNER)
-def _parts(f, m, error, of, errors, weights):
-    """Return what measurement ``m`` consists of for the prediction ``f``.
+def _parts(f, m, i, error, of, errors, weights):
+    """Return what measurement ``m`` of patient ``i`` consists of for the prediction ``f``.
 
     Its residual, centre, logarithm of the deviation, and deviation. Where it is censored, the residual is the
     root of -2 times the logarithm of its probability.
@@ -76,7 +82,7 @@ def _parts(f, m, error, of, errors, weights):
     value = log_density(of.value[m], of.censored[m], of.limit[m], center, deviation)
     if of.censored[m] != 0:
         return math.sqrt(max(-2.0 * value, 0.0)), 0.0, 0.0, deviation
-    size = math.log(deviation / weights.scale[k]) if weights.counts[k] else 0.0
+    size = math.log(deviation / weights.scale[i, k]) if weights.counts[k] else 0.0
     return (of.value[m] - center) / deviation, center, size, deviation
 
 
@@ -101,7 +107,7 @@ def _measure(m, i, predictions, of, errors, weights, points, found):
         elif x >= columns:
             used = points.error_free[x - columns]
             moved[x - columns] *= math.exp(_SHIFT)
-        own, center, size_of, deviation = _parts(value, m, moved, of, errors, weights)
+        own, center, size_of, deviation = _parts(value, m, points.patient[i], moved, of, errors, weights)
         found[x, 0], found[x, 1], found[x, 2], found[x, 3] = own, center, size_of, deviation
         if not used:
             found[x, 0] = np.nan
@@ -157,7 +163,7 @@ def _part_rows(predicted, offsets, who, of, errors, weights, error, out):
     for i in range(who.size):
         for m in range(of.begin[who[i]], of.end[who[i]]):
             j = offsets[i] + m - of.begin[who[i]]
-            found = _parts(predicted[j], m, error[i], of, errors, weights)
+            found = _parts(predicted[j], m, who[i], error[i], of, errors, weights)
             out[j, 0], out[j, 1], out[j, 2], out[j, 3] = found
 
 

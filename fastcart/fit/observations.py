@@ -148,6 +148,22 @@ def check_observations(observations: Any) -> tuple[Observation, ...]:
     return tuple(listed)
 
 
+def check_distinct(model: Model, estimated: Sequence[str]) -> None:
+    """Check that no parameter or state of a model has the name of an error, a spread or a coefficient.
+
+    Raises
+    ------
+    InputError
+    """
+    for name in (*model.parameter_names, *model.state_names):
+        if name in estimated:
+            raise InputError(
+                f"{name!r} of model {model.name!r} has the name of what a fit estimates besides parameters "
+                "(a_DVID, omega_NAME, corr_NAME_NAME, beta_NAME_COVARIATE); rename it, or what is measured "
+                "by observables=."
+            )
+
+
 def observing(model: Model, observations: Sequence[Observation]) -> Model:
     """Return a model whose observables are the predictions of the observations, and nothing else.
 

@@ -15,7 +15,6 @@ from fastcart.fit.complete import Complete
 from fastcart.fit.effects import Values
 from fastcart.fit.maximum import ENOUGH, Known
 from fastcart.fit.modes import Modes, modes, quadrature
-from fastcart.fit.saem import positive
 
 AGREE = 0.5  # of -2 ln L, by which two starts may differ
 _GAIN = 0.05  # of -2 ln L, that a further step may promise
@@ -136,7 +135,7 @@ class PopulationFit:
     @cached_property
     def cov(self) -> np.ndarray:
         """The covariance of the estimates, in their scales, by the observed information (Louis)."""
-        return np.linalg.inv(positive(self.best.known.information))
+        return np.linalg.inv(self.best.known.curvature)
 
     @property
     def condition(self) -> float:
@@ -171,7 +170,8 @@ class PopulationFit:
                 )
         if best.gain > _GAIN:
             found.append(f"A further step promises to lower -2 ln L by {best.gain:.2g}.")
-        if np.linalg.eigvalsh(best.information)[0] <= 0:
+        size = np.sqrt(np.diag(best.curvature))
+        if np.linalg.eigvalsh(best.information / np.outer(size, size))[0] <= 0:
             found.append("The information is not positive: standard errors are not to be trusted.")
         few = best.rounds.effective < ENOUGH
         if few.any():

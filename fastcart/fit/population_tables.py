@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count
-from fastcart.fit.saem import positive
+from fastcart.checks import count, seed_of
 
 if TYPE_CHECKING:
     from fastcart.fit.population_fit import PopulationFit
@@ -50,7 +49,7 @@ def starts(fit: PopulationFit) -> pd.DataFrame:
                 "least_effective_draws": float(known.rounds.effective.min()),
                 "still_to_gain": known.gain, "explored": one.switched, "stationary": one.stationary,
                 "moved_from_average": float(
-                    np.sqrt(np.diag((known.row - one.averaged)[None] @ positive(known.information)
+                    np.sqrt(np.diag((known.row - one.averaged)[None] @ known.curvature
                                     @ (known.row - one.averaged)[:, None]))[0]
                 ),
                 **dict(zip(fit.names, fit.natural(known.row), strict=True)),
@@ -76,12 +75,15 @@ def virtual_patients(fit: PopulationFit, n: int, *, uncertainty: bool = False, s
         A row for each patient: parameters that were estimated, natural, and what the data have of
         patients (covariates, other parameters), taken together from a patient drawn by chance.
     """
-    effects, random = fit.complete.effects, np.random.default_rng(seed)
+    effects, random = fit.complete.effects, np.random.default_rng(seed_of(seed))
     number = count(n, "The number of patients")
     of = random.integers(fit.complete.prepared.patients, size=number)
     normal = random.standard_normal((number, len(effects.random)))
     if uncertainty:
-        rows = random.multivariate_normal(fit.row, fit.cov, size=number, method="eigh")
+        size = np.sqrt(np.diag(fit.cov))  # of itself each estimate is of a size that eigenvalues see
+        correlation = fit.cov / np.outer(size, size)
+        none = np.zeros(len(size))
+        rows = fit.row + size * random.multivariate_normal(none, correlation, size=number, method="eigh")
     else:
         rows = np.tile(fit.row, (number, 1))
     phi, fixed = np.empty((number, len(effects.random))), np.empty((number, len(effects.fixed)))

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastcart.checks import count, number, shown
+from fastcart.checks import count, number, seed_of, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError
 from fastcart.fit.complete import Complete
@@ -18,6 +18,7 @@ from fastcart.fit.estimates import typical_errors
 from fastcart.fit.keeping import Keeper, content_of, keeping
 from fastcart.fit.likelihood import PreparedLikelihood, prepare
 from fastcart.fit.maximum import Accuracy, adapt, climb, know, proposal_of
+from fastcart.fit.observations import check_distinct
 from fastcart.fit.population_fit import Ended, PopulationFit
 from fastcart.fit.saem import Saem, Schedule, decode, encode
 from fastcart.model import Model
@@ -116,7 +117,8 @@ def population(
         Which random effects are correlated: blocks of names.
     covariates : mapping, optional
         ``{"CL": "WT"}`` or ``{"CL": ["WT", "SEX"]}``. A positive covariate counts as ``ln(WT / median)``, one
-        with two values or one of texts as 0 and 1, any other as its distance from the median.
+        with two values (the smaller one 0) or one of texts as 0 and 1, any other as its distance from the
+        median.
     scales : mapping, optional
         In which a parameter is normally distributed: ``"log"`` (default), ``"normal"``, or ``"logit"`` of its
         range in the model.
@@ -161,6 +163,10 @@ def population(
         model, data, list(effects.columns), observations=observations, threads=threads, options=options
     )
     effects = with_errors(effects, prepared)
+    others = [*effects.names, *effects.error_names]
+    for name in effects.columns:
+        others.remove(name)
+    check_distinct(model, others)
     if len(data.ids) < 2:
         raise InputError("A population needs at least two patients; fastcart.fit.individual fits one.")
     if not len(data.measurements.time):
@@ -168,19 +174,13 @@ def population(
     complete = Complete(prepared, effects)
     schedule = _schedule(chains, iterations, data.patients)
     wanted = Accuracy(number(accuracy, "The accuracy", positive=True), count(draws, "The draws"), ())
-    rows = _starts(effects, prepared, model, starts, _seed(seed))
+    rows = _starts(effects, prepared, model, starts, seed_of(seed))
     task = _Task(Saem(complete, schedule), wanted, int(seed))
     with keeping(
         keep, lambda: content_of(prepared, effects, options, schedule, wanted, rows, int(seed))
     ) as keeper:
         ended = [task.run(row, k, keeper) for k, row in enumerate(rows)]
     return PopulationFit(complete, task.finish(ended), int(seed), wanted.error)
-
-
-def _seed(seed: Any) -> int:
-    if not isinstance(seed, int | np.integer) or isinstance(seed, bool) or seed < 0:
-        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
-    return int(seed)
 
 
 def _schedule(chains: int | str, iterations: Any, patients: int) -> Schedule:

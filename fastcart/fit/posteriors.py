@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, shown
+from fastcart.checks import count, seed_of, shown
 from fastcart.errors import InputError, optional_import
 from fastcart.fit.modes import log_joint
 from fastcart.tables.ids import id_places
@@ -62,7 +62,7 @@ def posterior(
     several, length = count(walkers, "The walkers"), count(steps, "The steps")
     if several % 2 or several < 2 * size:
         raise InputError(f"The walkers must be an even number from {2 * size} on, not {several}.")
-    random = np.random.default_rng((seed, 3))
+    random = np.random.default_rng((seed_of(seed), 3))
     summary = fit.best.known.summary
     begin = summary.mean[place] + fit.deviations[place] * random.standard_normal((several, size))
 

@@ -64,9 +64,10 @@ class Profile:
         x = np.ones((len(self.patient) * points, len(estimates.names)))
         x[:, shown] = self.values.reshape(len(x), -1)
         x = estimates.estimated(x)[:, shown]
-        low, high = estimates.low[shown], estimates.high[shown]
+        owner, search = np.repeat(self.patient, points), self.fit.search
+        low, high = search.low[owner][:, shown], search.high[owner][:, shown]
         near = 1e-6 * (high - low)
-        free = np.isnan(self.fit.search.fixed[np.repeat(self.patient, points)])[:, shown]
+        free = np.isnan(search.fixed[owner])[:, shown]
         free[:, self.fit.names.index(self.parameter)] = False
         at = free & ((x <= low + near) | (x >= high - near))
         hits = [", ".join(n for n, hit in zip(self.fit.names, row, strict=True) if hit) for row in at]
@@ -229,7 +230,7 @@ class _Work:
         x = np.where(np.isnan(fixed), x, fixed)
         free = np.isnan(fixed)
         free[:, self.which] = False
-        bounds = Bounds(search.estimates.low, search.estimates.high, free)
+        bounds = Bounds(search.low[patient], search.high[patient], free)
         return search.minimize(x, patient, iterations=self.iterations, bounds=bounds)
 
     def _exchange(self, best: Minima, grid: np.ndarray) -> bool:
@@ -255,16 +256,16 @@ class _Work:
 
     def _grid(self) -> np.ndarray:
         """Return places in the scale of the estimate: half to each side, closer next to the optimum."""
-        estimates, best = self.fit.search.estimates, self.fit.best[self.who]
-        low, high = estimates.low[self.which], estimates.high[self.which]
+        search, best = self.fit.search, self.fit.best[self.who]
+        low, high = search.low[self.who, self.which], search.high[self.who, self.which]
         x = self.fit.minima.x[best, self.which]
         error = self.fit.errors[self.who, list(self.fit.shown).index(self.which)]
         near = np.where(np.isfinite(error), np.minimum(_WIDTH * error, high - low), high - low)
         half = self.points // 2
         rows = []
-        for at, width in zip(x, near, strict=True):
-            below = _side(at, max(low, at - width), low, half)
-            above = _side(at, min(high, at + width), high, self.points - 1 - half)
+        for at, width, least, most in zip(x, near, low, high, strict=True):
+            below = _side(at, max(least, at - width), least, half)
+            above = _side(at, min(most, at + width), most, self.points - 1 - half)
             rows.append(np.concatenate([below[::-1], [at], above]))
         return np.array(rows)
 

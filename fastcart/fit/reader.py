@@ -82,7 +82,9 @@ def read(
     Warns
     -----
     UserWarning
-        For measurements before the first dose, and for two of one kind at one time.
+        For measurements before the first dose, for two of one kind at one time, for doses with a ``DV`` that
+        is not 0, and for rows with a ``C`` in a column ``C`` (comments of NONMEM), which are read like all
+        others.
 
     Examples
     --------
@@ -92,6 +94,12 @@ def read(
     (1, [3000000.0, 200000.0], ('effectors',))
     """
     model = as_model(model)
+    for what, given, example in (
+        ("map", map, {"TIME": "day"}), ("observables", observables, {1: "cells"}),
+        ("lag", lag, {"depot": "tlag"}), ("bioavailability", bioavailability, {"depot": "F"}),
+    ):  # fmt: skip
+        if given is not None and not isinstance(given, Mapping):
+            raise InputError(f"{what!r} must be a mapping such as {example}, not {shown(given)}.")
     frame = _frame(table, dict(map or {}), names(ignore, "The columns to ignore"))
     cells = _Cells(frame)
     ids, patient = _patients(frame)
@@ -105,6 +113,15 @@ def read(
     if "MDV" in frame and lacking.any():
         row = int(np.argmax(lacking)) + 1
         raise InputError(f"The measurement in row {row} has no DV; give one, or MDV 1.")
+    cut = lacking & (cells.numbers("CENS") != NOT_CENSORED)
+    if cut.any():
+        row = int(np.argmax(cut))
+        raise InputError(
+            f"The measurement in row {row + 1} is censored (CENS {cells.numbers('CENS')[row]:g}) and has no "
+            "DV; give the limit of quantification there."
+        )
+    dosed = np.isin(event, (1, 4)) & (amount > 0) & ~np.isnan(cells.numbers("DV", np.nan))
+    dosed &= cells.numbers("MDV") == 0
     before = _before_doses(order, patient, time, event)
     rows = order[(measured & ~lacking)[order]]
     kinds, kind = _kinds(frame, rows, observables)
@@ -115,11 +132,11 @@ def read(
         before[rows], rows + 1,
     )  # fmt: skip
     doses, changing = _doses(frame, model, event, lag or {}, bioavailability or {})
-    covariates = _covariates(frame, model, patient, ids, changing)
-    notes = _notes(of, ids, time, event, patient)
+    covariates = _covariates(frame.iloc[order], model, patient[order], ids, changing)
+    notes = (*_notes(of, ids, time, event, patient), *_unread(frame, dosed & (cells.numbers("DV") != 0)))
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=2)
-    return FitData(ids, kinds, of, doses, covariates, changing, int(lacking.sum()), notes)
+    return FitData(ids, kinds, of, doses, covariates, changing, int(lacking.sum()), notes, int(dosed.sum()))
 
 
 class _Cells:
@@ -356,17 +373,20 @@ def _changes(frame: pd.DataFrame, name: str) -> bool:
 def _covariates(
     frame: pd.DataFrame, model: Model, patient: np.ndarray, ids: np.ndarray, changing: tuple[str, ...]
 ) -> pd.DataFrame:
-    """Return the covariates of each patient that are constant, and the first values of those that are not."""
+    """Return the covariates of each patient that are constant, and the first values of those that are not.
+
+    Rows come in the order of their times, and have their numbers in the table.
+    """
     columns: dict[str, np.ndarray] = {}
-    for name in changing:  # what holds before the first row
+    for name in changing:  # what holds before the first row in time
         first = frame.dropna(subset=[name]).groupby("ID", sort=False)[name].first()
         columns[name] = _typed([first.get(x) for x in ids])
     for name in map(str, frame.columns):
         if name in _KNOWN or name in changing:
             continue
         values: list[Any] = [None] * len(ids)
-        for row, cell in enumerate(frame[name]):
-            before = values[patient[row]]
+        for place, (row, cell) in enumerate(frame[name].items()):
+            before = values[patient[place]]
             if cell is None or before == cell:
                 continue
             if before is not None:
@@ -375,7 +395,7 @@ def _covariates(
                     f"{row + 1}; one that changes in time must be a parameter of the model: make it one, or "
                     "leave the column off by ignore=."
                 )
-            values[patient[row]] = cell
+            values[patient[place]] = cell
         columns[name] = _typed(values)
         if name in model.parameter_names and (columns[name].dtype == object or np.isnan(columns[name]).any()):
             lacking = next(k for k, x in enumerate(values) if x is None or isinstance(x, str))
@@ -419,6 +439,24 @@ def _notes(
             f"ones: {_listed(of.row[same])}."
         )
     return tuple(notes)
+
+
+def _unread(frame: pd.DataFrame, dosed: np.ndarray) -> list[str]:
+    """Return what stands in the table and is not read as it may be meant."""
+    notes = []
+    if dosed.any():
+        notes.append(
+            f"{dosed.sum()} rows of doses have a DV other than 0, which is not read; give measurements rows "
+            f"of their own: {_listed(np.flatnonzero(dosed) + 1)}."
+        )
+    if "C" in frame:
+        comment = np.array([isinstance(x, str) and x.strip().upper() == "C" for x in frame["C"]])
+        if comment.any():
+            notes.append(
+                f"{comment.sum()} rows have a 'C' in the column 'C', as NONMEM marks comments, and count all "
+                f"the same; leave them out: {_listed(np.flatnonzero(comment) + 1)}."
+            )
+    return notes
 
 
 def _listed(rows: np.ndarray) -> str:

@@ -20,6 +20,7 @@ _FOLD = 1.0  # a standard error of a logarithm that says nothing: the 95 % inter
 _QUANTILE = 1.959964  # of 95 %
 _NEAR = 1e-3  # relative: so near to the best minimum another start has found it, too
 _AT_BOUND = 1e-6  # of the range
+_GONE, _FEW = "error at its bound", "too few measurements"
 _FAINT = 0.01 * math.sqrt(12.0)  # a hundredth of what bounds say: keeps apart what only nearly depends
 
 
@@ -120,19 +121,46 @@ class IndividualFit:
         They do not where the standard error of a logarithm is 1 or more, where its 95 % interval runs over a
         bound, and where that of a linear parameter is wider than its bounds.
         """
-        error, estimates = self._slopes[0], self.search.estimates
+        error, search, estimates = self._slopes[0], self.search, self.search.estimates
         x, width = self.minima.x[self.best], estimates.high - estimates.low
         with np.errstate(invalid="ignore"):
-            over = (x - _QUANTILE * error < estimates.low) | (x + _QUANTILE * error > estimates.high)
+            over = (x - _QUANTILE * error < search.low) | (x + _QUANTILE * error > search.high)
             far = (error >= _FOLD) | (over & ~self._at_bound)
             unknown = np.where(estimates.log, far, 2.0 * _QUANTILE * error >= width)
         return ~unknown[:, self.shown]
 
     @property
     def _at_bound(self) -> np.ndarray:
-        estimates, x = self.search.estimates, self.minima.x[self.best]
-        near = _AT_BOUND * (estimates.high - estimates.low)
-        return (x <= estimates.low + near) | (x >= estimates.high - near)
+        return self._at_low | self._at_high
+
+    @property
+    def _at_low(self) -> np.ndarray:
+        search = self.search
+        return self.minima.x[self.best] <= search.low + _AT_BOUND * (search.high - search.low)
+
+    @property
+    def _at_high(self) -> np.ndarray:
+        search = self.search
+        return self.minima.x[self.best] >= search.high - _AT_BOUND * (search.high - search.low)
+
+    @cached_property
+    def without_errors(self) -> dict[int, str]:
+        """For places of patients whose measurements say nothing of their own error, why.
+
+        Then nothing is known of errors of what was estimated, either.
+        """
+        number, free = self.search.estimates.parameters, np.isnan(self.search.fixed)
+        gone = (self._at_low & free)[:, number:].any(axis=1)
+        own = self.search.prepared.measurements(np.arange(len(free)))
+        few = free[:, number:].any(axis=1) & (own <= free.sum(axis=1))
+        return {int(i): _GONE if gone[i] else _FEW for i in np.flatnonzero(gone | few)}
+
+    @cached_property
+    def _said(self) -> np.ndarray:
+        """Of which estimates an error is given."""
+        said = self.known.copy()
+        said[list(self.without_errors)] = False
+        return said
 
     @property
     def not_identifiable(self) -> dict[Any, tuple[str, ...]]:
@@ -146,8 +174,12 @@ class IndividualFit:
 
     @cached_property
     def standard_errors(self) -> np.ndarray:
-        """Standard errors, patients x names, in natural units; NaN for what is fixed or not identifiable."""
-        error = np.where(self.known, self.errors, np.nan)
+        """Standard errors, patients x names, in natural units.
+
+        NaN for what is fixed or not identifiable, and in patients whose own error is not known
+        (`without_errors`).
+        """
+        error = np.where(self._said, self.errors, np.nan)
         return np.where(self.search.estimates.log[self.shown], error * self.values, error)
 
     def table(self) -> pd.DataFrame:
@@ -155,18 +187,21 @@ class IndividualFit:
 
         Columns: ``patient``, ``parameter``, ``estimate``, ``se``, ``rse`` (relative), ``low`` and ``high``
         (95 %, by the standard error in the scale of the estimate), ``says``: ``ok``, ``not identifiable``,
-        ``at lower bound``, ``at upper bound``, ``fixed``.
+        ``at lower bound``, ``at upper bound``, ``fixed``; ``error at its bound`` where a patient's error
+        parameter went to nothing (the curve runs through the measurements), and ``too few measurements``
+        where there are no more than free parameters, the error's included: no error is given then.
         """
         estimates, x, shown = self.search.estimates, self.minima.x[self.best], self.shown
         error = np.full(x.shape, np.nan)
-        error[:, shown] = np.where(self.known, self.errors, np.nan)
+        error[:, shown] = np.where(self._said, self.errors, np.nan)
         low, high = (estimates.natural(x + side * _QUANTILE * error)[:, shown] for side in (-1.0, 1.0))
-        near = _AT_BOUND * (estimates.high - estimates.low)
         says = np.full(x.shape, "ok", dtype=object)
-        says[x <= estimates.low + near] = "at lower bound"
-        says[x >= estimates.high - near] = "at upper bound"
+        says[self._at_low] = "at lower bound"
+        says[self._at_high] = "at upper bound"
         says = says[:, shown]
         says[~self.known] = "not identifiable"
+        for place, why in self.without_errors.items():
+            says[place] = why
         says[~np.isnan(self.search.fixed)[:, shown]] = "fixed"
         patients, names = says.shape
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -219,6 +254,10 @@ class IndividualFit:
             f"more than one start found the best minimum of {(table['found_by'] > 1).sum()} patients; "
             f"{np.count_nonzero(self.minima.how == JOINED)} starts joined others, {table['failed'].sum()} "
             "failed",
+        ]
+        ids = self.search.prepared.data.ids
+        lines += [
+            f"patient {id_shown(ids[i])}: {why}: no errors given" for i, why in self.without_errors.items()
         ]
         for patient, names in self.not_identifiable.items():
             lines.append(f"patient {id_shown(patient)}: not identifiable: {', '.join(names)}")

@@ -35,6 +35,8 @@ _LARGEST_PART = (
 _FADES = 0.7  # the memory grows with this power: estimates are averaged, so that none is too slow
 _LONGEST_STEP = 0.5  # of Newton, in scaled parameters
 _SMALLEST = 1e-8  # variance
+_FLAT = 1e-6  # curvature, of the largest, both in units of their own
+_LEAST_OF_LOG = 0.01  # curvature: a factor of 20000 up and down
 _KNOWN_STATISTICS = (ADDITIVE, PROPORTIONAL, LOGNORMAL)
 
 
@@ -301,12 +303,31 @@ def random_effects(
     return b, new
 
 
-def positive(matrix: np.ndarray) -> np.ndarray:
-    """Return a symmetric matrix with the directions of negative curvature turned over, none flat."""
-    values, vectors = np.linalg.eigh((matrix + matrix.T) / 2)
-    size = np.abs(values)
-    size = np.maximum(size, 1e-6 * max(size.max(initial=0.0), 1e-300))
-    return (vectors * size) @ vectors.T
+def positive(matrix: np.ndarray, logs: int | None = None) -> np.ndarray:
+    """Return a symmetric matrix with the directions of negative curvature turned over, none flat.
+
+    What is flat is told with each estimate in units of its own curvature: results do not depend on units.
+
+    Parameters
+    ----------
+    matrix : ndarray
+    logs : int, optional
+        From here on estimates are logarithms (or Fisher's z), of which something is known in any case.
+    """
+    symmetric = (matrix + matrix.T) / 2
+    every = np.arange(len(symmetric))
+    own = np.abs(np.diag(symmetric))
+    if logs is not None:
+        known = np.where((every >= logs) & (own < _LEAST_OF_LOG), _LEAST_OF_LOG, own)
+        symmetric[every, every] += known - own
+        own = known
+    size = np.sqrt(np.where(own > 0, own, 1.0))
+    # of a matrix that is not positive products may be larger than squares
+    size *= np.sqrt(np.maximum(1.0, np.abs(symmetric / np.outer(size, size)).max(axis=1, initial=0.0)))
+    values, vectors = np.linalg.eigh(symmetric / np.outer(size, size))
+    curved = np.abs(values)
+    curved = np.maximum(curved, _FLAT * max(curved.max(initial=0.0), 1e-300))
+    return (vectors * curved) @ vectors.T * np.outer(size, size)
 
 
 def is_stationary(trace: np.ndarray, *, level: float = 0.05, parts: int = 8) -> bool:

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.special import ndtr, ndtri
 
-from fastcart.checks import count, shown
+from fastcart.checks import count, seed_of, shown
 from fastcart.errors import InputError
 from fastcart.fit.marginal import draws_of, log_weights
 from fastcart.fit.observations import ADDITIVE, COMBINED1, LOGNORMAL, MEASURED, PROPORTIONAL
@@ -125,7 +125,7 @@ def simulate(fit: PopulationFit, replicates: int, seed: int) -> np.ndarray:
     NaN where a solve fails.
     """
     complete, values = fit.complete, fit.values
-    prepared, random = complete.prepared, np.random.default_rng(seed)
+    prepared, random = complete.prepared, np.random.default_rng(seed_of(seed))
     patients, rows = prepared.patients, np.arange(fit.measurements)
     who = np.tile(np.arange(patients), replicates)
     root = np.linalg.cholesky(values.omega)

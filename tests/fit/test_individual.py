@@ -74,6 +74,29 @@ def test_an_error_that_is_estimated():
     np.testing.assert_allclose(found.standard_errors[:, 2] / found.values[:, 2], np.sqrt(1 / 60), rtol=1e-4)
 
 
+def test_measurements_that_say_nothing_of_their_error_give_no_errors():
+    """Two points on a line, three points, and enough of them; in two patients what is estimated."""
+    table = line_table(4)
+    sizes = [2, 3, 8, 8]
+    table = pd.concat([rows.head(n) for (_, rows), n in zip(table.groupby("ID"), sizes, strict=True)])
+    one = fit.Observation("1", "a + b * t", fit.additive())
+    how = dict(observations=one, estimate=WIDE, starts=3, options=SolveOptions(rtol=1e-8, t_end=10.0))
+    found = fit.individual(LINE, fit.read(table, LINE), **how)
+    says = found.table().groupby("patient")["says"].unique()
+    assert [x.tolist() for x in says] == [["error at its bound"], ["too few measurements"], ["ok"], ["ok"]]
+    assert np.isnan(found.standard_errors[:2]).all()
+    assert np.isnan(found.table()["high"].to_numpy()[:6]).all()
+    assert np.isfinite(found.standard_errors[2:]).all()
+    assert "patient 'p0': error at its bound" in found.summary()
+    # neighbours of another size say nothing of a patient's bounds
+    other = table.assign(DV=np.where(table["ID"] == "p0", table["DV"], 1e6 * table["DV"]))
+    again = fit.individual(LINE, fit.read(other, LINE), **how)
+    alone = fit.individual(LINE, fit.read(table[table["ID"] == "p0"], LINE), **how)
+    for fits in (again, alone):
+        np.testing.assert_array_equal(fits.values[0], found.values[0])
+        assert fits.cost[0] == found.cost[0]
+
+
 def test_bounds_bind_and_are_named():
     data = fit.read(line_table(), LINE)
     found = fit.individual(
@@ -247,6 +270,8 @@ def test_rosenbrock_within_bounds():
         (dict(fixed={"p9": {"a": 1.0}}), "patient 'p9' of what is fixed"),
         (dict(fixed={"p0": {"c": 1.0}}), "names 'c', which is not estimated"),
         (dict(guesses={"a": [1.0, 2.0]}), "must be a number, or one for each patient"),
+        (dict(guesses=3), "guesses must be a mapping such as {'k': 0.1}, not 3"),
+        (dict(guesses={"a": "x"}), "must be a number, or one for each patient"),
         (dict(guesses={"k": 1.0}), "name 'k', which is not estimated"),
         (dict(starts=0), "number of starts must be a whole number"),
         (dict(seed=-1), "seed must be a whole number"),

@@ -133,8 +133,27 @@ def test_theophylline_and_warfarin(references):
         f = oral_curve(of.time, dose[of.patient], *theta[of.patient].T)
         sums = np.bincount(of.patient, norm.logpdf(of.value, f, deviation(f)))
         np.testing.assert_allclose(prepared.loglik(theta, np.arange(32)), sums, rtol=1e-6)
-    with pytest.raises(InputError, match="row 2 is 0, which a log-normal error cannot take"):
-        fit.prepare(ORAL, data, NAMES, observations=fit.Observation("cp", "center / V", fit.lognormal(0.2)))
+    for error, name in ((fit.lognormal(0.2), "log-normal"), (fit.proportional(0.2), "proportional")):
+        with pytest.raises(InputError, match=f"row 2 is 0, which a {name} error cannot take"):
+            fit.prepare(ORAL, data, NAMES, observations=fit.Observation("cp", "center / V", error))
+
+
+def test_a_proportional_error_takes_no_zero_unless_it_is_a_limit():
+    table = pd.DataFrame({"ID": [1, 1, 2], "TIME": [1.0, 2.0, 1.0], "DV": [4.0, 0.0, 1.0], "CENS": [0, 0, 0]})
+    data = fit.read(table, ORAL, observables={1: "conc"})
+    one = fit.Observation("conc", "center / V", fit.proportional())
+    for make in (
+        lambda: fit.prepare(ORAL, data, NAMES, observations=one),
+        lambda: fit.individual(ORAL, data, observations=one, estimate={"CL": (1, 9)}),
+        lambda: fit.population(ORAL, data, observations=one, random=["CL"]),
+    ):
+        with pytest.raises(InputError, match="row 2 is 0, which a proportional error cannot take"):
+            make()
+    fit.prepare(
+        ORAL, data, NAMES, observations=fit.Observation("conc", "center / V", fit.combined2(1.0, 0.1))
+    )
+    cut = fit.read(table.assign(CENS=[0, -1, 0]), ORAL, observables={1: "conc"})
+    fit.prepare(ORAL, cut, NAMES, observations=one)
 
 
 @njit

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +11,7 @@ import pandas as pd
 import pytest
 from fit_models import LINE, ORAL
 
-from fastcart import InputError, fit
+from fastcart import InputError, Model, Parameter, fit
 from fastcart.fit.complete import Complete
 from fastcart.fit.effects import Values, check_effects, with_errors
 from fastcart.fit.keeping import Keeper
@@ -18,7 +19,7 @@ from fastcart.fit.marginal import information
 from fastcart.fit.maximum import Accuracy, adapt, know, proposal_of
 from fastcart.fit.modes import modes, quadrature
 from fastcart.fit.proposals import first_proposal, log_prior, tempered
-from fastcart.fit.saem import is_stationary
+from fastcart.fit.saem import is_stationary, positive
 
 STRAIGHT = fit.Observation("y", "a + b * t", fit.additive())
 SCALES = {"a": "normal", "b": "normal"}
@@ -118,6 +119,40 @@ def test_likelihood_score_and_information_are_those_of_the_closed_form(straight,
     size = np.sqrt(np.abs(np.diag(second)))
     assert np.abs((found.score - gradient) / size).max() < 0.03
     assert np.abs((found.information + second) / np.outer(size, size)).max() < 0.03
+
+
+def test_standard_errors_follow_the_units_of_measurements():
+    """The same in units of which a measurement has 100000: of the exact second derivatives, too."""
+    table, unit = lines(), 1e5
+    table["DV"] *= unit
+    found = fit.population(
+        LINE, fit.read(table, LINE), observations=STRAIGHT, random=["a", "b"], scales=SCALES,
+        iterations=(80, 40),
+        starts=[{"a": 5 * unit, "b": -0.5 * unit, "omega_a": unit, "omega_b": unit / 2, "a_y": unit / 2}],
+    )  # fmt: skip
+    size = np.array([unit, unit, 1.0, 1.0, 1.0])
+
+    def half(x: np.ndarray) -> float:
+        return 0.5 * exact_minus2LL(found.complete, x * size)
+
+    exact = np.linalg.inv(numeric(half, found.row / size)[1]) * np.outer(size, size)
+    np.testing.assert_allclose(np.sqrt(np.diag(found.cov)), np.sqrt(np.diag(exact)), rtol=0.03)
+    assert found.converged, found.problems
+    assert found.known.all()
+    drawn = found.to_population(2, uncertainty=True)
+    assert np.isfinite(drawn).all(axis=None)
+
+
+def test_what_is_flat_is_told_in_each_estimates_own_units():
+    curved = np.array([[2.0, 1.9, 0.0], [1.9, 2.0, 0.1], [0.0, 0.1, 1.0]])
+    for unit in (1.0, 1e-8, 1e8):
+        size = np.array([1.0, unit, 1 / unit])
+        np.testing.assert_allclose(
+            positive(curved * np.outer(size, size)) / np.outer(size, size), curved, atol=1e-9
+        )
+    turned = positive(np.array([[1.0, 5.0], [5.0, 1e-9]]))
+    assert np.linalg.eigvalsh(turned)[0] > 0
+    np.testing.assert_allclose(positive(np.diag([4.0, -3.0, 0.0]), logs=2), np.diag([4.0, 3.0, 0.01]))
 
 
 def test_errors_of_the_likelihood_are_what_they_say(straight):
@@ -428,6 +463,10 @@ def test_modes_are_found_from_afar(straight):
         (dict(omega=[["a", "c"]]), "names 'c', which has no random effect"),
         (dict(covariates={"a": "AGE"}), "no constant covariate 'AGE'"),
         (dict(covariates={"c": "WT"}), "'c', which has no random effect"),
+        (dict(covariates={"a": ["WT", "WT"]}), "The covariates of 'a' must differ; 'WT' is given twice"),
+        (dict(covariates={"a": ["WT", "SAME"]}), r"The covariates of 'a' \(WT, SAME\) say the same"),
+        (dict(covariates={"a": 3}), "The covariates of 'a' must be a list of names, not 3"),
+        (dict(keep=3), "'keep' must be the path of a folder, not 3"),
         (dict(scales={"a": "cubic"}), "must be one of log, normal, logit"),
         (dict(scales={"a": "normal", "b": "normal", "c": "log"}), "'c', which is not estimated"),
         (dict(method="foce"), "The method must be 'saem'"),
@@ -441,8 +480,36 @@ def test_modes_are_found_from_afar(straight):
     ],
 )
 def test_bad_input_is_one_sentence(straight, change, sentence):
+    same = straight.covariates.assign(SAME=2 * straight.covariates["WT"])
     with pytest.raises(InputError, match=sentence):
-        fit.population(LINE, straight, **(SHORT | change))
+        fit.population(LINE, replace(straight, covariates=same), **(SHORT | change))
+
+
+def test_bad_seeds_are_one_sentence(fitted):
+    for make in (
+        fitted.vpc,
+        fitted.npde,
+        lambda **seed: fitted.to_population(2, **seed),
+        lambda **seed: fit.bootstrap(fitted, 2, **seed),
+        lambda **seed: fit.posterior(fitted, 0, **seed),
+    ):
+        for seed in (-1, 0.5, "1"):
+            with pytest.raises(InputError, match="The seed must be a whole number from 0 on"):
+                make(seed=seed)
+
+
+@pytest.mark.parametrize("name", ["a_y", "omega_a", "corr_a_b", "beta_a_WT"])
+def test_a_parameter_with_the_name_of_an_estimate_is_refused(straight, name):
+    model = Model("named", {"z": 0.0}, [*LINE.parameters, Parameter(name, 1.0)], LINE.rhs)
+    how = SHORT | dict(omega="full", covariates={"a": "WT"})
+    with pytest.raises(InputError, match=f"'{name}' of model 'named' has the name of what a fit estimates"):
+        fit.population(model, straight, **how)
+    # an estimated parameter counts as well, and a fit of individuals has names of errors
+    with pytest.raises(InputError, match=f"'{name}' of model 'named'"):
+        fit.population(model, straight, **(how | dict(fixed=[name])))
+    if name == "a_y":
+        with pytest.raises(InputError, match="'a_y' of model 'named'"):
+            fit.individual(model, straight, observations=STRAIGHT, estimate={"a_y": (0, 1)})
 
 
 def test_a_population_of_one_is_refused():
@@ -453,19 +520,27 @@ def test_a_population_of_one_is_refused():
 def test_covariates_enter_the_design_as_they_are_described():
     table = lines(6, seed=2)
     table["SEX"] = np.where(table["ID"] % 3 == 0, "male", "female")
-    table["ARM"] = table["ID"] % 2
+    table["LEVEL"] = 50 + 50 * (table["ID"] % 2)
     data = fit.read(table, LINE)
     effects = check_effects(
-        LINE, data, ["a", "b"], ["c"], omega=[["a", "b"]], covariates={"a": ["WT", "SEX"], "b": "ARM"},
+        LINE, data, ["a", "b"], ["c"], omega=[["a", "b"]], covariates={"a": ["WT", "SEX"], "b": "LEVEL"},
         scales=None,
     )  # fmt: skip
-    assert effects.coefficients == ("a", "beta_a_WT", "beta_a_SEX_male", "b", "beta_b_ARM")
+    assert effects.coefficients == ("a", "beta_a_WT", "beta_a_SEX_male", "b", "beta_b_LEVEL")
     assert effects.names[5:] == ("c", "omega_a", "omega_b", "corr_a_b")
     weight = table.groupby("ID")["WT"].first().to_numpy()
     np.testing.assert_allclose(effects.design[:, 0, 1], np.log(weight / np.median(weight)))
     assert effects.design[:, 0, 2].tolist() == [1, 0, 0, 1, 0, 0]
     assert effects.design[:, 1, 4].tolist() == [0, 1, 0, 1, 0, 1]
     assert not effects.design[:, 0, 3:].any()
+
+
+@pytest.mark.parametrize("levels", [["m", "f", "m", "."], [1.0, 2.0, 5.0, "."]])
+def test_a_covariate_that_is_missing_is_refused(levels):
+    table = lines(4)
+    table["COV"] = [levels[i] for i in table["ID"]]
+    with pytest.raises(InputError, match="The covariate 'COV' of patient 3 is missing"):
+        fit.population(LINE, fit.read(table, LINE), **SHORT, covariates={"a": "COV"})
 
 
 def test_scales_go_there_and_back():

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from fit_models import ORAL
+from fit_models import LINE, ORAL
 
 from fastcart import SolveOptions, fit
 from fastcart.errors import InputError
@@ -87,6 +87,23 @@ def test_a_parameter_that_the_table_changes_in_time():
         fit.prepare(ORAL, data, ["CL"], observations=one)
 
 
+def test_a_parameter_that_changes_is_the_same_for_rows_in_any_order():
+    rows = pd.DataFrame(
+        {
+            "ID": [1, 1, 1, 1, 2, 2], "TIME": [0, 2, 4, 6, 0, 5], "DV": [".", 1.0, 1.0, 1.0, ".", 2.0],
+            "AMT": [100, 0, 0, 0, 50, 0], "CMT": [2] * 6, "CL": [3.0, 3.0, 6.0, 7.0, 2.0, 4.0],
+        }
+    )  # fmt: skip
+    found = []
+    for table in (rows, rows.iloc[[3, 2, 1, 0, 5, 4]]):
+        data = fit.read(table, ORAL)
+        assert data.covariate("CL").tolist() == [3.0, 2.0]
+        one = fit.Observation("2", "center / V", fit.additive(1.0))
+        prepared = fit.prepare(ORAL, data, ["V"], observations=one)
+        found.append(prepared.predictions([[30.0], [30.0]], [0, 1]).values)
+    np.testing.assert_array_equal(found[0], found[1])
+
+
 def predicted(rows: dict, theta=((1.0, 3.0, 30.0),), names=("ka", "CL", "V"), **how) -> np.ndarray:
     data = fit.read(rows, ORAL, observables={1: "conc"}, **how)
     one = fit.Observation("conc", "center / V", fit.additive(1.0))
@@ -166,6 +183,7 @@ def changed(**columns) -> dict:
         (changed(ID=[1, None, 1, 2, 2]), "'ID' is empty in row 2"),
         (changed(WT=[70, 71, 70, 55, 55]), "'WT' changes from 70 to 71 in row 2"),
         (changed(MDV=[1, 0, 0, 1, 0], DV=[".", ".", 3, ".", 2]), "row 2 has no DV; give one, or MDV 1"),
+        (changed(CENS=[0, 1, 0, 0, 0], DV=[".", ".", 3, ".", 2]), "row 2 is censored (CENS 1) and has no DV"),
         (changed(CENS=[0, 2, 0, 0, 0]), "'CENS' holds 2 in row 2"),
         (changed(CENS=[0, 1, 0, 0, 0], LIMIT=[".", 9, ".", ".", "."]), "'LIMIT' holds 9 in row 2"),
         (changed(CENS=[0, -1, 0, 0, 0], LIMIT=[".", 1, ".", ".", "."]), "must lie above DV"),
@@ -196,11 +214,32 @@ def test_two_measurements_at_one_time_are_named():
     assert "row 3" in data.summary()
 
 
+def test_what_may_be_meant_otherwise_is_said():
+    with pytest.warns(UserWarning, match=r"1 rows of doses have a DV other than 0, which is not read.*row 4"):
+        data = fit.read(changed(DV=[0.0, 4.0, 3.0, 1.0, 2.5]), ORAL)
+    assert "2 rows of doses with a value, which is not read" in data.summary()
+    assert len(data.measurements.time) == 3
+    # a dose at which nothing was measured often has 0 there
+    assert fit.read(changed(DV=[0.0, 4.0, 3.0, ".", 2.5]), ORAL).doses_with_value == 1
+    marked = fit.read(changed(DV=[0.0, 4.0, 3.0, 1.0, 2.5], MDV=[1, 0, 0, 1, 0]), ORAL)
+    assert marked.doses_with_value == 0
+    with pytest.warns(UserWarning, match=r"1 rows have a 'C' in the column 'C'.*row 2"):
+        fit.read(
+            {
+                "C": [".", "C", "."], "ID": [1, 1, 2], "TIME": [1, 2, 1], "DV": [1, 9, 2], "SEX": "f"
+            }, LINE, ignore=[],
+        )  # fmt: skip
+
+
 def test_a_column_that_nobody_wants():
     assert fit.read(changed(SS=[99] * 5), ORAL, map={"SS": None}).patients == 2
     assert "WT" not in fit.read(changed(WT=[1, 2, 3, 4, 5]), ORAL, ignore=["WT"]).covariates
     for how, says in (
         (dict(ignore=["wt"]), "'wt' is not there. Did you mean 'WT'?"),
+        (dict(map="TIME"), "'map' must be a mapping such as {'TIME': 'day'}, not 'TIME'"),
+        (dict(observables=["x"]), "'observables' must be a mapping such as {1: 'cells'}, not ['x']"),
+        (dict(lag="tlag"), "'lag' must be a mapping such as {'depot': 'tlag'}, not 'tlag'"),
+        (dict(bioavailability=["F"]), "'bioavailability' must be a mapping"),
         (dict(map={"TIM": "TIME"}), "The map names 'TIM'"),
         (dict(map={"TIME": "day"}), "TIME is the column 'day', which is not there"),
         (dict(lag={"depot": "lag"}), "lag names 'lag', which is no parameter"),
