@@ -154,12 +154,16 @@ def _bounds(name: str, given: Any, allowed: tuple[float, float]) -> tuple[float,
     return (np.log(low), np.log(high), True) if scale == "log" else (low, high, False)
 
 
-def check_fixed(given: Any, ids: np.ndarray, estimates: Estimates) -> np.ndarray:
+def check_fixed(given: Any, ids: np.ndarray, estimates: Estimates, model: Model) -> np.ndarray:
     """Return the values that parameters have in patients, patients x parameters, NaN where they are free.
 
     Parameters
     ----------
     given : mapping of id to mapping of name to value, or None
+    ids : ndarray
+    estimates : Estimates
+    model : Model
+        Whose ranges hold; bounds of the search do not.
 
     Raises
     ------
@@ -170,6 +174,7 @@ def check_fixed(given: Any, ids: np.ndarray, estimates: Estimates) -> np.ndarray
         return values
     if not isinstance(given, Mapping) or not all(isinstance(x, Mapping) for x in given.values()):
         raise InputError("What is fixed must be a mapping of patients' ids to mappings of names to values.")
+    ranges = {item.name: allowed_range(item) for item in model.items if item.name in estimates.names}
     places = id_places(np.array(list(given), dtype=object), ids)
     for patient, place, mine in zip(given, places, given.values(), strict=True):
         if place < 0:
@@ -183,5 +188,12 @@ def check_fixed(given: Any, ids: np.ndarray, estimates: Estimates) -> np.ndarray
             fixed = real(value)
             if fixed is None or not np.isfinite(fixed):
                 raise InputError(f"The value of {name!r} of patient {shown(patient)} is not a number.")
+            low, high = ranges.get(name, (0.0, np.inf))
+            if not low <= fixed <= high or (name not in ranges and fixed == 0):
+                limits = f"{low:g} to {high:g}" if name in ranges else "values above 0"
+                raise InputError(
+                    f"The value of {name!r} of patient {shown(patient)} is {fixed:g}, but the model allows "
+                    f"{limits}."
+                )
             values[place, estimates.names.index(name)] = fixed
     return values

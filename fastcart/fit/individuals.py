@@ -36,6 +36,7 @@ _SPREADS = 0.5, 1.0, 0.2  # so far from it, one time after the other
 _AROUND = 7  # of the seed of these
 _SCREENED = 16  # places that are looked at for each start
 _ROWS = 4_000_000  # predictions at a time
+_HAIR = 1e-12  # relative: of a bound by its logarithm
 _NEAR = 1e-6  # of a scale: where slopes are carried to, so that residuals follow
 _USUAL = 0.3  # of its size: where an error parameter starts
 
@@ -244,13 +245,15 @@ def individual(
     """
     model = as_model(model)
     estimates = check_estimates(model, estimate)
+    if isinstance(data, FitData) and not len(data.measurements.time):
+        raise InputError("The data have no measurement, so nothing can be estimated.")
     chosen = SolveOptions(rtol=_RTOL) if options is None else options
     prepared = prepare(
         model, data, list(estimates.names), observations=observations, threads=threads, options=chosen
     )
     check_distinct(model, prepared.error_names)
     whole = estimates.with_errors(prepared)
-    values = check_fixed(fixed, data.ids, whole)
+    values = check_fixed(fixed, data.ids, whole, model)
     known = ~np.isnan(prepared.error_values)
     values[:, whole.parameters :][:, known] = prepared.error_values[known]
     search = Search(prepared, whole, whole.estimated(values))
@@ -371,6 +374,22 @@ def _with_errors(search: Search, x: np.ndarray, who: np.ndarray) -> np.ndarray:
     return x
 
 
+def _check_guess(search: Search, name: str, given: np.ndarray, ends: tuple[np.ndarray, np.ndarray]) -> None:
+    """Refuse a guess that is not a number within the bounds; where it is fixed, none counts."""
+    estimates = search.estimates
+    place = estimates.names.index(name)
+    log = estimates.log[place]
+    low, high = (np.exp(end) if log else end for end in ends)
+    hair = _HAIR * (np.abs(low) + np.abs(high))
+    outside = ~((given >= low - hair) & (given <= high + hair)) & np.isnan(search.fixed[:, place])
+    if outside.any():
+        i = int(np.argmax(outside))
+        raise InputError(
+            f"The guess of {name!r} of patient {shown(search.prepared.data.ids[i])} must lie within the "
+            f"bounds, {low[i]:g} to {high[i]:g}, not {given[i]:g}."
+        )
+
+
 def _guessed(search: Search, guesses: Mapping[str, Any] | None) -> np.ndarray | None:
     """Return the start that the user gave for each patient."""
     if guesses is None:
@@ -387,6 +406,8 @@ def _guessed(search: Search, guesses: Mapping[str, Any] | None) -> np.ndarray | 
         if len(column) not in (1, patients) or any(real(x) is None for x in column):
             raise InputError(f"The guess of {name!r} must be a number, or one for each patient.")
         values[:, k] = column
+        if name in guesses:
+            _check_guess(search, name, values[:, k], (search.low[:, k], search.high[:, k]))
     unknown = set(guesses) - set(estimates.names)
     if unknown:
         raise InputError(f"The guesses name {shown(sorted(unknown)[0])}, which is not estimated.")

@@ -109,27 +109,33 @@ class PopulationFit:
         return len(self.complete.prepared.layout.of.value)
 
     @property
+    def patients_measured(self) -> int:
+        """How many patients have measurements; the others say nothing."""
+        prepared = self.complete.prepared
+        return int(np.count_nonzero(prepared.measurements(np.arange(prepared.patients))))
+
+    @property
     def aic(self) -> float:
         """Akaike's criterion."""
         return self.minus2LL + 2.0 * len(self.row)
 
     @property
     def bic(self) -> float:
-        """The Bayesian criterion, by the number of patients."""
-        return self.minus2LL + np.log(self.complete.prepared.patients) * len(self.row)
+        """The Bayesian criterion, by the number of patients that have measurements."""
+        return self.minus2LL + np.log(self.patients_measured) * len(self.row)
 
     @property
     def bicc(self) -> float:
         """The corrected Bayesian criterion.
 
-        Parameters of random effects count by the patients, those that all patients share by the measurements
-        (Delattre et al., Electronic Journal of Statistics 8, 456-475, 2014).
+        Parameters of random effects count by the patients that have measurements, those that all patients
+        share by the measurements (Delattre et al., Electronic Journal of Statistics 8, 456-475, 2014).
         """
         at = self.complete.effects.slices
         shared = sum(at[name].stop - at[name].start for name in ("fixed", "errors"))
         own = len(self.row) - shared
         return float(
-            self.minus2LL + np.log(self.complete.prepared.patients) * own + np.log(self.measurements) * shared
+            self.minus2LL + np.log(self.patients_measured) * own + np.log(self.measurements) * shared
         )
 
     @cached_property

@@ -158,6 +158,8 @@ def population(
         raise InputError(f"The method must be 'saem', not {shown(method)}.")
     if not isinstance(data, FitData):
         raise InputError(f"The data must come from fastcart.fit.read, not {shown(data)}.")
+    if not len(data.measurements.time):
+        raise InputError("The data have no measurement, so nothing can be estimated.")
     effects = check_effects(model, data, random, fixed, omega=omega, covariates=covariates, scales=scales)
     prepared = prepare(
         model, data, list(effects.columns), observations=observations, threads=threads, options=options
@@ -169,8 +171,6 @@ def population(
     check_distinct(model, others)
     if len(data.ids) < 2:
         raise InputError("A population needs at least two patients; fastcart.fit.individual fits one.")
-    if not len(data.measurements.time):
-        raise InputError("The data have no measurement, so nothing can be estimated.")
     complete = Complete(prepared, effects)
     schedule = _schedule(chains, iterations, data.patients)
     wanted = Accuracy(number(accuracy, "The accuracy", positive=True), count(draws, "The draws"), ())

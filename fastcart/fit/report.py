@@ -119,16 +119,12 @@ def _criteria(fit: PopulationFit) -> pd.DataFrame:
 
 
 def _methods(fit: PopulationFit) -> list[str]:
-    counts = fit.complete.prepared.counts
-    failed = {name: int(n) for name, n in counts.items() if name != "ok" and n}
     ways = [
         "Stochastic approximation of EM with Markov chains (proposals from the population, of one random "
         "effect, of all along each patient's shape), until nothing that is estimated drifts, then averaged; "
         "from there Newton's steps on the likelihood itself, by importance sampling (t distributions with 5 "
         "degrees of freedom, a tenth of the draws from the population, scrambled Sobol points).",
-        f"Solves: {int(counts['ok'])} done"
-        + (", failed: " + ", ".join(f"{n} {name}" for name, n in failed.items()) if failed else "")
-        + ". A solve that fails counts as impossible.",
+        "A solve that fails counts as impossible.",
     ]
     if fit.complete.effects.fixed:
         ways.append(

@@ -71,6 +71,7 @@ def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatc
         assert (other / file).read_bytes() == (whole / file).read_bytes()
     text = (whole / "report.md").read_text(encoding="utf-8")
     assert text.startswith("# Straight lines")
+    assert (other / "report.md").read_text(encoding="utf-8") == text
     for figure in (whole / "figures").iterdir():
         assert f"figures/{figure.name}" in text
     estimates = pd.read_csv(whole / "tables" / "estimates.csv", index_col="parameter")

@@ -270,6 +270,15 @@ def test_rosenbrock_within_bounds():
         (dict(fixed={"p9": {"a": 1.0}}), "patient 'p9' of what is fixed"),
         (dict(fixed={"p0": {"c": 1.0}}), "names 'c', which is not estimated"),
         (dict(guesses={"a": [1.0, 2.0]}), "must be a number, or one for each patient"),
+        (
+            dict(estimate={"c": (0, 2)}, fixed={"p1": {"c": -1.0}}),
+            "'p1' is -1, but the model allows 0 to inf",
+        ),
+        (dict(guesses={"a": np.nan}), "of patient 'p0' must lie within the bounds, -100 to 100, not nan"),
+        (
+            dict(guesses={"a": [1.0, 101.0, 2.0]}),
+            "patient 'p1' must lie within the bounds, -100 to 100, not 101",
+        ),
         (dict(guesses=3), "guesses must be a mapping such as {'k': 0.1}, not 3"),
         (dict(guesses={"a": "x"}), "must be a number, or one for each patient"),
         (dict(guesses={"k": 1.0}), "name 'k', which is not estimated"),

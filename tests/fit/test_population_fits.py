@@ -215,6 +215,26 @@ def test_criteria(fitted):
     assert fitted.minus2LL_of_DV == fitted.minus2LL
 
 
+def test_criteria_count_patients_with_measurements(fitted, straight):
+    """One more patient, without any: the same likelihood, the same criteria."""
+    more = pd.concat([lines(), pd.DataFrame({"ID": [99], "TIME": 1.0, "DV": ".", "DVID": "y", "WT": 75.0})])
+    found = copy.copy(fitted)
+    effects = fitted.complete.effects
+    prepared = fit.prepare(LINE, fit.read(more, LINE), list(effects.columns), observations=STRAIGHT)
+    assert prepared.patients == 31
+    found.complete = Complete(prepared, effects)
+    assert found.patients_measured == 30
+    assert (found.bic, found.bicc) == (fitted.bic, fitted.bicc)
+    assert found.bic == pytest.approx(fitted.minus2LL + np.log(30) * 7)
+
+
+def test_no_measurement_at_all_is_refused(straight):
+    table = lines(3).assign(DV=".")
+    for data in (fit.read(table, LINE), fit.read(table.drop(columns="DVID"), LINE)):
+        with pytest.raises(InputError, match="The data have no measurement, so nothing can be estimated"):
+            fit.population(LINE, data, **SHORT)
+
+
 def test_shrinkage_has_both_definitions(fitted):
     table = fitted.shrinkage().set_index("parameter")
     assert (1 - table.loc["a", "variance"]) == pytest.approx((1 - table.loc["a", "deviation"]) ** 2)
