@@ -164,6 +164,18 @@ class PopulationFit:
         flat = np.diag(self.best.known.information) <= _FLAT
         return flat & (np.arange(len(self.row)) >= begin)
 
+    @property
+    def _of_lost(self) -> np.ndarray:
+        """Which coefficients are of random effects whose spread went to nothing.
+
+        Draws of such an effect do not move, and say nothing of how well its mean is known.
+        """
+        effects, at = self.complete.effects, self.complete.effects.slices
+        owner = (effects.design != 0).any(axis=0)  # random x coefficients
+        found = np.zeros(len(self.row), dtype=bool)
+        found[at["b"]] = owner[self._lost[at["omega"]]].any(axis=0)
+        return found
+
     @cached_property
     def problems(self) -> list[str]:
         """What speaks against the fit having converged, a sentence each."""
@@ -204,9 +216,10 @@ class PopulationFit:
         effects, correlations, error parameters); ``se`` and ``rse`` of it (relative, first order); ``low``
         and ``high`` (95 %, by the standard error in the scale of the estimate); ``scaled``, ``scaled_se`` and
         ``scale``: the same in the scale in which it was estimated; ``says``: ``ok``, or ``not identifiable``,
-        where no error is given; ``method`` of the standard errors.
+        or ``spread at zero`` (of a random effect that went to nothing: estimate it as ``fixed``), where no
+        error is given; ``method`` of the standard errors.
         """
-        error = np.where(self.known, np.sqrt(np.diag(self.cov)), np.nan)
+        error = np.where(self.known & ~self._of_lost, np.sqrt(np.diag(self.cov)), np.nan)
         scale = np.array(self._row_scales(), dtype=object)
         natural, slope = self.natural(self.row), self._slopes()
         ends = [self.natural(self.row + side * _QUANTILE * error) for side in (-1.0, 1.0)]
@@ -216,7 +229,9 @@ class PopulationFit:
             {
                 "parameter": self.names, "estimate": natural, "se": slope * error, "rse": relative,
                 "low": ends[0], "high": ends[1], "scaled": self.row, "scaled_se": error, "scale": scale,
-                "says": np.where(self.known, "ok", "not identifiable"),
+                "says": np.where(
+                    ~self.known, "not identifiable", np.where(self._of_lost, "spread at zero", "ok")
+                ),
                 "method": "observed information (Louis)",
             }
         )  # fmt: skip

@@ -385,7 +385,7 @@ def _covariates(
         if name in _KNOWN or name in changing:
             continue
         values: list[Any] = [None] * len(ids)
-        for place, (row, cell) in enumerate(frame[name].items()):
+        for place, (row, cell) in enumerate(zip(frame.index.to_numpy(), frame[name], strict=True)):
             before = values[patient[place]]
             if cell is None or before == cell:
                 continue
