@@ -11,7 +11,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, shown
+from fastcart.checks import count, seed_of, shown
 from fastcart.errors import InputError, counted, nearest
 from fastcart.model import Model
 from fastcart.optimization.methods import find
@@ -26,7 +26,7 @@ from fastcart.optimization.problem import (
     write_tables,
 )
 from fastcart.optimization.progress import Progress, StopRule
-from fastcart.optimization.swarm import SwarmSettings, check_seed
+from fastcart.optimization.swarm import SwarmSettings
 from fastcart.optimization.variables import Aggregate, Constraint, Limit
 from fastcart.options import SolveOptions, SolverKeywords, chosen_options
 
@@ -217,7 +217,7 @@ def optimize(
     )  # fmt: skip
     sign = GOALS[goal]
     stop = StopRule(None if target is None else sign * target, patience, tolerance)
-    search = Search(setting.space, iterations, check_seed(seed), settings, stop, setting.start)
+    search = Search(setting.space, iterations, seed_of(seed), settings, stop, setting.start)
     content = {
         "method": method, "settings": settings, "iterations": iterations, "seed": search.seed, "stop": stop,
     }  # fmt: skip

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, shown
+from fastcart.checks import count, seed_of, shown
 from fastcart.errors import InputError, counted, optional_import
 from fastcart.model import Model
 from fastcart.optimization.evaluation import Values
@@ -28,7 +28,7 @@ from fastcart.optimization.problem import (
     write_tables,
 )
 from fastcart.optimization.space import Space
-from fastcart.optimization.swarm import check_seed, generator
+from fastcart.optimization.swarm import generator
 from fastcart.optimization.variables import Aggregate, Constraint
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 
@@ -142,7 +142,7 @@ def pareto(
         model, variables, goals, constraints=constraints, for_each=for_each, patients=patients, doses=doses,
         start=start, threads=threads, options=chosen_options(options, keywords, pareto, "A Pareto front"),
     )  # fmt: skip
-    seed = check_seed(seed)
+    seed = seed_of(seed)
     content = {"method": "nsga2", "particles": size, "iterations": iterations, "seed": seed}
     with recorded(
         setting, "front", content, out, resume=resume, force=force, batches=iterations, progress=progress

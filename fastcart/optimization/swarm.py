@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcart.checks import count, is_whole, number, shown
+from fastcart.checks import count, is_whole, number, seed_of, shown
 from fastcart.errors import InputError, nearest
 from fastcart.optimization.progress import Progress, StopRule
 from fastcart.optimization.ranking import best_of, is_better, ordered, rank
@@ -164,7 +164,7 @@ class Swarms:
         self.space = space
         self.settings = settings or SwarmSettings()
         self.iterations = count(iterations, "The number of iterations")
-        self.seed = check_seed(seed)
+        self.seed = seed_of(seed)
         self.iteration = 0
         self.progress = Progress(space.problems, space.dimensions, stop)
         self._start = None if start is None else space.to_unit(start[:, None, :])[:, 0]
@@ -347,13 +347,6 @@ def mutate(point: np.ndarray, draws: np.ndarray) -> np.ndarray:
 def generator(seed: int, row: int) -> np.random.Generator:
     """Return the stream of random numbers of one problem."""
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=(row, 0))))
-
-
-def check_seed(seed: Any) -> int:
-    """Return the seed: a whole number from 0 on."""
-    if not is_whole(seed) or seed < 0:
-        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
-    return int(seed)
 
 
 @cache

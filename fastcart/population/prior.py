@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import expit, ndtri
 from scipy.stats import qmc
 
-from fastcart.checks import count, is_whole, number, shown
+from fastcart.checks import count, number, seed_of, shown
 from fastcart.errors import InputError, nearest
 from fastcart.models import get
 from fastcart.population.inputs import B_ALL, Inputs
@@ -220,9 +220,7 @@ def stream(seed: int, *purpose: int) -> np.random.Generator:
     InputError
         For a seed that is not a whole number from 0 on.
     """
-    if not is_whole(seed) or seed < 0:
-        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
-    return np.random.default_rng(np.random.SeedSequence(int(seed), spawn_key=purpose))
+    return np.random.default_rng(np.random.SeedSequence(seed_of(seed), spawn_key=purpose))
 
 
 def sample(n: int, *, seed: int, het: float = 1.0, prior: Prior = PRIOR) -> pd.DataFrame:

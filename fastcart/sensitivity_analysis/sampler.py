@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from pandas.api.types import is_list_like
 
-from fastcart.checks import count, is_whole, shown
+from fastcart.checks import count, seed_of, shown
 from fastcart.errors import InputError, nearest
 from fastcart.sampling.columns import Marginal
 from fastcart.sensitivity_analysis.design import Closure, Design
@@ -58,14 +58,13 @@ def make_design(
     names = tuple(ranges)
     placed = find_groups(groups, names, chosen)
     n = check_size(chosen, n, len(dict.fromkeys(placed or names)))
-    if not is_whole(seed) or seed < 0:
-        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
+    seed = seed_of(seed)
     drawn = {
         name: given if isinstance(given, Marginal) else Marginal("uniform", *map(float, given))
         for name, given in ranges.items()
     }
     ends = np.array([bounds(item) for item in drawn.values()], dtype=np.float64)
-    x = chosen.points(drawn, n, seed=int(seed), groups=placed)
+    x = chosen.points(drawn, n, seed=seed, groups=placed)
     return Design(method, names, ends, n, np.ascontiguousarray(x), placed, closures)
 
 

@@ -17,10 +17,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, number
+from fastcart.checks import count, number, seed_of
 from fastcart.errors import InputError
 from fastcart.model import Model
-from fastcart.optimization.swarm import Swarms, SwarmSettings, check_seed
+from fastcart.optimization.swarm import Swarms, SwarmSettings
 from fastcart.papers.srct.many_arms import courses_together
 from fastcart.papers.srct.protocol_families import Family
 from fastcart.protocols import Adaptive, Arm, Calendar, Infusion, Switched
@@ -212,9 +212,7 @@ def search(
     single = where.single
     settings = SwarmSettings(particles=count(particles, "The number of particles"))
     start = np.array([[float(family.start[name]) for name in family.names]])
-    swarms = Swarms(
-        family.space(), iterations=iterations, seed=check_seed(seed), settings=settings, start=start
-    )
+    swarms = Swarms(family.space(), iterations=iterations, seed=seed_of(seed), settings=settings, start=start)
     while swarms.active.any():
         _, points = swarms.ask()
         arms = [family.arm(point) for point in points[0]]
@@ -280,7 +278,7 @@ def judge(
     parts, frontier = parts[:, solved], where.frontier[:, solved]
     table = gains(parts, frontier, names)
     table["eligible"] = _eligible(table, frontier, margin)
-    generator = np.random.default_rng(check_seed(seed))
+    generator = np.random.default_rng(seed_of(seed))
     clusters = draws_of(where.patients)[solved]
     drawn = np.empty((count(replicates, "The number of replicates"), len(names)))
     first = np.zeros(len(names))

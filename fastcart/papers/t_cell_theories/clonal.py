@@ -16,7 +16,7 @@ import pandas as pd
 from numba import njit
 
 from fastcart.batch import check_threads, solve
-from fastcart.checks import count, is_whole, number, shown
+from fastcart.checks import count, number, seed_of, shown
 from fastcart.errors import InputError
 from fastcart.models import get
 from fastcart.models.t_cell_parameters import FATES, PHENOTYPES
@@ -139,8 +139,7 @@ def families_of(
     """
     if correlation not in (-1, 0, 1):
         raise InputError(f"The correlation of first daughters must be -1, 0 or 1, not {shown(correlation)}.")
-    if not is_whole(seed) or seed < 0:
-        raise InputError(f"The seed must be a whole number from 0 on, not {shown(seed)}.")
+    seed = seed_of(seed)
     course = _Course(drive, step, values["alpha"], values["d_N"], correlation)
     fates = _fates(values, drive)
     cells = np.zeros((families, _TYPES), dtype=np.int64)
