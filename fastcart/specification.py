@@ -1,11 +1,12 @@
-"""Tables of a specification in TOML, from which entries are taken by name and checked."""
+"""Specifications: tables of TOML from which entries are taken by name, and what files of Python hold."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
-from fastcart.checks import count, number, shown
+from fastcart.checks import count, number, reason, shown
 from fastcart.errors import InputError, nearest
 
 
@@ -91,3 +92,26 @@ class Table:
         """Raise an error if an entry was not asked for."""
         for name in self._left:
             raise InputError(f"There is no entry {name!r} in {self._what}." + nearest(name, self._known))
+
+
+def from_file(path: Path, name: str, what: str) -> Any:
+    """Load something of a user's from a file of Python; ``what`` says what, for errors.
+
+    Raises
+    ------
+    InputError
+        When the file is not there, fails, or has nothing of that name.
+    """
+    from importlib.util import module_from_spec, spec_from_file_location
+
+    found = spec_from_file_location(f"fastcart_rule_{path.stem}", path)
+    if found is None or found.loader is None or not path.is_file():
+        raise InputError(f"{what} is not there: {str(path)!r} is no file of Python.")
+    module = module_from_spec(found)
+    try:
+        found.loader.exec_module(module)
+        return getattr(module, name)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as error:  # also where it asks to end the program
+        raise InputError(f"{what} cannot be loaded from {str(path)!r}: {reason(error)}.") from None

@@ -41,6 +41,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "nonmem",
         "regimens",
         "options",
+        "specification",
     ),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
     ("models", "describe"),
@@ -51,7 +52,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("trial.course", "trial.outcomes"),  # what befalls a patient; a population is calibrated to it
     ("population", "protocols"),
     ("fit",),  # what it finds becomes a population
-    ("trial", "fit.spec", "fit.run", "fit.report"),  # specifications of both are read alike
+    ("trial",),
     ("fastcart",),  # the public names
     ("papers",),
     ("cli", "__main__"),

@@ -71,6 +71,11 @@ def measured() -> ErrorModel:
     return ErrorModel(MEASURED, (), ())
 
 
+ERROR_MODELS: dict[str, Callable[..., ErrorModel]] = {
+    model.__name__: model for model in (additive, proportional, combined1, combined2, lognormal, measured)
+}
+
+
 def _model(kind: int, **parameters: float | None) -> ErrorModel:
     values = tuple(
         None if value is None else number(value, f"The error parameter {name!r}", positive=True)

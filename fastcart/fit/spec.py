@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
 
-from fastcart.checks import count, number, reason, shown
+from fastcart.checks import count, read_toml, shown
 from fastcart.errors import InputError, nearest
-from fastcart.fit import observations as kinds
-from fastcart.fit.observations import Observation
+from fastcart.fit.observations import ERROR_MODELS, Observation
 from fastcart.model import Model
 from fastcart.models import get
-from fastcart.options import SolveOptions
-from fastcart.trial.own_arms import from_file
-from fastcart.trial.spec_table import Table
+from fastcart.options import SolveOptions, options_of_table
+from fastcart.specification import Table, from_file
 
-ERRORS = {
-    "additive": ("a",), "proportional": ("b",), "combined1": ("a", "b"), "combined2": ("a", "b"),
-    "lognormal": ("s",), "measured": (),
-}  # fmt: skip
 _SOLVING = ("t_end", "rtol", "atol", "method", "max_steps", "breaks")
 
 
@@ -69,11 +62,7 @@ def read_spec(path: str | Path) -> FitSpec:
         For a file that cannot be read, and for anything unknown or impossible in it.
     """
     source = Path(path)
-    try:
-        table = tomllib.loads(source.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError) as error:
-        raise InputError(f"The fit {str(source)!r} cannot be read: {reason(error)}.") from None
-    return make_spec(table, folder=source.parent)
+    return make_spec(read_toml(source, "The fit"), folder=source.parent)
 
 
 def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> FitSpec:
@@ -100,7 +89,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> FitSpec:
     checks = root.table("checks")
     spec = FitSpec(
         root.text("title", "Fit of a population"), model, data, reading, observations,
-        _population(root), _options(root.take("solve", {})), checks.count("replicates", 1000),
+        _population(root), _options(root.table("solve").rest()), checks.count("replicates", 1000),
         checks.count("bins", 10), _whole(root.take("virtual_patients", 1000)),
     )  # fmt: skip
     checks.done()
@@ -137,17 +126,15 @@ def _observation(table: Table) -> Observation:
         raise InputError("An [[observation]] lacks 'dvid': what is measured, as in the column DVID.")
     prediction = table.text("prediction", "")
     name = table.text("error", "")
-    if name not in ERRORS:
+    if name not in ERROR_MODELS:
         raise InputError(
-            f"The error of observation {shown(dvid)} must be one of {', '.join(ERRORS)}, not {shown(name)}."
-            + nearest(name, ERRORS)
+            f"The error of observation {shown(dvid)} must be one of {', '.join(ERROR_MODELS)}, not "
+            f"{shown(name)}." + nearest(name, ERROR_MODELS)
         )
-    values = {x: table.take(x, None) for x in ERRORS[name]}
-    given = {
-        x: number(v, f"The error parameter {x!r}", positive=True) for x, v in values.items() if v is not None
-    }
+    make = ERROR_MODELS[name]
+    error = make(**{x: table.take(x, None) for x in make().names})
     table.done()
-    return Observation(dvid, prediction, getattr(kinds, name)(**given))
+    return Observation(dvid, prediction, error)
 
 
 def _population(root: Table) -> dict[str, Any]:
@@ -167,10 +154,7 @@ def _population(root: Table) -> dict[str, Any]:
     return found
 
 
-def _options(given: Any) -> SolveOptions | None:
-    if not isinstance(given, Mapping):
-        raise InputError(f"The table [solve] must be a table, not {shown(given)}.")
-    for name in given:
-        if name not in _SOLVING:
-            raise InputError(f"There is no entry {name!r} in the table [solve]." + nearest(name, _SOLVING))
+def _options(table: Mapping[str, Any]) -> SolveOptions | None:
+    others = [option.name for option in fields(SolveOptions) if option.name not in _SOLVING]
+    given = options_of_table(table, "The fit", without=others)
     return SolveOptions(**given) if given else None

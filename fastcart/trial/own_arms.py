@@ -11,7 +11,7 @@ from typing import Any
 from fastcart.checks import number, reason, shown
 from fastcart.errors import InputError, nearest
 from fastcart.protocols import Adaptive, Arm, Calendar, Infusion, Lymphodepletion, hold_if_crs, lhm_rule
-from fastcart.trial.spec_table import Table
+from fastcart.specification import Table, from_file
 
 
 def own_arm(table: Table, folder: Path) -> Arm:
@@ -109,26 +109,3 @@ def _rule(rule: Any, options: Any, what: str, folder: Path) -> Callable:
         except (TypeError, KeyError, ValueError, AttributeError, ArithmeticError) as error:
             raise InputError(f"The rule_options of {what} do not fit {rule!r}: {reason(error)}.") from None
     return from_file(folder / file, name, f"The rule of {what}")
-
-
-def from_file(path: Path, name: str, what: str) -> Any:
-    """Load something of a user's from a file of Python; ``what`` says what, for errors.
-
-    Raises
-    ------
-    InputError
-        When the file is not there, fails, or has nothing of that name.
-    """
-    from importlib.util import module_from_spec, spec_from_file_location
-
-    found = spec_from_file_location(f"fastcart_rule_{path.stem}", path)
-    if found is None or found.loader is None or not path.is_file():
-        raise InputError(f"{what} is not there: {str(path)!r} is no file of Python.")
-    module = module_from_spec(found)
-    try:
-        found.loader.exec_module(module)
-        return getattr(module, name)
-    except KeyboardInterrupt:
-        raise
-    except BaseException as error:  # also where it asks to end the program
-        raise InputError(f"{what} cannot be loaded from {str(path)!r}: {reason(error)}.") from None

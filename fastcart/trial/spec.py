@@ -14,12 +14,12 @@ from fastcart.options import OF_A_COURSE, SolveOptions, options_of_table
 from fastcart.population import PRIOR, TARGETS, Prior, read_specification
 from fastcart.protocols import STANDARD, Arm, get
 from fastcart.protocols.arms import arm_names
+from fastcart.specification import Table, from_file
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import HORIZON, OPTIONS, trial_options
 from fastcart.trial.frontier import DOSES, check_doses
-from fastcart.trial.own_arms import from_file, own_arm
+from fastcart.trial.own_arms import own_arm
 from fastcart.trial.randomize import Design
-from fastcart.trial.spec_table import Table
 
 _MOST_REPLICATES = 1_000_000
 _SHORTEST = 365.0  # days of follow-up
