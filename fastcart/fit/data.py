@@ -9,6 +9,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from fastcart.checks import shown
+from fastcart.errors import InputError, nearest
+
 NOT_CENSORED, BELOW, ABOVE = 0, 1, -1
 
 
@@ -113,9 +116,6 @@ class FitData:
         InputError
             For one that the table does not have.
         """
-        from fastcart.checks import shown
-        from fastcart.errors import InputError, nearest
-
         known = {str(column).casefold(): column for column in self.covariates}
         column = known.get(name.casefold()) if isinstance(name, str) else None
         if column is None:
@@ -164,6 +164,21 @@ class FitData:
             if count:
                 parts.append(f"{count} {word}")
         return "doses: " + (", ".join(parts) or "none")
+
+
+def check_data(data: Any, *, measured: bool) -> FitData:
+    """Return the data, having checked that they are such, and have measurements where ``measured``.
+
+    Raises
+    ------
+    InputError
+        For anything else.
+    """
+    if not isinstance(data, FitData):
+        raise InputError(f"The data must come from fastcart.fit.read, not {shown(data)}.")
+    if measured and not len(data.measurements.time):
+        raise InputError("The data have no measurement, so nothing can be estimated.")
+    return data
 
 
 def _is_given(cell: Any) -> bool:

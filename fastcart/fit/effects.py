@@ -102,10 +102,6 @@ class Effects:
             *(self.error_names[k] for k in self.free_errors),
         )  # fmt: skip
 
-    def taking(self, patients: np.ndarray) -> Effects:
-        """Return the same for some patients."""
-        return replace(self, design=self.design[patients])
-
     def unpack(self, row: np.ndarray) -> Values:
         """Return the parts of a row."""
         at = self.slices

@@ -12,7 +12,7 @@ import numpy as np
 from fastcart.checks import count, real, seed_of, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError
-from fastcart.fit.data import FitData
+from fastcart.fit.data import FitData, check_data
 from fastcart.fit.estimates import Estimates, check_estimates, check_fixed, own_errors
 from fastcart.fit.levenberg import BEHIND, MOST_ITERATIONS, Bounds, Minima, minimize
 from fastcart.fit.likelihood import Predictions, PreparedLikelihood, prepare
@@ -245,8 +245,7 @@ def individual(
     """
     model = as_model(model)
     estimates = check_estimates(model, estimate)
-    if isinstance(data, FitData) and not len(data.measurements.time):
-        raise InputError("The data have no measurement, so nothing can be estimated.")
+    check_data(data, measured=True)
     chosen = SolveOptions(rtol=_RTOL) if options is None else options
     prepared = prepare(
         model, data, list(estimates.names), observations=observations, threads=threads, options=chosen

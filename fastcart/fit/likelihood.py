@@ -13,7 +13,7 @@ from fastcart.batch import check_threads
 from fastcart.checks import names, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError, counted, nearest
-from fastcart.fit.data import FitData
+from fastcart.fit.data import FitData, check_data
 from fastcart.fit.densities import Likelihoods, Predicted, gather_kernel, likelihood_kernel
 from fastcart.fit.layout import Layout, layout_of
 from fastcart.fit.observations import Observation, check_observations, observing
@@ -347,8 +347,7 @@ def prepare(
         For bad input.
     """
     model = as_model(model)
-    if not isinstance(data, FitData):
-        raise InputError(f"The data must come from fastcart.fit.read, not {shown(data)}.")
+    check_data(data, measured=False)
     listed = check_observations(observations)
     chosen = _options(options, model, data)
     layout = layout_of(data, listed, chosen.horizon(model))

@@ -12,7 +12,7 @@ from fastcart.checks import count, number, seed_of, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError
 from fastcart.fit.complete import Complete
-from fastcart.fit.data import FitData
+from fastcart.fit.data import FitData, check_data
 from fastcart.fit.effects import Effects, Values, check_effects, check_start, with_errors
 from fastcart.fit.estimates import typical_errors
 from fastcart.fit.keeping import Keeper, content_of, keeping
@@ -156,10 +156,7 @@ def population(
     model = as_model(model)
     if method != "saem":
         raise InputError(f"The method must be 'saem', not {shown(method)}.")
-    if not isinstance(data, FitData):
-        raise InputError(f"The data must come from fastcart.fit.read, not {shown(data)}.")
-    if not len(data.measurements.time):
-        raise InputError("The data have no measurement, so nothing can be estimated.")
+    check_data(data, measured=True)
     effects = check_effects(model, data, random, fixed, omega=omega, covariates=covariates, scales=scales)
     prepared = prepare(
         model, data, list(effects.columns), observations=observations, threads=threads, options=options
