@@ -16,6 +16,7 @@ from fastcart.solvers.lanes.root_finding import find_root
 from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
 
 MAX_DEGREE = 8  # of what is looked at inside a step
+_START, _STOP = MAX_DEGREE + 1, MAX_DEGREE + 2  # columns of the ends of an interval, in [0, 1]
 STACK = 26  # rows of a scratch array: intervals that wait, at most
 _SPLIT = 0.4763  # where an interval is cut; nobody's root is just there
 _NARROW = 1e-6  # of a step: roots that are nearer to each other than this are a touch, not a crossing
@@ -85,7 +86,49 @@ def polynomial(x, of):
 
 
 @njit(**INNER)
-def roots(a, degree, low, high, room, out, count):  # noqa: C901  one stack of intervals
+def _to_bernstein(a, degree, room):
+    """Fill the first row of ``room`` with the Bernstein coefficients of a polynomial on [0, 1].
+
+    Returns how often they change sign, zeros left out, and the first of them that is not zero.
+    """
+    changes, first, last = 0, 0.0, 0.0
+    for k in range(degree + 1):
+        value = 0.0
+        for m in range(k + 1):
+            value += _RATIOS[degree, k, m] * a[m]
+        room[0, k] = value
+        if value != 0.0:
+            first = value if first == 0.0 else first
+            changes += 1 if last * value < 0.0 else 0
+            last = 1.0 if value > 0.0 else -1.0
+    return changes, first
+
+
+@njit(**INNER)
+def _first_of(room, row):
+    """The first coefficient in a row that is not zero."""
+    k = 0
+    while room[row, k] == 0.0:
+        k += 1
+    return room[row, k]
+
+
+@njit(**INNER)
+def _halve(room, row, degree):
+    """Cut the interval of a row in two: its right part stays there, the left one enters the next row."""
+    start, stop = room[row, _START], room[row, _STOP]
+    left = row + 1
+    for k in range(degree + 1):
+        room[left, k] = room[row, 0]
+        for j in range(degree - k):
+            room[row, j] = (1.0 - _SPLIT) * room[row, j] + _SPLIT * room[row, j + 1]
+    middle = start + _SPLIT * (stop - start)
+    room[left, _START], room[left, _STOP] = start, middle
+    room[row, _START] = middle
+
+
+@njit(**INNER)
+def roots(a, degree, low, high, room, out, count):
     """Append to ``out`` the places in (low, high), in order, where a polynomial changes its sign.
 
     Parameters
@@ -105,47 +148,25 @@ def roots(a, degree, low, high, room, out, count):  # noqa: C901  one stack of i
     int
         How many it holds now.
     """
-    changes, first, last = 0, 0.0, 0.0
-    for k in range(degree + 1):
-        value = 0.0
-        for m in range(k + 1):
-            value += _RATIOS[degree, k, m] * a[m]
-        room[0, k] = value
-        if value != 0.0:
-            first = value if first == 0.0 else first
-            changes += 1 if last * value < 0.0 else 0
-            last = 1.0 if value > 0.0 else -1.0
+    changes, first = _to_bernstein(a, degree, room)
     if changes == 0:
         return count
     if changes == 1 and count < out.size:  # nearly always
         out[count] = low + (high - low) * find_root(polynomial, 0.0, 1.0, first < 0.0, (a, degree))
         return count + 1
-    ends = MAX_DEGREE + 1  # columns of the ends of an interval, in [0, 1]
-    room[0, ends], room[0, ends + 1] = 0.0, 1.0
+    room[0, _START], room[0, _STOP] = 0.0, 1.0
     waiting = 1
-    while waiting > 0:
+    while waiting > 0:  # the left one of two parts is looked at first
         row = waiting - 1
         changes = _changes(room, row, degree)
-        start, stop = room[row, ends], room[row, ends + 1]
-        if changes == 0:
-            waiting -= 1
-        elif changes == 1 or stop - start < _NARROW or waiting == STACK:
-            waiting -= 1
-            if changes % 2 == 1 and count < out.size:
-                first = 0
-                while room[row, first] == 0.0:
-                    first += 1
-                x = find_root(polynomial, start, stop, room[row, first] < 0.0, (a, degree))
-                out[count] = low + (high - low) * x
-                count += 1
-        else:  # in two parts: the right one stays in this row, the left one is looked at first
-            left = row + 1
-            for k in range(degree + 1):
-                room[left, k] = room[row, 0]
-                for j in range(degree - k):
-                    room[row, j] = (1.0 - _SPLIT) * room[row, j] + _SPLIT * room[row, j + 1]
-            middle = start + _SPLIT * (stop - start)
-            room[left, ends], room[left, ends + 1] = start, middle
-            room[row, ends] = middle
+        start, stop = room[row, _START], room[row, _STOP]
+        if changes > 1 and stop - start >= _NARROW and waiting < STACK:
+            _halve(room, row, degree)
             waiting += 1
+            continue
+        waiting -= 1
+        if changes % 2 == 1 and count < out.size:
+            x = find_root(polynomial, start, stop, _first_of(room, row) < 0.0, (a, degree))
+            out[count] = low + (high - low) * x
+            count += 1
     return count
