@@ -115,12 +115,8 @@ def step_bounds(  # noqa: C901  one vector of lanes, from the stages to what is 
                 falls = builder.fcmp_ordered("<", least, margin)
                 rises = builder.fcmp_ordered(">", most, subtract(zero, margin))
                 turns = builder.and_(falls, rises)
-                rise = least_rise = zero
-                for s in reversed(slopes):
-                    rise = _add(builder, rise, subtract(s, margin))
-                    least_rise = smaller(least_rise, rise)
                 ends_high = builder.and_(
-                    builder.fcmp_ordered(">=", least_rise, zero), builder.fcmp_ordered("<=", high, end)
+                    _rises_to_end(builder, slopes, margin), builder.fcmp_ordered("<=", high, end)
                 )
                 if of_integrand:
                     turns = builder.and_(turns, builder.not_(flat))
@@ -144,6 +140,16 @@ def step_bounds(  # noqa: C901  one vector of lanes, from the stages to what is 
         return types.void(buffer, b, place), codegen
 
     return function
+
+
+def _rises_to_end(builder: Any, slopes: list[Any], margin: Any) -> Any:
+    """Return whether nothing lies above the end of the step: no sum of last coefficients is negative."""
+    zero = _constant(0.0)
+    rise = least = zero
+    for slope in reversed(slopes):
+        rise = _add(builder, rise, builder.fsub(slope, margin))
+        least = builder.select(builder.fcmp_ordered("<", rise, least), rise, least)
+    return builder.fcmp_ordered(">=", least, zero)
 
 
 def _vector_type() -> Any:
