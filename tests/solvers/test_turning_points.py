@@ -72,17 +72,20 @@ def test_both_turning_points_of_a_cubic(method, rtol):
 
 @pytest.mark.parametrize("method", METHODS)
 def test_many_cubics_have_the_crossings_that_their_polynomials_have(method):
-    """Random cubics: progression-free survival, progression, nadir and counts, from the roots."""
+    """Random cubics: progression-free survival, progression, nadir, peaks and counts, from the roots."""
     rng = np.random.default_rng(8)
     at, tilt = rng.uniform(2, 9, 300), rng.uniform(-15, 30, 300)
     ends = fastcart.solve(
         CUBIC, {"at": at, "tilt": tilt, "y": np.zeros(300)}, rtol=1e-3, engine="lanes", method=method,
-        events=[Event("zero", "y", -1e-3), Event("same", "shifted", 1 - 1e-3)],
+        events=[Event("zero", "y", -1e-3), Event("same", "shifted", 1 - 1e-3)], peaks=["y", "shifted"],
     ).endpoints  # fmt: skip
     for row, a, b in zip(ends.to_dict("records"), at, tilt, strict=True):
         p = np.polynomial.Polynomial([0, 3 * a * a - 12 * a - 4 + b, 6 - 3 * a, 1.0])
         extrema = [r.real for r in p.deriv().roots() if abs(r.imag) < 1e-9 and 0 < r.real < 12]
         assert row["nadir"] == pytest.approx(min([0.0, p(12.0), *p(np.array(extrema))]), abs=2e-3)
+        highest = max([0.0, p(12.0), *p(np.array(extrema))])
+        assert row["peak_y"] == pytest.approx(highest, rel=1e-6, abs=2e-3)
+        assert row["peak_shifted"] == pytest.approx(highest + 1, rel=1e-6, abs=2e-3)
         zeros = sorted(r.real for r in (p + 1e-3).roots() if abs(r.imag) < 1e-9 and 0 < r.real < 12)
         if np.min(np.abs(np.diff(zeros)), initial=1.0) > 0.02:
             assert row["count_zero"] == len(zeros)

@@ -64,10 +64,10 @@ def detect(steps, watch, detection, task, scheme):
         else:
             k = items[i].quantity
             bounds = steps.bounds[watch.bounds_of[watch.quantities[k].bounded]]
+            value = detection.value[k]
             if kind == MAXIMUM:
-                _detect_maximum(bounds, detection.best[i], need)
+                _detect_maximum(value, bounds, detection.best[i], need)
             else:
-                value = detection.value[k]
                 _detect_crossing(kind, asks, value, bounds, detection.level[i], detection.side[i], need)
     total = 0.0
     for l in range(LANES):
@@ -86,10 +86,10 @@ def detect(steps, watch, detection, task, scheme):
 
 
 @njit(**INLINED)
-def _detect_maximum(bounds, best, need):
-    """A step needs a look where the quantity turns and may get above its best end of a step."""
+def _detect_maximum(value, bounds, best, need):
+    """A step needs a look where the quantity turns and may get above its best end of a step, this one too."""
     for l in range(LANES):
-        found = bounds[TURNS, l] > 0.5 and bounds[HIGH, l] > best[l]
+        found = bounds[TURNS, l] > 0.5 and bounds[HIGH, l] > max(best[l], value[l])
         need[l] = max(need[l], LATER) if found else need[l]
 
 
@@ -113,9 +113,10 @@ def asks_for_look(i, l, steps, watch, detection):
         return True
     row = watch.bounds_of[x]
     turns, low, high = steps.bounds[row, TURNS, l], steps.bounds[row, LOW, l], steps.bounds[row, HIGH, l]
+    value = detection.value[k, l]
     if kind == MAXIMUM:
-        return turns > 0.5 and high > detection.best[i, l]
-    value, level, side = detection.value[k, l], detection.level[i, l], detection.side[i, l]
+        return turns > 0.5 and high > max(detection.best[i, l], value)
+    level, side = detection.level[i, l], detection.side[i, l]
     rises = kind != DOWN and value > level and side <= 0.0
     falls = kind != UP and value < level and side >= 0.0
     return rises or falls or (turns > 0.5 and low < level < high)

@@ -42,7 +42,7 @@ HALVINGS = 10
 NOWHERE = 2.0  # instead of a place in the step
 _UNKNOWN = -1
 
-_DEGREE = 6  # of the polynomials that follow a quantity
+_DEGREE = 7  # of the polynomials that follow a quantity: that of the interpolants, which sums of states have
 _NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(_DEGREE + 1) / _DEGREE)
 _TESTS = np.array([0.19, 0.43, 0.81])  # where they must agree with it
 _POWERS = np.linalg.inv(np.vander(_NODES, increasing=True))  # coefficients of the polynomial through values

@@ -2,6 +2,8 @@
 
 The slope on a step is a polynomial whose Bernstein coefficients are sums over the stages. Where they all
 have one sign, nothing turns; where not, the steepest of them bound how far a state can get beyond its ends.
+What turns at most below its end, as what grows from nearly nothing may, is bounded by its end: the rise from
+anywhere in the step to the end has for coefficients the sums of the last coefficients of the slope.
 Only steps that turn near something that is looked for are then looked at closely.
 """
 
@@ -96,6 +98,7 @@ def step_bounds(  # noqa: C901  one vector of lanes, from the stages to what is 
                     slopes = [subtract(y, x) for x, y in pairwise(corners)]
                 else:
                     within = [_load(builder, buffer, at.U, k), _load(builder, buffer, at.W, k)]
+                end = within[1]
                 low = high = within[0]
                 for value in within[1:]:
                     low, high = smaller(low, value), larger(high, value)
@@ -112,6 +115,9 @@ def step_bounds(  # noqa: C901  one vector of lanes, from the stages to what is 
                 falls = builder.fcmp_ordered("<", least, margin)
                 rises = builder.fcmp_ordered(">", most, subtract(zero, margin))
                 turns = builder.and_(falls, rises)
+                ends_high = builder.and_(
+                    _rises_to_end(builder, slopes, margin), builder.fcmp_ordered("<=", high, end)
+                )
                 if of_integrand:
                     turns = builder.and_(turns, builder.not_(flat))
                     down = up = _multiply(builder, _constant(_SLACK), subtract(high, low))
@@ -120,7 +126,8 @@ def step_bounds(  # noqa: C901  one vector of lanes, from the stages to what is 
                     if by_time:
                         down, up = _multiply(builder, down, h), _multiply(builder, up, h)
                 low = subtract(low, builder.select(turns, down, zero))
-                high = _add(builder, high, builder.select(turns, up, zero))
+                higher = builder.and_(turns, builder.not_(ends_high))
+                high = _add(builder, high, builder.select(higher, up, zero))
                 row = builder.add(place, lane)
                 for which, value in (
                     (LOW, low),
@@ -133,6 +140,16 @@ def step_bounds(  # noqa: C901  one vector of lanes, from the stages to what is 
         return types.void(buffer, b, place), codegen
 
     return function
+
+
+def _rises_to_end(builder: Any, slopes: list[Any], margin: Any) -> Any:
+    """Return whether nothing lies above the end of the step: no sum of last coefficients is negative."""
+    zero = _constant(0.0)
+    rise = least = zero
+    for slope in reversed(slopes):
+        rise = _add(builder, rise, builder.fsub(slope, margin))
+        least = builder.select(builder.fcmp_ordered("<", rise, least), rise, least)
+    return builder.fcmp_ordered(">=", least, zero)
 
 
 def _vector_type() -> Any:

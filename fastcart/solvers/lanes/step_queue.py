@@ -89,6 +89,31 @@ def _copy_rows(of, to):
             to[i, l] = of[i, l]
 
 
+@njit(**INLINED)
+def _follow_states(s, turns, task, scheme, watch, work):
+    """Fill in the polynomials that a look at slot ``s`` needs: of all states only where it may be cut.
+
+    So it is, too, where something that is computed from the states is asked for.
+    """
+    queue, C, items = work.queue, work.polynomials, watch.items
+    place, need = queue.slots[s].place, queue.slots[s].need
+    everything = need == AT_ONCE
+    if need > QUIET:
+        for i in range(watch.of_burden, items.size):
+            computed = watch.quantities[items[i].quantity].state < 0
+            everything = everything or (computed and queue.asks[i, s])
+    if everything:
+        polynomials(place, C, queue.steps, scheme, 0, C.shape[0])
+        return
+    if turns:
+        polynomials(place, C, queue.steps, scheme, task.burden, task.burden + 1)
+    if need > QUIET:
+        for i in range(watch.of_burden, items.size):
+            state = watch.quantities[items[i].quantity].state
+            if queue.asks[i, s] and not (turns and state == task.burden):
+                polynomials(place, C, queue.steps, scheme, state, state + 1)
+
+
 @njit(**INNER)
 def look_at_waiting(task, patients, scheme, watch, detection, work, out):
     """Record and save what is inside the steps that wait; one may end early, which its lane is told."""
@@ -106,9 +131,7 @@ def look_at_waiting(task, patients, scheme, watch, detection, work, out):
         slot = queue.slots[s]
         j, need, place = slot.patient, slot.need, slot.place
         turns = int(numbers[q.FLAG, place]) & q.TURN != 0
-        first, stop = (0, C.shape[0]) if need > QUIET else (task.burden, task.burden + 1)
-        if turns or need > QUIET:
-            polynomials(place, C, queue.steps, scheme, first, stop)
+        _follow_states(s, turns, task, scheme, watch, work)
         begin_look(place, watch, queue.evaluation.parameters)
         end, item = NOWHERE, -1
         t, h = numbers[q.T_OLD, place], numbers[q.H_USED, place]

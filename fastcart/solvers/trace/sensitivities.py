@@ -50,6 +50,9 @@ from fastcart.solvers.trace.sparse import factors, solve
 # do not occur.
 SHARE = math.pi
 
+# Directions up to which both forms of the slopes are differentiated to see which is easier
+_FEW = 4
+
 _NAN = math.nan
 _INPUTS = {"y": "y[{}]", "p": "p[{}]", "t": "t"}
 
@@ -134,7 +137,7 @@ def differentiated(system: System, directions: Directions, setting: Setting) -> 
     manifold = traced.manifold()
     stiff, rhs = (
         function_of(traced.graph, "rhs", "t, y, p", outputs, _INPUTS)
-        for outputs in (forms[0], traced.shortest(forms))
+        for outputs in (traced.easiest(forms), traced.shortest(forms))
     )
     states = [*system.states[:own]]
     for k in range(directions.count):
@@ -200,8 +203,8 @@ class _Differentiated:
     def slopes(self, *, by_jacobian: bool) -> list[list[Any]]:
         """Return what sensitivities of states and areas change by, row by row, for each direction.
 
-        ``by_jacobian`` computes the Jacobian first, which pays for many directions and for stiff methods,
-        whose own Jacobian then repeats it; else derivatives go along each direction.
+        ``by_jacobian`` computes the Jacobian first, which pays for many directions; else derivatives go along
+        each direction.
         """
         own, f, seeds = self.own, self.rates, self._seeds(by_jacobian=by_jacobian)
         parts = [split(f[i], y) if self.log[i] else (f[i], 0.0) for i, y in enumerate(self.y)]
@@ -320,6 +323,22 @@ class _Differentiated:
     def shortest(self, forms: Sequence[list[Any]]) -> list[Any]:
         """Return those of equal outputs that need the fewest operations."""
         return min(forms, key=lambda outputs: len(self.graph.used(outputs)))
+
+    def easiest(self, forms: Sequence[list[Any]]) -> list[Any]:
+        """Return those of equal outputs whose Jacobian needs the fewest operations, as stiff methods do.
+
+        Of many directions it is that form which has the Jacobian of the system itself in it.
+        """
+        if self.directions.count > _FEW:
+            return forms[0]
+        states = [self.graph.input("y", i) for i in range(self.own * (1 + self.directions.count))]
+        seeds = {state.number: {i: 1.0} for i, state in enumerate(states)}
+
+        def work(outputs: list[Any]) -> int:
+            rows = derivatives(self.graph, outputs, seeds)
+            return len(self.graph.used([*outputs, *(value for row in rows for value in row.values())]))
+
+        return min(forms, key=work)
 
     def check_switches(self, outputs: Sequence[Any]) -> None:
         """Refuse conditions that come true at a time which moves with a parameter.
