@@ -78,7 +78,7 @@ class Model:
         from a root where a dose, a break, an action or a switch moves it.
     typical : mapping of str to float
         Values of states and parameters, where they are not the defaults, of the patients with whom engine
-        ``auto`` tries its methods, such as cells that are infused. No result depends on them but by the method.
+        ``auto`` tries its methods, such as cells that are infused. They decide on the method alone.
 
     Raises
     ------
