@@ -177,7 +177,7 @@ def read_doses(model: Model | System, frame: pd.DataFrame, ids: Any, *, empty: b
         )
     shared, row = _rows(frame, ids)
     state = np.full(len(frame), -1)
-    named = frame["state"].map(lambda name: name.strip() if isinstance(name, str) else name)
+    named = _stripped(frame["state"])
     known = np.array([s.name for s in model.states if not s.computed], dtype=object)
     state[dose] = _places(named, known, f"a state of model {model.name!r}", dose)
     return DoseRecords(
@@ -185,6 +185,17 @@ def read_doses(model: Model | System, frame: pd.DataFrame, ids: Any, *, empty: b
         reset, _numbers(frame, "lag", parameters), _numbers(frame, "bioavailability", parameters, 1.0),
         tuple(parameters.index(name) for name in switched), values,
     )  # fmt: skip
+
+
+def _stripped(column: pd.Series) -> pd.Series:
+    """Return a column of names without blanks around them; each of the few names is looked at once."""
+    try:
+        codes, names = pd.factorize(column.to_numpy(dtype=object), use_na_sentinel=False)
+    except TypeError:  # lists and the like, which are refused later
+        return column
+    plain = np.empty(len(names), dtype=object)
+    plain[:] = [name.strip() if isinstance(name, str) else name for name in names]
+    return pd.Series(plain[codes], name=column.name)
 
 
 def _parameter_names(model: Model | System) -> list[str]:

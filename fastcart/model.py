@@ -76,6 +76,9 @@ class Model:
         is differentiated, and so must be one that can be traced: no loop whose end depends on the numbers.
         Integration follows the derivative of the equation, ``g_t + g_y y' + g_x x' = 0``, and starts anew
         from a root where a dose, a break, an action or a switch moves it.
+    typical : mapping of str to float
+        Values of states and parameters, where they are not the defaults, of the patients with whom engine
+        ``auto`` tries its methods, such as cells that are infused. They decide on the method alone.
 
     Raises
     ------
@@ -113,6 +116,7 @@ class Model:
     breaks: Sequence[float | str] = ()
     algebraic: Sequence[Algebraic] = ()
     residual: Callable[..., Any] | None = None
+    typical: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         """Bring what was given into its one form, and check it."""
@@ -135,6 +139,7 @@ class Model:
             ("references", tuple(self.references)),
             ("options", dict(self.options or {})),
             ("breaks", check_breaks(self.breaks)),
+            ("typical", dict(self.typical or {})),
         ):
             object.__setattr__(self, name, value)
         check_model(self)

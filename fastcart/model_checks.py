@@ -47,6 +47,13 @@ def check_model(model: Model) -> None:
     _check_names(model)
     _check_numbers(model)
     _check_method(model)
+    known = [*model.state_names, *model.parameter_names]
+    for item in model.typical:
+        if item not in known:
+            raise InputError(
+                f"Model {model.name!r}: the typical patient has {shown(item)}, no state or parameter."
+                + nearest(item, known)
+            )
     for name in model.breaks:
         if isinstance(name, str) and name not in model.parameter_names:
             raise InputError(

@@ -36,7 +36,7 @@ _TYPICAL, _VARIED, _CHOICES = 32, 0.1, 100.0
 
 
 def typical_patients(model: Model) -> tuple[np.ndarray, np.ndarray]:
-    """Return initial values and parameters of patients around the defaults of a model, always the same.
+    """Return initial values and parameters of patients around the typical one of a model, always the same.
 
     All varies by a tenth, but for parameters that may be choices: small whole numbers.
 
@@ -45,7 +45,8 @@ def typical_patients(model: Model) -> tuple[np.ndarray, np.ndarray]:
     y0, p : ndarray, shape (patients, states), (patients, parameters)
     """
     random = np.random.default_rng(0)
-    y0, p = check_patients(model, _TYPICAL).arrays(0, _TYPICAL)
+    given = {name: np.full(_TYPICAL, float(value)) for name, value in model.typical.items()}
+    y0, p = check_patients(model, given or _TYPICAL).arrays(0, _TYPICAL)
     choices = (p == np.round(p)) & (np.abs(p) < _CHOICES)
     varied = np.where(choices, p, p * np.exp(_VARIED * random.normal(size=p.shape)))
     return y0 * np.exp(_VARIED * random.normal(size=y0.shape)), varied

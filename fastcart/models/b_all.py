@@ -163,9 +163,15 @@ def plain() -> Model:
         observe=_observe,
         burden="L",
         method="stab5",  # IL-6 decays at 4 a day over two years
+        typical=treated(ENTRY),
         doc=_DOC,
         references=REFERENCES,
     )
+
+
+def treated(into: tuple[str, str]) -> dict[str, float]:
+    """Return what engrafts of the default product, by the states that it enters."""
+    return {name: float(cells[0]) for name, cells in zip(into, engrafted({"D": _DEFAULTS["D"]}), strict=True)}
 
 
 def entry(model: Model) -> tuple[str, str]:

@@ -28,7 +28,7 @@ from numba import njit
 from fastcart.checks import number, shown
 from fastcart.errors import InputError
 from fastcart.model import Model, Parameter, State
-from fastcart.models.b_all import equations, observables, plain, signal
+from fastcart.models.b_all import WAITING, equations, observables, plain, signal, treated
 
 _SWITCH = State("u", "1", 1.0, description="activity of the CAR, from 0 (off) to 1 (on)")
 _LAGGING = (
@@ -137,6 +137,7 @@ def variant(model: Model, growth_lag: float, switch: bool) -> Model:
         parameters=(*model.parameters, *((lag,) if lagging else ())),
         rhs=rhs,
         observe=observe,
+        typical=treated(WAITING) if lagging else model.typical,
         doc=model.doc + (_DOC_LAG if lagging else "") + (_DOC_SWITCH if switch else ""),
         options={"growth_lag": growth_lag, "switch": switch},
     )

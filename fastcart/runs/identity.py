@@ -22,7 +22,8 @@ from fastcart.solvers.fingerprint import examine, fingerprint, python_function
 # packages whose versions results may depend on, to the last bit
 _PACKAGES = ("numpy", "numba", "llvmlite", "numbalsoda", "scipy", "pandas", "pyarrow")
 # words, on which no number depends
-_WORDS = frozenset({"doc", "references", "description", "symbol", "source"})
+# typical patients decide on the method alone, which manifests name themselves
+_WORDS = frozenset({"doc", "references", "description", "symbol", "source", "typical"})
 
 
 def describe_model(model: Model) -> dict[str, Any]:

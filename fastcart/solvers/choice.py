@@ -23,6 +23,7 @@ from fastcart.solvers.trace.graph import TraceError
 
 _AROUND = 600.0  # what is around a step, whatever the method
 _OF_STATE = 30.0  # and for each state
+_STRAIGHT = 1.75  # a whole step in one line: thousands of numbers, which do not stay in registers
 _known: dict[tuple, Choice] = {}
 
 
@@ -87,7 +88,7 @@ def _compared(
     around = _AROUND + _OF_STATE * len(log)
     method = lanes.get_method(explicit)
     sums = len(log) * np.count_nonzero(tableaus.get(explicit).A)
-    costs = (method.calls_per_step(len(log)) * core.call_cost + sums + around, core.cost + around)
+    costs = (method.calls_per_step(len(log)) * core.call_cost + sums + around, _STRAIGHT * core.cost + around)
     first = lanes.solve_chunk(
         replace(asked, method=explicit, max_steps=budget, max_steps_ahead=ahead), y0, p, 1
     )

@@ -14,12 +14,13 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import progress_bar, solve
+from fastcart.batch import progress_bar
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
 from fastcart.options import SolveKeywords, SolveOptions
-from fastcart.protocols.adaptive import ASSAY_SD, follow_rule
+from fastcart.prepared import Solver, prepare
+from fastcart.protocols.adaptive import ASSAY_SD, States, follow_rule
 from fastcart.protocols.arms import (
     Adaptive,
     Arm,
@@ -36,6 +37,7 @@ from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import Intervention, course, trial_options
 
 DOSE = 1e8  # cells, ELIANA
+_TOGETHER = 32768  # patients who walk to a visit at once, at most
 
 
 def plan(
@@ -89,7 +91,7 @@ def plan(
             patients,
             cells=product_cells(arm, patients, dose),
             adapter=adapter,
-            advance=partial(advance, adapter.model, chosen, threads),
+            advance=Walk(adapter.model, chosen, threads),
             noise=noise,
             assay_sd=assay_sd,
         )
@@ -114,18 +116,39 @@ def assay(numbers: np.ndarray, seed: int, visit: int) -> np.ndarray:
     return assay_noise(int(numbers.max()) + 1, visit, seed=seed)[numbers]
 
 
-def advance(
-    model: Model, options: SolveOptions, threads: int | None, patients: pd.DataFrame, states: Any, days: float
-) -> dict[str, np.ndarray]:
-    """Return the states so many days later, NaN where the solver fails."""
-    given = {name: patients[name].to_numpy() for name in patients if name in model.parameter_names}
-    result = solve(
-        model, {**given, **states}, options=replace(options, t_end=days), threads=threads, progress=False,
-        warn=False,
-    )  # fmt: skip
-    ends = result.endpoints
-    ok = (ends["status"] == "ok").to_numpy()
-    return {name: np.where(ok, ends[f"final_{name}"].to_numpy(), np.nan) for name in model.state_names}
+class Walk:
+    """Takes patients from visit to visit: each length of a walk is prepared once.
+
+    Parameters
+    ----------
+    model : Model
+    options : SolveOptions
+        The horizon in them does not count.
+    threads : int, optional
+    """
+
+    def __init__(self, model: Model, options: SolveOptions, threads: int | None):
+        self.model, self.options, self.threads = model, options, threads
+        self._solvers: dict[tuple, Solver] = {}
+
+    def __call__(self, patients: pd.DataFrame, states: States, days: float) -> dict[str, np.ndarray]:
+        """Return the states of patients so many days later, NaN where the solver fails."""
+        names = self.model.state_names
+        known = {*names, *self.model.parameter_names}
+        columns = (*(name for name in patients if name in known and name not in states), *states)
+        solver = self._solver(columns, days)
+        values = np.column_stack(
+            [states[name] if name in states else patients[name].to_numpy() for name in columns]
+        )
+        after = np.vstack([solver(values[k : k + _TOGETHER]).final for k in range(0, len(values), _TOGETHER)])
+        return dict(zip(names, after.T.copy(), strict=True))
+
+    def _solver(self, columns: tuple[str, ...], days: float) -> Solver:
+        if (columns, days) not in self._solvers:
+            self._solvers[columns, days] = prepare(
+                self.model, columns, threads=self.threads, options=replace(self.options, t_end=days)
+            )
+        return self._solvers[columns, days]
 
 
 def arm_course(

@@ -317,7 +317,9 @@ class _Course:
     @property
     def kept(self) -> tuple[str, ...]:
         """What is asked for on fixed days."""
-        names = [hazard for _, _, hazard in _deaths(self.adapter)] + [self.adapter.burden.name]
+        names = [hazard for _, _, hazard in _deaths(self.adapter)]
+        # states alone: with an observable among them all states would be kept, for it to be computed of
+        names += self.adapter.burden.states or (self.adapter.burden.name,)
         recovery = self.adapter.recovery
         return tuple(dict.fromkeys(names if recovery is None else [*names, recovery.state]))
 
@@ -358,7 +360,8 @@ class _Course:
             values = hazards.get(kind, np.zeros((len(now), len(days))))
             self.values |= {f"{letter}_{day:g}": values[:, k] for k, day in chosen}
         if 28.0 in days:
-            self.values["S28"] = on_days(self.adapter.burden.name)[:, days.index(28.0)]
+            burden = self.adapter.burden.of(path).reshape(-1, len(days))
+            self.values["S28"] = burden[:, days.index(28.0)]
         if self.adapter.recovery is not None and B_FROM in days and self.horizon > B_FROM:
             B = on_days(self.adapter.recovery.state)[:, days.index(B_FROM)]
             t = self.values["t_B_recovery"]

@@ -21,7 +21,7 @@ from fastcart.protocols.arms import Adaptive, Arm, Calendar, Infusion, Schedule,
 from fastcart.protocols.switch import Switched
 from fastcart.protocols.visit import Visit
 from fastcart.trial.adapter import TrialAdapter
-from fastcart.trial.counterfactual import DOSE, advance, assay, interventions_of, numbers_of, switched_on
+from fastcart.trial.counterfactual import DOSE, Walk, assay, interventions_of, numbers_of, switched_on
 from fastcart.trial.course import OPTIONS, Intervention, course
 
 
@@ -69,7 +69,7 @@ def courses_together(
     t_end = options.horizon(adapter.model)
     if kind is Adaptive:
         noise = partial(_repeated, k, numbers_of(patients), noise_seed)
-        advancing = partial(advance, adapter.model, options, threads)
+        advancing = Walk(adapter.model, options, threads)
         schedules = _rules_together(arms, table, np.concatenate(cells), blocks, noise, adapter, advancing)
     else:
         schedules = [schedule_of(arm) for arm in arms if isinstance(arm, Calendar)]

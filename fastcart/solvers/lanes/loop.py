@@ -60,7 +60,7 @@ from fastcart.solvers.lanes.records import (
     NEXT,
     OLD,
 )
-from fastcart.solvers.lanes.step_queue import enqueue, look_at_waiting
+from fastcart.solvers.lanes.step_queue import enqueue, look_at_waiting, waits
 
 _POLL = 64  # steps between looks at the request to stop
 
@@ -180,7 +180,7 @@ def examine(l, task, patients, scheme, watch, detection, work):
         flagged[flagged[COUNT]] = l
         flagged[COUNT] += 1
     # what came before a jump is recorded before it
-    return need == AT_ONCE or (detection is not None and dosed)
+    return need == AT_ONCE or (detection is not None and dosed and waits(l, work))
 
 
 @njit(**INLINED)

@@ -65,6 +65,17 @@ def enqueue(l, inclusive, need, saves, scheme, watch, detection, work):
 
 
 @njit(**INLINED)
+def waits(l, work):
+    """Whether a step of a lane waits in which something may be recorded, not only saved."""
+    queue, found = work.queue, False
+    for s in range(queue.waiting[0]):
+        slot = queue.slots[s]
+        turns = int(queue.steps.numbers[q.FLAG, slot.place]) & q.TURN != 0
+        found = found or (slot.lane == l and (slot.need > QUIET or turns))
+    return found
+
+
+@njit(**INLINED)
 def _copy_step(l, s, work, stages):
     """Copy of the step of lane ``l`` what a close look needs into slot ``s``."""
     of, to = work.evaluation, work.queue.evaluation
