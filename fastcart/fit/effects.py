@@ -153,7 +153,7 @@ class Effects:
         return out
 
     def slopes(self, phi: np.ndarray, first: int = 0) -> np.ndarray:
-        """Return the derivatives of natural values by scaled ones, columns from the one numbered ``first`` on."""
+        """Return the derivatives of natural values by scaled ones; columns as of `natural`."""
         natural = self.natural(phi, first)
         out = np.ones_like(natural)
         for k, scale in enumerate(self.scales[first : first + phi.shape[-1]]):

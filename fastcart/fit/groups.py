@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -77,7 +78,7 @@ def slots(data: FitData, one: FitData, group: np.ndarray, observed: np.ndarray) 
     asked = pd.MultiIndex.from_arrays([group[of.patient], of.time, of.before, of.kind])
     place = known.get_indexer(asked) - begin[group[of.patient]]
     ends = np.searchsorted(of.patient, np.arange(data.patients + 1))
-    return [place[low:high] for low, high in zip(ends[:-1], ends[1:], strict=True)]
+    return [place[low:high] for low, high in pairwise(ends)]
 
 
 def _keys(data: FitData, model: Model, columns: Sequence[str]) -> list[tuple]:

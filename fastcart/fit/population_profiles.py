@@ -17,15 +17,16 @@ from scipy.special import chdtri
 
 from fastcart.checks import count, number, seed_of, shown
 from fastcart.errors import InputError, nearest
-from fastcart.fit.marginal import Draws, Rounds, Summary, draws_of, information, summarise
+from fastcart.fit.marginal import Rounds, Summary, draws_of, information, summarise
 from fastcart.fit.population_fit import PopulationFit
 from fastcart.fit.saem import positive
 
 _DRAWS = 1024  # of each patient in a round
-_ROUNDS = 8  # or fewer, so that no more than
-_KEPT = 24_000_000  # predictions are kept
+_ROUNDS = (3, 8)  # at least and at most; in between so many that no more than
+_WEIGHED = 300_000  # draws of all patients are weighed at each step,
+_KEPT = 24_000_000  # and predictions are kept
 _STEPS = 30
-_GAIN = 1e-4  # of -2 ln L that a further step would win
+_GAIN = 1e-3  # of -2 ln L that a further step would win
 _FARTHEST = 1.0  # standard errors in one step
 _HALVINGS = 8
 _LEAST_SHARE = 0.02  # of effective draws: fewer, and a place is too far from the draws
@@ -49,8 +50,8 @@ class PopulationProfile:
     rows : ndarray, shape (points, names)
         All estimates along the profile, in their scales.
     says : tuple of str
-        ``ok``; ``not found`` where Newton's steps did not end, ``draws do not reach`` where a patient has too few
-        effective draws.
+        ``ok``; ``not found`` where Newton's steps did not end, ``draws do not reach`` where a patient has too
+        few effective draws.
     """
 
     fit: PopulationFit
@@ -78,7 +79,7 @@ class PopulationProfile:
         )  # fmt: skip
 
     def interval(self, level: float = 1.0 - _LEVEL) -> tuple[float, float]:
-        """Return within what the profile rises by less than a chi-squared quantile; natural, NaN for no end."""
+        """Return within what the profile rises by less than a chi-squared quantile; NaN for no end."""
         part = number(level, "The level", positive=True)
         if not part < 1:
             raise InputError(f"The level must lie between 0 and 1, not {shown(level)}.")
@@ -100,7 +101,9 @@ class PopulationProfile:
             f"{_shown(low)} to {_shown(high)}"
         )
         lost = [x for x in self.says if x != "ok"]
-        return text + (f"; {len(lost)} of {len(self.says)} places: {', '.join(sorted(set(lost)))}" if lost else "")
+        if not lost:
+            return text
+        return f"{text}; {len(lost)} of {len(self.says)} places: {', '.join(sorted(set(lost)))}"
 
 
 def _shown(end: float) -> str:
@@ -108,7 +111,8 @@ def _shown(end: float) -> str:
 
 
 def profile_population(
-    fit: PopulationFit, parameter: str, *, points: int = 21, width: float = 3.0, places: Any = None, seed: int = 0
+    fit: PopulationFit, parameter: str, *, points: int = 21, width: float = 3.0, places: Any = None,
+    seed: int = 0,
 ) -> PopulationProfile:  # fmt: skip
     """Return the profile likelihood of one estimate of a population.
 
@@ -226,7 +230,7 @@ class _Refits:
         random = np.random.default_rng((seed, 13))
         patients = np.arange(complete.prepared.patients)
         rows = _DRAWS * int(complete.prepared.measurements(patients).sum())
-        rounds = int(np.clip(_KEPT // max(rows, 1), 2, _ROUNDS))
+        rounds = int(np.clip(min(_KEPT // max(rows, 1), _WEIGHED // (_DRAWS * len(patients))), *_ROUNDS))
         proposal = fit.best.known.proposal
         self.draws = [
             draws_of(proposal, patients, _DRAWS, random).predicted(complete, fit.row) for _ in range(rounds)
@@ -283,10 +287,7 @@ class _Refits:
     def difference(self, best: np.ndarray, row: np.ndarray) -> tuple[float, float]:
         """Return by how much -2 ln L rises from one row to another, and the error of that."""
         logs = np.array(
-            [
-                [summarise(self.fit.complete, x, some).log_mean for some in self.draws]
-                for x in (best, row)
-            ]
+            [[summarise(self.fit.complete, x, some).log_mean for some in self.draws] for x in (best, row)]
         )  # 2 x rounds x patients
         top = logs.max(axis=1, keepdims=True)
         weight = np.exp(logs - top)

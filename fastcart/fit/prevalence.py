@@ -15,7 +15,7 @@ from fastcart.sampling.columns import Values
 from fastcart.sampling.density import log_density
 
 if TYPE_CHECKING:
-    from fastcart.fit.libraries import Library
+    from fastcart.fit.weighted_library import Library
 
 _NUMBERS = 20_000_000  # log-likelihoods
 _ROUNDS = 30  # of error parameters,
@@ -80,7 +80,11 @@ def _open(library: Library, given: Mapping[str, float]) -> list[str]:
 
 
 def _moved(
-    log_ratio: np.ndarray, phi: np.ndarray, begin: tuple[np.ndarray, np.ndarray], least: np.ndarray, steps: int
+    log_ratio: np.ndarray,
+    phi: np.ndarray,
+    begin: tuple[np.ndarray, np.ndarray],
+    least: np.ndarray,
+    steps: int,
 ) -> tuple[tuple[np.ndarray, np.ndarray], np.ndarray]:
     """Return mean and standard deviation of the population after EM, and the weights, draws x patients."""
     mean, sd = begin
@@ -135,5 +139,7 @@ def _better(
         return float(-times @ np.maximum(prepared.density(whole, patient, error), -1e6))
 
     start = np.log([at[name] for name in names])
-    best = minimize(minus, start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-2, "maxiter": 200})
+    best = minimize(
+        minus, start, method="Nelder-Mead", options={"xatol": 1e-3, "fatol": 1e-2, "maxiter": 200}
+    )
     return dict(zip(names, np.exp(best.x).tolist(), strict=True))

@@ -127,9 +127,8 @@ def profile(fit: Any, parameter: str, **options: Any) -> Any:
     parameter : str
         One of ``fit.names``.
     **options
-        As of `fastcart.fit.profiles.profile_individuals`: ``patients``, ``points``, ``starts``, ``iterations``,
-        ``seed``; or of `fastcart.fit.population_profiles.profile_population`: ``points``, ``width``,
-        ``places``, ``seed``.
+        As of `profile_individuals`: ``patients``, ``points``, ``starts``, ``iterations``, ``seed``; or of
+        `fastcart.fit.population_profiles.profile_population`: ``points``, ``width``, ``places``, ``seed``.
 
     Returns
     -------
@@ -143,7 +142,9 @@ def profile(fit: Any, parameter: str, **options: Any) -> Any:
     if isinstance(fit, PopulationFit):
         return profile_population(fit, parameter, **options)
     if not isinstance(fit, IndividualFit):
-        raise InputError(f"A profile is made of a fit of individuals or of a population, not of {shown(fit)}.")
+        raise InputError(
+            f"A profile is made of a fit of individuals or of a population, not of {shown(fit)}."
+        )
     return profile_individuals(fit, parameter, **options)
 
 

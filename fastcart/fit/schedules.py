@@ -30,10 +30,10 @@ from fastcart.engines import as_model
 from fastcart.errors import InputError
 from fastcart.fit.densities import deviations_of
 from fastcart.fit.layout import varies
+from fastcart.fit.likelihood import prepare
 from fastcart.fit.observations import LOGNORMAL, MEASURED, Observation, check_observations, lognormal
 from fastcart.fit.population_fit import PopulationFit
 from fastcart.fit.reader import read
-from fastcart.fit.likelihood import prepare
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 
@@ -78,8 +78,8 @@ class Designs:
 
         Columns: ``schedule``; ``visits``, how many; ``days``; ``sd``, the expected posterior standard
         deviation, root of its mean square over patients; ``sd_low``, ``sd_median``, ``sd_high``: 10, 50, 90 %
-        of the patients; ``left``: ``sd`` relative to that without measurements; ``log_det``: D-criterion, mean
-        over patients; ``above``: expected share of measurements above the limit.
+        of the patients; ``left``: ``sd`` relative to that without measurements; ``log_det``: D-criterion,
+        mean over patients; ``above``: expected share of measurements above the limit.
         """
         with np.errstate(invalid="ignore", over="ignore"):
             whole = np.sqrt(np.mean(self.sd**2, axis=0))
@@ -161,7 +161,7 @@ def designs(
     observations : Observation or sequence of Observation, optional
         Without a fit; with values of their errors.
     doses : DataFrame, optional
-        Of all patients, in the columns of `fastcart.fit.read` without ID and DV: ``TIME``, ``AMT``, ``CMT`` ...
+        Of all patients, in columns of `fastcart.fit.read` without ID and DV: ``TIME``, ``AMT``, ``CMT``.
     seed : int
         Of the patients that are drawn.
     threads : int, optional
@@ -213,7 +213,8 @@ def designs(
         raise InputError("None of the patients can be solved; give others, or raise max_steps.")
     if not good.all():
         warnings.warn(
-            f"{np.count_nonzero(~good)} of {len(theta)} patients cannot be solved and are left off.", stacklevel=2
+            f"{np.count_nonzero(~good)} of {len(theta)} patients cannot be solved and are left off.",
+            stacklevel=2,
         )
     of = prepared.layout
     f = predictions.values.reshape(len(theta), -1)[good]
@@ -247,7 +248,9 @@ def _schedules(given: Any) -> dict[str, tuple[float, ...]]:
         listed = [times] if np.ndim(times) == 0 else list(times)
         numbers = [real(t) for t in listed]
         if not numbers or any(t is None or not 0 <= t < np.inf for t in numbers):
-            raise InputError(f"The schedule {shown(name)} must be a list of times from 0 on, not {shown(times)}.")
+            raise InputError(
+                f"The schedule {shown(name)} must be a list of times from 0 on, not {shown(times)}."
+            )
         found[str(name)] = tuple(sorted(float(t) for t in numbers if t is not None))
     return found
 
@@ -255,7 +258,9 @@ def _schedules(given: Any) -> dict[str, tuple[float, ...]]:
 def _of_fit(fit: PopulationFit, patients: Any, seed: int, others: tuple[Any, Any, Any]) -> _Known:
     estimate, observations, doses = others
     if estimate is not None or observations is not None:
-        raise InputError("A fit says what is estimated and observed; leave 'estimate' and 'observations' off.")
+        raise InputError(
+            "A fit says what is estimated and observed; leave 'estimate' and 'observations' off."
+        )
     effects, values, prepared = fit.complete.effects, fit.values, fit.complete.prepared
     if prepared.data.doses is not None and doses is None:
         raise InputError("The patients of the fit are given doses; say which in 'doses'.")
@@ -312,8 +317,9 @@ def _require_columns(table: pd.DataFrame, names: Any) -> None:
 def _information(
     f: np.ndarray, slopes: np.ndarray, kind: np.ndarray, known: _Known, limit: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the information of each measurement, patients x measurements x names x names, and how probably
-    it is above the limit.
+    """Return the information of measurements, patients x measurements x names x names.
+
+    And how probable it is that each is above the limit.
     """
     weight, above = np.zeros(f.shape), np.ones(f.shape)
     first = 0
@@ -330,7 +336,7 @@ def _information(
 def of_measurements(
     f: np.ndarray, one: Observation, errors: np.ndarray, limit: float | None
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return the Fisher information of measurements about their predictions, and their probability to be seen.
+    """Return the Fisher information of measurements about their predictions, and how probably they are seen.
 
     Of a normal distribution with mean ``f`` and a deviation that may depend on it, censored below ``limit``.
 

@@ -81,16 +81,17 @@ def test_information_is_the_mean_square_of_the_score(error, limit):
         return np.hypot(a, b * x) if error.kind == fit.combined2().kind else a + b * x
 
     for x, found, above in zip(f, *of_measurements(f, one, errors, limit), strict=True):
-        step = 1e-5
 
         def score(y, of=norm.logpdf, x=x):
-            return np.subtract(
-                *(of(y, x + h, deviation(x + h)) for h in (step, -step))
-            ) / (2 * step)
+            high, low = (of(y, x + h, deviation(x + h)) for h in (1e-5, -1e-5))
+            return (high - low) / 2e-5
+
+        def square(y, x=x):
+            return score(y) ** 2 * norm.pdf(y, x, deviation(x))
 
         start = x - 12 * deviation(x) if limit is None else limit
         end = max(x, start) + 12 * deviation(x)
-        exact = quad(lambda y: score(y) ** 2 * norm.pdf(y, x, deviation(x)), start, end, limit=200)[0]
+        exact = quad(square, start, end, limit=200)[0]
         seen = 1.0
         if limit is not None:
             hidden = norm.cdf(limit, x, deviation(x))
