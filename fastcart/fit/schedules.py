@@ -77,13 +77,13 @@ class Designs:
         """Return a row for each schedule, the best first.
 
         Columns: ``schedule``; ``visits``, how many; ``days``; ``sd``, the expected posterior standard
-        deviation, root of its mean square over patients; ``sd_low``, ``sd_median``, ``sd_high``: 10, 50, 90 %
+        deviation, mean over patients; ``sd_low``, ``sd_median``, ``sd_high``: 10, 50, 90 %
         of the patients; ``left``: ``sd`` relative to that without measurements; ``log_det``: D-criterion,
         mean over patients; ``above``: expected share of measurements above the limit.
         """
         with np.errstate(invalid="ignore", over="ignore"):
-            whole = np.sqrt(np.mean(self.sd**2, axis=0))
-            left = whole / np.sqrt(np.mean(self.without**2))
+            whole = self.sd.mean(axis=0)
+            left = whole / self.without.mean()
         low, middle, high = np.quantile(self.sd, [0.1, 0.5, 0.9], axis=0, method="inverted_cdf")
         table = pd.DataFrame(
             {
@@ -117,9 +117,8 @@ def draw(found: Designs, table: pd.DataFrame, visits: Any, width: Any, unit: str
     ends = [table["sd_median"] - table["sd_low"], table["sd_high"] - table["sd_median"]]
     width.errorbar(table["sd_median"], place, xerr=ends, fmt="none", ecolor=plotting.GREY, elinewidth=0.8)
     width.plot(table["sd"], place, "o", color=plotting.RED, markersize=4)
-    without = float(np.sqrt(np.mean(found.without**2))) if np.isfinite(found.without).all() else np.inf
-    if np.isfinite(without):
-        width.axvline(without, color=plotting.GREY, linewidth=0.8, linestyle="--")
+    if np.isfinite(found.without).all():
+        width.axvline(float(found.without.mean()), color=plotting.GREY, linewidth=0.8, linestyle="--")
     plotting.panel(width, "b", "What is left to know", f"Posterior sd of {found.quantity}", "")
 
 
