@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import io
+import json
 import os
 import re
 import tempfile
@@ -288,11 +289,27 @@ def claim() -> str:
     return f"{lines}\n\n{note}"
 
 
+def of_notebook(name: str, variable: str) -> Any:
+    """Run the code of a notebook until it has made something, and return that."""
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
+    notebook = json.loads((ROOT / "notebooks" / f"{name}.ipynb").read_text("utf-8"))
+    namespace: dict = {"__name__": "__main__"}
+    for cell in notebook["cells"]:
+        if cell["cell_type"] == "code" and variable not in namespace:
+            source = "".join(line for line in cell["source"] if not line.startswith("%"))
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(source, f"<notebook {name}>", "exec"), namespace)
+    return namespace[variable]
+
+
 # name of the file in docs: function that draws the figure
 FIGURES: dict[str, Callable[[], Any]] = {
     "figure6": lambda: figure6.make(progress=False).picture,
     "t_cell_facts": lambda: draw_facts(facts_by_theory()),
     "frontier": lambda: frontier_figure(trial())[0],
+    "fit_to_trial": lambda: of_notebook("11_fit_to_trial", "readme_figure"),
 }
 
 

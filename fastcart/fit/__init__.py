@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from fastcart.fit.bootstrapping import bootstrap as bootstrap
     from fastcart.fit.data import FitData as FitData
     from fastcart.fit.individuals import individual as individual
+    from fastcart.fit.libraries import library as library
     from fastcart.fit.likelihood import PreparedLikelihood as PreparedLikelihood
     from fastcart.fit.likelihood import prepare as prepare
     from fastcart.fit.observations import Observation as Observation
@@ -23,12 +24,16 @@ if TYPE_CHECKING:
     from fastcart.fit.observations import measured as measured
     from fastcart.fit.observations import proportional as proportional
     from fastcart.fit.population_fit import PopulationFit as PopulationFit
+    from fastcart.fit.population_profiles import PopulationProfile as PopulationProfile
     from fastcart.fit.populations import population as population
     from fastcart.fit.posteriors import posterior as posterior
     from fastcart.fit.profiles import Profile as Profile
     from fastcart.fit.profiles import profile as profile
     from fastcart.fit.reader import read as read
     from fastcart.fit.results import IndividualFit as IndividualFit
+    from fastcart.fit.schedules import Designs as Designs
+    from fastcart.fit.schedules import designs as designs
+    from fastcart.fit.weighted_library import Library as Library
 
 # Where each public name is; loaded on first use
 _PUBLIC = {
@@ -41,11 +46,16 @@ _PUBLIC = {
     "combined2": "observations",
     "IndividualFit": "results",
     "individual": "individuals",
+    "Library": "weighted_library",
+    "library": "libraries",
+    "Designs": "schedules",
+    "designs": "schedules",
     "lognormal": "observations",
     "measured": "observations",
     "PopulationFit": "population_fit",
     "population": "populations",
     "posterior": "posteriors",
+    "PopulationProfile": "population_profiles",
     "prepare": "likelihood",
     "Profile": "profiles",
     "profile": "profiles",

@@ -111,6 +111,28 @@ def spread(model, f, error, first, floor, deviation):
     return f, math.sqrt(error[first] ** 2 + (error[first + 1] * f) ** 2), False
 
 
+def deviations_of(model: int, f: np.ndarray, errors: np.ndarray, floor: float) -> np.ndarray:
+    """Return standard deviations around many predictions by one error model that knows them; as `spread`.
+
+    Parameters
+    ----------
+    model : int
+    f : ndarray
+    errors : ndarray
+        The parameters of this error model.
+    floor : float
+        A prediction counts for a proportional error as if it were this large at least.
+    """
+    size = np.abs(f)
+    if model in (ADDITIVE, LOGNORMAL):
+        return np.full(f.shape, errors[0])
+    if model == PROPORTIONAL:
+        return errors[0] * np.maximum(size, floor)
+    if model == COMBINED1:
+        return errors[0] + errors[1] * size
+    return np.sqrt(errors[0] ** 2 + (errors[1] * size) ** 2)
+
+
 @njit(**_INNER)
 def log_density(value, censored, limit, center, deviation):
     """Return the log-density of a measurement, or the log-probability of where it may be."""

@@ -153,15 +153,15 @@ class Effects:
         return out
 
     def slopes(self, phi: np.ndarray, first: int = 0) -> np.ndarray:
-        """Return the derivatives of natural values by scaled ones, at one row."""
+        """Return the derivatives of natural values by scaled ones; columns as of `natural`."""
         natural = self.natural(phi, first)
         out = np.ones_like(natural)
-        for k, scale in enumerate(self.scales[first : first + len(phi)]):
+        for k, scale in enumerate(self.scales[first : first + phi.shape[-1]]):
             low, high = self.low[first + k], self.high[first + k]
             if scale == "log":
-                out[k] = natural[k]
+                out[..., k] = natural[..., k]
             elif scale == "logit":
-                out[k] = (natural[k] - low) * (high - natural[k]) / (high - low)
+                out[..., k] = (natural[..., k] - low) * (high - natural[..., k]) / (high - low)
         return out
 
     def theta(self, phi: np.ndarray, fixed: np.ndarray) -> np.ndarray:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
+from hashlib import blake2b
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,7 @@ from fastcart.fit.solving import in_few_parts
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.solvers.problem import places
+from fastcart.tables.ids import id_text
 
 _RTOL = 1e-8  # differences of predictions are taken
 _STEP = 1e-4  # of a parameter, for these
@@ -77,6 +79,14 @@ class Search:
     def high(self) -> np.ndarray:
         """The same above."""
         return self.estimates.high + self.sizes
+
+    @cached_property
+    def keys(self) -> tuple[int, ...]:
+        """Numbers for seeds, of each patient's id alone: of neighbours and their order nobody depends."""
+        return tuple(
+            int.from_bytes(blake2b(id_text(x).encode(), digest_size=8).digest(), "big")
+            for x in self.prepared.data.ids.tolist()
+        )
 
     def minimize(
         self, x: np.ndarray, patient: np.ndarray, *, iterations: int, bounds: Bounds | None = None,
@@ -318,7 +328,7 @@ def around(
     ``how`` is the standard deviation of logarithms, a seed, and the round.
     """
     spread, *seed = how
-    random = np.random.default_rng([_AROUND, *map(int, seed), patient])
+    random = np.random.default_rng([_AROUND, *map(int, seed), search.keys[patient]])
     estimates = search.estimates
     shift = spread * random.standard_normal((number, len(x)))
     small = _STEP_OF_RANGE * (estimates.high - estimates.low) * random.standard_normal(shift.shape)
@@ -339,7 +349,7 @@ def _starts(
     for again in range(_ROUNDS):
         rows = []
         for i in every:
-            random = np.random.default_rng([seed, int(i), again])  # of others nobody depends
+            random = np.random.default_rng([seed, search.keys[i], again])
             rows.append(estimates.starts(wanted, random))
         x = np.concatenate(rows)
         who = np.repeat(every, wanted)

@@ -7,15 +7,17 @@ optimum, until none gains any more.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, overload
 
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, shown
+from fastcart.checks import count, seed_of, shown
 from fastcart.errors import InputError, nearest
 from fastcart.fit.individuals import around
 from fastcart.fit.levenberg import Bounds, Minima
+from fastcart.fit.population_fit import PopulationFit
+from fastcart.fit.population_profiles import PopulationProfile, check_points, profile_population
 from fastcart.fit.results import IndividualFit
 from fastcart.tables.ids import id_places, id_shown
 
@@ -112,7 +114,41 @@ class Profile:
         return "\n".join(lines)
 
 
-def profile(
+@overload
+def profile(fit: IndividualFit, parameter: str, **options: Any) -> Profile: ...
+@overload
+def profile(fit: PopulationFit, parameter: str, **options: Any) -> PopulationProfile: ...
+def profile(fit: Any, parameter: str, **options: Any) -> Any:
+    """Return the profile likelihood of a parameter.
+
+    Parameters
+    ----------
+    fit : IndividualFit or PopulationFit
+    parameter : str
+        One of ``fit.names``.
+    **options
+        As of `profile_individuals`: ``patients``, ``points``, ``starts``, ``iterations``, ``seed``; or of
+        `fastcart.fit.population_profiles.profile_population`: ``points``, ``width``, ``places``, ``seed``.
+
+    Returns
+    -------
+    Profile or PopulationProfile
+
+    Raises
+    ------
+    InputError
+        For a parameter that was not estimated, a patient in whom it is fixed, less than 3 points.
+    """
+    if isinstance(fit, PopulationFit):
+        return profile_population(fit, parameter, **options)
+    if not isinstance(fit, IndividualFit):
+        raise InputError(
+            f"A profile is made of a fit of individuals or of a population, not of {shown(fit)}."
+        )
+    return profile_individuals(fit, parameter, **options)
+
+
+def profile_individuals(
     fit: IndividualFit,
     parameter: str,
     *,
@@ -122,7 +158,7 @@ def profile(
     iterations: int = 100,
     seed: int = 0,
 ) -> Profile:
-    """Return the profile likelihood of a parameter.
+    """Return the profile likelihood of a parameter in each patient.
 
     Parameters
     ----------
@@ -132,8 +168,8 @@ def profile(
     patients : sequence of ids, optional
         Default: all.
     points : int
-        Of the grid, half of them to each side of the optimum: closely where a standard error is known, up to
-        the bounds in any case.
+        Of the grid, at least 3; half of them to each side of the optimum: closely where a standard error is
+        known, up to the bounds in any case.
     starts : int
         At each point: the optimum, and places around it.
     iterations : int
@@ -148,10 +184,8 @@ def profile(
     Raises
     ------
     InputError
-        For a parameter that was not estimated, and a patient in whom it is fixed.
+        For a parameter that was not estimated, a patient in whom it is fixed, less than 3 points.
     """
-    if not isinstance(fit, IndividualFit):
-        raise InputError(f"A profile is made of a fit of individuals, not of {shown(fit)}.")
     if parameter not in fit.names:
         raise InputError(f"The fit has no parameter {shown(parameter)}." + nearest(parameter, fit.names))
     who = _patients(fit, patients)
@@ -160,7 +194,8 @@ def profile(
     if fixed.any():
         patient = fit.search.prepared.data.ids[who[int(np.argmax(fixed))]]
         raise InputError(f"The parameter {parameter!r} is fixed in patient {id_shown(patient)}.")
-    work = _Work(fit, which, who, count(points, "The points"), count(starts, "The starts"), iterations, seed)
+    many = check_points(points)
+    work = _Work(fit, which, who, many, count(starts, "The starts"), iterations, seed_of(seed))
     found = work.run()
     lower = found.cost.min(axis=1) < fit.cost[who] - _GAIN
     restarted: tuple[Any, ...] = ()

@@ -11,8 +11,9 @@ from scipy.special import ndtr, ndtri
 
 from fastcart.checks import count, seed_of, shown
 from fastcart.errors import InputError
+from fastcart.fit.densities import deviations_of
 from fastcart.fit.marginal import draws_of, log_weights
-from fastcart.fit.observations import ADDITIVE, COMBINED1, LOGNORMAL, MEASURED, PROPORTIONAL
+from fastcart.fit.observations import LOGNORMAL, MEASURED
 
 if TYPE_CHECKING:
     from fastcart.fit.population_fit import PopulationFit
@@ -54,17 +55,10 @@ def deviations(fit: PopulationFit, predicted: np.ndarray, rows: np.ndarray) -> n
     for k, model in enumerate(layout.errors.model):
         mine = layout.of.kind[rows] == k
         first = layout.errors.first[k]
-        f = np.abs(predicted[..., mine])
         if model == MEASURED:
             found: Any = layout.of.deviation[rows][mine]
-        elif model in (ADDITIVE, LOGNORMAL):
-            found = errors[first]
-        elif model == PROPORTIONAL:
-            found = errors[first] * np.maximum(f, layout.errors.floor[k])
-        elif model == COMBINED1:
-            found = errors[first] + errors[first + 1] * f
         else:
-            found = np.sqrt(errors[first] ** 2 + (errors[first + 1] * f) ** 2)
+            found = deviations_of(model, predicted[..., mine], errors[first:], layout.errors.floor[k])
         out[..., mine] = found
     return out
 

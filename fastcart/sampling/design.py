@@ -87,6 +87,11 @@ class Design:
         """Names of the columns, without ``patient``."""
         return list(self.columns)
 
+    @property
+    def correlated(self) -> tuple[list[str], np.ndarray]:
+        """The columns that correlate, and Cholesky's factor of the correlations of their normal scores."""
+        return self._factor
+
     def _seed(self, seed: Any) -> int | None:
         if self.method == "grid":
             if seed is not None:

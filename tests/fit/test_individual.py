@@ -185,6 +185,24 @@ def test_the_same_for_any_threads_and_neighbours():
     np.testing.assert_allclose(other.values, first.values, rtol=1e-4)
 
 
+def test_the_same_in_any_order_of_patients(line):
+    table = line_table()
+    other = pd.concat([table[table["ID"] == x] for x in ("p2", "p0", "p1")], ignore_index=True)
+    found = fit.individual(LINE, fit.read(other, LINE), observations=LINE_OF, estimate=WIDE, starts=4)
+    np.testing.assert_array_equal(found.values[[1, 2, 0]], line.values)
+    table, moved = line.waterfall(), found.waterfall()
+    for name in ("p0", "p1", "p2"):
+        columns = [x for x in table if x != "start"]
+        mine, theirs = (x[x["patient"] == name][columns].reset_index(drop=True) for x in (table, moved))
+        pd.testing.assert_frame_equal(mine, theirs, check_exact=True)
+
+
+@pytest.mark.parametrize("points", [1, 2])
+def test_a_profile_needs_three_points(line, points):
+    with pytest.raises(InputError, match=f"at least 3 points.* not {points}"):
+        fit.profile(line, "a", points=points)
+
+
 def test_a_patient_whose_solves_all_fail_is_named():
     with pytest.raises(InputError, match="No start of patient 0 can be solved"):
         fit.individual(

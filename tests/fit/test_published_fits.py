@@ -70,7 +70,8 @@ def test_assays_whose_published_fit_is_a_minimum(killing):
 def test_all_assays(killing):
     """At least as good minima as a local search from the published parameters found, and better ones."""
     found, data = killing
-    guesses = {name: found.published[name].to_numpy(float) for name in BOUNDS}
+    # of a few the published value lies outside of the bounds of the refits
+    guesses = {name: found.published[name].clip(*BOUNDS[name][:2]).to_numpy(float) for name in BOUNDS}
     done, known = refit(killing, data.ids.tolist(), 32, guesses=guesses)
     ratio = done.cost / known["chi2_best_found"].to_numpy()
     inside = ~np.isin(data.ids, OUTSIDE)
