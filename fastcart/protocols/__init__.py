@@ -15,6 +15,7 @@ from fastcart.protocols.arms import (
     schedule_of,
 )
 from fastcart.protocols.controlled import Controlled, Session, mean_activity, without_measurement
+from fastcart.protocols.controlled_arms import Design, OpenLoop
 from fastcart.protocols.controllers import (
     TARGETS,
     Blockade,
@@ -45,10 +46,12 @@ __all__ = [
     "Command",
     "Controlled",
     "Controller",
+    "Design",
     "History",
     "Infusion",
     "LateMemory",
     "Lymphodepletion",
+    "OpenLoop",
     "Promotion",
     "Reading",
     "Replay",

@@ -32,7 +32,8 @@ from fastcart.protocols.arms import (
     product_cells,
     schedule_of,
 )
-from fastcart.protocols.controlled import Controlled, Session
+from fastcart.protocols.controlled import Controlled, Session, mean_activity, without_measurement
+from fastcart.protocols.controlled_arms import OpenLoop
 from fastcart.protocols.switch import Switched, first_level, switch_of, switching
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import Intervention, course, trial_options
@@ -153,10 +154,13 @@ def arm_course(
         of the schedule up to the horizon, before engraftment.
     """
     chosen = trial_options(options, keywords, arm_course)
-    if isinstance(arm, Controlled):
-        return controlled_course(
-            arm, patients, dose=dose, noise_seed=noise_seed, model=model, threads=threads, options=chosen
-        )[0]
+    if isinstance(arm, Controlled | OpenLoop):
+        how: dict[str, Any] = {"dose": dose, "noise_seed": noise_seed, "model": model, "threads": threads}
+        if isinstance(arm, OpenLoop):
+            _, session = controlled_course(arm.of, patients, **how, options=chosen)
+            weights = patients["weight"].to_numpy() if "weight" in patients else None
+            arm = without_measurement(arm.of, mean_activity(session, weights), arm.name)
+        return controlled_course(arm, patients, **how, options=chosen)[0]
     schedule = plan(
         arm, patients, dose=dose, noise_seed=noise_seed, assay_sd=assay_sd, model=model, threads=threads,
         options=chosen,

@@ -296,8 +296,9 @@ def gains(
     -------
     DataFrame
         A row for each scale, level and endpoint: ``on, level, endpoint, value, reference, gain, low, high``,
-        ``unknown`` (share of the resamples in which the level is out of range), and the intensities
-        ``intensity``, ``reference_intensity``. NaN where the level is outside of either scan.
+        ``p`` (two-sided, of no gain), ``unknown`` (share of the resamples in which the level is out of
+        range), and the intensities ``intensity``, ``reference_intensity``. NaN where the level is outside of
+        either scan.
     """
     how = how or Comparing()
     usable = family.ok & reference.ok
@@ -316,6 +317,7 @@ def gains(
     sampled = resampled_weights(given, draws_of(patients), seed=seed, resamples=how.resamples)
     drawn = np.array([np.subtract(*read(w)) for w in sampled]).reshape(-1, len(places), size + 1)
     low, high = percentile_limits(drawn, how.alpha) if len(drawn) else (np.full(here.shape, np.nan),) * 2
+    p = _two_sided(drawn)
     rows = []
     for j, (on, level) in enumerate(places):
         known = np.isfinite(here[j] - there[j])
@@ -330,9 +332,17 @@ def gains(
                     "gain": here[j, k] - there[j, k],
                     "low": low[j, k] if known[k] else np.nan,
                     "high": high[j, k] if known[k] else np.nan,
+                    "p": p[j, k] if known[k] and len(drawn) else np.nan,
                     "unknown": np.isnan(drawn[:, j, k]).mean() if len(drawn) else np.nan,
                     "intensity": 10 ** here[j, size],
                     "reference_intensity": 10 ** there[j, size],
                 }
             )
     return pd.DataFrame(rows).assign(family=family.name, versus=reference.name)
+
+
+def _two_sided(drawn: np.ndarray) -> np.ndarray:
+    """Return percentile P values of no difference; what is unknown counts for both sides."""
+    unknown = np.isnan(drawn)
+    sides = [(unknown | (drawn <= 0)).sum(axis=0), (unknown | (drawn >= 0)).sum(axis=0)]
+    return np.minimum(1.0, 2.0 * (1 + np.minimum(*sides)) / (1 + len(drawn)))
