@@ -66,46 +66,56 @@ doses into E and M, of which the fractions F_E and F_M engraft (see `infusions`)
 
 
 class Signal(NamedTuple):
-    """The rates that are in proportion to what a CAR does once it has bound."""
+    """What a clinic may change of a patient.
+
+    Rates that follow once a CAR has bound, that of conversion to memory, the activity of the CAR, the share
+    of effectors that compete for antigen and kill, and the share of IL-6 that is felt.
+    """
 
     kap: float
     rhoE: float
     kact: float
     xi: float
     aE: float
+    muEM: float
+    activity: float
+    acting: float
+    felt: float
 
 
 @njit
 def signal(p, u):
-    """Return the rates of a CAR with activity u; 1 without a switch."""
-    return Signal(p.kap * u, p.rhoE * u, p.kact * u, p.xi * u, p.aE * u)
+    """Return what a CAR with activity u does, all in proportion to u; 1 without a switch."""
+    return Signal(p.kap * u, p.rhoE * u, p.kact * u, p.xi * u, p.aE * u, p.muEM, u, 1.0, 1.0)
 
 
 @njit
 def equations(y, car, p):
-    """Return the derivatives of the eleven states, where the CAR has the rates ``car``, a `Signal`."""
+    """Return the derivatives of the eleven states, where the CAR acts as ``car`` says, a `Signal`."""
     S = y.L + y.R
     Ag = y.L + y.B
     T = y.E + y.M + y.X
     lymphocytes = y.N + T
-    empty = p.KA * (p.s + y.E)
-    C2 = y.C * y.C
+    C = car.felt * y.C
+    C2 = C * C
     CT2 = p.CT * p.CT
+    acting = car.acting * y.E
+    empty = p.KA * (p.s + acting)
     # ten ratios from four divisions
-    per_a, per_k, per_q = reciprocals(empty + p.s * Ag, p.s + y.E + p.h * Ag, p.Kq + lymphocytes)
+    per_a, per_k, per_q = reciprocals(empty + p.s * Ag, p.s + acting + p.h * Ag, p.Kq + lymphocytes)
     per_KX, per_Kp, per_KH = reciprocals(p.KX + Ag, p.Kp + Ag, p.KH + S)
     per_C, per_qc, per_KL = reciprocals(CT2 + C2, p.Kq + p.KN, p.KL)
     a = p.s * Ag * per_a
     idle = empty * per_a  # 1 - a
     q = p.Kq * per_q
     qc = p.Kq * per_qc
-    k = car.kap * y.E * per_k
+    k = car.kap * acting * per_k
     exhausted = car.xi * a * (1.0 + Ag * per_KX)
     sr = p.pmx * p.Kp * per_Kp
     activated = car.kact * a * y.M
     growth = p.rL * (1.0 - S * per_KL)
     proliferation = car.rhoE * ((1.0 - p.nu) + p.nu * q) * a
-    to_memory = p.muEM * idle
+    to_memory = car.muEM * idle
     return (
         (growth - k) * y.L,
         growth * y.R,
@@ -122,21 +132,23 @@ def equations(y, car, p):
 
 
 @njit
-def observables(y, p, u):
-    """Return the ten observables, for a CAR with activity u."""
+def observables(y, p, car):
+    """Return the ten observables, where the CAR acts as ``car`` says, a `Signal`."""
     S = y.L + y.R
     Ag = y.L + y.B
     T = y.E + y.M + y.X
+    acting = car.acting * y.E
+    C = car.felt * y.C
     return (
         S,
         T,
         Ag,
         y.R / max(S, 1e-300),
         COPIES_PER_CELL * T,
-        u * (p.kap * y.E / (p.s + y.E + p.h * Ag)),
-        u * (Ag / (p.KA * (1.0 + y.E / p.s) + Ag)),
+        car.kap * acting / (p.s + acting + p.h * Ag),
+        car.activity * (Ag / (p.KA * (1.0 + acting / p.s) + Ag)),
         1.0 / (1.0 + (y.N + T) / p.Kq),
-        p.hT * y.C * y.C / (p.CT * p.CT + y.C * y.C),
+        p.hT * C * C / (p.CT * p.CT + C * C),
         p.hL * S / (p.KH + S),
     )
 
@@ -148,7 +160,7 @@ def _rhs(t, y, p):
 
 @njit
 def _observe(t, y, p):
-    return observables(y, p, 1.0)
+    return observables(y, p, signal(p, 1.0))
 
 
 def plain() -> Model:

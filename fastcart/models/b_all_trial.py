@@ -10,7 +10,8 @@ import numpy as np
 from fastcart.model import Model
 from fastcart.models import get
 from fastcart.models.b_all import WAITING, engrafted, entry, lymphodeplete
-from fastcart.trial.adapter import CarSwitch, Hazard, Measure, Recovery, TrialAdapter
+from fastcart.models.b_all_variants import FRACTION
+from fastcart.trial.adapter import Actuators, CarSwitch, Hazard, Measure, Recovery, TrialAdapter
 
 RECOVERED_B = 0.2  # of the B cells at rest
 
@@ -42,12 +43,14 @@ def adapter(model: Model) -> TrialAdapter:
         ``b_all`` with any of its options, or what `Model.replace` made of it.
     """
     lagging = set(WAITING) <= set(model.state_names)
+    blocked = "blockade" if "blockade" in model.state_names else ""
+    waiting = [(name,) if lagging else () for name in WAITING]
     return TrialAdapter(
         model=model,
         disease="B-cell leukemia",
         burden=Measure("S", ("L", "R"), "Leukemia (cells)", (0.3, 1e13)),
         cells=Measure("T", ("E", "M", "X", *(WAITING if lagging else ())), "CAR-T (cells)", (1e4, 3e12)),
-        marker=Measure("C", ("C",), "IL-6 (pg/mL)", (3, 1e5)),
+        marker=Measure("felt" if blocked else "C", ("C",), "IL-6 (pg/mL)", (3, 1e5), blocked),
         entry=entry(model),
         engraft=engrafted,
         escaped=Measure("negative", ("R",)),
@@ -57,6 +60,16 @@ def adapter(model: Model) -> TrialAdapter:
         lymphocytes="N",
         lymphodeplete=lymphodeplete,
         switch=CarSwitch("u", _with_switch),
+        actuators=Actuators(
+            activity="u",
+            wanted="u_set",
+            rate="switch_rate",
+            promotion="promotion",
+            blockade="blockade",
+            effectors=("E", "X", *waiting[0]),
+            memory=("M", *waiting[1]),
+            add=_with_actuators,
+        ),
         limits=LIMITS,
     )
 
@@ -67,3 +80,8 @@ def _recovered(parameters: Mapping[str, np.ndarray]) -> Any:
 
 def _with_switch(model: Model) -> Model:
     return get("b_all", **{**model.options, "switch": True})
+
+
+def _with_actuators(model: Model, switch: str) -> TrialAdapter:
+    kind = FRACTION if switch == FRACTION else True
+    return adapter(get("b_all", **{**model.options, "switch": kind, "actuators": True}))

@@ -1,4 +1,4 @@
-"""Variants of the B-ALL model: infused cells that wait before they proliferate, and a CAR with a switch.
+"""Variants of the B-ALL model: infused cells that wait at first, a CAR with a switch, actuators.
 
 Growth lag. Infused cells enter two further states, in which they only wait and die:
 
@@ -8,10 +8,24 @@ Growth lag. Infused cells enter two further states, in which they only wait and 
 Waiting cells are counted with the CAR-T cells T, in the blood and in the niche; they meet no antigen. The
 wait of a cell is exponential with mean ``lag`` days, so that the transgene rises late and then as before.
 
-Switch. The state ``u``, constant between visits, scales what a CAR does once it has bound: with a and k as in
-the model without it, stimulation is ``u a`` and the killing rate ``u k``. Hence proliferation, exhaustion,
-activation of memory, killing and the drive of IL-6 all are in proportion to u, and the cells that rest by it
-may become memory, as those without antigen do: ``muEM (1 - u a)``. With u = 1 it is the model without switch.
+Switch. The state ``u``, from 0 to 1, is the activity of the CAR. There are two kinds:
+
+- *graded*, every cell acts in part: with a and k as in the model without it, stimulation is ``u a`` and the
+  killing rate ``u k``;
+- *fraction*, a part of the cells acts in full: only ``u E`` effectors compete for antigen and kill,
+  ``a = Ag/(KA (1 + u E/s) + Ag)``, ``k = kap u E/(s + u E + h Ag)``; stimulation per effector is ``u a``.
+
+Proliferation, exhaustion, activation of memory and the drive of IL-6 follow the stimulation ``u a``, and
+cells that rest by the switch may become memory, as those without antigen do: ``muEM (1 - u a)``. With u = 1
+both are the model without switch.
+
+Actuators. What else a clinic may do to cells that are infused, as states that interventions set:
+
+- ``u_set``, the activity that the drug of the switch is dosed for: ``du/dt = switch_rate (u_set - u)``; where
+  ``switch_rate`` is 0, u is what it was set to;
+- ``promotion``, the factor of muEM, e.g. of a drug or culture signal that makes memory of effectors;
+- ``blockade``, the share of IL-6 whose signal a blocker of its receptor takes away:
+  ``dblockade/dt = -blockade/blockade_days``. What is felt, graded and deadly is ``C (1 - blockade)``.
 
 References
 ----------
@@ -22,29 +36,66 @@ remodeling, Science 372:eaba1786 (2021): drug-regulated CARs that are switched o
 from __future__ import annotations
 
 from collections import namedtuple
+from collections.abc import Callable
+from functools import lru_cache
 
 from numba import njit
 
 from fastcart.checks import number, shown
 from fastcart.errors import InputError
-from fastcart.model import Model, Parameter, State
-from fastcart.models.b_all import WAITING, equations, observables, plain, signal, treated
+from fastcart.model import Model, Observable, Parameter, State
+from fastcart.models.b_all import WAITING, Signal, equations, observables, plain, signal, treated
+
+FRACTION = "fraction"
+SWITCHES = (False, True, FRACTION)  # True: graded
 
 _SWITCH = State("u", "1", 1.0, description="activity of the CAR, from 0 (off) to 1 (on)")
 _LAGGING = (
     State("E_lag", "cells", 0.0, description="infused effectors that wait", extinction="CAR-T"),
     State("M_lag", "cells", 0.0, description="infused memory cells that wait", extinction="CAR-T"),
 )
+_ACTUATORS = (
+    State("u_set", "1", 1.0, description="activity of the CAR that its drug is dosed for"),
+    State("promotion", "1", 1.0, description="factor of the conversion of effectors to memory"),
+    State("blockade", "1", 0.0, description="share of IL-6 whose signal is blocked", scale=1e-3),
+)
+_ACTUATOR_PARAMETERS = (
+    Parameter(
+        "switch_rate", 4.0, unit="1/day", range=(0.0, float("inf")), source="assumed",
+        description="rate at which the activity of the CAR follows its drug; 0: it stays as it is set",
+    ),
+    Parameter(
+        "blockade_days", 14.0, unit="day", range=(1e-3, float("inf")), source="assumed",
+        description="mean days that a blockade of the IL-6 receptor lasts",
+    ),
+)  # fmt: skip
+_FELT = Observable("felt", "pg/ml", "IL-6 whose signal is not blocked, C (1 - blockade)")
 
 _DOC_LAG = """
 Growth lag: infused cells wait for lag days on average, dE_lag/dt = -(1/lag + dE) E_lag and
 dM_lag/dt = -(1/lag + dM) M_lag, then E_lag/lag and M_lag/lag enter E and M; T counts them."""
-_DOC_SWITCH = """
+_DOC_SWITCHES = {
+    False: "",
+    True: """
 Switch: u from 0 to 1 scales the stimulation a and the killing rate k, and with them proliferation,
-exhaustion, activation of memory and IL-6; resting effectors become memory with muEM (1 - u a)."""
+exhaustion, activation of memory and IL-6; resting effectors become memory with muEM (1 - u a).""",
+    FRACTION: """
+Switch, all or none for each cell: u E effectors act, a = Ag/(KA (1 + u E/s) + Ag) and
+k = kap u E/(s + u E + h Ag); proliferation, exhaustion, activation of memory and IL-6 follow u a, and resting
+effectors become memory with muEM (1 - u a).""",
+}
+_DOC_ACTUATORS = """
+Actuators: du/dt = switch_rate (u_set - u); promotion multiplies muEM; dblockade/dt = -blockade/blockade_days,
+and hazards follow C (1 - blockade)."""
 
 
 _Cells = namedtuple("_Cells", "L R B E M X N A C Ht Hl")
+
+
+@njit
+def fraction(p, u):
+    """Return what CAR-T cells do of which the share u acts in full, the others not at all."""
+    return Signal(p.kap, p.rhoE * u, p.kact * u, p.xi * u, p.aE * u, p.muEM, u, u, 1.0)
 
 
 @njit
@@ -55,18 +106,19 @@ def _crowded(y):
 
 
 @njit
-def _switched(y, p, u):
-    """Derivatives of the 11 states where a CAR has activity u."""
-    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(y, signal(p, u), p)
+def _switched(y, p, car):
+    """Derivatives of the 11 states where the CAR acts as ``car`` says."""
+    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(y, car, p)
     Ag = y.L + y.B
-    resting = p.muEM * (1.0 - u) * (p.s * Ag / (p.KA * (p.s + y.E) + p.s * Ag)) * y.E
+    a = p.s * Ag / (p.KA * (p.s + car.acting * y.E) + p.s * Ag)
+    resting = car.muEM * (1.0 - car.activity) * a * y.E
     return dL, dR, dB, dE - resting, dM + resting, dX, dN, dA, dC, dHt, dHl
 
 
 @njit
-def _lagging(y, p, u):
+def _lagging(y, p, car):
     """Derivatives of the 13 states where infused cells wait."""
-    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = _switched(_crowded(y), p, u)
+    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = _switched(_crowded(y), p, car)
     waiting = y.E_lag + y.M_lag
     out = 1.0 / p.lag
     return (
@@ -76,37 +128,66 @@ def _lagging(y, p, u):
 
 
 @njit
-def _rhs_switch(t, y, p):
-    return *_switched(y, p, y.u), 0.0 * y.u
+def _acted(y, p):
+    """Derivatives of u and of what sets it and the others."""
+    return p.switch_rate * (y.u_set - y.u), 0.0 * y.u_set, 0.0 * y.promotion, -y.blockade / p.blockade_days
 
 
 @njit
-def _rhs_lag(t, y, p):
-    return _lagging(y, p, 1.0)
+def _as_is(y):
+    return y
 
 
-@njit
-def _rhs_both(t, y, p):
-    return *_lagging(y, p, y.u), 0.0 * y.u
+@lru_cache(maxsize=16)
+def _functions(lagging: bool, switch: bool | str, actuators: bool) -> tuple[Callable, Callable]:
+    """Return the right-hand side and the observables of a variant."""
+    derivatives = _lagging if lagging else _switched
+    crowded = _crowded if lagging else _as_is
+    kind = fraction if switch == FRACTION else signal
+
+    if actuators:
+
+        @njit
+        def car(y, p):
+            c = kind(p, y.u)
+            return Signal(
+                c.kap, c.rhoE, c.kact, c.xi, c.aE, c.muEM * y.promotion, c.activity, c.acting,
+                1.0 - y.blockade,
+            )  # fmt: skip
+
+        @njit
+        def rhs(t, y, p):
+            return *derivatives(y, p, car(y, p)), *_acted(y, p)
+
+        @njit
+        def observe(t, y, p):
+            return *observables(crowded(y), p, car(y, p)), y.C * (1.0 - y.blockade)
+
+    elif switch:
+
+        @njit
+        def rhs(t, y, p):
+            return *derivatives(y, p, kind(p, y.u)), 0.0 * y.u
+
+        @njit
+        def observe(t, y, p):
+            return observables(crowded(y), p, kind(p, y.u))
+
+    else:
+
+        @njit
+        def rhs(t, y, p):
+            return derivatives(y, p, signal(p, 1.0))
+
+        @njit
+        def observe(t, y, p):
+            return observables(crowded(y), p, signal(p, 1.0))
+
+    return rhs, observe
 
 
-@njit
-def _observe_switch(t, y, p):
-    return observables(y, p, y.u)
-
-
-@njit
-def _observe_lag(t, y, p):
-    return observables(_crowded(y), p, 1.0)
-
-
-@njit
-def _observe_both(t, y, p):
-    return observables(_crowded(y), p, y.u)
-
-
-def variant(model: Model, growth_lag: float, switch: bool) -> Model:
-    """Return the model with a growth lag of so many days, a switch, or both.
+def variant(model: Model, growth_lag: float, switch: bool | str, actuators: bool = False) -> Model:
+    """Return the model with a growth lag of so many days, a switch, actuators.
 
     Parameters
     ----------
@@ -114,15 +195,13 @@ def variant(model: Model, growth_lag: float, switch: bool) -> Model:
         The B-ALL model without either.
     growth_lag : float
         Default of the parameter ``lag``, days; 0 for no lag.
-    switch : bool
+    switch : bool or str
+        One of `SWITCHES`.
+    actuators : bool
+        Only with a switch.
     """
     lagging = growth_lag > 0
-    functions = {
-        (True, False): (_rhs_lag, _observe_lag),
-        (False, True): (_rhs_switch, _observe_switch),
-        (True, True): (_rhs_both, _observe_both),
-    }
-    rhs, observe = functions[lagging, switch]
+    rhs, observe = _functions(lagging, switch, actuators)
     lag = Parameter(
         "lag",
         growth_lag or 1.0,
@@ -132,18 +211,25 @@ def variant(model: Model, growth_lag: float, switch: bool) -> Model:
         source="assumed",
         description="mean days that infused cells wait before they proliferate",
     )
+    doc = model.doc + (_DOC_LAG if lagging else "") + _DOC_SWITCHES[switch]
     return model.replace(
-        states=(*model.states, *(_LAGGING if lagging else ()), *((_SWITCH,) if switch else ())),
-        parameters=(*model.parameters, *((lag,) if lagging else ())),
+        states=(
+            *model.states, *(_LAGGING if lagging else ()), *((_SWITCH,) if switch else ()),
+            *(_ACTUATORS if actuators else ()),
+        ),
+        parameters=(
+            *model.parameters, *((lag,) if lagging else ()), *(_ACTUATOR_PARAMETERS if actuators else ()),
+        ),
+        observables=(*model.observables, *((_FELT,) if actuators else ())),
         rhs=rhs,
         observe=observe,
         typical=treated(WAITING) if lagging else model.typical,
-        doc=model.doc + (_DOC_LAG if lagging else "") + (_DOC_SWITCH if switch else ""),
-        options={"growth_lag": growth_lag, "switch": switch},
-    )
+        doc=doc + (_DOC_ACTUATORS if actuators else ""),
+        options={"growth_lag": growth_lag, "switch": switch, "actuators": actuators},
+    )  # fmt: skip
 
 
-def b_all(growth_lag: float = 0.0, switch: bool = False) -> Model:
+def b_all(growth_lag: float = 0.0, switch: bool | str = False, actuators: bool = False) -> Model:
     """Build the model of CAR-T cells against B-cell leukemia (9 states and 2 hazards).
 
     Parameters
@@ -151,12 +237,23 @@ def b_all(growth_lag: float = 0.0, switch: bool = False) -> Model:
     growth_lag : float
         Mean days that infused cells wait before they act and proliferate; 0: none do. It becomes the default
         of the parameter ``lag`` of the patients.
-    switch : bool
-        Whether the CAR can be switched, by the state ``u`` from 0 (off) to 1 (on).
+    switch : bool or "fraction"
+        Whether the CAR can be switched, by the state ``u`` from 0 (off) to 1 (on): True, every cell acts in
+        part; ``"fraction"``, the share u of the cells acts in full.
+    actuators : bool
+        Whether a clinic can act on infused cells otherwise, by the states ``u_set``, ``promotion`` and
+        ``blockade``; only with a switch.
     """
     days = number(growth_lag, "The option 'growth_lag'")
     if days < 0:
         raise InputError(f"The option 'growth_lag' must be days from 0 on, not {days:g}.")
-    if not isinstance(switch, bool):
-        raise InputError(f"The option 'switch' must be True or False, not {shown(switch)}.")
-    return variant(plain(), days, switch) if days or switch else plain()
+    if not (isinstance(switch, bool) or switch == FRACTION):
+        raise InputError(
+            f"The option 'switch' must be True or False or 'fraction' (a share of the cells acts), not "
+            f"{shown(switch)}."
+        )
+    if not isinstance(actuators, bool):
+        raise InputError(f"The option 'actuators' must be True or False, not {shown(actuators)}.")
+    if actuators and not switch:
+        raise InputError("The option 'actuators' needs a switch; give switch=True or switch='fraction'.")
+    return variant(plain(), days, switch, actuators) if days or switch else plain()

@@ -8,7 +8,7 @@ toxicity; a model has states. An adapter says which state is what. A shipped mod
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -39,12 +39,15 @@ class Measure:
         With the unit, for figures.
     limits : (float, float)
         Of the axis in figures.
+    blocked : str, optional
+        A state from 0 to 1, the part of it that is not felt.
     """
 
     name: str
     states: tuple[str, ...] = ()
     label: str = ""
     limits: tuple[float, float] = (1.0, 1e13)
+    blocked: str = ""
 
     @property
     def plain_label(self) -> str:
@@ -57,7 +60,11 @@ class Measure:
         total = np.asarray(states[first], dtype=np.float64)
         for name in others:
             total = total + np.asarray(states[name], dtype=np.float64)
-        return total
+        return total * (1.0 - np.asarray(states[self.blocked])) if self.blocked else total
+
+    def unblocked(self, states: Table) -> np.ndarray:
+        """Return what an assay finds of it in a table of states, felt or not."""
+        return replace(self, blocked="").of(states)
 
 
 @dataclass(frozen=True)
@@ -109,6 +116,37 @@ class CarSwitch:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Actuators:
+    """States through which a clinic acts on cells that are infused.
+
+    Parameters
+    ----------
+    activity, wanted : str
+        The activity of the CAR, from 0 to 1, and what its drug is dosed for, which it follows.
+    rate : str
+        The parameter that says how fast it follows, 1/day; 0: it is set at once.
+    promotion : str
+        The factor of the conversion of effectors to memory; 1 without.
+    blockade : str
+        The share of the marker of toxicity whose signal is blocked, which fades.
+    effectors, memory : tuple of str
+        What a depletion of effectors and of memory cells takes cells from.
+    add : callable
+        ``add(model, switch)`` returns the adapter of the variant of the model with these states, of a switch
+        of the kind ``"fraction"`` or ``"graded"``.
+    """
+
+    activity: str
+    wanted: str
+    rate: str
+    promotion: str
+    blockade: str
+    effectors: tuple[str, ...]
+    memory: tuple[str, ...]
+    add: Callable[[Model, str], TrialAdapter]
+
+
+@dataclass(frozen=True, kw_only=True)
 class TrialAdapter:
     """A model as a trial sees it.
 
@@ -142,6 +180,7 @@ class TrialAdapter:
     lymphodeplete : callable, optional
         ``lymphodeplete(states, lymphocytes, phi=share)`` returns states after lymphodepletion.
     switch : CarSwitch, optional
+    actuators : Actuators, optional
     limits : tuple of str
         What the model cannot tell, sentences for the report.
 
@@ -166,6 +205,7 @@ class TrialAdapter:
     lymphocytes: str | None = None
     lymphodeplete: Callable[..., pd.DataFrame] | None = None
     switch: CarSwitch | None = None
+    actuators: Actuators | None = None
     limits: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:

@@ -28,10 +28,13 @@ from fastcart.protocols.arms import (
     Schedule,
     administered,
     arm_names,
+    budgets,
     check_equal_budget,
     product_cells,
     schedule_of,
 )
+from fastcart.protocols.controlled import Controlled, Session, mean_activity, without_measurement
+from fastcart.protocols.controlled_arms import OpenLoop
 from fastcart.protocols.switch import Switched, first_level, switch_of, switching
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import Intervention, course, trial_options
@@ -174,6 +177,13 @@ def arm_course(
         of the schedule up to the horizon, before engraftment.
     """
     chosen = trial_options(options, keywords, arm_course)
+    if isinstance(arm, Controlled | OpenLoop):
+        how: dict[str, Any] = {"dose": dose, "noise_seed": noise_seed, "model": model, "threads": threads}
+        if isinstance(arm, OpenLoop):
+            _, session = controlled_course(arm.of, patients, **how, options=chosen)
+            weights = patients["weight"].to_numpy() if "weight" in patients else None
+            arm = without_measurement(arm.of, mean_activity(session, weights), arm.name)
+        return controlled_course(arm, patients, **how, options=chosen)[0]
     schedule = plan(
         arm, patients, dose=dose, noise_seed=noise_seed, assay_sd=assay_sd, model=model, threads=threads,
         options=chosen,
@@ -192,6 +202,49 @@ def arm_course(
     return path.assign(
         effectors_infused=given["effectors"].to_numpy(), memory_infused=given["memory"].to_numpy()
     )
+
+
+def controlled_course(
+    arm: Controlled,
+    patients: pd.DataFrame,
+    *,
+    dose: float = DOSE,
+    noise_seed: int | None = 0,
+    model: str | Model | TrialAdapter = "b_all",
+    threads: int | None = None,
+    options: SolveOptions | None = None,
+    **keywords: Unpack[SolveKeywords],
+) -> tuple[pd.DataFrame, Session]:
+    """Return the death-free course of every patient in a controlled arm, and what was done to them.
+
+    Parameters are those of `plan`; how a clinic measures is said by the arm.
+
+    Returns
+    -------
+    course : DataFrame
+        As of `arm_course`; cells that the rule infuses count among those infused.
+    session : Session
+        With what was done at each visit.
+    """
+    chosen = trial_options(options, keywords, controlled_course)
+    cells = product_cells(arm, patients, dose)
+    session = Session(
+        arm, patients, cells, adapter=for_trial(model), numbers=numbers_of(patients), seed=noise_seed
+    )
+    adapter = session.adapter
+    horizon = chosen.horizon(adapter.model)
+    schedule = [entry for entry in schedule_of(arm) if entry[0] <= horizon]
+    check_equal_budget(arm, schedule_of(arm), patients)
+    events = [event for event in session.interventions() if event[0] < horizon]
+    path = course(
+        session.start(), adapter.infusions(patients, schedule, D=cells),
+        interventions=[*interventions_of(arm, patients, adapter, horizon), *events], model=adapter,
+        threads=threads, options=chosen,
+    )  # fmt: skip
+    given = administered(arm, schedule, patients, dose)
+    for what, budget in zip(("effectors", "memory"), budgets(arm, patients, dose), strict=True):
+        path[f"{what}_infused"] = given[what].to_numpy() + budget * session.infused(what, horizon)
+    return path, session
 
 
 def interventions_of(

@@ -232,19 +232,31 @@ def contributions(course: pd.DataFrame) -> pd.DataFrame:
     Returns
     -------
     DataFrame
-        ``CR90``, ``crs3``, ``EFS730``, ``OS730``; NaN for patients that failed.
+        ``CR90``, ``crs3``, ``EFS730``, ``OS730``, ``crs4``, ``toxic_death``; ``clean730``: in remission and
+        alive on day 730 without CRS of grade 3 or more; ``relapse_positive`` and ``relapse_negative``: CD19+
+        and CD19- relapse by day 730. NaN for patients that failed.
     """
     ok = (course["status"] == "ok").to_numpy()
     c = course[ok]
     horizon = float(course["t_end"].iloc[0])
     hazards = _Hazards(c, horizon, 1.0, 1.0)
     CR = _remission(c)
-    alive = hazards.alive(730.0) if horizon >= 730.0 else np.full(len(c), np.nan)
+    seen = horizon >= 730.0
+    alive = hazards.alive(730.0) if seen else np.full(len(c), np.nan)
+    t_relapse = c["t_relapse"].to_numpy()
+    free = CR * (t_relapse > 730.0) * alive
+    relapse = CR * (t_relapse <= 730.0) * hazards.alive(t_relapse) if seen else np.full(len(c), np.nan)
+    negative = c["relapse_negative"].to_numpy(dtype=bool)
     parts = {
         "CR90": CR * hazards.alive(c["t_CR"].to_numpy()),
         "crs3": _grade_reached(c, 3, hazards, horizon),
-        "EFS730": CR * (c["t_relapse"].to_numpy() > 730.0) * alive,
+        "EFS730": free,
         "OS730": alive,
+        "crs4": _grade_reached(c, 4, hazards, horizon),
+        "toxic_death": hazards.toxic_death(horizon),
+        "clean730": free * ~np.isfinite(c["t_grade3"].to_numpy()),
+        "relapse_positive": relapse * ~negative,
+        "relapse_negative": relapse * negative,
     }
     return pd.DataFrame(parts, index=c.index).reindex(course.index)
 

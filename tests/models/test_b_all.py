@@ -397,5 +397,5 @@ def test_varied_patients_stay_positive_and_bounded():
 
 def test_one_is_not_taken_for_a_true_that_was_asked_for_before():
     assert fastcart.models.get("b_all", switch=True) is fastcart.models.get("b_all", switch=True)
-    with pytest.raises(fastcart.InputError, match="'switch' must be True or False, not 1"):
+    with pytest.raises(fastcart.InputError, match="'switch' must be True or False or 'fraction'"):
         fastcart.models.get("b_all", switch=1)

@@ -18,6 +18,7 @@ from fastcart.models import for_trial
 from fastcart.options import SolveOptions
 from fastcart.protocols.adaptive import ASSAY_SD, Advance, follow_rule
 from fastcart.protocols.arms import Adaptive, Arm, Calendar, Infusion, Schedule, product_cells, schedule_of
+from fastcart.protocols.controlled import Controlled
 from fastcart.protocols.switch import Switched
 from fastcart.protocols.visit import Visit
 from fastcart.trial.adapter import TrialAdapter
@@ -87,6 +88,9 @@ def courses_together(
 
 
 def _kind(arms: Sequence[Arm]) -> type[Arm]:
+    for arm in arms:
+        if isinstance(arm, Controlled):
+            raise InputError(f"The arm {arm.name!r} is a controlled one, which is solved by itself.")
     kinds = {Switched if isinstance(a, Switched) else Adaptive if isinstance(a, Adaptive) else Calendar
              for a in arms}  # fmt: skip
     visits = {arm.visits for arm in arms if isinstance(arm, Adaptive)}

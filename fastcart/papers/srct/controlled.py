@@ -1,0 +1,111 @@
+"""Families of controlled arms, and the parts of the claim that low, then rising effectors help.
+
+The claim: few active effectors first, more later, memory last.
+
+Each part is a contrast of two families at equal severe CRS.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from typing import Any, NamedTuple
+
+from fastcart.protocols import Controlled, Design, Infusion, Lymphodepletion, Promotion, get
+from fastcart.protocols.arms import Arm, Calendar
+from fastcart.protocols.controlled import without_measurement
+from fastcart.protocols.controllers import Controller
+from fastcart.trial.families import Family, of_doses, of_targets
+
+DOSES = (1e4, 3e4, 1e5, 3e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 1e9)
+TARGET_CELLS = (3e8, 7e8, 1.5e9, 3e9, 6e9, 1.2e10, 2.4e10, 6e10)
+IL6 = (80.0, 150.0, 250.0, 400.0, 600.0, 900.0)
+
+_NICHE = (Lymphodepletion(28.0, 1.0),)
+_WEEKLY = Calendar(name="weekly3", infusions=tuple(Infusion(day, 1 / 3, 1 / 3) for day in (0, 7, 14)))
+
+# controlled families: the design beside the intensity, other options of the arm
+_DESIGNS: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    "FLAT": ({"target": "FLAT"}, {}),
+    "RISE_B": ({"target": "RISE_B"}, {}),
+    "RISE_T": ({}, {}),
+    "RISE_TB": ({"target": "RISE_TB"}, {}),
+    "REV": ({"target": "REV"}, {}),
+    "RISE_T graded": ({"actuator": "graded"}, {}),
+    "RISE_T depletion": ({"actuator": "depletion"}, {}),
+    "FLAT graded": ({"target": "FLAT", "actuator": "graded"}, {}),
+    "FLAT depletion": ({"target": "FLAT", "actuator": "depletion"}, {}),
+    "mem last": ({"memory": "last"}, {}),
+    "mem x10 d28": ({"memory": "extra"}, {}),
+    "promote x10": ({"memory": "promote"}, {}),
+    "promote x30": ({"memory": "promote", "factor": 30.0}, {}),
+    "niche d28": ({}, {"lymphodepletions": _NICHE}),
+    "niche d28 + mem x10": ({"memory": "extra"}, {"lymphodepletions": _NICHE}),
+    "RISE_T + IL6 guard 300": ({"il6_guard": 300.0}, {}),
+}
+
+
+def _designed(name: str, cells: float) -> Controlled:
+    design, options = _DESIGNS[name]
+    return Design(**design, cells=cells).arm(name, title=name, **options)
+
+
+def _on_single(name: str, rule: Controller) -> Controlled:
+    return Controlled(name=name, infusions=(Infusion(0, 1, 1),), rule=rule)
+
+
+def families(
+    *, doses: tuple[float, ...] = DOSES, cells: tuple[float, ...] = TARGET_CELLS
+) -> dict[str, Family]:
+    """Return all families by name, but for open loops, which follow from others; see `open_loop`."""
+    single: dict[str, Arm] = {
+        "single": get("A0"),
+        "weekly3": _WEEKLY,
+        "LHM": get("A5"),
+        "single promote x10": _on_single("single promote x10", Controller(promotion=Promotion())),
+        "single niche d28": get("X8"),
+    }
+    found = {name: of_doses(arm, doses, name=name) for name, arm in single.items()}
+    found |= {name: of_targets(partial(_designed, name), cells, name=name) for name in _DESIGNS}
+    found["IL6 onoff"] = of_targets(
+        lambda level: _on_single("IL6 onoff", Controller(il6_hold=level)), IL6, name="IL6 onoff"
+    )
+    return found
+
+
+def open_loop(activity: Mapping[float, tuple[float, ...]], name: str = "OPEN") -> Family:
+    """Return the open loop of RISE_T, from its mean activities by target."""
+
+    def make(cells: float) -> Arm:
+        return without_measurement(_designed("RISE_T", cells), activity[cells], name)
+
+    return of_targets(make, tuple(activity), name=name)
+
+
+class Part(NamedTuple):
+    """A part of the claim: a family minus another one at equal severe CRS."""
+
+    name: str
+    family: str
+    versus: str
+    words: str
+
+
+PARTS = (
+    Part("infusion timing", "LHM", "single", "only the infusions are timed low, high, memory last"),
+    Part("low then rising", "RISE_T", "single", "active effectors are held low and rise"),
+    Part("rising as burden falls", "RISE_B", "single", "the target follows the measured burden"),
+    Part("without a rise", "FLAT", "RISE_T", "the target stays flat instead of rising"),
+    Part("tying to burden", "RISE_B", "RISE_T", "the rise follows the burden instead of the calendar"),
+    Part("burden and calendar", "RISE_TB", "RISE_T", "the rise follows the burden, too"),
+    Part("opposite order", "REV", "single", "high first, low as the burden falls"),
+    Part("without feedback", "OPEN", "RISE_T", "the same mean course without measurement"),
+    Part("memory withheld to the end", "mem last", "RISE_T", "memory cells of the product infused last"),
+    Part("memory infused at the end", "mem x10 d28", "RISE_T", "ten more products of memory cells"),
+    Part("memory by promotion", "promote x10", "RISE_T", "effectors made memory at the end"),
+    Part("whole claim", "promote x10", "single", "low, rising, and memory made at the end"),
+    Part("promotion after a single dose", "single promote x10", "single", "memory made at the end alone"),
+    Part("graded switch", "RISE_T graded", "RISE_T", "every cell acts in part"),
+    Part("depletion", "RISE_T depletion", "RISE_T", "cells above the target are killed"),
+    Part("IL-6 on and off", "IL6 onoff", "single", "off while IL-6 is high"),
+)
