@@ -96,6 +96,18 @@ def test_a_place_that_draws_do_not_reach_is_not_given(fitted):
     assert "1 of 2 places" in found.summary()
 
 
+def test_schedules_have_the_fitted_population_as_prior(fitted):
+    found = fit.designs(fitted, {"far": [0, 9], "near": [0, 1]}, quantity="b", patients=20)
+    values = fitted.values
+    for k, times in enumerate(found.schedules.values()):
+        z = np.column_stack([np.ones(2), times])
+        covariance = np.linalg.inv(np.linalg.inv(values.omega) + z.T @ z / values.errors[0] ** 2)
+        np.testing.assert_allclose(found.sd[:, k], np.sqrt(covariance[1, 1]), rtol=1e-4)
+    np.testing.assert_allclose(found.without, np.sqrt(values.omega[1, 1]), rtol=1e-6)
+    with pytest.raises(InputError, match="A fit says what is estimated"):
+        fit.designs(fitted, {"far": [0, 9]}, quantity="b", observations=STRAIGHT)
+
+
 @pytest.mark.slow
 def test_theophylline_by_quadrature():
     """At the refitted estimates nothing but what is held has a slope, and the rise is that of quadrature."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from fit_models import LINE
+from fit_models import LINE, ORAL, oral_curve
 from numba import njit
 from scipy.integrate import quad
 from scipy.stats import norm
@@ -117,6 +117,18 @@ def test_two_parameters_with_a_prior_are_those_of_the_linear_model():
         assert found.log_det[0, k] == pytest.approx(np.linalg.slogdet(precision)[1])
     assert found.without[0] == pytest.approx(np.sqrt(1.0 + 25.0))
     assert found.table()["schedule"].tolist()[-1] == "early"
+
+
+def test_doses_are_given_to_all_patients():
+    times, step = np.array([1.0, 4.0, 12.0]), 1e-6
+    found = fit.designs(
+        ORAL, {f"{t:g}": [t] for t in times}, quantity="log(V)", estimate={"V": ("log", None)},
+        patients=pd.DataFrame({"ka": [1.2], "CL": [2.5], "V": [28.0]}),
+        observations=fit.Observation("conc", "center / V", fit.additive(0.5)),
+        doses=pd.DataFrame({"TIME": [0.0], "AMT": [300.0], "CMT": ["depot"]}),
+    )  # fmt: skip
+    high, low = (oral_curve(times, 300.0, 1.2, 2.5, 28.0 * np.exp(x)) for x in (step, -step))
+    np.testing.assert_allclose(found.sd[0], 0.5 / np.abs((high - low) / (2 * step)), rtol=1e-3)
 
 
 def test_a_figure(decay, tmp_path):
