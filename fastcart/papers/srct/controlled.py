@@ -17,7 +17,7 @@ from fastcart.protocols.controlled import without_measurement
 from fastcart.protocols.controllers import Controller
 from fastcart.trial.families import Family, of_doses, of_targets
 
-DOSES = (1e4, 3e4, 1e5, 3e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 1e9)
+DOSES = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 1e9)
 TARGET_CELLS = (3e8, 7e8, 1.5e9, 3e9, 6e9, 1.2e10, 2.4e10, 6e10)
 IL6 = (80.0, 150.0, 250.0, 400.0, 600.0, 900.0)
 
