@@ -25,6 +25,10 @@ class Table:
         self._known.append(name)
         return self._left.pop(name, default)
 
+    def peek(self, name: str) -> Any:
+        """Return an entry that stays in the table; None where there is none."""
+        return self._left.get(name)
+
     def take_last(self, name: str, default: Any) -> Any:
         """Return an entry, and see that there is no other."""
         value = self.take(name, default)

@@ -28,6 +28,7 @@ COMMANDS = (
     "optimize",
     "fit",
     "trial",
+    "arms",
     "reproduce",
     "bench",
     "compile",

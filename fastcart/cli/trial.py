@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from fastcart.cli.arguments import add_solver_options, solver_options, whole_number
+from fastcart.errors import InputError
 from fastcart.options import OF_A_COURSE
 
 
@@ -16,9 +17,12 @@ def register(commands: Any) -> None:
         "trial", help="compare dosing protocols in simulated randomized trials, with a report"
     )
     parser.add_argument(
-        "spec", type=Path, metavar="SPEC.toml", help="arms, population, trial; see the README"
+        "spec", nargs="?", type=Path, metavar="SPEC.toml", help="arms, population, trial; see the README"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, metavar="FOLDER")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="write a specification with comments, and do nothing else"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--force", action="store_true", help="replace the run in the folder")
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
@@ -28,6 +32,13 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the trial, say where the report is."""
+    if options.init is not None:
+        from fastcart.trial.template import write_template
+
+        print(f"Specification: {write_template(options.init)}")
+        return 0
+    if options.spec is None or options.out is None:
+        raise InputError("A trial needs its specification and --out FOLDER; --init FILE writes one.")
     from fastcart.trial.run import run_spec
     from fastcart.trial.spec import read_spec
 

@@ -178,12 +178,12 @@ def arm_course(
     """
     chosen = trial_options(options, keywords, arm_course)
     if isinstance(arm, Controlled | OpenLoop):
-        how: dict[str, Any] = {"dose": dose, "noise_seed": noise_seed, "model": model, "threads": threads}
-        if isinstance(arm, OpenLoop):
-            _, session = controlled_course(arm.of, patients, **how, options=chosen)
-            weights = patients["weight"].to_numpy() if "weight" in patients else None
-            arm = without_measurement(arm.of, mean_activity(session, weights), arm.name)
-        return controlled_course(arm, patients, **how, options=chosen)[0]
+        closed = fixed(
+            arm, patients, dose=dose, noise_seed=noise_seed, model=model, threads=threads, options=chosen
+        )
+        return controlled_course(
+            closed, patients, dose=dose, noise_seed=noise_seed, model=model, threads=threads, options=chosen
+        )[0]
     schedule = plan(
         arm, patients, dose=dose, noise_seed=noise_seed, assay_sd=assay_sd, model=model, threads=threads,
         options=chosen,
@@ -202,6 +202,18 @@ def arm_course(
     return path.assign(
         effectors_infused=given["effectors"].to_numpy(), memory_infused=given["memory"].to_numpy()
     )
+
+
+def fixed(arm: Controlled | OpenLoop, patients: pd.DataFrame, **how: Any) -> Controlled:
+    """Return a controlled arm as it is, of an open loop that whose calendar is the mean of these patients.
+
+    The keywords are those of `controlled_course`.
+    """
+    if isinstance(arm, Controlled):
+        return arm
+    _, session = controlled_course(arm.of, patients, **how)
+    weights = patients["weight"].to_numpy() if "weight" in patients else None
+    return without_measurement(arm.of, mean_activity(session, weights), arm.name)
 
 
 def controlled_course(

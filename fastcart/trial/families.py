@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+from scipy import stats
 
 from fastcart.batch import progress_bar
 from fastcart.checks import number, seed_of
@@ -296,8 +297,9 @@ def gains(
     -------
     DataFrame
         A row for each scale, level and endpoint: ``on, level, endpoint, value, reference, gain, low, high``,
-        ``p`` (two-sided, of no gain), ``unknown`` (share of the resamples in which the level is out of
-        range), and the intensities ``intensity``, ``reference_intensity``. NaN where the level is outside of
+        ``p`` (two-sided, of no gain, by the standard error of the bootstrap), ``unknown`` (share of the
+        resamples in which the level is out of range), and the intensities ``intensity``,
+        ``reference_intensity``. NaN where the level is outside of
         either scan.
     """
     how = how or Comparing()
@@ -317,7 +319,7 @@ def gains(
     sampled = resampled_weights(given, draws_of(patients), seed=seed, resamples=how.resamples)
     drawn = np.array([np.subtract(*read(w)) for w in sampled]).reshape(-1, len(places), size + 1)
     low, high = percentile_limits(drawn, how.alpha) if len(drawn) else (np.full(here.shape, np.nan),) * 2
-    p = _two_sided(drawn)
+    p = _two_sided(here - there, drawn)
     rows = []
     for j, (on, level) in enumerate(places):
         known = np.isfinite(here[j] - there[j])
@@ -341,8 +343,12 @@ def gains(
     return pd.DataFrame(rows).assign(family=family.name, versus=reference.name)
 
 
-def _two_sided(drawn: np.ndarray) -> np.ndarray:
-    """Return percentile P values of no difference; what is unknown counts for both sides."""
-    unknown = np.isnan(drawn)
-    sides = [(unknown | (drawn <= 0)).sum(axis=0), (unknown | (drawn >= 0)).sum(axis=0)]
-    return np.minimum(1.0, 2.0 * (1 + np.minimum(*sides)) / (1 + len(drawn)))
+def _two_sided(gain: np.ndarray, drawn: np.ndarray) -> np.ndarray:
+    """Return P values of no difference, by the normal law with the standard error of the bootstrap."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        known = np.isfinite(drawn)
+        count = known.sum(axis=0)
+        mean = np.where(known, drawn, 0.0).sum(axis=0) / count
+        error = np.sqrt(np.where(known, (drawn - mean) ** 2, 0.0).sum(axis=0) / (count - 1))
+        p = 2.0 * stats.norm.sf(np.abs(gain) / error)
+    return np.where(error > 0, p, np.where(gain == 0, 1.0, 0.0))

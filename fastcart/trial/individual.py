@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart import plotting
-from fastcart.batch import solve
-from fastcart.protocols.arms import product_cells
-from fastcart.trial.counterfactual import plan
+from fastcart.protocols.controlled_arms import OpenLoop
+from fastcart.trial.counterfactual import fixed
+from fastcart.trial.paths import arm_paths
 from fastcart.trial.result import TrialResult
 
 SWIMMERS = 20
@@ -106,28 +105,20 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
     known = {"patient", *adapter.model.state_names, *adapter.model.parameter_names}
     inputs = patients[[name for name in patients.columns if name in known]]
     for row, arm in enumerate(arms):
-        schedule = plan(
-            arm, patients, dose=spec.dose, noise_seed=spec.noise_seed, assay_sd=spec.assay_sd, model=adapter,
-            threads=threads, options=spec.options,
-        )  # fmt: skip
-        cut = min([_COURSE_DAYS, *(event.day for event in getattr(arm, "lymphodepletions", ()))])
-        shown = days[days <= cut]  # a repeated lymphodepletion is not drawn
-        doses = adapter.infusions(
-            patients, [e for e in schedule if e[0] <= cut], D=product_cells(arm, patients, spec.dose)
+        options: dict[str, Any] = {"noise_seed": spec.noise_seed, "threads": threads, "options": spec.options}
+        if isinstance(arm, OpenLoop):
+            arm = fixed(arm, result.patients, dose=spec.dose, model=adapter, **options)
+        path = arm_paths(
+            arm, inputs, days, adapter=adapter, dose=spec.dose, assay_sd=spec.assay_sd, **options
         )
-        path = solve(
-            adapter.model, inputs, doses=doses, save_at=shown, threads=threads, progress=False,
-            options=replace(spec.options, t_end=float(cut)),
-        ).trajectories  # fmt: skip
-        assert path is not None
         for column, measure in enumerate(measures):
             name = measure.name
             axes = panels[row, column]
-            values = np.maximum(path[name].to_numpy().reshape(len(patients), len(shown)), 1e-3)
+            values = np.maximum(path[name].to_numpy().reshape(len(patients), len(days)), 1e-3)
             color = plotting.BLUE if row == 0 else plotting.RED
-            axes.plot(shown, values.T, color=color, linewidth=0.4, alpha=0.45)
+            axes.plot(days, values.T, color=color, linewidth=0.4, alpha=0.45)
             median = np.median(values, axis=0)
-            axes.plot(shown, median, color=plotting.BLACK, linewidth=1.6)
+            axes.plot(days, median, color=plotting.BLACK, linewidth=1.6)
             label = measure.label or name
             plotting.log_axis(axes, *measure.limits)
             title = f"{arm.name}: {label}"
@@ -135,14 +126,14 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
             if measure is adapter.marker:
                 for level in adapter.grades:
                     axes.axhline(level, color=plotting.GREY, linewidth=0.5, linestyle=":")
-            at = np.searchsorted(shown, [d for d in (0, 7, 14, 28, 60, 120) if d <= shown[-1]])
+            at = np.searchsorted(days, [0, 7, 14, 28, 60, 120])
             low, high = np.quantile(values, [0.1, 0.9], axis=0)
             tables.append(
                 pd.DataFrame(
                     {
                         "arm": arm.name,
                         "quantity": label,
-                        "day": shown[at],
+                        "day": days[at],
                         "median": median[at],
                         "10 %": low[at],
                         "90 %": high[at],

@@ -1,4 +1,4 @@
-"""Arms that a user writes into the specification of a trial: calendars, and rules from files of Python."""
+"""Arms that a user writes into the specification of a trial: calendars, rules, control."""
 
 from __future__ import annotations
 
@@ -10,11 +10,47 @@ from typing import Any
 
 from fastcart.checks import number, reason, shown
 from fastcart.errors import InputError, nearest
-from fastcart.protocols import Adaptive, Arm, Calendar, Infusion, Lymphodepletion, hold_if_crs, lhm_rule
+from fastcart.protocols import (
+    Adaptive,
+    Arm,
+    Calendar,
+    Controlled,
+    Infusion,
+    Lymphodepletion,
+    OpenLoop,
+    hold_if_crs,
+    lhm_rule,
+)
 from fastcart.specification import Table, from_file
+from fastcart.trial.own_controlled import controlled_arm
+
+KINDS = {
+    "calendar": "infusions on fixed days",
+    "rule": "infusions that follow a rule at visits",
+    "controlled": "active cells held near a target by what is measured",
+    "open-loop": "the mean course of a controlled arm, without measurement",
+}
 
 
-def own_arm(table: Table, folder: Path) -> Arm:
+def own_arms(tables: list[Table], folder: Path) -> dict[str, Arm]:
+    """Return the arms of tables by name; an open loop may name a controlled arm before or after it.
+
+    Raises
+    ------
+    InputError
+        For anything unknown or impossible.
+    """
+    found: dict[str, Arm] = {}
+    later = [table for table in tables if table.peek("kind") == "open-loop"]
+    for table in (*(table for table in tables if table not in later), *later):
+        arm = own_arm(table, folder, {name: a for name, a in found.items() if isinstance(a, Controlled)})
+        if arm.name in found:
+            raise InputError(f"The arm {arm.name!r} is given twice; each arm needs its own name.")
+        found[arm.name] = arm
+    return found
+
+
+def own_arm(table: Table, folder: Path, controlled: Mapping[str, Controlled] | None = None) -> Arm:
     """Return the arm of a table ``[[arm]]``; files of rules are looked for in the folder.
 
     Raises
@@ -25,9 +61,16 @@ def own_arm(table: Table, folder: Path) -> Arm:
     name = table.text("name", "")
     if not re.fullmatch(r"[A-Za-z0-9_.+-]{1,40}", name):  # it names files, too
         raise InputError(f"The name of an arm may have letters, digits and _.+-, but {name!r} does not fit.")
-    title = table.text("title", name)
-    equal = table.flag("equal_budget", True)
     what = f"the arm {name!r}"
+    kind = table.take("kind", None)
+    if kind is not None and (not isinstance(kind, str) or kind not in KINDS):
+        raise InputError(f"There is no kind {shown(kind)} of arms for {what}." + nearest(str(kind), KINDS))
+    if kind == "controlled":
+        return controlled_arm(table, name, folder)
+    title = table.text("title", name)
+    if kind == "open-loop":
+        return _open_loop(table, name, title, controlled or {})
+    equal = table.flag("equal_budget", True)
     rule = table.take("rule", None)
     arm: Arm
     if rule is None:
@@ -55,6 +98,16 @@ def own_arm(table: Table, folder: Path) -> Arm:
         )
     table.done()
     return arm
+
+
+def _open_loop(table: Table, name: str, title: str, controlled: Mapping[str, Controlled]) -> OpenLoop:
+    """Return the open loop of a controlled arm."""
+    of = table.text("of", "")
+    table.done()
+    if of not in controlled:
+        known = f" Controlled ones: {', '.join(controlled)}." if controlled else ""
+        raise InputError(f"The open loop {name!r} must name a controlled arm in 'of', not {of!r}." + known)
+    return OpenLoop.after(controlled[of], name, "" if title == name else title)
 
 
 def _listed(table: Table, name: str, what: str) -> list[Any]:

@@ -18,7 +18,7 @@ from fastcart.specification import Table, from_file
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import HORIZON, OPTIONS, trial_options
 from fastcart.trial.frontier import DOSES, check_doses
-from fastcart.trial.own_arms import own_arm
+from fastcart.trial.own_arms import own_arms
 from fastcart.trial.randomize import Design
 
 _MOST_REPLICATES = 1_000_000
@@ -159,9 +159,10 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
         For anything unknown or impossible.
     """
     root = Table(table, "the trial")
-    own = {arm.name: arm for arm in (own_arm(entry, folder) for entry in root.tables("arm"))}
+    named, tables = _arm_entries(root)
+    own = own_arms([*root.tables("arm"), *tables], folder)
     control = root.text("control", "A0")
-    listed = root.names("arms", (*(arm.name for arm in STANDARD), *own))
+    listed = named or [*(() if tables else (arm.name for arm in STANDARD)), *own]
     arms = [own[name] if name in own else _known(name, own) for name in dict.fromkeys([control, *listed])]
     arm_names([*arms])
     if len(arms) < 2:
@@ -201,6 +202,22 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
     trial.done()
     root.done()
     return spec
+
+
+def _arm_entries(root: Table) -> tuple[list[str], list[Table]]:
+    """Return the names of arms in their order, and the tables among them, of ``arms`` or ``[[arms]]``."""
+    given = root.take("arms", [])
+    if not isinstance(given, list) or not any(isinstance(entry, Mapping) for entry in given):
+        return (Table({"arms": given}, "the trial").names("arms", []) if given != [] else []), []
+    tables, names = [], []
+    for entry in given:
+        if isinstance(entry, Mapping) and set(entry) != {"name"}:
+            tables.append(Table(entry, "an own [[arms]]"))
+            names.append(entry.get("name"))
+        else:
+            names.append(entry["name"] if isinstance(entry, Mapping) else entry)
+    texts = [name if isinstance(name, str) else "" for name in names]
+    return (Table({"arms": texts}, "the trial").names("arms", []) if all(texts) else []), tables
 
 
 def _options(table: Mapping[str, Any], horizon: float) -> SolveOptions:

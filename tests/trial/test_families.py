@@ -124,6 +124,19 @@ def test_a_patient_that_was_not_solved_counts_in_neither():
     assert here["low"].isna().all()
 
 
+def test_p_values_agree_with_the_limits():
+    """Where zero is far outside of the interval P is small, where it is inside P is not."""
+    one, other = random_scan("one", 0.0), random_scan("other", 0.0, seed=2)
+    table = gains(other, one, PATIENTS, seed=1, how=Comparing(resamples=200))
+    known = table[table["endpoint"].isin(["CR90", "crs4"]) & table["low"].notna() & (table["on"] == "crs3")]
+    z = known["gain"].abs() / ((known["high"] - known["low"]) / (2 * 1.96))
+    from scipy.stats import norm
+
+    np.testing.assert_allclose(norm.isf(known["p"] / 2), z, rtol=0.35, atol=0.2)
+    none = gains(one, one, PATIENTS, seed=1, how=Comparing(resamples=20))
+    assert (none["p"] == 1).all()
+
+
 def test_resampled_weights_are_multinomial():
     weights = np.linspace(1, 2, 50)
     drawn = np.array(list(resampled_weights(weights, np.arange(50), seed=4, resamples=400)))

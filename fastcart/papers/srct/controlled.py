@@ -11,13 +11,19 @@ from collections.abc import Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
+import pandas as pd
+
+from fastcart.papers.srct.controlled_findings import sentences
 from fastcart.protocols import Controlled, Design, Infusion, Lymphodepletion, Promotion, get
 from fastcart.protocols.arms import Arm, Calendar
-from fastcart.protocols.controlled import without_measurement
+from fastcart.protocols.controlled import mean_activity, without_measurement
 from fastcart.protocols.controllers import Controller
-from fastcart.trial.families import Family, of_doses, of_targets
+from fastcart.trial.counterfactual import arm_course, controlled_course
+from fastcart.trial.families import Comparing, Family, Scan, gains, of_doses, of_targets, scan
+from fastcart.trial.verdict import verdicts
 
-DOSES = (1e4, 3e4, 1e5, 3e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 1e9)
+DOSES = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 1e9)
 TARGET_CELLS = (3e8, 7e8, 1.5e9, 3e9, 6e9, 1.2e10, 2.4e10, 6e10)
 IL6 = (80.0, 150.0, 250.0, 400.0, 600.0, 900.0)
 
@@ -109,3 +115,61 @@ PARTS = (
     Part("depletion", "RISE_T depletion", "RISE_T", "cells above the target are killed"),
     Part("IL-6 on and off", "IL6 onoff", "single", "off while IL-6 is high"),
 )
+
+
+class Study(NamedTuple):
+    """Controlled arms in one population."""
+
+    scans: dict[str, Scan]
+    gains: dict[str, pd.DataFrame]
+    verdicts: pd.DataFrame
+    sentences: list[str]
+
+
+def study(
+    patients: pd.DataFrame,
+    *,
+    seed: int,
+    chosen: Mapping[str, Family] | None = None,
+    weights: np.ndarray | None = None,
+    how: Comparing | None = None,
+    **options: Any,
+) -> Study:
+    """Scan families of arms, and judge the parts of the claim that follow from them: the ablation ladder.
+
+    Parameters
+    ----------
+    patients : DataFrame
+    seed : int
+        Of the bootstrap.
+    chosen : mapping of str to Family, optional
+        Default all `families`. Where RISE_T is among them, its open loop is added.
+    weights : ndarray, shape (patients,), optional
+    how : Comparing, optional
+    **options
+        As for `fastcart.trial.families.scan`.
+    """
+    scans: dict[str, Scan] = {}
+    activity: dict[float, tuple[float, ...]] = {}
+
+    def keeping(arm: Controlled, *args: Any, **keywords: Any) -> pd.DataFrame:
+        course, session = controlled_course(arm, *args, **keywords)
+        rule = arm.rule
+        assert isinstance(rule, Controller)
+        assert rule.target is not None
+        activity[rule.target.cells] = mean_activity(session, weights)
+        return course
+
+    for name, family in (chosen or families()).items():
+        solved = keeping if name == "RISE_T" else arm_course
+        scans[name] = scan(family, patients, weights=weights, solved=solved, **options)
+    if activity:
+        scans["OPEN"] = scan(open_loop(dict(sorted(activity.items()))), patients, weights=weights, **options)
+    found = {
+        part.name: gains(
+            scans[part.family], scans[part.versus], patients, seed=seed, weights=weights, how=how
+        )
+        for part in PARTS
+        if part.family in scans and part.versus in scans
+    }
+    return Study(scans, found, verdicts(found), sentences(found))

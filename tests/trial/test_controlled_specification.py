@@ -1,0 +1,135 @@
+"""Controlled arms in specifications of trials, the template, the list of arms."""
+
+from __future__ import annotations
+
+import textwrap
+
+import pytest
+
+from fastcart.cli.command_line import main
+from fastcart.errors import InputError
+from fastcart.protocols import (
+    STANDARD,
+    Assays,
+    Command,
+    Controlled,
+    Controller,
+    LateMemory,
+    OpenLoop,
+    Promotion,
+    Start,
+    Target,
+)
+from fastcart.protocols.controlled_arms import ACTUATORS, MEMORY
+from fastcart.protocols.controllers import TARGETS
+from fastcart.trial.own_arms import KINDS
+from fastcart.trial.spec import make_spec, read_spec
+from fastcart.trial.template import listed_arms, write_template
+
+RISE = {"name": "R", "kind": "controlled"}
+
+
+def arm(**entries) -> Controlled:
+    found = make_spec({"arms": ["A0", RISE | entries]}).arms[1]
+    assert isinstance(found, Controlled)
+    return found
+
+
+def test_words_become_a_controller():
+    rule = arm(target="RISE_TB", cells=1e9, memory="promote", factor=30, il6_hold=400.0).rule
+    assert rule == Controller(target=Target(1e9, 0.1, 0.5), promotion=Promotion(factor=30.0), il6_hold=400.0)
+    assert arm().rule == Controller(target=Target(3e9, 0.1, 0.0))
+    assert arm(rise=0.2, burden_power=-0.5).rule.target == Target(3e9, 0.2, -0.5)
+    assert arm(actuator="none").rule == Controller()
+    assert arm(actuator="depletion").rule.deplete == "all"
+    assert arm(actuator="graded").switch == "graded"
+    late = arm(memory="extra", factor=5, memory_day=14, memory_burden=0)
+    assert late.rule.memory == LateMemory(fraction=5.0, start=Start(day=14.0, burden=0.0))
+    withheld = arm(memory="last")
+    assert withheld.rule.memory == LateMemory(fraction=1.0)
+    assert [(i.effectors, i.memory) for i in withheld.infusions] == [(1, 0)]
+
+
+def test_how_a_clinic_measures_and_acts():
+    found = arm(cells_sd=0.5, delay=2, lag=0, leak=0.1, visits=[1, 2.5])
+    assert found.assays == Assays(cells_sd=0.5, delay=2.0)
+    assert (found.lag, found.leak, found.visits) == (0.0, 0.1, (1.0, 2.5))
+
+
+def test_a_rule_of_ones_own(tmp_path):
+    code = "from fastcart.protocols import Command\n\ndef rule(history):\n    return Command(activity=0.5)\n"
+    (tmp_path / "mine.py").write_text(code)
+    spec = make_spec({"arms": ["A0", RISE | {"rule": "mine.py:rule"}]}, folder=tmp_path)
+    assert isinstance(spec.arms[1], Controlled)
+    assert spec.arms[1].rule(None) == Command(activity=0.5)
+
+
+def test_arms_are_named_or_tables(tmp_path):
+    path = tmp_path / "trial.toml"
+    path.write_text(
+        textwrap.dedent("""
+        [[arms]]
+        name = "OPEN"
+        kind = "open-loop"
+        of = "R"
+        [[arms]]
+        name = "A5"
+        [[arms]]
+        name = "R"
+        kind = "controlled"
+        """)
+    )
+    arms = read_spec(path).arms
+    assert [a.name for a in arms] == ["A0", "OPEN", "A5", "R"]
+    assert isinstance(arms[1], OpenLoop)
+    assert arms[1].of == arms[3]
+    # as before: names, and own arms by themselves
+    assert [a.name for a in make_spec({}).arms] == [a.name for a in STANDARD]
+    both = make_spec({"arms": ["A0", "R"], "arm": [RISE]}).arms
+    assert [a.name for a in both] == ["A0", "R"]
+
+
+@pytest.mark.parametrize(
+    ("entries", "sentence"),
+    [
+        ({"target": "RISE"}, "There is no target 'RISE' of controlled arms"),
+        ({"actuator": "switch"}, "There is no actuator 'switch'"),
+        ({"memory": "later"}, "There is no memory 'later'"),
+        ({"cells": -1.0}, "cells of a target must be positive"),
+        ({"cells": "many"}, "'cells' of the arm 'R' must be a finite number, not 'many'"),
+        ({"kind": "control"}, "There is no kind 'control' of arms for the arm 'R'.*'controlled'"),
+        ({"rule": "lhm"}, "must be 'FILE.py:FUNCTION', not 'lhm'"),
+        ({"visits": []}, "visits of the arm 'R' must be a list of days"),
+        ({"cell": 1e9}, "There is no entry 'cell'"),
+        ({"cells_sd": -1}, "cells_sd of an assay"),
+        ({"kind": "open-loop", "of": "A0"}, "must name a controlled arm in 'of', not 'A0'"),
+    ],
+)
+def test_bad_entries_get_one_sentence(entries, sentence):
+    with pytest.raises(InputError, match=sentence):
+        make_spec({"arms": ["A0", RISE | entries]})
+
+
+def test_the_template_is_a_specification(tmp_path, capsys):
+    path = tmp_path / "trial.toml"
+    assert main(["trial", "--init", str(path)]) == 0
+    spec = read_spec(path)
+    assert [type(a).__name__ for a in spec.arms] == ["Calendar", "Controlled", "OpenLoop", "Calendar"]
+    # what it shows as defaults are those
+    plain = make_spec({})
+    for name in ("dose", "options", "noise_seed", "frontier", "seed", "power"):
+        assert getattr(spec, name) == getattr(plain, name), name
+    assert spec.population == plain.population
+    with pytest.raises(InputError, match="is there already"):
+        write_template(path)
+    assert main(["trial", "--init", str(path)]) == 2
+    assert main(["trial", str(path)]) == 2
+    assert "needs its specification and --out" in capsys.readouterr().err
+
+
+def test_all_arms_and_kinds_are_listed(capsys):
+    assert main(["arms"]) == 0
+    text = capsys.readouterr().out
+    assert text.strip() == listed_arms()
+    for name in (*(a.name for a in STANDARD), *KINDS, *TARGETS, *ACTUATORS, *MEMORY):
+        assert f"    {name} " in text or f"    {name}\n" in text, name
