@@ -1,0 +1,48 @@
+"""Models of other people: SBML in, levels 1 to 3, as a `fastcart.Model`.
+
+What is taken and what is refused is listed in docs/sbml.md.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from fastcart.errors import InputError
+from fastcart.model import Model
+
+__all__ = ["load"]
+
+
+def load(source: str | Path, *, burden: str | None = None, t_end: float = 100.0) -> Model:
+    """Return the model of an SBML file.
+
+    Parameters
+    ----------
+    source : path or str
+        A file, or the text of one.
+    burden : str, optional
+        The state that is the tumor, see `fastcart.Model`.
+    t_end : float
+        Horizon in the unit of time of the file; SBML has none.
+
+    Returns
+    -------
+    Model
+        States, parameters and observables are called as in the file. Parameters and initial values that
+        follow from others still do when these are varied.
+
+    Raises
+    ------
+    InputError
+        For what is no SBML, and for what fastcart does not take, by name.
+    MissingDependencyError
+        Without libSBML.
+    """
+    from fastcart.sbml.building import model_of
+    from fastcart.sbml.document import read
+    from fastcart.sbml.equations import equations_of
+
+    try:
+        return model_of(equations_of(read(source)), t_end=t_end, burden=burden)
+    except RecursionError:
+        raise InputError("SBML: expressions or initial values are nested too deeply.") from None
