@@ -26,7 +26,7 @@ from fastcart.model_parts import Parameter as Parameter
 from fastcart.model_parts import State as State
 from fastcart.model_parts import Sum as Sum
 from fastcart.solvers.system import PublishedScheme as PublishedScheme
-from fastcart.solvers.system import System, Variable
+from fastcart.solvers.system import Moments, System, Variable
 
 _MOST_DERIVED = 64  # models that one model keeps of those derived from it
 _ANY = (-math.inf, math.inf)
@@ -76,6 +76,8 @@ class Model:
         is differentiated, and so must be one that can be traced: no loop whose end depends on the numbers.
         Integration follows the derivative of the equation, ``g_t + g_y y' + g_x x' = 0``, and starts anew
         from a root where a dose, a break, an action or a switch moves it.
+    moments : Moments, optional
+        Events that belong to the model, as those of SBML; made by `fastcart.sbml.load`.
 
     Raises
     ------
@@ -113,6 +115,7 @@ class Model:
     breaks: Sequence[float | str] = ()
     algebraic: Sequence[Algebraic] = ()
     residual: Callable[..., Any] | None = None
+    moments: Moments | None = None
 
     def __post_init__(self) -> None:
         """Bring what was given into its one form, and check it."""
@@ -286,6 +289,7 @@ class Model:
             method=self.method,
             published=self.published,
             time_unit=self.time_unit,
+            moments=self.moments,
         )
         return reduced(self, system) if self.algebraic else system
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -133,7 +133,7 @@ class Functions:
         """Return how a state or parameter is read in a right-hand side."""
         equations = self.equations
         letter = "y" if name in equations.states or name in equations.algebraic else "p"
-        return f"{letter}.{self.naming[name]}"
+        return f"{letter}.{self.naming.get(name, name)}"  # hidden states have no other name
 
 
 def compiled(text: str, name: str) -> Any:
@@ -176,19 +176,36 @@ def model_of(equations: Equations, *, t_end: float, burden: str | None) -> Model
     if not states:
         states, derivatives = [State("nothing", description="the file has no states")], [0.0]
     options: dict[str, Any] = {}
+    parameters = _parameters(equations, naming.of, start)
+    levels: list[Tree] = []
+    observables = [_observable(equations, name, naming.of) for name in observed]
+    if source.events and equations.states:
+        added = _happenings(equations, naming.of, [p.name for p in parameters])
+        states += added.states
+        derivatives += [0.0] * len(added.states)
+        observables += added.observables
+        levels, options["moments"] = added.levels, added.moments
     if equations.algebraic:
         options = {
             "algebraic": [_algebraic(equations, name, naming.of, start) for name in equations.algebraic],
             "residual": functions.returning("residual", list(source.algebraic)),
         }
-    if observed:
-        options["observables"] = [_observable(equations, name, naming.of) for name in observed]
-        options["observe"] = functions.returning("observe", list(observed))
+    if observables:
+        options["observables"] = observables
+        options["observe"] = functions.returning("observe", [*observed, *levels])
     return Model(
-        _title(source.name), states, _parameters(equations, naming.of, start),
+        _title(source.name), states, parameters,
         functions.returning("rhs", derivatives), t_end=t_end, burden=burden, time_unit=source.time_unit,
         doc=_doc(equations, naming.changed), breaks=(), **options,
     )  # fmt: skip
+
+
+def _happenings(equations: Equations, naming: Mapping[str, str], parameters: Sequence[str]) -> Any:
+    from fastcart.sbml.happenings import happenings
+
+    ids = {renamed: name for name, renamed in naming.items()}
+    places = {name: i for i, name in enumerate(equations.states)}
+    return happenings(equations, naming, places, {ids[name]: k for k, name in enumerate(parameters)})
 
 
 def _title(name: str) -> str:
@@ -229,7 +246,7 @@ def _about(equations: Equations, name: str) -> tuple[str, str]:
     if species not in source.species:
         return "", ""
     s = source.species[species]
-    by_amount = s.by_amount or name != species or source.compartments[s.compartment].points
+    by_amount = s.by_amount or name != species
     size = source.compartments[s.compartment].unit
     return (s.unit if by_amount or not s.unit else f"{s.unit}/{size or 'volume'}"), s.name
 

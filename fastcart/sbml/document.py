@@ -27,7 +27,6 @@ class Compartment:
 
     id: str
     size: float | None
-    points: bool  # whether it has no dimensions, and so no size
     constant: bool
     unit: str
     name: str
@@ -162,7 +161,9 @@ def text_of(source: str | Path) -> str:
             raise InputError(f"The SBML file {str(path)!r} is larger than {MOST_BYTES // 2**20} MiB.")
         return path.read_text(encoding="utf-8-sig").lstrip()
     except (OSError, ValueError) as error:
-        why = "no UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
+        why = (
+            "no UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
+        )
         raise InputError(f"The SBML file {str(path)[:200]!r} cannot be read: {why}.") from None
 
 
@@ -244,9 +245,8 @@ class _Reader:
             self._unit(model.getTimeUnits()) or "second",
         )  # fmt: skip
         for c in model.getListOfCompartments():
-            points = c.isSetSpatialDimensions() and c.getSpatialDimensionsAsDouble() == 0
             source.compartments[c.getId()] = Compartment(
-                c.getId(), _number(c.getSize(), c.isSetSize()), points, c.getConstant(),
+                c.getId(), _number(c.getSize(), c.isSetSize()), c.getConstant(),
                 self._unit(c.getUnits()), c.getName(),
             )  # fmt: skip
         for s in model.getListOfSpecies():
@@ -268,7 +268,9 @@ class _Reader:
 
     def _species(self, s: Any) -> Species:
         model = self._model
-        factor = s.getConversionFactor() or (model.getConversionFactor() if model.isSetConversionFactor() else "")
+        factor = s.getConversionFactor() or (
+            model.getConversionFactor() if model.isSetConversionFactor() else ""
+        )
         return Species(
             s.getId(), s.getCompartment(), _number(s.getInitialAmount(), s.isSetInitialAmount()),
             _number(s.getInitialConcentration(), s.isSetInitialConcentration()), s.getHasOnlySubstanceUnits(),

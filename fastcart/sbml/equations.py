@@ -153,7 +153,9 @@ class _Maker:
                 raise InputError(f"SBML: reactions change {name!r}, which has a rule, too.")
         for s in source.species.values():
             if s.compartment not in source.compartments:
-                raise InputError(f"SBML: the species {s.id!r} is in {s.compartment!r}, which is no compartment.")
+                raise InputError(
+                    f"SBML: the species {s.id!r} is in {s.compartment!r}, which is no compartment."
+                )
             if s.factor is not None and s.factor not in source.parameters:
                 raise InputError(f"SBML: the conversion factor {s.factor!r} is no parameter.")
         for r in source.reactions.values():
@@ -185,7 +187,7 @@ class _Maker:
 
         found.algebraic = determined(source, self.moved, self.targets)
         for c in source.compartments.values():
-            self._quantity(c.id, 1.0 if c.points else c.size, default=1.0)
+            self._quantity(c.id, c.size, default=1.0)
         for p in source.parameters.values():
             self._quantity(p.id, p.value, default=None)
         for name, value in source.references.items():
@@ -225,11 +227,10 @@ class _Maker:
         if s.id in source.assigned:
             return
         size: Tree = s.compartment
-        points = source.compartments[s.compartment].points
-        by_amount = s.by_amount or points
+        by_amount = s.by_amount
         start = self._start_of(s, by_amount)
         changes = s.compartment in source.assigned or s.compartment in source.rates
-        changes = (changes or s.compartment in self.targets or s.compartment in found.algebraic)
+        changes = changes or s.compartment in self.targets or s.compartment in found.algebraic
         follows = not by_amount and changes  # its concentration changes with the size
         rate = self._reactions_of(s) if s.id in self.moved else 0.0
         if s.id in found.algebraic:

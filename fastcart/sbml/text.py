@@ -73,6 +73,14 @@ class Writer:
             return f"({a} {name} {b})"
         if name == "piecewise":
             return self._piecewise(operands, self.condition, "False")
+        return self._connected(tree)
+
+    def _connected(self, tree: Tree) -> str:
+        """Return the text of conditions that are connected."""
+        if isinstance(tree, bool):
+            return str(tree)
+        assert isinstance(tree, tuple)
+        name, *operands = tree
         assert name in CONNECTIVES
         given = [self.condition(x) for x in operands]
         if name == "not":

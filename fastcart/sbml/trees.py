@@ -90,7 +90,14 @@ def replaced(tree: Tree, change: Callable[[Tree], Tree | None]) -> Tree:
 
 def substituted(tree: Tree, values: Mapping[str, Tree]) -> Tree:
     """Return a tree with trees instead of names."""
-    return replaced(tree, lambda part: values.get(part) if isinstance(part, str) else None)
+
+    def change(part: Tree) -> Tree | None:
+        if isinstance(part, tuple) and part[0] == "rateOf" and part[1] in values:
+            of = values[part[1]]
+            return ("rateOf", of) if isinstance(of, str) else 0.0
+        return values.get(part) if isinstance(part, str) else None
+
+    return replaced(tree, change)
 
 
 def _folded(tree: Tree, make: Callable[[Tree, list], Any], change: Callable | None = None) -> Any:
