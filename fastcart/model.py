@@ -25,8 +25,8 @@ from fastcart.model_parts import Observable as Observable
 from fastcart.model_parts import Parameter as Parameter
 from fastcart.model_parts import State as State
 from fastcart.model_parts import Sum as Sum
-from fastcart.solvers.system import PublishedScheme as PublishedScheme
 from fastcart.solvers.system import Moments, System, Variable
+from fastcart.solvers.system import PublishedScheme as PublishedScheme
 
 _MOST_DERIVED = 64  # models that one model keeps of those derived from it
 _ANY = (-math.inf, math.inf)

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from fastcart.checks import number_in
 from fastcart.errors import InputError
 from fastcart.model import Model
 
 __all__ = ["load"]
 
 
-def load(source: str | Path, *, burden: str | None = None, t_end: float = 100.0) -> Model:
+def load(source: str | Path, *, burden: str | None = None, t_end: float | str = 100.0) -> Model:
     """Return the model of an SBML file.
 
     Parameters
@@ -42,7 +43,8 @@ def load(source: str | Path, *, burden: str | None = None, t_end: float = 100.0)
     from fastcart.sbml.document import read
     from fastcart.sbml.equations import equations_of
 
+    horizon = number_in(t_end) if isinstance(t_end, str) else t_end
     try:
-        return model_of(equations_of(read(source)), t_end=t_end, burden=burden)
+        return model_of(equations_of(read(source)), t_end=horizon, burden=burden)
     except RecursionError:
         raise InputError("SBML: expressions or initial values are nested too deeply.") from None

@@ -1,7 +1,7 @@
 """The equations of a file: what is a state, what a parameter, and what follows from these.
 
-A species in a compartment of constant size is a state in what its id means, an amount or a concentration. Where
-the size follows a rate rule, so is a concentration, with ``c' = (sum of reactions) / V - c V' / V``. Where the size
+A species in a compartment of constant size is a state in what its id means, an amount or a concentration.
+Where the size follows a rate rule, so is a concentration: ``c' = (sum of reactions) / V - c V' / V``. Where it
 follows an assignment rule, the amount is the state, ``<id>_amount``, and the concentration is defined by it.
 """
 
@@ -151,6 +151,15 @@ class _Maker:
         for name in [*source.rates, *source.assigned]:
             if name in self.moved:
                 raise InputError(f"SBML: reactions change {name!r}, which has a rule, too.")
+        self._check_references()
+        for what, tree in self._all_trees():
+            for name in sorted(trees.names(tree) | trees.derivatives(tree)):
+                if name not in self.known:
+                    raise InputError(f"SBML: {what} reads {name!r}, which the file does not define.")
+
+    def _check_references(self) -> None:
+        """Refuse species and reactions that name what is not there."""
+        source = self.source
         for s in source.species.values():
             if s.compartment not in source.compartments:
                 raise InputError(
@@ -162,10 +171,6 @@ class _Maker:
             for x in r.participants:
                 if x.species not in source.species:
                     raise InputError(f"SBML: the reaction {r.id!r} names {x.species!r}, which is no species.")
-        for what, tree in self._all_trees():
-            for name in sorted(trees.names(tree) | trees.derivatives(tree)):
-                if name not in self.known:
-                    raise InputError(f"SBML: {what} reads {name!r}, which the file does not define.")
 
     def _all_trees(self) -> list[tuple[str, Tree]]:
         source = self.source

@@ -115,7 +115,7 @@ class _Maker:
     ):  # fmt: skip
         self.equations, self.naming = equations, naming
         self.places, self.numbers = places, numbers
-        self.events = [event for event in equations.source.events]
+        self.events = list(equations.source.events)
         self.conditions = Conditions()
         self.hidden = Place(len(places))
         self.needed: list[Tree] = []
@@ -146,7 +146,7 @@ class _Maker:
             names.append(_WAKE)
             watch.append(Event(_WAKE, _WAKE, 0.0, _UP, actions=Action(_NEXT, "add", 0.0)))
         self.equations.states.update(dict.fromkeys(self.hidden.names, 0.0))
-        hidden = frozenset([*self.hidden.names, *names])
+        hidden = (*self.hidden.names, *names)
         return Added(
             [State(name, computed=True) for name in self.hidden.names],
             [Observable(name) for name in names], levels,
@@ -188,7 +188,8 @@ class _Maker:
             return -1
         names = [f"_{part}_{j}_{x}" for x in range(SLOTS)
                  for part in ("when", *(f"value_{a}" for a in range(values)))]  # fmt: skip
-        return [self.hidden.take(name) for name in names][0]
+        places = [self.hidden.take(name) for name in names]
+        return places[0]
 
     def _assignments(self, event: Happening) -> list[tuple[int, int, list[int]]]:
         """Return the state, the value and the concentrations to be scaled of each assignment."""

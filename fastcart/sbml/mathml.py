@@ -28,6 +28,7 @@ _RELATIONS = {
     "RELATIONAL_EQ": "==", "RELATIONAL_NEQ": "!=",
 }  # fmt: skip
 _RECIPROCALS = {"SEC": "cos", "CSC": "sin", "COT": "tan", "SECH": "cosh", "CSCH": "sinh", "COTH": "tanh"}
+_OF_RECIPROCAL = {"SEC": "COS", "CSC": "SIN", "SECH": "COSH", "CSCH": "SINH", "COTH": "TANH"}
 _UNARY = {"-", "abs", "exp", "log", "floor", "ceil", "factorial", "not", "sin", "cos", "tan", "asin", "acos",
           "atan", "sinh", "cosh", "tanh"}  # fmt: skip
 _BINARY = {"-", "/", "^", "quotient", "rem", "implies"}
@@ -184,15 +185,16 @@ def _special(kind: str, x: list[Tree]) -> Tree | None:
         return None
     if kind in _RECIPROCALS:
         return op("/", 1.0, op(_RECIPROCALS[kind], x[0]))
-    if not kind.startswith("ARC"):
-        return None
-    kind = kind.removeprefix("ARC")
-    z = x[0]
-    if kind in ("SEC", "CSC", "COT", "SECH", "CSCH", "COTH"):
-        if kind == "COT":  # continuous at infinity, pi/2 at 0
-            return op("piecewise", math.pi / 2, op("==", z, 0.0), op("atan", op("/", 1.0, z)))
-        kind, z = {"SEC": "COS", "CSC": "SIN"}.get(kind, kind.replace("SEC", "COS").replace("CSC", "SIN")
-                                                   .replace("COT", "TAN")), op("/", 1.0, z)  # fmt: skip
+    return _inverse(kind.removeprefix("ARC"), x[0]) if kind.startswith("ARC") else None
+
+
+def _inverse(kind: str, z: Tree) -> Tree | None:
+    """Return an inverse function of an angle."""
+    op = operation
+    if kind == "COT":  # continuous at infinity, pi/2 at 0
+        return op("piecewise", math.pi / 2, op("==", z, 0.0), op("atan", op("/", 1.0, z)))
+    if kind in _OF_RECIPROCAL:
+        kind, z = _OF_RECIPROCAL[kind], op("/", 1.0, z)
     if kind in ("SIN", "COS"):
         return op("a" + kind.lower(), z)
     if kind == "TANH":

@@ -1,12 +1,12 @@
-"""What a model itself does at moments: conditions that become true, queues, priorities, several values at once.
+"""What a model itself does at moments: conditions that become true, queues, priorities.
 
 An event of `fastcart.Event` sees one quantity at one level, and acts on each state by itself. A model may say
 more: a condition of several relations, values computed of all states, an order of those that act at the same
-time. Then every relation ``left > right`` is a quantity of its own, ``-side * (left - right)`` with the side on
-which it was, 1 or -1. Where that rises through zero the engine turns the side over, as an action, and asks
-what follows (`moment_lines`), as it asks for algebraic variables (`fastcart.solvers.algebraic`). So no engine knows more
-of this than quantities, levels, and a function that changes states. What must be remembered from one moment to
-the next is kept in states without derivatives.
+time. Then every relation ``left > right`` is a quantity of its own, ``-side * (left - right)`` with the side
+on which it was, 1 or -1. Where that rises through zero the engine turns the side over, as an action, and asks
+what follows (`moment_lines`), as it asks for algebraic variables (`fastcart.solvers.algebraic`). So no engine
+knows more of this than quantities, levels, and a function that changes states. What must be remembered from
+one moment to the next is kept in states without derivatives.
 
 References
 ----------

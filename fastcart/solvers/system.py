@@ -68,7 +68,7 @@ class Moments(NamedTuple):
     table : fastcart.solvers.moments.MomentTable
     watch : tuple of Event
         The crossings at which something may happen.
-    hidden : frozenset of str
+    hidden : tuple of str
         States and observables that are there for this alone, and in no table.
     """
 
@@ -76,7 +76,7 @@ class Moments(NamedTuple):
     needed: int
     table: Any
     watch: tuple[Any, ...]
-    hidden: frozenset[str]
+    hidden: tuple[str, ...]
 
 
 class Variable(NamedTuple):
