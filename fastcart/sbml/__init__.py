@@ -11,7 +11,26 @@ from fastcart.checks import number_in
 from fastcart.errors import InputError
 from fastcart.model import Model
 
-__all__ = ["load"]
+__all__ = ["dump", "load", "write"]
+
+
+def dump(model: Model) -> str:
+    """Return a model as the text of an SBML file; see `fastcart.sbml.writing.dump`."""
+    from fastcart.sbml import writing
+
+    return writing.dump(model)
+
+
+def write(model: Model, path: str | Path) -> None:
+    """Write a model to an SBML file, or nothing where it cannot be written; see `dump`.
+
+    Parameters
+    ----------
+    model : Model
+    path : path or str
+        What is there is replaced.
+    """
+    Path(path).write_text(dump(model), encoding="utf-8")
 
 
 def load(source: str | Path, *, burden: str | None = None, t_end: float | str = 100.0) -> Model:
@@ -44,6 +63,8 @@ def load(source: str | Path, *, burden: str | None = None, t_end: float | str = 
     from fastcart.sbml.equations import equations_of
 
     horizon = number_in(t_end) if isinstance(t_end, str) else t_end
+    if horizon is None:
+        raise InputError(f"The horizon t_end must be a number, not {t_end!r}.")
     try:
         return model_of(equations_of(read(source)), t_end=horizon, burden=burden)
     except RecursionError:

@@ -87,7 +87,7 @@ class Start:
         found = self.equations
         if name in found.start:
             value = self.of(name)
-            computed = isinstance(value, tuple) or isinstance(value, str)
+            computed = isinstance(value, tuple | str)
             return value if computed and name not in self._parameters else name
         key = f"={name}"
         if key not in self._known:
@@ -196,8 +196,29 @@ def model_of(equations: Equations, *, t_end: float, burden: str | None) -> Model
     return Model(
         _title(source.name), states, parameters,
         functions.returning("rhs", derivatives), t_end=t_end, burden=burden, time_unit=source.time_unit,
-        doc=_doc(equations, naming.changed), breaks=(), **options,
+        doc=_doc(equations, naming.changed), breaks=_breaks(equations, naming.of, start), **options,
     )  # fmt: skip
+
+
+def _breaks(equations: Equations, naming: Mapping[str, str], start: Start) -> list[float | str]:
+    """Return times, and parameters that are times, with which the right-hand side compares time."""
+    found: dict[float | str, None] = {}
+    rates = list(equations.states.values())
+    used = [equations.tree_of(name) for name in equations.ordered(rates)]
+    for tree in [*rates, *used]:
+        for part in trees.parts(tree):
+            if not (isinstance(part, tuple) and part[0] in trees.RELATIONS and trees.TIME in part):
+                continue
+            other = part[1] if part[2] == trees.TIME else part[2]
+            if isinstance(other, float) and 0.0 < other < math.inf:
+                found[other] = None
+            elif (
+                isinstance(other, str)
+                and other in equations.parameters
+                and number_of(equations, start, start.of(other)) >= 0.0
+            ):
+                found[naming[other]] = None
+    return list(found)
 
 
 def _happenings(equations: Equations, naming: Mapping[str, str], parameters: Sequence[str]) -> Any:
@@ -231,7 +252,7 @@ def _value(name: str, tree: Tree, naming: Mapping[str, str]) -> Any:
         if not math.isfinite(value):
             raise InputError(f"SBML: {name!r} has no initial value; give it a finite one in the file.")
         return value
-    return Computed(tree, naming)
+    return Computed(tree, {x: naming[x] for x in trees.names(tree)})
 
 
 def _about(equations: Equations, name: str) -> tuple[str, str]:

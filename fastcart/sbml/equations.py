@@ -1,8 +1,9 @@
 """The equations of a file: what is a state, what a parameter, and what follows from these.
 
 A species in a compartment of constant size is a state in what its id means, an amount or a concentration.
-Where the size follows a rate rule, so is a concentration: ``c' = (sum of reactions) / V - c V' / V``. Where it
-follows an assignment rule, the amount is the state, ``<id>_amount``, and the concentration is defined by it.
+Where the size follows a rate rule, so is a concentration: ``c' = (sum of reactions) / V - c V' / V``. Where
+it follows an assignment rule, the amount is the state, ``<id>_amount``, and the concentration is defined
+by it.
 """
 
 from __future__ import annotations

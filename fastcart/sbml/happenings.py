@@ -139,12 +139,12 @@ class _Maker:
             side, level = self.hidden.names[table.side[k] - self.hidden.first], f"_level_{k}"
             levels.append(multiply(trees.operation("-", side), trees.operation("-", left, right)))
             names.append(level)
-            watch.append(Event(level, level, 0.0, _UP, actions=Action(side, "scale", -1.0)))
+            watch.append(Event(level, level, 0.0, _UP, actions=(Action(side, "scale", -1.0),)))
         if table.next >= 0:
             due = trees.operation("-", trees.TIME, _NEXT)
             levels.append(("piecewise", due, (">=", _NEXT, 0.0), -1.0))
             names.append(_WAKE)
-            watch.append(Event(_WAKE, _WAKE, 0.0, _UP, actions=Action(_NEXT, "add", 0.0)))
+            watch.append(Event(_WAKE, _WAKE, 0.0, _UP, actions=(Action(_NEXT, "add", 0.0),)))
         self.equations.states.update(dict.fromkeys(self.hidden.names, 0.0))
         hidden = (*self.hidden.names, *names)
         return Added(
@@ -193,7 +193,7 @@ class _Maker:
 
     def _assignments(self, event: Happening) -> list[tuple[int, int, list[int]]]:
         """Return the state, the value and the concentrations to be scaled of each assignment."""
-        rows = []
+        rows: list[tuple[int, int, list[int]]] = []
         source = self.equations.source
         for name, tree in event.assignments.items():
             amount = self.equations.amounts.get(name)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastcart.sbml.trees import CONNECTIVES, RELATIONS, Tree, is_condition
+from fastcart.sbml.trees import names as names_in
 
 # names that the texts use
 SCOPE: dict[str, Any] = {"math": math, "np": np, "nan": math.nan, "inf": math.inf}
@@ -178,6 +179,7 @@ class Computed:
     """
 
     def __init__(self, tree: Tree, names: Mapping[str, str]):
+        self.tree, self.names, self.columns = tree, dict(names), sorted(names_in(tree))
         writer = Writer(lambda x: f"columns[{names.get(x, x)!r}]", time="0.0", arrays=True)
         self.text = writer.number(tree)
 
