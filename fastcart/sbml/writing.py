@@ -22,14 +22,16 @@ from fastcart.solvers.named import arguments
 from fastcart.solvers.trace.following import follow
 from fastcart.solvers.trace.graph import CONDITIONS, Graph, Traced, TraceError
 
-_HEAD = '<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" '
+_CORE = "http://www.sbml.org/sbml/level3/version2/core"
+_HEAD = f'<?xml version="1.0" encoding="UTF-8"?>\n<sbml xmlns="{_CORE}" '
 _MATH = '<math xmlns="http://www.w3.org/1998/Math/MathML">'
 _TIME = '<csymbol encoding="text" definitionURL="http://www.sbml.org/sbml/symbols/time"> t </csymbol>'
 # operations of graphs and of trees as elements of MathML
 _ELEMENTS = {
     "+": "plus", "-": "minus", "*": "times", "/": "divide", "negative": "minus", "power": "power",
     "^": "power", "floor": "floor", "ceil": "ceiling", "abs": "abs", "exp": "exp", "exp_bounded": "exp",
-    "log": "ln", "sqrt": "root", "rough_sqrt": "root", "sin": "sin", "cos": "cos", "tan": "tan", "asin": "arcsin",
+    "log": "ln", "sqrt": "root", "rough_sqrt": "root", "sin": "sin", "cos": "cos", "tan": "tan",
+    "asin": "arcsin",
     "acos": "arccos", "atan": "arctan", "sinh": "sinh", "cosh": "cosh", "tanh": "tanh", "max": "max",
     "min": "min", "<": "lt", "<=": "leq", ">": "gt", ">=": "geq", "==": "eq", "!=": "neq", "&": "and",
     "|": "or", "and": "and", "or": "or", "xor": "xor", "not": "not", "implies": "implies",

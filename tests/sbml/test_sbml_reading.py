@@ -25,6 +25,7 @@ from sbml_texts import (
 
 from fastcart.sbml import load
 
+ONE = 'stoichiometry="1"'
 TIMES = np.linspace(0.0, 2.0, 5)
 
 
@@ -41,7 +42,7 @@ def test_concentrations_and_amounts_of_a_reaction_in_a_volume():
         listed("Compartments", compartment("V", 4.0)),
         listed("Species", species("A", 8.0), species("B", 1.0, by_amount=True)),
         parameters(k=0.5),
-        listed("Reactions", reaction("r", "k * A * V", {"A": 'stoichiometry="1"'}, {"B": 'stoichiometry="2"'})),
+        listed("Reactions", reaction("r", "k * A * V", {"A": ONE}, {"B": 'stoichiometry="2"'})),
     )  # fmt: skip
     values = solved(text)
     near(values["A"], 2.0 * np.exp(-0.5 * TIMES))
@@ -84,7 +85,8 @@ def test_local_parameters_functions_and_conversion_factors():
 
 def test_what_is_derived_stays_derived():
     text = sbml(
-        parameters(a=2.0, b=1.0, x_v=0.0), listed("InitialAssignments", initial("b", "a^2"), initial("x_v", "b + 1")),
+        parameters(a=2.0, b=1.0, x_v=0.0),
+        listed("InitialAssignments", initial("b", "a^2"), initial("x_v", "b + 1")),
         listed("Rules", rule("rate", "x_v", "-x_v")),
     )  # fmt: skip
     model = load(text)
@@ -97,7 +99,8 @@ def test_what_is_derived_stays_derived():
 
 def test_stoichiometry_by_id_and_by_a_rule():
     text = sbml(
-        listed("Compartments", compartment("V", 1.0)), listed("Species", species("A", 0.0), species("B", 0.0)),
+        listed("Compartments", compartment("V", 1.0)),
+        listed("Species", species("A", 0.0), species("B", 0.0)),
         listed("Rules", rule("assignment", "n", "1 + time")),
         listed("Reactions", reaction("r", "2", {}, {"A": 'id="n"', "B": 'id="m" stoichiometry="3"'})),
     )  # fmt: skip
