@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import keyword
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numba import njit
 
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.model_parts import RESERVED, Algebraic, Observable, Parameter, State
 from fastcart.sbml import trees
 from fastcart.sbml.equations import Equations
+from fastcart.sbml.functions import Functions
+from fastcart.sbml.happenings import happenings
 from fastcart.sbml.mathml import MOST_PARTS
-from fastcart.sbml.text import SCOPE, Computed, Writer
+from fastcart.sbml.text import Computed
 from fastcart.sbml.trees import Tree
-from fastcart.solvers.compile import from_source
 
 _ANY = (-math.inf, math.inf)
 _SMALL = 1e-3  # of the smallest amount at the start: what still matters
@@ -99,57 +99,6 @@ class Start:
         return self._known[key]
 
 
-class Functions:
-    """Makes functions of ``t``, ``y`` and ``p`` of equations."""
-
-    def __init__(self, equations: Equations, naming: Mapping[str, str]):
-        self.equations, self.naming = equations, naming
-
-    def text(
-        self, head: str, wanted: list[Tree], refer: Callable[[str], str], end: Callable[[Writer], list[str]]
-    ) -> str:
-        """Return a function: what is defined and needed line by line, then its end."""
-        equations = self.equations
-        order = equations.ordered(wanted)
-        local = {name: f"v_{name}" for name in order if not name.startswith("'")}
-        rates = {name[1:]: f"r_{name[1:]}" for name in order if name.startswith("'")}
-        writer = Writer(lambda x: local.get(x) or refer(x), rate_of=lambda x: rates[x])
-        lines = [head]
-        for name in order:
-            target = rates[name[1:]] if name.startswith("'") else local[name]
-            lines.append(f"    {target} = {writer.number(equations.tree_of(name))}")
-        return "\n".join([*lines, *end(writer)])
-
-    def returning(self, name: str, wanted: list[Tree]) -> Any:
-        """Return a compiled function that returns a tuple of expressions."""
-
-        def end(writer: Writer) -> list[str]:
-            values = "".join(f"\n        {writer.number(tree)}," for tree in wanted)
-            return [f"    return ({values}\n    )"]
-
-        return compiled(self.text(f"def {name}(t, y, p):", wanted, self.by_name, end), name)
-
-    def by_name(self, name: str) -> str:
-        """Return how a state or parameter is read in a right-hand side."""
-        equations = self.equations
-        letter = "y" if name in equations.states or name in equations.algebraic else "p"
-        return f"{letter}.{self.naming.get(name, name)}"  # hidden states have no other name
-
-
-def compiled(text: str, name: str) -> Any:
-    """Return a compiled function of a text.
-
-    Raises
-    ------
-    InputError
-        Where it is nested more deeply than Python reads.
-    """
-    try:
-        return njit(from_source(text, name, SCOPE))
-    except (SyntaxError, RecursionError, MemoryError):
-        raise InputError("SBML: an expression is nested more deeply than Python reads.") from None
-
-
 def model_of(equations: Equations, *, t_end: float, burden: str | None) -> Model:
     """Return the model of equations.
 
@@ -222,8 +171,6 @@ def _breaks(equations: Equations, naming: Mapping[str, str], start: Start) -> li
 
 
 def _happenings(equations: Equations, naming: Mapping[str, str], parameters: Sequence[str]) -> Any:
-    from fastcart.sbml.happenings import happenings
-
     ids = {renamed: name for name, renamed in naming.items()}
     places = {name: i for i, name in enumerate(equations.states)}
     return happenings(equations, naming, places, {ids[name]: k for k, name in enumerate(parameters)})

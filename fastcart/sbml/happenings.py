@@ -11,9 +11,9 @@ import numpy as np
 from fastcart.events import Action, Event
 from fastcart.model_parts import Observable, State
 from fastcart.sbml import trees
-from fastcart.sbml.building import Functions, compiled
 from fastcart.sbml.document import Happening
 from fastcart.sbml.equations import Equations
+from fastcart.sbml.functions import Functions, compiled
 from fastcart.sbml.text import Writer
 from fastcart.sbml.trees import Tree, multiply
 from fastcart.solvers.moments import SLOTS, MomentTable

@@ -72,8 +72,8 @@ class _Writer:
         names = [*model.state_names, *model.parameter_names, *model.observable_names]
         self.ids = _ids(names)
         t = self.graph.input("t")
-        y = [self.graph.input("y", i) for i in range(len(model.states))]
-        p = [self.graph.input("p", k) for k in range(len(model.parameters))]
+        y: list[Any] = [self.graph.input("y", i) for i in range(len(model.states))]
+        p: list[Any] = [self.graph.input("p", k) for k in range(len(model.parameters))]
         self.given = (t, *arguments(model, y, p))
         self.rates = self._followed(model.rhs)
         self.observed = self._followed(model.observe) if model.observe is not None else ()
@@ -95,7 +95,8 @@ class _Writer:
             number for number in used
             if counts[number] > 1 and self.graph.operations[number] not in ("input", *CONDITIONS)
         ]  # fmt: skip
-        taken, found = set(self.ids.values()), {}
+        taken = set(self.ids.values())
+        found: dict[int, str] = {}
         for number in kept:
             found[number] = _free(f"shared_{len(found) + 1}", taken)
         return found
