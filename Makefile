@@ -1,7 +1,7 @@
 # Everything needs only python3 >= 3.11, git and make; the set-up brings the rest into .venv.
 BIN := .venv/bin
 
-.PHONY: help setup demo test bench lint format clean fuzz kills malformed
+.PHONY: help setup demo test bench lint format clean fuzz kills malformed sbml-suite
 
 # how often or how long, and with which seed: make kills KILLS=60 SEED=3, make fuzz MINUTES=10 SEED=1
 MINUTES ?= 10
@@ -16,6 +16,7 @@ help:
 	@echo "make fuzz    try random models and patients for MINUTES; prints what does not hold"
 	@echo "make kills   kill every command at random moments, go on, compare byte for byte"
 	@echo "make malformed   try many malformed inputs"
+	@echo "make sbml-suite  solve the cases of the SBML Test Suite in the folder SUITE"
 	@echo "make bench   measure engines and the solvers of other packages into results/bench"
 	@echo "make lint    linters and type checker"
 
@@ -36,6 +37,10 @@ kills: setup
 
 malformed: setup
 	@$(BIN)/python tests/malformed.py $(MALFORMED) --seed $(SEED)
+
+sbml-suite: setup
+	@test -n "$(SUITE)" || { echo "make sbml-suite SUITE=FOLDER, which holds a folder for each case"; exit 2; }
+	@$(BIN)/python tests/sbml_suite.py "$(SUITE)"
 
 bench: setup
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[bench]' || \

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastcart import math as math
     from fastcart import models as models
     from fastcart import sample as sample
+    from fastcart import sbml as sbml
     from fastcart.batch import solve as solve
     from fastcart.dosing import DosingSchedule as DosingSchedule
     from fastcart.equations import derivatives as derivatives
@@ -65,6 +66,7 @@ _PUBLIC = {
     "optimize": "fastcart.optimization.optimize",
     "pareto": "fastcart.optimization.pareto",
     "prepare": "fastcart.prepared",
+    "sbml": "fastcart.sbml",
     "sample": "fastcart.sample",
     "scan": "fastcart.scanning.scan",
     "sensitivity": "fastcart.sensitivity_analysis.sensitivity",

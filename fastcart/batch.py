@@ -31,6 +31,7 @@ from fastcart.saving import check_save_at
 from fastcart.sensitivities import Sensitivities, check_sensitivities
 from fastcart.solvers import interrupts
 from fastcart.solvers.problem import Problem, Saves
+from fastcart.solvers.system import shown
 from fastcart.solvers.threads import in_threads
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ def make_problem(
     derived = options.derive(model)
     system = derived.system
     if columns is None:
-        columns = (*model.state_names, *(f"auc_{x}" for x in options.auc), *model.observable_names)
+        own = shown(system, model.state_names), shown(system, model.observable_names)
+        columns = (*own[0], *(f"auc_{x}" for x in options.auc), *own[1])
     horizon = options.horizon(model)
     budget = min(options.max_steps, _MAX_STEPS)
     scale = np.ones(len(system.states))
@@ -197,7 +199,7 @@ def make_problem(
         )
     return Problem(
         system, horizon, times, options.rtol, scale, budget, options.method, extinction=options.extinction,
-        peaks=tuple(options.peaks), events=tuple(options.events), auc=tuple(options.auc), save=columns,
+        peaks=tuple(options.peaks), events=options.all_events(model), auc=tuple(options.auc), save=columns,
         integrands=options.integrands(model), breaks=options.all_breaks(model),
         max_step=_longest_step(options.max_step, horizon, budget),
         typical=partial(typical_patients, derived),
@@ -226,7 +228,7 @@ def _longest_step(max_step: float | None, horizon: float, budget: int) -> float:
 
 def added_columns(problem: Problem) -> list[str]:
     """Return the columns of the endpoints that not every problem has."""
-    return result_columns(problem.peaks, problem.auc, problem.events)
+    return result_columns(problem.peaks, problem.auc, problem.asked_events)
 
 
 def check_threads(threads: int | None) -> int:

@@ -28,6 +28,7 @@ def describe(model: Model, *, as_json: bool = False) -> str:
     if as_json:
         return json.dumps(_full(model), indent=2, ensure_ascii=False)
     defaults = model.defaults()
+    hidden = _hidden(model)
     parts = [f"{model.name}", "", model.doc, ""]
     parts.append(f"Horizon: {model.t_end:g} {model.time_unit}s.")
     if model.burden:
@@ -41,6 +42,7 @@ def describe(model: Model, *, as_json: bool = False) -> str:
         [
             (s.name, f"{defaults[s.name]:g}", s.unit, "logarithm" if s.log else "", s.description)
             for s in model.states
+            if s.name not in hidden
         ],
         ("name", "default", "unit", "integrated in", "description"),
     )
@@ -52,10 +54,10 @@ def describe(model: Model, *, as_json: bool = False) -> str:
         ],
         ("name", "default", "unit", "allowed", "source", "description"),
     )
-    if model.observables:
+    if any(o.name not in hidden for o in model.observables):
         parts += ["", "Observables (columns of trajectories)"]
         parts += _table(
-            [(o.name, o.unit, o.description) for o in model.observables],
+            [(o.name, o.unit, o.description) for o in model.observables if o.name not in hidden],
             ("name", "unit", "description"),
         )
     if model.references:
@@ -87,8 +89,14 @@ def _summary(model: Model) -> dict[str, Any]:
     }
 
 
+def _hidden(model: Model) -> tuple[str, ...]:
+    """Return the states and observables that only the model's own events use."""
+    return model.moments.hidden if model.moments is not None else ()
+
+
 def _full(model: Model) -> dict[str, Any]:
     defaults = model.defaults()
+    hidden = _hidden(model)
 
     def limit(value: float) -> float | None:
         return value if abs(value) != float("inf") else None
@@ -101,7 +109,7 @@ def _full(model: Model) -> dict[str, Any]:
         "burden": model.burden,
         "method": model.method,
         "options": dict(model.options),
-        "option_names": option_names(model.name),
+        "option_names": option_names(model.name) if model.name in names() else [],
         "states": [
             {
                 "name": s.name,
@@ -111,6 +119,7 @@ def _full(model: Model) -> dict[str, Any]:
                 "description": s.description,
             }
             for s in model.states
+            if s.name not in hidden
         ],
         "parameters": [
             {
@@ -125,7 +134,9 @@ def _full(model: Model) -> dict[str, Any]:
             for p in model.parameters
         ],
         "observables": [
-            {"name": o.name, "unit": o.unit, "description": o.description} for o in model.observables
+            {"name": o.name, "unit": o.unit, "description": o.description}
+            for o in model.observables
+            if o.name not in hidden
         ],
         "references": list(model.references),
     }

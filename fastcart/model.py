@@ -25,8 +25,8 @@ from fastcart.model_parts import Observable as Observable
 from fastcart.model_parts import Parameter as Parameter
 from fastcart.model_parts import State as State
 from fastcart.model_parts import Sum as Sum
+from fastcart.solvers.system import Moments, System, Variable
 from fastcart.solvers.system import PublishedScheme as PublishedScheme
-from fastcart.solvers.system import System, Variable
 
 _MOST_DERIVED = 64  # models that one model keeps of those derived from it
 _ANY = (-math.inf, math.inf)
@@ -79,6 +79,8 @@ class Model:
     typical : mapping of str to float
         Values of states and parameters, where they are not the defaults, of the patients with whom engine
         ``auto`` tries its methods, such as cells that are infused. They decide on the method alone.
+    moments : Moments, optional
+        Events that belong to the model, as those of SBML; made by `fastcart.sbml.load`.
 
     Raises
     ------
@@ -117,6 +119,7 @@ class Model:
     algebraic: Sequence[Algebraic] = ()
     residual: Callable[..., Any] | None = None
     typical: Mapping[str, float] = field(default_factory=dict)
+    moments: Moments | None = None
 
     def __post_init__(self) -> None:
         """Bring what was given into its one form, and check it."""
@@ -291,6 +294,7 @@ class Model:
             method=self.method,
             published=self.published,
             time_unit=self.time_unit,
+            moments=self.moments,
         )
         return reduced(self, system) if self.algebraic else system
 

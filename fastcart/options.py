@@ -161,6 +161,10 @@ class SolveOptions:
         """Return the time at which the integration ends: as given, else the model's."""
         return model.t_end if self.t_end is None else self.t_end
 
+    def all_events(self, model: Model) -> tuple[Event, ...]:
+        """Return the events given, and behind them what the model itself must be watched for."""
+        return (*self.events, *(model.moments.watch if model.moments is not None else ()))
+
     def all_breaks(self, model: Model) -> tuple[float | str, ...]:
         """Return the breaks of the model and those given, each once."""
         return tuple(dict.fromkeys([*model.breaks, *self.breaks]))
@@ -173,7 +177,8 @@ class SolveOptions:
 
     def integrands(self, model: Model) -> tuple[str, ...]:
         """Return the observables that are watched; the steps follow them by integrals, no endpoints."""
-        return tuple(x for x in watched_observables(model, self.peaks, self.events) if x not in self.auc)
+        watched = watched_observables(model, self.peaks, self.all_events(model))
+        return tuple(x for x in watched if x not in self.auc)
 
     def derive(self, model: Model) -> Model:
         """Return the model with what these options add to it, having checked that it has what they name.

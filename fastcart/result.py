@@ -17,6 +17,7 @@ from fastcart.solvers.arrays import Parameters, observe
 from fastcart.solvers.endpoints import endpoint_names
 from fastcart.solvers.problem import ChunkResult, Problem, Saves, places
 from fastcart.solvers.status import NAMES, Status
+from fastcart.solvers.system import shown
 from fastcart.tables.ids import id_text
 
 _STATUS = pd.CategoricalDtype(NAMES)
@@ -104,7 +105,11 @@ def endpoint_columns(problem: Problem, result: ChunkResult) -> dict[str, np.ndar
     found["final"], found["cured"] = burden, result.cured
     columns = {name: found[name] for name in endpoint_names()}
     integrals = [f"auc_{name}" for name in problem.auc]
-    for j, name in enumerate(model.state_names[: len(model.states) - len(problem.integrands)]):
+    named = model.state_names[: len(model.states) - len(problem.integrands)]
+    in_tables = set(shown(model, named))
+    for j, name in enumerate(named):
+        if name not in in_tables:
+            continue
         columns[name if name in integrals else f"final_{name}"] = result.final[:, j]
     columns.update(_slopes(problem, result))
     columns.update(_watched(problem, result, ok))
@@ -235,7 +240,7 @@ def _watched(problem: Problem, result: ChunkResult, ok: np.ndarray) -> dict[str,
     for i, name in enumerate(problem.peaks):
         columns[f"peak_{name}"] = np.where(ok, result.best[:, i], np.nan)
         columns[f"t_peak_{name}"] = np.where(ok, result.when[:, i], np.nan)
-    for i, event in enumerate(problem.events, start=len(problem.peaks)):
+    for i, event in enumerate(problem.asked_events, start=len(problem.peaks)):
         happened = ok & (result.times[:, i] > 0)
         columns[f"event_{event.name}"] = np.where(happened, result.when[:, i], np.nan)
         columns[f"count_{event.name}"] = np.where(ok, result.times[:, i], 0)

@@ -43,6 +43,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "options",
         "specification",
     ),
+    ("sbml",),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
     ("models", "describe"),
     ("engines", "result", "given", "sensitivities", "batch", "prepared", "explain"),

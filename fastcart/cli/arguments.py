@@ -13,6 +13,8 @@ from fastcart.errors import InputError
 from fastcart.events import Event
 from fastcart.options import SolveOptions
 
+MODEL = "a name from 'fastcart models', an SBML file (.xml, .sbml), or FILE.py:NAME"
+
 
 def packages_for(*files: Path | None) -> list[str]:
     """Return the packages that reading and writing these files needs, by their endings."""

@@ -11,7 +11,9 @@ from fastcart.cli.arguments import whole_number
 def register(commands: Any) -> None:
     """Add the command ``bench``."""
     bench = commands.add_parser("bench", help="measure error against time of the engines on this machine")
-    bench.add_argument("model", nargs="?", default="li_lei", metavar="MODEL", help="default: li_lei")
+    bench.add_argument(
+        "model", nargs="?", default="li_lei", metavar="MODEL", help="as of run; default: li_lei"
+    )
     bench.add_argument("--patients", type=whole_number, default=20_000, metavar="N", help="default: 20000")
     bench.add_argument("--threads", type=whole_number, default=1, metavar="N", help="default: 1")
     bench.set_defaults(action=run)

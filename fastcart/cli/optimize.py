@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from fastcart.cli.arguments import (
+    MODEL,
     add_model_options,
     add_solver_options,
     model_options,
@@ -40,7 +41,7 @@ def register(commands: Any) -> None:
         epilog=_EXAMPLE,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--seed", required=True, type=whole_number, metavar="N")
     parser.add_argument(

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from fastcart.cli.arguments import (
+    MODEL,
     add_model_options,
     add_solver_options,
     model_options,
@@ -22,7 +23,7 @@ from fastcart.cli.arguments import (
 def register(commands: Any) -> None:
     """Add the command ``run``."""
     parser = commands.add_parser("run", help="solve a table of patients, write a table of endpoints")
-    parser.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument(
         "--patients", required=True, type=Path, metavar="FILE", help=".csv, .tsv, .csv.gz, .parquet or .xlsx"
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fastcart.cli.arguments import (
+    MODEL,
     add_model_options,
     add_solver_options,
     model_options,
@@ -34,7 +35,7 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "sensitivity", help="measure how endpoints and trajectories depend on parameters"
     )
-    parser.add_argument("model", metavar="MODEL", help="a name from 'fastcart models'")
+    parser.add_argument("model", metavar="MODEL", help=MODEL)
     parser.add_argument(
         "--method", default="pearson", metavar="METHOD",
         help=", ".join(METHODS).replace("pearson", "pearson (default)"),

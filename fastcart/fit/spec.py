@@ -11,9 +11,9 @@ from fastcart.checks import count, read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.fit.observations import ERROR_MODELS, Observation
 from fastcart.model import Model
-from fastcart.models import get
+from fastcart.models import get, is_file
 from fastcart.options import SolveOptions, options_of_table
-from fastcart.specification import Table, from_file
+from fastcart.specification import Table
 
 _SOLVING = ("t_end", "rtol", "atol", "method", "max_steps", "breaks")
 
@@ -102,14 +102,8 @@ def _whole(given: Any) -> int:
 
 
 def _model(text: str, folder: Path) -> Model:
-    """Return a model that fastcart ships, or ``FILE.py:NAME`` of one's own."""
-    file, colon, name = text.partition(":")
-    if not colon:
-        return get(text)
-    found = from_file(folder / file, name, "The model of the fit")
-    if not isinstance(found, Model):
-        raise InputError(f"The model of the fit must be a fastcart.Model, but {text!r} is {shown(found)}.")
-    return found
+    """Return a model that fastcart ships, or that of a file beside the specification."""
+    return get(str(folder / text) if is_file(text) else text)
 
 
 def _texts(root: Table, name: str) -> dict[Any, Any]:

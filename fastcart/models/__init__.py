@@ -10,11 +10,13 @@ import inspect
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
+from pathlib import Path
 from typing import Any
 
 from fastcart.checks import shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
+from fastcart.specification import from_file
 from fastcart.trial.adapter import TrialAdapter
 
 # name: (module, function that builds the model from its options)
@@ -30,6 +32,7 @@ _REGISTRY: dict[str, tuple[str, str]] = {
 
 # name: (module, function of the model); its doses where the caller gives none, and its adapter for trials
 _DOSES = {"t_cell": ("fastcart.models.t_cell_scenarios", "doses_of")}
+_SBML, _SBML_OPTIONS = (".xml", ".sbml"), ("burden", "t_end")
 _TRIALS = {"b_all": ("fastcart.models.b_all_trial", "adapter")}
 
 
@@ -39,20 +42,24 @@ def names() -> list[str]:
 
 
 def get(name: str, **options) -> Model:
-    """Return a model by name.
+    """Return a model by name, or from a file.
 
     Parameters
     ----------
     name : str
-        One of `names`.
+        One of `names`; an SBML file, ``FILE.xml`` or ``FILE.sbml``, see `fastcart.sbml.load`; or
+        ``FILE.py:NAME`` for a `fastcart.Model` that a file of Python holds.
     **options
-        Named options of that model, e.g. ``killing="free"``.
+        Named options of that model, e.g. ``killing="free"``; those of SBML files are ``burden`` and
+        ``t_end``.
 
     Raises
     ------
     InputError
-        For an unknown name, option, or value of an option.
+        For an unknown name, option, or value of an option, and for a file that holds no such model.
     """
+    if isinstance(name, str) and is_file(name):
+        return _of_file(name, options)
     if not isinstance(name, str) or name not in _REGISTRY:
         raise InputError(f"There is no model {shown(name)}." + nearest(name, names()))
     known = option_names(name)
@@ -64,6 +71,28 @@ def get(name: str, **options) -> Model:
         return _build(name, tuple((key, type(value), value) for key, value in sorted(options.items())))
     except TypeError:  # a value that cannot be hashed, e.g. a list; the builder says what is allowed
         return _builder(name)(**options)
+
+
+def is_file(name: str) -> bool:
+    """Whether a name of a model is that of a file that holds one."""
+    return name.lower().endswith(_SBML) or ".py:" in name
+
+
+def _of_file(name: str, options: dict[str, Any]) -> Model:
+    if name.lower().endswith(_SBML):
+        from fastcart.sbml import load
+
+        for option in options:
+            if option not in _SBML_OPTIONS:
+                raise InputError(f"An SBML file has no option {option!r}." + nearest(option, _SBML_OPTIONS))
+        return load(name, **options)
+    if options:
+        raise InputError(f"A model of a file of Python has no options, but {next(iter(options))!r} is given.")
+    file, _, what = name.rpartition(":")
+    found = from_file(Path(file), what, "The model")
+    if not isinstance(found, Model):
+        raise InputError(f"The model must be a fastcart.Model, but {name!r} is {shown(found)}.")
+    return found
 
 
 def option_names(name: str) -> list[str]:

@@ -51,7 +51,7 @@ def read_spec(path: Path) -> dict[str, Any]:
     InputError
         For a file that is missing or no TOML, an unknown or a missing key.
     """
-    from fastcart.models import get
+    from fastcart.models import get, is_file
 
     content = read_toml(path, "The scan")
     where = f"The scan {str(path)!r}"
@@ -62,8 +62,11 @@ def read_spec(path: Path) -> dict[str, Any]:
         raise InputError(f"{where} must have either 'patients' (a file) or a table [sample].")
     if not isinstance(content["model"], str):
         raise InputError(f"{where}: 'model' must be a name, not {shown(content['model'])}.")
+    named = content["model"]
     arguments: dict[str, Any] = {
-        "model": get(content["model"], **_table(content, "model_options", where)),
+        "model": get(
+            str(path.parent / named) if is_file(named) else named, **_table(content, "model_options", where)
+        ),
         **options_of_table(_table(content, "solve", where), where),
     }
     arguments |= {key: content[key] for key in ("doses", "outputs", "keep", "chunk") if key in content}

@@ -18,7 +18,19 @@ from numba import carray, njit, types
 from fastcart.solvers.codegen import written
 from fastcart.solvers.compile import EXACT, INNER, cached, made_once
 from fastcart.solvers.doses import PARAMETER, RATE, DosePlan
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes.intrinsics import evaluate
+from fastcart.solvers.moments import (
+    AGAIN,
+    DONE,
+    NO_ROOM,
+    ROUNDS,
+    begin_moment,
+    look_again,
+    moment_lines,
+    next_of_moment,
+    room_for,
+)
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.root_search import INSIDE, NOT_SOLVED, SOLVED, Row, row_of, search_many, search_one
 from fastcart.solvers.status import Status
@@ -47,6 +59,8 @@ def settling(system: System) -> Settling:
     """
     manifold = system.manifold
     n, m = len(system.states), len(system.parameters)
+    if system.moments is not None:
+        return _settling_moments(system)
     if manifold is None:
         return Settling(0, row_of(n, m, 0), np.empty(0, dtype=np.int64))
     solved = np.array([*manifold.places, *manifold.following], dtype=np.int64)
@@ -55,6 +69,36 @@ def settling(system: System) -> Settling:
     return Settling(
         made_once(key, lambda: _compiled(system)).address, row_of(n, m, len(manifold.places)), solved
     )
+
+
+def _settling_moments(system: System) -> Settling:
+    """Return what lets the events of a model happen; all states are what it gives."""
+    moments, n, m = system.moments, len(system.states), len(system.parameters)
+    assert moments is not None
+    row = row_of(n, m, 0)
+    key = ("moments", fingerprint(moments.say), repr(moments.table), moments.needed, n, m)
+
+    def made() -> Any:
+        lines = [
+            "def settle(w_):",
+            "    w = carray(w_, (ROOM,))",
+            *moment_lines(moments.needed, len(moments.table.true)),
+            "    w[STATUS] = SOLVED if done == DONE else NOT_SOLVED",
+        ]
+        constants = {
+            "TIME": row.time, "PARAMETERS": row.parameters, "ROOM": row.room, "STATUS": row.status,
+            "SOLVED": SOLVED, "NOT_SOLVED": NOT_SOLVED, "AGAIN": AGAIN, "DONE": DONE, "NO_ROOM": NO_ROOM,
+            "ROUNDS": ROUNDS,
+        }  # fmt: skip
+        scope = {
+            "carray": carray, "empty": np.empty, "say": moments.say, "TABLE": moments.table,
+            "room_for": room_for, "begin_moment": begin_moment, "next_of_moment": next_of_moment,
+            "look_again": look_again,
+        }  # fmt: skip
+        function = written(lines, constants, scope)
+        return cached(function, f"the events of {system.name}", signature=_SIGNATURE, **EXACT)
+
+    return Settling(made_once(key, made).address, row, np.arange(n))
 
 
 def _compiled(system: System) -> Any:
@@ -142,7 +186,12 @@ def settle(system: System, t: np.ndarray, y: np.ndarray, p: np.ndarray) -> np.nd
 
 
 def begin(system: System, y0: np.ndarray, p: np.ndarray) -> None:
-    """Set the algebraic variables of initial values, in place: NaN where there is no root."""
+    """Set the algebraic variables of initial values, in place: NaN where there is no root.
+
+    What the model itself does at time 0 is done, too.
+    """
+    if system.moments is not None:
+        y0[settle(system, np.zeros(len(y0)), y0, p)] = np.nan
     if system.manifold is not None:
         y0[:, list(system.manifold.places)] = np.nan
         settle(system, np.zeros(len(y0)), y0, p)

@@ -101,6 +101,12 @@ class Problem:
         """Return the state that is the integral of a quantity."""
         return f"auc_{name}" if name in self.auc else hidden(name)
 
+    @property
+    def asked_events(self) -> tuple[Event, ...]:
+        """The events that were asked for; behind them are those of the model itself."""
+        moments = self.model.moments
+        return self.events if moments is None else self.events[: len(self.events) - len(moments.watch)]
+
     @cached_property
     def saved_states(self) -> np.ndarray:
         """The states that are saved: those asked for; all where others are computed of them."""

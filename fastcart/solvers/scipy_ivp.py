@@ -414,7 +414,7 @@ class _Patient:
     def _settle(self, u: np.ndarray) -> None:
         """Solve for the algebraic variables where the states jumped to."""
         system, log = self.problem.model, self.problem.log
-        if system.manifold is None:
+        if system.manifold is None and system.moments is None:
             return
         y = to_natural(u[np.newaxis], log, self.scale)
         if settle(system, np.array([self.now]), y, self.p[np.newaxis])[0]:

@@ -60,7 +60,8 @@ _SENTENCES = {
     ),
     Status.no_root: (
         "the equation of an algebraic variable has no solution here, or leads to where it has none or more "
-        "than one; check this patient's parameters and doses, and where the search starts"
+        "than one; check this patient's parameters and doses, and where the search starts; or events of the "
+        "model act on each other, or wait, without an end"
     ),
 }
 

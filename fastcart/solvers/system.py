@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -55,6 +55,30 @@ class Manifold(NamedTuple):
     followers: Callable[..., Any] | None = None
 
 
+class Moments(NamedTuple):
+    """What a model itself does at moments; see `fastcart.solvers.moments`.
+
+    Parameters
+    ----------
+    say : compiled function
+        ``say(t, y, p, f, now)`` writes all numbers that are needed, and of each event whether its condition
+        holds, 1 or -1, by the sides of the relations.
+    needed : int
+        How many numbers these are.
+    table : fastcart.solvers.moments.MomentTable
+    watch : tuple of Event
+        The crossings at which something may happen.
+    hidden : tuple of str
+        States and observables that are there for this alone, and in no table.
+    """
+
+    say: Callable[..., Any]
+    needed: int
+    table: Any
+    watch: tuple[Any, ...]
+    hidden: tuple[str, ...]
+
+
 class Variable(NamedTuple):
     """How one state is integrated; see `fastcart.State`."""
 
@@ -91,6 +115,8 @@ class System:
         such a text, too, and can always be traced.
     manifold : Manifold, optional
         Where some of the states are algebraic variables; ``rhs`` has derivatives of these, too.
+    moments : Moments, optional
+        What the model itself does to states at moments.
     """
 
     name: str
@@ -105,6 +131,7 @@ class System:
     time_unit: str = "day"
     stiff_rhs: Callable[..., Any] | None = None
     manifold: Manifold | None = None
+    moments: Moments | None = None
 
     @property
     def state_names(self) -> list[str]:
@@ -125,6 +152,11 @@ class System:
     def burden_index(self) -> int:
         """Index of the burden among the states, -1 where the system has none."""
         return -1 if self.burden is None else self.state_names.index(self.burden)
+
+
+def shown(system: System, names: Sequence[str]) -> list[str]:
+    """Return those of some names that stand in tables."""
+    return [name for name in names if system.moments is None or name not in system.moments.hidden]
 
 
 def hidden(name: str) -> str:

@@ -1,0 +1,65 @@
+"""Compiled functions of equations: what is defined and needed line by line, then what is returned."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from numba import njit
+
+from fastcart.errors import InputError
+from fastcart.sbml.equations import Equations
+from fastcart.sbml.text import SCOPE, Writer
+from fastcart.sbml.trees import Tree
+from fastcart.solvers.compile import from_source
+
+
+class Functions:
+    """Makes functions of ``t``, ``y`` and ``p`` of equations."""
+
+    def __init__(self, equations: Equations, naming: Mapping[str, str]):
+        self.equations, self.naming = equations, naming
+
+    def text(
+        self, head: str, wanted: list[Tree], refer: Callable[[str], str], end: Callable[[Writer], list[str]]
+    ) -> str:
+        """Return a function: what is defined and needed line by line, then its end."""
+        equations = self.equations
+        order = equations.ordered(wanted)
+        local = {name: f"v_{name}" for name in order if not name.startswith("'")}
+        rates = {name[1:]: f"r_{name[1:]}" for name in order if name.startswith("'")}
+        writer = Writer(lambda x: local.get(x) or refer(x), rate_of=lambda x: rates[x])
+        lines = [head]
+        for name in order:
+            target = rates[name[1:]] if name.startswith("'") else local[name]
+            lines.append(f"    {target} = {writer.number(equations.tree_of(name))}")
+        return "\n".join([*lines, *end(writer)])
+
+    def returning(self, name: str, wanted: list[Tree]) -> Any:
+        """Return a compiled function that returns a tuple of expressions."""
+
+        def end(writer: Writer) -> list[str]:
+            values = "".join(f"\n        {writer.number(tree)}," for tree in wanted)
+            return [f"    return ({values}\n    )"]
+
+        return compiled(self.text(f"def {name}(t, y, p):", wanted, self.by_name, end), name)
+
+    def by_name(self, name: str) -> str:
+        """Return how a state or parameter is read in a right-hand side."""
+        equations = self.equations
+        letter = "y" if name in equations.states or name in equations.algebraic else "p"
+        return f"{letter}.{self.naming.get(name, name)}"  # hidden states have no other name
+
+
+def compiled(text: str, name: str) -> Any:
+    """Return a compiled function of a text.
+
+    Raises
+    ------
+    InputError
+        Where it is nested more deeply than Python reads.
+    """
+    try:
+        return njit(from_source(text, name, SCOPE))
+    except (SyntaxError, RecursionError, MemoryError):
+        raise InputError("SBML: an expression is nested more deeply than Python reads.") from None
