@@ -84,6 +84,30 @@ def test_an_area_changes_no_solution_and_costs_no_more_than_a_state():
     assert with_area["steps"].mean() < 1.15 * plain["steps"].mean()
 
 
+@njit
+def _last(t, y, p):
+    return (y[5],)
+
+
+@njit
+def _chain(t, y, p):
+    return (p[0],) + y[:-1]
+
+
+@pytest.mark.parametrize("unit", [1.0, 1e-6, 1e9])
+def test_an_area_that_begins_as_a_high_power_of_time_needs_no_steps_for_each_decade(unit):
+    """The last of six states is unit t^6/6!, its area unit t^7/7!; also in units of which the scale knows nothing."""
+    model = Model(
+        "chain", [State(f"y{k}") for k in range(6)], {"rate": unit}, _chain, t_end=2.0,
+        observables=[Observable("last")], observe=_last,
+    )  # fmt: skip
+    plain = fastcart.solve(model, {}, engine="lanes", method="vern7").endpoints
+    for name, steps in (("y5", 60), ("last", 120)):
+        ends = fastcart.solve(model, {}, auc=(name,), engine="lanes", method="vern7").endpoints
+        assert ends[f"auc_{name}"][0] == pytest.approx(unit * 2.0**7 / math.factorial(7), rel=3e-5)
+        assert ends["steps"][0] <= plain["steps"][0] + steps
+
+
 @pytest.mark.parametrize("method", METHODS)
 def test_peaks_and_crossings_of_what_is_faster_than_the_states(method):
     events = [Event("up", "fast", 0.5, "up"), Event("down", "fast", 0.5, "down"), Event("any", "fast", 0.5)]

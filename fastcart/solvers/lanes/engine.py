@@ -41,7 +41,10 @@ DEFAULT_METHOD = "tsit5"
 STIFF_METHOD = "rodas5p"
 
 _UNSURE = 1e-3  # part of an integral: no more of it may come from where its integrand is not followed
-_NO_FLOOR = 1e-250  # absolute tolerance of integrals: they are measured by themselves
+# Absolute tolerances of integrals, times rtol. What begins at zero as a power of time is steep on every scale:
+# without them each decade above zero would take steps of its own.
+_FLOOR = 1e-30  # in any unit
+_FAINT = 1e-9  # of an integrand that is a state, in its scale
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
 _ROUNDING = 1.5e-14  # relative errors below are rounding
 _NO_BLOCK = (0, 0, -1)  # no patients are claimed
@@ -297,6 +300,17 @@ def _scheme(problem: Problem, method: Method, parameters: int) -> tuple[records.
     return scheme, calls
 
 
+def _floors(problem: Problem) -> np.ndarray:
+    """Return the integrals below which nothing is asked of them, shape (integrals,)."""
+    floors = np.full(problem.integrals, _FLOOR)
+    if problem.differentiated[1] == 0:
+        places = {state.name: j for j, state in enumerate(problem.model.states)}
+        for k, name in enumerate(problem.auc):
+            if name in places and not problem.log[places[name]]:
+                floors[k] = max(_FLOOR, _FAINT * problem.scale[places[name]] * problem.t_end)
+    return floors
+
+
 def _work(problem: Problem, method: Method, table: Table, parameters: int, copied: bool) -> records.Work:
     """Return what a thread has of its own: buffers of the lanes and of the queue, with the constants set."""
     control = np.zeros(3, dtype=np.int64)
@@ -304,7 +318,7 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     at = offsets(n, parameters, method.blocks + len(method.extra[0]))
     buffers = aligned_rows(2, at.total + method.work(n))
     absolute = problem.rtol * np.where(problem.log, 1.0, problem.scale)
-    absolute[n - problem.integrals :] = _NO_FLOOR
+    absolute[n - problem.integrals :] = problem.rtol * _floors(problem)
     buffers[:, at.tolerance : at.limits] = [*absolute, *np.full(n, problem.rtol)]
     buffers[:, at.limits : at.control] = [
         problem.max_steps, _SMALLEST * problem.t_end, problem.t_end, problem.max_steps_ahead, n,
