@@ -11,7 +11,7 @@ Whether a gain is more than that is decided by its sign at equal grade 4. The fi
 - ``trade-off``: at a level one endpoint is better and another one worse, grade 4 among them;
 - ``supported``: the mirror image of harm;
 - ``no effect``: all limits lie within the margins, at all levels that can be compared;
-- ``no benefit``: all upper limits lie below the margins;
+- ``no benefit``: all upper limits of what counts lie below the margins, and nothing is better;
 - ``undecided``, or ``not comparable`` where fewer than two levels can be compared.
 """
 
@@ -120,8 +120,8 @@ class _Levels:
     unknown: list[float]
     better: dict[float, list[str]]
     worse: dict[float, list[str]]
-    low: np.ndarray  # limits in margins, shape (levels known, endpoints)
-    high: np.ndarray
+    low: pd.DataFrame  # limits in margins, a row for each level that is known, a column for each endpoint
+    high: pd.DataFrame
     at_equal_grade4: dict[str, np.ndarray]  # gains
 
     @classmethod
@@ -148,8 +148,7 @@ class _Levels:
             worse[place] = rows.loc[sure & (rows["high"] < -1), "endpoint"].tolist()
         compared = grade3[grade3["level"].isin(known)]
         lowest, highest = (
-            compared.pivot(index="level", columns="endpoint", values=name).to_numpy()
-            for name in ("low", "high")
+            compared.pivot(index="level", columns="endpoint", values=name) for name in ("low", "high")
         )
         there = {str(name): rows["gain"].dropna().to_numpy() for name, rows in grade4.groupby("endpoint")}
         return cls(known, unknown, better, worse, lowest, highest, there)
@@ -163,9 +162,10 @@ class _Levels:
             return "trade-off"
         if self.one_way(self.better, self.worse, +1):
             return "supported"
-        if (self.low > -1).all() and (self.high < 1).all():
+        if (self.low > -1).to_numpy().all() and (self.high < 1).to_numpy().all():
             return "no effect"
-        return "no benefit" if (self.high < 1).all() else "undecided"
+        below = (self.high[list(EVIDENCE)] < 1).to_numpy().all() and not any(self.better.values())
+        return "no benefit" if below else "undecided"
 
     def one_way(self, found: dict[float, list[str]], other: dict[float, list[str]], sign: int) -> bool:
         """Return whether evidence goes one way at enough levels, and the same way at equal grade 4."""

@@ -54,6 +54,7 @@ UNKNOWN = (np.nan, np.nan, np.nan)
         ("no effect", gains()),
         ("no effect", gains(CR90=(0.1, -1.2, 1.0))),
         ("no benefit", gains(CR90=(-0.8, -4.0, 0.1))),
+        ("no benefit", gains(crs4=(-0.5, -1.1, 0.2))),  # fewer grade 4 are no benefit by themselves
         ("undecided", gains(CR90=(-0.8, -4.0, 3.5))),
         ("supported", gains(CR90=[(10, 5, 14), (10, 5, 14), UNKNOWN])),
         ("not comparable", gains(CR90=[(10, 5, 14), UNKNOWN, UNKNOWN])),
