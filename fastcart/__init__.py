@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fastcart.result import BatchResult as BatchResult
     from fastcart.scanning.scan import scan as scan
     from fastcart.sensitivity_analysis.sensitivity import sensitivity as sensitivity
+    from fastcart.writing import written_equations as written_equations
 
 _PUBLIC = {
     "Action": "fastcart.events",
@@ -71,6 +72,7 @@ _PUBLIC = {
     "scan": "fastcart.scanning.scan",
     "sensitivity": "fastcart.sensitivity_analysis.sensitivity",
     "solve": "fastcart.batch",
+    "written_equations": "fastcart.writing",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

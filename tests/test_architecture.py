@@ -45,7 +45,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("sbml",),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
-    ("models", "describe"),
+    ("models", "describe", "writing"),
     ("engines", "result", "given", "sensitivities", "batch", "prepared", "explain"),
     ("runs", "sampling"),
     ("sample", "ahead", "bench", "bench_serial", "bench_report"),
