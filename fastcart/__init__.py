@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastcart import sample as sample
     from fastcart import sbml as sbml
     from fastcart.batch import solve as solve
+    from fastcart.comparing.compare import Comparison as Comparison
+    from fastcart.comparing.compare import compare as compare
     from fastcart.dosing import DosingSchedule as DosingSchedule
     from fastcart.equations import derivatives as derivatives
     from fastcart.errors import InputError as InputError
@@ -45,6 +47,7 @@ if TYPE_CHECKING:
 _PUBLIC = {
     "Action": "fastcart.events",
     "BatchResult": "fastcart.result",
+    "Comparison": "fastcart.comparing.compare",
     "DosingSchedule": "fastcart.dosing",
     "Event": "fastcart.events",
     "InputError": "fastcart.errors",
@@ -59,6 +62,7 @@ _PUBLIC = {
     "SolveOptions": "fastcart.options",
     "Solver": "fastcart.prepared",
     "State": "fastcart.model",
+    "compare": "fastcart.comparing.compare",
     "derivatives": "fastcart.equations",
     "explain_engine": "fastcart.explain",
     "fit": "fastcart.fit",

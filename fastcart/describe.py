@@ -7,6 +7,12 @@ from typing import Any
 
 from fastcart.model import Model, Parameter
 from fastcart.models import get, names, option_names
+from fastcart.models.core_variables import core_variables
+
+_CORE = {
+    "tumor": "tumor", "cart": "CAR-T cells", "effector": "effectors", "memory": "memory cells",
+    "cytokine": "cytokine",
+}  # fmt: skip
 
 
 def listing(*, as_json: bool = False) -> str:
@@ -43,6 +49,10 @@ def describe(model: Model, *, as_json: bool = False) -> str:
         parts.append(f"Method: engine auto begins with {model.method}, at every tolerance.")
     for option, value in model.options.items():
         parts.append(f"Option {option} = {value}")
+    core = core_variables(model)
+    if core is not None:
+        named = {kind: " + ".join(getattr(core, kind)) for kind in _CORE}
+        parts.append("Core variables: " + "; ".join(f"{_CORE[k]} {n}" for k, n in named.items() if n) + ".")
     parts += ["", "States (columns of initial values)"]
     parts += _table(
         [

@@ -49,7 +49,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("engines", "result", "given", "sensitivities", "batch", "prepared", "explain"),
     ("runs", "sampling"),
     ("sample", "ahead", "bench", "bench_serial", "bench_report"),
-    ("scanning", "sensitivity_analysis", "optimization"),
+    ("scanning", "sensitivity_analysis", "optimization", "comparing"),
     ("trial.course", "trial.outcomes"),  # what befalls a patient; a population is calibrated to it
     ("population", "protocols"),
     ("fit",),  # what it finds becomes a population
