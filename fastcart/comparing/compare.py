@@ -42,7 +42,7 @@ COLUMNS = {
     "t_nadir": "day of the nadir",
     "log10_fall": "decades from the start to the nadir",
     "eradicated": "whether the nadir is below one cell, where a tumor would be gone",
-    "relapse": "first day behind the nadir with the tumor cells of day 0; empty for none until the horizon",
+    "relapse": "first day behind the nadir with the tumor of day 0; 0 where it only grew, empty for none",
     "tumor_end": "tumor cells at the horizon",
     "cytokine_max": "largest cytokine, pg/ml; empty for a model without",
     "papers": "references of the model",
