@@ -15,7 +15,7 @@ from fastcart.batch import solve
 from fastcart.checks import number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
-from fastcart.models import for_trial, get, names
+from fastcart.models import for_trial, get, is_file, names
 from fastcart.models.core_variables import DISH, MOUSE, PATIENT, CoreVariables, core_variables
 from fastcart.options import SolveOptions
 from fastcart.tables.storage import check_output, csv_text, write_text
@@ -199,7 +199,7 @@ def _asked(given: str | Model) -> _Asked:
     if isinstance(given, Model):
         model = given
     elif isinstance(given, str):
-        name, _, text = given.partition(":")
+        name, _, text = (given, "", "") if is_file(given) else given.partition(":")
         settings = {}
         for part in filter(None, text.split(",")):
             key, equals, value = part.partition("=")

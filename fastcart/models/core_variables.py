@@ -8,7 +8,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from fastcart.errors import InputError
 from fastcart.model import Model
+from fastcart.models import get
 
 PATIENT, MOUSE, DISH = "patient", "mouse", "dish"
 BLOOD = 5e6  # microliters of blood, 5 liters
@@ -177,7 +179,7 @@ def core_variables(model: Model) -> CoreVariables | None:
     model : Model
     """
     found = _TABLE.get(model.name)
-    if found is None:
+    if found is None or not _is_shipped(model):
         return None
     if model.name == "leon_triana_solid" and "C_B" in model.state_names:
         found = replace(found, cart=("C", "C_B"), effector=("C", "C_B"), infused={"C_B": 1.0})
@@ -186,3 +188,12 @@ def core_variables(model: Model) -> CoreVariables | None:
         for part in ("tumor", "cart", "effector", "memory", "cytokine")
     }
     return CoreVariables(**{**vars(found), **known})
+
+
+def _is_shipped(model: Model) -> bool:
+    """Whether a model is what it is named after, or was made of it: another's may have the same name."""
+    try:
+        states = get(model.name, **model.options).state_names
+    except InputError:
+        return False
+    return set(states) <= set(model.state_names)

@@ -50,7 +50,10 @@ def test_every_shipped_model_is_in_the_table():
 def test_states_follow_the_variant():
     assert core_variables(get("leon_triana_solid", targets="two")).infused == {"C_B": 1.0}
     assert core_variables(get("chaudhury", expansion="Lotka-Volterra")).cart == ("C_E",)
-    assert core_variables(Model("mine", {"x": 1.0}, {"k": 1.0}, _decay)) is None
+    for name in ("mine", "kimmel"):
+        assert core_variables(Model(name, {"x": 1.0}, {"k": 1.0}, _decay)) is None
+    assert core_variables(Model("kimmel", {"x": 1.0}, {"k": 1.0}, _decay, options={"of": "mine"})) is None
+    assert core_variables(get("kimmel").derived({"area": "C"})).cart == ("C",)
 
 
 def test_numbers_are_those_of_a_solution(found):
@@ -127,6 +130,7 @@ def test_extremum_of_a_parabola_in_logarithm():
     [
         ({"models": ["kimel"]}, "no model 'kimel'"),
         ({"models": ["kimmel:K"]}, "NAME:OPTION=VALUE"),
+        ({"models": ["none.xml"]}, "none.xml"),
         ({"models": [3]}, "must be models or their names, not 3"),
         ({"dose": 0}, "The dose"),
         ({"horizon": -1}, "The horizon"),
