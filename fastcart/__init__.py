@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from fastcart import sample as sample
     from fastcart import sbml as sbml
     from fastcart.batch import solve as solve
+    from fastcart.comparing.compare import Comparison as Comparison
+    from fastcart.comparing.compare import compare as compare
     from fastcart.dosing import DosingSchedule as DosingSchedule
     from fastcart.equations import derivatives as derivatives
     from fastcart.errors import InputError as InputError
@@ -40,10 +42,12 @@ if TYPE_CHECKING:
     from fastcart.result import BatchResult as BatchResult
     from fastcart.scanning.scan import scan as scan
     from fastcart.sensitivity_analysis.sensitivity import sensitivity as sensitivity
+    from fastcart.writing import written_equations as written_equations
 
 _PUBLIC = {
     "Action": "fastcart.events",
     "BatchResult": "fastcart.result",
+    "Comparison": "fastcart.comparing.compare",
     "DosingSchedule": "fastcart.dosing",
     "Event": "fastcart.events",
     "InputError": "fastcart.errors",
@@ -58,6 +62,7 @@ _PUBLIC = {
     "SolveOptions": "fastcart.options",
     "Solver": "fastcart.prepared",
     "State": "fastcart.model",
+    "compare": "fastcart.comparing.compare",
     "derivatives": "fastcart.equations",
     "explain_engine": "fastcart.explain",
     "fit": "fastcart.fit",
@@ -71,6 +76,7 @@ _PUBLIC = {
     "scan": "fastcart.scanning.scan",
     "sensitivity": "fastcart.sensitivity_analysis.sensitivity",
     "solve": "fastcart.batch",
+    "written_equations": "fastcart.writing",
 }
 
 __all__ = [*_PUBLIC, "__version__"]

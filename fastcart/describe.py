@@ -7,6 +7,12 @@ from typing import Any
 
 from fastcart.model import Model, Parameter
 from fastcart.models import get, names, option_names
+from fastcart.models.core_variables import core_variables
+
+_CORE = {
+    "tumor": "tumor", "cart": "CAR-T cells", "effector": "effectors", "memory": "memory cells",
+    "cytokine": "cytokine",
+}  # fmt: skip
 
 
 def listing(*, as_json: bool = False) -> str:
@@ -17,10 +23,16 @@ def listing(*, as_json: bool = False) -> str:
     width = max(len(m.name) for m in models)
     lines = [
         f"{m.name:<{width}}  {len(m.states):>2} states, {len(m.parameters):>2} parameters, "
-        f"{m.t_end:g} {m.time_unit}s: {m.doc.splitlines()[0]}"
+        f"{m.t_end:g} {m.time_unit}s: {m.doc.splitlines()[0]}{_papers(m)}"
         for m in models
     ]
-    return "\n".join([*lines, "", "'fastcart models NAME' shows states, parameters and sources."])
+    return "\n".join(
+        [
+            *lines,
+            "",
+            "'fastcart models NAME' shows states, parameters and sources, with --equations what it computes.",
+        ]
+    )
 
 
 def describe(model: Model, *, as_json: bool = False) -> str:
@@ -37,6 +49,10 @@ def describe(model: Model, *, as_json: bool = False) -> str:
         parts.append(f"Method: engine auto begins with {model.method}, at every tolerance.")
     for option, value in model.options.items():
         parts.append(f"Option {option} = {value}")
+    core = core_variables(model)
+    if core is not None:
+        named = {kind: " + ".join(getattr(core, kind)) for kind in _CORE}
+        parts.append("Core variables: " + "; ".join(f"{_CORE[k]} {n}" for k, n in named.items() if n) + ".")
     parts += ["", "States (columns of initial values)"]
     parts += _table(
         [
@@ -65,6 +81,12 @@ def describe(model: Model, *, as_json: bool = False) -> str:
     return "\n".join(parts)
 
 
+def _papers(model: Model) -> str:
+    """Say where a model comes from: by the digital identifiers of its papers, or as the model names them."""
+    found = [reference.rpartition("doi:")[2].strip() for reference in model.references]
+    return f" [{'; '.join(found)}]" if found else ""
+
+
 def _range(parameter: Parameter) -> str:
     low, high = parameter.range
     return f"{low:g} to {high:g}"
@@ -86,6 +108,7 @@ def _summary(model: Model) -> dict[str, Any]:
         "t_end": model.t_end,
         "time_unit": model.time_unit,
         "doc": model.doc,
+        "references": list(model.references),
     }
 
 

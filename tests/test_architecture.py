@@ -45,11 +45,11 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ),
     ("sbml",),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
-    ("models", "describe"),
+    ("models", "describe", "writing"),
     ("engines", "result", "given", "sensitivities", "batch", "prepared", "explain"),
     ("runs", "sampling"),
     ("sample", "ahead", "bench", "bench_serial", "bench_report"),
-    ("scanning", "sensitivity_analysis", "optimization"),
+    ("scanning", "sensitivity_analysis", "optimization", "comparing"),
     ("trial.course", "trial.outcomes"),  # what befalls a patient; a population is calibrated to it
     ("population", "protocols"),
     ("fit",),  # what it finds becomes a population

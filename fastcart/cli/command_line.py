@@ -23,6 +23,7 @@ from fastcart.solvers import interrupts
 COMMANDS = (
     "models",
     "run",
+    "compare",
     "scan",
     "sensitivity",
     "optimize",

@@ -18,6 +18,10 @@ def register(commands: Any) -> None:
     models.add_argument(
         "--engine", action="store_true", help="how fast engine lanes runs the model here, and why not faster"
     )
+    models.add_argument(
+        "--equations", nargs="?", const="text", choices=("text", "latex"),
+        help="its equations, as text (default) or as LaTeX",
+    )  # fmt: skip
     add_model_options(models)
     models.set_defaults(action=run)
 
@@ -27,8 +31,9 @@ def run(options: argparse.Namespace) -> int:
     from fastcart.describe import describe, listing
     from fastcart.errors import InputError
 
-    if options.name is None and options.engine:
-        raise InputError("The option --engine needs the name of a model: fastcart models NAME --engine.")
+    for flag in ("engine", "equations"):
+        if options.name is None and getattr(options, flag):
+            raise InputError(f"The option --{flag} needs the name of a model: fastcart models NAME --{flag}.")
     if options.name is None:
         print(listing(as_json=options.json))
     else:
@@ -39,6 +44,10 @@ def run(options: argparse.Namespace) -> int:
             from fastcart.explain import explain_engine
 
             print(explain_engine(model))
+        elif options.equations:
+            from fastcart.writing import written_equations
+
+            print(written_equations(model, style=options.equations))
         else:
             print(describe(model, as_json=options.json))
     return 0

@@ -28,10 +28,24 @@ _REGISTRY: dict[str, tuple[str, str]] = {
     "t_cell": ("fastcart.models.t_cell", "t_cell"),
     "cart_kinetics": ("fastcart.models.cart_kinetics", "cart_kinetics"),
     "carrgo": ("fastcart.models.carrgo", "carrgo"),
+    "hanson": ("fastcart.models.zoo.hanson", "hanson"),
+    "leon_triana": ("fastcart.models.zoo.leon_triana", "leon_triana"),
+    "leon_triana_solid": ("fastcart.models.zoo.leon_triana", "leon_triana_solid"),
+    "barros": ("fastcart.models.zoo.barros", "barros"),
+    "chaudhury": ("fastcart.models.zoo.chaudhury", "chaudhury"),
+    "kimmel": ("fastcart.models.zoo.kimmel", "kimmel"),
+    "hardiansyah": ("fastcart.models.zoo.hardiansyah", "hardiansyah"),
+    "mullinax": ("fastcart.models.zoo.mullinax", "mullinax"),
+    "kirouac": ("fastcart.models.zoo.kirouac", "kirouac"),
+    "crauste": ("fastcart.models.zoo.crauste", "crauste"),
 }
 
 # name: (module, function of the model); its doses where the caller gives none, and its adapter for trials
-_DOSES = {"t_cell": ("fastcart.models.t_cell_scenarios", "doses_of")}
+_DOSES = {
+    "t_cell": ("fastcart.models.t_cell_scenarios", "doses_of"),
+    "barros": ("fastcart.models.zoo.barros", "doses_of"),
+    "hardiansyah": ("fastcart.models.zoo.hardiansyah", "doses_of"),
+}
 _SBML, _SBML_OPTIONS = (".xml", ".sbml"), ("burden", "t_end")
 _TRIALS = {"b_all": ("fastcart.models.b_all_trial", "adapter")}
 

@@ -130,5 +130,5 @@ def test_whether_a_right_hand_side_looks_at_the_time_or_may_raise():
     assert may_raise(_helped)
     for name in fastcart.models.names():
         rhs = fastcart.models.get(name).rhs
-        assert uses_time(rhs) == (name in ("cart_kinetics", "carrgo"))
+        assert uses_time(rhs) == (name in ("cart_kinetics", "carrgo", "chaudhury"))
         assert not may_raise(rhs)
