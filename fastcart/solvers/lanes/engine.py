@@ -41,8 +41,8 @@ DEFAULT_METHOD = "tsit5"
 STIFF_METHOD = "rodas5p"
 
 _UNSURE = 1e-3  # part of an integral: no more of it may come from where its integrand is not followed
-# Absolute tolerances of integrals, times rtol. What begins at zero as a power of time is steep on every scale:
-# without them each decade above zero would take steps of its own.
+# Absolute tolerances of integrals, times rtol. What begins at zero as a power of time is steep on every
+# scale: without them each decade above zero would take steps of its own.
 _FLOOR = 1e-30  # in any unit
 _FAINT = 1e-9  # of an integrand that is a state, in its scale
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
