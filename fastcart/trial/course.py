@@ -1,4 +1,4 @@
-"""The course of each patient under one arm, as if nobody died: when what happens, from `fastcart.solve`.
+"""The course of each patient under one arm, as if nobody died: when what happens, segment by segment.
 
 Hazards of death feed back on nothing, so that deaths, and hazards of another size, are laid over this course
 afterwards; see `fastcart.trial.outcomes`.
@@ -13,14 +13,16 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import first_method, solve
+from fastcart.batch import first_method
 from fastcart.checks import number
 from fastcart.errors import InputError
 from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.models import for_trial
 from fastcart.options import OF_A_COURSE, SolveKeywords, SolveOptions, chosen_options
+from fastcart.solvers.status import Status
 from fastcart.trial.adapter import GRADES, TrialAdapter
+from fastcart.trial.segments import Patients, Segment, Segments
 
 __all__ = [
     "BLASTS_5_PERCENT",
@@ -48,6 +50,7 @@ OPTIONS = SolveOptions(t_end=HORIZON, rtol=1e-5, extinction=EXTINCTION)
 """How patients of a trial are solved where nothing else is said; t_end is the follow-up in days."""
 
 States = pd.DataFrame
+Now = Mapping[str, np.ndarray]  # states, parameters and thresholds by name
 Intervention = tuple[float, Callable[[States, pd.DataFrame], States]]
 
 _NEVER = 1e300  # a threshold that is not reached
@@ -64,13 +67,13 @@ class _First:
     event: str
     of: str
     level: float | str
-    at_start: Callable[[pd.DataFrame], np.ndarray]
+    at_start: Callable[[Now], np.ndarray]
     direction: str = "up"
     after: float = 0.0
 
-    def reached(self, now: pd.DataFrame, begin: float) -> np.ndarray:
+    def reached(self, now: Now, begin: float) -> np.ndarray:
         """Return who is beyond the level already where a segment begins."""
-        limit = now[self.level].to_numpy() if isinstance(self.level, str) else self.level
+        limit = now[self.level] if isinstance(self.level, str) else self.level
         value = self.at_start(now)
         return ((value < limit) if self.direction == "down" else (value > limit)) & (begin >= self.after)
 
@@ -78,8 +81,8 @@ class _First:
 def _firsts(adapter: TrialAdapter) -> list[_First]:
     """Return the first times that are looked for in a model; the others never come."""
 
-    def state(name: str) -> Callable[[pd.DataFrame], np.ndarray]:
-        return lambda now: now[name].to_numpy()
+    def state(name: str) -> Callable[[Now], np.ndarray]:
+        return lambda now: now[name]
 
     burden, marker = adapter.burden, adapter.marker
     found = [_First("t_CR", "remission", burden.name, MRD, burden.of, "down")]
@@ -175,38 +178,34 @@ def course(
     table = patients.reset_index(drop=True)
     if "patient" not in table:
         table.insert(0, "patient", np.arange(len(table)))
-    now = _inputs(table, adapter)
+    patients = Patients(_inputs(table, adapter))
+    now = patients.now
     walk = _Course.start(table, horizon, adapter)
     events = _events(adapter, walk.firsts)
     marker, cells = adapter.marker.name, adapter.cells.name
+    segments = Segments(model, replace(chosen, peaks=(marker, cells), auc=(marker,)), walk.patient, threads)
     bounds = sorted({0.0, horizon, *(day for day, _ in stops)})
     for k, begin in enumerate(bounds[:-1]):
         end = bounds[k + 1]
         for _, change in (stop for stop in stops if stop[0] == begin):
-            changed = change(now[model.state_names].copy(), table)
-            now[model.state_names] = changed[model.state_names]
+            patients.put(change(patients.states(model.state_names), table), model.state_names)
         days = [day for day in marks(horizon) if begin < day <= end]
         if begin < B_FROM < end:  # where a segment begins then, its start tells
             days = sorted({*days, B_FROM})
-        looked_for = replace(
-            chosen, t_end=end - begin, peaks=(marker, cells), auc=(marker,),
-            events=[_counted_from(event, begin) for event in events],
+        segment = Segment(
+            end - begin, tuple(day - begin for day in days), walk.kept,
+            tuple(_counted_from(event, begin) for event in events if _counts_before(event, end)),
         )  # fmt: skip
-        result = solve(
-            model, now, doses=_between(doses, begin, end, last=end == horizon), options=looked_for,
-            save_at=[day - begin for day in days], save=walk.kept if days else None, threads=threads,
-            progress=False, warn=False,
-        )  # fmt: skip
-        ends = result.endpoints
-        walk.follow(now, ends, begin)
-        walk.relapse(ends, begin)
+        solution = segments(patients, segment, _between(doses, begin, end, last=end == horizon))
+        ok = solution.status == Status.ok
+        walk.follow(now, solution.endpoints, begin, ok)
+        walk.relapse(solution.endpoints, begin)
         if days:
-            walk.keep(result.trajectories, days, now)
+            walk.keep(solution.saved, days, now)
         # a failed patient goes on from where the segment began, and stays failed
-        ok = (ends["status"] == "ok").to_numpy()
-        for name in model.state_names:
+        for j, name in enumerate(model.state_names):
             # a state that has faded to zero may lie below it by less than the tolerance
-            now[name] = np.where(ok, np.maximum(ends[f"final_{name}"], 0.0), now[name])
+            now[name][:] = np.where(ok, np.maximum(solution.final[:, j], 0.0), now[name])
     return walk.frame(now)
 
 
@@ -250,6 +249,11 @@ def marks(horizon: float) -> list[float]:
     return [day for day in MARKS if day < horizon] + [horizon]
 
 
+def _counts_before(event: Event, end: float) -> bool:
+    """Whether an event may count before a segment ends."""
+    return isinstance(event.after, str) or event.after < end
+
+
 def _counted_from(event: Event, begin: float) -> Event:
     """Return an event with its time ``after`` counted from the beginning of a segment."""
     if isinstance(event.after, str) or not event.after:
@@ -276,12 +280,15 @@ def _inputs(table: pd.DataFrame, adapter: TrialAdapter) -> pd.DataFrame:
     now = given.copy()
     for j, name in enumerate(model.state_names):
         now[name] = y0[:, j]
+    for j, name in enumerate(model.parameter_names):
+        if name in now:
+            now[name] = p[:, j]
     if adapter.recovery is not None:
         now[_RECOVERED] = adapter.recovery.level(dict(zip(model.parameter_names, p.T, strict=True)))
     for _, name, _ in _deaths(adapter):
         drawn = table[name].to_numpy(dtype=float) if name in table else np.full(len(table), np.inf)
         now[name] = np.minimum(drawn, _NEVER)
-    return now
+    return now.drop(columns="patient")
 
 
 def _between(doses: pd.DataFrame | None, begin: float, end: float, *, last: bool) -> pd.DataFrame | None:
@@ -323,41 +330,41 @@ class _Course:
         recovery = self.adapter.recovery
         return tuple(dict.fromkeys(names if recovery is None else [*names, recovery.state]))
 
-    def follow(self, now: pd.DataFrame, ends: pd.DataFrame, begin: float) -> None:
-        """Take over what a segment says; ``now`` are the states with which it began."""
+    def follow(self, now: Now, ends: Now, begin: float, ok: np.ndarray) -> None:
+        """Take over what a segment says, and of whom; ``now`` are the states with which it began."""
         v = self.values
-        self.ok &= (ends["status"] == "ok").to_numpy()
+        self.ok &= ok
         if begin == 0.0:
-            v["S0"] = self.adapter.burden.of(now)
+            v["S0"] = np.array(self.adapter.burden.of(now))
         for first in self.firsts:
-            crossed = begin + ends[f"event_{first.event}"].to_numpy()
+            # what cannot happen yet was not looked for
+            crossed = begin + ends.get(f"event_{first.event}", np.full(len(ok), np.nan))
             time = np.where(first.reached(now, begin), begin, crossed)
             v[first.key] = np.fmin(v[first.key], time)
         for letter, name in (("C", self.adapter.marker.name), ("T", self.adapter.cells.name)):
-            higher = ends[f"peak_{name}"].to_numpy() > v[f"peak_{letter}"]
+            higher = ends[f"peak_{name}"] > v[f"peak_{letter}"]
             v[f"t_peak_{letter}"] = np.where(higher, begin + ends[f"t_peak_{name}"], v[f"t_peak_{letter}"])
             v[f"peak_{letter}"] = np.where(higher, ends[f"peak_{name}"], v[f"peak_{letter}"])
-        v["auc_C"] = v["auc_C"] + ends[f"auc_{self.adapter.marker.name}"].to_numpy()
-        v["nadir_L"] = np.fmin(v["nadir_L"], ends["nadir"].to_numpy())
+        v["auc_C"] = v["auc_C"] + ends[f"auc_{self.adapter.marker.name}"]
+        v["nadir_L"] = np.fmin(v["nadir_L"], ends["nadir"])
 
-    def relapse(self, ends: pd.DataFrame, begin: float) -> None:
+    def relapse(self, ends: Now, begin: float) -> None:
         """Note the first crossing of 5 % blasts after remission, which may lie in the same segment."""
         v = self.values
         time = begin + np.where(v["t_CR"] <= begin, ends["event_blasts"], ends["event_relapse"])
         new = np.isfinite(v["t_CR"]) & np.isinf(v["t_relapse"]) & np.isfinite(time)
         v["t_relapse"] = np.where(new, time, v["t_relapse"])
 
-    def keep(self, path: pd.DataFrame | None, days: list[float], now: pd.DataFrame) -> None:
+    def keep(self, path: Now, days: list[float], now: Now) -> None:
         """Keep what is asked for on fixed days: hazards, the burden of day 28, whether B cells are back."""
-        assert path is not None
 
         def on_days(name: str) -> np.ndarray:
-            return path[name].to_numpy().reshape(-1, len(days))
+            return path[name].reshape(-1, len(days))
 
         chosen = [(k, day) for k, day in enumerate(days) if day in marks(self.horizon)]
         hazards = {kind: on_days(state) for kind, _, state in _deaths(self.adapter)}
         for letter, kind in (("Ht", "toxic"), ("Hl", "leukemia")):
-            values = hazards.get(kind, np.zeros((len(now), len(days))))
+            values = hazards.get(kind, np.zeros((len(self.ok), len(days))))
             self.values |= {f"{letter}_{day:g}": values[:, k] for k, day in chosen}
         if 28.0 in days:
             burden = self.adapter.burden.of(path).reshape(-1, len(days))
@@ -365,17 +372,17 @@ class _Course:
         if self.adapter.recovery is not None and B_FROM in days and self.horizon > B_FROM:
             B = on_days(self.adapter.recovery.state)[:, days.index(B_FROM)]
             t = self.values["t_B_recovery"]
-            self.values["t_B_recovery"] = np.where(now[_RECOVERED].to_numpy() < B, np.fmin(t, B_FROM), t)
+            self.values["t_B_recovery"] = np.where(now[_RECOVERED] < B, np.fmin(t, B_FROM), t)
 
-    def frame(self, now: pd.DataFrame) -> pd.DataFrame:
+    def frame(self, now: Now) -> pd.DataFrame:
         """Return the table of `course`; ``now`` are the states at the horizon."""
         v, adapter = self.values, self.adapter
         negative = (v.pop("t_negative") <= v["t_relapse"]) & np.isfinite(v["t_relapse"]) & self.ok
         lost = () if adapter.escaped is None else adapter.escaped.states
         columns: dict[str, Any] = {
             **v,
-            "final_L": _total(now, adapter.target),
-            "final_R": _total(now, lost),
+            "final_L": _total(now, adapter.target, len(self.ok)),
+            "final_R": _total(now, lost, len(self.ok)),
         }
         for name, values in columns.items():
             columns[name] = np.where(self.ok, values, np.nan)
@@ -388,8 +395,8 @@ class _Course:
         return pd.DataFrame(head | columns)
 
 
-def _total(states: pd.DataFrame, names: tuple[str, ...]) -> np.ndarray:
-    return states[[*names]].to_numpy(dtype=np.float64).sum(axis=1)
+def _total(states: Now, names: tuple[str, ...], size: int) -> np.ndarray:
+    return sum((states[name] for name in names), np.zeros(size))
 
 
 def first_time(t: np.ndarray, values: np.ndarray, level: Any) -> np.ndarray:
