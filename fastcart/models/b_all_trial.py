@@ -10,7 +10,7 @@ import numpy as np
 from fastcart.model import Model
 from fastcart.models import get
 from fastcart.models.b_all import WAITING, engrafted, entry, lymphodeplete
-from fastcart.models.b_all_variants import FRACTION
+from fastcart.models.b_all_variants import ACTIVITY, FRACTION
 from fastcart.trial.adapter import Actuators, CarSwitch, Hazard, Measure, Recovery, TrialAdapter
 
 RECOVERED_B = 0.2  # of the B cells at rest
@@ -69,6 +69,7 @@ def adapter(model: Model) -> TrialAdapter:
             effectors=("E", "X", *waiting[0]),
             memory=("M", *waiting[1]),
             add=_with_actuators,
+            add_activity=_with_activity,
         ),
         limits=LIMITS,
     )
@@ -83,5 +84,13 @@ def _with_switch(model: Model) -> Model:
 
 
 def _with_actuators(model: Model, switch: str) -> TrialAdapter:
+    return _acted_on(model, switch, True)
+
+
+def _with_activity(model: Model, switch: str) -> TrialAdapter:
+    return _acted_on(model, switch, ACTIVITY)
+
+
+def _acted_on(model: Model, switch: str, actuators: bool | str) -> TrialAdapter:
     kind = FRACTION if switch == FRACTION else True
-    return adapter(get("b_all", **{**model.options, "switch": kind, "actuators": True}))
+    return adapter(get("b_all", **{**model.options, "switch": kind, "actuators": actuators}))

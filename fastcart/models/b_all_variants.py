@@ -27,6 +27,8 @@ Actuators. What else a clinic may do to cells that are infused, as states that i
 - ``blockade``, the share of IL-6 whose signal a blocker of its receptor takes away:
   ``dblockade/dt = -blockade/blockade_days``. What is felt, graded and deadly is ``C (1 - blockade)``.
 
+Where a clinic neither promotes nor blocks, the variant with ``u_set`` alone takes less time.
+
 References
 ----------
 E. W. Weber et al., Transient rest restores functionality in exhausted CAR-T cells through epigenetic
@@ -48,6 +50,8 @@ from fastcart.models.b_all import WAITING, Signal, equations, observables, plain
 
 FRACTION = "fraction"
 SWITCHES = (False, True, FRACTION)  # True: graded
+ACTIVITY = "activity"
+ACTUATORS = (False, True, ACTIVITY)  # ACTIVITY: u_set alone
 
 _SWITCH = State("u", "1", 1.0, description="activity of the CAR, from 0 (off) to 1 (on)")
 _LAGGING = (
@@ -84,6 +88,8 @@ Switch, all or none for each cell: u E effectors act, a = Ag/(KA (1 + u E/s) + A
 k = kap u E/(s + u E + h Ag); proliferation, exhaustion, activation of memory and IL-6 follow u a, and resting
 effectors become memory with muEM (1 - u a).""",
 }
+_DOC_ACTIVITY = """
+Actuator: du/dt = switch_rate (u_set - u)."""
 _DOC_ACTUATORS = """
 Actuators: du/dt = switch_rate (u_set - u); promotion multiplies muEM; dblockade/dt = -blockade/blockade_days,
 and hazards follow C (1 - blockade)."""
@@ -134,18 +140,30 @@ def _acted(y, p):
 
 
 @njit
+def _followed(y, p):
+    """Derivatives of u and of what it follows."""
+    return p.switch_rate * (y.u_set - y.u), 0.0 * y.u_set
+
+
+@njit
+def _kept(y, p):
+    """Derivative of u where it is set at once."""
+    return (0.0 * y.u,)
+
+
+@njit
 def _as_is(y):
     return y
 
 
 @lru_cache(maxsize=16)
-def _functions(lagging: bool, switch: bool | str, actuators: bool) -> tuple[Callable, Callable]:
+def _functions(lagging: bool, switch: bool | str, actuators: bool | str) -> tuple[Callable, Callable]:
     """Return the right-hand side and the observables of a variant."""
     derivatives = _lagging if lagging else _switched
     crowded = _crowded if lagging else _as_is
     kind = fraction if switch == FRACTION else signal
 
-    if actuators:
+    if actuators is True:
 
         @njit
         def car(y, p):
@@ -164,10 +182,11 @@ def _functions(lagging: bool, switch: bool | str, actuators: bool) -> tuple[Call
             return *observables(crowded(y), p, car(y, p)), y.C * (1.0 - y.blockade)
 
     elif switch:
+        of_switch = _followed if actuators else _kept
 
         @njit
         def rhs(t, y, p):
-            return *derivatives(y, p, kind(p, y.u)), 0.0 * y.u
+            return *derivatives(y, p, kind(p, y.u)), *of_switch(y, p)
 
         @njit
         def observe(t, y, p):
@@ -186,7 +205,9 @@ def _functions(lagging: bool, switch: bool | str, actuators: bool) -> tuple[Call
     return rhs, observe
 
 
-def variant(model: Model, growth_lag: float, switch: bool | str, actuators: bool = False) -> Model:
+def variant(
+    model: Model, growth_lag: float, switch: bool | str, actuators: bool | str = False
+) -> Model:  # fmt: skip
     """Return the model with a growth lag of so many days, a switch, actuators.
 
     Parameters
@@ -197,10 +218,11 @@ def variant(model: Model, growth_lag: float, switch: bool | str, actuators: bool
         Default of the parameter ``lag``, days; 0 for no lag.
     switch : bool or str
         One of `SWITCHES`.
-    actuators : bool
-        Only with a switch.
+    actuators : bool or str
+        One of `ACTUATORS`, only with a switch.
     """
     lagging = growth_lag > 0
+    count = 0 if not actuators else 1 if actuators == ACTIVITY else len(_ACTUATORS)
     rhs, observe = _functions(lagging, switch, actuators)
     lag = Parameter(
         "lag",
@@ -215,21 +237,23 @@ def variant(model: Model, growth_lag: float, switch: bool | str, actuators: bool
     return model.replace(
         states=(
             *model.states, *(_LAGGING if lagging else ()), *((_SWITCH,) if switch else ()),
-            *(_ACTUATORS if actuators else ()),
+            *_ACTUATORS[:count],
         ),
         parameters=(
-            *model.parameters, *((lag,) if lagging else ()), *(_ACTUATOR_PARAMETERS if actuators else ()),
+            *model.parameters, *((lag,) if lagging else ()), *_ACTUATOR_PARAMETERS[:count],
         ),
-        observables=(*model.observables, *((_FELT,) if actuators else ())),
+        observables=(*model.observables, *((_FELT,) if count > 1 else ())),
         rhs=rhs,
         observe=observe,
         typical=treated(WAITING) if lagging else model.typical,
-        doc=doc + (_DOC_ACTUATORS if actuators else ""),
+        doc=doc + ("" if not count else _DOC_ACTIVITY if count == 1 else _DOC_ACTUATORS),
         options={"growth_lag": growth_lag, "switch": switch, "actuators": actuators},
     )  # fmt: skip
 
 
-def b_all(growth_lag: float = 0.0, switch: bool | str = False, actuators: bool = False) -> Model:
+def b_all(
+    growth_lag: float = 0.0, switch: bool | str = False, actuators: bool | str = False
+) -> Model:  # fmt: skip
     """Build the model of CAR-T cells against B-cell leukemia (9 states and 2 hazards).
 
     Parameters
@@ -240,9 +264,9 @@ def b_all(growth_lag: float = 0.0, switch: bool | str = False, actuators: bool =
     switch : bool or "fraction"
         Whether the CAR can be switched, by the state ``u`` from 0 (off) to 1 (on): True, every cell acts in
         part; ``"fraction"``, the share u of the cells acts in full.
-    actuators : bool
+    actuators : bool or "activity"
         Whether a clinic can act on infused cells otherwise, by the states ``u_set``, ``promotion`` and
-        ``blockade``; only with a switch.
+        ``blockade``, or ``"activity"``, by ``u_set`` alone; only with a switch.
     """
     days = number(growth_lag, "The option 'growth_lag'")
     if days < 0:
@@ -252,8 +276,11 @@ def b_all(growth_lag: float = 0.0, switch: bool | str = False, actuators: bool =
             f"The option 'switch' must be True or False or 'fraction' (a share of the cells acts), not "
             f"{shown(switch)}."
         )
-    if not isinstance(actuators, bool):
-        raise InputError(f"The option 'actuators' must be True or False, not {shown(actuators)}.")
+    if not (isinstance(actuators, bool) or actuators == ACTIVITY):
+        raise InputError(
+            f"The option 'actuators' must be True or False or 'activity' (of the CAR alone), not "
+            f"{shown(actuators)}."
+        )
     if actuators and not switch:
         raise InputError("The option 'actuators' needs a switch; give switch=True or switch='fraction'.")
     return variant(plain(), days, switch, actuators) if days or switch else plain()

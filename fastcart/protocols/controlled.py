@@ -149,6 +149,7 @@ class Session:
         changed = self._act(0, np.arange(len(states)), seen, states)
         own = self.actuators
         names = [own.activity, own.wanted, own.promotion, own.blockade, *self.adapter.entry]
+        names = [name for name in names if name]
         rate = 1.0 / self.arm.lag if self.arm.lag > 0 else 0.0
         return self.patients.assign(**{name: changed[name] for name in names}, **{own.rate: rate})
 
@@ -184,11 +185,23 @@ class Session:
             self.done[name][rows, place] = values
         return self._changed(states, rows, command)
 
+    def _check_alone(self, command: Mapping[str, np.ndarray]) -> None:
+        """Check that a rule that leaves actuators alone does so."""
+        for name, state in (("promotion", self.actuators.promotion), ("blockade", self.actuators.blockade)):
+            if not state and (command[name] != NOT_DONE[name]).any():
+                raise InputError(
+                    f"The rule of the arm {self.arm.name!r} says that it sets the activity alone "
+                    f"(activity_alone), but commands a {name}; leave that attribute off."
+                )
+
     def _changed(
         self, states: pd.DataFrame, rows: np.ndarray, command: Mapping[str, np.ndarray]
     ) -> pd.DataFrame:
         own = self.actuators
-        new: dict[str, Any] = {own.wanted: command["activity"], own.promotion: command["promotion"]}
+        self._check_alone(command)
+        new: dict[str, Any] = {own.wanted: command["activity"]}
+        if own.promotion:
+            new[own.promotion] = command["promotion"]
         if self.arm.lag == 0:
             new[own.activity] = command["activity"]
         given = command["blockade"]
@@ -207,7 +220,7 @@ class Session:
 
 
 def actuators_of(arm: Controlled, adapter: TrialAdapter) -> Actuators:
-    """Return the states of a model through which a clinic acts on infused cells.
+    """Return the states of a model through which a clinic acts on infused cells, no more than the arm needs.
 
     Raises
     ------
@@ -219,7 +232,8 @@ def actuators_of(arm: Controlled, adapter: TrialAdapter) -> Actuators:
             f"The arm {arm.name!r} needs a model with a switch and other actuators, which "
             f"{adapter.model.name!r} has not."
         )
-    return adapter.actuators
+    # a rule that does not say what it leaves alone may do everything
+    return adapter.actuators.alone if getattr(arm.rule, "activity_alone", False) else adapter.actuators
 
 
 def answered(arm: Controlled, history: History) -> dict[str, np.ndarray]:

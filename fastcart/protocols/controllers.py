@@ -222,6 +222,12 @@ class Controller:
         if self.deplete not in ("", "effectors", "all"):
             raise InputError(f"A depletion is of 'effectors' or of 'all', not {self.deplete!r}.")
 
+    @property
+    def activity_alone(self) -> bool:
+        """Whether neither conversion to memory is promoted nor IL-6 blocked."""
+        known = type(self).__call__ is Controller.__call__
+        return known and self.promotion is None and self.blockade is None
+
     def __call__(self, history: History) -> Command:
         """Return what is done at a visit."""
         command = Command(
@@ -269,6 +275,11 @@ class Replay:
     def __post_init__(self) -> None:
         if len(self.days) != len(self.activity) or not self.days or self.days[0] != 0:
             raise InputError("An open loop needs an activity for each of its days, the first of which is 0.")
+
+    @property
+    def activity_alone(self) -> bool:
+        """Whether neither conversion to memory is promoted nor IL-6 blocked."""
+        return self.with_it is None or self.with_it.activity_alone
 
     def __call__(self, history: History) -> Command:
         """Return what is done at a visit."""

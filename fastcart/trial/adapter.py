@@ -126,14 +126,16 @@ class Actuators:
     rate : str
         The parameter that says how fast it follows, 1/day; 0: it is set at once.
     promotion : str
-        The factor of the conversion of effectors to memory; 1 without.
+        The factor of the conversion of effectors to memory, 1 without; empty where there is no such state.
     blockade : str
-        The share of the marker of toxicity whose signal is blocked, which fades.
+        The share of the marker of toxicity whose signal is blocked, which fades; empty where there is none.
     effectors, memory : tuple of str
         What a depletion of effectors and of memory cells takes cells from.
     add : callable
         ``add(model, switch)`` returns the adapter of the variant of the model with these states, of a switch
         of the kind ``"fraction"`` or ``"graded"``.
+    add_activity : callable, optional
+        The same without the states of promotion and blockade, for arms that use neither.
     """
 
     activity: str
@@ -144,6 +146,14 @@ class Actuators:
     effectors: tuple[str, ...]
     memory: tuple[str, ...]
     add: Callable[[Model, str], TrialAdapter]
+    add_activity: Callable[[Model, str], TrialAdapter] | None = None
+
+    @property
+    def alone(self) -> Actuators:
+        """The same without promotion and blockade; itself where the model has no such variant."""
+        if self.add_activity is None:
+            return self
+        return replace(self, promotion="", blockade="", add=self.add_activity)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -297,8 +297,7 @@ def _between(doses: pd.DataFrame | None, begin: float, end: float, *, last: bool
         return None
     time = doses["time"].to_numpy()
     rows = (time >= begin) & ((time <= end) if last else (time < end))
-    part = doses[rows].assign(time=time[rows] - begin)
-    return part if len(part) else None
+    return doses[rows].assign(time=time[rows] - begin) if rows.any() else None
 
 
 @dataclass
