@@ -283,11 +283,11 @@ def _inputs(table: pd.DataFrame, adapter: TrialAdapter) -> pd.DataFrame:
     for j, name in enumerate(model.parameter_names):
         if name in now:
             now[name] = p[:, j]
-    if adapter.recovery is not None:
-        now[_RECOVERED] = adapter.recovery.level(dict(zip(model.parameter_names, p.T, strict=True)))
     for _, name, _ in _deaths(adapter):
         drawn = table[name].to_numpy(dtype=float) if name in table else np.full(len(table), np.inf)
         now[name] = np.minimum(drawn, _NEVER)
+    if adapter.recovery is not None:  # the last, as it is looked for late
+        now[_RECOVERED] = adapter.recovery.level(dict(zip(model.parameter_names, p.T, strict=True)))
     return now.drop(columns="patient")
 
 

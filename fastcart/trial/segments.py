@@ -40,12 +40,15 @@ class Patients:
         self.now = {name: self.values[:, j] for j, name in enumerate(self.names)}
 
     def of(self, names: Sequence[str]) -> np.ndarray:
-        """Return some columns, a copy of shape (patients, names)."""
+        """Return some columns, shape (patients, names); those that come first as they are, others copied."""
+        if tuple(names) == self.names[: len(names)]:
+            return self.values[:, : len(names)]
         return np.column_stack([self.now[name] for name in names])
 
     def states(self, names: Sequence[str]) -> pd.DataFrame:
         """Return a table of some columns, a copy."""
-        return pd.DataFrame({name: self.now[name] for name in names})
+        columns = np.array([self.now[name] for name in names])  # one block: a frame of columns takes longer
+        return pd.DataFrame(columns.T, columns=list(names), copy=False)
 
     def put(self, states: pd.DataFrame, names: Sequence[str]) -> None:
         """Take over the columns of a table of the same patients."""
@@ -96,7 +99,7 @@ class Segments:
         """
         columns = self._columns(patients, segment)
         solver = self._solver(tuple(columns), segment, doses)
-        values = patients.values if columns == [*patients.names] else patients.of(columns)
+        values = patients.of(columns)
         size = len(patients.values)
         parts = []
         for first in range(0, size, _TOGETHER):

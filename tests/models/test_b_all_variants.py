@@ -146,7 +146,7 @@ def test_a_blockade_takes_away_what_is_felt_and_not_what_is_measured():
         ({"switch": "share"}, "'switch' must be True or False or 'fraction'"),
         ({"switch": 1}, "'switch' must be True or False"),
         ({"actuators": True}, "'actuators' needs a switch"),
-        ({"actuators": 1, "switch": True}, "'actuators' must be True or False, not 1"),
+        ({"actuators": 1, "switch": True}, "'actuators' must be True or False or 'activity'"),
     ],
 )
 def test_bad_options_get_one_sentence(options, sentence):

@@ -366,3 +366,43 @@ def test_a_lower_target_is_milder(patients):
     low, high = (followed(Controller(target=target("RISE_T", c)), patients)[0] for c in (3e8, 3e11))
     assert low["peak_C"].median() < 0.7 * high["peak_C"].median()
     assert expected(low)["crs3"] <= expected(high)["crs3"]
+
+
+# ---- the model of an arm has the actuators that the arm uses, and no more
+
+
+class Everything(Controller):
+    """A controller that does not say what it leaves alone."""
+
+    activity_alone = False
+
+
+def test_an_arm_that_sets_the_activity_alone_takes_the_smaller_model(patients):
+    held = target("RISE_T", 3e9)
+    course, small = followed(Controller(target=held), patients)
+    other, whole = followed(Everything(target=held), patients)
+    assert {"promotion", "blockade"} <= set(whole.adapter.model.state_names)
+    assert not {"promotion", "blockade"} & set(small.adapter.model.state_names)
+    same(course, other)
+    np.testing.assert_allclose(small.done["activity"], whole.done["activity"], rtol=1e-4)
+
+
+class Promise(Controller):
+    """A controller that says that it sets the activity alone, whatever it does."""
+
+    activity_alone = True
+
+
+def test_a_rule_keeps_what_it_says_of_itself(patients):
+    with pytest.raises(InputError, match="commands a promotion"):
+        followed(Promise(promotion=Promotion(factor=3.0, start=Start(day=0.0))), patients)
+
+
+def test_a_rule_with_a_call_of_its_own_may_do_everything():
+    class Own(Controller):
+        def __call__(self, history: History) -> Command:
+            return Command(blockade=0.5)
+
+    assert not Own().activity_alone
+    assert Replay((0.0,), (1.0,)).activity_alone
+    assert not Replay((0.0,), (1.0,), Controller(blockade=Blockade())).activity_alone
