@@ -178,8 +178,8 @@ def course(
     table = patients.reset_index(drop=True)
     if "patient" not in table:
         table.insert(0, "patient", np.arange(len(table)))
-    patients = Patients(_inputs(table, adapter))
-    now = patients.now
+    everyone = Patients(_inputs(table, adapter))
+    now = everyone.now
     walk = _Course.start(table, horizon, adapter)
     events = _events(adapter, walk.firsts)
     marker, cells = adapter.marker.name, adapter.cells.name
@@ -188,7 +188,7 @@ def course(
     for k, begin in enumerate(bounds[:-1]):
         end = bounds[k + 1]
         for _, change in (stop for stop in stops if stop[0] == begin):
-            patients.put(change(patients.states(model.state_names), table), model.state_names)
+            everyone.put(change(everyone.states(model.state_names), table), model.state_names)
         days = [day for day in marks(horizon) if begin < day <= end]
         if begin < B_FROM < end:  # where a segment begins then, its start tells
             days = sorted({*days, B_FROM})
@@ -196,7 +196,7 @@ def course(
             end - begin, tuple(day - begin for day in days), walk.kept,
             tuple(_counted_from(event, begin) for event in events if _counts_before(event, end)),
         )  # fmt: skip
-        solution = segments(patients, segment, _between(doses, begin, end, last=end == horizon))
+        solution = segments(everyone, segment, _between(doses, begin, end, last=end == horizon))
         ok = solution.status == Status.ok
         walk.follow(now, solution.endpoints, begin, ok)
         walk.relapse(solution.endpoints, begin)
