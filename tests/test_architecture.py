@@ -50,11 +50,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("runs", "sampling"),
     ("sample", "ahead", "bench", "bench_serial", "bench_report"),
     ("scanning", "sensitivity_analysis", "optimization", "comparing"),
-    (
-        "trial.course",
-        "trial.outcomes",
-        "trial.segments",
-    ),  # what befalls a patient; a population is calibrated to it
+    ("trial.course", "trial.segments", "trial.outcomes"),  # what befalls a patient; priors are made for it
     ("population", "protocols"),
     ("fit",),  # what it finds becomes a population
     ("trial",),

@@ -118,7 +118,8 @@ class Segments:
             return self._solvers[segment]
         days, save = (list(segment.days), segment.save) if segment.days else (None, None)
         solver = prepare(
-            self.model, columns, patients=None if doses is None else self.ids.tolist(), doses=doses, save_at=days,
+            self.model, columns, patients=None if doses is None else self.ids.tolist(), doses=doses,
+            save_at=days,
             save=save, threads=self.threads,
             options=replace(self.options, t_end=segment.length, events=segment.events),
         )  # fmt: skip
