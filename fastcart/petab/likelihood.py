@@ -167,7 +167,7 @@ class Likelihood:
             return slopes_of[:, k][:, :, place[which]]
 
         def parameter(j: int, which: np.ndarray) -> np.ndarray:
-            return np.moveaxis(of_parameters[:, conditions[which], :, j], 2, 0)
+            return np.moveaxis(of_parameters[..., j][:, conditions[which]], 2, 0)
 
         return SlopesAt(saved, parameter, np.array(self.dynamic, dtype=np.int64))
 
