@@ -268,12 +268,12 @@ def individual(
     search = Search(prepared, whole, whole.estimated(values))
     count(starts, "The number of starts")
     number = seed_of(seed)
-    x, patient = _starts(search, starts, number, guesses)
+    x, patient = starting_places(search, starts, number, guesses)
     how = (number, guesses is not None)
-    return IndividualFit.of(search, *_searched(search, x, patient, count(iterations, "The iterations"), how))
+    return IndividualFit.of(search, *searched(search, x, patient, count(iterations, "The iterations"), how))
 
 
-def _searched(
+def searched(
     search: Search, x: np.ndarray, patient: np.ndarray, iterations: int, how: tuple[int, bool]
 ) -> tuple[Minima, np.ndarray]:
     """Minimize from all starts for a while, go on with the best, and start anew around what was found.
@@ -338,7 +338,7 @@ def around(
     return np.where(np.isnan(search.fixed[patient]), moved, x)
 
 
-def _starts(
+def starting_places(
     search: Search, starts: int, seed: int, guesses: Mapping[str, Any] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return where each patient's searches start, and whose they are: the best of some more places."""

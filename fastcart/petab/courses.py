@@ -10,18 +10,20 @@ from typing import NamedTuple
 import numpy as np
 
 from fastcart.batch import make_problem
-from fastcart.engines import resolve_engine, solve_rows
+from fastcart.engines import begins_with, resolve_engine, solve_rows
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.result import saved_columns
 from fastcart.saving import SaveTimes
 from fastcart.solvers.doses import DosePlan, make_plan
+from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.problem import ChunkResult, Problem, Saves, places
 from fastcart.solvers.sensitivities import check
 from fastcart.solvers.status import Status
 from fastcart.solvers.trace.graph import TraceError
 from fastcart.solvers.trace.sensitivities import Directions
 
+_FEW_STEPS = 5000  # of a course with sensitivities
 _HORIZONS = (1e3, 1e5, 1e8, 1e11)  # how long a steady state is waited for, one after the other
 _PLACES = (0.5, 0.62, 0.81, 1.0)  # of these, between which nothing may change
 _STEADY = 1e-6  # of a state, and of what still matters of it
@@ -119,10 +121,46 @@ class Courses:
         start = y0.copy()
         given = p if slopes is None else self._widened(p, slopes)
         plan = self._plan(problem, start, p)
-        result: ChunkResult = solve_rows(problem, self.engine, start, given, self.threads, plan, saves)
+        result = self._run(problem, start, given, plan, saves)
         columns = saved_columns(problem, result, np.ascontiguousarray(p), saves, self.threads)
         values = np.stack([columns[name] for name in problem.save])
         return values, result.status, result.saved_slopes
+
+    def _run(
+        self, problem: Problem, y0: np.ndarray, p: np.ndarray, plan: DosePlan | None, saves: Saves
+    ) -> ChunkResult:
+        """Solve; with sensitivities by the two methods of lanes, each with few steps, and no one else.
+
+        What they cannot solve is left to differences of courses without, which take much less time.
+        """
+        if problem.directions is None or self.engine != "auto" or problem.method is not None:
+            return solve_rows(problem, self.engine, y0, p, self.threads, plan, saves)
+        first = begins_with("auto", self.problem)
+        methods = [first, lanes.STIFF_METHOD] if first != lanes.STIFF_METHOD else [first]
+        result, rows = None, np.arange(len(y0))
+        for method in methods:
+            part = self._limited(problem, method)
+            mine = None if plan is None else plan.take(rows)
+            found = solve_rows(part, "lanes", y0[rows].copy(), p[rows], self.threads, mine, saves.take(rows))
+            if result is None:
+                result = found
+            else:
+                result.put(rows, found)
+            rows = np.flatnonzero((result.status != Status.ok) & (result.status != Status.blow_up))
+            if not len(rows):
+                break
+        assert result is not None
+        return result
+
+    def _limited(self, problem: Problem, method: str | None) -> Problem:
+        """Return the problem for one method with few steps, made once."""
+        key = f"few steps {method} {problem.t_end}"
+        if key not in self.problem.kept:
+            budget = min(_FEW_STEPS, problem.max_steps)
+            self.problem.kept[key] = replace(
+                problem, method=method, max_steps=budget, max_steps_ahead=4.0 * budget
+            )
+        return self.problem.kept[key]
 
     def _widened(self, p: np.ndarray, slopes: Slopes) -> np.ndarray:
         """Return parameters with what `fastcart.solvers.sensitivities` needs behind them."""

@@ -21,6 +21,8 @@ from fastcart.solvers.status import Status
 _LN_2PI = math.log(2.0 * math.pi)
 _LN10 = math.log(10.0)
 _NUMBERS = 20_000_000  # of slopes at a time
+_STEP = 1e-4  # of a parameter: how far beside a course others lie
+NOTHING, SENSITIVITIES, FORWARD, CENTRAL = "nothing", "sensitivities", "forward", "central"
 OUT_OF_RANGE = -1  # a condition whose row no model can start from
 
 
@@ -127,16 +129,25 @@ class Likelihood:
         return bool(self.dynamic) and courses.differentiable
 
     def rows_at_once(self, by: bool) -> int:
-        """Return how many rows of parameters fit in memory."""
+        """Return how many rows of parameters fit in memory, with slopes or without."""
         times = int(self.design.counts.sum()) + len(self.design.steady)
         numbers = times * max(1, len(self.steady.save)) * (1 + (len(self.dynamic) if by else 0))
         numbers += len(self.design.of.value) * (4 + (3 * len(self.parameters.names) if by else 0))
         return max(1, _NUMBERS // max(1, numbers))
 
-    def parts(self, natural: np.ndarray, *, by: bool = False) -> tuple[Parts, np.ndarray]:
-        """Return what measurements consist of at rows of natural parameters, and statuses, rows x conditions."""
-        start = self._start(natural, by)
-        values, slopes_of, status = self._solved(start)
+    def parts(
+        self, natural: np.ndarray, *, by: str = NOTHING
+    ) -> tuple[Parts, np.ndarray]:
+        """Return what measurements consist of at rows of natural parameters, and statuses, rows x conditions.
+
+        ``by`` says by what slopes are found, if they are asked for: `SENSITIVITIES`, or courses beside,
+        `FORWARD` or `CENTRAL`.
+        """
+        if by in (FORWARD, CENTRAL):
+            start, values, slopes_of, status = self._beside(natural, central=by == CENTRAL)
+        else:
+            start = self._start(natural, by == SENSITIVITIES)
+            values, slopes_of, status = self._solved(start)
         conditions, place = self.design.of.patient, self.design.place
         at = At(
             natural, self.design.of.time,
@@ -144,7 +155,7 @@ class Likelihood:
         )  # fmt: skip
         shape = (len(natural), len(conditions))
         found = Parts(*(np.full(shape, np.nan) for _ in range(4)))
-        if by:
+        if by != NOTHING:
             wide = (*shape, len(self.parameters.names))
             found = found._replace(center_slopes=np.zeros(wide), spread_slopes=np.zeros(wide))
         moves = self._slopes_at(start, slopes_of)
@@ -244,6 +255,36 @@ class Likelihood:
                 np.repeat(sizes, count, axis=0),
             )  # fmt: skip
         return Start(y0, p, status, slopes_of)
+
+    def _beside(
+        self, natural: np.ndarray, *, central: bool
+    ) -> tuple[Start, np.ndarray, np.ndarray, np.ndarray]:
+        """Return starts, quantities and statuses at rows, and slopes by courses beside them, one batch."""
+        rows, d = len(natural), len(self.dynamic)
+        sides = (1.0, -1.0) if central else (1.0,)
+        step = _STEP * self._sizes(natural)
+        whole = np.repeat(natural[np.newaxis], 1 + len(sides) * d, axis=0)
+        for k, place in enumerate(self.dynamic):
+            for side, sign in enumerate(sides):
+                whole[1 + len(sides) * k + side, :, place] += sign * step[:, k]
+        start = self._start(whole.reshape(-1, natural.shape[1]), False)
+        values, _, status = self._solved(start)
+        seen = values.reshape(len(values), -1, rows, values.shape[2])
+        starts = start.p.reshape(-1, rows, *start.p.shape[1:])
+        own = Start(start.y0[:rows], start.p[:rows], status[:rows], None)
+
+        def slope(x: np.ndarray) -> np.ndarray:  # beside x rows x ...
+            width = step.T.reshape(d, rows, *[1] * (x.ndim - 2))
+            if central:
+                return (x[1::2] - x[2::2]) / (2.0 * width)
+            return (x[1:] - x[:1]) / width
+
+        with np.errstate(invalid="ignore"):
+            of_values, of_parameters = slope(np.moveaxis(seen, 0, 2)), slope(starts)
+        count = start.p.shape[1]
+        flat = np.moveaxis(of_parameters, 0, 2).reshape(rows * count, d, -1)
+        by = Slopes(np.empty((0, 0, 0)), flat, np.empty((0, 0)))
+        return own._replace(by=by), values[:, :rows], np.moveaxis(of_values, 2, 1), status[:rows]
 
     def _equilibrated(
         self, one: Rows, natural: np.ndarray, sizes: np.ndarray, by: bool

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -12,12 +12,16 @@ import pandas as pd
 from fastcart.checks import shown
 from fastcart.errors import InputError
 from fastcart.fit.data import Measurements
-from fastcart.petab.likelihood import OUT_OF_RANGE, Likelihood, Parts
+from fastcart.petab.likelihood import OUT_OF_RANGE, Likelihood
 from fastcart.petab.parameters import Parameters
 from fastcart.petab.reading import Files
+from fastcart.petab.slopes import gradient_of, with_slopes
 from fastcart.solvers.status import NAMES, Status
 
-_BESIDE = 1e-4  # of a scaled parameter: for differences where there are no sensitivities
+
+if TYPE_CHECKING:
+    from fastcart.fit.profiles import Profile
+    from fastcart.petab.fitting import PetabFit
 
 
 @dataclass(frozen=True, eq=False)
@@ -132,7 +136,7 @@ class PetabProblem:
         cost, chi2, statuses = [], [], []
         for part in self._parts_of(rows, by=False):
             found, status = self.likelihood.parts(self.parameters.natural(part))
-            cost.append(_summed(found.cost))
+            cost.append(found.cost.sum(axis=1))
             chi2.append((found.residual**2).sum(axis=1))
             statuses.append(status)
         return Evaluation(np.concatenate(cost), np.concatenate(chi2), np.concatenate(statuses))
@@ -176,11 +180,7 @@ class PetabProblem:
         InputError
         """
         rows, single = self._rows(theta)
-        if self.likelihood.differentiable or not self.likelihood.dynamic:
-            found = [self._gradient(part) for part in self._parts_of(rows, by=True)]
-            gradient = np.concatenate(found)
-        else:
-            gradient = self._differences(rows)
+        gradient = np.concatenate([self._gradient(part) for part in self._parts_of(rows, by=True)])
         if priors:
             natural = self.parameters.natural(rows)
             gradient = gradient + self.parameters.prior(natural)[1] * self.parameters.widths(natural)
@@ -205,6 +205,40 @@ class PetabProblem:
         table = self.files.measurements.drop(columns="measurement")
         return table.assign(simulation=found.value[0], residual=found.residual[0])
 
+    def fit(
+        self, *, starts: int = 100, seed: int = 0, iterations: int = 200, nominal: bool = False
+    ) -> PetabFit:
+        """Minimize the objective with priors from many starts within the bounds.
+
+        Least squares by Levenberg and Marquardt's method as in `fastcart.fit.individual`: all starts are one
+        batch in each iteration, and starts that cannot be solved are drawn anew.
+
+        Parameters
+        ----------
+        starts : int
+        seed : int
+            Of the starts.
+        iterations : int
+            At most.
+        nominal : bool
+            Start from the nominal point, too.
+
+        Returns
+        -------
+        PetabFit
+
+        Raises
+        ------
+        InputError
+        """
+        from fastcart.petab.fitting import fit
+
+        return fit(self, starts=starts, seed=seed, iterations=iterations, guesses=nominal)
+
+    def profile(self, fit: PetabFit, parameter: str, **options: Any) -> Profile:
+        """Return the profile likelihood of a parameter around a fit; see `fastcart.fit.profile`."""
+        return fit.profile(parameter, **options)
+
     def _rows(self, theta: Any) -> tuple[np.ndarray, bool]:
         try:
             values = self.parameters.nominal if theta is None else np.asarray(theta, dtype=float)
@@ -227,37 +261,7 @@ class PetabProblem:
 
     def _gradient(self, rows: np.ndarray) -> np.ndarray:
         natural = self.parameters.natural(rows)
-        found, _ = self.likelihood.parts(natural, by=True)
+        found = with_slopes(self.likelihood, natural)
         gradient = gradient_of(found, self.likelihood) * self.parameters.widths(natural)
-        gradient[~np.isfinite(_summed(found.cost))] = np.nan
+        gradient[~np.isfinite(found.cost.sum(axis=1))] = np.nan
         return gradient
-
-    def _differences(self, rows: np.ndarray) -> np.ndarray:
-        count, size = rows.shape
-        step = _BESIDE * np.maximum(1.0, np.abs(rows))
-        beside = np.repeat(rows, 2 * size, axis=0).reshape(count, size, 2, size)
-        every = np.arange(size)
-        beside[:, every, 0, every] -= step
-        beside[:, every, 1, every] += step
-        values = self.evaluate(beside.reshape(-1, size)).objective.reshape(count, size, 2)
-        with np.errstate(invalid="ignore"):
-            slopes = (values[..., 1] - values[..., 0]) / (2.0 * step)
-        return np.where(np.isfinite(slopes), slopes, np.nan)
-
-
-def _summed(cost: np.ndarray) -> np.ndarray:
-    return cost.sum(axis=1)
-
-
-def gradient_of(found: Parts, likelihood: Likelihood) -> np.ndarray:
-    """Return the gradient of minus ln of the likelihood by natural parameters, rows x parameters."""
-    gradient = np.zeros((len(found.cost), len(likelihood.parameters.names)))
-    assert found.center_slopes is not None
-    assert found.spread_slopes is not None
-    with np.errstate(invalid="ignore"):
-        for one in likelihood.observed:
-            z = found.residual[:, one.rows]
-            of_center, of_spread = (-z, 1.0 - z**2) if one.noise == "normal" else (-np.sign(z), 1.0 - np.abs(z))
-            gradient += np.einsum("rm,rmk->rk", of_center, found.center_slopes[:, one.rows])
-            gradient += np.einsum("rm,rmk->rk", of_spread, found.spread_slopes[:, one.rows])
-    return gradient
