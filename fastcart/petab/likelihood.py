@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
 
@@ -21,6 +21,8 @@ from fastcart.solvers.status import Status
 _LN_2PI = math.log(2.0 * math.pi)
 _LN10 = math.log(10.0)
 _NUMBERS = 20_000_000  # of slopes at a time
+_MOST_STATES = 400  # with sensitivities: the code of more takes minutes to compile
+_TIGHT = 1e-11
 _STEP = 1e-4  # of a parameter: how far beside a course others lie
 NOTHING, SENSITIVITIES, FORWARD, CENTRAL = "nothing", "sensitivities", "forward", "central"
 OUT_OF_RANGE = -1  # a condition whose row no model can start from
@@ -126,7 +128,18 @@ class Likelihood:
     def differentiable(self) -> bool:
         """Whether there are sensitivities."""
         courses = self.courses if self.courses is not None else self.steady.rounds[0]
-        return bool(self.dynamic) and courses.differentiable
+        size = len(self.model.states) * (1 + len(self.dynamic))
+        return bool(self.dynamic) and size <= _MOST_STATES and courses.differentiable
+
+    @cached_property
+    def tight(self) -> Likelihood:
+        """The same with tolerances at which differences of courses are accurate."""
+        rtol = min(_TIGHT, self.steady.options.rtol)
+        courses = self.courses
+        if courses is not None:
+            courses = replace(courses, problem=replace(courses.problem, rtol=rtol))
+        steady = replace(self.steady, options=replace(self.steady.options, rtol=rtol))
+        return replace(self, courses=courses, steady=steady)
 
     def rows_at_once(self, by: bool) -> int:
         """Return how many rows of parameters fit in memory, with slopes or without."""

@@ -14,14 +14,14 @@ def with_slopes(likelihood: Likelihood, natural: np.ndarray) -> Parts:
     A row that cannot be solved together with its sensitivities is differentiated by central differences.
     """
     if not likelihood.differentiable:
-        return likelihood.parts(natural, by=CENTRAL)[0]
+        return likelihood.tight.parts(natural, by=CENTRAL)[0]
     found, status = likelihood.parts(natural, by=SENSITIVITIES)
     rows = np.flatnonzero((status != Status.ok).any(axis=1))
     if len(rows):
         _, alone = likelihood.parts(natural[rows])
         rows = rows[(alone == Status.ok).all(axis=1)]
     if len(rows):
-        other, _ = likelihood.parts(natural[rows], by=CENTRAL)
+        other, _ = likelihood.tight.parts(natural[rows], by=CENTRAL)
         for mine, theirs in zip(found, other, strict=True):
             mine[rows] = theirs
     return found
