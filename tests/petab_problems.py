@@ -80,7 +80,8 @@ def write(folder: Path, **changed: Any) -> Path:
     path.write_text(
         changed.get(
             "yaml",
-            "format_version: 1\nparameter_file: parameters.tsv\nproblems:\n- condition_files: [conditions.tsv]\n"
+            "format_version: 1\nparameter_file: parameters.tsv\nproblems:\n"
+            "- condition_files: [conditions.tsv]\n"
             "  measurement_files: [measurements.tsv]\n  observable_files: [observables.tsv]\n"
             "  sbml_files: [model.xml]\n",
         ),

@@ -14,8 +14,12 @@ def register(commands: Any) -> None:
     parser = commands.add_parser("petab", help="evaluate and fit a PEtab problem, with tables and figures")
     parser.add_argument("problem", type=Path, metavar="PROBLEM.yaml", help="PEtab version 1, model in SBML")
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
-    parser.add_argument("--starts", type=whole_number, default=100, metavar="N", help="default: 100; 0: no fit")
-    parser.add_argument("--seed", type=whole_number, default=0, metavar="S", help="of the starts (default: 0)")
+    parser.add_argument(
+        "--starts", type=whole_number, default=100, metavar="N", help="default: 100; 0: no fit"
+    )
+    parser.add_argument(
+        "--seed", type=whole_number, default=0, metavar="S", help="of the starts (default: 0)"
+    )
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--force", action="store_true", help="replace the run in the folder")
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
@@ -31,7 +35,9 @@ def run(options: argparse.Namespace) -> int:
         options.problem, options.out, starts=options.starts, seed=options.seed, resume=options.resume,
         force=options.force, threads=options.threads,
     )  # fmt: skip
-    print(f"{found.problem.name}: objective {found.nominal['objective'].iloc[0]:.6g} at the nominal parameters")
+    print(
+        f"{found.problem.name}: objective {found.nominal['objective'].iloc[0]:.6g} at the nominal parameters"
+    )
     if found.fit is not None:
         print(found.fit.summary())
     print(f"Tables: {options.out / 'tables'}")

@@ -1,4 +1,4 @@
-"""Conditions as rows of the model: what each sets, as a number or by an estimated parameter, and its slopes."""
+"""Conditions as rows of the model: what each sets, by a number or an estimated parameter, and its slopes."""
 
 from __future__ import annotations
 
@@ -43,7 +43,9 @@ class Givens(NamedTuple):
 
 def givens(listed: Sequence[Given]) -> Givens:
     """Return values as arrays."""
-    return Givens(np.array([x.place for x in listed], dtype=np.int64), np.array([x.number for x in listed], dtype=float))
+    return Givens(
+        np.array([x.place for x in listed], dtype=np.int64), np.array([x.number for x in listed], dtype=float)
+    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -125,19 +127,20 @@ def settings(
     for condition, row in conditions.iterrows():
         own: dict[str, Given] = {}
         others: dict[str, Given] = {}
-        for name, cell in row.items():
+        for key, cell in row.items():
+            name = str(key)
             if name == "conditionName":
                 continue
             inside = name in simulated.names
             if _empty(cell):
-                if not (inside and simulated.column(str(name)) in states) and not _sized(simulated, str(name)):
+                if not (inside and simulated.column(name) in states) and not _sized(simulated, str(name)):
                     raise InputError(f"PEtab: the condition {condition!r} has no value for {name!r}.")
                 continue
             given = values.of(cell, f"{name!r} in the condition {condition!r}")
             if inside:
-                own[simulated.column(str(name))] = given
+                own[simulated.column(name)] = given
             else:
-                others[str(name)] = given
+                others[name] = given
         found[str(condition)] = Setting({**base, **own}, frozenset(own) & states, others)
     return found
 
@@ -188,7 +191,7 @@ class Rows:
     def slopes(
         self, natural: np.ndarray, dynamic: Sequence[int], sizes: np.ndarray
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Return derivatives of initial values and parameters, rows x dynamic parameters x states or parameters.
+        """Return derivatives of initial values and parameters, rows x dynamic x states or parameters.
 
         What follows from a parameter is looked at beside it, by a formula of order 4.
         """

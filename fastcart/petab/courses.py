@@ -1,4 +1,4 @@
-"""Courses of a problem's conditions: rows of arrays in, what formulas read at the times of measurements out."""
+"""Courses of a problem's conditions: rows of arrays in, what formulas read at times of measurements out."""
 
 from __future__ import annotations
 
@@ -89,7 +89,9 @@ class Courses:
     dynamic: int
     threads: int
 
-    def solve(self, y0: np.ndarray, p: np.ndarray, condition: np.ndarray, slopes: Slopes | None = None) -> Solved:
+    def solve(
+        self, y0: np.ndarray, p: np.ndarray, condition: np.ndarray, slopes: Slopes | None = None
+    ) -> Solved:
         """Solve courses, a row each; with slopes what they are differentiated by, too."""
         saves = self.saves.take(condition)
         problem = self.problem if slopes is None else self._differentiated
@@ -175,7 +177,7 @@ class Courses:
         """Return where the right-hand side of each course may jump."""
         if not problem.breaks:
             return None
-        names = [item.name for item in problem.model.parameters]
+        names = list(problem.model.parameter_names)
         every = [p[:, names.index(x)] if isinstance(x, str) else np.full(len(p), x) for x in problem.breaks]
         times = np.column_stack(every)
         stops = np.repeat(np.arange(len(p)), times.shape[1]), times.ravel()
@@ -202,7 +204,7 @@ class Courses:
         return True
 
     def _moves(self, name: str) -> bool:
-        names = [item.name for item in self.problem.model.parameters]
+        names = list(self.problem.model.parameter_names)
         return names.index(name) in {j for j, _ in self.moved}
 
 
@@ -254,9 +256,14 @@ class Steady:
         """What solves to one horizon after the other."""
         return [
             courses_of(
-                self.model, self.options, [horizon * np.array(_PLACES)], self.names, self.moved, self.dynamic,
+                self.model,
+                self.options,
+                [horizon * np.array(_PLACES)],
+                self.names,
+                self.moved,
+                self.dynamic,
                 self.threads,
-            )  # fmt: skip
+            )
             for horizon in _HORIZONS
         ]
 

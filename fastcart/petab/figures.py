@@ -31,9 +31,7 @@ def waterfall(table: pd.DataFrame, problem: PetabProblem, path: str | os.PathLik
         save_figure(figure, path)
 
 
-def simulated_and_measured(
-    problem: PetabProblem, table: pd.DataFrame, path: str | os.PathLike[str]
-) -> None:
+def simulated_and_measured(problem: PetabProblem, table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
     """Draw what is simulated over what is measured, each observable in a colour."""
     measured = problem.measurements.value
     with style():
@@ -41,7 +39,9 @@ def simulated_and_measured(
         axes = figure.add_subplot()
         for name in table["observableId"].unique():
             mine = (table["observableId"] == name).to_numpy()
-            axes.plot(measured[mine], table["simulation"].to_numpy()[mine], "o", markersize=3, label=str(name))
+            axes.plot(
+                measured[mine], table["simulation"].to_numpy()[mine], "o", markersize=3, label=str(name)
+            )
         ends = np.array([measured.min(), measured.max()])
         axes.plot(ends, ends, color="0.6", linewidth=0.8, zorder=0)
         axes.set_xlabel("measured")

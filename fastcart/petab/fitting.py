@@ -1,7 +1,8 @@
-"""Fits of a problem by what fits patients: many starts of Levenberg and Marquardt's method, one batch each time."""
+"""Fits of a problem by what fits patients: Levenberg and Marquardt's method from many starts, in batches."""
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from fastcart.errors import InputError
 from fastcart.fit import profile as profile_of
 from fastcart.fit.estimates import Estimates
 from fastcart.fit.individuals import Search, searched, starting_places
+from fastcart.fit.levenberg import Bounds, Minima, minimize
 from fastcart.fit.normal import Equations
 from fastcart.fit.profiles import Profile
 from fastcart.fit.results import IndividualFit
@@ -22,6 +24,8 @@ from fastcart.petab.slopes import gradient_of, roots, with_slopes
 
 if TYPE_CHECKING:
     from fastcart.petab.problem import PetabProblem
+
+_LONGEST = math.log(10.0)  # step of a logarithm
 
 
 class _Data:
@@ -61,9 +65,21 @@ class ProblemSearch(Search):
         return found
 
     @property
-    def sizes(self) -> np.ndarray:  # type: ignore[override]
+    def sizes(self) -> np.ndarray:
         """No parameter of an error counts relative to measurements."""
         return np.zeros(self.fixed.shape)
+
+    def minimize(
+        self, x: np.ndarray, patient: np.ndarray, *, iterations: int, bounds: Bounds | None = None,
+        groups: np.ndarray | None = None,
+    ) -> Minima:  # fmt: skip
+        """Minimize from each row of ``x``, in steps that are short beside bounds many decades apart."""
+        bounds = bounds or self.bounds(patient)
+
+        def evaluate(points: np.ndarray, rows: np.ndarray) -> Equations:
+            return self.equations(points, patient[rows], bounds.free[rows])
+
+        return minimize(evaluate, x, bounds, iterations=iterations, groups=groups, longest=_LONGEST)
 
     def equations(self, x: np.ndarray, patient: np.ndarray, free: np.ndarray) -> Equations:
         """Return normal equations at points; the cost is twice the objective with priors."""
@@ -79,11 +95,11 @@ class ProblemSearch(Search):
                 values = self.problem.objective(self.problem.parameters.scaled(natural))
                 out.cost[part] = 2.0 * (values + prior)
                 continue
-            self._sum_up(natural, (prior, slope, information), Equations(*(values[part] for values in out)))
+            self._add_up(natural, (prior, slope, information), Equations(*(values[part] for values in out)))
         out.cost[np.isnan(out.cost)] = np.inf
         return out
 
-    def _sum_up(self, natural: np.ndarray, prior: Any, out: Any, *_: Any) -> None:
+    def _add_up(self, natural: np.ndarray, prior: Any, out: Equations) -> None:
         likelihood, width = self.problem.likelihood, self._widths(natural)
         found, _ = likelihood.parts(natural, by=FORWARD)
         with np.errstate(invalid="ignore"):
@@ -146,7 +162,7 @@ class PetabFit:
         return table.assign(nominal=self.problem.parameters.natural(self.problem.nominal))
 
     def waterfall(self) -> pd.DataFrame:
-        """Return a row for each start, the best first: objective with priors, how it ended, natural values."""
+        """Return a row for each start, the best first: objective with priors, how it ended, values."""
         table = self.fit.waterfall().drop(columns="patient")
         table.insert(1, "objective", table.pop("cost") / 2.0)
         return table
@@ -201,11 +217,11 @@ def search_of(problem: PetabProblem) -> ProblemSearch:
     bad = ~np.isfinite(high) | ~np.isfinite(low) | (log & (low <= 0))
     if bad.any():
         raise InputError(
-            f"The bounds of {problem.names[int(np.argmax(bad))]!r} are infinite in its scale, so no start lies "
-            "between them; give finite ones."
+            f"The bounds of {problem.names[int(np.argmax(bad))]!r} are infinite in its scale, so no start "
+            "lies between them; give finite ones."
         )
     with np.errstate(divide="ignore"):
-        ends = [np.where(log, np.log(np.where(log, x, 1.0)), x) for x in (low, high)]
-    estimates = Estimates(parameters.names, log, *ends)
+        least, most = (np.where(log, np.log(np.where(log, x, 1.0)), x) for x in (low, high))
+    estimates = Estimates(parameters.names, log, least, most)
     fixed = np.full((1, len(parameters.names)), np.nan)
     return ProblemSearch(_Prepared(problem, estimates), estimates, fixed)  # type: ignore[arg-type]

@@ -85,7 +85,9 @@ def formula_of(given: Any, what: str) -> Formula:
     try:
         expression = sympify_petab(given)
     except Exception as error:  # the parser's own kinds
-        raise InputError(f"PEtab: {what}, {str(given)[:80]!r}, cannot be read: {first_line(str(error))}.") from None
+        raise InputError(
+            f"PEtab: {what}, {str(given)[:80]!r}, cannot be read: {first_line(str(error))}."
+        ) from None
     if not hasattr(expression, "free_symbols"):
         raise InputError(f"PEtab: {what}, {str(given)[:80]!r}, is no number.")
     return formula_of_expression(expression)

@@ -148,14 +148,13 @@ class Likelihood:
         numbers += len(self.design.of.value) * (4 + (3 * len(self.parameters.names) if by else 0))
         return max(1, _NUMBERS // max(1, numbers))
 
-    def parts(
-        self, natural: np.ndarray, *, by: str = NOTHING
-    ) -> tuple[Parts, np.ndarray]:
+    def parts(self, natural: np.ndarray, *, by: str = NOTHING) -> tuple[Parts, np.ndarray]:
         """Return what measurements consist of at rows of natural parameters, and statuses, rows x conditions.
 
         ``by`` says by what slopes are found, if they are asked for: `SENSITIVITIES`, or courses beside,
         `FORWARD` or `CENTRAL`.
         """
+        slopes_of: np.ndarray | None
         if by in (FORWARD, CENTRAL):
             start, values, slopes_of, status = self._beside(natural, central=by == CENTRAL)
         else:
@@ -228,7 +227,9 @@ class Likelihood:
         """Return what changes of the dynamic parameters are measured by, rows x dynamic."""
         parameters, dynamic = self.parameters, list(self.dynamic)
         size = np.abs(natural[:, dynamic])
-        ends = np.abs(parameters.natural(np.stack([parameters.lower, parameters.upper])))[:, dynamic].max(axis=0)
+        ends = np.abs(parameters.natural(np.stack([parameters.lower, parameters.upper])))[:, dynamic].max(
+            axis=0
+        )
         linear = np.array([parameters.scales[k] == LIN for k in dynamic], dtype=bool)
         least = np.where(np.isfinite(ends) & (ends > 0), 1e-3 * ends, 1.0)
         size = np.where(linear, np.maximum(size, least), size)
@@ -251,7 +252,7 @@ class Likelihood:
                 of_states[:, c], of_parameters[:, c] = one.slopes(natural, self.dynamic, sizes)
         for k, one in enumerate(design.first):
             ended, how, moved = self._equilibrated(one, natural, sizes, by)
-            for c in np.flatnonzero(design.before == k):
+            for c in np.flatnonzero(design.before == k).tolist():
                 kept = [
                     i for i, name in enumerate(self.model.state_names)
                     if name not in design.then[c].setting.restarted

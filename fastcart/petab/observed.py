@@ -81,22 +81,21 @@ class Maker:
             rows = np.flatnonzero(measurements["observableId"].astype(str).to_numpy() == name)
             if not len(rows):
                 continue
-            row = observables.loc[name]
+            row = dict(observables.loc[name])
             deviation = formula_of(row["noiseFormula"], f"the noise of {name!r}").with_names(
                 {k: v for k, v in values.items() if k not in self._simulated.names}
             )
             mine = measurements.iloc[rows]
             self._check(name, row, mine)
             arguments = [
-                [self._argument(x, name, mine) for x in formula.names] for formula in (values[name], deviation)
+                [self._argument(x, name, mine) for x in formula.names]
+                for formula in (values[name], deviation)
             ]
-            found.append(Observed(
-                name, rows, row["observableTransformation"], row["noiseDistribution"], values[name], deviation,
-                *arguments,
-            ))  # fmt: skip
+            how = str(row["observableTransformation"]), str(row["noiseDistribution"])
+            found.append(Observed(name, rows, *how, values[name], deviation, *arguments))
         return found
 
-    def _check(self, name: str, row: pd.Series, mine: pd.DataFrame) -> None:
+    def _check(self, name: str, row: Mapping[str, Any], mine: pd.DataFrame) -> None:
         if row["observableTransformation"] != "lin" and (mine["measurement"] <= 0).any():
             raise InputError(
                 f"PEtab: a measurement of {name!r} is not positive, but its transformation is logarithmic."
@@ -117,7 +116,8 @@ class Maker:
         given = self._values.named(name)
         if given is None:
             raise InputError(
-                f"PEtab: the observable {observable!r} reads {name!r}, which neither the model nor a table has."
+                f"PEtab: the observable {observable!r} reads {name!r}, which neither the model nor a table "
+                "has."
             )
         return Argument("given", -1, givens([given] * len(mine)))
 
@@ -195,9 +195,7 @@ class SlopesAt(NamedTuple):
     dynamic: np.ndarray
 
 
-def slopes(
-    formula: Formula, listed: list[Argument], rows: np.ndarray, at: At, by: SlopesAt
-) -> np.ndarray:
+def slopes(formula: Formula, listed: list[Argument], rows: np.ndarray, at: At, by: SlopesAt) -> np.ndarray:
     """Return the derivatives of a formula by all parameters, rows x measurements x parameters."""
     given = arguments(listed, rows, at)
     shape = (len(at.natural), len(rows))

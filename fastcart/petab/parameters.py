@@ -142,7 +142,10 @@ def parameters_of(table: pd.DataFrame) -> Parameters:
     InputError
         For scales, bounds and priors that are none.
     """
-    names, scales, rows, priors = [], [], [], []
+    names: list[str] = []
+    scales: list[str] = []
+    rows: list[tuple[float, float, float]] = []
+    priors: list[Prior] = []
     fixed: dict[str, float] = {}
     for name, row in table.iterrows():
         nominal = _number(row.get("nominalValue", math.nan), f"the nominal value of {name!r}", missing=True)
@@ -160,10 +163,10 @@ def parameters_of(table: pd.DataFrame) -> Parameters:
         high = _number(row.get("upperBound"), f"the upper bound of {name!r}")
         if not low < high or (scale != LIN and low < 0):
             raise InputError(
-                f"PEtab: the bounds of {name!r} are {low:g} to {high:g}; they must rise, and be positive for a "
-                "logarithmic scale."
+                f"PEtab: the bounds of {name!r} are {low:g} to {high:g}; they must rise, and be positive for "
+                "a logarithmic scale."
             )
-        prior = _prior(len(names), str(name), row)
+        prior = _prior(len(names), str(name), dict(row))
         priors += [] if prior is None else [prior]
         names.append(str(name))
         scales.append(scale)
@@ -171,8 +174,8 @@ def parameters_of(table: pd.DataFrame) -> Parameters:
     if not names:
         raise InputError("PEtab: no parameter of the table is estimated.")
     kinds = [np.array([x == scale for x in scales]) for scale in (LOG10, LOG)]
-    low, high, nominal = (_scaled(np.array(column), *kinds) for column in zip(*rows, strict=True))
-    return Parameters(tuple(names), tuple(scales), low, high, nominal, tuple(priors), fixed)
+    lower, upper, given = (_scaled(np.array(column), *kinds) for column in zip(*rows, strict=True))
+    return Parameters(tuple(names), tuple(scales), lower, upper, given, tuple(priors), fixed)
 
 
 def _estimated(name: str, given: Any) -> bool:

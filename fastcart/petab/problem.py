@@ -18,7 +18,6 @@ from fastcart.petab.reading import Files
 from fastcart.petab.slopes import gradient_of, with_slopes
 from fastcart.solvers.status import NAMES, Status
 
-
 if TYPE_CHECKING:
     from fastcart.fit.profiles import Profile
     from fastcart.petab.fitting import PetabFit

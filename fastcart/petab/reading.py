@@ -68,7 +68,9 @@ def read(path: str | Path) -> Files:
             *(
                 v1.concat_tables(_all_of(part[kind], folder), reader)
                 for kind, reader in zip(
-                    _FILES[1:], (v1.get_measurement_df, v1.get_condition_df, v1.get_observable_df), strict=True
+                    _FILES[1:],
+                    (v1.get_measurement_df, v1.get_condition_df, v1.get_observable_df),
+                    strict=True,
                 )
             ),
         ]
@@ -101,8 +103,8 @@ def _config(path: Path) -> dict[str, Any]:
         raise InputError(f"PEtab: {path.name} is of version {config['format_version']}; fastcart takes 1.")
     if config.get("extensions"):
         raise InputError(
-            f"PEtab: {path.name} uses the extension {next(iter(config['extensions']))!r}, which fastcart does "
-            "not take."
+            f"PEtab: {path.name} uses the extension {next(iter(config['extensions']))!r}, which fastcart "
+            "does not take."
         )
     listed = config.get("problems")
     if not isinstance(listed, list) or len(listed) != 1 or not isinstance(listed[0], dict):

@@ -23,6 +23,7 @@ def with_slopes(likelihood: Likelihood, natural: np.ndarray) -> Parts:
     if len(rows):
         other, _ = likelihood.tight.parts(natural[rows], by=CENTRAL)
         for mine, theirs in zip(found, other, strict=True):
+            assert mine is not None
             mine[rows] = theirs
     return found
 

@@ -118,7 +118,9 @@ def test_priors_are_added(tmp_path):
 def test_a_condition_without_a_steady_state_is_infinite_and_counted(tmp_path):
     # without the way back and with what grows without an end
     grows = petab_problems.SBML.replace(
-        '<listOfReactants><speciesReference species="B" stoichiometry="1" constant="true"/></listOfReactants>', ""
+        '<listOfReactants><speciesReference species="B" stoichiometry="1" constant="true"/>'
+        "</listOfReactants>",
+        "",
     ).replace("<ci>k2</ci><ci>B</ci>", "<ci>k2</ci>")
     found = fastcart.petab.load(petab_problems.write(tmp_path, model=grows), threads=1)
     at = found.evaluate()

@@ -12,7 +12,7 @@ import fastcart.petab
 from fastcart.cli import main
 from fastcart.errors import InputError
 
-O, C, M, P = (petab_problems.OBSERVABLES, petab_problems.CONDITIONS, petab_problems.MEASUREMENTS,
+OBS, C, M, P = (petab_problems.OBSERVABLES, petab_problems.CONDITIONS, petab_problems.MEASUREMENTS,
               petab_problems.PARAMETERS)  # fmt: skip
 YAML = "format_version: 1\nparameter_file: parameters.tsv\nproblems:\n- condition_files: [conditions.tsv]\n"
 
@@ -24,12 +24,15 @@ YAML = "format_version: 1\nparameter_file: parameters.tsv\nproblems:\n- conditio
         ({"yaml": "- 1\n"}, "format_version"),
         ({"yaml": "a: [\n"}, "no YAML"),
         ({"yaml": YAML}, "sbml_files"),
-        ({"yaml": YAML + "  sbml_files: [lost.xml]\n  measurement_files: [a]\n  observable_files: [b]\n"}, "not there"),
-        ({"observables": [O[0], O[1].replace("* A", "* Z"), *O[2:]]}, "'Z'"),
-        ({"observables": [O[0], O[1].replace("* A", "* (A"), *O[2:]]}, "cannot be read"),
-        ({"observables": [O[0], O[1].replace("normal", "cauchy"), *O[2:]]}, "cauchy"),
-        ({"observables": [*O[:2], O[2].replace("log10", "log7"), O[3]]}, "log7"),
-        ({"observables": O[:3]}, "'l'"),
+        (
+            {"yaml": YAML + "  sbml_files: [lost.xml]\n  measurement_files: [a]\n  observable_files: [b]\n"},
+            "not there",
+        ),
+        ({"observables": [OBS[0], OBS[1].replace("* A", "* Z"), *OBS[2:]]}, "'Z'"),
+        ({"observables": [OBS[0], OBS[1].replace("* A", "* (A"), *OBS[2:]]}, "cannot be read"),
+        ({"observables": [OBS[0], OBS[1].replace("normal", "cauchy"), *OBS[2:]]}, "cauchy"),
+        ({"observables": [*OBS[:2], OBS[2].replace("log10", "log7"), OBS[3]]}, "log7"),
+        ({"observables": OBS[:3]}, "'l'"),
         ({"measurements": [M[0], M[1].replace("scale", "lost"), *M[2:]]}, "'lost'"),
         ({"measurements": [M[0], M[1].replace("plain", "lost"), *M[2:]]}, "'lost'"),
         ({"measurements": [M[0], M[1].replace("\tscale\t", "\t\t"), *M[2:]]}, "observableParameter1"),
