@@ -268,7 +268,7 @@ def individual(
     search = Search(prepared, whole, whole.estimated(values))
     count(starts, "The number of starts")
     number = seed_of(seed)
-    x, patient = starting_places(search, starts, number, guesses)
+    x, patient = _starts(search, starts, number, guesses)
     how = (number, guesses is not None)
     return IndividualFit.of(search, *searched(search, x, patient, count(iterations, "The iterations"), how))
 
@@ -338,7 +338,7 @@ def around(
     return np.where(np.isnan(search.fixed[patient]), moved, x)
 
 
-def starting_places(
+def _starts(
     search: Search, starts: int, seed: int, guesses: Mapping[str, Any] | None
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return where each patient's searches start, and whose they are: the best of some more places."""

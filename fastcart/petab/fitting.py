@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,7 +13,7 @@ from fastcart.checks import count, seed_of
 from fastcart.errors import InputError
 from fastcart.fit import profile as profile_of
 from fastcart.fit.estimates import Estimates
-from fastcart.fit.individuals import Search, searched, starting_places
+from fastcart.fit.individuals import Search, searched
 from fastcart.fit.levenberg import Bounds, Minima, minimize
 from fastcart.fit.normal import Equations
 from fastcart.fit.profiles import Profile
@@ -26,6 +26,8 @@ if TYPE_CHECKING:
     from fastcart.petab.problem import PetabProblem
 
 _LONGEST = math.log(10.0)  # step of a logarithm
+_ROUNDS = 20  # of new starts instead of those that failed
+_MOST_STEPS = 6000  # of a course in a search: few good points need more, and bad ones take all
 
 
 class _Data:
@@ -182,25 +184,46 @@ class PetabFit:
         return "\n".join([*lines, *([f"not identifiable: {', '.join(unknown)}"] if unknown else [])])
 
 
-def fit(problem: PetabProblem, *, starts: int, seed: int, iterations: int, guesses: bool) -> PetabFit:
+def fit(problem: PetabProblem, *, starts: int, seed: int, iterations: int, nominal: bool) -> PetabFit:
     """Fit a problem; see `PetabProblem.fit`."""
+    number, wanted = seed_of(seed), count(starts, "The number of starts")
+    most = count(iterations, "The iterations")
     search = search_of(problem)
-    number = seed_of(seed)
-    given = None
-    if guesses:
-        nominal = np.clip(problem.nominal, problem.lower, problem.upper)
-        if np.isnan(nominal).any():
-            name = problem.names[int(np.argmax(np.isnan(nominal)))]
-            raise InputError(f"The parameter {name!r} has no nominal value to start from.")
-        natural = problem.parameters.natural(nominal)
-        given = dict(zip(problem.names, natural.tolist(), strict=True))
-    x, patient = starting_places(search, count(starts, "The number of starts"), number, None)
-    if given is not None:
-        first = search.estimates.estimated(np.array([list(given.values())]))
-        x = np.vstack([np.clip(first, search.low, search.high), x])
-        patient = np.zeros(len(x), dtype=np.int64)
-    found = searched(search, x, patient, count(iterations, "The iterations"), (number, guesses))
+    x = _starts(search, wanted, number)
+    if nominal:
+        x = np.vstack([_nominal(search), x])
+    found = searched(search, x, np.zeros(len(x), dtype=np.int64), most, (number, nominal))
     return PetabFit(problem, IndividualFit.of(search, *found))
+
+
+def _starts(search: ProblemSearch, wanted: int, seed: int) -> np.ndarray:
+    """Return places within the bounds that can be solved.
+
+    They are not chosen by their objective: where bounds are many decades apart, what is low at random lies
+    on plateaus, from which no slope leads on.
+    """
+    random = np.random.default_rng(seed)
+    found = np.empty((0, len(search.estimates.names)))
+    for _ in range(_ROUNDS):
+        x = search.estimates.starts(wanted, random)
+        found = np.vstack([found, x[np.isfinite(search.costs(x, np.zeros(wanted, dtype=np.int64)))]])
+        if len(found) >= wanted:
+            return found[:wanted]
+    if not len(found):
+        raise InputError(
+            f"No start of {search.problem.name!r} can be solved ({_ROUNDS * wanted} tried): narrow the "
+            "bounds."
+        )
+    return found
+
+
+def _nominal(search: ProblemSearch) -> np.ndarray:
+    problem = search.problem
+    if np.isnan(problem.nominal).any():
+        name = problem.names[int(np.argmax(np.isnan(problem.nominal)))]
+        raise InputError(f"The parameter {name!r} has no nominal value to start from.")
+    x = search.estimates.estimated(problem.natural(problem.nominal))
+    return np.clip(x, search.low, search.high)
 
 
 def search_of(problem: PetabProblem) -> ProblemSearch:
@@ -224,4 +247,9 @@ def search_of(problem: PetabProblem) -> ProblemSearch:
         least, most = (np.where(log, np.log(np.where(log, x, 1.0)), x) for x in (low, high))
     estimates = Estimates(parameters.names, log, least, most)
     fixed = np.full((1, len(parameters.names)), np.nan)
+    courses = problem.likelihood.courses
+    if courses is not None:
+        steps = min(courses.problem.max_steps, _MOST_STEPS)
+        limited = replace(courses, problem=replace(courses.problem, max_steps=steps))
+        problem = replace(problem, likelihood=replace(problem.likelihood, courses=limited))
     return ProblemSearch(_Prepared(problem, estimates), estimates, fixed)  # type: ignore[arg-type]

@@ -232,7 +232,7 @@ class PetabProblem:
         """
         from fastcart.petab.fitting import fit
 
-        return fit(self, starts=starts, seed=seed, iterations=iterations, guesses=nominal)
+        return fit(self, starts=starts, seed=seed, iterations=iterations, nominal=nominal)
 
     def profile(self, fit: PetabFit, parameter: str, **options: Any) -> Profile:
         """Return the profile likelihood of a parameter around a fit; see `fastcart.fit.profile`."""
