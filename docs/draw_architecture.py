@@ -9,7 +9,7 @@ from pathlib import Path
 ROOMS = (
     ("cli", "the command, a file for each"),
     ("papers", "li_lei_2025 · t_cell_theories · srct, in one frame"),
-    ("trial · population · protocols", "arms, virtual patients, randomized trials"),
+    ("trial · petab · fit · population · protocols", "trials; fits, of other people's problems, too"),
     ("scanning · sensitivity_analysis · optimization", "each: problem, methods, tables, plots"),
     ("runs · sampling", "what is kept, who is simulated"),
     ("batch · result", "checks, chunks, threads, tables"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from fastcart import fit as fit
     from fastcart import math as math
     from fastcart import models as models
+    from fastcart import petab as petab
     from fastcart import sample as sample
     from fastcart import sbml as sbml
     from fastcart.batch import solve as solve
@@ -71,6 +72,7 @@ _PUBLIC = {
     "optimize": "fastcart.optimization.optimize",
     "pareto": "fastcart.optimization.pareto",
     "prepare": "fastcart.prepared",
+    "petab": "fastcart.petab",
     "sbml": "fastcart.sbml",
     "sample": "fastcart.sample",
     "scan": "fastcart.scanning.scan",

@@ -94,7 +94,7 @@ EXTRAS = {
     "pyarrow": "parquet", "matplotlib": "plot", "SALib": "sensitivity", "cmaes": "optimize",
     "pymoo": "optimize", "statsmodels": "trial", "dask": "distributed",
     "distributed": "distributed",
-    "openpyxl": "xlsx", "libsbml": "sbml",
+    "openpyxl": "xlsx", "libsbml": "sbml", "petab": "petab",
 }  # fmt: skip
 
 

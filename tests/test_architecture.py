@@ -53,6 +53,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("trial.course", "trial.segments", "trial.outcomes"),  # what befalls a patient; priors are made for it
     ("population", "protocols"),
     ("fit",),  # what it finds becomes a population
+    ("petab",),  # problems of others, fitted by it
     ("trial",),
     ("fastcart",),  # the public names
     ("papers",),

@@ -28,6 +28,7 @@ COMMANDS = (
     "sensitivity",
     "optimize",
     "fit",
+    "petab",
     "trial",
     "arms",
     "reproduce",

@@ -270,10 +270,10 @@ def individual(
     number = seed_of(seed)
     x, patient = _starts(search, starts, number, guesses)
     how = (number, guesses is not None)
-    return IndividualFit.of(search, *_searched(search, x, patient, count(iterations, "The iterations"), how))
+    return IndividualFit.of(search, *searched(search, x, patient, count(iterations, "The iterations"), how))
 
 
-def _searched(
+def searched(
     search: Search, x: np.ndarray, patient: np.ndarray, iterations: int, how: tuple[int, bool]
 ) -> tuple[Minima, np.ndarray]:
     """Minimize from all starts for a while, go on with the best, and start anew around what was found.

@@ -75,8 +75,9 @@ class Bounds:
 
 
 def minimize(
-    evaluate: Evaluate, x: np.ndarray, bounds: Bounds, *, iterations: int, groups: np.ndarray | None = None
-) -> Minima:
+    evaluate: Evaluate, x: np.ndarray, bounds: Bounds, *, iterations: int, groups: np.ndarray | None = None,
+    longest: float = np.inf,
+) -> Minima:  # fmt: skip
     """Minimize sums of squares within bounds.
 
     A parameter that a step would push over its bound ends on it.
@@ -93,6 +94,8 @@ def minimize(
     groups : ndarray of int, optional
         Problems of one group are one problem with several starts: of those that come together the worse one
         is given up.
+    longest : float
+        No parameter moves farther in one step.
 
     Returns
     -------
@@ -113,7 +116,13 @@ def minimize(
         if not len(active):
             break
         mine = bounds.of(active)
-        step, held = _steps(found, active, damping[active], mine)
+        near = mine
+        if np.isfinite(longest):
+            x_now = found.x[active]
+            near = Bounds(
+                np.maximum(mine.low, x_now - longest), np.minimum(mine.high, x_now + longest), mine.free
+            )
+        step, held = _steps(found, active, damping[active], near)
         free = mine.free
         moved = np.where(free, np.clip(found.x[active] + step, mine.low, mine.high), found.x[active])
         step = np.where(free, moved - found.x[active], 0.0)

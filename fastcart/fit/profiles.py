@@ -282,7 +282,8 @@ class _Work:
             rows = np.flatnonzero(promising)
             found = self._minimize(x.reshape(patients * points, -1)[rows], patient[rows])
             old = best.cost.reshape(-1)[rows]
-            better = found.cost < old - _ENOUGH * np.abs(old)
+            enough = np.where(np.isfinite(old), _ENOUGH * np.abs(old), 0.0)
+            better = found.cost < old - enough
             gained = gained or bool(better.any())
             for name, values in vars(best).items():
                 flat = values.reshape(patients * points, *values.shape[2:])

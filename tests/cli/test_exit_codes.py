@@ -158,7 +158,7 @@ def test_every_command_takes_debug(command):
         "run": ["li_lei", "--patients", "p", "--out", "o"], "scan": ["s", "--out", "o"],
         "sensitivity": ["m", "--out", "o"],
         "optimize": ["m", "--out", "o", "--seed", "1", "--vary", "x=1:2"], "trial": ["s", "--out", "o"],
-        "fit": ["s", "--out", "o"], "reproduce": ["w", "--out", "o"],
+        "fit": ["s", "--out", "o"], "petab": ["p", "--out", "o"], "reproduce": ["w", "--out", "o"],
     }.get(command, [])  # fmt: skip
     assert cli._parser().parse_args([command, *arguments, "--debug"]).debug
 
