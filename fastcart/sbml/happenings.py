@@ -165,6 +165,7 @@ class _Maker:
         waiting = [
             self._queue(j, event, len(assignments[j])) for j, event in enumerate(self.events)
         ]  # fmt: skip
+        turns = _whole([self.hidden.take(f"_turn_{j}") for j in range(len(self.events))])
         delayed = any(place >= 0 for place in waiting)
         scaled = [place for row in rows for place in row[2]]
         return MomentTable(
@@ -179,7 +180,7 @@ class _Maker:
             _starts([len(of_event) for of_event in assignments]),
             _whole([row[0] for row in rows]), _whole([row[1] for row in rows]),
             _starts([len(row[2]) for row in rows]), _whole(scaled),
-            self.hidden.take(_NEXT) if delayed else -1,
+            turns, self.hidden.take(_NEXT) if delayed else -1,
         )  # fmt: skip
 
     def _queue(self, j: int, event: Happening, values: int) -> int:
