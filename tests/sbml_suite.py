@@ -148,7 +148,7 @@ class InPython:
                 if not above:
                     break
                 k = above[0]
-            saved[:, times == t] = y[:, None]
+            saved[:, np.abs(times - t) <= 1e-9 * end] = y[:, None]
             t = np.nextafter(t, np.inf)
         values = dict(zip(model.state_names, saved, strict=True))
         if model.observe is not None:
