@@ -196,7 +196,9 @@ class _Maker:
         """Return the state, the value and the concentrations to be scaled of each assignment."""
         rows: list[tuple[int, int, list[int]]] = []
         source = self.equations.source
-        for name, tree in event.assignments.items():
+        # sizes last: a concentration that is assigned with one is of the size before
+        for name in sorted(event.assignments, key=lambda x: x in source.compartments):
+            tree = event.assignments[name]
             amount = self.equations.amounts.get(name)
             if amount is not None:
                 size = source.species[name].compartment
@@ -207,7 +209,6 @@ class _Maker:
                 scaled = [
                     self.places[s.id] for s in source.species.values()
                     if s.compartment == name and not s.by_amount and s.id in self.places
-                    and s.id not in event.assignments
                 ]  # fmt: skip
             rows.append((self.places[name], self._need(tree), scaled))
         return rows

@@ -103,6 +103,17 @@ def test_an_amount_stays_when_a_volume_is_changed():
     np.testing.assert_allclose(values["A"], np.where(values["t"] > 1.01, 2.0, 6.0))
 
 
+def test_a_concentration_that_is_assigned_with_its_volume_is_of_the_volume_before():
+    values = solved(
+        sbml(
+            listed("Compartments", compartment("V", 0.5, constant=False)),
+            listed("Species", species("A", 1.0)),
+            listed("Events", event("both", "time >= 0.45", V="0.2", A="0.2")),
+        )
+    )  # fmt: skip
+    np.testing.assert_allclose(values["A"], np.where(values["t"] > 0.45, 0.5, 2.0))
+
+
 def test_a_saw_tooth_is_triggered_again_and_again():
     values = solved(
         sbml(
