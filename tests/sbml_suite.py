@@ -69,7 +69,7 @@ def courses(path: Path, times: np.ndarray, engine: str, rtol: float) -> tuple[di
         return InPython(model, rtol).solve(times), "ok"
     result = fastcart.solve(
         model, save_at=times, engine=engine, rtol=rtol, threads=1, progress=False, warn=False,
-        max_step=float(times[-1]) / 20,
+        max_step=float(times[-1]) / 20, max_steps=1_000_000,
     )  # fmt: skip
     frame = result.trajectories
     values = {name: frame[name].to_numpy() for name in frame.columns if name not in ("patient", "t")}
@@ -148,7 +148,7 @@ class InPython:
                 if not above:
                     break
                 k = above[0]
-            saved[:, times == t] = y[:, None]
+            saved[:, np.abs(times - t) <= 1e-9 * end] = y[:, None]
             t = np.nextafter(t, np.inf)
         values = dict(zip(model.state_names, saved, strict=True))
         if model.observe is not None:

@@ -165,6 +165,7 @@ class _Maker:
         waiting = [
             self._queue(j, event, len(assignments[j])) for j, event in enumerate(self.events)
         ]  # fmt: skip
+        turns = _whole([self.hidden.take(f"_turn_{j}") for j in range(len(self.events))])
         delayed = any(place >= 0 for place in waiting)
         scaled = [place for row in rows for place in row[2]]
         return MomentTable(
@@ -179,7 +180,7 @@ class _Maker:
             _starts([len(of_event) for of_event in assignments]),
             _whole([row[0] for row in rows]), _whole([row[1] for row in rows]),
             _starts([len(row[2]) for row in rows]), _whole(scaled),
-            self.hidden.take(_NEXT) if delayed else -1,
+            turns, self.hidden.take(_NEXT) if delayed else -1,
         )  # fmt: skip
 
     def _queue(self, j: int, event: Happening, values: int) -> int:
@@ -195,7 +196,9 @@ class _Maker:
         """Return the state, the value and the concentrations to be scaled of each assignment."""
         rows: list[tuple[int, int, list[int]]] = []
         source = self.equations.source
-        for name, tree in event.assignments.items():
+        # sizes last: a concentration that is assigned with one is of the size before
+        for name in sorted(event.assignments, key=lambda x: x in source.compartments):
+            tree = event.assignments[name]
             amount = self.equations.amounts.get(name)
             if amount is not None:
                 size = source.species[name].compartment
@@ -206,7 +209,6 @@ class _Maker:
                 scaled = [
                     self.places[s.id] for s in source.species.values()
                     if s.compartment == name and not s.by_amount and s.id in self.places
-                    and s.id not in event.assignments
                 ]  # fmt: skip
             rows.append((self.places[name], self._need(tree), scaled))
         return rows

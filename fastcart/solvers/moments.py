@@ -53,6 +53,7 @@ class MomentTable(NamedTuple):
     value: np.ndarray  # needed
     first_scaled: np.ndarray  # concentrations in a compartment whose size is assigned
     scaled: np.ndarray
+    turn: np.ndarray  # of events, the state that keeps which execution was its last one
     next: int  # the state that keeps the next time at which something is due
 
 
@@ -133,8 +134,12 @@ def _trigger(t, y, f, now, table, due, values):
 
 
 @njit(**INNER)
-def _chosen(t, f, table, due):
-    """The event, and its place in the queue, that is executed next; -1 for none."""
+def _chosen(t, y, f, table, due):
+    """The event, and its place in the queue, that is executed next; -1 for none.
+
+    Of those with the same priority it is the one that was executed longest ago, so that none is left out for
+    ever where one makes the others' conditions false again.
+    """
     best, slot, highest = -1, -1, -np.inf
     for j in range(table.true.size):
         priority = f[table.priority[j]] if table.priority[j] >= 0 else -np.inf
@@ -143,7 +148,8 @@ def _chosen(t, f, table, due):
             if when == _NEVER or when > t + _NEAR * max(abs(t), abs(when)):
                 continue
             sooner = best == j and when < due[j, slot]
-            if best < 0 or priority > highest or sooner:
+            rests = best >= 0 and priority == highest and y[table.turn[j]] < y[table.turn[best]]
+            if best < 0 or priority > highest or sooner or rests:
                 best, slot, highest = j, x, priority
     return best, slot
 
@@ -190,11 +196,15 @@ def next_of_moment(t, y, f, now, table, due, values):
     """
     if not _trigger(t, y, f, now, table, due, values):
         return NO_ROOM
-    j, slot = _chosen(t, f, table, due)
+    j, slot = _chosen(t, y, f, table, due)
     if j < 0:
         _store(y, table, due, values)
         return DONE
     due[j, slot] = _NEVER
+    latest = 0.0
+    for i in range(table.turn.size):
+        latest = max(latest, y[table.turn[i]])
+    y[table.turn[j]] = latest + 1.0
     _execute(y, f, table, j, values[j, slot])
     return AGAIN
 
