@@ -208,7 +208,7 @@ CAPTIONS = {
         "Difference between two families at equal severe CRS, with 95 % intervals and in brackets the "
         "verdict. Parts that compare with the single dose say whether something helps; those that take "
         "something out of the rising target say by what is lost whether it is needed. No mark: the rate lies "
-        "outside of a scan.",
+        "outside of a scan; no line: outside of that of too many resamples.",
     ),
     "controlled_courses": (
         "What is in the blood",

@@ -20,6 +20,9 @@ from fastcart.runs.store import Run
 from fastcart.trial.families import Comparing, Family
 
 SEED = 11  # of the population
+# beyond the usual targets, so that 20 and 40 % severe CRS lie within the scans of resamples, too
+_CELLS = (1e8, *TARGET_CELLS, 3e11)
+_IL6 = (*IL6, 2000.0)
 NOISE = 5  # seed of the assays
 FILES = {
     name: f"experiments/controlled_{name}.csv"
@@ -33,8 +36,8 @@ class Size(NamedTuple):
     patients: int
     resamples: int
     doses: tuple[float, ...] = DOSES
-    cells: tuple[float, ...] = TARGET_CELLS
-    il6: tuple[float, ...] = IL6
+    cells: tuple[float, ...] = _CELLS
+    il6: tuple[float, ...] = _IL6
     named: tuple[str, ...] = IN_PARTS
     of_courses: int = 150  # patients whose course is drawn
 
