@@ -82,6 +82,7 @@ def test_memory_infused_once_more_is_none_where_promotion_is_all(tables):
                                atol=0.02)  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_killed_experiment_goes_on_to_the_same_bytes(tables, tmp_path, monkeypatch):
     with monkeypatch.context() as patched:
         patched.setattr(t, "reached", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
