@@ -238,3 +238,12 @@ def test_a_work_without_a_quick_look_says_so(tmp_path):
     with pytest.raises(InputError, match="no option --quick"):
         run(Given)
     assert controlled_job.SEED == 11
+
+
+def test_the_search_says_nothing_of_a_gain_without_an_interval():
+    from fastcart.papers.srct.search import _said_of_regime
+
+    row = {"het": 1.0, "amplification": 700.0, "gain_EFS730": 0.05, "low": np.nan, "high": np.nan}
+    text = _said_of_regime(pd.DataFrame(), row)
+    assert "not known" in text
+    assert "nan" not in text

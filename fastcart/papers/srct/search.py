@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -220,6 +221,8 @@ def findings(table: pd.DataFrame) -> str:
 
 def _said_of_regime(table: pd.DataFrame, row: dict[Any, Any]) -> str:
     regime = f"At heterogeneity {row['het']:g} and a median amplification of {row['amplification']:.2g}"
+    if not (math.isfinite(row["low"]) and math.isfinite(row["high"])):
+        return f"{regime} it is not known which protocol is best: the largest gain has no interval."
     if row["low"] <= 0.0:
         return (
             f"{regime} no protocol gains beyond doubt over the iso-toxic single infusion; the largest gain "
