@@ -30,6 +30,9 @@ def register(commands: Any) -> None:
         metavar="N",
         help="patients of its largest sample (default: as many as it says)",
     )
+    reproduce.add_argument(
+        "--quick", action="store_true", help="where a work has it: a look in about a minute, not to be cited"
+    )
     reproduce.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     reproduce.add_argument("--force", action="store_true", help="replace existing output files, begin anew")
     reproduce.set_defaults(action=run, goes_on="The same command goes on")
@@ -47,6 +50,8 @@ def run(options: argparse.Namespace) -> int:
         keywords["sample"] = options.sample
     if options.figures is not None:
         keywords["figures"] = tuple(numbers(options.figures, "--figures"))
+    if options.quick:
+        keywords["quick"] = True
     for name in keywords:
         if name not in inspect.signature(function).parameters:
             raise InputError(f"The work {options.work!r} has no option --{name}.")

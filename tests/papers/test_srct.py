@@ -104,7 +104,7 @@ def test_the_prototype_has_every_regime_and_variant():
 @pytest.mark.parametrize(
     ("gain", "verdict"),
     [
-        ((0.002, -0.001, 0.004), "a smaller single dose in disguise"),
+        ((0.002, -0.001, 0.004), "by this endpoint alone the same as giving less"),
         ((0.05, 0.02, 0.08), "better than giving less"),
         ((-0.05, -0.08, -0.02), "worse than giving less"),
         ((0.01, -0.02, 0.04), "not clearly different"),

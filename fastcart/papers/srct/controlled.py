@@ -7,7 +7,7 @@ Each part is a contrast of two families at equal severe CRS.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -61,7 +61,10 @@ def _on_single(name: str, rule: Controller) -> Controlled:
 
 
 def families(
-    *, doses: tuple[float, ...] = DOSES, cells: tuple[float, ...] = TARGET_CELLS
+    *,
+    doses: tuple[float, ...] = DOSES,
+    cells: tuple[float, ...] = TARGET_CELLS,
+    il6: tuple[float, ...] = IL6,
 ) -> dict[str, Family]:
     """Return all families by name, but for open loops, which follow from others; see `open_loop`."""
     single: dict[str, Arm] = {
@@ -74,7 +77,7 @@ def families(
     found = {name: of_doses(arm, doses, name=name) for name, arm in single.items()}
     found |= {name: of_targets(partial(_designed, name), cells, name=name) for name in _DESIGNS}
     found["IL6 onoff"] = of_targets(
-        lambda level: _on_single("IL6 onoff", Controller(il6_hold=level)), IL6, name="IL6 onoff"
+        lambda level: _on_single("IL6 onoff", Controller(il6_hold=level)), il6, name="IL6 onoff"
     )
     return found
 
@@ -117,6 +120,13 @@ PARTS = (
 )
 
 
+IN_PARTS = tuple(dict.fromkeys(name for part in PARTS for name in (part.versus, part.family)))
+"""Families that a part of the claim needs, single doses first."""
+
+Arrays = dict[str, np.ndarray]
+KeepArrays = Callable[[str, Callable[[], Arrays]], Arrays]  # reads what is kept of a family, or makes it
+
+
 class Study(NamedTuple):
     """Controlled arms in one population."""
 
@@ -124,6 +134,31 @@ class Study(NamedTuple):
     gains: dict[str, pd.DataFrame]
     verdicts: pd.DataFrame
     sentences: list[str]
+    activity: dict[float, tuple[float, ...]]  # mean one of RISE_T by target, which its open loop repeats
+
+
+def _not_kept(_: str, make: Callable[[], Arrays]) -> Arrays:
+    return make()
+
+
+def _scanned(family: Family, patients: pd.DataFrame, weights: np.ndarray | None, **options: Any) -> Arrays:
+    """Return the scan of a family as arrays; of RISE_T with its mean activity at each target."""
+    activity: dict[float, tuple[float, ...]] = {}
+
+    def watched(arm: Controlled, *args: Any, **keywords: Any) -> pd.DataFrame:
+        course, session = controlled_course(arm, *args, **keywords)
+        rule = arm.rule
+        assert isinstance(rule, Controller)
+        assert rule.target is not None
+        activity[rule.target.cells] = mean_activity(session, weights)
+        return course
+
+    solved = watched if family.name == "RISE_T" else arm_course
+    found = scan(family, patients, weights=weights, solved=solved, **options)
+    arrays = {"intensities": found.intensities, "parts": found.parts}
+    if activity:
+        arrays["activity"] = np.array([activity[cells] for cells in found.intensities.tolist()])
+    return arrays
 
 
 def study(
@@ -133,6 +168,7 @@ def study(
     chosen: Mapping[str, Family] | None = None,
     weights: np.ndarray | None = None,
     how: Comparing | None = None,
+    keep: KeepArrays = _not_kept,
     **options: Any,
 ) -> Study:
     """Scan families of arms, and judge the parts of the claim that follow from them: the ablation ladder.
@@ -146,25 +182,24 @@ def study(
         Default all `families`. Where RISE_T is among them, its open loop is added.
     weights : ndarray, shape (patients,), optional
     how : Comparing, optional
+    keep : callable, optional
+        ``keep(name, make)`` returns the arrays of a family, read where they are kept, else made and kept.
     **options
         As for `fastcart.trial.families.scan`.
     """
     scans: dict[str, Scan] = {}
     activity: dict[float, tuple[float, ...]] = {}
 
-    def keeping(arm: Controlled, *args: Any, **keywords: Any) -> pd.DataFrame:
-        course, session = controlled_course(arm, *args, **keywords)
-        rule = arm.rule
-        assert isinstance(rule, Controller)
-        assert rule.target is not None
-        activity[rule.target.cells] = mean_activity(session, weights)
-        return course
+    def add(family: Family) -> None:
+        arrays = keep(family.name, partial(_scanned, family, patients, weights, **options))
+        scans[family.name] = Scan(family.name, arrays["intensities"], arrays["parts"])
+        if "activity" in arrays:
+            activity.update(zip(arrays["intensities"].tolist(), map(tuple, arrays["activity"]), strict=True))
 
-    for name, family in (chosen or families()).items():
-        solved = keeping if name == "RISE_T" else arm_course
-        scans[name] = scan(family, patients, weights=weights, solved=solved, **options)
+    for family in (chosen or families()).values():
+        add(family)
     if activity:
-        scans["OPEN"] = scan(open_loop(dict(sorted(activity.items()))), patients, weights=weights, **options)
+        add(open_loop(activity))
     found = {
         part.name: gains(
             scans[part.family], scans[part.versus], patients, seed=seed, weights=weights, how=how
@@ -172,4 +207,4 @@ def study(
         for part in PARTS
         if part.family in scans and part.versus in scans
     }
-    return Study(scans, found, verdicts(found), sentences(found))
+    return Study(scans, found, verdicts(found), sentences(found), activity)

@@ -14,9 +14,9 @@ HYPOTHESIS = (
     "does better than one infusion or equal parts, above all where patients differ much."
 )
 LIMITS = (
-    "The low-high-memory hypothesis got identical cells here, not identical serum curves. If the effector "
-    "level could be controlled directly (switchable or paused CARs, transient mRNA CARs), amplification "
-    "would fall, and splitting could win.",
+    "The arms of the trial got identical cells, not identical serum curves; only the experiment on "
+    "controlled concentrations holds the level of effectors, by a switch, and what it says is no property of "
+    "infusions.",
     "The model of the dissertation whose hypothesis is tested is unknown. Agreement or disagreement says "
     "nothing about whether its simulations were right within their assumptions.",
 )
@@ -48,14 +48,14 @@ def equal_toxicity(isotoxic: pd.DataFrame) -> str:
     words = {
         "better": "better than giving less",
         "worse": "worse than giving less",
-        "same": "a smaller single dose in disguise",
+        "same": "the same as giving less",
         "unclear": "not clearly different from giving less",
     }[verdict(low, high)]
     dose = cells_in_words(row["dose"])
     return (
         f"A single dose of {dose} cells has the same rate of severe CRS; compared with "
         f"it, low-high-memory changes event-free survival at 24 months by {points(gain)} points "
-        f"({points(low)} to {points(high)}), so it is {words}."
+        f"({points(low)} to {points(high)}): by this endpoint alone {words}."
     )
 
 

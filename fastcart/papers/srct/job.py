@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from html import escape
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -21,10 +21,13 @@ from fastcart.checks import count
 from fastcart.errors import require
 from fastcart.papers.frame import Step, Tables
 from fastcart.papers.frame import compute as compute_steps
+from fastcart.papers.srct import controlled_report as controlled
 from fastcart.papers.srct import experiments as e
 from fastcart.papers.srct import figures as f
 from fastcart.papers.srct import search as s
 from fastcart.papers.srct.comparison import CORRELATION, FACTOR, SHARE, compare
+from fastcart.papers.srct.controlled_job import FILES, size_of
+from fastcart.papers.srct.controlled_job import controlled as control
 from fastcart.papers.srct.findings import HYPOTHESIS, LIMITS, all_findings
 from fastcart.papers.srct.protocol_search import MARGIN
 from fastcart.papers.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
@@ -39,6 +42,10 @@ from fastcart.trial.run import NEEDS, OWNS, TrialResult, compute, manifest, writ
 from fastcart.trial.spec import TrialSpec, make_spec
 
 PATIENTS = 3000
+_QUICK_WARNING = (
+    "<p class='warn'>A quick look: few patients, coarse scans, a short search; not to be cited.</p>"
+)
+QUICK_PATIENTS, QUICK_REPLICATES = 150, 20  # at most, of a quick look
 SEED = 1
 _TITLES = {
     "agreement": "Agreement with the specification",
@@ -60,8 +67,7 @@ _WORDS = {
     "amplification": (
         "Effectors that grow more slowly need more cells. At each growth rate the dose is set so that a "
         "single infusion brings 80 % into remission, and IL-6 so that 46 % have severe CRS. Where the "
-        "product hardly amplifies, timing is no disguised dose reduction, and splitting gains much over a "
-        "smaller single dose."
+        "product hardly amplifies, splitting gains much over a smaller single dose."
     ),
     "regime_map": (
         "Gain in event-free survival at 24 months over the single dose of equal toxicity. Grey: –, the rate "
@@ -111,6 +117,7 @@ def reproduce(
     progress: bool | None = None,
     sample: int = PATIENTS,
     replicates: int = 1000,
+    quick: bool = False,
 ) -> Path:
     """Run the experiments of the specification of the simulated trial, and compare with its prototype.
 
@@ -127,6 +134,8 @@ def reproduce(
         Virtual patients; experiments over many populations use a third of them.
     replicates : int
         Trials for power.
+    quick : bool
+        A look in about a minute: few patients, coarse scans, a short search; no number of it is to be cited.
 
     Returns
     -------
@@ -141,16 +150,18 @@ def reproduce(
     require("The simulated trial", NEEDS)
     threads = check_threads(threads)
     size = count(sample, "The number of patients")
+    if quick:
+        size, replicates = min(size, QUICK_PATIENTS), min(replicates, QUICK_REPLICATES)
     spec = _spec(size, replicates)
     base = manifest(spec)
-    content = Manifest("reproduction of srct", {**base.content, "patients": size})
-    owns = (*OWNS, "experiments/*")
+    content = Manifest("reproduction of srct", {**base.content, "patients": size, "quick": quick})
+    owns = (*OWNS, "experiments/*", "experiments/controlled/*")
     with open_run(out, content, resume=not force, force=force, owns=owns) as run:
         result = compute(spec, run, threads=threads, progress=progress)
         write_tables(result, run)
-        tables = _experiments(result, run, size, threads, progress)
+        tables = _experiments(result, run, Amount(size, quick), threads, progress)
         pictures = make_figures(result, run, threads=threads)
-        return _report(result, run, pictures, tables)
+        return _report(result, run, pictures, tables, warning=_QUICK_WARNING if quick else "")
 
 
 def _spec(patients: int, replicates: int) -> TrialSpec:
@@ -165,11 +176,18 @@ def _spec(patients: int, replicates: int) -> TrialSpec:
     return replace(spec, frontier=DOSES)
 
 
+class Amount(NamedTuple):
+    """How much is computed."""
+
+    patients: int
+    quick: bool
+
+
 def _experiments(
-    result: TrialResult, run: Run, size: int, threads: int | None, progress: bool | None
+    result: TrialResult, run: Run, amount: Amount, threads: int | None, progress: bool | None
 ) -> dict[str, pd.DataFrame]:
     """Run each experiment that is not there yet; read all back."""
-    patients = result.patients
+    patients, size = result.patients, amount.patients
     third = max(size // 3, 50)
     some = patients.head(third)
     jobs: dict[str, Callable[[], pd.DataFrame]] = {
@@ -181,13 +199,21 @@ def _experiments(
         "structures": partial(e.structures, some, threads=threads),
         "niche": partial(e.niche, patients, result.frontier, threads=threads),
         "frey": partial(e.frey, patients, threads=threads),
-        "protocol_search": partial(s.protocol_search, size, seed=SEED, threads=threads),
+        "protocol_search": partial(
+            s.protocol_search, size, seed=SEED, threads=threads, **(s.QUICK if amount.quick else {})
+        ),
         "prcc": partial(e.why_patients_differ, max(4 * size // 3, 200), seed=SEED, threads=threads),
     }
     steps = [Step(_TITLES[name], (_file(name),), partial(_made, name, make)) for name, make in jobs.items()]
+    controls = size_of(size, quick=amount.quick)
+    steps.append(
+        Step(controlled.TITLE, tuple(FILES.values()), lambda _: control(controls, run, threads=threads))
+    )
     keep = partial(run.kept, form=CSV)
     made = compute_steps(steps, keep=keep, unit="experiments", progress=progress)
-    return {name: made[_file(name)] for name in jobs}
+    return {name: made[_file(name)] for name in jobs} | {
+        f"controlled_{name}": made[file] for name, file in FILES.items()
+    }
 
 
 def _file(experiment: str) -> str:
@@ -223,7 +249,14 @@ def agreement(arms: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _report(result: TrialResult, run: Run, pictures: list[Picture], tables: dict[str, pd.DataFrame]) -> Path:
+def _report(
+    result: TrialResult,
+    run: Run,
+    pictures: list[Picture],
+    tables: dict[str, pd.DataFrame],
+    *,
+    warning: str,
+) -> Path:
     folder = run.path("figures")
     drawn: dict[str, f.Drawn] = {}
     with plotting.style():
@@ -231,6 +264,7 @@ def _report(result: TrialResult, run: Run, pictures: list[Picture], tables: dict
             drawn[name] = getattr(f, name)(tables[name])
         drawn["niche"] = f.niche(tables["niche"], result.frontier)
         drawn["protocol_search"] = s.figure(tables["protocol_search"])
+        drawn |= controlled.drawn(tables)
         for name, (figure, _) in drawn.items():
             plotting.save_figure(figure, folder / f"{name}.png", dpi=200)
     parts = ["<h2 id='experiments'>Experiments</h2>"]
@@ -249,10 +283,16 @@ def _report(result: TrialResult, run: Run, pictures: list[Picture], tables: dict
             parts.append(_beside(tables[name], GAINS))
         if name == "heterogeneity":
             parts.append(_beside_heterogeneity(tables[name]))
+    parts += controlled.parts(tables, {name: table for name, (_, table) in drawn.items()}, folder)
     parts.append(_compared(tables, result.power, run))
-    told = "".join(f"<li>{escape(text)}</li>" for text in all_findings(result.arms, result.isotoxic, tables))
-    verdict = f"<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
-    body = trial_parts(result, pictures, run, in_short=[verdict], experiments=parts, limits=LIMITS)
+    sentences = [*all_findings(result.arms, result.isotoxic, tables), *controlled.findings(tables)]
+    told = "".join(f"<li>{escape(text)}</li>" for text in sentences)
+    verdict = (
+        f"{warning}<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
+    )
+    body = trial_parts(
+        result, pictures, run, in_short=[verdict], experiments=parts, limits=(*LIMITS, *controlled.LIMITS)
+    )
     return run.write("report.html", page(result.spec.title, body))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -31,6 +32,9 @@ SEARCH_RHO_E = (1.4, 2.2, DEFAULT_RHO_E)
 SEARCH_HET = (0.5, 1.0)
 STRUCTURE_RHO_E = (1.4, DEFAULT_RHO_E)  # where protocols are tried in other structures, at het 1
 NAMED = ("A0", "A3", "A4", "A5")
+QUICK: dict[str, Any] = {  # a short search, in one regime
+    "rho_E": (DEFAULT_RHO_E,), "het": (1.0,), "structures": False, "particles": 6, "iterations": 3,
+}  # fmt: skip
 GROWTH_LAG = 2.0  # days
 _LAG_NAME = f"growth lag ({GROWTH_LAG:g} days)"
 _DEFAULT = next(iter(VARIANTS))
@@ -217,6 +221,8 @@ def findings(table: pd.DataFrame) -> str:
 
 def _said_of_regime(table: pd.DataFrame, row: dict[Any, Any]) -> str:
     regime = f"At heterogeneity {row['het']:g} and a median amplification of {row['amplification']:.2g}"
+    if not (math.isfinite(row["low"]) and math.isfinite(row["high"])):
+        return f"{regime} it is not known which protocol is best: the largest gain has no interval."
     if row["low"] <= 0.0:
         return (
             f"{regime} no protocol gains beyond doubt over the iso-toxic single infusion; the largest gain "
