@@ -159,6 +159,7 @@ def test_every_command_takes_debug(command):
         "sensitivity": ["m", "--out", "o"],
         "optimize": ["m", "--out", "o", "--seed", "1", "--vary", "x=1:2"], "trial": ["s", "--out", "o"],
         "fit": ["s", "--out", "o"], "petab": ["p", "--out", "o"], "reproduce": ["w", "--out", "o"],
+        "compare": ["m", "--dose", "1", "--out", "o"],
     }.get(command, [])  # fmt: skip
     assert cli._parser().parse_args([command, *arguments, "--debug"]).debug
 
