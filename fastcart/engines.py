@@ -162,7 +162,9 @@ def compiling_errors(model: Model | System) -> Iterator[None]:
             yield
     except (NumbaError, UnsupportedBytecodeError) as error:
         # the first lines name numba's own steps, the first place is the innermost, in the user's file
-        text = re.sub(r"(?m)^Failed in .*$", "", str(error))
+        # numba paints its messages where it finds colorama
+        plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
+        text = re.sub(r"(?m)^Failed in .*$", "", plain)
         unknown = re.search(rf"Unknown attribute '(\w+)' of type ({STATES}|{PARAMETERS})\b", text)
         if unknown:
             raise InputError(unknown_name(model, unknown[2], unknown[1])) from None

@@ -52,11 +52,13 @@ def full() -> Model:
         constraints=[Sum(("a", "b"))],
         method="stab5",
         breaks=(3.0,),
+        typical={"C": 2e6},
     )
 
 
 # A published scheme steps states alone, so these are of other models: see tests/solvers/test_algebraic.py
-PARTS = [part for part in fields(Model) if part.name not in ("algebraic", "residual")]
+# and tests/sbml
+PARTS = [part for part in fields(Model) if part.name not in ("algebraic", "residual", "moments")]
 
 
 def test_full_model_gives_every_part():
@@ -74,7 +76,7 @@ def test_replace_changes_one_part_and_keeps_all_others(part):
         "parameters": (Parameter("a", 0.5), Parameter("b", 0.5)), "rhs": other, "t_end": 7.0,
         "observables": (Observable("double"),), "observe": njit(lambda t, y, p: (1.0,)), "burden": None,
         "time_unit": "day", "doc": "new", "references": (), "published": None, "options": {},
-        "constraints": (), "method": None, "breaks": (4.0,),
+        "constraints": (), "method": None, "breaks": (4.0,), "typical": {"a": 0.5},
     }[part]  # fmt: skip
     copy = model.replace(**{part: changed})
     for other_part in fields(Model):

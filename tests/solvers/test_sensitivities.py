@@ -224,7 +224,12 @@ def difference(four, size):
     return (8.0 * (four[2] - four[1]) - (four[3] - four[0])) / (12.0 * APART * size)
 
 
-@pytest.mark.parametrize("name", list(DOSES))
+LARGE = ("li_lei", "li_lei_cytokines")  # half a minute of compiling each
+
+
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow) if name in LARGE else name for name in DOSES]
+)
 def test_shipped_models(name):
     shipped = fastcart.models.get(name)
     names, defaults = directions(shipped), shipped.defaults()

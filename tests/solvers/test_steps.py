@@ -165,7 +165,10 @@ def _minus_one(t, y, p):
     return (-1.0 + 0.0 * p[0],)
 
 
-@pytest.mark.parametrize("engine", ["auto", "lanes", "lsoda", "scipy"])
+SCIPY = pytest.param("scipy", marks=pytest.mark.slow)  # which takes half a minute to give up
+
+
+@pytest.mark.parametrize("engine", ["auto", "lanes", "lsoda", SCIPY])
 def test_what_counts_something_does_not_fall_below_zero(engine):
     """Consumption that saturates ends at zero, or the patient has a status: never at -10 with status ok."""
     states = [State("y", default=10.0, nonnegative=True)]
