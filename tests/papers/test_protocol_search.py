@@ -223,8 +223,8 @@ def test_arms_of_two_kinds_are_not_solved_together(patients):
 def test_contributions_sum_to_expected_values(patients):
     path = arm_course(get("A3"), patients)
     parts, values = contributions(path), expected(path)
-    assert set(parts) - set(values) == {"clean730"}
-    for name in set(parts) & set(values):
+    assert set(parts) - set(values.index) == {"clean730", "relapse_positive", "relapse_negative"}
+    for name in set(parts) & set(values.index):
         assert parts[name].mean() == pytest.approx(values[name], rel=1e-12)
 
 
