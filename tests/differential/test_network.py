@@ -61,6 +61,7 @@ def test_networks(run, patient, t_end, rtol):
     compare(patient, run, t_end, rtol)
 
 
+@pytest.mark.slow  # half a minute of compiling; `make fuzz` tries them, too
 @law(
     5,
     run=[("auto", None), ("lsoda", None)],
