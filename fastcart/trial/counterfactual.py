@@ -19,7 +19,6 @@ from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
 from fastcart.options import SolveKeywords, SolveOptions
-from fastcart.prepared import Solver, prepare
 from fastcart.protocols.adaptive import ASSAY_SD, States, follow_rule
 from fastcart.protocols.arms import (
     Adaptive,
@@ -38,9 +37,9 @@ from fastcart.protocols.controlled_arms import OpenLoop
 from fastcart.protocols.switch import Switched, first_level, switch_of, switching
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import Intervention, course, trial_options
+from fastcart.trial.segments import Patients, Segment, Segments
 
 DOSE = 1e8  # cells, ELIANA
-_TOGETHER = 32768  # patients who walk to a visit at once, at most
 
 
 def plan(
@@ -131,27 +130,17 @@ class Walk:
     """
 
     def __init__(self, model: Model, options: SolveOptions, threads: int | None):
-        self.model, self.options, self.threads = model, options, threads
-        self._solvers: dict[tuple, Solver] = {}
+        self.model = model
+        self._segments = Segments(model, options, np.empty(0), threads)  # nobody is infused on the way
 
     def __call__(self, patients: pd.DataFrame, states: States, days: float) -> dict[str, np.ndarray]:
         """Return the states of patients so many days later, NaN where the solver fails."""
         names = self.model.state_names
         known = {*names, *self.model.parameter_names}
         columns = (*(name for name in patients if name in known and name not in states), *states)
-        solver = self._solver(columns, days)
-        values = np.column_stack(
-            [states[name] if name in states else patients[name].to_numpy() for name in columns]
-        )
-        after = np.vstack([solver(values[k : k + _TOGETHER]).final for k in range(0, len(values), _TOGETHER)])
+        table = {name: states[name] if name in states else patients[name].to_numpy() for name in columns}
+        after = self._segments(Patients(pd.DataFrame(table)), Segment(days, (), (), ()), None).final
         return dict(zip(names, after.T.copy(), strict=True))
-
-    def _solver(self, columns: tuple[str, ...], days: float) -> Solver:
-        if (columns, days) not in self._solvers:
-            self._solvers[columns, days] = prepare(
-                self.model, columns, threads=self.threads, options=replace(self.options, t_end=days)
-            )
-        return self._solvers[columns, days]
 
 
 def arm_course(

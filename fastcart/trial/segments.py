@@ -81,7 +81,7 @@ class Segments:
 
     def __init__(self, model: Model, options: SolveOptions, ids: np.ndarray, threads: int | None) -> None:
         self.model, self.options, self.ids, self.threads = model, options, ids, threads
-        self._solvers: dict[Segment, Solver] = {}
+        self._solvers: dict[tuple[tuple[str, ...], Segment], Solver] = {}
 
     def __call__(self, patients: Patients, segment: Segment, doses: pd.DataFrame | None) -> Solution:
         """Solve a segment from where the patients are now.
@@ -114,8 +114,8 @@ class Segments:
         return [name for name in patients.names if name in known]
 
     def _solver(self, columns: tuple[str, ...], segment: Segment, doses: pd.DataFrame | None) -> Solver:
-        if doses is None and segment in self._solvers:
-            return self._solvers[segment]
+        if doses is None and (columns, segment) in self._solvers:
+            return self._solvers[columns, segment]
         days, save = (list(segment.days), segment.save) if segment.days else (None, None)
         solver = prepare(
             self.model, columns, patients=None if doses is None else self.ids.tolist(), doses=doses,
@@ -124,7 +124,7 @@ class Segments:
             options=replace(self.options, t_end=segment.length, events=segment.events),
         )  # fmt: skip
         if doses is None:
-            self._solvers[segment] = solver
+            self._solvers[columns, segment] = solver
         return solver
 
 
