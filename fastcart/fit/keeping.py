@@ -11,6 +11,7 @@ import numpy as np
 
 from fastcart.checks import shown
 from fastcart.errors import InputError
+from fastcart.fit.data import FitData
 from fastcart.fit.effects import Effects
 from fastcart.fit.likelihood import PreparedLikelihood
 from fastcart.runs.forms import decode_arrays, encode_arrays
@@ -64,6 +65,16 @@ def keeping(where: Any, content: Callable[[], dict[str, Any]]) -> Iterator[Keepe
             yield Keeper(run)
 
 
+def describe_data(data: FitData) -> dict[str, Any]:
+    """Return all of a table of measurements that a result depends on, for manifests."""
+    return {
+        "ids": plain(data.ids),
+        "measurements": plain(vars(data.measurements)),
+        "doses": plain(data.doses),
+        "covariates": plain(data.covariates),
+    }
+
+
 def content_of(
     prepared: PreparedLikelihood,
     effects: Effects,
@@ -74,13 +85,9 @@ def content_of(
     seed: int,
 ) -> dict[str, Any]:
     """Return all that the result of a fit depends on."""
-    data = prepared.data
     return {
         "model": describe_model(prepared.model),
-        "data": {
-            "ids": plain(data.ids), "measurements": plain(vars(data.measurements)),
-            "doses": plain(data.doses), "covariates": plain(data.covariates),
-        },
+        "data": describe_data(prepared.data),
         "observations": plain(prepared.observations), "options": plain(options),
         "estimated": {name: plain(value) for name, value in vars(effects).items() if name in _EFFECTS},
         "schedule": plain(schedule), "accuracy": plain(accuracy), "starts": plain(rows), "seed": seed,

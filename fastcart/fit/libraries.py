@@ -19,6 +19,7 @@ from fastcart.engines import as_model
 from fastcart.errors import InputError
 from fastcart.fit.data import FitData, check_data
 from fastcart.fit.groups import grouped, slots
+from fastcart.fit.keeping import describe_data
 from fastcart.fit.likelihood import PreparedLikelihood, prepare
 from fastcart.fit.observations import check_observations
 from fastcart.fit.population_fit import PopulationFit
@@ -134,13 +135,9 @@ def _of_fit(fit: PopulationFit) -> tuple[dict[str, Any], Any]:
 
 
 def _content(prepared: PreparedLikelihood, design: Design, options: Any) -> dict[str, Any]:
-    data = prepared.data
     return {
         "model": describe_model(prepared.model),
-        "data": {
-            "ids": plain(data.ids), "measurements": plain(vars(data.measurements)),
-            "doses": plain(data.doses), "covariates": plain(data.covariates),
-        },
+        "data": describe_data(prepared.data),
         "observations": [[one.dvid, plain(one.prediction)] for one in prepared.observations],
         "options": plain(options), "prior": design.describe(), **environment(),
     }  # fmt: skip
