@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -58,6 +58,7 @@ class Search:
     prepared: PreparedLikelihood
     estimates: Estimates
     fixed: np.ndarray
+    longest: ClassVar[float] = np.inf  # step of a parameter, in the scale in which it is estimated
 
     def bounds(self, patient: np.ndarray) -> Bounds:
         """Return the bounds of problems of these patients."""
@@ -98,7 +99,7 @@ class Search:
         def evaluate(points: np.ndarray, rows: np.ndarray) -> Equations:
             return self.equations(points, patient[rows], bounds.free[rows])
 
-        return minimize(evaluate, x, bounds, iterations=iterations, groups=groups)
+        return minimize(evaluate, x, bounds, iterations=iterations, groups=groups, longest=self.longest)
 
     def costs(self, x: np.ndarray, patient: np.ndarray) -> np.ndarray:
         """Return -2 ln L up to a constant."""

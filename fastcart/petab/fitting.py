@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,6 @@ from fastcart.errors import InputError
 from fastcart.fit import profile as profile_of
 from fastcart.fit.estimates import Estimates
 from fastcart.fit.individuals import Search, searched
-from fastcart.fit.levenberg import Bounds, Minima, minimize
 from fastcart.fit.normal import Equations
 from fastcart.fit.profiles import Profile
 from fastcart.fit.results import IndividualFit
@@ -25,7 +24,6 @@ from fastcart.petab.slopes import gradient_of, roots, with_slopes
 if TYPE_CHECKING:
     from fastcart.petab.problem import PetabProblem
 
-_LONGEST = math.log(10.0)  # step of a logarithm
 _ROUNDS = 20  # of new starts instead of those that failed
 _MOST_STEPS = 6000  # of a course in a search: few good points need more, and bad ones take all
 
@@ -59,6 +57,7 @@ class ProblemSearch(Search):
     """Searches for the parameters of a problem; prior densities count as in its objective with priors."""
 
     prepared: Any
+    longest: ClassVar[float] = math.log(10.0)  # short beside bounds many decades apart
 
     @property
     def problem(self) -> PetabProblem:
@@ -70,18 +69,6 @@ class ProblemSearch(Search):
     def sizes(self) -> np.ndarray:
         """No parameter of an error counts relative to measurements."""
         return np.zeros(self.fixed.shape)
-
-    def minimize(
-        self, x: np.ndarray, patient: np.ndarray, *, iterations: int, bounds: Bounds | None = None,
-        groups: np.ndarray | None = None,
-    ) -> Minima:  # fmt: skip
-        """Minimize from each row of ``x``, in steps that are short beside bounds many decades apart."""
-        bounds = bounds or self.bounds(patient)
-
-        def evaluate(points: np.ndarray, rows: np.ndarray) -> Equations:
-            return self.equations(points, patient[rows], bounds.free[rows])
-
-        return minimize(evaluate, x, bounds, iterations=iterations, groups=groups, longest=_LONGEST)
 
     def equations(self, x: np.ndarray, patient: np.ndarray, free: np.ndarray) -> Equations:
         """Return normal equations at points; the cost is twice the objective with priors."""
