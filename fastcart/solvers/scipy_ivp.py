@@ -14,6 +14,7 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+from numba import float64
 from numba.core.errors import NumbaError, UnsupportedBytecodeError
 
 from fastcart.solvers.actions import ADD, AT_ONCE_MOST, PENDING, acted, acts, next_due
@@ -106,6 +107,7 @@ def solve_chunk(
     watched = watched_of(problem)
     records = records_of(watched, len(y0))
     common = _Common(problem, f, uses_time(problem.model.rhs), watched)
+    _compile(f)
     u0 = to_internal(y0, problem.log, problem.scale)
     final = np.full_like(u0, np.nan)
     start, stop, *entries = entries_of(doses, len(y0))
@@ -122,6 +124,12 @@ def solve_chunk(
             result.cured[i] = patient.cured
     report(result, problem, watched, records, y0, final)
     return result
+
+
+def _compile(f: Any) -> None:
+    """Compile the right-hand side where an error is not taken for one of the model at some time."""
+    if hasattr(f, "compile"):  # without its compiler, numba makes plain functions
+        f.compile((float64, *(float64[::1],) * 4))
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,11 @@ def test_the_manifest_of_a_trial_says_what_its_courses_begin_with():
     patients = fastcart.models.get("b_all").default_parameters()
     adapter = fastcart.models.for_trial("b_all")
     for rtol, method in ((1e-5, "stab5"), (1e-3, "rodas5p")):
-        with mock.patch("fastcart.trial.course.solve", side_effect=fastcart.solve) as solved:
+        with mock.patch("fastcart.trial.segments.prepare", side_effect=fastcart.prepare) as prepared:
             course(pd.DataFrame([patients]), rtol=rtol)
-        result = fastcart.solve(*solved.call_args.args, **solved.call_args.kwargs)
+        (model, columns), options = prepared.call_args.args, prepared.call_args.kwargs["options"]
+        thresholds = {name: [1e9] for name in columns if name not in (*model.state_names, *patients)}
+        result = fastcart.solve(model, patients | thresholds, options=options)
         assert result.options["begins_with"] == method
         assert begins_with(adapter, replace(OPTIONS, rtol=rtol)) == method
 

@@ -252,3 +252,15 @@ def test_errors_that_the_code_does_not_show_are_never_ok(engine, monkeypatch):
     model = Model("indexing", {"y": 0.0}, {}, _indexing, t_end=2.5)
     with np.errstate(all="ignore"):
         assert solve(model, engine, t_end=5.0)["status"].tolist() == ["rhs_error"]
+
+
+def test_an_error_while_compiling_is_not_one_of_the_patient(monkeypatch):
+    """Such as a warning about the compiled code on disk, where warnings are errors."""
+
+    class Damaged:
+        def compile(self, signature):
+            raise UserWarning("a compiled kernel on disk is not used")
+
+    monkeypatch.setattr("fastcart.solvers.scipy_ivp.internal_rhs", lambda *_: Damaged())
+    with pytest.raises(UserWarning, match="on disk"):
+        solve(LOG, "scipy")
