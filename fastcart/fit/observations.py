@@ -13,7 +13,7 @@ from numba.extending import is_jitted
 from fastcart.checks import number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.expressions import Expression
-from fastcart.fit.reader import text_of
+from fastcart.fit.cells import text_of
 from fastcart.model import Model, Observable
 
 ADDITIVE, PROPORTIONAL, COMBINED1, COMBINED2, LOGNORMAL, MEASURED = range(6)

@@ -13,22 +13,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import names, number_in, real, shown
-from fastcart.dose_tables import as_frame
+from fastcart.checks import names, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError, nearest
+from fastcart.fit.cells import DEVIATION, DOSE_COLUMNS, KNOWN, Cells, named_columns, text_of, typed
 from fastcart.fit.data import ABOVE, BELOW, NOT_CENSORED, FitData, Measurements
+from fastcart.fit.reading_notes import notes_on_cells, notes_on_measurements
 from fastcart.model import Model
 from fastcart.nonmem import OBSERVATION, RESET, event_kinds, nonmem_doses
 from fastcart.tables.ids import id_shown, id_text
-from fastcart.tables.storage import is_path, read_table
-
-_DOSE_COLUMNS = ("AMT", "RATE", "DUR", "EVID", "CMT", "ADDL", "II", "SS", "MDV")
-_COLUMNS = ("ID", "TIME", "DV", "DVID", *_DOSE_COLUMNS, "CENS", "LIMIT")
-DEVIATION = "DVSD"  # no table has it by chance
-_KNOWN = (*_COLUMNS, DEVIATION)
-_MISSING = ("", ".", "NA", "NaN", "nan")
-_MOST_ROWS = 5  # that a warning lists
 
 
 def read(
@@ -100,8 +93,8 @@ def read(
     ):  # fmt: skip
         if given is not None and not isinstance(given, Mapping):
             raise InputError(f"{what!r} must be a mapping such as {example}, not {shown(given)}.")
-    frame = _frame(table, dict(map or {}), names(ignore, "The columns to ignore"))
-    cells = _Cells(frame)
+    frame = named_columns(table, dict(map or {}), names(ignore, "The columns to ignore"))
+    cells = Cells(frame)
     ids, patient = _patients(frame)
     time = _times(cells)
     amount = cells.numbers("AMT")
@@ -133,87 +126,13 @@ def read(
     )  # fmt: skip
     doses, changing = _doses(frame, model, event, lag or {}, bioavailability or {})
     covariates = _covariates(frame.iloc[order], model, patient[order], ids, changing)
-    notes = (*_notes(of, ids, time, event, patient), *_unread(frame, dosed & (cells.numbers("DV") != 0)))
+    notes = (
+        *notes_on_measurements(of, ids, time, event, patient),
+        *notes_on_cells(frame, dosed & (cells.numbers("DV") != 0)),
+    )
     for note in notes:
         warnings.warn(note, UserWarning, stacklevel=2)
     return FitData(ids, kinds, of, doses, covariates, changing, int(lacking.sum()), notes, int(dosed.sum()))
-
-
-class _Cells:
-    """The columns of a table as numbers, empty cells at a default."""
-
-    def __init__(self, frame: pd.DataFrame):
-        self.frame = frame
-
-    def numbers(self, name: str, default: float = 0.0) -> np.ndarray:
-        """Return a column of numbers; the default for what is missing, and where there is no such column."""
-        if name not in self.frame:
-            return np.full(len(self.frame), default)
-        values = np.full(len(self.frame), default)
-        for row, cell in enumerate(self.frame[name]):
-            if cell is None:
-                continue
-            value = number_in(cell) if isinstance(cell, str) else real(cell)
-            if value is None or not np.isfinite(value):
-                raise InputError(
-                    f"The column {name!r} holds {shown(cell)} in row {row + 1}, where a number belongs."
-                )
-            values[row] = value
-        return values
-
-
-def _frame(table: Any, given: dict[str, str | None], ignore: list[str]) -> pd.DataFrame:
-    """Return the table with the names of columns that are known, and None for all that is missing."""
-    frame = read_table(table, "The table") if is_path(table) else as_frame(table)
-    if frame.empty:
-        raise InputError("The table is empty; give at least one row.")
-    for name in ignore:
-        if name not in frame:
-            raise InputError(f"The column to ignore {name!r} is not there." + nearest(name, frame.columns))
-    frame = _renamed(frame.drop(columns=ignore).reset_index(drop=True), given)
-    for name in frame.columns:
-        if list(frame.columns).count(name) > 1:
-            raise InputError(f"The column {shown(name)} is given twice; map or ignore one of them.")
-    for name in ("ID", "TIME", "DV"):
-        if name not in frame:
-            raise InputError(
-                f"The table has no column {name!r}; name the one that is it by map={{{name!r}: ...}}."
-            )
-    return pd.DataFrame({str(name): _filled(frame[name]) for name in frame}, dtype=object)
-
-
-def _renamed(frame: pd.DataFrame, given: dict[str, str | None]) -> pd.DataFrame:
-    """Return the table with the names of columns that are known."""
-    for name, column in given.items():
-        if name not in _KNOWN:
-            raise InputError(
-                f"The map names {shown(name)}, which is no column of a fit." + nearest(name, _KNOWN)
-            )
-        if column is not None and column not in frame:
-            raise InputError(
-                f"The map says that {name} is the column {shown(column)}, which is not there."
-                + nearest(column, frame.columns)
-            )
-    renamed: dict[Any, str] = {column: name for name, column in given.items() if column is not None}
-    dropped = []
-    for column in frame.columns:
-        name = str(column).upper()
-        if column in renamed or name not in _COLUMNS:
-            continue
-        if name in given:
-            dropped.append(column)
-        else:
-            renamed[column] = name
-    return frame.drop(columns=dropped).rename(columns=renamed)
-
-
-def _filled(column: pd.Series) -> list[Any]:
-    """Return the cells of a column, None where nothing is in them."""
-    missing = column.isna().to_numpy()
-    return [
-        None if gone or (isinstance(cell, str) and cell.strip() in _MISSING) else cell
-        for cell, gone in zip(column.tolist(), missing, strict=True)
-    ]
 
 
 def _patients(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -230,7 +149,7 @@ def _patients(frame: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
     return ids, place.astype(np.int64)
 
 
-def _times(cells: _Cells) -> np.ndarray:
+def _times(cells: Cells) -> np.ndarray:
     time = cells.numbers("TIME", np.nan)
     if np.isnan(time).any():
         raise InputError(f"The column 'TIME' is empty in row {int(np.argmax(np.isnan(time))) + 1}.")
@@ -243,14 +162,14 @@ def _times(cells: _Cells) -> np.ndarray:
     return time
 
 
-def _events(frame: pd.DataFrame, cells: _Cells, amount: np.ndarray) -> np.ndarray:
+def _events(frame: pd.DataFrame, cells: Cells, amount: np.ndarray) -> np.ndarray:
     """Return what each row is, a number of `fastcart.nonmem`."""
     if "AMT" in frame or "EVID" in frame:
         return event_kinds(frame.assign(AMT=amount), amount, cells.numbers("RATE"))
     return np.full(len(frame), OBSERVATION)
 
 
-def _check_steady(cells: _Cells) -> None:
+def _check_steady(cells: Cells) -> None:
     steady = cells.numbers("SS")
     wrong = ~np.isin(steady, (0, 1, 2))
     if wrong.any():
@@ -302,13 +221,7 @@ def _kinds(
     return kinds, np.array([kinds.index(known[text]) for text in texts], dtype=np.int64)
 
 
-def text_of(cell: Any) -> str:
-    """Return how a kind of measurement is compared: 1, 1.0 and the texts of them are one."""
-    value = number_in(cell) if isinstance(cell, str) else real(cell)
-    return str(cell).strip() if value is None else id_text(float(value))
-
-
-def _censoring(cells: _Cells, rows: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _censoring(cells: Cells, rows: np.ndarray, value: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return whether measurements are cut off, and the other end of what they may be."""
     censored, limit = cells.numbers("CENS"), cells.numbers("LIMIT", np.nan)
     wrong = ~np.isin(censored, (NOT_CENSORED, BELOW, ABOVE))
@@ -339,9 +252,9 @@ def _doses(
     changing = tuple(
         name
         for name in frame
-        if name in model.parameter_names and name not in _KNOWN and _changes(frame, name)
+        if name in model.parameter_names and name not in KNOWN and _changes(frame, name)
     )
-    wanted = [x for x in frame if x in ("ID", "TIME", *_DOSE_COLUMNS) or x in changing]
+    wanted = [x for x in frame if x in ("ID", "TIME", *DOSE_COLUMNS) or x in changing]
     if not (event > OBSERVATION).any() and not changing:
         return None, ()
     columns = frame[wanted].assign(AMT=frame.get("AMT", 0.0))
@@ -380,9 +293,9 @@ def _covariates(
     columns: dict[str, np.ndarray] = {}
     for name in changing:  # what holds before the first row in time
         first = frame.dropna(subset=[name]).groupby("ID", sort=False)[name].first()
-        columns[name] = _typed([first.get(x) for x in ids])
+        columns[name] = typed([first.get(x) for x in ids])
     for name in map(str, frame.columns):
-        if name in _KNOWN or name in changing:
+        if name in KNOWN or name in changing:
             continue
         values: list[Any] = [None] * len(ids)
         for place, (row, cell) in enumerate(zip(frame.index.to_numpy(), frame[name], strict=True)):
@@ -396,7 +309,7 @@ def _covariates(
                     "leave the column off by ignore=."
                 )
             values[patient[place]] = cell
-        columns[name] = _typed(values)
+        columns[name] = typed(values)
         if name in model.parameter_names and (columns[name].dtype == object or np.isnan(columns[name]).any()):
             lacking = next(k for k, x in enumerate(values) if x is None or isinstance(x, str))
             raise InputError(
@@ -404,63 +317,3 @@ def _covariates(
                 f"{id_shown(ids[lacking])}; give one, or leave the column off by ignore=."
             )
     return pd.DataFrame(columns, index=range(len(ids)))
-
-
-def _typed(values: list[Any]) -> np.ndarray:
-    """Return numbers where all that is there are numbers, else what was given."""
-    found = [np.nan if x is None else number_in(x) if isinstance(x, str) else real(x) for x in values]
-    if any(x is None for x in found):
-        return np.array(values, dtype=object)
-    return np.array(found, dtype=float)
-
-
-def _notes(
-    of: Measurements, ids: np.ndarray, time: np.ndarray, event: np.ndarray, patient: np.ndarray
-) -> tuple[str, ...]:
-    """Return what is allowed, but may be a mistake."""
-    notes = []
-    given = np.isin(event, (1, 4))
-    if given.any():
-        first = np.full(len(ids), np.inf)
-        np.minimum.at(first, patient[given], time[given])
-        early = np.isfinite(first[of.patient]) & (of.time < first[of.patient])
-        if early.any():
-            notes.append(f"{early.sum()} measurements lie before the first dose: {_listed(of.row[early])}.")
-    same = np.zeros(len(of.time), dtype=bool)
-    if len(of.time):
-        order = np.lexsort((of.row, of.before, of.kind, of.time, of.patient))
-        again = np.ones(len(order) - 1, dtype=bool)
-        for values in (of.patient, of.time, of.kind, of.before):
-            again &= values[order[1:]] == values[order[:-1]]
-        same[order[1:][again]] = True
-    if same.any():
-        notes.append(
-            f"{same.sum()} measurements have the patient, time and kind of another, and count as further "
-            f"ones: {_listed(of.row[same])}."
-        )
-    return tuple(notes)
-
-
-def _unread(frame: pd.DataFrame, dosed: np.ndarray) -> list[str]:
-    """Return what stands in the table and is not read as it may be meant."""
-    notes = []
-    if dosed.any():
-        notes.append(
-            f"{dosed.sum()} rows of doses have a DV other than 0, which is not read; give measurements rows "
-            f"of their own: {_listed(np.flatnonzero(dosed) + 1)}."
-        )
-    if "C" in frame:
-        comment = np.array([isinstance(x, str) and x.strip().upper() == "C" for x in frame["C"]])
-        if comment.any():
-            notes.append(
-                f"{comment.sum()} rows have a 'C' in the column 'C', as NONMEM marks comments, and count all "
-                f"the same; leave them out: {_listed(np.flatnonzero(comment) + 1)}."
-            )
-    return notes
-
-
-def _listed(rows: np.ndarray) -> str:
-    """Return rows for a sentence, the first few of them."""
-    shown_rows = ", ".join(str(row) for row in np.sort(rows)[:_MOST_ROWS])
-    word = "row" if len(rows) == 1 else "rows"
-    return f"{word} {shown_rows}" + (", ..." if len(rows) > _MOST_ROWS else "")

@@ -14,7 +14,7 @@ from fastcart.fit.levenberg import FAILED, JOINED, Minima
 from fastcart.tables.ids import id_shown
 
 if TYPE_CHECKING:
-    from fastcart.fit.individuals import Search
+    from fastcart.fit.search import Search
 
 _FOLD = 1.0  # a standard error of a logarithm that says nothing: the 95 % interval spans a factor of 50
 _QUANTILE = 1.959964  # of 95 %

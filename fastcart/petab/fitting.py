@@ -13,10 +13,11 @@ from fastcart.checks import count, seed_of
 from fastcart.errors import InputError
 from fastcart.fit import profile as profile_of
 from fastcart.fit.estimates import Estimates
-from fastcart.fit.individuals import Search, searched
+from fastcart.fit.individuals import searched
 from fastcart.fit.normal import Equations
 from fastcart.fit.profiles import Profile
 from fastcart.fit.results import IndividualFit
+from fastcart.fit.search import Search
 from fastcart.petab.likelihood import FORWARD
 from fastcart.petab.parameters import LIN
 from fastcart.petab.slopes import gradient_of, roots, with_slopes

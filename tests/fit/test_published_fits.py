@@ -10,7 +10,7 @@ from numba import njit
 
 from fastcart import Model, Parameter, SolveOptions, fit, models
 from fastcart.fit.estimates import check_estimates
-from fastcart.fit.individuals import Search
+from fastcart.fit.search import Search
 
 CARRGO = [
     fit.Observation("cancer", "cancer", fit.measured()),

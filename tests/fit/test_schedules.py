@@ -11,7 +11,7 @@ from scipy.integrate import quad
 from scipy.stats import norm
 
 from fastcart import InputError, Model, Parameter, fit
-from fastcart.fit.schedules import of_measurements
+from fastcart.fit.information import of_measurements
 
 
 @njit
