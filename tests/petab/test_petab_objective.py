@@ -77,7 +77,7 @@ def test_gradient_is_that_of_the_closed_form(problem):
         high, low = (expected(*row) for row in problem.natural(beside))
         slopes.append((high - low) / 2e-5)
     assert problem.differentiable
-    np.testing.assert_allclose(problem.gradient(theta), slopes, rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(problem.gradient(theta), slopes, rtol=1e-8, atol=1e-8)
 
 
 def test_differences_agree_with_sensitivities(problem):
