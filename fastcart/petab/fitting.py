@@ -14,18 +14,20 @@ from fastcart.errors import InputError
 from fastcart.fit import profile as profile_of
 from fastcart.fit.estimates import Estimates
 from fastcart.fit.individuals import searched
+from fastcart.fit.levenberg import Minima
 from fastcart.fit.normal import Equations
 from fastcart.fit.profiles import Profile
 from fastcart.fit.results import IndividualFit
 from fastcart.fit.search import Search
-from fastcart.petab.likelihood import FORWARD
+from fastcart.petab.likelihood import FORWARD, Likelihood, Parts
 from fastcart.petab.parameters import LIN
-from fastcart.petab.slopes import gradient_of, roots, with_slopes
+from fastcart.petab.slopes import gradient_of, put, roots, with_slopes
 
 if TYPE_CHECKING:
     from fastcart.petab.problem import PetabProblem
 
 _ROUNDS = 20  # of new starts instead of those that failed
+_REFINED = 8  # searches that end with exact slopes
 _MOST_STEPS = 6000  # of a course in a search: few good points need more, and bad ones take all
 
 
@@ -54,10 +56,19 @@ class _Prepared:
         return -np.asarray(self._problem.objective(self._problem.parameters.scaled(natural)))
 
 
+@dataclass(frozen=True)
 class ProblemSearch(Search):
-    """Searches for the parameters of a problem; prior densities count as in its objective with priors."""
+    """Searches for the parameters of a problem; prior densities count as in its objective with priors.
+
+    Parameters
+    ----------
+    exact : bool
+        Slopes by sensitivities where there are any, not by courses beside. Where objectives are steep, beside
+        parameters at which a state blows up, differences lead astray.
+    """
 
     prepared: Any
+    exact: bool = False
     longest: ClassVar[float] = math.log(10.0)  # short beside bounds many decades apart
 
     @property
@@ -91,7 +102,7 @@ class ProblemSearch(Search):
 
     def _add_up(self, natural: np.ndarray, prior: Any, out: Equations) -> None:
         likelihood, width = self.problem.likelihood, self._widths(natural)
-        found, _ = likelihood.parts(natural, by=FORWARD)
+        found = (with_slopes if self.exact else _with_quick_slopes)(likelihood, natural)
         with np.errstate(invalid="ignore"):
             cost = found.cost.sum(axis=1) + prior[0]
             gradient = (gradient_of(found, likelihood) + prior[1]) * width
@@ -119,6 +130,19 @@ class ProblemSearch(Search):
             whole = np.vstack([whole, np.zeros((len(whole) % 2, len(wide)))])
             listed.append(whole.reshape(-1, 2, len(wide)))
         return list(found.residual), listed
+
+
+def _with_quick_slopes(likelihood: Likelihood, natural: np.ndarray) -> Parts:
+    """Return what measurements consist of, slopes by courses beside; by sensitivities where one fails.
+
+    Next to parameters at which a state blows up, the course itself may be fine. Optima may lie there.
+    """
+    found, _ = likelihood.parts(natural, by=FORWARD)
+    slopes = np.concatenate([found.center_slopes, found.spread_slopes], axis=1)
+    rows = np.flatnonzero(np.isfinite(found.cost).all(axis=1) & ~np.isfinite(slopes).all(axis=(1, 2)))
+    if len(rows):
+        put(found, rows, with_slopes(likelihood, natural[rows]))
+    return found
 
 
 @dataclass(frozen=True, eq=False)
@@ -180,8 +204,19 @@ def fit(problem: PetabProblem, *, starts: int, seed: int, iterations: int, nomin
     x = _starts(search, wanted, number)
     if nominal:
         x = np.vstack([_nominal(search), x])
-    found = searched(search, x, np.zeros(len(x), dtype=np.int64), most, (number, nominal))
-    return PetabFit(problem, IndividualFit.of(search, *found))
+    found, patient = searched(search, x, np.zeros(len(x), dtype=np.int64), most, (number, nominal))
+    if search.problem.likelihood.differentiable:
+        _refine(replace(search, exact=True), found, most)
+    return PetabFit(problem, IndividualFit.of(search, found, patient))
+
+
+def _refine(search: ProblemSearch, found: Minima, iterations: int) -> None:
+    """Let the best go on with exact slopes."""
+    best = np.argsort(found.cost, kind="stable")[:_REFINED]
+    best = best[np.isfinite(found.cost[best])]
+    more = search.minimize(found.x[best], np.zeros(len(best), dtype=np.int64), iterations=iterations)
+    more.iterations += found.iterations[best]
+    found.put(best, more)
 
 
 def _starts(search: ProblemSearch, wanted: int, seed: int) -> np.ndarray:

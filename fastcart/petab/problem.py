@@ -260,8 +260,8 @@ class PetabProblem:
 
     def _gradient(self, rows: np.ndarray) -> np.ndarray:
         natural = self.parameters.natural(rows)
-        exact = self.likelihood.tight  # at an optimum slopes of large terms cancel
-        found = with_slopes(exact, natural)
-        gradient = gradient_of(found, exact) * self.parameters.widths(natural)
+        # at an optimum large slopes cancel
+        found = with_slopes(self.likelihood, natural, exact=True)
+        gradient = gradient_of(found, self.likelihood) * self.parameters.widths(natural)
         gradient[~np.isfinite(found.cost.sum(axis=1))] = np.nan
         return gradient

@@ -8,24 +8,33 @@ from fastcart.petab.likelihood import CENTRAL, SENSITIVITIES, Likelihood, Parts
 from fastcart.solvers.status import Status
 
 
-def with_slopes(likelihood: Likelihood, natural: np.ndarray) -> Parts:
+def with_slopes(likelihood: Likelihood, natural: np.ndarray, *, exact: bool = False) -> Parts:
     """Return what measurements consist of at rows of natural parameters, with slopes.
 
     A row that cannot be solved together with its sensitivities is differentiated by central differences.
+    ``exact`` asks for sensitivities at the tolerance of these differences, and those at its own where they
+    fail; beside a blow-up differences are far off.
     """
     if not likelihood.differentiable:
         return likelihood.tight.parts(natural, by=CENTRAL)[0]
-    found, status = likelihood.parts(natural, by=SENSITIVITIES)
+    found, status = (likelihood.tight if exact else likelihood).parts(natural, by=SENSITIVITIES)
     rows = np.flatnonzero((status != Status.ok).any(axis=1))
+    if len(rows) and exact:
+        put(found, rows, with_slopes(likelihood, natural[rows]))
+        return found
     if len(rows):
         _, alone = likelihood.parts(natural[rows])
         rows = rows[(alone == Status.ok).all(axis=1)]
     if len(rows):
-        other, _ = likelihood.tight.parts(natural[rows], by=CENTRAL)
-        for mine, theirs in zip(found, other, strict=True):
-            assert mine is not None
-            mine[rows] = theirs
+        put(found, rows, likelihood.tight.parts(natural[rows], by=CENTRAL)[0])
     return found
+
+
+def put(found: Parts, rows: np.ndarray, other: Parts) -> None:
+    """Take over rows."""
+    for mine, theirs in zip(found, other, strict=True):
+        assert mine is not None
+        mine[rows] = theirs
 
 
 def gradient_of(found: Parts, likelihood: Likelihood) -> np.ndarray:
