@@ -30,7 +30,7 @@ def kernel(tmp_path, monkeypatch):
         monkeypatch.setenv(variable, str(folder))
     monkeypatch.setenv("JUPYTER_PLATFORM_DIRS", "1")
     monkeypatch.delenv("MPLBACKEND", raising=False)
-    monkeypatch.setenv("FASTCART_NOTEBOOK_PATIENTS", "1200")  # instead of a million
+    monkeypatch.setenv("FASTCART_NOTEBOOK_PATIENTS", "400")  # instead of a million
     name = "fastcart-test"
     folder = tmp_path / "jupyter_data_dir" / "kernels" / name
     folder.mkdir(parents=True)
