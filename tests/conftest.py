@@ -17,6 +17,26 @@ from fastcart.solvers.named import arguments
 # The published result files lie beside a checkout of the authors of fastcart; an outsider has none.
 PUBLISHED = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "li_lei_2025"
 
+# Files that take longest, the longest first: they begin, so that none is left to one process at the end.
+LONGEST = (
+    "papers/test_t_cell_studies.py", "cli/test_notebooks.py", "papers/test_reproduce.py",
+    "papers/test_controlled_report.py", "trial/test_controlled.py", "solvers/test_sensitivities.py",
+    "solvers/test_blow_up.py", "papers/test_figures7to10.py", "batch/test_regimens.py",
+    "trial/test_trial.py", "fit/test_population_fits.py", "cli/test_readme.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the longest files first; processes take files in this order."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    here = Path(__file__).parent
+
+    def place(item: pytest.Item) -> int:
+        inside = item.path.is_relative_to(here)
+        return places.get(item.path.relative_to(here).as_posix(), len(places)) if inside else len(places)
+
+    items.sort(key=place)
+
 
 @pytest.fixture
 def published_results() -> Path:

@@ -275,3 +275,9 @@ def test_the_picture_shows_the_rooms_in_their_order():
     for above, below in itertools.pairwise(shown):
         assert min(above) >= max(below)
     assert (docs / "architecture.svg").read_text(encoding="utf-8") == drawing.picture()
+
+
+def test_the_longest_files_of_tests_are_there():
+    from conftest import LONGEST
+
+    assert not [name for name in LONGEST if not (Path(__file__).parent / name).is_file()]

@@ -26,9 +26,9 @@ error = "additive"
 [population]
 random = ["a", "b"]
 scales = { a = "normal", b = "normal" }
-iterations = [64, 20]
+iterations = [32, 10]
 accuracy = 1.0
-draws = 4096
+draws = 1024
 
 [[start]]
 a = 3.0
@@ -91,7 +91,7 @@ def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatc
         ("bins = 4", "bins = 0", "must be a whole number from 1 on"),
         ("[checks]", "[checkz]", "no entry 'checkz'"),
         ('model = "lines.py:LINE"', 'model = "lines.py:NONE"', "cannot be loaded"),
-        ("iterations = [64, 20]", "iterations = 64", "must be two numbers"),
+        ("iterations = [32, 10]", "iterations = 64", "must be two numbers"),
     ],
 )
 def test_bad_input_is_one_sentence(folder, capsys, old, new, sentence):

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from functools import partial
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import fastcart
-from fastcart.papers.li_lei_2025 import figure10, optima, reproduce
+from fastcart.papers.frame import write_outputs
+from fastcart.papers.li_lei_2025 import figure10, job, optima, reproduce
 from fastcart.papers.li_lei_2025 import published_values as paper
 from fastcart.papers.li_lei_2025.plans import SUBTYPES
 
@@ -35,8 +37,12 @@ def solved(found):
 
 @pytest.fixture(scope="module")
 def folder(found, tmp_path_factory):
+    """The report on these doses; that it finds them itself is tested with the whole report."""
     out = tmp_path_factory.mktemp("figures")
-    reproduce(out, figures=(7, 8, 9, 10), burdens=BURDENS, threads=2, progress=False)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(optima, "optima", lambda **_: found)
+        patch.setattr(job, "write_outputs", partial(write_outputs, dpi=40))
+        reproduce(out, figures=(7, 8, 9, 10), burdens=BURDENS, threads=2, progress=False)
     return out
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -262,6 +264,15 @@ def test_report(tmp_path, monkeypatch):
 
     out = tmp_path / "out"
     sizes = {"draws": 20, "trials": 6, "families": 60, "parts": 2, "samples": 16, "progress": False}
+    # the same steps, of fewer theories, families and finalists, drawn coarsely; numbers are tested above
+    for module, name, fewer in (
+        (scans, "robustness", {"clonal_draws": 2, "families": 30}),
+        (scans, "union_map", {"presets": ("linear", "progressive"), "factors": (0.0, 0.5)}),
+        (scans, "equal_budget", {"families": 40, "finalists": 2, "searches": 1}),
+        (job, "compare_searches", {"searches": 1}),
+        (job, "write_outputs", {"dpi": 40}),
+    ):
+        monkeypatch.setattr(module, name, partial(getattr(module, name), **fewer))
 
     def killed(*_, **__):
         raise KeyboardInterrupt

@@ -197,13 +197,11 @@ SPIKE = Model(  # errors of E grow a thousandfold, so they must begin small
 @pytest.mark.parametrize("rtol", [1e-4, 1e-6])
 def test_a_spike_at_a_ten_billionth_of_the_horizon_is_solved(engine, method, rtol):
     """The logistic curve, whose steepest place is at 7e-11; from then on it is stiff, at a rate of 1e11."""
+    rates = np.linspace(0.9, 1.1, 5 if engine == "scipy" else 40)  # more than lanes, where there are any
     times = np.array([2e-11, 5e-11, 7e-11, 1e-10, 1e-9, 0.5, 1.0])
-    result = fastcart.solve(
-        SPIKE, {"k": np.linspace(0.9, 1.1, 40)}, engine=engine, method=method, rtol=rtol, save_at=times
-    )
-    assert result.summary() == {"ok": 40}
-    rates = np.repeat(1e11 * np.linspace(0.9, 1.1, 40), len(times))
-    exact = 1 / (1 + 999 * np.exp(-rates * np.tile(times, 40)))
+    result = fastcart.solve(SPIKE, {"k": rates}, engine=engine, method=method, rtol=rtol, save_at=times)
+    assert result.summary() == {"ok": len(rates)}
+    exact = 1 / (1 + 999 * np.exp(-1e11 * np.outer(rates, times))).ravel()
     np.testing.assert_allclose(result.trajectories["E"], exact, rtol=300 * rtol)
 
 
@@ -259,9 +257,9 @@ def blows_up_in_scipy(rates):
 
 
 def test_every_blow_up_of_a_population_is_named_and_nobody_else_is():
-    patients = crauste_draws(200, seed=7)
+    patients = crauste_draws(60, seed=7)
     expected = np.where([blows_up_in_scipy(row) for row in patients.to_numpy()], "blow_up", "ok")
-    assert 60 < (expected == "ok").sum() < 140
+    assert 18 < (expected == "ok").sum() < 42
     for rtol in (1e-4, 1e-6, 1e-9):
         ends = fastcart.solve(CRAUSTE, patients, rtol=rtol).endpoints
         np.testing.assert_array_equal(ends["status"].astype(str), expected)
