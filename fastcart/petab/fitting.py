@@ -275,4 +275,4 @@ def search_of(problem: PetabProblem) -> ProblemSearch:
         steps = min(courses.problem.max_steps, _MOST_STEPS)
         limited = replace(courses, problem=replace(courses.problem, max_steps=steps))
         problem = replace(problem, likelihood=replace(problem.likelihood, courses=limited))
-    return ProblemSearch(_Prepared(problem, estimates), estimates, fixed)  # type: ignore[arg-type]
+    return ProblemSearch(_Prepared(problem, estimates), estimates, fixed)

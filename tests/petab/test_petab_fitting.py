@@ -91,3 +91,30 @@ def test_the_command(tmp_path, capsys):
     assert table["k1"].iloc[0] == pytest.approx(RATE, rel=1e-4)
     assert (tmp_path / "out" / "figures" / "waterfall.png").stat().st_size > 1000
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["starts"] == 4
+
+
+SQUARE = """<?xml version="1.0" encoding="UTF-8"?>
+<sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model id="square">
+<listOfParameters><parameter id="A" value="1" constant="false"/><parameter id="k1" constant="true"/></listOfParameters>
+<listOfRules><rateRule variable="A"><math xmlns="http://www.w3.org/1998/Math/MathML">
+<apply><times/><ci>k1</ci><ci>A</ci><ci>A</ci></apply></math></rateRule></listOfRules></model></sbml>
+"""
+
+
+def test_an_optimum_beside_a_blow_up(tmp_path):
+    """A = 1 / (1 - k1 t) is measured as 1e5 at time 1: a step of 1e-4 leads to where it is infinite before."""
+    parameters = [petab_problems.PARAMETERS[0], "k1\tlog10\t0.5\t2\t0.99998\t1"]
+    problem = fastcart.petab.load(
+        petab_problems.write(
+            tmp_path, model=SQUARE, parameters=parameters, conditions=CONDITIONS,
+            observables=[petab_problems.OBSERVABLES[0], "a\tA\t0.1\tlog\tnormal"],
+            measurements=[MEASUREMENTS[0], "a\tplain\t1e5\t1"],
+        ),
+        threads=1,
+    )  # fmt: skip
+    k = 0.99998
+    residual = (math.log(1e5) + math.log(1.0 - k)) / 0.1
+    slope = -residual / 0.1 * k / (1.0 - k) * math.log(10.0)
+    assert problem.gradient()[0] == pytest.approx(slope, rel=1e-5)
+    found = problem.fit(starts=1, nominal=True)
+    assert 1.0 - 10 ** found.theta[0] == pytest.approx(1e-5, rel=1e-3)
