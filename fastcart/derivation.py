@@ -38,7 +38,9 @@ def integrating(model: Model, quantities: Sequence[str]) -> Any:
         f"o[{observed.index(x)}]" if x in observed else f"s[{model.state_names.index(x)}]" for x in quantities
     ]
     lines.append(f"    return ({''.join(f'{rate}, ' for rate in rates)})")
-    return _compiled(model, lines, "rhs", base=model.rhs, watched=model.observe)
+    function = _compiled(model, lines, "rhs", base=model.rhs, watched=model.observe)
+    function.py_func.by_place = tuple(model.state_names), tuple(model.parameter_names)
+    return function
 
 
 def shortened(model: Model, function: Any, name: str) -> Any:

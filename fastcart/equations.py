@@ -58,15 +58,20 @@ def in_order(rhs: Callable, states: Sequence[str]) -> Callable:
     Parameters
     ----------
     rhs : jitted function
-        Where it does not name `derivatives` it is returned as it is.
+        Where it does not name `derivatives` it is returned as it is. One that was put in order before is
+        taken as it was given then.
     states : sequence of str
     """
     from numba import njit
 
     from fastcart.solvers.compile import from_source, rebuild
-    from fastcart.solvers.fingerprint import referenced_names
+    from fastcart.solvers.fingerprint import python_function, referenced_names
     from fastcart.solvers.reading import functions, named_values
 
+    before = getattr(python_function(rhs), "put_in_order", None)
+    if before is not None:
+        given, order = before
+        return rhs if order == tuple(states) else in_order(given, states)
     fastcart = sys.modules[__package__ or ""]  # what the user wrote, which lies above this module
     named: set[str] = set()
     values: list[Any] = []
@@ -86,7 +91,9 @@ def in_order(rhs: Callable, states: Sequence[str]) -> Callable:
     used = {name: getattr(fastcart, name) for name in sorted(named) if hasattr(fastcart, name)}
     package.__dict__.update(used, derivatives=ordered, in_python=in_python)
     in_python.__dict__.update(used, derivatives=checked)
-    return rebuild(rhs, {}, {derivatives: ordered, fastcart: package})
+    found = rebuild(rhs, {}, {derivatives: ordered, fastcart: package})
+    found.py_func.put_in_order = rhs, tuple(states)
+    return found
 
 
 def _checked(states: tuple[str, ...]) -> Callable:

@@ -13,6 +13,7 @@ from fastcart.checks import number, real, reason, shown
 from fastcart.equations import in_order, unknown_name
 from fastcart.errors import InputError, nearest
 from fastcart.model_parts import RESERVED, Algebraic, Parameter, State
+from fastcart.solvers.fingerprint import python_function
 
 if TYPE_CHECKING:
     from fastcart.model import Model
@@ -61,6 +62,7 @@ def check_model(model: Model) -> None:
                 + nearest(name, model.parameter_names)
             )
     _put_in_order(model)
+    _check_places(model)
     _check_function(model, model.rhs, "rhs", len(model.differential), "derivatives (one for each state)")
     _check_no_chance(model, model.rhs, "rhs")
     _check_algebraic(model)
@@ -82,6 +84,19 @@ def _put_in_order(model: Model) -> None:
     object.__setattr__(model, "rhs", in_order(model.rhs, names))
     if scheme is not None:
         object.__setattr__(model, "published", replace(scheme, rhs=in_order(scheme.rhs, names)))
+
+
+def _check_places(model: Model) -> None:
+    """Refuse another order of what the right-hand side of a derived model takes by place."""
+    by_place = getattr(python_function(model.rhs), "by_place", ((), ()))
+    for kind, first, names in zip(
+        ("states", "parameters"), by_place, (model.state_names, model.parameter_names), strict=True
+    ):
+        if tuple(names[: len(first)]) != first:
+            raise InputError(
+                f"Model {model.name!r} is derived from another, whose {kind} {', '.join(first)} come first, in "
+                "this order; change that model, and derive again."
+            )
 
 
 def _check_names(model: Model) -> None:

@@ -27,6 +27,8 @@ if TYPE_CHECKING:
     from fastcart.petab.problem import PetabProblem
 
 _ROUNDS = 20  # of new starts instead of those that failed
+_BEGUN = 3  # times the starts begin,
+_FIRST_ITERATIONS = 8  # for so long; then the best go on
 _REFINED = 8  # searches that end with exact slopes
 _MOST_STEPS = 6000  # of a course in a search: few good points need more, and bad ones take all
 
@@ -201,7 +203,7 @@ def fit(problem: PetabProblem, *, starts: int, seed: int, iterations: int, nomin
     number, wanted = seed_of(seed), count(starts, "The number of starts")
     most = count(iterations, "The iterations")
     search = search_of(problem)
-    x = _starts(search, wanted, number)
+    x = _begun(search, _starts(search, _BEGUN * wanted, number), wanted)
     if nominal:
         x = np.vstack([_nominal(search), x])
     found, patient = searched(search, x, np.zeros(len(x), dtype=np.int64), most, (number, nominal))
@@ -217,6 +219,14 @@ def _refine(search: ProblemSearch, found: Minima, iterations: int) -> None:
     more = search.minimize(found.x[best], np.zeros(len(best), dtype=np.int64), iterations=iterations)
     more.iterations += found.iterations[best]
     found.put(best, more)
+
+
+def _begun(search: ProblemSearch, x: np.ndarray, wanted: int) -> np.ndarray:
+    """Return where the best of more starts are after a few iterations; in narrow valleys few of them arrive."""
+    nobody = np.zeros(len(x), dtype=np.int64)
+    found = search.minimize(x, nobody, iterations=_FIRST_ITERATIONS)
+    best = np.sort(np.argsort(found.cost, kind="stable")[:wanted])
+    return found.x[best]
 
 
 def _starts(search: ProblemSearch, wanted: int, seed: int) -> np.ndarray:

@@ -12,6 +12,7 @@ from numba import njit
 import fastcart
 from fastcart import InputError, Model, Observable, Parameter, PatientsFailed, PublishedScheme, State
 from fastcart.model import Sum
+from fastcart.writing import written_equations
 
 
 @njit
@@ -164,3 +165,32 @@ def test_warning_of_failed_patients_counts_by_status():
         warnings.warn(failed, stacklevel=1)
     assert seen[0].message.counts["max_steps"] == 2
     assert pickle.loads(pickle.dumps(failed)).counts == failed.counts
+
+
+@njit
+def by_name(t, y, p):
+    return fastcart.derivatives(E=-p.d * y.E, C=p.g * y.C)
+
+
+@pytest.mark.parametrize("engine", ["lanes", "scipy"])
+def test_named_derivatives_follow_another_order_of_the_states(engine):
+    rates = {"g": 1.0, "d": 0.5}
+    model = Model("two", {"C": 1.0, "E": 2.0}, rates, by_name, t_end=1.0)
+    turned = model.replace(states=[State("E", default=2.0), State("C", default=1.0)])
+    back = pickle.loads(pickle.dumps(turned)).replace(states=model.states)
+    for one in (model, turned, back):
+        final = fastcart.solve(one, engine=engine, rtol=1e-8).endpoints.iloc[0]
+        assert final["final_C"] == pytest.approx(2.718281828, rel=1e-6)
+        assert final["final_E"] == pytest.approx(1.213061319, rel=1e-6)
+    assert written_equations(turned) == written_equations(
+        Model("two", {"E": 2.0, "C": 1.0}, rates, by_name, t_end=1.0)
+    )
+
+
+def test_a_derived_model_keeps_the_order_of_the_one_it_is_of():
+    model = Model("two", {"C": 1.0, "E": 2.0}, {"g": 1.0, "d": 0.5}, by_name, t_end=1.0)
+    derived = model.derived({"auc_C": "C"}, ["foo"])
+    assert derived.replace(t_end=2.0).t_end == 2.0
+    for part in ("states", "parameters"):
+        with pytest.raises(InputError, match="derived from another"):
+            derived.replace(**{part: getattr(derived, part)[::-1]})

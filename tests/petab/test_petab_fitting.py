@@ -117,4 +117,5 @@ def test_an_optimum_beside_a_blow_up(tmp_path):
     slope = -residual / 0.1 * k / (1.0 - k) * math.log(10.0)
     assert problem.gradient()[0] == pytest.approx(slope, rel=1e-5)
     found = problem.fit(starts=1, nominal=True)
+    assert found.fit.minima.how[0] != "failed"  # the nominal point
     assert 1.0 - 10 ** found.theta[0] == pytest.approx(1e-5, rel=1e-3)
