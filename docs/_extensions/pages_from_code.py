@@ -1,0 +1,175 @@
+"""Pages that are never written by hand: one for each model, with its equations, and the notebooks.
+
+They go into ``docs/models`` and ``docs/notebooks``, which git ignores, whenever a build starts. The equations are those that
+``fastcart models NAME --equations latex`` prints, read off the right-hand side.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from sphinx.application import Sphinx
+
+import fastcart
+from fastcart.describe import _hidden as hidden_names
+from fastcart.model import Model
+from fastcart.models.core_variables import core_variables
+
+DOCS = Path(__file__).resolve().parents[1]
+CORE = {
+    "tumor": "tumor",
+    "cart": "CAR-T cells",
+    "effector": "effectors",
+    "memory": "memory cells",
+    "cytokine": "cytokine",
+}
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    """Return a table in Markdown."""
+    lines = [head, tuple("---" for _ in head), *rows]
+    return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
+
+
+def plain(text: str) -> str:
+    """Return text in which stars, underscores and brackets mean nothing to Markdown."""
+    return re.sub(r"([*_\[\]<>`$^~{}\\])", r"\\\1", text)
+
+
+def named(reference: str) -> str:
+    """Return a reference with a link to its digital identifier."""
+    words, found, identifier = reference.rpartition("doi:" if "doi:" in reference else "doi ")
+    if not found:
+        return plain(reference)
+    identifier = identifier.strip()
+    return f"{plain(words)}[doi:{plain(identifier)}](https://doi.org/{identifier})"
+
+
+def what_it_is(model: Model) -> str:
+    """Return the first sentence of a description, or what stands before its equations."""
+    return " ".join(re.split(r"\.\s+(?=[A-Z])|:\n", model.doc)[0].split()).rstrip(".")
+
+
+def core(model: Model) -> str:
+    """Say what in a model is the tumor, the CAR-T cells, ..."""
+    found = core_variables(model)
+    if found is None:
+        return ""
+    words = {CORE[kind]: " + ".join(f"`{name}`" for name in getattr(found, kind)) for kind in CORE}
+    return "; ".join(f"{kind} {names}" for kind, names in words.items() if names)
+
+
+def equations(model: Model) -> str:
+    """Return the equations of a model as Markdown, or why there are none."""
+    written = fastcart.written_equations(model, style="latex")
+    if written.startswith("\\begin"):
+        return f"```{{math}}\n{written}\n```"
+    why = written.split("Its description says:")[0]
+    return f"{plain(why.strip())} What it computes is described above, and in its paper."
+
+
+def page(name: str) -> str:
+    """Return the page of a model."""
+    model = fastcart.models.get(name)
+    defaults, hidden = model.defaults(), hidden_names(model)
+    unit = model.time_unit
+    facts = [f"- Horizon: {model.t_end:g} {unit}s."]
+    if model.burden:
+        facts.append(f"- Progression: `{model.burden}` above its initial value.")
+    if core(model):
+        facts.append(f"- What is what: {core(model)}.")
+    options = fastcart.models.option_names(name)
+    if options:
+        chosen = ", ".join(
+            f"`{option}`" + (f" (here `{model.options[option]}`)" if option in model.options else "")
+            for option in options
+        )
+        facts.append(
+            f'- Options: {chosen}, as `fastcart.models.get("{name}", {options[0]}=...)` or `--option`.'
+        )
+    states = [
+        (
+            f"`{s.name}`",
+            f"{defaults[s.name]:g}",
+            plain(s.unit),
+            "logarithm" if s.log else "",
+            plain(s.description),
+        )
+        for s in model.states
+        if s.name not in hidden
+    ]
+    parameters = [
+        (
+            f"`{p.name}`",
+            plain(p.symbol or ""),
+            f"{defaults[p.name]:g}",
+            plain(p.unit),
+            plain(p.source),
+            plain(p.description),
+        )
+        for p in model.parameters
+    ]
+    observables = [
+        (f"`{o.name}`", plain(o.unit), plain(o.description))
+        for o in model.observables
+        if o.name not in hidden
+    ]
+    parts = [
+        f"# {name}",
+        f"```text\n{model.doc.strip()}\n```",
+        "\n".join(facts),
+        "## Equations",
+        equations(model),
+        "## States",
+        table(("Name", "Default", "Unit", "Integrated in", "What it is"), states),
+        "## Parameters",
+        table(("Name", "Symbol", "Default", "Unit", "Source", "What it is"), parameters),
+    ]
+    if observables:
+        parts += ["## Observables", table(("Name", "Unit", "What it is"), observables)]
+    if model.references:
+        parts += ["## References", "\n".join(f"- {named(reference)}" for reference in model.references)]
+    parts += [f"On the command line: `fastcart models {name}`, `fastcart models {name} --equations`."]
+    return "\n\n".join(parts) + "\n"
+
+
+def listing() -> str:
+    """Return the table of all models."""
+    rows = []
+    for name in fastcart.models.names():
+        model = fastcart.models.get(name)
+        numbers = (len(model.states), len(model.parameters))
+        rows.append(
+            (
+                f"[{name}]({name}.md)",
+                *map(str, numbers),
+                f"{model.t_end:g} {model.time_unit}s",
+                plain(what_it_is(model)),
+            )
+        )
+    head = ("Model", "States", "Parameters", "Horizon", "What it is")
+    return table(head, rows)
+
+
+def write(path: Path, text: str) -> None:
+    """Write a file where it is another: Sphinx reads anew what was touched."""
+    if not path.exists() or path.read_text("utf-8") != text:
+        path.parent.mkdir(exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+
+
+def write_pages(_: Any = None) -> None:
+    """Write the pages of all models, and copy the notebooks."""
+    for name in fastcart.models.names():
+        write(DOCS / "models" / f"{name}.md", page(name))
+    write(DOCS / "models" / "listing.txt", listing() + "\n")
+    for notebook in (DOCS.parent / "notebooks").glob("*.ipynb"):
+        write(DOCS / "notebooks" / notebook.name, notebook.read_text("utf-8"))
+
+
+def setup(app: Sphinx) -> dict[str, Any]:
+    """Write the pages before Sphinx looks for documents."""
+    app.connect("builder-inited", write_pages)
+    return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
