@@ -4,8 +4,8 @@ On each page, in the order in which a reader meets them,
 
 - ```` ```python ```` is run, all of a page in one namespace and in an empty folder;
 - ```` ```sh ```` holds commands; lines that begin with ``fastcart`` are run;
-- ```` ```{code-block} toml ```` with ``:caption: scan.toml``, or a block below ``<!-- file: scan.toml -->``, is a file
-  that the reader writes;
+- ```` ```{code-block} toml ```` with ``:caption: scan.toml`` is a file that the reader writes, and so is a
+  block below ``<!-- file: scan.toml -->``;
 - ```` ```console ```` is shown and not run, for what takes long;
 - a generated part behind an example of Python holds what that prints.
 """
@@ -30,7 +30,8 @@ PYTHON, COMMANDS, FILE = "python", "commands", "file"
 
 BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
 _FENCE = re.compile(
-    r"^(?:<!-- file: (?P<file>\S+) -->\n```\w+|```(?:(?P<kind>python|sh)|\{code-block\} \w+\n:caption: (?P<name>\S+)\n))\n"
+    r"^(?:<!-- file: (?P<file>\S+) -->\n```\w+|"
+    r"```(?:(?P<kind>python|sh)|\{code-block\} \w+\n:caption: (?P<name>\S+)\n))\n"
     r"(?P<source>.*?)^```$"
     r"(?:\n\n<!-- begin generated: (?P<printed>\S+) -->)?",
     re.DOTALL | re.MULTILINE,

@@ -1,7 +1,8 @@
 """Rewrite the generated parts of the README and of the pages of the site, and their figures.
 
 Run ``python benchmarks/readme.py`` for all of them, or name some: ``python benchmarks/readme.py plan-a``.
-What examples print is a part with a name, too, and pictures are ``figure`` (of reports) and ``pictures`` (of examples).
+What examples print is a part with a name, too; pictures are ``figure`` (of reports) and ``pictures`` (of
+examples).
 Timings belong to the machine they are made on, so run it on a quiet one.
 """
 

@@ -1,7 +1,7 @@
 """The documentation site: ``make docs``, or ``python -m sphinx -n -W --keep-going docs docs/_build/html``.
 
-Nothing is asked of a network: formulas become MathML, fonts and scripts are those of Sphinx and furo. Pages of models and
-notebooks are written at the start of a build by ``_extensions/pages_from_code.py``.
+Nothing is asked of a network: formulas become MathML, fonts and scripts are those of Sphinx and furo. Pages
+of models and notebooks are written at the start of a build by ``_extensions/pages_from_code.py``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,8 @@ extensions = [
     "mathml",
     "pages_from_code",
 ]
-exclude_patterns = ["_build"]
+exclude_patterns = ["_build", "_generated", "_templates"]
+templates_path = ["_templates"]
 default_role = "autolink"
 nitpicky = True
 html_math_renderer = "mathml"

@@ -1,7 +1,8 @@
 """Pages that are never written by hand: one for each model, with its equations, and the notebooks.
 
-They go into ``docs/models`` and ``docs/notebooks``, which git ignores, whenever a build starts. The equations are those that
-``fastcart models NAME --equations latex`` prints, read off the right-hand side.
+They go into ``docs/models``, ``docs/notebooks`` and ``docs/_generated``, which git ignores, whenever a build
+starts. The equations are those that ``fastcart models NAME --equations latex`` prints, read off the
+right-hand side.
 """
 
 from __future__ import annotations
@@ -16,6 +17,9 @@ import fastcart
 from fastcart.describe import _hidden as hidden_names
 from fastcart.model import Model
 from fastcart.models.core_variables import core_variables
+from fastcart.protocols import ARMS, STANDARD, Adaptive, Arm, Infusion
+from fastcart.protocols.controlled_arms import ACTUATORS, MEMORY
+from fastcart.protocols.controllers import TARGET_WORDS, TARGETS
 
 DOCS = Path(__file__).resolve().parents[1]
 CORE = {
@@ -153,6 +157,43 @@ def listing() -> str:
     return table(head, rows)
 
 
+def arms() -> str:
+    """Return the table of all arms of the library."""
+    rows = []
+    for name, arm in ARMS.items():
+        kind = "standard" if arm in STANDARD else "exploratory"
+        rows.append((f"`{name}`", kind, plain(arm.title), given(arm), "yes" if arm.equal_budget else "no"))
+    return table(("Arm", "Kind", "What it is", "Effectors / memory cells on day", "Same cells"), rows)
+
+
+def given(arm: Arm) -> str:
+    """Say what an arm infuses when, in percent of the product."""
+    if isinstance(arm, Adaptive):
+        days = f"{len(arm.visits)} visits, days {arm.visits[0]:g} to {arm.visits[-1]:g}"
+        return f"0: {percent(arm.start)}; then by a rule at {days}"
+    return "; ".join(f"{infusion.day:g}: {percent(infusion)}" for infusion in arm.infusions)
+
+
+def percent(infusion: Infusion) -> str:
+    """Return the shares of effectors and memory cells."""
+    return f"{100 * infusion.effectors:.3g} / {100 * infusion.memory:.3g} %"
+
+
+def control() -> str:
+    """Return the table of the words for controlled arms."""
+    targets = {
+        name: f"{TARGET_WORDS[name]}: rise {rise:g} per day, power {power:g} of the burden's fall"
+        for name, (rise, power) in TARGETS.items()
+    }
+    listed = {"target": targets, "actuator": ACTUATORS, "memory": MEMORY}
+    rows = [
+        (f"`{entry}`", f"`{name}`", plain(words))
+        for entry, known in listed.items()
+        for name, words in known.items()
+    ]
+    return table(("Entry", "Value", "What it does"), rows)
+
+
 def write(path: Path, text: str) -> None:
     """Write a file where it is another: Sphinx reads anew what was touched."""
     if not path.exists() or path.read_text("utf-8") != text:
@@ -164,7 +205,8 @@ def write_pages(_: Any = None) -> None:
     """Write the pages of all models, and copy the notebooks."""
     for name in fastcart.models.names():
         write(DOCS / "models" / f"{name}.md", page(name))
-    write(DOCS / "models" / "listing.txt", listing() + "\n")
+    for name, text in {"models": listing(), "arms": arms(), "control": control()}.items():
+        write(DOCS / "_generated" / f"{name}.txt", text + "\n")
     for notebook in (DOCS.parent / "notebooks").glob("*.ipynb"):
         write(DOCS / "notebooks" / notebook.name, notebook.read_text("utf-8"))
 
