@@ -122,7 +122,7 @@ def page(name: str) -> str:
     ]
     parts = [
         f"# {name}",
-        f"```text\n{model.doc.strip()}\n```",
+        f"```{{code-block}} text\n:class: description\n\n{model.doc.strip()}\n```",
         "\n".join(facts),
         "## Equations",
         equations(model),
