@@ -12,6 +12,7 @@ import argparse
 import contextlib
 import io
 import json
+import os
 import shutil
 import tempfile
 from collections.abc import Callable
@@ -301,6 +302,7 @@ def examples_of(page: Path, *, pictures: bool) -> dict[str, str]:
 
     matplotlib.use("Agg")
     matplotlib.rcParams["svg.hashsalt"] = "fastcart"  # the same picture is the same file
+    os.environ["SOURCE_DATE_EPOCH"] = "0"
     with tempfile.TemporaryDirectory() as folder:
         printed = pages.printed_by(page, Path(folder))
         for shown in pages.pictures_of(page) if pictures else ():
