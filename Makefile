@@ -54,6 +54,7 @@ bench: setup
 docs: setup
 	@$(BIN)/python -m sphinx -n -W --keep-going -q docs docs/_build/html
 	@$(BIN)/python -m sphinx -n -W --keep-going -q -b linkcheck -d docs/_build/html/.doctrees docs docs/_build/links
+	@$(BIN)/python docs/check_site.py
 	@echo "docs/_build/html/index.html"
 
 lint: setup

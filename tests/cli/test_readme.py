@@ -1,4 +1,4 @@
-"""The README and the pages of the site: their examples run, their tables and figures belong to this version."""
+"""The README and pages of the site: their examples run, their tables and figures are of this version."""
 
 from __future__ import annotations
 
