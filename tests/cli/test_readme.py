@@ -79,7 +79,11 @@ def test_pages_have_examples_of_all_kinds():
     }  # fmt: skip
     assert {"models", "run", "compare", "reproduce", "scan", "sensitivity", "optimize"} <= commands
     for page, text in TEXTS.items():  # no example is missed because its fence has another form
-        marked = text.count("\n```python\n") + text.count("\n```sh\n") + text.count("\n:caption: ")
+        marked = (
+            text.count("\n```python\n")
+            + text.count("\n```sh\n")
+            + len(re.findall(r"\n:caption: \S+\n\n", text))
+        )
         marked += text.count("<!-- file: ")
         assert marked == len(pages.examples(text)), page
 
