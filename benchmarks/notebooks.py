@@ -1,7 +1,7 @@
 """Run the notebooks and keep their outputs in them: ``python benchmarks/notebooks.py [NAME ...]``.
 
-What measures the machine (``02_performance``) is kept without, since its numbers are those of the reader's machine; it is
-written only where it is named.
+What measures the machine (``02_performance``) is kept without, since its numbers are those of the reader's
+machine; it is written only where it is named.
 """
 
 from __future__ import annotations
