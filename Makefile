@@ -52,8 +52,8 @@ bench: setup
 
 # warnings are errors; nothing outside is asked
 docs: setup
-	@$(BIN)/python -m sphinx -n -W --keep-going -q docs docs/_build/html
-	@$(BIN)/python -m sphinx -n -W --keep-going -q -b linkcheck -d docs/_build/html/.doctrees docs docs/_build/links
+	@$(BIN)/python -m sphinx -n -W --keep-going -q -j auto docs docs/_build/html
+	@$(BIN)/python -m sphinx -n -W --keep-going -q -j auto -b linkcheck -d docs/_build/html/.doctrees docs docs/_build/links
 	@$(BIN)/python docs/check_site.py
 	@echo "docs/_build/html/index.html"
 

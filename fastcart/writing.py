@@ -7,8 +7,8 @@ from typing import Any, NamedTuple
 
 from fastcart.checks import shown
 from fastcart.errors import InputError, nearest
-from fastcart.model import Model
 from fastcart.math import reciprocals
+from fastcart.model import Model
 from fastcart.models import get
 from fastcart.models.binding import binding_equilibrium, binding_written, free_tumor_cells
 from fastcart.solvers.named import arguments

@@ -14,7 +14,11 @@ import fastcart
 from fastcart import Algebraic, InputError, Model, State, cli, written_equations
 from fastcart.writing import symbol
 
-SOLVING = ("li_lei", "li_lei_cytokines", "li_lei_coarse")  # a root by numbers, which is written as a condition
+SOLVING = (
+    "li_lei",
+    "li_lei_cytokines",
+    "li_lei_coarse",
+)  # a root by numbers, written as a condition
 WRITTEN = fastcart.models.names()
 VARIANTS = {
     "leon_triana": {"B_cells": "immature"}, "leon_triana_solid": {"targets": "two"},

@@ -126,12 +126,10 @@ def binding_equilibrium(T4, TE, TM, C, K_1, K_2, K_3):
 
 
 def binding_written(x, T4, TE, TM, C, K_1, K_2, K_3):
-    """Return what is zero where x is C*, and what `binding_equilibrium` returns: the equation as it is printed."""
+    """Return what is zero where x is C*, as it is printed, and what `binding_equilibrium` returns."""
     pairs = [(K, T) for K, T in ((K_1, TE), (K_2, TM), (K_3, T4)) if not isinstance(K, float)]  # 0 in some
-    bound = sum(
-        (K * T / (1.0 + K * x) for K, T in pairs[1:]), pairs[0][0] * pairs[0][1] / (1.0 + pairs[0][0] * x)
-    )
-    return x * (1.0 + bound) - C, (x, 1.0 / (1.0 + K_1 * x), 1.0 / (1.0 + K_2 * x), 1.0 / (1.0 + K_3 * x))
+    bound = [K * T / (1.0 + K * x) for K, T in pairs]
+    return x * sum(bound, 1.0) - C, (x, 1.0 / (1.0 + K_1 * x), 1.0 / (1.0 + K_2 * x), 1.0 / (1.0 + K_3 * x))
 
 
 @njit

@@ -66,7 +66,9 @@ def test_notebook_runs(name, kernel, tmp_path):
     if name not in MEASURING:
         for stored, run in zip(read(name).cells, notebook.cells, strict=True):
             if run.cell_type == "code":
-                assert kinds(stored) == kinds(run), "run: python benchmarks/notebooks.py " + name.split(".")[0]
+                assert kinds(stored) == kinds(run), (
+                    "run: python benchmarks/notebooks.py " + name.split(".")[0]
+                )
 
 
 def kinds(cell) -> list[str]:
