@@ -129,7 +129,8 @@ def binding_written(x, T4, TE, TM, C, K_1, K_2, K_3):
     """Return what is zero where x is C*, as it is printed, and what `binding_equilibrium` returns."""
     pairs = [(K, T) for K, T in ((K_1, TE), (K_2, TM), (K_3, T4)) if not isinstance(K, float)]  # 0 in some
     bound = [K * T / (1.0 + K * x) for K, T in pairs]
-    return x * sum(bound, 1.0) - C, (x, 1.0 / (1.0 + K_1 * x), 1.0 / (1.0 + K_2 * x), 1.0 / (1.0 + K_3 * x))
+    condition = x * (1.0 + sum(bound[1:], bound[0])) - C
+    return condition, (x, 1.0 / (1.0 + K_1 * x), 1.0 / (1.0 + K_2 * x), 1.0 / (1.0 + K_3 * x))
 
 
 @njit
