@@ -176,7 +176,7 @@ def given(arm: Arm) -> str:
 
 def percent(infusion: Infusion) -> str:
     """Return the shares of effectors and memory cells."""
-    return f"{100 * infusion.effectors:.3g} / {100 * infusion.memory:.3g} %"
+    return f"{round(100 * infusion.effectors)} / {round(100 * infusion.memory)} %"
 
 
 def control() -> str:
