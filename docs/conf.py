@@ -34,8 +34,8 @@ default_role = "autolink"
 nitpicky = True
 html_math_renderer = "mathml"
 
-# names in docstrings that are words of the text, or of other packages
-nitpick_ignore_regex = [(r"py:.*", r".*")]
+# names between backticks in docstrings may be words of the text or inner functions, and types are words
+nitpick_ignore_regex = [(r"py:(obj|class)", r".*")]
 
 autosummary_generate = True
 autodoc_typehints = "none"  # types, shapes and units stand in the docstrings

@@ -56,6 +56,9 @@ def test_notebook_runs(name, kernel, tmp_path):
     resources = {"metadata": {"path": str(work)}}
     client = NotebookClient(notebook, kernel_name=kernel, timeout=TIMEOUT_S, resources=resources)
     client.execute()  # raises CellExecutionError, with the cell and its traceback
+    for cell in notebook.cells:
+        if cell.cell_type == "code":  # a busy machine is slow to end a worker of Dask, which says so
+            cell.outputs = [o for o in cell.outputs if "distributed.nanny" not in o.get("text", "")]
     outputs = [output for cell in notebook.cells for output in cell.get("outputs", [])]
     complaints = [output["text"] for output in outputs if output.get("name") == "stderr"]
     assert complaints == []
