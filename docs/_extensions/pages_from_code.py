@@ -211,7 +211,16 @@ def write_pages(_: Any = None) -> None:
         write(DOCS / "notebooks" / notebook.name, notebook.read_text("utf-8"))
 
 
+def list_all_guides(_: Sphinx, name: str, source: list[str]) -> None:
+    """Put guides that the list does not name behind those that it puts in an order."""
+    if name == "guides/index":
+        others = {path.stem for path in (DOCS / "guides").glob("*.md")} - {"index"}
+        others -= set(re.findall(r"^\w+$", source[0], flags=re.M))
+        source[0] = source[0].replace("\ntrials\n", "\n" + "\n".join(["trials", *sorted(others)]) + "\n")
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages before Sphinx looks for documents."""
     app.connect("builder-inited", write_pages)
+    app.connect("source-read", list_all_guides)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
