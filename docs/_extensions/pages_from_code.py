@@ -223,4 +223,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     """Write the pages before Sphinx looks for documents."""
     app.connect("builder-inited", write_pages)
     app.connect("source-read", list_all_guides)
+    app.connect("env-get-outdated", lambda *_: ["guides/index"])  # another guide may have come or gone
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
