@@ -1,7 +1,7 @@
 # Everything needs only python3 >= 3.11, git and make; the set-up brings the rest into .venv.
 BIN := .venv/bin
 
-.PHONY: help setup demo test bench lint format clean fuzz kills malformed sbml-suite
+.PHONY: help setup demo test bench docs lint format clean fuzz kills malformed sbml-suite
 
 # how often or how long, and with which seed: make kills KILLS=60 SEED=3, make fuzz MINUTES=10 SEED=1
 MINUTES ?= 10
@@ -19,6 +19,7 @@ help:
 	@echo "make sbml-suite  solve the cases of the SBML Test Suite in the folder SUITE"
 	@echo "make bench   measure engines and the solvers of other packages into results/bench"
 	@echo "make lint    linters and type checker"
+	@echo "make docs    build the site into docs/_build/html and check its links"
 
 setup:
 	@sh .ci/setup.sh
@@ -49,6 +50,13 @@ bench: setup
 	@$(BIN)/python benchmarks/scale.py --stream 10_000_000
 	@$(BIN)/python -m pytest benchmarks --benchmark-enable --benchmark-only
 
+# warnings are errors; nothing outside is asked
+docs: setup
+	@$(BIN)/python -m sphinx -n -W --keep-going -q -j auto docs docs/_build/html
+	@$(BIN)/python -m sphinx -n -W --keep-going -q -j auto -b linkcheck -d docs/_build/html/.doctrees docs docs/_build/links
+	@$(BIN)/python docs/check_site.py
+	@echo "docs/_build/html/index.html"
+
 lint: setup
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
@@ -59,4 +67,4 @@ format: setup
 	@$(BIN)/ruff format .
 
 clean:
-	rm -rf .venv build results *.egg-info
+	rm -rf .venv build results *.egg-info docs/_build

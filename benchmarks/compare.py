@@ -26,7 +26,7 @@ from fastcart.tables.storage import write_text
 ROOT = Path(__file__).resolve().parents[1]
 OUT = ROOT / "results" / "bench"
 PATIENTS = 20_000
-BRIEF_RTOL = 1e-6  # in the README; the files have all
+BRIEF_RTOL = 1e-6  # on the site; the files have all
 BRIEF_ENGINES = {"lsoda", "numbalsoda", "heyoka", "diffrax"}
 
 # least ratios that are asked for: model, solver, times as fast as it at no larger error
@@ -122,7 +122,7 @@ def full(measured: Measured) -> str:
 
 
 def brief(measured: Measured) -> str:
-    """Return what the README shows: one tolerance, and the ratios that are asked for."""
+    """Return what the site shows: one tolerance, and lanes against others."""
     table = measured.errors["li_lei"]
     ratios = bench.speedup(table)
     model = fastcart.models.get("li_lei")
@@ -131,8 +131,6 @@ def brief(measured: Measured) -> str:
         bench_report.note(model, measured.patients),
         "Lanes, the fastest method at no larger errors (median; 99th percentile; largest), against others:",
         bench_report.speedup_table(ratios[ratios["engine"].isin(BRIEF_ENGINES)]),
-        "What is asked for:",
-        ratio_table(measured),
     ]
     return "\n\n".join([*parts, *_threads_and_shares(measured), _about_peers(measured)])
 

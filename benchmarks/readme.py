@@ -1,6 +1,8 @@
-"""Rewrite the generated parts of README.md, and its figure.
+"""Rewrite the generated parts of the README and of the pages of the site, and their figures.
 
 Run ``python benchmarks/readme.py`` for all of them, or name some: ``python benchmarks/readme.py plan-a``.
+What examples print is a part with a name, too; pictures are ``figure`` (of reports) and ``pictures`` (of
+examples).
 Timings belong to the machine they are made on, so run it on a quiet one.
 """
 
@@ -11,7 +13,7 @@ import contextlib
 import io
 import json
 import os
-import re
+import shutil
 import tempfile
 from collections.abc import Callable
 from dataclasses import replace
@@ -21,6 +23,7 @@ from pathlib import Path
 from typing import Any
 
 import compare
+import pages
 import pandas as pd
 import work
 
@@ -43,9 +46,8 @@ from fastcart.trial.figures import frontier_figure
 from fastcart.trial.run import TrialResult
 from fastcart.trial.spec import make_spec
 
-ROOT = Path(__file__).resolve().parents[1]
-README = ROOT / "README.md"
-DOCS = ROOT / "docs"
+ROOT = pages.ROOT
+PICTURES = pages.DOCS / "pictures"
 FIGURE_DPI = 110
 FIGURE_LIMIT = 300_000  # bytes
 
@@ -55,49 +57,6 @@ REFERENCE_RTOL = 1e-12
 TRIAL_PATIENTS = 3000
 AMPLIFIED_PATIENTS = 1000  # each dose of each regime is solved for them
 AMPLIFIED_RATES = (1.0, 1.4, 1.8, 2.95)
-
-_BLOCK = re.compile(r"(<!-- begin generated: (\S+) -->\n)(.*?)(<!-- end generated -->)", re.DOTALL)
-_PYTHON = re.compile(r"^```python\n(.*?)^```", re.DOTALL | re.MULTILINE)
-# what the Python examples print, in their order
-_PRINTED = (
-    "quick-start", "prepare", "slopes", "doses", "regimens", "events", "own-model", "scan", "sensitivity",
-    "optimize", "fit",
-)  # fmt: skip
-
-
-def python_examples(text: str) -> list[str]:
-    """Return the Python examples of a Markdown text."""
-    return _PYTHON.findall(text)
-
-
-def printed_by_examples() -> dict[str, str]:
-    """Run the Python examples in one namespace; return what each prints."""
-    namespace: dict = {"__name__": "__main__"}  # as in a script
-    printed = {}
-    here = Path.cwd()
-    with tempfile.TemporaryDirectory() as folder:
-        os.chdir(folder)
-        try:
-            for name, source in zip(_PRINTED, python_examples(README.read_text("utf-8")), strict=True):
-                out = io.StringIO()
-                with contextlib.redirect_stdout(out), pd.option_context("display.width", 100):
-                    exec(compile(source, f"<README: {name}>", "exec"), namespace)
-                printed[name] = f"```text\n{out.getvalue().rstrip()}\n```"
-        finally:
-            os.chdir(here)
-    return printed
-
-
-def models() -> str:
-    """List the models that fastcart ships."""
-    rows = []
-    for name in fastcart.models.names():
-        model = fastcart.models.get(name)
-        numbers = (len(model.states), len(model.parameters), f"{model.t_end:g} {model.time_unit}s")
-        # the first sentence, or what stands before the equations
-        words = " ".join(re.split(r"\.\s+(?=[A-Z])|:\n", model.doc)[0].split()).rstrip(".")
-        rows.append([f"`{name}`", *map(str, numbers), words])
-    return markdown_table(["Model", "States", "Parameters", "Horizon", "What it is"], rows, "lrrrl")
 
 
 def status() -> str:
@@ -304,7 +263,7 @@ def of_notebook(name: str, variable: str) -> Any:
     return namespace[variable]
 
 
-# name of the file in docs: function that draws the figure
+# name of the file in docs/pictures: function that draws the figure
 FIGURES: dict[str, Callable[[], Any]] = {
     "figure6": lambda: figure6.make(progress=False).picture,
     "t_cell_facts": lambda: draw_facts(facts_by_theory()),
@@ -315,17 +274,16 @@ FIGURES: dict[str, Callable[[], Any]] = {
 
 def draw_figures() -> None:
     """Draw the figures of the page, small enough for a repository."""
-    DOCS.mkdir(exist_ok=True)
+    PICTURES.mkdir(exist_ok=True)
     for name, draw in FIGURES.items():
         with plotting.style():
-            plotting.save_figure(draw(), DOCS / f"{name}.png", dpi=FIGURE_DPI)
-        size = (DOCS / f"{name}.png").stat().st_size
+            plotting.save_figure(draw(), PICTURES / f"{name}.png", dpi=FIGURE_DPI)
+        size = (PICTURES / f"{name}.png").stat().st_size
         if size > FIGURE_LIMIT:
-            raise RuntimeError(f"docs/{name}.png has {size} bytes; lower FIGURE_DPI.")
+            raise RuntimeError(f"docs/pictures/{name}.png has {size} bytes; lower FIGURE_DPI.")
 
 
 PARTS: dict[str, Callable[[], str]] = {
-    "models": models,
     "status": status,
     "accuracy": accuracy,
     "plan-a": plan_a,
@@ -338,34 +296,42 @@ PARTS: dict[str, Callable[[], str]] = {
 }
 
 
-def blocks(text: str) -> dict[str, str]:
-    """Return the generated parts of a Markdown text, by name."""
-    return {name: body for _, name, body, _ in _BLOCK.findall(text)}
+def examples_of(page: Path, *, pictures: bool) -> dict[str, str]:
+    """Run the examples of a page; return what they print, and keep the pictures that pages show."""
+    import matplotlib
 
-
-def replace_blocks(text: str, new: dict[str, str]) -> str:
-    """Put new text between the comments of the parts that ``new`` names."""
-    return _BLOCK.sub(
-        lambda m: f"{m[1]}{new[m[2]].strip()}\n{m[4]}" if m[2] in new else m[0],
-        text,
-    )
+    matplotlib.use("Agg")
+    matplotlib.rcParams["svg.hashsalt"] = "fastcart"  # the same picture is the same file
+    os.environ["SOURCE_DATE_EPOCH"] = "0"
+    with tempfile.TemporaryDirectory() as folder:
+        printed = pages.printed_by(page, Path(folder))
+        for shown in pages.pictures_of(page) if pictures else ():
+            if (Path(folder) / shown.name).exists():
+                shutil.copy(Path(folder) / shown.name, PICTURES)
+    return printed
 
 
 def main() -> None:
     """Rewrite the parts that were asked for."""
-    names = ["figure", *_PRINTED, *PARTS]
-    parser = argparse.ArgumentParser(description="Rewrite the generated parts of README.md.")
+    texts = {page: page.read_text("utf-8") for page in pages.pages()}
+    marked = {page: pages.blocks(text) for page, text in texts.items()}
+    names = ["figure", "pictures", *sorted({name for parts in marked.values() for name in parts})]
+    parser = argparse.ArgumentParser(description="Rewrite the generated parts of the README and of the site.")
     parser.add_argument("part", nargs="*", help=f"of: {', '.join(names)}; default: all")
     wanted = parser.parse_args().part or names
     unknown = set(wanted) - set(names)
     if unknown:
         parser.error(f"no such part: {', '.join(sorted(unknown))}")
     new = {name: make() for name, make in PARTS.items() if name in wanted}
-    if set(wanted) & set(_PRINTED):
-        new |= printed_by_examples()
+    for page, parts in marked.items():
+        asked = {*parts} & {*wanted} - {*PARTS}
+        pictures = "pictures" in wanted
+        if asked or (pictures and pages.pictures_of(page)):
+            printed = examples_of(page, pictures=pictures)
+            new |= {name: text for name, text in printed.items() if name in asked}
+        page.write_text(pages.replace_blocks(texts[page], new), encoding="utf-8")
     if "figure" in wanted:
         draw_figures()
-    README.write_text(replace_blocks(README.read_text("utf-8"), new), encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -24,6 +24,8 @@ def derivatives(*values: float, **rates: float) -> tuple[float, ...]:
 
     Parameters
     ----------
+    *values : float
+        Not taken; a mistake is said where rates come without names.
     **rates : float
         One for each state, in natural units per unit of time.
 

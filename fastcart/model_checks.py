@@ -94,8 +94,8 @@ def _check_places(model: Model) -> None:
     ):
         if tuple(names[: len(first)]) != first:
             raise InputError(
-                f"Model {model.name!r} is derived from another, whose {kind} {', '.join(first)} come first, in "
-                "this order; change that model, and derive again."
+                f"Model {model.name!r} is derived from another, whose {kind} {', '.join(first)} come first, "
+                "in this order; change that model, and derive again."
             )
 
 

@@ -129,7 +129,14 @@ class Parameter:
 
 @dataclass(frozen=True)
 class Observable:
-    """A quantity computed from time, states and parameters, e.g. a cytokine or a killing rate."""
+    """A quantity computed from time, states and parameters, e.g. a cytokine or a killing rate.
+
+    Parameters
+    ----------
+    name : str
+        Identifier, the column in tables of trajectories.
+    unit, description : str
+    """
 
     name: str
     unit: str = ""

@@ -7,8 +7,10 @@ from typing import Any, NamedTuple
 
 from fastcart.checks import shown
 from fastcart.errors import InputError, nearest
+from fastcart.math import reciprocals
 from fastcart.model import Model
 from fastcart.models import get
+from fastcart.models.binding import binding_equilibrium, binding_written, free_tumor_cells
 from fastcart.solvers.named import arguments
 from fastcart.solvers.trace.following import follow
 from fastcart.solvers.trace.graph import Graph, TraceError
@@ -76,15 +78,17 @@ def read_equations(model: Model) -> Equations:
         row: [graph.input(row, k) for k in range(len(names))] for row, names in inputs.items()
     }
     at = (given["t"][0], *arguments(model, given["y"], given["p"]))
+    instead, bound = _without_numbers(graph, inputs)
     with local_names() as names:
-        rates = follow(graph, model.rhs, at)
+        rates = follow(graph, model.rhs, at, instead=instead)
         conditions = follow(graph, model.residual, at) if model.residual is not None else ()
-        observed = follow(graph, model.observe, at) if model.observe is not None else ()
+        observed = follow(graph, model.observe, at, instead=instead) if model.observe is not None else ()
+        conditions = (*conditions, *bound[:1])
     outputs = (*rates, *conditions, *observed)
     for operation in {graph.operations[number] for number in graph.used(outputs)}:
         if operation in _ROUGH:
             raise TraceError("solves an equation by numbers, step by step")
-    reader = Reader(graph, outputs, inputs, names)
+    reader = Reader(graph, outputs, inputs, {node: name for node, name in names.items() if name.strip("_")})
     found = iter(reader.outputs)
     return Equations(
         reader.definitions,
@@ -93,6 +97,26 @@ def read_equations(model: Model) -> Equations:
         # one that a quantity has the name of, as it is in the source, is that quantity
         [(name, of) for name, of in zip(model.observable_names, found, strict=False) if of != Symbol(name)],
     )
+
+
+def _without_numbers(graph: Graph, inputs: dict[str, Any]) -> tuple[dict[Any, Any], list[Any]]:
+    """Return what stands for the numerical solution of a binding equilibrium, and for shared divisions.
+
+    The root is a symbol; the list gets its equation, from whoever asks for it.
+    """
+    conditions: list[Any] = []
+
+    def equilibrium(*numbers: Any) -> tuple[Any, ...]:
+        inputs["root"] = ["C_free"]
+        condition, found = binding_written(graph.input("root"), *numbers)
+        conditions.append(condition)
+        return found
+
+    return {
+        binding_equilibrium: equilibrium,
+        free_tumor_cells: lambda *numbers: equilibrium(*numbers)[0],
+        reciprocals: lambda *numbers: tuple(1.0 / x for x in numbers),
+    }, conditions
 
 
 def written_equations(model: str | Model, *, style: str = "text") -> str:

@@ -14,8 +14,12 @@ import fastcart
 from fastcart import Algebraic, InputError, Model, State, cli, written_equations
 from fastcart.writing import symbol
 
-SOLVING = ("li_lei", "li_lei_cytokines", "li_lei_coarse")  # an equilibrium by numbers within the equations
-WRITTEN = [name for name in fastcart.models.names() if name not in SOLVING]
+SOLVING = (
+    "li_lei",
+    "li_lei_cytokines",
+    "li_lei_coarse",
+)  # a root by numbers, written as a condition
+WRITTEN = fastcart.models.names()
 VARIANTS = {
     "leon_triana": {"B_cells": "immature"}, "leon_triana_solid": {"targets": "two"},
     "chaudhury": {"expansion": "first order"}, "b_all": {"switch": True},
@@ -43,7 +47,11 @@ def test_text_says_what_the_right_hand_side_computes(name):
         y = np.exp(random.normal(size=len(model.state_names)))
         p = np.exp(random.normal(size=len(model.parameter_names)))
         given = dict(zip([*model.parameter_names, *model.state_names], [*p, *y], strict=True))
+        if model.name in SOLVING:
+            observed = in_python(model, "observe")(t, tuple(y), tuple(p))
+            given["C_free"] = observed[model.observable_names.index("C_free")]
         found = values_of(text, {"t": t, **given})
+        assert found.get("0", 0.0) == pytest.approx(0.0, abs=1e-12)
         rates = [found[f"d{state}/dt"] for state in model.differential]
         np.testing.assert_allclose(rates, in_python(model)(t, tuple(y), tuple(p)), rtol=1e-9, atol=1e-9)
         if model.observe is not None:
@@ -94,6 +102,13 @@ def test_symbols(name, latex):
     assert symbol(name) == latex
 
 
+def test_the_root_of_a_binding_equilibrium_is_written_as_a_condition():
+    text = written_equations("li_lei_coarse")
+    assert "free = K_1*TE/(1 + K_1*C_free)" in text
+    assert "0 = C_free*(1 + free + x_1) - C" in text
+    assert "rough" not in text
+
+
 def test_algebraic_variables_are_written_as_conditions():
     @njit
     def rhs(t, y, p):
@@ -111,10 +126,15 @@ def test_algebraic_variables_are_written_as_conditions():
 
 
 def test_a_model_that_cannot_be_followed_says_why():
-    for name in SOLVING:
-        text = written_equations(name)
-        assert text.startswith(f"The equations of {name} cannot be written out: its right-hand side solves")
-        assert fastcart.models.get(name).doc in text
+    @njit
+    def rough(t, y, p):
+        r = fastcart.math.rough_reciprocal(y.x)
+        return (-p.k * r * (2.0 - r * y.x),)
+
+    model = Model("m", {"x": 1.0}, {"k": 1.0}, rough, doc="One over x.")
+    text = written_equations(model)
+    assert text.startswith("The equations of m cannot be written out: its right-hand side solves an equation")
+    assert text.endswith("One over x.")
 
     @njit
     def rhs(t, y, p):

@@ -16,7 +16,7 @@ def register(commands: Any) -> None:
         "spec",
         type=Path,
         metavar="SPEC.toml",
-        help="model, table, observations, what is estimated; see the README",
+        help="model, table, observations, what is estimated; see the guide to fits in the docs",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")

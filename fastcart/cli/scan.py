@@ -16,7 +16,10 @@ def register(commands: Any) -> None:
         "scan", help="solve any number of sampled patients, to a folder of Parquet files that can be resumed"
     )
     parser.add_argument(
-        "spec", type=Path, metavar="SPEC.toml", help="model, patients and options; see README"
+        "spec",
+        type=Path,
+        metavar="SPEC.toml",
+        help="model, patients and options; see the guide to scans in the docs",
     )
     parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted scan in FOLDER")

@@ -17,7 +17,11 @@ def register(commands: Any) -> None:
         "trial", help="compare dosing protocols in simulated randomized trials, with a report"
     )
     parser.add_argument(
-        "spec", nargs="?", type=Path, metavar="SPEC.toml", help="arms, population, trial; see the README"
+        "spec",
+        nargs="?",
+        type=Path,
+        metavar="SPEC.toml",
+        help="arms, population, trial; --init writes one with comments, 'fastcart arms' lists arms",
     )
     parser.add_argument("--out", type=Path, metavar="FOLDER")
     parser.add_argument(

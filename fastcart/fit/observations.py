@@ -39,22 +39,46 @@ class ErrorModel:
 
 
 def additive(a: float | None = None) -> ErrorModel:
-    """Return the error model with the standard deviation ``a``, in the unit of the measurement."""
+    """Return the error model with the standard deviation ``a``.
+
+    Parameters
+    ----------
+    a : float, optional
+        In the unit of the measurement, positive; none has it estimated.
+    """
     return _model(ADDITIVE, a=a)
 
 
 def proportional(b: float | None = None) -> ErrorModel:
-    """Return the error model with the standard deviation ``b f``."""
+    """Return the error model with the standard deviation ``b f``, where ``f`` is the prediction.
+
+    Parameters
+    ----------
+    b : float, optional
+        Without a unit, positive; none has it estimated.
+    """
     return _model(PROPORTIONAL, b=b)
 
 
 def combined1(a: float | None = None, b: float | None = None) -> ErrorModel:
-    """Return the error model with the standard deviation ``a + b f``."""
+    """Return the error model with the standard deviation ``a + b f``.
+
+    Parameters
+    ----------
+    a, b : float, optional
+        As of `additive` and `proportional`.
+    """
     return _model(COMBINED1, a=a, b=b)
 
 
 def combined2(a: float | None = None, b: float | None = None) -> ErrorModel:
-    """Return the error model with the variance ``a**2 + (b f)**2``."""
+    """Return the error model with the variance ``a**2 + (b f)**2``.
+
+    Parameters
+    ----------
+    a, b : float, optional
+        As of `additive` and `proportional`.
+    """
     return _model(COMBINED2, a=a, b=b)
 
 
@@ -62,6 +86,11 @@ def lognormal(s: float | None = None) -> ErrorModel:
     """Return the error model with ``ln DV`` around ``ln f``, with the standard deviation ``s``.
 
     Likelihoods are densities of ``ln DV``, see `fastcart.fit.PreparedLikelihood`.
+
+    Parameters
+    ----------
+    s : float, optional
+        Of the natural logarithm, without a unit, positive; None has it estimated.
     """
     return _model(LOGNORMAL, s=s)
 

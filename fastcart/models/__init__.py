@@ -110,12 +110,28 @@ def _of_file(name: str, options: dict[str, Any]) -> Model:
 
 
 def option_names(name: str) -> list[str]:
-    """Return the names of the options of a model."""
+    """Return the names of the options of a model.
+
+    Parameters
+    ----------
+    name : str
+        One of `names`.
+    """
     return list(inspect.signature(_builder(name)).parameters)
 
 
 def doses(model: Model) -> Any:
-    """Return the doses that a model brings with its options, e.g. those of a scenario; None for none."""
+    """Return the doses that a model brings with its options, e.g. those of a scenario; None for none.
+
+    Parameters
+    ----------
+    model : Model
+
+    Returns
+    -------
+    DataFrame or None
+        As ``doses=`` of `fastcart.solve` takes them.
+    """
     module, function = _DOSES.get(model.name, ("", ""))
     return getattr(import_module(module), function)(model) if module else None
 

@@ -125,6 +125,14 @@ def binding_equilibrium(T4, TE, TM, C, K_1, K_2, K_3):
     return x - correction, a + a * (p * moved), b + b * (q * moved), d + d * (r * moved)
 
 
+def binding_written(x, T4, TE, TM, C, K_1, K_2, K_3):
+    """Return what is zero where x is C*, as it is printed, and what `binding_equilibrium` returns."""
+    pairs = [(K, T) for K, T in ((K_1, TE), (K_2, TM), (K_3, T4)) if not isinstance(K, float)]  # 0 in some
+    bound = [K * T / (1.0 + K * x) for K, T in pairs]
+    condition = x * (1.0 + sum(bound[1:], bound[0])) - C
+    return condition, (x, 1.0 / (1.0 + K_1 * x), 1.0 / (1.0 + K_2 * x), 1.0 / (1.0 + K_3 * x))
+
+
 @njit
 def free_tumor_cells(T4, TE, TM, C, K_1, K_2, K_3):
     """Return C*, the tumor cells that no T cell has bound; see `binding_equilibrium`."""

@@ -1,6 +1,6 @@
 """PEtab problems, version 1: objective, gradient and fits, all conditions and points as one batch.
 
-What is taken and what is refused is listed in docs/petab.md.
+What is taken and what is refused is listed in docs/guides/petab.md.
 """
 
 from __future__ import annotations

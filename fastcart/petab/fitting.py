@@ -222,7 +222,7 @@ def _refine(search: ProblemSearch, found: Minima, iterations: int) -> None:
 
 
 def _begun(search: ProblemSearch, x: np.ndarray, wanted: int) -> np.ndarray:
-    """Return where the best of more starts are after a few iterations; in narrow valleys few of them arrive."""
+    """Return where the best of more starts are after some iterations; in narrow valleys few arrive."""
     nobody = np.zeros(len(x), dtype=np.int64)
     found = search.minimize(x, nobody, iterations=_FIRST_ITERATIONS)
     best = np.sort(np.argsort(found.cost, kind="stable")[:wanted])

@@ -245,7 +245,16 @@ def product_cells(arm: Arm, patients: pd.DataFrame, dose: float) -> np.ndarray:
 
 
 def schedule_of(arm: Calendar) -> Schedule:
-    """Return the days of a calendar with the fractions of both budgets that are infused on them."""
+    """Return the days of a calendar with the fractions of both budgets that are infused on them.
+
+    Parameters
+    ----------
+    arm : Calendar
+
+    Returns
+    -------
+    list of (day, effectors, memory)
+    """
     return [
         (
             float(day),
@@ -284,6 +293,14 @@ def administered(arm: Arm, schedule: Schedule, patients: pd.DataFrame, dose: flo
 
 def check_equal_budget(arm: Arm, schedule: Schedule, patients: pd.DataFrame) -> None:
     """Check that every patient gets exactly the own effector and memory cells.
+
+    Parameters
+    ----------
+    arm : Arm
+        One that need not is not looked at.
+    schedule : list of (day, effectors, memory)
+        Fractions of the budgets, numbers or arrays of shape (patients,).
+    patients : DataFrame
 
     Raises
     ------

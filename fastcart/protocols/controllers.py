@@ -79,6 +79,12 @@ TARGET_WORDS = {
 def target(name: str, cells: float) -> Target:
     """Return a target by its name in `TARGETS`.
 
+    Parameters
+    ----------
+    name : str
+    cells : float
+        Active cells on day 0.
+
     Raises
     ------
     InputError
@@ -124,7 +130,16 @@ class Start:
 
 @dataclass(frozen=True, kw_only=True)
 class Promotion:
-    """Effectors are made to become memory: a factor of the conversion, from a start on, for some days."""
+    """Effectors are made to become memory: a factor of the conversion, from a start on, for some days.
+
+    Parameters
+    ----------
+    factor : float
+        By which effectors become memory cells faster.
+    start : Start
+    duration : float
+        Days.
+    """
 
     factor: float = 10.0
     start: Start = field(default_factory=Start)
@@ -138,7 +153,14 @@ class Promotion:
 
 @dataclass(frozen=True, kw_only=True)
 class LateMemory:
-    """Memory cells of the product that are infused at a start: a fraction of its memory budget, once."""
+    """Memory cells of the product that are infused at a start: a fraction of its memory budget, once.
+
+    Parameters
+    ----------
+    fraction : float
+        Of the memory cells of the product.
+    start : Start
+    """
 
     fraction: float = 1.0
     start: Start = field(default_factory=Start)
@@ -151,7 +173,17 @@ class LateMemory:
 
 @dataclass(frozen=True, kw_only=True)
 class Blockade:
-    """A blocker of the IL-6 receptor, given above a level of IL-6 (pg/mL), again after some days."""
+    """A blocker of the IL-6 receptor, given above a level of IL-6, again after some days.
+
+    Parameters
+    ----------
+    above : float
+        pg/mL.
+    efficacy : float
+        Share of the effect of IL-6 that it takes away, from 0 to 1.
+    again_after : float
+        Days.
+    """
 
     above: float = 400.0
     efficacy: float = 0.8

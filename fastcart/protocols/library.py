@@ -54,6 +54,23 @@ def lhm_rule(
 ) -> Rule:
     """Return the rule "low, then high effectors, memory last", which follows the measured burden.
 
+    Parameters
+    ----------
+    tranches : (float, float, float)
+        Fractions of the effectors.
+    hold : float
+        IL-6 in pg/mL.
+    interval, latest_effectors, latest_memory : float
+        Days.
+    response : float
+        Fraction of the baseline burden.
+    escape : (float, float)
+        Day, and IL-6 in pg/mL.
+    memory_burden : float
+        Cells.
+
+    Notes
+    -----
     While IL-6 is above `hold` (pg/mL) nothing is infused. The next tranche of effectors is released when
     `interval` days have passed since the last one, and the burden is at most `response` times its baseline,
     or there is no response (from day ``escape[0]`` on with IL-6 below ``escape[1]``), or day
@@ -195,6 +212,11 @@ ARMS: dict[str, Arm] = {arm.name: arm for arm in (*STANDARD, *EXPLORATORY)}
 
 def get(name: str) -> Arm:
     """Return the arm of that name.
+
+    Parameters
+    ----------
+    name : str
+        One of `ARMS`.
 
     Raises
     ------

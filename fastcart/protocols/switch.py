@@ -107,7 +107,12 @@ def hold_effectors(target: float, *, rise: float = 0.0, hold: float = np.inf) ->
 
 
 def on_off(off: float, on: float) -> Switch:
-    """Return the rule that switches the CAR off while IL-6 is above `off`, and on again below `on` (pg/mL).
+    """Return the rule that switches the CAR off while IL-6 is above `off`, and on again below `on`.
+
+    Parameters
+    ----------
+    off, on : float
+        IL-6 in pg/mL.
 
     Raises
     ------

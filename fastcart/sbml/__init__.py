@@ -1,6 +1,6 @@
 """Models of other people: SBML in, levels 1 to 3, as a `fastcart.Model`.
 
-What is taken and what is refused is listed in docs/sbml.md.
+What is taken and what is refused is listed in docs/guides/sbml.md.
 """
 
 from __future__ import annotations

@@ -8,11 +8,11 @@ steps, or runs out of them, gives the patient up, and the next solver starts it 
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, NamedTuple
+from importlib import import_module
+from typing import NamedTuple
 
 import numpy as np
 
-from fastcart.solvers import lsoda
 from fastcart.solvers.choice import Choice, choose
 from fastcart.solvers.doses import DosePlan
 from fastcart.solvers.lanes import engine as lanes
@@ -28,6 +28,7 @@ EXPLICIT_AHEAD = 20_000.0  # nor one whose step promises more than this
 _GIVEN_UP = (Status.max_steps, Status.step_too_small, Status.non_finite)
 _BLOWN_UP = (Status.step_too_small, Status.non_finite)
 _CLOSER = 1e-8  # rtol at which a blow-up is looked at again: next to it solutions turn around in time
+_LANES, _LSODA = "fastcart.solvers.lanes.engine", "fastcart.solvers.lsoda"  # the latter needs numbalsoda
 _LAST_TRY = 5_000  # steps of LSODA where a solution seems to blow up: to say so too may take all it is given
 
 
@@ -35,7 +36,7 @@ class _Stage(NamedTuple):
     """Who is solved once more, and how."""
 
     given_up: tuple[Status, ...]
-    solver: Any
+    solver: str  # its module, which is imported where anybody needs it
     problem: Problem
     keeps: bool  # whether an earlier failure says more than another one
 
@@ -58,7 +59,8 @@ def solve_chunk(
         if rows.size:
             theirs = None if doses is None else doses.take(rows)
             times = None if saves is None else saves.take(rows)
-            answer = stage.solver.solve_chunk(stage.problem, y0[rows], p[rows], threads, theirs, times)
+            solver = import_module(stage.solver)
+            answer = solver.solve_chunk(stage.problem, y0[rows], p[rows], threads, theirs, times)
             _take_over(result, rows, answer, stage.keeps)
     return result
 
@@ -95,21 +97,21 @@ def _explicit(problem: Problem) -> Problem:
 def _stages(problem: Problem) -> tuple[Problem, list[_Stage]]:
     """Return how all are solved, and then those that were given up, one after the other."""
     explicit, stiff = _explicit(problem), replace(problem, method=lanes.STIFF_METHOD)
-    others = [_Stage(_GIVEN_UP, lanes, stiff, False)]
+    others = [_Stage(_GIVEN_UP, _LANES, stiff, False)]
     first = explicit
     if chosen(problem).method == lanes.STIFF_METHOD:
-        first, others = stiff, [_Stage(_GIVEN_UP, lanes, explicit, True)]
+        first, others = stiff, [_Stage(_GIVEN_UP, _LANES, explicit, True)]
     stages = []
     if problem.rtol > _CLOSER:
-        stages.append(_Stage((Status.blow_up,), lanes, replace(explicit, rtol=_CLOSER), True))
+        stages.append(_Stage((Status.blow_up,), _LANES, replace(explicit, rtol=_CLOSER), True))
     if problem.max_steps > EXPLICIT_STEPS:
         last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * _least(problem)))))
         stages += [
             *others,
-            _Stage((Status.max_steps,), lsoda, problem, True),
-            _Stage(_BLOWN_UP, lsoda, last, True),
+            _Stage((Status.max_steps,), _LSODA, problem, True),
+            _Stage(_BLOWN_UP, _LSODA, last, True),
             # not stiff after all, only long: the explicit method with all steps
-            _Stage((Status.max_steps,), lanes, replace(explicit, max_steps=problem.max_steps,
+            _Stage((Status.max_steps,), _LANES, replace(explicit, max_steps=problem.max_steps,
                                                        max_steps_ahead=np.inf), True),
         ]  # fmt: skip
     return first, stages

@@ -11,12 +11,25 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
+from fastcart.errors import MissingDependencyError
+
 
 def library_path() -> Path:
-    """Return numbalsoda's shared library without importing numbalsoda, which compiles for seconds."""
+    """Return numbalsoda's shared library without importing numbalsoda, which compiles for seconds.
+
+    Raises
+    ------
+    MissingDependencyError
+        Where it is not installed.
+    """
     spec = importlib.util.find_spec("numbalsoda")
     if spec is None or not spec.submodule_search_locations:
-        raise ImportError("the package 'numbalsoda' is not installed; install fastcart with pip")
+        raise MissingDependencyError(
+            "Engine 'lsoda', to which 'auto' turns for patients that nothing else solves, needs the package "
+            "'numbalsoda', which is not installed: pip install numbalsoda, with a Fortran and a C++ compiler "
+            "(Debian: apt-get install gfortran g++); without compilers pip install --find-links FOLDER "
+            "numbalsoda, with a wheel of it in FOLDER, or conda install -c conda-forge numbalsoda."
+        )
     suffix = {"win32": ".dll", "darwin": ".dylib"}.get(sys.platform, ".so")
     return Path(spec.submodule_search_locations[0]) / f"liblsoda{suffix}"
 

@@ -1,18 +1,19 @@
-"""The README: its examples run, its tables and figure belong to this version."""
+"""The README and pages of the site: their examples run, their tables and figures are of this version."""
 
 from __future__ import annotations
 
 import re
-import shlex
 import subprocess
 import sys
 from pathlib import Path
 
-import pandas as pd
+import numpy as np
 import pytest
 
 import fastcart
-from fastcart import batch, cli
+from fastcart import batch
+from fastcart.protocols import Visit
+from fastcart.trial.spec import read_spec
 
 pytest.importorskip("matplotlib")
 
@@ -21,101 +22,168 @@ TEXT = (ROOT / "README.md").read_text("utf-8")
 FIGURE_LIMIT = 300_000  # bytes
 
 
-def examples(language: str) -> list[str]:
-    return re.findall(rf"^```{language}\n(.*?)^```", TEXT, flags=re.M | re.S)
-
-
-def commands() -> list[list[str]]:
-    lines = [line for block in examples("sh") for line in block.splitlines()]
-    return [shlex.split(line, comments=True)[1:] for line in lines if line.startswith("fastcart ")]
-
-
-@pytest.fixture(scope="module")
-def readme():
-    """The script that writes the generated parts."""
+def _scripts():
+    """Return the scripts that run examples and write the generated parts."""
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(str(ROOT / "benchmarks"))
+        import pages
         import readme
 
-        yield readme
-        for name in ("readme", "work", "compare", "peers"):
+        for name in ("pages", "readme", "work", "compare", "peers"):
             sys.modules.pop(name, None)
+        return pages, readme
 
 
-def test_python_examples_run(tmp_path, monkeypatch, capsys):
+pages, readme = _scripts()
+PAGES = pages.pages()
+TEXTS = {page: page.read_text("utf-8") for page in PAGES}
+RUN = [page for page in PAGES if pages.examples(TEXTS[page])]
+
+
+def named(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def page_of(name: str) -> str:
+    return TEXTS[ROOT / "docs" / name]
+
+
+@pytest.mark.parametrize("page", RUN, ids=named)
+def test_examples_run(page, tmp_path, monkeypatch):
+    import matplotlib.pyplot as plt
+
+    plt.switch_backend("Agg")
     monkeypatch.chdir(tmp_path)
-    namespace: dict = {"__name__": "__main__"}  # as in a script
-    sources = examples("python")
-    assert len(sources) == 11
-    for source in sources:
-        exec(compile(source, "<README>", "exec"), namespace)
-    printed = capsys.readouterr().out
-    assert "{'ok': 2000}" in printed
-    assert "{'ok': 10000}" in printed
-    assert list(tmp_path.iterdir()) == []
+    try:
+        for example, printed in pages.run(page):
+            if example.kind == pages.PYTHON:
+                assert bool(printed) == bool(example.name), f"{printed!r} is shown nowhere"
+            for command in example.commands if example.kind == pages.COMMANDS else ():
+                for option in ("--out", "--trajectories"):
+                    if option in command:
+                        assert Path(command[command.index(option) + 1]).exists(), command
+    finally:
+        plt.close("all")
+    made = {file.name for file in tmp_path.iterdir()}
+    shown = {picture.name for picture in pages.pictures_of(page)}
+    drawn = {name for name in made if name.endswith((".svg", ".png"))}
+    assert drawn <= shown, "a picture is drawn and not shown"
 
 
-def test_commands_run(tmp_path, monkeypatch, capsys):
+def test_pages_have_examples_of_all_kinds():
+    kinds = [example.kind for page in RUN for example in pages.examples(TEXTS[page])]
+    assert kinds.count(pages.PYTHON) >= 25
+    commands = {
+        command[0] for page in RUN for e in pages.examples(TEXTS[page]) if e.kind == pages.COMMANDS
+        for command in e.commands
+    }  # fmt: skip
+    assert {"models", "run", "compare", "reproduce", "scan", "sensitivity", "optimize"} <= commands
+    for page, text in TEXTS.items():  # no example is missed because its fence has another form
+        marked = (
+            text.count("\n```python\n")
+            + text.count("\n```sh\n")
+            + len(re.findall(r"\n:caption: \S+\n\n", text))
+        )
+        marked += text.count("<!-- file: ")
+        assert marked == len(pages.examples(text)), page
+
+
+def test_a_page_says_where_a_command_fails(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
-    patients, doses = examples("csv")
-    Path("patients.csv").write_text(patients, encoding="utf-8")
-    Path("doses.csv").write_text(doses, encoding="utf-8")
-    lines = commands()
-    assert {line[0] for line in lines} == {"models", "run", "reproduce", "sensitivity"}
-    for line in lines:
-        assert cli.main(line) == 0, line
-        for option in ("--out", "--trajectories"):
-            if option in line:
-                assert Path(line[line.index(option) + 1]).exists()
-    assert "3 patients: 3 ok." in capsys.readouterr().out
-    endpoints = pd.read_csv("endpoints.csv")
-    assert endpoints["patient"].tolist() == ["control", "more CD4", "more effector"]
-    assert endpoints["arm"].tolist() == [1, 2, 2]
+    page = tmp_path / "page.md"
+    page.write_text("```sh\nfastcart models no_such_model\n```\n")
+    with pytest.raises(RuntimeError, match="ends with 2"):
+        list(pages.run(page))
+
+
+def test_the_first_example_is_that_of_the_site(tmp_path):
+    first = next(e for e in pages.examples(TEXT) if e.kind == pages.PYTHON)
+    assert first.source == next(
+        e.source for e in pages.examples(page_of("start.md")) if e.kind == pages.PYTHON
+    )
+    assert sum(bool(line.strip()) for line in first.source.splitlines()) <= 15
+
+
+def test_the_readme_is_short():
+    assert len(TEXT.splitlines()) <= 150
+
+
+def test_numbers_of_the_readme_are_those_of_the_site():
+    measured = page_of("benchmarks.md")
+    rows = re.findall(r"^\| .*? \| .*? \| ([\d.,]+) \| ([\d.,]+) \| (\d[\d.]*) times \|$", TEXT, flags=re.M)
+    assert len(rows) == 3
+    for own, other, ratio in rows:
+        one, two = (float(number.replace(",", "")) for number in (own, other))
+        assert f"| {own} |" in measured
+        assert f"| {other} |" in measured
+        assert float(ratio) == pytest.approx(max(one / two, two / one), rel=0.01)
+
+
+def test_specification_of_the_guide_to_trials(tmp_path):
+    """Its files are read, and its rule never asks for more than is left."""
+    for example in pages.examples(page_of("guides/trials.md")):
+        (tmp_path / example.name).write_text(example.source, encoding="utf-8")
+    spec = read_spec(tmp_path / "trial.toml")
+    assert [arm.name for arm in spec.arms] == ["A0", "A5", "calendar", "mine"]
+    mine = spec.arms[-1]
+    burdens, il6 = np.array([[10.0, 5.0, 0.5]] * 2), np.array([[0.0, 100.0, 100.0], [0.0, 900.0, 100.0]])
+    given = np.array([[0.2, 0.4, 0.0], [0.2, 0.0, 0.0]])
+    visit = Visit(2, np.array([0.0, 7.0, 14.0]), burdens, il6, given, np.zeros((2, 3)), np.arange(2))
+    effectors, memory = mine.rule(visit)
+    np.testing.assert_allclose(effectors, [0.4, 0.4])
+    np.testing.assert_allclose(memory, [1.0, 1.0])
+    assert (visit.effectors_total + effectors <= 1 + 1e-9).all()
 
 
 def test_make_targets_exist():
     makefile = (ROOT / "Makefile").read_text("utf-8")
-    targets = set(re.findall(r"\bmake ([a-z]+)\b(?= +#|`)", TEXT))
-    assert {"demo", "test", "bench", "setup"} <= targets
+    targets = {name for text in TEXTS.values() for name in re.findall(r"\bmake ([a-z]+)\b(?= +#|`)", text)}
+    assert {"demo", "test", "bench", "setup", "docs"} <= targets
     for target in targets:
         assert re.search(rf"^{target}:", makefile, flags=re.M), target
 
 
 def test_every_endpoint_has_a_row():
     ends = fastcart.solve("li_lei", 1, engine="published").endpoints
-    section = TEXT.split("## Endpoints")[1].split("\n## ")[0]
+    section = page_of("guides/patients.md").split("## Endpoints")[1].split("\n## ")[0]
     explained = {
         name for cell in re.findall(r"^\| (.*?) \|", section, flags=re.M) for name in cell.split(", ")
     }
     for column in ends.columns:
         shown = "final_<state>" if column.startswith("final_") else column
-        assert f"`{shown}`" in explained, f"README: the table of endpoints has no row for {shown}"
+        assert f"`{shown}`" in explained, f"the table of endpoints has no row for {shown}"
 
 
 def test_every_engine_has_a_row():
-    section = TEXT.split("## Engines")[1].split("\n## ")[0].split("<!--")[0]
+    section = page_of("theory/methods.md").split("## Engines")[1].split("\n## ")[0]
     for engine in batch.ENGINES:
         if engine != "auto":
-            assert f"| `{engine}` |" in section, f"README: the table of engines has no row for {engine}"
+            assert f"| `{engine}` |" in section, f"the table of engines has no row for {engine}"
 
 
-@pytest.mark.parametrize("part", ["models", "status", "plan-a"])
-def test_generated_parts_are_current(readme, part):
-    written = readme.blocks(TEXT)[part].strip()
+@pytest.mark.parametrize(
+    ("part", "page"), [("status", "guides/patients.md"), ("plan-a", "papers/li_lei_2025.md")]
+)
+def test_generated_parts_are_current(part, page):
+    written = pages.blocks(page_of(page))[part].strip()
     assert written == readme.PARTS[part]().strip(), f"run: python benchmarks/readme.py {part}"
 
 
-def test_all_parts_are_marked_and_filled(readme):
-    found = readme.blocks(TEXT)
-    assert set(found) == {*readme.PARTS, *readme._PRINTED}
-    assert TEXT.count("<!-- begin generated") == TEXT.count("<!-- end generated -->") == len(found)
-    assert all(body.strip() for body in found.values())
+def test_all_parts_are_marked_and_filled():
+    found = [name for text in TEXTS.values() for name in pages.blocks(text)]
+    printed = {e.name for page in RUN for e in pages.examples(TEXTS[page]) if e.kind == pages.PYTHON} - {""}
+    assert sorted(found) == sorted({*readme.PARTS, *printed})
+    for text in TEXTS.values():
+        bodies = pages.blocks(text).values()
+        assert text.count("<!-- begin generated") == text.count("<!-- end generated -->") == len(bodies)
+        assert all(len(body.strip()) > len("```text\n```") for body in bodies)
 
 
-def test_only_the_named_parts_are_rewritten(readme):
-    new = readme.replace_blocks(TEXT, {"models": "\\1 new text"})
-    assert readme.blocks(new)["models"] == "\\1 new text\n"
-    assert readme.replace_blocks(new, readme.blocks(TEXT)) == TEXT
+def test_only_the_named_parts_are_rewritten():
+    text = page_of("guides/patients.md")
+    new = pages.replace_blocks(text, {"status": "\\1 new text"})
+    assert pages.blocks(new)["status"] == "\\1 new text\n"
+    assert pages.replace_blocks(new, pages.blocks(text)) == text
 
 
 def test_unknown_part_is_an_error():
@@ -125,9 +193,27 @@ def test_unknown_part_is_an_error():
     assert "no such part: plan-b" in done.stderr
 
 
-def test_links_and_figure():
-    for target in re.findall(r"\]\(([^)#]+)\)", TEXT):
-        if not target.startswith("http"):
-            assert (ROOT / target).exists(), target
-    for figure in (ROOT / "docs").glob("*.png"):
-        assert 0 < figure.stat().st_size < FIGURE_LIMIT
+@pytest.mark.parametrize("page", PAGES, ids=named)
+def test_links_and_figures(page):
+    for target in re.findall(r"\]\(([^)#\s]+)(?:#[^)]*)?\)", TEXTS[page]):
+        made = target.endswith(".ipynb") or "models/" in named(page) + target
+        if not target.startswith("http") and not made:
+            assert (page.parent / target).exists(), target
+
+
+def test_figures_are_small():
+    for figure in (ROOT / "docs" / "pictures").iterdir():
+        assert 0 < figure.stat().st_size < FIGURE_LIMIT, figure
+
+
+def test_completion_line_knows_all_commands():
+    from fastcart.cli.command_line import COMMANDS
+
+    line = next(line for line in page_of("start.md").splitlines() if line.startswith("complete "))
+    script = f'fastcart() {{ {sys.executable} -m fastcart "$@"; }}\ncomplete() {{ echo "$4"; }}\n{line}'
+    done = subprocess.run(["bash", "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == list(COMMANDS)
+
+
+def test_citation_is_of_this_version():
+    assert f"\nversion: {fastcart.__version__}\n" in (ROOT / "CITATION.cff").read_text("utf-8")

@@ -95,14 +95,15 @@ def test_the_command(tmp_path, capsys):
 
 SQUARE = """<?xml version="1.0" encoding="UTF-8"?>
 <sbml xmlns="http://www.sbml.org/sbml/level3/version2/core" level="3" version="2"><model id="square">
-<listOfParameters><parameter id="A" value="1" constant="false"/><parameter id="k1" constant="true"/></listOfParameters>
+<listOfParameters>
+<parameter id="A" value="1" constant="false"/><parameter id="k1" constant="true"/></listOfParameters>
 <listOfRules><rateRule variable="A"><math xmlns="http://www.w3.org/1998/Math/MathML">
 <apply><times/><ci>k1</ci><ci>A</ci><ci>A</ci></apply></math></rateRule></listOfRules></model></sbml>
 """
 
 
 def test_an_optimum_beside_a_blow_up(tmp_path):
-    """A = 1 / (1 - k1 t) is measured as 1e5 at time 1: a step of 1e-4 leads to where it is infinite before."""
+    """A = 1 / (1 - k1 t) is measured as 1e5 at time 1: beside it, by 1e-4, it has been infinite."""
     parameters = [petab_problems.PARAMETERS[0], "k1\tlog10\t0.5\t2\t0.99998\t1"]
     problem = fastcart.petab.load(
         petab_problems.write(

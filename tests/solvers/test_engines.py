@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -194,3 +197,26 @@ def test_the_budget_of_steps_is_kept():
 def test_every_status_has_a_sentence():
     for status in Status:
         assert len(status.sentence) > 10
+
+
+_WITHOUT = """
+import importlib.util, sys
+find = importlib.util.find_spec
+importlib.util.find_spec = lambda name, *rest: None if name == "numbalsoda" else find(name, *rest)
+import fastcart
+ends = fastcart.solve("leon_triana", 3).endpoints
+print(ends["status"].tolist(), "fastcart.solvers.lsoda" in sys.modules)
+try:
+    fastcart.solve("leon_triana", 1, engine="lsoda")
+except fastcart.errors.MissingDependencyError as error:
+    print(error)
+"""
+
+
+def test_auto_needs_numbalsoda_only_for_lsoda():
+    done = subprocess.run([sys.executable, "-c", _WITHOUT], capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    solved, told = done.stdout.splitlines()
+    assert solved == "['ok', 'ok', 'ok'] False"
+    for word in ("numbalsoda", "gfortran g++", "--find-links", "conda-forge"):
+        assert word in told

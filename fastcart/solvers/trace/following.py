@@ -12,7 +12,7 @@ import ast
 import inspect
 import textwrap
 import types
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,13 @@ class _Choices:
         return self._decided[condition.number]
 
 
-def follow(graph: Graph, function: Callable, arguments: Sequence[Any]) -> tuple[Any, ...]:
+def follow(
+    graph: Graph,
+    function: Callable,
+    arguments: Sequence[Any],
+    *,
+    instead: Mapping[Any, Callable] | None = None,
+) -> tuple[Any, ...]:
     """Return what a function returns, as numbers of a graph.
 
     Parameters
@@ -65,13 +71,15 @@ def follow(graph: Graph, function: Callable, arguments: Sequence[Any]) -> tuple[
         Returns a tuple or an array.
     arguments : sequence
         Numbers of the graph, tuples of such.
+    instead : mapping of function to function, optional
+        What is called in place of functions that it names, as it is.
 
     Raises
     ------
     TraceError
         Where that cannot be done.
     """
-    runnable = instrumented(function)
+    runnable = instrumented(function, {id(python_function(f)): other for f, other in (instead or {}).items()})
     leaves: list[tuple[list, tuple]] = []
     waiting: list[list[bool]] = [[]]
     try:
