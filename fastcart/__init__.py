@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from fastcart.prepared import Solution as Solution
     from fastcart.prepared import Solver as Solver
     from fastcart.prepared import prepare as prepare
+    from fastcart.loading import load as load
     from fastcart.result import BatchResult as BatchResult
     from fastcart.scanning.scan import scan as scan
     from fastcart.sensitivity_analysis.sensitivity import sensitivity as sensitivity
@@ -67,6 +68,7 @@ _PUBLIC = {
     "derivatives": "fastcart.equations",
     "explain_engine": "fastcart.explain",
     "fit": "fastcart.fit",
+    "load": "fastcart.loading",
     "math": "fastcart.math",
     "models": "fastcart.models",
     "optimize": "fastcart.optimization.optimize",

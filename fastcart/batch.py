@@ -14,6 +14,7 @@ import numpy as np
 
 from fastcart.breaks import break_times, require_break_columns
 from fastcart.checks import count
+from fastcart.dose_tables import as_frame
 from fastcart.dosing import Doses
 from fastcart.engines import as_model as as_model
 from fastcart.engines import begins_with, solve_rows
@@ -138,6 +139,7 @@ def solve(
     """
     model = as_model(model)
     chosen = chosen_options(options, keywords, solve, "A batch")
+    doses = None if doses is None else as_frame(doses)
     times = check_save_at(save_at, chosen.horizon(model))
     problem = make_problem(model, chosen, save_at=times, save=save)
     engine = resolve_engine(chosen.engine, problem)
@@ -168,6 +170,7 @@ def solve(
             "begins_with": begins_with(engine, problem), "sensitivities": slopes.asked if slopes else (),
         },
         sensitivities=tables.sensitivities_frame(),
+        doses=doses,
     )  # fmt: skip
     if warn and result.endpoints["status"].array.codes.any():
         warn_failed(result.summary())

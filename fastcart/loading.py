@@ -1,0 +1,62 @@
+"""What was saved in a folder, read again."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from fastcart import result_files
+from fastcart.errors import InputError
+from fastcart.model import Model
+from fastcart.result import BatchResult
+from fastcart.saved import Saved, model_of, read_saved
+
+
+def load(folder: str | os.PathLike[str], *, model: Model | None = None) -> Any:
+    """Read a result that was saved by its method ``save``.
+
+    Parameters
+    ----------
+    folder : path
+    model : Model, optional
+        The model that the result is of; needed where fastcart does not ship it.
+
+    Returns
+    -------
+    BatchResult, SensitivityTables, OptimizationResult or ParetoResult
+
+    Raises
+    ------
+    InputError
+        For a folder without a result, a damaged one, and a model that is not known.
+
+    Warns
+    -----
+    UserWarning
+        Where the model is no longer the one that the result was made with.
+
+    Examples
+    --------
+    >>> import tempfile, fastcart
+    >>> result = fastcart.solve("li_lei", 2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     result.save(f"{folder}/mine").name, fastcart.load(f"{folder}/mine")
+    ('mine', BatchResult('li_lei', 2 patients, all ok))
+    """
+    saved = read_saved(folder)
+    if saved.kind not in _READERS:
+        raise InputError(f"The folder {str(folder)!r} holds a {saved.kind}, which cannot be loaded.")
+    return _READERS[saved.kind](saved, model)
+
+
+def _batch(saved: Saved, model: Model | None) -> BatchResult:
+    endpoints = saved.table("endpoints")
+    if endpoints is None:
+        raise InputError(f"The result in {str(saved.folder)!r} lacks its endpoints; it is damaged.")
+    rest = {name: saved.table(name) for name in result_files.TABLES if name != "endpoints"}
+    return BatchResult(
+        endpoints=endpoints, model=model_of(saved, model), options=result_files.options_of(saved), **rest
+    )  # type: ignore[arg-type]
+
+
+_READERS = {result_files.KIND: _batch}
