@@ -34,6 +34,7 @@ from fastcart.solvers import interrupts
 from fastcart.solvers.problem import Problem, Saves
 from fastcart.solvers.system import shown
 from fastcart.solvers.threads import in_threads
+from fastcart.typing_names import ModelName
 
 if TYPE_CHECKING:
     from fastcart.regimens import Regimen
@@ -52,7 +53,7 @@ _BAR = threading.Lock()
 
 
 def solve(
-    model: str | Model,
+    model: ModelName | str | Model,
     patients: Patients = 1,
     *,
     doses: Doses | None = None,

@@ -56,7 +56,7 @@ def _batch(saved: Saved, model: Model | None) -> BatchResult:
     rest = {name: saved.table(name) for name in result_files.TABLES if name != "endpoints"}
     return BatchResult(
         endpoints=endpoints, model=model_of(saved, model), options=result_files.options_of(saved), **rest
-    )  # type: ignore[arg-type]
+    )
 
 
 _READERS = {result_files.KIND: _batch}

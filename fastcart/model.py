@@ -167,6 +167,11 @@ class Model:
         return [o.name for o in self.observables]
 
     @property
+    def quantities(self) -> list[State | Observable]:
+        """All that has a course: the states, then the observables."""
+        return [*self.states, *self.observables]
+
+    @property
     def differential(self) -> list[str]:
         """Names of the states that have derivatives, in the order of those."""
         return [s.name for s in self.states if not isinstance(s, Algebraic)]

@@ -1,4 +1,4 @@
-"""Which patients leave what a model holds plausible: a notice beside the numbers, no limit of the computation."""
+"""Which patients leave what a model holds plausible: a notice beside the numbers, no limit to them."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _ROUNDING = 1e-9  # relative: who stands at a limit has not left it
 
 def ranges_of(model: Model) -> dict[str, tuple[float, float]]:
     """Return the plausible range of each state and observable that has one."""
-    return {item.name: item.plausible for item in (*model.states, *model.observables) if item.plausible}
+    return {item.name: item.plausible for item in model.quantities if item.plausible}
 
 
 def outside(model: Model, endpoints: pd.DataFrame, trajectories: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -58,13 +58,12 @@ def outside(model: Model, endpoints: pd.DataFrame, trajectories: pd.DataFrame | 
 def sentences(table: pd.DataFrame, units: Mapping[str, str] | None = None) -> list[str]:
     """Return a sentence for each row of what `outside` returns."""
     said = []
-    for row in table.itertuples():
-        above = row.most > row.high
-        limit, side = (row.high, "above") if above else (row.low, "below")
-        unit = (units or {}).get(row.quantity, "")
+    for name, low, high, patients, most in table.itertuples(index=False, name=None):
+        limit, side = (high, "above") if most > high else (low, "below")
+        shown = " ".join(filter(None, [f"{limit:g}", (units or {}).get(name, "")]))
         said.append(
-            f"In {counted(row.patients, 'patient')} {row.quantity} is {side} what is plausible "
-            f"({' '.join(filter(None, [f'{limit:g}', unit]))}; up to {row.most:.2g})."
+            f"In {counted(patients, 'patient')} {name} is {side} what is plausible ({shown}; up to "
+            f"{most:.2g})."
         )
     return said
 

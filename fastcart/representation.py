@@ -1,4 +1,4 @@
-"""How results show themselves in notebooks: plain tables of HTML, and lines in red for what needs attention."""
+"""How results show themselves in notebooks: plain tables of HTML, lines in red where one must look."""
 
 from __future__ import annotations
 

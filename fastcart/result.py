@@ -125,7 +125,11 @@ class BatchResult:
         engine = " ".join(filter(None, [str(options.get("engine", "")), options.get("begins_with") or ""]))
         horizon = f"{options.get('t_end', np.nan):g} {self.model.time_unit}s"
         times = [] if self.trajectories is None else [("times", self._times())]
-        bad = [f"{n} of {len(self)}: {Status[name].sentence} ({name})" for name, n in counts.items() if name != "ok"]
+        bad = [
+            f"{n} of {len(self)}: {Status[name].sentence} ({name})"
+            for name, n in counts.items()
+            if name != "ok"
+        ]
         return section(
             f"fastcart: {self.model.name}",
             [

@@ -22,9 +22,18 @@ if TYPE_CHECKING:
 BANDS = (0.05, 0.25, 0.75, 0.95)
 _MOST_GROUPS = 8
 _WITH_BANDS = 3  # groups; the edges of more would be a thicket
-_DECADES = 1e3  # a linear axis shows less
+_DECADES, _FOLD = 1e3, 1e2  # a linear axis shows less
 _ONE_CELL, _BELOW = 1.0, 1e-4  # of a cell there is nothing to see
-_DASHES: tuple[Any, ...] = ("-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3)))
+_DASHES: tuple[Any, ...] = (
+    "-",
+    "--",
+    ":",
+    "-.",
+    (0, (5, 1, 1, 1, 1, 1)),
+    (0, (1, 1)),
+    (0, (8, 2)),
+    (0, (3, 3)),
+)
 _ALERT = "#b00020"
 _MOST_TICKS = 200
 _NEAR = 1e-6  # of the times shown: nobody sees less
@@ -54,7 +63,8 @@ class Courses(NamedTuple):
 
 def draw_courses(
     result: BatchResult, quantities: str | Sequence[str] | None = None, *, by: Any = None,
-    bands: Sequence[float] = BANDS, patients: Any = 0, observed: Any = None, doses: Any = None, ax: Any = None,
+    bands: Sequence[float] = BANDS, patients: Any = 0, observed: Any = None, doses: Any = None,
+    ax: Any = None,
 ) -> Any:  # fmt: skip
     """Draw courses, see `fastcart.BatchResult.plot`."""
     saved = result.trajectories
@@ -66,19 +76,21 @@ def draw_courses(
     groups = groups_of(result, by)
     seen = _observed(observed, names)
     given = result.doses if doses is None else (None if doses is False else doses)
-    times, jumps = dose_times(result.model, given)
+    schedule = dose_times(result.model, given)
     with plotting.style():
         axes = _axes(ax, len(names))
         for axis, name in zip(axes, names, strict=True):
-            courses = courses_of(result, name)
+            courses, jumps = courses_of(result, name), schedule.jumps(result.model, name)
             for place, group in enumerate(groups):
-                _draw_group(axis, courses, group, _look(place), edges if courses.shared else (), len(groups), jumps)
+                _draw_group(
+                    axis, courses, group, _look(place), edges if courses.shared else (), len(groups), jumps
+                )
                 _draw_observed(axis, seen, name, by, group, len(groups), _look(place))
             rows = _chosen(result, patients, np.concatenate([group.rows for group in groups]))
             for place, group in enumerate(groups):
                 _draw_patients(axis, courses, np.intersect1d(group.rows, rows), _look(place)["color"], jumps)
             _finish(axis, result.model, name, courses, groups, edges)
-            for t in times[:_MOST_TICKS]:
+            for t in schedule.times[:_MOST_TICKS]:
                 axis.axvline(t, ymax=0.035, color=plotting.BLACK, linewidth=1.4, clip_on=False)
         _say(axes[0], result, by, groups)
     alone = quantities is None or isinstance(quantities, str)
@@ -157,7 +169,9 @@ def groups_of(result: BatchResult, by: Any) -> list[Group]:
                 f"'by' has {len(values)} values for {len(ok)} patients; give one of each, or the name of a "
                 "column of the endpoints."
             )
-    codes, labels = pd.factorize(values.reset_index(drop=True), sort=isinstance(values.dtype, pd.CategoricalDtype))
+    codes, labels = pd.factorize(
+        values.reset_index(drop=True), sort=isinstance(values.dtype, pd.CategoricalDtype)
+    )
     if len(labels) > _MOST_GROUPS:
         raise InputError(
             f"'by' has {len(labels)} different values, of which a picture can show {_MOST_GROUPS}; put them "
@@ -177,36 +191,60 @@ def courses_of(result: BatchResult, name: str) -> Courses:
             return Courses(times[0], y.reshape(size, -1))
     ids = saved["patient"].to_numpy()
     starts = np.flatnonzero(np.concatenate([[True], ids[1:] != ids[:-1]])) if len(ids) else np.empty(0, int)
-    parts = dict(zip(map(id_text, ids[starts]), zip(np.split(t, starts[1:]), np.split(y, starts[1:]), strict=True), strict=True))
+    parts = dict(
+        zip(
+            map(id_text, ids[starts]),
+            zip(np.split(t, starts[1:]), np.split(y, starts[1:]), strict=True),
+            strict=True,
+        )
+    )
     none = (np.empty(0), np.empty(0))
     mine = [parts.get(id_text(value), none) for value in result.endpoints["patient"]]
     return Courses([a for a, _ in mine], [b for _, b in mine])
 
 
-def dose_times(model: Model, doses: Any) -> tuple[np.ndarray, np.ndarray]:
-    """Return the sorted times at which something is given, and those of boluses alone.
+class Given(NamedTuple):
+    """Times of doses, repeated ones too; those with a lag by name are where they would be without it.
 
-    Repeated doses are among them; those with a lag by name are where they would be without it.
+    Parameters
+    ----------
+    times : ndarray
+        Of all, sorted.
+    boluses : list of (state, time)
     """
+
+    times: np.ndarray
+    boluses: list[tuple[str, float]]
+
+    def jumps(self, model: Model, name: str) -> np.ndarray:
+        """Return when a quantity jumps: a state at its own boluses, what is computed of states at all."""
+        plain = name in model.differential
+        return np.unique([t for state, t in self.boluses if state == name or not plain])
+
+
+def dose_times(model: Model, doses: Any) -> Given:
+    """Return when something is given."""
     if doses is None:
-        return np.empty(0), np.empty(0)
+        return Given(np.empty(0), [])
     frame = as_frame(doses)
     if is_nonmem(frame):
         frame = nonmem_doses(frame, model)
     if "amount" in frame:
         frame = frame[pd.to_numeric(frame["amount"], errors="coerce").fillna(1.0) != 0]
-    if "state" in frame:
-        frame = frame[frame["state"].notna()]
+    frame = frame[frame["state"].notna()]
     begin = pd.to_numeric(frame["time"], errors="coerce").to_numpy(dtype=float)
     every = _numbers(frame, "every")
     repeats = np.where(every > 0, _numbers(frame, "repeats"), 0).astype(int)
     begin = begin + _numbers(frame, "lag")
     lasting = (_numbers(frame, "duration", 1.0) > 0) | (_numbers(frame, "rate", 1.0) > 0)
-    given: dict[bool, list[float]] = {False: [], True: []}
-    for t, step, n, long in zip(begin, every, repeats, lasting, strict=True):
-        given[bool(long)] += [t + k * step for k in range(n + 1)]
-    boluses = np.unique(np.asarray(given[False], dtype=float))
-    return np.union1d(boluses, np.asarray(given[True], dtype=float)), boluses
+    times: list[float] = []
+    boluses: list[tuple[str, float]] = []
+    for state, t, step, n, long in zip(frame["state"], begin, every, repeats, lasting, strict=True):
+        mine = [t + k * step for k in range(n + 1)]
+        times += mine
+        if not long:
+            boluses += [(str(state).strip(), at) for at in mine]
+    return Given(np.unique(np.asarray(times, dtype=float)), boluses)
 
 
 def with_gaps(t: np.ndarray, y: np.ndarray, jumps: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -225,13 +263,17 @@ def _numbers(frame: pd.DataFrame, name: str, named: float = 0.0) -> np.ndarray:
     """Return a column of numbers, ``named`` where it names a parameter, 0 where there is nothing."""
     if name not in frame:
         return np.zeros(len(frame))
-    column = frame[name].fillna(0.0) if frame[name].dtype != object else frame[name].where(frame[name].notna(), 0.0)
+    column = (
+        frame[name].fillna(0.0)
+        if frame[name].dtype != object
+        else frame[name].where(frame[name].notna(), 0.0)
+    )
     return pd.to_numeric(column, errors="coerce").fillna(named).to_numpy(dtype=float)
 
 
 def _quantities(model: Model, asked: Any, saved: Sequence[str]) -> list[str]:
     if asked is None:
-        return [model.burden if model.burden in saved else saved[0]]
+        return [model.burden if model.burden is not None and model.burden in saved else saved[0]]
     names = [asked] if isinstance(asked, str) else list(asked)
     if not names:
         raise InputError("Name at least one quantity to draw.")
@@ -282,7 +324,8 @@ def _draw_group(
 ) -> None:  # fmt: skip
     """Draw the median, with bands where it is alone and their outer edges where there are few."""
     if not courses.shared:
-        _draw_patients(axis, courses, group.rows, look["color"], doses, label=group.label)
+        name = group.label if groups > 1 else None
+        _draw_patients(axis, courses, group.rows, look["color"], doses, label=name)
         return
     if not len(group.rows):
         return
@@ -294,12 +337,15 @@ def _draw_group(
     if groups == 1:
         for k in range(half):
             high = quantiles[len(edges) - 1 - k]
-            label = f"{edges[k]:.0%} to {edges[-1 - k]:.0%}"
-            axis.fill_between(t, quantiles[k], high, color=look["color"], alpha=0.16 + 0.1 * k, linewidth=0, label=label)
+            band = f"{edges[k]:.0%} to {edges[-1 - k]:.0%}"
+            axis.fill_between(
+                t, quantiles[k], high, color=look["color"], alpha=0.16 + 0.1 * k, linewidth=0, label=band
+            )
     elif groups <= _WITH_BANDS and half:
         for edge in (quantiles[0], quantiles[len(edges) - 1]):
             axis.plot(t, edge, **{**look, "linewidth": 0.6})
-    label = f"{group.label} (n = {len(values)})" if groups > 1 else ("median" if len(values) > 1 else None)
+    median = "median" if len(values) > 1 else None
+    label = f"{group.label} (n = {len(values)})" if groups > 1 else median
     axis.plot(t, quantiles[-1], **look, linewidth=1.6, label=label)
 
 
@@ -309,7 +355,9 @@ def _draw_patients(
     for number, row in enumerate(rows):
         t = courses.t if courses.shared else courses.t[row]
         times, values = with_gaps(t, courses.y[row], doses)
-        axis.plot(times, values, color=color, linewidth=0.5, alpha=0.6, label=label if number == 0 else None)
+        marker = {} if courses.shared else {"marker": "."}
+        line = {"color": color, "linewidth": 0.5, "alpha": 0.6, **marker}
+        axis.plot(times, values, **line, label=label if number == 0 else None)
 
 
 def _chosen(result: BatchResult, patients: Any, solved: np.ndarray) -> np.ndarray:
@@ -342,12 +390,14 @@ def _draw_observed(
     if observed is None or name not in observed:
         return
     table = observed
-    if isinstance(by, str) and by in table:
+    if groups > 1 and isinstance(by, str) and by in table:
         table = table[[id_text(value) == group.label for value in table[by]]]
     elif groups > 1:  # of no group: once, in black
         if axis.get_gid() == f"observed {name}":
             return
         axis.set_gid(f"observed {name}")
+        look = {"color": plotting.BLACK}
+    else:
         look = {"color": plotting.BLACK}
     value, bars = table[name].to_numpy(dtype=float), None
     if f"{name}_low" in table and f"{name}_high" in table:
@@ -363,7 +413,7 @@ def _draw_observed(
 def _finish(
     axis: Any, model: Model, name: str, courses: Courses, groups: Sequence[Group], edges: Sequence[float]
 ) -> None:
-    units = {item.name: item.unit for item in (*model.states, *model.observables)}
+    units = {item.name: item.unit for item in model.quantities}
     logs = {state.name: state.log for state in model.states}
     rows = np.concatenate([group.rows for group in groups])
     if courses.shared:
@@ -375,15 +425,16 @@ def _finish(
         times = np.concatenate([np.asarray(t) for t in courses.t])
     positive = values[np.isfinite(values) & (values > 0)]
     wide = len(positive) > 0 and positive.max() > _DECADES * max(float(np.median(positive)), positive.min())
+    cells = units.get(name) == "cells" and len(positive) > 0 and positive.max() > _FOLD * positive.min()
     negative = bool((values < 0).any())
-    if len(positive) and not negative and (logs.get(name) or name == model.burden or wide):
+    if len(positive) and not negative and (logs.get(name) or name == model.burden or wide or cells):
         axis.set_yscale("log")
         lowest = outer[np.isfinite(outer) & (outer > 0)]
         low = float(lowest.min()) if len(lowest) else float(positive.min())
         if units.get(name) == "cells" and (low < _ONE_CELL or (values == 0).any()):
             axis.axhline(_ONE_CELL, color=plotting.GREY, linewidth=0.8, linestyle=(0, (3, 3)))
             axis.annotate(
-                "one cell", (0.995, _ONE_CELL), xycoords=("axes fraction", "data"), ha="right", va="bottom",
+                "one cell", (0.01, _ONE_CELL), xycoords=("axes fraction", "data"), ha="left", va="bottom",
                 fontsize=6.5, color=plotting.GREY,
             )  # fmt: skip
             axis.set_ylim(bottom=max(low, _ONE_CELL * _BELOW))

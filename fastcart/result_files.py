@@ -85,7 +85,7 @@ def dataset_of(result: BatchResult) -> Any:
 
 def _attributes(model: Model) -> dict[str, dict[str, str]]:
     """Return unit and description of courses and endpoints by name."""
-    items = (*model.states, *model.observables)
+    items = model.quantities
     found = {item.name: _described(item.unit, item.description) for item in items}
     for item in items:
         for prefix, what in (("final_", "at the end"), ("peak_", "largest value")):

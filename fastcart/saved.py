@@ -180,8 +180,8 @@ def model_of(saved: Saved, model: Model | None) -> Model:
     if model is None:
         if name not in shipped():
             raise InputError(
-                f"The result in {str(saved.folder)!r} is of the model {name!r}, which fastcart does not ship; "
-                "give it: fastcart.load(folder, model=...)."
+                f"The result in {str(saved.folder)!r} is of the model {name!r}, which fastcart does not "
+                "ship; give it: fastcart.load(folder, model=...)."
             )
         model = get(name, **then["options"])
     if model.name != name:

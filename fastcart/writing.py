@@ -24,6 +24,7 @@ from fastcart.solvers.trace.readable import (
     Symbol,
     local_names,
 )
+from fastcart.typing_names import EquationStyle, ModelName
 
 STYLES = ("text", "latex")
 
@@ -95,7 +96,7 @@ def read_equations(model: Model) -> Equations:
     )
 
 
-def written_equations(model: str | Model, *, style: str = "text") -> str:
+def written_equations(model: ModelName | str | Model, *, style: EquationStyle = "text") -> str:
     """Write the equations of a model, as its right-hand side computes them.
 
     Quantities that are used again, or have a name in the source, stand above as definitions.

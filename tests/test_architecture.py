@@ -21,7 +21,7 @@ ROOT = Path(fastcart.__file__).parent
 # From below to above: a module imports from its own layer and from those below it. A name stands for all
 # modules in it that no longer name stands for; those of one layer may import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "checks", "math", "_version", "plotting", "expressions", "representation"),
+    ("errors", "checks", "math", "_version", "plotting", "expressions", "representation", "typing_names"),
     ("solvers",),
     ("tables",),
     (

@@ -134,10 +134,13 @@ class _Found(NamedTuple):
     endpoints: pd.DataFrame
 
 
-def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> _Found:
+def _optimum(
+    model: Any, variables: dict, goals: list[Any], options: argparse.Namespace, common: dict
+) -> _Found:
     from fastcart.optimization.optimize import optimize
 
-    objective, goal = goals[0] if goals else ("pfs", "maximize")
+    first: tuple[Any, Any] = goals[0] if goals else ("pfs", "maximize")
+    objective, goal = first
     result = optimize(
         model, variables, objective=objective, goal=goal, method=options.method or "pso",
         target=options.target, patience=options.patience, **common,

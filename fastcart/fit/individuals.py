@@ -25,6 +25,7 @@ from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.solvers.problem import places
 from fastcart.tables.ids import id_text
+from fastcart.typing_names import ModelName
 
 _RTOL = 1e-8  # differences of predictions are taken
 _STEP = 1e-4  # of a parameter, for these
@@ -203,7 +204,7 @@ class Search:
 
 
 def individual(
-    model: str | Model,
+    model: ModelName | str | Model,
     data: FitData,
     *,
     observations: Any,

@@ -22,6 +22,7 @@ from fastcart.model import Model
 from fastcart.nonmem import OBSERVATION, RESET, event_kinds, nonmem_doses
 from fastcart.tables.ids import id_shown, id_text
 from fastcart.tables.storage import is_path, read_table
+from fastcart.typing_names import ModelName
 
 _DOSE_COLUMNS = ("AMT", "RATE", "DUR", "EVID", "CMT", "ADDL", "II", "SS", "MDV")
 _COLUMNS = ("ID", "TIME", "DV", "DVID", *_DOSE_COLUMNS, "CENS", "LIMIT")
@@ -33,7 +34,7 @@ _MOST_ROWS = 5  # that a warning lists
 
 def read(
     table: Any,
-    model: str | Model,
+    model: ModelName | str | Model,
     *,
     observables: Mapping[Any, str] | None = None,
     map: Mapping[str, str | None] | None = None,  # the name that users look for

@@ -29,6 +29,7 @@ from fastcart.optimization.progress import Progress, StopRule
 from fastcart.optimization.swarm import SwarmSettings
 from fastcart.optimization.variables import Aggregate, Constraint, Limit
 from fastcart.options import SolveOptions, SolverKeywords, chosen_options
+from fastcart.typing_names import Goal, ModelName, OptimizationMethod
 
 __all__ = ["Limit", "OptimizationResult", "optimize"]
 
@@ -88,18 +89,18 @@ class OptimizationResult:
 
 
 def optimize(
-    model: str | Model,
+    model: ModelName | str | Model,
     variables: Mapping[str, Any],
     *,
     seed: int,
     objective: str | Callable[[pd.DataFrame], Any] = "pfs",
-    goal: str = "maximize",
+    goal: Goal = "maximize",
     constraints: Constraint | Sequence[Constraint] = (),
     for_each: Any = None,
     patients: Any = None,
     aggregate: Aggregate | None = None,
     doses: Any = None,
-    method: str = "pso",
+    method: OptimizationMethod = "pso",
     particles: int | None = None,
     iterations: int = 50,
     swarm: SwarmSettings | Mapping[str, Any] | None = None,

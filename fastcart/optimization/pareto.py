@@ -31,6 +31,7 @@ from fastcart.optimization.space import Space
 from fastcart.optimization.swarm import generator
 from fastcart.optimization.variables import Aggregate, Constraint
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
+from fastcart.typing_names import ModelName
 
 _LOST = 1e9  # the violation of points without a value; larger than that of all others
 Evaluate = Callable[[np.ndarray, np.ndarray], Values]
@@ -73,7 +74,7 @@ class ParetoResult:
 
 
 def pareto(
-    model: str | Model,
+    model: ModelName | str | Model,
     variables: Mapping[str, Any],
     *,
     objectives: Mapping[str, Any],

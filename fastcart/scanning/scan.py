@@ -28,6 +28,7 @@ from fastcart.scanning.doses import dose_template
 from fastcart.scanning.parts import ScanJob, read_statuses, require_columns
 from fastcart.scanning.patients import Source, patient_source
 from fastcart.solvers.status import Status
+from fastcart.typing_names import ModelName
 
 ENDPOINTS = "endpoints"  # the folder of the parts: a data set that other programs read as a whole
 _PART = f"{ENDPOINTS}/part-{{:05d}}.parquet"
@@ -78,7 +79,7 @@ class ScanResult:
 
 
 def scan(
-    model: str | Model,
+    model: ModelName | str | Model,
     patients: Any,
     out: str | os.PathLike[str],
     *,

@@ -34,6 +34,7 @@ from fastcart.sensitivity_analysis.ranges import find_closures, parse_ranges
 from fastcart.sensitivity_analysis.result import SensitivityResult
 from fastcart.sensitivity_analysis.sampler import check_size, make_design
 from fastcart.tables.storage import check_format, read_table
+from fastcart.typing_names import Censored, ModelName, SensitivityMethod, TableFormat
 
 KIND = "sensitivity study"
 FORMATS = ("csv", "parquet")
@@ -46,9 +47,9 @@ _CONVERGENCE = (8, 4, 2, 1)  # parts of n at which the indices are estimated aga
 
 
 def sensitivity(
-    model: str | Model,
+    model: ModelName | str | Model,
     *,
-    method: str = "pearson",
+    method: SensitivityMethod = "pearson",
     outputs: str | Sequence[str] = ("pfs",),
     n: int = 1000,
     ranges: float | Mapping[str, Any] | None = None,
@@ -56,13 +57,13 @@ def sensitivity(
     groups: Mapping[str, Sequence[str]] | None = None,
     doses: Doses | None = None,
     where: str | Sequence[str] = (),
-    censored: str = "keep",
+    censored: Censored = "keep",
     resamples: int = 500,
     confidence: float = 0.95,
     convergence: bool = True,
     seed: int = 0,
     folder: str | Path | None = None,
-    table_format: str = "csv",
+    table_format: TableFormat = "csv",
     keep_samples: bool = False,
     resume: bool = False,
     force: bool = False,
