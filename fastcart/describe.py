@@ -45,6 +45,8 @@ def describe(model: Model, *, as_json: bool = False) -> str:
     parts.append(f"Horizon: {model.t_end:g} {model.time_unit}s.")
     if model.burden:
         parts.append(f"Progression: {model.burden} above its initial value.")
+    else:
+        parts.append("No tumor: there is no progression and no nadir, but the end of every state.")
     if model.method:
         parts.append(f"Method: engine auto begins with {model.method}, at every tolerance.")
     for option, value in model.options.items():

@@ -38,10 +38,10 @@ class BatchResult:
     Attributes
     ----------
     endpoints : DataFrame
-        One row per patient: ``patient``, ``status``, ``pfs`` (last time at which the burden is at or
+        One row per patient: ``patient``, ``status``; of models with a tumor (a burden) ``pfs`` (last time at which the burden is at or
         below its start; the horizon when it still is, 0 when it never is), ``progression`` (first
         upward crossing, NaN where there is none), ``censored``, ``nadir`` and ``t_nadir``, ``final``
-        (burden at the horizon), ``cured`` (the burden died out, where an extinction threshold is given),
+        (burden at the horizon), ``cured`` (the burden died out, where an extinction threshold is given);
         ``final_<state>`` for every state, what ``peaks``, ``auc`` and ``events`` ask for, ``engine``,
         counters of the solver, and the columns asked to be kept. Patients that failed have NaN endpoints.
     trajectories : DataFrame or None
@@ -329,13 +329,13 @@ def endpoint_columns(problem: Problem, result: ChunkResult) -> dict[str, np.ndar
     """Return the numbers of the endpoints by name, in the order of the table, each of shape (patients,)."""
     model = problem.model
     ok = result.status == Status.ok
-    has_burden = model.burden_index >= 0
-    burden = result.final[:, model.burden_index] if has_burden else np.full(len(ok), np.nan)
-    # a dose at the very horizon may lift the burden above its start there: that is progression, not censoring
-    found = result.recorded()
-    found["censored"] = ok & (found["pfs"] >= result.t_reached) & ~result.above & has_burden
-    found["final"], found["cured"] = burden, result.cured
-    columns = {name: found[name] for name in endpoint_names()}
+    columns: dict[str, np.ndarray] = {}
+    if model.burden_index >= 0:  # else there is no tumor that could progress
+        found = result.recorded()
+        # a dose at the very horizon may lift the burden above its start: that is progression, not censoring
+        found["censored"] = ok & (found["pfs"] >= result.t_reached) & ~result.above
+        found["final"], found["cured"] = result.final[:, model.burden_index], result.cured
+        columns = {name: found[name] for name in endpoint_names()}
     integrals = [f"auc_{name}" for name in problem.auc]
     named = model.state_names[: len(model.states) - len(problem.integrands)]
     in_tables = set(shown(model, named))

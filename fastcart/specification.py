@@ -124,7 +124,8 @@ def only_one(path: Path, kind: type, what: str) -> Any:
     names = list({id(value): name for name, value in reversed(held.items()) if name[:1] != "_"}.values())
     if not names:
         raise InputError(
-            f"{what} is not there: {str(path)!r} holds no fastcart.{kind.__name__}; assign one to a name in it."
+            f"{what} is not there: {str(path)!r} holds no fastcart.{kind.__name__}; assign one to a name in "
+            "it."
         )
     if len(names) > 1:
         raise InputError(

@@ -42,6 +42,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "regimens",
         "options",
         "specification",
+        "telling",
     ),
     ("sbml",),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it

@@ -11,7 +11,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
@@ -100,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     with _messages() as failures, _termination():
         try:
-            code = options.action(options)
+            with _silence(options):
+                code = options.action(options)
             if sys.stdout is not None:  # closed by whoever started the program
                 sys.stdout.flush()
             if interrupts.pending():  # in the last moment, or where Python ignores exceptions
@@ -110,6 +111,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _code(error, options)
     _let_go()
     return NOT_SOLVED if code == 0 and failures else code
+
+
+def _silence(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """Return a context in which nothing is said of compiling, where that was asked for."""
+    if not getattr(options, "quiet", False):
+        return nullcontext()
+    from fastcart.telling import announced
+
+    return announced(False)
 
 
 def _code(error: BaseException, options: argparse.Namespace) -> int:

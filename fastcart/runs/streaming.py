@@ -21,7 +21,6 @@ from fastcart.batch import (
     make_problem,
     progress_bar,
     resolve_engine,
-    wants_progress,
 )
 from fastcart.breaks import Breaks, break_times, require_break_columns
 from fastcart.checks import number
@@ -118,7 +117,7 @@ def run_files(
             table = replace(table, kept=table.kept.assign(**source.written))
             mine = None if plan is None else plan.take(slice(done, done + len(batch)))
             for tables in iterate(
-                problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress),
+                problem, table, name, mine, threads=threads, bar=bar,
                 slopes=None if by is None else replace(by, table=table),
             ):  # fmt: skip
                 ends = tables.endpoints_frame()

@@ -206,17 +206,26 @@ def sensitivity(
     )
     if folder is None:
         values = _evaluate(model, design, asked, fixed, how, None, progress)
-        return _warned(analyse(model, design, asked, values, **estimates))
+        return _warned(_analysed(progress, model, design, asked, values, **estimates))
     content = {
         "model": describe_model(model), **settings, "begins_with": first_method(model, solver),
         "rows_per_part": _rows(asked), **environment(),
     }  # fmt: skip
     with open_run(folder, Manifest(KIND, content), resume=resume, force=force, owns=OWNS) as run:
         values = _evaluate(model, design, asked, fixed, how, run, progress)
-        result = analyse(model, design, asked, values, **estimates)
+        result = _analysed(progress, model, design, asked, values, **estimates)
         for name, table in result.tables(samples=keep_samples).items():
             run.write(f"{name}.{table_format}", _writer(table, table_format))
     return _warned(result)
+
+
+def _analysed(progress: bool | None, *given: Any, **estimates: Any) -> SensitivityResult:
+    """Estimate, saying so where it takes long."""
+    with progress_bar(1, progress, unit="tables") as bar:
+        bar.set_description("estimating indices")
+        result = analyse(*given, **estimates)
+        bar.update()
+    return result
 
 
 def _warned(result: SensitivityResult) -> SensitivityResult:
@@ -323,6 +332,7 @@ def _evaluate(
 
     files = None if run is None else PartFiles(run, _PARTS, *ARRAYS)
     with progress_bar(total, progress) as bar:
+        bar.set_description(f"sensitivity by {design.method}")
         parts = dict(stream(chunks(total, _rows(outputs)), here(solved), files=files, bar=bar))
     in_order = [parts[chunk] for chunk in sorted(parts)]
     return {key: np.concatenate([part[key] for part in in_order]) for key in in_order[0]}

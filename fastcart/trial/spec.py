@@ -227,7 +227,7 @@ def _options(table: Mapping[str, Any], horizon: float) -> SolveOptions:
 
 
 def _adapter(model: str, folder: Path) -> TrialAdapter:
-    """Return the model of a trial: one that fastcart ships, or ``FILE.py``, ``FILE.py:NAME`` of an adapter."""
+    """Return the model of a trial: that of fastcart, or of the adapter in ``FILE.py`` or ``FILE.py:NAME``."""
     file, colon, name = model.partition(":")
     if not colon and model.endswith(".py"):
         return only_one(folder / model, TrialAdapter, "The adapter of the trial")
