@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -42,7 +42,8 @@ def outside(model: Model, endpoints: pd.DataFrame, trajectories: pd.DataFrame | 
         gone = np.zeros(len(endpoints), dtype=bool)
         most = np.nan
         for values, patients in _values(name, endpoints, trajectories):
-            far = (values < low - _ROUNDING * abs(low)) | (values > high * (1 + _ROUNDING))
+            slack = _ROUNDING * max(abs(low), abs(high))
+            far = (values < low - slack) | (values > high + slack)
             if not far.any():
                 continue
             if patients is None:
@@ -55,12 +56,13 @@ def outside(model: Model, endpoints: pd.DataFrame, trajectories: pd.DataFrame | 
     return pd.DataFrame(rows, columns=list(COLUMNS))
 
 
-def sentences(table: pd.DataFrame, units: Mapping[str, str] | None = None) -> list[str]:
+def sentences(table: pd.DataFrame, model: Model) -> list[str]:
     """Return a sentence for each row of what `outside` returns."""
+    units = {item.name: item.unit for item in model.quantities}
     said = []
     for name, low, high, patients, most in table.itertuples(index=False, name=None):
         limit, side = (high, "above") if most > high else (low, "below")
-        shown = " ".join(filter(None, [f"{limit:g}", (units or {}).get(name, "")]))
+        shown = " ".join(filter(None, [f"{limit:g}", units.get(name, "")]))
         said.append(
             f"In {counted(patients, 'patient')} {name} is {side} what is plausible ({shown}; up to "
             f"{most:.2g})."

@@ -38,12 +38,13 @@ class BatchResult:
     Attributes
     ----------
     endpoints : DataFrame
-        One row per patient: ``patient``, ``status``; of models with a tumor (a burden) ``pfs`` (last time at which the burden is at or
-        below its start; the horizon when it still is, 0 when it never is), ``progression`` (first
-        upward crossing, NaN where there is none), ``censored``, ``nadir`` and ``t_nadir``, ``final``
-        (burden at the horizon), ``cured`` (the burden died out, where an extinction threshold is given);
-        ``final_<state>`` for every state, what ``peaks``, ``auc`` and ``events`` ask for, ``engine``,
-        counters of the solver, and the columns asked to be kept. Patients that failed have NaN endpoints.
+        One row per patient: ``patient``, ``status``; of models with a tumor (a burden) ``pfs`` (last time at
+        which the burden is at or below its start; the horizon when it still is, 0 when it never is),
+        ``progression`` (first upward crossing, NaN where there is none), ``censored``, ``nadir`` and
+        ``t_nadir``, ``final`` (burden at the horizon), ``cured`` (the burden died out, where an extinction
+        threshold is given); ``final_<state>`` for every state, what ``peaks``, ``auc`` and ``events`` ask
+        for, ``engine``, counters of the solver, and the columns asked to be kept. Patients that failed have
+        NaN endpoints.
     trajectories : DataFrame or None
         ``patient``, ``t``, states and observables, when ``save_at`` was given.
     model : Model
@@ -116,7 +117,9 @@ class BatchResult:
         bad = ", ".join(f"{n} {name}" for name, n in counts.items() if name != "ok")
         times = "" if self.trajectories is None else counted(self._times(), "time")
         size = counted(len(self), "patient")
-        return in_brief("BatchResult", [repr(self.model.name), size, bad or "all ok", times, *self.notes])
+        found = self.implausible()
+        odd = [f"{k} implausible in {n}" for k, n in zip(found["quantity"], found["patients"], strict=True)]
+        return in_brief("BatchResult", [repr(self.model.name), size, bad or "all ok", times, *odd])
 
     def _repr_html_(self) -> str:
         """Show model, patients, engine, horizon, statuses and quantiles of the endpoints in a notebook."""
@@ -148,7 +151,7 @@ class BatchResult:
     @property
     def notes(self) -> list[str]:
         """What to know before the numbers are used, a sentence each; see `implausible`."""
-        return sentences(self.implausible())
+        return sentences(self.implausible(), self.model)
 
     def implausible(self) -> pd.DataFrame:
         """Return which quantities leave what their model holds plausible, and in how many patients.

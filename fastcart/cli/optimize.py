@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
     from fastcart.errors import require
     from fastcart.models import get
     from fastcart.options import SolveOptions
+    from fastcart.plausible import outside, sentences
 
     goals = [(text, "maximize") for text in options.maximize]
     goals += [(text, "minimize") for text in options.minimize]
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         search = _front if len(goals) > 1 else _optimum
         found = search(model, variables, goals, options, common)
     if not options.quiet:
-        print(found.text)
+        print("\n".join([found.text, *sentences(outside(model, found.endpoints), model)]))
     else:
         for note in found.notes:
             print(f"fastcart: {note}", file=sys.stderr)

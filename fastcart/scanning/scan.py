@@ -19,13 +19,14 @@ from fastcart.checks import count, held_to, names
 from fastcart.errors import InputError, counted, nearest, optional_import
 from fastcart.model import Model
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
+from fastcart.plausible import outside, ranges_of, together
 from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
 from fastcart.runs.files import is_intact, read_sums
 from fastcart.runs.identity import describe_model, environment
 from fastcart.runs.manifest import Manifest, read_manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.scanning.doses import dose_template
-from fastcart.scanning.parts import ScanJob, read_statuses, require_columns
+from fastcart.scanning.parts import ScanJob, read_columns, read_statuses, require_columns
 from fastcart.scanning.patients import Source, patient_source
 from fastcart.solvers.status import Status
 from fastcart.typing_names import ModelName
@@ -67,6 +68,22 @@ class ScanResult:
     def load(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the endpoints; see `load`."""
         return load(self.folder, columns)
+
+    def implausible(self, model: Model) -> pd.DataFrame:
+        """Return which quantities leave what their model holds plausible, as `BatchResult.implausible`.
+
+        Parameters
+        ----------
+        model : Model
+            That of the scan.
+        """
+        wanted = [f"{kind}_{name}" for name in ranges_of(model) for kind in ("final", "peak")]
+        found = []
+        for path in sorted((self.folder / ENDPOINTS).glob("part-*.parquet")):
+            part = read_columns(path, wanted)
+            if len(part.columns):
+                found.append(outside(model, part))
+        return together(found)
 
     def summary(self) -> str:
         """Say how many patients ended how, and where the output is."""
