@@ -157,7 +157,8 @@ class _Lines:
         while not self._over.wait(wait):
             passed = time.monotonic() - self._begin
             wait = passed
-            _line(self.text(passed))
+            if self.done < self.total:
+                _line(self.text(passed))
 
     def text(self, passed: float) -> str:
         """Return what is said after so many seconds."""

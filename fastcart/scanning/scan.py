@@ -34,7 +34,7 @@ from fastcart.typing_names import ModelName
 ENDPOINTS = "endpoints"  # the folder of the parts: a data set that other programs read as a whole
 _PART = f"{ENDPOINTS}/part-{{:05d}}.parquet"
 _SUMMARY = "summary.json"
-_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png")
+_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png", "heatmap_*.svg", "heatmap_*.pdf")
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
 
 

@@ -38,7 +38,7 @@ from fastcart.typing_names import Censored, ModelName, SensitivityMethod, TableF
 
 KIND = "sensitivity study"
 FORMATS = ("csv", "parquet")
-OWNS = ("parts/*.npz", "*.csv", "*.parquet", "*.png")  # what such a run makes in its folder
+OWNS = ("parts/*.npz", "*.csv", "*.parquet", "*.png", "*.svg", "*.pdf")  # what such a run makes in its folder
 _PARTS = "parts/{:06d}.npz"
 _PART = 32_768  # patients per part, at most
 _SAVED_TIMES = 1_000_000  # patients times times per part, at most
