@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
@@ -153,9 +154,9 @@ def _colors(members: pd.DataFrame) -> dict[str, str]:
     }
 
 
-# the control, which is the first of each group, is the whole line
+# of the plans but the control, which has the whole line
 _DASHES: tuple[Any, ...] = (
-    "-", "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3))
+    "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3))
 )  # fmt: skip
 
 
@@ -163,9 +164,11 @@ def _draw_tumor(
     axes: Any, runs: Runs, letter: str, title: str, colors: dict[str, str], *, first: bool
 ) -> None:
     plotting.panel(axes, letter, title, drawing.DAYS, drawing.TUMOR if first else "")
-    for place, (plan, color) in enumerate(colors.items()):
+    others = cycle(_DASHES)
+    for plan, color in colors.items():
+        dashes = "-" if color == plotting.RED else next(others)
         zorder = 3.0 if color == plotting.RED else 2.0
-        look = {"label": plan, "zorder": zorder, "linestyle": _DASHES[place % len(_DASHES)]}
+        look = {"label": plan, "zorder": zorder, "linestyle": dashes}
         drawing.both(axes, runs, "C", color, until=_SHOWN_DAYS, **look, plan=plan)
     plotting.log_axis(axes, 1e-4, 1e11)
     drawing.one_cell(axes, x=0.99, side="right")
