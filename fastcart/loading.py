@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from typing import Any
+
+import pandas as pd
 
 from fastcart import result_files
 from fastcart.errors import InputError
 from fastcart.model import Model
+from fastcart.optimization.optimize import OptimizationResult
+from fastcart.optimization.pareto import ParetoResult
 from fastcart.result import BatchResult
 from fastcart.saved import Saved, model_of, read_saved
 
@@ -23,7 +28,7 @@ def load(folder: str | os.PathLike[str], *, model: Model | None = None) -> Any:
 
     Returns
     -------
-    BatchResult, SensitivityTables, OptimizationResult or ParetoResult
+    BatchResult, OptimizationResult or ParetoResult
 
     Raises
     ------
@@ -50,13 +55,33 @@ def load(folder: str | os.PathLike[str], *, model: Model | None = None) -> Any:
 
 
 def _batch(saved: Saved, model: Model | None) -> BatchResult:
-    endpoints = saved.table("endpoints")
-    if endpoints is None:
-        raise InputError(f"The result in {str(saved.folder)!r} lacks its endpoints; it is damaged.")
+    endpoints = _needed(saved, "endpoints")
     rest = {name: saved.table(name) for name in result_files.TABLES if name != "endpoints"}
     return BatchResult(
         endpoints=endpoints, model=model_of(saved, model), options=result_files.options_of(saved), **rest
     )
 
 
-_READERS = {result_files.KIND: _batch}
+def _needed(saved: Saved, name: str) -> pd.DataFrame:
+    table = saved.table(name)
+    if table is None:
+        raise InputError(f"The result in {str(saved.folder)!r} lacks its table {name!r}; it is damaged.")
+    return table
+
+
+def _optimization(saved: Saved, model: Model | None) -> OptimizationResult:
+    tables = {name: _needed(saved, name) for name in ("best", "endpoints", "history")}
+    return OptimizationResult(**tables, options=saved.content["options"], notes=tuple(saved.content["notes"]))
+
+
+def _front(saved: Saved, model: Model | None) -> ParetoResult:
+    tables = {name: _needed(saved, name) for name in ("front", "endpoints", "nearest")}
+    content = saved.content
+    return ParetoResult(
+        **tables, failed=content["failed"], options=content["options"], notes=tuple(content["notes"])
+    )
+
+
+_READERS: dict[str, Callable[[Saved, Model | None], Any]] = {
+    result_files.KIND: _batch, "optimization": _optimization, "front": _front,
+}  # fmt: skip

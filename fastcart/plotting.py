@@ -6,6 +6,7 @@ so that the backend and the settings of the user stay as they are.
 
 from __future__ import annotations
 
+import io
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -15,6 +16,7 @@ from typing import Any
 from fastcart.errors import optional_import
 
 DPI = 300
+_SHOWN_DPI = 120
 VECTORS = ("svg", "pdf")  # forms beside the PNG
 
 # M. Okabe, K. Ito, Color Universal Design (2008), without yellow, which is too pale for lines on white
@@ -90,7 +92,15 @@ def new_figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    class Shown(Figure):
+        """A figure that a notebook shows, though no backend knows it."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=_SHOWN_DPI)
+            return buffer.getvalue()
+
+    figure = Shown(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 

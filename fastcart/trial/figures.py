@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,7 +14,9 @@ from fastcart.runs.store import Run
 from fastcart.trial.curves import kaplan_meier, landmark_survival
 from fastcart.trial.individual import spaghetti, swimmer
 from fastcart.trial.randomize import follow_up
-from fastcart.trial.result import TrialResult
+
+if TYPE_CHECKING:
+    from fastcart.trial.result import TrialResult
 
 DPI = 200
 _COINCIDE = 0.4  # points; arms that lie nearer share a label

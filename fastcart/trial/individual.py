@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,9 @@ from fastcart import plotting
 from fastcart.protocols.controlled_arms import OpenLoop
 from fastcart.trial.counterfactual import fixed
 from fastcart.trial.paths import arm_paths
-from fastcart.trial.result import TrialResult
+
+if TYPE_CHECKING:
+    from fastcart.trial.result import TrialResult
 
 SWIMMERS = 20
 COURSES = 30

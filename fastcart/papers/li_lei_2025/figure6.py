@@ -168,7 +168,7 @@ def _draw_tumor(
     for plan, color in colors.items():
         dashes = "-" if color == plotting.RED else next(others)
         zorder = 3.0 if color == plotting.RED else 2.0
-        look = {"label": plan, "zorder": zorder, "linestyle": dashes}
+        look: dict[str, Any] = {"label": plan, "zorder": zorder, "linestyle": dashes}
         drawing.both(axes, runs, "C", color, until=_SHOWN_DAYS, **look, plan=plan)
     plotting.log_axis(axes, 1e-4, 1e11)
     drawing.one_cell(axes, x=0.99, side="right")
