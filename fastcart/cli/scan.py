@@ -58,7 +58,7 @@ def run(options: argparse.Namespace) -> int:
         print("\n".join([*sentences(result.implausible(model), model), result.summary()]))
     warn_failed(result.counts)
     if options.plot is not None:
-        picture = plot_scan(options.out, arguments["model"], result.inputs, options.plot, axes)
+        picture = plot_scan(result, arguments["model"], options.plot, axes)
         if not options.quiet:
             print(f"Heat map: {picture}")
     return 3 if result.failed else 0

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from fastcart.runs.manifest import read_manifest
 from fastcart.scanning.parts import require_columns
 from fastcart.scanning.patients import Source
 from fastcart.solvers.endpoints import endpoint_titles, endpoint_units, survival_endpoints
+
+if TYPE_CHECKING:
+    from fastcart.scanning.scan import ScanResult
 
 _CONTOURS = 6
 _CLIFF = 2.0  # levels between neighbours
@@ -265,26 +268,20 @@ def _dose_units(model: Model, doses: Sequence[Mapping[str, Any]] | None) -> dict
     return units
 
 
-def plot_scan(
-    folder: Path, model: Model, inputs: Sequence[str], output: str, axes: Sequence[str] | None = None
-) -> Path:
+def plot_scan(result: ScanResult, model: Model, output: str, axes: Sequence[str] | None = None) -> Path:
     """Draw the heat map of a finished scan into its folder, as ``heatmap_<output>.png``.
 
     Parameters
     ----------
-    folder : Path
+    result : ScanResult
     model : Model
-    inputs : sequence of str
-        Columns of the patients.
     output : str
     axes : sequence of str, optional
         Default: the two inputs that vary.
     """
-    from fastcart.scanning.scan import load
-
-    table = load(folder)
-    pair = grid_axes(table, inputs) if axes is None else tuple(axes)
-    path = folder / f"heatmap_{output}.png"
-    units = _dose_units(model, read_manifest(folder, "scan")["doses"])
+    table = result.load()
+    pair = grid_axes(table, result.inputs) if axes is None else tuple(axes)
+    path = result.folder / f"heatmap_{output}.png"
+    units = _dose_units(model, read_manifest(result.folder, "scan")["doses"])
     save_figure(heat_map(table, output, axes=pair, model=model, units=units), path, also=VECTORS)
     return path

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -146,7 +147,8 @@ def output_label(result: SensitivityResult, output: str) -> str:
 def parameter_symbol(model: Model, name: str) -> str:
     """Return how the paper of a model writes a parameter, for matplotlib; the name where it has no symbol."""
     text = next((p.symbol for p in model.parameters if p.name == name), "")
-    return f"${text}$" if text and text != name and "$" not in text else name
+    written = text != name or re.fullmatch(r"\w+_(\w|\{\w+\})", text)
+    return f"${text}$" if text and written and "$" not in text else name
 
 
 def parameter_label(model: Model, name: str) -> str:

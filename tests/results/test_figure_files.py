@@ -50,6 +50,7 @@ def test_contours_stop_at_a_cliff():
 def test_parameters_are_written_as_in_the_paper():
     model = fastcart.models.get("li_lei")
     assert parameter_symbol(model, "lambda_TP_I2") == "$λ_{TPI2}$"
+    assert parameter_symbol(model, "K_C") == "$K_C$"
     assert parameter_symbol(model, "TE") == "TE"
     assert parameter_symbol(fastcart.models.get("b_all"), "rL") == "rL"
 
