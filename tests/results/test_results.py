@@ -357,3 +357,24 @@ def test_studies_show_themselves(tmp_path):
     pd.testing.assert_frame_equal(back.best, best.best)
     pd.testing.assert_frame_equal(back.history, best.history)
     assert back.notes == best.notes
+
+
+def test_scans_and_fits_show_themselves(tmp_path):
+    pytest.importorskip("pyarrow")
+    grid = fastcart.sample.grid({"E": {"geomspace": (1.0, 1e3, 4)}, "k": {"linspace": (0.1, 0.4, 4)}})
+    scanned = fastcart.scan(model(), grid, tmp_path / "scan", progress=False)
+    assert repr(scanned) == f"ScanResult({tmp_path / 'scan'}, 16 patients, all ok)"
+    assert "16 patients" in scanned._repr_html_()
+    assert scanned.plot("final_E", model=model())._repr_png_().startswith(b"\x89PNG")
+    assert scanned.implausible(model()).empty
+    days = [1.0, 2.0, 4.0, 8.0]
+    seen = fastcart.solve(model(), {"k": [0.2, 0.3]}, save_at=days, save=["E"], progress=False).trajectories
+    table = pd.DataFrame(
+        {"ID": seen["patient"], "TIME": seen["t"], "DV": seen["E"] * np.tile([1.01, 0.98, 1.0, 1.02], 2)}
+    )
+    fit = fastcart.fit.individual(
+        model(), fastcart.fit.read(table, model()), estimate={"k": (0.01, 1.0, "log")}, starts=2,
+        observations=fastcart.fit.Observation(1, "E", fastcart.fit.lognormal(0.02)),
+    )  # fmt: skip
+    assert repr(fit).startswith("IndividualFit(2 patients, 1 parameters")
+    assert "<table>" in fit._repr_html_()
