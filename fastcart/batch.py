@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
@@ -14,6 +13,7 @@ import numpy as np
 
 from fastcart.breaks import break_times, require_break_columns
 from fastcart.checks import count
+from fastcart.dose_tables import as_frame
 from fastcart.dosing import Doses
 from fastcart.engines import as_model as as_model
 from fastcart.engines import begins_with, solve_rows
@@ -33,6 +33,9 @@ from fastcart.solvers import interrupts
 from fastcart.solvers.problem import Problem, Saves
 from fastcart.solvers.system import shown
 from fastcart.solvers.threads import in_threads
+from fastcart.telling import progress_bar as progress_bar
+from fastcart.telling import wants_progress as wants_progress
+from fastcart.typing_names import ModelName
 
 if TYPE_CHECKING:
     from fastcart.regimens import Regimen
@@ -51,7 +54,7 @@ _BAR = threading.Lock()
 
 
 def solve(
-    model: str | Model,
+    model: ModelName | str | Model,
     patients: Patients = 1,
     *,
     doses: Doses | None = None,
@@ -138,6 +141,7 @@ def solve(
     """
     model = as_model(model)
     chosen = chosen_options(options, keywords, solve, "A batch")
+    doses = None if doses is None else as_frame(doses)
     times = check_save_at(save_at, chosen.horizon(model))
     problem = make_problem(model, chosen, save_at=times, save=save)
     engine = resolve_engine(chosen.engine, problem)
@@ -156,7 +160,7 @@ def solve(
     with progress_bar(table.size, progress) as bar:
         for _ in iterate(
             problem, table, engine, plan, saves, threads=threads, bar=bar, into=tables,
-            announce=wants_progress(progress), slopes=slopes,
+            slopes=slopes,
         ):  # fmt: skip
             pass
     result = BatchResult(
@@ -168,6 +172,7 @@ def solve(
             "begins_with": begins_with(engine, problem), "sensitivities": slopes.asked if slopes else (),
         },
         sensitivities=tables.sensitivities_frame(),
+        doses=doses,
     )  # fmt: skip
     if warn and result.endpoints["status"].array.codes.any():
         warn_failed(result.summary())
@@ -248,22 +253,19 @@ def iterate(
     *,
     threads: int,
     bar: Any,
-    announce: bool,
     into: Tables | None = None,
     slopes: Sensitivities | None = None,
 ) -> Iterator[Tables]:
     """Solve chunk by chunk; yield the tables of each chunk, in order, or those ``into`` which all go.
 
     ``doses`` and ``saves`` are those of the patients in ``table``, ``bar`` is told how many patients are
-    done, ``announce`` says when kernels are compiled, ``slopes`` are the directions of the problem.
+    done, ``slopes`` are the directions of the problem.
 
     Raises
     ------
     InputError
         At the first chunk, when numba cannot compile the model.
     """
-    from fastcart.solvers.compile import announcements
-
     per_patient = len(problem.save_at) if saves is None else -(-int(saves.offsets[-1]) // table.size)
     size = chunk_size(problem, engine, per_patient)
     if slopes is not None:
@@ -271,24 +273,23 @@ def iterate(
     alone = _PART if size >= _PART else size  # patients that one thread takes
     work = _Work(problem, table, engine, doses, saves, bar, slopes)
     whole = into if into is not None and engine in _ALONE and table.size >= alone * threads else None
-    with announcements(_announce if announce else None):
-        if whole is not None:
-            with compiling_errors(problem.model):
-                parts = even_parts(table.size, alone, threads)
-                jobs = [partial(work.solve, whole, 0, *part, 1) for part in parts]
-                in_threads(jobs, threads, np.zeros(1, dtype=np.int64))
-            interrupts.check()
-            yield whole
-            return
-        for start in range(0, table.size, size):
-            stop = min(start + size, table.size)
-            tables = into
-            if tables is None:
-                tables = Tables(problem, table.rows(start, stop), engine)
-            with compiling_errors(problem.model):
-                work.solve(tables, 0 if into is not None else start, start, stop, threads)
-            interrupts.check()
-            yield tables
+    if whole is not None:
+        with compiling_errors(problem.model):
+            parts = even_parts(table.size, alone, threads)
+            jobs = [partial(work.solve, whole, 0, *part, 1) for part in parts]
+            in_threads(jobs, threads, np.zeros(1, dtype=np.int64))
+        interrupts.check()
+        yield whole
+        return
+    for start in range(0, table.size, size):
+        stop = min(start + size, table.size)
+        tables = into
+        if tables is None:
+            tables = Tables(problem, table.rows(start, stop), engine)
+        with compiling_errors(problem.model):
+            work.solve(tables, 0 if into is not None else start, start, stop, threads)
+        interrupts.check()
+        yield tables
 
 
 class _Work(NamedTuple):
@@ -336,27 +337,3 @@ def chunk_size(problem: Problem, engine: str, times: int) -> int:
     """
     saved = max(1, times) * max(1, len(problem.saved_states))
     return int(max(1, min(_CHUNK[engine], _SAVED_VALUES // saved)))
-
-
-def wants_progress(progress: bool | None) -> bool:
-    """Return whether to write progress: as asked, by default only on a terminal."""
-    if progress is None:
-        return sys.stderr is not None and sys.stderr.isatty()
-    return bool(progress)
-
-
-def progress_bar(total: int, progress: bool | None, unit: str = "patients") -> Any:
-    """Return a tqdm bar on stderr, silent where progress is not wanted."""
-    from tqdm import tqdm
-
-    return tqdm(
-        total=total, unit=f" {unit}", disable=not wants_progress(progress), file=sys.stderr,
-        unit_scale=total > 10_000, smoothing=0.1, leave=False,
-    )  # fmt: skip
-
-
-def _announce(text: str) -> None:
-    """Tell the user that a kernel is being compiled, above the bar of progress."""
-    from tqdm import tqdm
-
-    tqdm.write(text, file=sys.stderr)

@@ -19,6 +19,7 @@ from fastcart.explain import call_cost
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.patients import check_patients
+from fastcart.typing_names import Method
 
 SPREAD = 0.1
 REFERENCE_RTOL = 1e-12
@@ -314,7 +315,7 @@ def thread_scaling(
 def time_shares(
     model: str | Model = "li_lei",
     *,
-    method: str = "vern7",
+    method: Method = "vern7",
     rtol: float = 1e-6,
     patients: int = 20_000,
     seed: int = 5,

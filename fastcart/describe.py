@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 import json
+from html import escape
 from typing import Any
 
+import pandas as pd
+
+from fastcart.errors import InputError
 from fastcart.model import Model, Parameter
 from fastcart.models import get, names, option_names
 from fastcart.models.core_variables import core_variables
+from fastcart.representation import facts, section, table
 
 _CORE = {
     "tumor": "tumor", "cart": "CAR-T cells", "effector": "effectors", "memory": "memory cells",
@@ -45,6 +50,8 @@ def describe(model: Model, *, as_json: bool = False) -> str:
     parts.append(f"Horizon: {model.t_end:g} {model.time_unit}s.")
     if model.burden:
         parts.append(f"Progression: {model.burden} above its initial value.")
+    else:
+        parts.append("No tumor: there is no progression and no nadir, but the end of every state.")
     if model.method:
         parts.append(f"Method: engine auto begins with {model.method}, at every tolerance.")
     for option, value in model.options.items():
@@ -79,6 +86,36 @@ def describe(model: Model, *, as_json: bool = False) -> str:
     if model.references:
         parts += ["", "References", *[f"  {reference}" for reference in model.references]]
     return "\n".join(parts)
+
+
+def as_html(model: Model) -> str:
+    """Return a model as notebooks show it: what it is, its equations, states and parameters."""
+    from fastcart.writing import written_equations
+
+    try:
+        equations = f"<pre>{escape(written_equations(model))}</pre>"
+    except InputError as error:
+        equations = f"<p>{escape(str(error))}</p>"
+    full, hidden = _full(model), _hidden(model)
+    states = pd.DataFrame(full["states"])
+    if any(state.plausible for state in model.states):
+        states["plausible"] = [
+            "" if s.plausible is None else f"{s.plausible[0]:g} to {s.plausible[1]:g}"
+            for s in model.states if s.name not in hidden
+        ]  # fmt: skip
+    parameters = pd.DataFrame(full["parameters"])
+    names = [name for name in ("name", "default", "unit", "source", "description") if name in parameters]
+    options = ", ".join(f"{name}={value}" for name, value in model.options.items())
+    return section(
+        f"fastcart model {model.name}",
+        [
+            f"<p>{escape(model.doc.splitlines()[0])}</p>" if model.doc else "",
+            facts([("horizon", f"{model.t_end:g} {model.time_unit}s"), ("tumor", model.burden or "none"),
+                   *([("options", options)] if options else [])]),
+            equations, table(states.drop(columns="log"), rows=100),
+            table(parameters[names], rows=200) if len(parameters) else "",
+        ],
+    )  # fmt: skip
 
 
 def _papers(model: Model) -> str:

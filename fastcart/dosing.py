@@ -15,8 +15,9 @@ from fastcart.breaks import Breaks, rows_of
 from fastcart.checks import count, is_whole, number, shown
 from fastcart.dose_tables import NUMBERS as NUMBERS
 from fastcart.dose_tables import DoseRecords, as_frame, read_doses
-from fastcart.errors import InputError
+from fastcart.errors import InputError, counted
 from fastcart.nonmem import is_nonmem, nonmem_doses
+from fastcart.representation import section, table
 
 if TYPE_CHECKING:
     from fastcart.model import Model
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
 _NONE = pd.DataFrame({"time": [], "state": [], "amount": []})
 _MAX_REPEATS = 1_000_000
+_JUST_BEFORE = 1e-8  # of the horizon; nearer than 1e-11 would be the same moment
 
 
 class Dose(NamedTuple):
@@ -212,8 +214,39 @@ class DosingSchedule:
         idle = [name for name, value in usual.items() if all(getattr(d, name) == value for d in doses)]
         return frame.drop(columns=[*idle, "parameter", "value", *([] if any(named) else ["patient"])])
 
+    def save_times(self, t_end: float, times: int = 201) -> np.ndarray:
+        """Return times for ``save_at``: evenly spaced ones, each dose, and just before each dose.
+
+        What is saved at a bolus is the state after it. With the time just before, a picture shows the jump.
+
+        Parameters
+        ----------
+        t_end : float
+            Horizon, in the model's unit of time.
+        times : int
+            How many evenly spaced times, both ends included.
+
+        Returns
+        -------
+        ndarray
+
+        Examples
+        --------
+        >>> from fastcart import DosingSchedule
+        >>> len(DosingSchedule().bolus(40, "TE", 1e7).save_times(200))
+        202
+        """
+        end = number(t_end, "The horizon t_end", positive=True)
+        even = np.linspace(0.0, end, count(times, "The number of times"))
+        at = np.array([dose.time for dose in self.doses if dose.state is not None and 0 < dose.time <= end])
+        return np.unique(np.concatenate([even, at, at - _JUST_BEFORE * end]))
+
     def __repr__(self) -> str:
-        return f"DosingSchedule({len(self)} doses)"
+        return f"DosingSchedule({counted(len(self), 'dose')})"
+
+    def _repr_html_(self) -> str:
+        """Show the doses as a table in a notebook."""
+        return section(repr(self), [table(self.table(), rows=20) if len(self) else ""])
 
 
 Doses = DosingSchedule | pd.DataFrame | Mapping[str, Any] | str | os.PathLike[str]

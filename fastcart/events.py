@@ -9,6 +9,7 @@ from fastcart.checks import names, number, shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 from fastcart.solvers.actions import KINDS
+from fastcart.typing_names import ActionKind, Direction
 
 DIRECTIONS = ("up", "down", "both")
 ACTIONS = tuple(KINDS)
@@ -29,7 +30,7 @@ class Action:
     """
 
     state: str
-    kind: str
+    kind: ActionKind
     value: float | str
 
 
@@ -85,7 +86,7 @@ class Event:
     name: str
     of: str
     threshold: float | str
-    direction: str = "both"
+    direction: Direction = "both"
     terminal: bool = False
     after: float | str = 0.0
     actions: Sequence[Action] = ()

@@ -21,6 +21,7 @@ from fastcart.equations import IN_ORDER
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.patients import check_patients
+from fastcart.typing_names import ModelName
 
 _ARITHMETIC = r"(?:div|mul|add|sub|sqrt|fn?m(?:add|sub)\d+)"  # x86-64; with v in front from AVX on
 _CALL = re.compile(r"(?:movabsq\s+\$|callq?\s+)([A-Za-z_]\w*)")
@@ -73,7 +74,7 @@ class MachineCode:
         return self.packed + self.scalar > 0
 
 
-def explain_engine(model: str | Model, *, rtol: float = 1e-6) -> str:
+def explain_engine(model: ModelName | str | Model, *, rtol: float = 1e-6) -> str:
     """Say how the lane engine runs a model, and why not faster.
 
     Parameters

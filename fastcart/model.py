@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass, field, fields, replace
 from functools import cached_property
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -167,6 +168,11 @@ class Model:
         return [o.name for o in self.observables]
 
     @property
+    def quantities(self) -> list[State | Observable]:
+        """All that has a course: the states, then the observables."""
+        return [*self.states, *self.observables]
+
+    @property
     def differential(self) -> list[str]:
         """Names of the states that have derivatives, in the order of those."""
         return [s.name for s in self.states if not isinstance(s, Algebraic)]
@@ -297,6 +303,11 @@ class Model:
             moments=self.moments,
         )
         return reduced(self, system) if self.algebraic else system
+
+    def _repr_html_(self) -> str:
+        """Show equations, states and parameters in a notebook."""
+        # what writes equations lies above the model, and is asked for by a notebook alone
+        return str(import_module("fastcart.describe").as_html(self))
 
     def __repr__(self) -> str:
         """Short form: name, numbers of states and parameters, options."""

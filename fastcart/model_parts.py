@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from fastcart.checks import shown
 from fastcart.errors import InputError
 from fastcart.solvers.endpoints import endpoint_names
 
@@ -17,6 +18,25 @@ RESERVED = frozenset(
         "t_reached",
     }
 )  # fmt: skip
+
+
+def plausible_range(given: Any, what: str) -> tuple[float, float] | None:
+    """Return a plausible range as two numbers, checked.
+
+    Raises
+    ------
+    InputError
+        For what is no pair of numbers, the first below the second.
+    """
+    if given is None:
+        return None
+    try:
+        low, high = (float(limit) for limit in given)
+    except (TypeError, ValueError):
+        low = high = math.nan
+    if not low < high:
+        raise InputError(f"{what}: 'plausible' must be the least and the largest value, not {shown(given)}.")
+    return low, high
 
 
 @dataclass(frozen=True)
@@ -47,6 +67,9 @@ class State:
         tolerance is tried again, shorter, and a patient whose solution does go there ends as ``negative``.
     computed : bool
         Whether it is an integral that `fastcart.solve` adds: tables of patients and doses cannot give it.
+    plausible : (float, float), optional
+        Least and largest value that a patient can have, such as the cells of a human body. No limit of the
+        computation: results say how many patients leave it.
     """
 
     name: str
@@ -58,6 +81,11 @@ class State:
     extinction: bool | str = False
     nonnegative: bool = False
     computed: bool = False
+    plausible: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the plausible range."""
+        object.__setattr__(self, "plausible", plausible_range(self.plausible, f"State {self.name!r}"))
 
 
 @dataclass(frozen=True)
@@ -89,6 +117,7 @@ class Algebraic(State):
 
     def __post_init__(self) -> None:
         """Begin, where no equation has been solved yet, where the search begins."""
+        super().__post_init__()
         begin = 1.0 if self.log else 0.0
         if isinstance(self.start, int | float):
             begin = float(self.start)
@@ -136,11 +165,18 @@ class Observable:
     name : str
         Identifier, the column in tables of trajectories.
     unit, description : str
+    plausible : (float, float), optional
+        As of a `State`.
     """
 
     name: str
     unit: str = ""
     description: str = ""
+    plausible: tuple[float, float] | None = None
+
+    def __post_init__(self) -> None:
+        """Check the plausible range."""
+        object.__setattr__(self, "plausible", plausible_range(self.plausible, f"Observable {self.name!r}"))
 
 
 @dataclass(frozen=True)

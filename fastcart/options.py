@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, TypedDict
+from typing import Any, TypedDict, get_args
 
 from fastcart.breaks import break_columns
 from fastcart.checks import check_breaks, count, names, number, shown
@@ -20,8 +20,9 @@ from fastcart.events import (
 )
 from fastcart.model import Model
 from fastcart.solvers.system import hidden
+from fastcart.typing_names import Engine, Method
 
-ENGINES = ("auto", "lanes", "lsoda", "published", "scipy")
+ENGINES: tuple[str, ...] = get_args(Engine)
 MIN_RTOL, MAX_RTOL = 1e-14, 0.1  # a double holds about 16 digits
 # what is looked for in a course, and where it stops; a trial has its own
 OF_A_COURSE = ("peaks", "auc", "events", "breaks")
@@ -92,8 +93,12 @@ class SolveOptions:
     """
 
     t_end: float | None = _option(None, "number", "horizon (default: the model's)", "D")
-    engine: str = _option("auto", "text", "auto (default), lanes, lsoda, published, scipy", "ENGINE")
-    method: str | None = _option(None, "text", "variant of the engine, e.g. Radau for scipy", "METHOD")
+    engine: Engine = _option(  # noqa: RUF009
+        "auto", "text", "auto (default), lanes, lsoda, published, scipy", "ENGINE"
+    )
+    method: Method | None = _option(  # noqa: RUF009
+        None, "text", "variant of the engine, e.g. Radau for scipy", "METHOD"
+    )
     rtol: float = _option(1e-6, "number", "relative tolerance (default: 1e-6)", "R")
     atol: float | None = _option(
         None, "number", "absolute tolerance (default: rtol times a state's scale)", "A"
@@ -235,7 +240,7 @@ class SolverKeywords(TypedDict, total=False):
     """The options by name for functions that have a ``method`` of their own; the solver's goes in whole."""
 
     t_end: float | None
-    engine: str
+    engine: Engine
     rtol: float
     atol: float | None
     extinction: float | None
@@ -250,7 +255,7 @@ class SolverKeywords(TypedDict, total=False):
 class SolveKeywords(SolverKeywords, total=False):
     """The options by name, see `SolveOptions`."""
 
-    method: str | None
+    method: Method | None
 
 
 def chosen_options(

@@ -6,8 +6,9 @@ so that the backend and the settings of the user stay as they are.
 
 from __future__ import annotations
 
+import io
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 from fastcart.errors import optional_import
 
 DPI = 300
+_SHOWN_DPI = 120
+VECTORS = ("svg", "pdf")  # forms beside the PNG
 
 # M. Okabe, K. Ito, Color Universal Design (2008), without yellow, which is too pale for lines on white
 BLACK = "#000000"
@@ -89,7 +92,15 @@ def new_figure(width: float, height: float) -> Any:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(width, height), layout="constrained")
+    class Shown(Figure):
+        """A figure that a notebook shows, though no backend knows it."""
+
+        def _repr_png_(self) -> bytes:
+            buffer = io.BytesIO()
+            self.savefig(buffer, format="png", dpi=_SHOWN_DPI)
+            return buffer.getvalue()
+
+    figure = Shown(figsize=(width, height), layout="constrained")
     FigureCanvasAgg(figure)
     return figure
 
@@ -120,25 +131,50 @@ def log_axis(axes: Any, low: float, high: float, *, step: int = 2) -> None:
     axes.yaxis.set_minor_formatter(NullFormatter())
 
 
-def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = DPI) -> Path:
-    """Write a figure as PNG, whole or not at all.
+def save_figure(
+    figure: Any, path: str | os.PathLike[str], *, dpi: int = DPI, also: Sequence[str] = ()
+) -> Path:
+    """Write a figure as PNG, and in other forms beside it, each whole or not at all.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
     path : path
+        Of the PNG.
     dpi : int
         Dots per inch.
+    also : sequence of str
+        Endings of further files, such as `VECTORS`.
 
     Returns
     -------
     Path
+        Of the PNG.
     """
     target = Path(path)
+    _write(figure, target, "png", dpi)
+    for kind in also:
+        _write(figure, target.with_suffix(f".{kind}"), kind, dpi)
+    return target
+
+
+def beside(names: Iterable[str]) -> list[str]:
+    """Return names of files, and behind each PNG those of the same figure in vector form."""
+    found = []
+    for name in names:
+        found.append(name)
+        if name.endswith(".png"):
+            found += [f"{name.removesuffix('png')}{kind}" for kind in VECTORS]
+    return found
+
+
+def _write(figure: Any, target: Path, kind: str, dpi: int) -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
+    # without time, and with names that follow from the content: the same figure gives the same bytes
+    metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
     try:
-        figure.savefig(temporary, format="png", dpi=dpi)
+        with require_matplotlib().rc_context({"svg.hashsalt": "fastcart", "svg.fonttype": "path"}):
+            figure.savefig(temporary, format=kind, dpi=dpi, metadata=metadata)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
-    return target

@@ -34,6 +34,7 @@ from fastcart.solvers.doses import DosePlan
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import NAMES
 from fastcart.tables.ids import check_ids
+from fastcart.typing_names import ModelName
 
 
 @dataclass(frozen=True, eq=False)
@@ -203,7 +204,7 @@ class _Own:
 
 
 def prepare(
-    model: str | Model,
+    model: ModelName | str | Model,
     columns: Sequence[str] = (),
     *,
     patients: int | Sequence[Any] | None = None,
@@ -267,7 +268,7 @@ def prepare(
     (0, (2,))
     """
     model = as_model(model)
-    chosen = chosen_options(options, keywords, prepare, "To prepare a model")
+    chosen = chosen_options(options, keywords, prepare, "A prepared solver")
     times = check_save_at(save_at, chosen.horizon(model))
     problem = make_problem(model, chosen, save_at=times, save=save)
     engine = resolve_engine(chosen.engine, problem)

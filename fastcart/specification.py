@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -106,6 +107,37 @@ def from_file(path: Path, name: str, what: str) -> Any:
     InputError
         When the file is not there, fails, or has nothing of that name.
     """
+    with _loading(path, what) as module:
+        return getattr(module, name)
+
+
+def only_one(path: Path, kind: type, what: str) -> Any:
+    """Load the one object of a class that a file of Python holds; ``what`` says what it is, for errors.
+
+    Raises
+    ------
+    InputError
+        When the file is not there, fails, or holds none or several.
+    """
+    with _loading(path, what) as module:
+        held = {name: value for name, value in vars(module).items() if isinstance(value, kind)}
+    names = list({id(value): name for name, value in reversed(held.items()) if name[:1] != "_"}.values())
+    if not names:
+        raise InputError(
+            f"{what} is not there: {str(path)!r} holds no fastcart.{kind.__name__}; assign one to a name in "
+            "it."
+        )
+    if len(names) > 1:
+        raise InputError(
+            f"{what} is one of several in {str(path)!r}: {', '.join(reversed(names))}; say which, e.g. "
+            f"{path}:{names[-1]}."
+        )
+    return held[names[0]]
+
+
+@contextmanager
+def _loading(path: Path, what: str) -> Iterator[Any]:
+    """Yield a file of Python as a module; what goes wrong with it is one sentence."""
     from importlib.util import module_from_spec, spec_from_file_location
 
     found = spec_from_file_location(f"fastcart_rule_{path.stem}", path)
@@ -114,7 +146,7 @@ def from_file(path: Path, name: str, what: str) -> Any:
     module = module_from_spec(found)
     try:
         found.loader.exec_module(module)
-        return getattr(module, name)
+        yield module
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also where it asks to end the program

@@ -26,6 +26,7 @@ from fastcart.solvers.trace.readable import (
     Symbol,
     local_names,
 )
+from fastcart.typing_names import EquationStyle, ModelName
 
 STYLES = ("text", "latex")
 
@@ -119,7 +120,7 @@ def _without_numbers(graph: Graph, inputs: dict[str, Any]) -> tuple[dict[Any, An
     }, conditions
 
 
-def written_equations(model: str | Model, *, style: str = "text") -> str:
+def written_equations(model: ModelName | str | Model, *, style: EquationStyle = "text") -> str:
     """Write the equations of a model, as its right-hand side computes them.
 
     Quantities that are used again, or have a name in the source, stand above as definitions.

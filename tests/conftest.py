@@ -14,6 +14,8 @@ import fastcart
 from fastcart.solvers.compile import plain
 from fastcart.solvers.named import arguments
 
+os.environ.setdefault("FASTCART_PROGRESS", "0")  # nothing is said of what takes long, unless a test asks
+
 # The published result files lie beside a checkout of the authors of fastcart; an outsider has none.
 PUBLISHED = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "li_lei_2025"
 

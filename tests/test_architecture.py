@@ -21,7 +21,7 @@ ROOT = Path(fastcart.__file__).parent
 # From below to above: a module imports from its own layer and from those below it. A name stands for all
 # modules in it that no longer name stands for; those of one layer may import each other.
 LAYERS: tuple[tuple[str, ...], ...] = (
-    ("errors", "checks", "math", "_version", "plotting", "expressions"),
+    ("errors", "checks", "math", "_version", "plotting", "expressions", "representation", "typing_names"),
     ("solvers",),
     ("tables",),
     (
@@ -42,11 +42,24 @@ LAYERS: tuple[tuple[str, ...], ...] = (
         "regimens",
         "options",
         "specification",
+        "telling",
     ),
     ("sbml",),
     ("trial.adapter",),  # what a model that can be tried in a trial must say; models import it
     ("models", "describe", "writing"),
-    ("engines", "result", "given", "sensitivities", "batch", "prepared", "explain"),
+    ("runs.identity", "runs.files", "runs.forms"),  # what is kept of anything
+    ("plausible", "saved"),
+    (
+        "engines",
+        "result",
+        "result_figures",
+        "result_files",
+        "given",
+        "sensitivities",
+        "batch",
+        "prepared",
+        "explain",
+    ),
     ("runs", "sampling"),
     ("sample", "ahead", "bench", "bench_serial", "bench_report"),
     ("scanning", "sensitivity_analysis", "optimization", "comparing"),
@@ -55,6 +68,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fit",),  # what it finds becomes a population
     ("petab",),  # problems of others, fitted by it
     ("trial",),
+    ("loading",),  # what any of these saved
     ("fastcart",),  # the public names
     ("papers",),
     ("cli", "__main__"),

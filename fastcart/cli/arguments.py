@@ -13,7 +13,7 @@ from fastcart.errors import InputError
 from fastcart.events import Event
 from fastcart.options import SolveOptions
 
-MODEL = "a name from 'fastcart models', an SBML file (.xml, .sbml), or FILE.py:NAME"
+MODEL = "a name from 'fastcart models', an SBML file (.xml, .sbml), FILE.py, or FILE.py:NAME of several"
 
 
 def packages_for(*files: Path | None) -> list[str]:
@@ -112,7 +112,7 @@ def event(text: str) -> Event:
     name, of, level = parts[:3]
     found = number_in(level)
     at = level if found is None else found  # or the name of a parameter or column
-    direction = parts[3] if len(parts) > 3 else "both"
+    direction: Any = parts[3] if len(parts) > 3 else "both"
     return Event(name, of, at, direction, terminal=len(parts) == 5)
 
 

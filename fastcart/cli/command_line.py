@@ -11,12 +11,12 @@ import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
 from typing import Any, NoReturn
 
 from fastcart import __version__
-from fastcart.errors import InputError, MissingDependencyError, PatientsFailed
+from fastcart.errors import InputError, MissingDependencyError, PatientsFailed, nearest
 from fastcart.solvers import interrupts
 
 # modules of fastcart.cli, in the order of the help; they import little until they run
@@ -54,10 +54,41 @@ exit codes:
 class _Parser(argparse.ArgumentParser):
     """A parser whose errors are one sentence and the way to the help."""
 
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """Parse; a command says itself what it does not know, since it knows what comes nearest."""
+        found, rest = super().parse_known_args(args, namespace)
+        if rest and self._is_command:
+            self._unknown(rest)
+        return found, rest
+
+    @property
+    def _is_command(self) -> bool:
+        return " " in self.prog
+
+    def _unknown(self, rest: Sequence[str]) -> NoReturn:
+        flag = next((text.partition("=")[0] for text in rest if text.startswith("-")), None)
+        flags = [name for action in self._actions for name in action.option_strings if name[:2] == "--"]
+        hint = "" if flag is None else nearest(flag, flags)
+        several = "argument" if len(rest) == 1 else "arguments"
+        self.error(f"unknown {several}: {' '.join(rest)}{_aside(hint) if 'Did you' in hint else ''}")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        if action.choices is not None and value not in action.choices:
+            command = isinstance(action, argparse._SubParsersAction)
+            what = "command" if command else f"choice of {'/'.join(action.option_strings) or action.dest}:"
+            hint = _aside(nearest(value, action.choices))
+            raise argparse.ArgumentError(None, f"there is no {what} {value!r}{hint}")
+
     def error(self, message: str) -> NoReturn:
         text = " ".join(message.split())
         short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
         self.exit(BAD_INPUT, f"{self.prog}: {short}; see '{self.prog} --help'.\n")
+
+
+def _aside(hint: str) -> str:
+    """Return a hint as a part of a sentence, in brackets."""
+    text = hint.strip().rstrip(".")
+    return f" ({text[:1].lower()}{text[1:]})" if text else ""
 
 
 class _Terminated(KeyboardInterrupt):
@@ -69,7 +100,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     with _messages() as failures, _termination():
         try:
-            code = options.action(options)
+            with _silence(options):
+                code = options.action(options)
             if sys.stdout is not None:  # closed by whoever started the program
                 sys.stdout.flush()
             if interrupts.pending():  # in the last moment, or where Python ignores exceptions
@@ -79,6 +111,15 @@ def main(arguments: Sequence[str] | None = None) -> int:
             code = _code(error, options)
     _let_go()
     return NOT_SOLVED if code == 0 and failures else code
+
+
+def _silence(options: argparse.Namespace) -> AbstractContextManager[None]:
+    """Return a context in which nothing is said of compiling, where that was asked for."""
+    if not getattr(options, "quiet", False):
+        return nullcontext()
+    from fastcart.telling import announced
+
+    return announced(False)
 
 
 def _code(error: BaseException, options: argparse.Namespace) -> int:

@@ -89,6 +89,7 @@ def run(options: argparse.Namespace) -> int:
     from fastcart.errors import require
     from fastcart.models import get
     from fastcart.options import SolveOptions
+    from fastcart.plausible import outside, sentences
 
     goals = [(text, "maximize") for text in options.maximize]
     goals += [(text, "minimize") for text in options.minimize]
@@ -118,7 +119,7 @@ def run(options: argparse.Namespace) -> int:
         search = _front if len(goals) > 1 else _optimum
         found = search(model, variables, goals, options, common)
     if not options.quiet:
-        print(found.text)
+        print("\n".join([found.text, *sentences(outside(model, found.endpoints), model)]))
     else:
         for note in found.notes:
             print(f"fastcart: {note}", file=sys.stderr)
@@ -134,10 +135,13 @@ class _Found(NamedTuple):
     endpoints: pd.DataFrame
 
 
-def _optimum(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> _Found:
+def _optimum(
+    model: Any, variables: dict, goals: list[Any], options: argparse.Namespace, common: dict
+) -> _Found:
     from fastcart.optimization.optimize import optimize
 
-    objective, goal = goals[0] if goals else ("pfs", "maximize")
+    first: tuple[Any, Any] = goals[0] if goals else ("pfs", "maximize")
+    objective, goal = first
     result = optimize(
         model, variables, objective=objective, goal=goal, method=options.method or "pso",
         target=options.target, patience=options.patience, **common,

@@ -35,7 +35,9 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the scan, or the rest of it."""
+    from fastcart.engines import as_model
     from fastcart.errors import InputError, require, warn_failed
+    from fastcart.plausible import sentences
     from fastcart.scanning.scan import scan
     from fastcart.scanning.spec import read_spec
 
@@ -55,10 +57,11 @@ def run(options: argparse.Namespace) -> int:
         scheduler=options.scheduler, threads=options.threads, progress=False if options.quiet else None,
     )  # fmt: skip
     if not options.quiet:
-        print(result.summary())
+        model = as_model(arguments["model"])
+        print("\n".join([*sentences(result.implausible(model), model), result.summary()]))
     warn_failed(result.counts)
     if options.plot is not None:
-        picture = plot_scan(options.out, arguments["model"], result.inputs, options.plot, axes)
+        picture = plot_scan(result, arguments["model"], options.plot, axes)
         if not options.quiet:
             print(f"Heat map: {picture}")
     return 3 if result.failed else 0

@@ -6,6 +6,7 @@ import argparse
 import re
 import sys
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -210,13 +211,14 @@ def _write_pictures(folder: Path, result: SensitivityResult) -> None:
     from fastcart.sensitivity_analysis import plots as plots
 
     single, over_time = outputs_to_draw(result)
+    save = partial(plotting.save_figure, also=plotting.VECTORS)
     with plotting.style():
         for name in single[:_PICTURES]:
             file = re.sub(r"\W+", "_", name)
-            plotting.save_figure(plots.tornado(result, name), folder / f"tornado_{file}.png")
-            plotting.save_figure(plots.scatter(result, name), folder / f"scatter_{file}.png")
+            save(plots.tornado(result, name), folder / f"tornado_{file}.png")
+            save(plots.scatter(result, name), folder / f"scatter_{file}.png")
         for quantity in over_time:
-            plotting.save_figure(plots.heatmap(result, quantity), folder / f"heatmap_{quantity}.png")
+            save(plots.heatmap(result, quantity), folder / f"heatmap_{quantity}.png")
 
 
 def outputs_to_draw(result: SensitivityResult) -> tuple[list[str], list[str]]:

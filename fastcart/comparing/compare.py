@@ -13,11 +13,12 @@ import pandas as pd
 
 from fastcart.batch import solve
 from fastcart.checks import number, shown
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, counted, nearest
 from fastcart.model import Model
 from fastcart.models import for_trial, get, is_file, names
 from fastcart.models.core_variables import DISH, MOUSE, PATIENT, CoreVariables, core_variables
 from fastcart.options import SolveOptions
+from fastcart.representation import in_brief, section, table
 from fastcart.tables.storage import check_output, csv_text, write_text
 
 SUBJECTS = (PATIENT, MOUSE, DISH)
@@ -51,7 +52,7 @@ COLUMNS = {
 """Columns of the table, and what they mean. Cells are those of the body or, as a note says, of the blood."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """What models say of one dose.
 
@@ -69,6 +70,14 @@ class Comparison:
     courses: pd.DataFrame
     dose: float
     horizon: float
+
+    def __repr__(self) -> str:
+        size = counted(len(self.table) - len(self.left_out), "model")
+        return in_brief("Comparison", [f"{self.dose:g} cells", f"{self.horizon:g} days", size])
+
+    def _repr_html_(self) -> str:
+        """Show the table in a notebook."""
+        return section(repr(self), [table(self.table, rows=30)])
 
     @property
     def left_out(self) -> dict[str, str]:

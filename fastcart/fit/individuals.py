@@ -19,6 +19,7 @@ from fastcart.fit.results import IndividualFit
 from fastcart.fit.search import STEP_OF_RANGE, Search
 from fastcart.model import Model
 from fastcart.options import SolveOptions
+from fastcart.typing_names import ModelName
 
 _RTOL = 1e-8  # differences of predictions are taken
 _ROUNDS = 20  # of new starts instead of those that failed
@@ -34,7 +35,7 @@ _USUAL = 0.3  # of its size: where an error parameter starts
 
 
 def individual(
-    model: str | Model,
+    model: ModelName | str | Model,
     data: FitData,
     *,
     observations: Any,

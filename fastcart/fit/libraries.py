@@ -34,6 +34,7 @@ from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import open_run
 from fastcart.sampling.columns import SMALLEST, Values
 from fastcart.sampling.design import Design
+from fastcart.typing_names import ModelName
 
 OWNS = ("parts/*.npz",)
 _PART = "parts/{:06d}.npz"
@@ -42,7 +43,7 @@ _NUMBERS = 2_000_000  # predictions of a part
 
 
 def library(
-    model: str | Model,
+    model: ModelName | str | Model,
     data: FitData,
     prior: Mapping[str, Any] | PopulationFit,
     *,

@@ -21,6 +21,7 @@ from fastcart.fit.solving import OUT_OF_RANGE, Courses, Group, courses_of, in_fe
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.solvers.status import NAMES
+from fastcart.typing_names import ModelName
 
 _STEPS = 3_000  # a solve that needs more has blown up, or is stiff where the model is not
 _CLOSE_STEPS = 10_000  # the same for smaller tolerances than
@@ -308,7 +309,7 @@ class PreparedLikelihood:
 
 
 def prepare(
-    model: str | Model,
+    model: ModelName | str | Model,
     data: FitData,
     parameters: Sequence[str] | None = None,
     *,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastcart.fit.complete import Complete
 from fastcart.fit.effects import Values
 from fastcart.fit.maximum import ENOUGH, Known
 from fastcart.fit.modes import Modes, modes, quadrature
+from fastcart.representation import section
 
 AGREE = 0.5  # of -2 ln L, by which two starts may differ
 _GAIN = 0.05  # of -2 ln L, that a further step may promise
@@ -355,6 +357,10 @@ class PopulationFit:
         from fastcart.fit.population_tables import summary
 
         return summary(self)
+
+    def _repr_html_(self) -> str:
+        """Show the summary in a notebook."""
+        return section("PopulationFit", [f"<pre>{escape(self.summary())}</pre>"])
 
     def __repr__(self) -> str:
         return f"<PopulationFit of {self.complete.prepared.model.name!r}: -2 ln L {self.minus2LL:.2f}>"

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from html import escape
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,7 @@ from fastcart.errors import InputError, nearest
 from fastcart.fit.marginal import Rounds, Summary, draws_of, information, summarise
 from fastcart.fit.population_fit import PopulationFit
 from fastcart.fit.saem import positive
+from fastcart.representation import in_brief, section
 
 _DRAWS = 1024  # of each patient in a round
 _ROUNDS = (3, 8)  # at least and at most; in between so many that no more than
@@ -33,7 +35,7 @@ _LEAST_SHARE = 0.02  # of effective draws: fewer, and a place is too far from th
 _LEVEL = 0.05
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class PopulationProfile:
     """Profiles of a population's likelihood; made by `fastcart.fit.profile` of a population's fit.
 
@@ -91,6 +93,13 @@ class PopulationProfile:
             row[which] = _end(self.grid, self.rise, float(self.fit.row[which]), limit, side)
             ends.append(float(self.fit.natural(row)[which]) if np.isfinite(row[which]) else np.nan)
         return ends[0], ends[1]
+
+    def __repr__(self) -> str:
+        return in_brief("PopulationProfile", [self.summary().splitlines()[0]])
+
+    def _repr_html_(self) -> str:
+        """Show the summary in a notebook."""
+        return section("PopulationProfile", [f"<pre>{escape(self.summary())}</pre>"])
 
     def summary(self) -> str:
         """Return the estimate with its interval in a line, and what was not found."""

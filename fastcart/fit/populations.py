@@ -23,6 +23,7 @@ from fastcart.fit.population_fit import Ended, PopulationFit
 from fastcart.fit.saem import Saem, Schedule, decode, encode
 from fastcart.model import Model
 from fastcart.options import SolveOptions
+from fastcart.typing_names import ModelName
 
 _SOLVES = 400  # chains of all patients together, where nobody says how many
 _LEAST_CHAINS = 4
@@ -77,7 +78,7 @@ class _Task:
 
 
 def population(
-    model: str | Model,
+    model: ModelName | str | Model,
     data: FitData,
     *,
     observations: Any,

@@ -7,6 +7,7 @@ optimum, until none gains any more.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from html import escape
 from typing import Any, overload
 
 import numpy as np
@@ -19,6 +20,7 @@ from fastcart.fit.levenberg import Bounds, Minima
 from fastcart.fit.population_fit import PopulationFit
 from fastcart.fit.population_profiles import PopulationProfile, check_points, profile_population
 from fastcart.fit.results import IndividualFit
+from fastcart.representation import in_brief, section
 from fastcart.tables.ids import id_places, id_shown
 
 THRESHOLD = 3.841459  # of the rise of -2 ln L: 95 % of a chi-squared distribution of one degree of freedom
@@ -29,7 +31,7 @@ _EXCHANGES = 6  # at most
 _ENOUGH = 1e-6  # what an exchange must gain
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Profile:
     """A profile of one parameter in each patient; made by `fastcart.fit.profile`.
 
@@ -100,6 +102,13 @@ class Profile:
         frame = pd.DataFrame(rows, columns=["estimate", "low", "high", "says"])
         frame.insert(0, "patient", self.fit.search.prepared.data.ids[self.patient])
         return frame
+
+    def __repr__(self) -> str:
+        return in_brief("Profile", [self.summary().splitlines()[0]])
+
+    def _repr_html_(self) -> str:
+        """Show the summary in a notebook."""
+        return section("Profile", [f"<pre>{escape(self.summary())}</pre>"])
 
     def summary(self) -> str:
         """Return a line for each patient."""

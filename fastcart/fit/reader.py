@@ -22,11 +22,12 @@ from fastcart.fit.reading_notes import notes_on_cells, notes_on_measurements
 from fastcart.model import Model
 from fastcart.nonmem import OBSERVATION, RESET, event_kinds, nonmem_doses
 from fastcart.tables.ids import id_shown, id_text
+from fastcart.typing_names import ModelName
 
 
 def read(
     table: Any,
-    model: str | Model,
+    model: ModelName | str | Model,
     *,
     observables: Mapping[Any, str] | None = None,
     map: Mapping[str, str | None] | None = None,  # the name that users look for

@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart.fit.levenberg import FAILED, JOINED, Minima
+from fastcart.representation import in_brief, section, table
 from fastcart.tables.ids import id_shown
 
 if TYPE_CHECKING:
@@ -24,7 +26,7 @@ _GONE, _FEW = "error at its bound", "too few measurements"
 _FAINT = 0.01 * math.sqrt(12.0)  # a hundredth of what bounds say: keeps apart what only nearly depends
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class IndividualFit:
     """A fit of each patient by itself; made by `fastcart.fit.individual`.
 
@@ -244,6 +246,13 @@ class IndividualFit:
                 **{name: x[:, k] for k, name in zip(self.shown, self.names, strict=True)},
             }
         )  # fmt: skip
+
+    def __repr__(self) -> str:
+        return in_brief("IndividualFit", [self.summary().splitlines()[0]])
+
+    def _repr_html_(self) -> str:
+        """Show the summary and the estimates in a notebook."""
+        return section("IndividualFit", [f"<pre>{escape(self.summary())}</pre>", table(self.table())])
 
     def summary(self) -> str:
         """Return in a few lines how the fit went, and what it does not know."""

@@ -26,7 +26,7 @@ import pandas as pd
 from fastcart import plotting
 from fastcart.checks import count, real, seed_of, shown
 from fastcart.engines import as_model
-from fastcart.errors import InputError
+from fastcart.errors import InputError, counted
 from fastcart.fit.information import of_measurements, spread
 from fastcart.fit.likelihood import prepare
 from fastcart.fit.observations import MEASURED, Observation, check_observations, lognormal
@@ -34,13 +34,15 @@ from fastcart.fit.population_fit import PopulationFit
 from fastcart.fit.reader import read
 from fastcart.model import Model
 from fastcart.options import SolveOptions
+from fastcart.representation import in_brief, section
+from fastcart.representation import table as table_html
 
 _ASKED = "quantity asked for"
 _DPI = 160
 _SHOWN = 30  # schedules in a figure
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Designs:
     """Sampling schedules compared; made by `fastcart.fit.designs`.
 
@@ -89,6 +91,13 @@ class Designs:
             }
         )  # fmt: skip
         return table.sort_values("sd", kind="stable").reset_index(drop=True)
+
+    def __repr__(self) -> str:
+        return in_brief("Designs", [counted(len(self.schedules), "schedule")])
+
+    def _repr_html_(self) -> str:
+        """Show the schedules, the best first, in a notebook."""
+        return section(repr(self), [table_html(self.table())])
 
     def figure(self, path: str | os.PathLike[str], *, unit: str = "") -> Path:
         """Draw the visits of the best schedules, and how well each tells the quantity."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from html import escape
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -15,6 +16,7 @@ from fastcart.fit.likelihood import Predictions, PreparedLikelihood
 from fastcart.fit.population_fit import PopulationFit
 from fastcart.fit.proposals import log_prior
 from fastcart.fit.reweighting import ENOUGH, Weighted, posterior_rows
+from fastcart.representation import section
 from fastcart.runs.chunks import Chunk as Part
 from fastcart.sampling.columns import Values
 from fastcart.sampling.density import log_density
@@ -205,6 +207,10 @@ class Library:
             f"({8e-6 * numbers:.0f} MB)",
         ]
         return "\n".join(lines)
+
+    def _repr_html_(self) -> str:
+        """Show the summary in a notebook."""
+        return section("Library", [f"<pre>{escape(self.summary())}</pre>"])
 
     def __repr__(self) -> str:
         return f"<Library of {self.prepared.model.name!r}: {self.n} draws, {self.prepared.patients} patients>"

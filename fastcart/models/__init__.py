@@ -16,8 +16,9 @@ from typing import Any
 from fastcart.checks import shown
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
-from fastcart.specification import from_file
+from fastcart.specification import from_file, only_one
 from fastcart.trial.adapter import TrialAdapter
+from fastcart.typing_names import ModelName
 
 # name: (module, function that builds the model from its options)
 _REGISTRY: dict[str, tuple[str, str]] = {
@@ -55,14 +56,15 @@ def names() -> list[str]:
     return list(_REGISTRY)
 
 
-def get(name: str, **options) -> Model:
+def get(name: ModelName | str, **options) -> Model:
     """Return a model by name, or from a file.
 
     Parameters
     ----------
     name : str
         One of `names`; an SBML file, ``FILE.xml`` or ``FILE.sbml``, see `fastcart.sbml.load`; or
-        ``FILE.py:NAME`` for a `fastcart.Model` that a file of Python holds.
+        ``FILE.py:NAME`` for a `fastcart.Model` that a file of Python holds, ``FILE.py`` where it holds only
+        one.
     **options
         Named options of that model, e.g. ``killing="free"``; those of SBML files are ``burden`` and
         ``t_end``.
@@ -89,7 +91,7 @@ def get(name: str, **options) -> Model:
 
 def is_file(name: str) -> bool:
     """Whether a name of a model is that of a file that holds one."""
-    return name.lower().endswith(_SBML) or ".py:" in name
+    return name.lower().endswith((*_SBML, ".py")) or ".py:" in name
 
 
 def _of_file(name: str, options: dict[str, Any]) -> Model:
@@ -102,6 +104,8 @@ def _of_file(name: str, options: dict[str, Any]) -> Model:
         return load(name, **options)
     if options:
         raise InputError(f"A model of a file of Python has no options, but {next(iter(options))!r} is given.")
+    if name.lower().endswith(".py"):
+        return only_one(Path(name), Model, "The model")
     file, _, what = name.rpartition(":")
     found = from_file(Path(file), what, "The model")
     if not isinstance(found, Model):

@@ -18,6 +18,7 @@ from numba import njit
 from fastcart.math import reciprocals
 from fastcart.model import Model, Observable, State
 from fastcart.models.b_all_parameters import COPIES_PER_CELL, PARAMETERS, REFERENCES
+from fastcart.models.human_ranges import IL6_PG_PER_ML, IMMUNE_CELLS, TUMOR_CELLS
 from fastcart.trial.adapter import infusions as trial_infusions
 
 _DEFAULTS = {parameter.name: float(parameter.default) for parameter in PARAMETERS}  # type: ignore[arg-type]
@@ -27,22 +28,30 @@ ENTRY = ("E", "M")  # what infused effector and memory cells enter
 WAITING = ("E_lag", "M_lag")  # the same where infused cells wait before they proliferate
 
 STATES = (
-    State("L", "cells", 1e11, log=True, description="CD19+ leukemia", extinction=True),
-    State("R", "cells", 100.0, log=True, description="CD19- leukemia", extinction=True),
-    State("B", "cells", 1e9, description="normal CD19+ B cells", scale=1e3),
-    State("E", "cells", 0.0, description="effector CAR-T cells", extinction=_CAR_T),
-    State("M", "cells", 0.0, description="memory CAR-T cells", extinction=_CAR_T),
-    State("X", "cells", 0.0, description="exhausted CAR-T cells", scale=1e3),
-    State("N", "cells", 3e9, log=True, description="host lymphocytes"),
+    State("L", "cells", 1e11, log=True, description="CD19+ leukemia", extinction=True, plausible=TUMOR_CELLS),
+    State(
+        "R", "cells", 100.0, log=True, description="CD19- leukemia", extinction=True, plausible=TUMOR_CELLS
+    ),
+    State("B", "cells", 1e9, description="normal CD19+ B cells", scale=1e3, plausible=IMMUNE_CELLS),
+    State("E", "cells", 0.0, description="effector CAR-T cells", extinction=_CAR_T, plausible=IMMUNE_CELLS),
+    State("M", "cells", 0.0, description="memory CAR-T cells", extinction=_CAR_T, plausible=IMMUNE_CELLS),
+    State("X", "cells", 0.0, description="exhausted CAR-T cells", scale=1e3, plausible=IMMUNE_CELLS),
+    State("N", "cells", 3e9, log=True, description="host lymphocytes", plausible=IMMUNE_CELLS),
     State("A", "1", 0.0, description="active share of macrophages", scale=1e-3),
-    State("C", "pg/ml", lambda v: v["sC"] / v["dC"], description="serum IL-6 (starts at rest)"),
+    State(
+        "C",
+        "pg/ml",
+        lambda v: v["sC"] / v["dC"],
+        description="serum IL-6 (starts at rest)",
+        plausible=IL6_PG_PER_ML,
+    ),
     State("Ht", "1", 0.0, description="cumulative hazard of toxic death", scale=1e-2),
     State("Hl", "1", 0.0, description="cumulative hazard of death by leukemia", scale=1e-2),
 )
 
 OBSERVABLES = (
-    Observable("S", "cells", "leukemia, L + R"),
-    Observable("T", "cells", "CAR-T cells, E + M + X"),
+    Observable("S", "cells", "leukemia, L + R", plausible=TUMOR_CELLS),
+    Observable("T", "cells", "CAR-T cells, E + M + X", plausible=IMMUNE_CELLS),
     Observable("Ag", "cells", "CD19 antigen, L + B"),
     Observable("negative", "1", "CD19- share of leukemia"),
     Observable("copies", "copies/ug", "transgene in blood, 6.6e-7 T"),

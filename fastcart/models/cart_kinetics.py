@@ -14,6 +14,7 @@ from numba import njit
 
 from fastcart.math import log
 from fastcart.model import Model, Observable, Parameter, State
+from fastcart.models.human_ranges import COPIES_PER_UG
 
 _HIGH = 1e12
 _DOC = """CAR-T cell kinetics in blood: growth to a maximum, then two phases of decay.
@@ -52,8 +53,16 @@ def cart_kinetics() -> Model:
     return Model(
         "cart_kinetics",
         [
-            State("E", "copies/ug", _start, description="effector cells, transgene copies"),
-            State("M", "copies/ug", 0.0, description="memory cells, transgene copies"),
+            State(
+                "E",
+                "copies/ug",
+                _start,
+                description="effector cells, transgene copies",
+                plausible=COPIES_PER_UG,
+            ),
+            State(
+                "M", "copies/ug", 0.0, description="memory cells, transgene copies", plausible=COPIES_PER_UG
+            ),
         ],
         [
             Parameter("foldx", 3900.0, "", "foldx", (1e-6, _HIGH), source, "fold expansion"),

@@ -14,18 +14,19 @@ from fastcart.errors import InputError, nearest
 from fastcart.math import reciprocals
 from fastcart.model import Model, Observable, PublishedScheme, State
 from fastcart.models.binding import binding_equilibrium, binding_published
+from fastcart.models.human_ranges import IL6_NG_PER_ML, IMMUNE_CELLS, TUMOR_CELLS
 from fastcart.models.li_lei_parameters import BY_NAME, PARAMETERS, REFERENCE
 
 KILLING = ("total", "free")
 
 CELLS = (
-    State("T4", "cells", 1e4, log=True, description="CD4+ CAR-T cells"),
-    State("TP", "cells", 1e7, log=True, description="pre-CD8+ CAR-T cells"),
-    State("TE", "cells", 1e7, description="effector CAR-T cells"),
-    State("TM", "cells", 1e3, description="memory CAR-T cells"),
-    State("Tr", "cells", 1e3, log=True, description="regulatory CAR-T cells"),
-    State("C", "cells", 1e6, log=True, description="tumor cells", extinction=True),
-    State("M", "cells", 1e2, description="macrophages"),
+    State("T4", "cells", 1e4, log=True, description="CD4+ CAR-T cells", plausible=IMMUNE_CELLS),
+    State("TP", "cells", 1e7, log=True, description="pre-CD8+ CAR-T cells", plausible=IMMUNE_CELLS),
+    State("TE", "cells", 1e7, description="effector CAR-T cells", plausible=IMMUNE_CELLS),
+    State("TM", "cells", 1e3, description="memory CAR-T cells", plausible=IMMUNE_CELLS),
+    State("Tr", "cells", 1e3, log=True, description="regulatory CAR-T cells", plausible=IMMUNE_CELLS),
+    State("C", "cells", 1e6, log=True, description="tumor cells", extinction=True, plausible=TUMOR_CELLS),
+    State("M", "cells", 1e2, description="macrophages", plausible=IMMUNE_CELLS),
 )
 
 _CYTOKINES = {
@@ -34,6 +35,8 @@ _CYTOKINES = {
     "Tb": "TGF-β",
     "I6": "IL-6",
 }
+
+_PLAUSIBLE = {"I6": IL6_NG_PER_ML}
 
 _CELL_OBSERVABLES = (
     Observable("C_free", "cells", "free tumor cells C*, eq. (2.4)"),
@@ -81,6 +84,7 @@ def _cytokine_states() -> tuple[State, ...]:
             # a hundredth of the half-saturation constant: less has no effect on any cell
             scale=0.01 * float(BY_NAME[f"K_{name}"].default),  # type: ignore[arg-type]
             description=f"{_CYTOKINES[name]} (starts at equilibrium with the cells)",
+            plausible=_PLAUSIBLE.get(name),
         )
 
     return tuple(state(name) for name in _CYTOKINES)
@@ -204,7 +208,8 @@ def li_lei(killing: str = "total") -> Model:
     functions = _functions(binding_equilibrium, free)
     published = _functions(binding_published, free)
     cytokines = tuple(
-        Observable(name, "ng/ml", f"{long} at quasi-equilibrium") for name, long in _CYTOKINES.items()
+        Observable(name, "ng/ml", f"{long} at quasi-equilibrium", _PLAUSIBLE.get(name))
+        for name, long in _CYTOKINES.items()
     )
     return Model(
         name="li_lei",

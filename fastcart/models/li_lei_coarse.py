@@ -9,6 +9,7 @@ from numba import njit
 
 from fastcart.model import Model, Observable, PublishedScheme, State
 from fastcart.models.binding import free_tumor_cells, free_tumor_cells_published
+from fastcart.models.human_ranges import IMMUNE_CELLS, TUMOR_CELLS
 from fastcart.models.li_lei import check_killing
 from fastcart.models.li_lei_parameters import BY_NAME, REFERENCE
 
@@ -59,9 +60,11 @@ def li_lei_coarse(killing: str = "free") -> Model:
     return Model(
         name="li_lei_coarse",
         states=(
-            State("TE", "cells", 1e7, description="effector CAR-T cells"),
-            State("TM", "cells", 1e3, description="memory CAR-T cells"),
-            State("C", "cells", 1e6, log=True, description="tumor cells", extinction=True),
+            State("TE", "cells", 1e7, description="effector CAR-T cells", plausible=IMMUNE_CELLS),
+            State("TM", "cells", 1e3, description="memory CAR-T cells", plausible=IMMUNE_CELLS),
+            State(
+                "C", "cells", 1e6, log=True, description="tumor cells", extinction=True, plausible=TUMOR_CELLS
+            ),
         ),
         parameters=parameters,
         rhs=functions["rhs"],

@@ -42,6 +42,8 @@ effector (E) and terminal (X) T cells, with antigen A (integrated as ln A) and a
 Preset {preset!r}: {theory}. Scenario {scenario!r}.
 Doses into A are antigen; the observable L is ln A, held at -745 where A is below what a double can hold."""
 
+_TUMORS = ("cart",)  # scenarios whose antigen is a tumor; of an infection there is no progression
+
 _OBSERVABLES = (
     Observable("L", "ln antigen", "logarithm of antigen"),
     Observable("T", "cells", "all T cells but naive ones"),
@@ -81,6 +83,8 @@ def t_cell(
     Returns
     -------
     Model
+        With a burden, and so with the endpoints of a tumor, only in the scenario ``cart``: elsewhere the
+        antigen is an infection.
 
     Raises
     ------
@@ -116,7 +120,7 @@ def t_cell(
         t_end=story.t_end,
         observables=_OBSERVABLES,
         observe=observed,
-        burden="A",
+        burden="A" if story.name in _TUMORS else None,
         constraints=[Sum(names) for _, names in sums()],
         doc=_DOC.format(preset=theory.name, theory=theory.theory, scenario=story.name),
         references=("Specification and sources: see the sources of the parameters",),

@@ -6,6 +6,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -29,11 +30,14 @@ from fastcart.optimization.progress import Progress, StopRule
 from fastcart.optimization.swarm import SwarmSettings
 from fastcart.optimization.variables import Aggregate, Constraint, Limit
 from fastcart.options import SolveOptions, SolverKeywords, chosen_options
+from fastcart.representation import alert, in_brief, section, table
+from fastcart.saved import save_tables
+from fastcart.typing_names import Goal, ModelName, OptimizationMethod
 
 __all__ = ["Limit", "OptimizationResult", "optimize"]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class OptimizationResult:
     """What `fastcart.optimize` returns.
 
@@ -66,6 +70,23 @@ class OptimizationResult:
     options: Mapping[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        feasible = int(self.best["feasible"].sum())
+        kept = "all feasible" if feasible == len(self.best) else f"{feasible} feasible"
+        goal = f"{self.options.get('goal', '')} {self.options['objective']}".strip()
+        size = counted(len(self.best), "problem")
+        return in_brief("OptimizationResult", [goal, size, kept, str(self.options["method"])])
+
+    def _repr_html_(self) -> str:
+        """Show how it went, what to know of it, and the best points."""
+        return section(repr(self), [*(alert(note) for note in self.notes), table(self.best)])
+
+    def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write all into a folder, for `fastcart.load`; see `fastcart.BatchResult.save`."""
+        tables = {"best": self.best, "endpoints": self.endpoints, "history": self.history}
+        content = {"options": dict(self.options), "notes": list(self.notes)}
+        return save_tables(folder, "optimization", None, content, tables, force=force)
+
     def summary(self) -> str:
         """Say in words how it went."""
         best = self.best
@@ -88,18 +109,18 @@ class OptimizationResult:
 
 
 def optimize(
-    model: str | Model,
+    model: ModelName | str | Model,
     variables: Mapping[str, Any],
     *,
     seed: int,
     objective: str | Callable[[pd.DataFrame], Any] = "pfs",
-    goal: str = "maximize",
+    goal: Goal = "maximize",
     constraints: Constraint | Sequence[Constraint] = (),
     for_each: Any = None,
     patients: Any = None,
     aggregate: Aggregate | None = None,
     doses: Any = None,
-    method: str = "pso",
+    method: OptimizationMethod = "pso",
     particles: int | None = None,
     iterations: int = 50,
     swarm: SwarmSettings | Mapping[str, Any] | None = None,

@@ -9,6 +9,7 @@ import os
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any, Unpack
 
 import numpy as np
@@ -31,12 +32,15 @@ from fastcart.optimization.space import Space
 from fastcart.optimization.swarm import generator
 from fastcart.optimization.variables import Aggregate, Constraint
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
+from fastcart.representation import alert, in_brief, section, table
+from fastcart.saved import save_tables
+from fastcart.typing_names import ModelName
 
 _LOST = 1e9  # the violation of points without a value; larger than that of all others
 Evaluate = Callable[[np.ndarray, np.ndarray], Values]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ParetoResult:
     """What `fastcart.pareto` returns.
 
@@ -67,13 +71,26 @@ class ParetoResult:
     nearest: pd.DataFrame = field(default_factory=pd.DataFrame)
     notes: tuple[str, ...] = ()
 
+    def __repr__(self) -> str:
+        return in_brief("ParetoResult", [counted(len(self.front), "point"), counted(len(self.notes), "note")])
+
+    def _repr_html_(self) -> str:
+        """Show what to know of the front, and its first points."""
+        return section(repr(self), [*(alert(note) for note in self.notes), table(self.front)])
+
+    def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
+        """Write all into a folder, for `fastcart.load`; see `fastcart.BatchResult.save`."""
+        tables = {"front": self.front, "endpoints": self.endpoints, "nearest": self.nearest}
+        content = {"options": dict(self.options), "notes": list(self.notes), "failed": self.failed}
+        return save_tables(folder, "front", None, content, tables, force=force)
+
     def summary(self) -> str:
         """Say in words how it went."""
         return "\n".join([f"{len(self.front)} points ({self.failed} patients failed).", *self.notes])
 
 
 def pareto(
-    model: str | Model,
+    model: ModelName | str | Model,
     variables: Mapping[str, Any],
     *,
     objectives: Mapping[str, Any],

@@ -233,7 +233,8 @@ def _check_sources(
 
 def _endpoints(model: Model, events: Sequence[Event] = ()) -> list[str]:
     quantities = [*model.state_names, *model.observable_names]
-    found = [*endpoint_names(), "steps", *(f"final_{name}" for name in model.state_names)]
+    burden = endpoint_names() if model.burden is not None else []
+    found = [*burden, "steps", *(f"final_{name}" for name in model.state_names)]
     found += [f"{kind}_{name}" for kind in ("peak", "t_peak", "auc") for name in quantities]
     return [*found, *(f"{kind}_{event.name}" for kind in ("event", "count") for event in events)]
 

@@ -29,6 +29,7 @@ from fastcart.optimization.progress import Progress, StopRule
 from fastcart.optimization.ranking import best_of, is_better, ordered, rank
 from fastcart.optimization.space import Space
 from fastcart.solvers.compile import EXACT, cached
+from fastcart.typing_names import Topology
 
 TOPOLOGIES = ("global", "ring")
 _BOUNCE = 0.5  # share of the velocity that a particle keeps when it meets the end of the box
@@ -69,7 +70,7 @@ class SwarmSettings:
     inertia: Any = (0.8, 0.3)
     cognitive: float = 1.49618
     social: float = 1.49618
-    topology: str = "global"
+    topology: Topology = "global"
     neighbours: int = 1
     velocity_limit: float = 0.2
     mutate_best: bool = True

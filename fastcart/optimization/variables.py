@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -17,9 +17,10 @@ from fastcart.model import Model
 from fastcart.optimization.space import Space
 from fastcart.patients import allowed_range, finite_numbers
 from fastcart.tables.storage import is_path, read_table
+from fastcart.typing_names import AggregateName
 
 SCALES = ("linear", "log")
-Aggregate = str | float
+Aggregate = AggregateName | float
 AGGREGATES = ("mean", "median", "min", "max")
 
 
@@ -72,7 +73,7 @@ def check_aggregate(value: Any) -> Aggregate:
         For anything but a name of `AGGREGATES` or a quantile from 0 to 1.
     """
     if isinstance(value, str) and value in AGGREGATES:
-        return value
+        return cast("AggregateName", value)
     quantile = real(value)
     if quantile is not None and 0 <= quantile <= 1:
         return quantile

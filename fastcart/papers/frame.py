@@ -147,7 +147,7 @@ def job(
     """
     from fastcart.papers import WORKS
 
-    started, names = time.perf_counter(), list(names)
+    started, names = time.perf_counter(), plotting.beside(names)
     kept = Path(out) / UNFINISHED
     going_on = (kept / MANIFEST).exists() and not force
     folder = new_folder(out, () if going_on else names, force=force)
@@ -223,7 +223,7 @@ def write_outputs(
         write_text(folder / name, CSV.encode(table).decode())
     with plotting.style():
         for name, picture in pictures():
-            plotting.save_figure(picture, folder / name, dpi=dpi)
+            plotting.save_figure(picture, folder / name, dpi=dpi, also=plotting.VECTORS)
 
 
 def markdown(heads: Iterable[object], rows: Iterable[Sequence[object]]) -> list[str]:

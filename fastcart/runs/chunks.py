@@ -102,7 +102,7 @@ def stream(
         Chunks to `Solved`; see `here`.
     files : PartFiles, optional
         Where parts are kept; each is finished and written in a thread, while the next one is solved.
-    bar : tqdm, optional
+    bar : fastcart.telling.Bar, optional
         Is told how many patients are done.
 
     Raises
@@ -115,8 +115,7 @@ def stream(
     there = [] if files is None else [chunk for chunk in wanted if files.has(chunk)]
     if bar is not None and there:
         # as where the bar begins, so that the rate is that of now
-        bar.initial = bar.n = sum(chunk.stop - chunk.start for chunk in there)
-        bar.refresh()
+        bar.resume(sum(chunk.stop - chunk.start for chunk in there))
     if files is not None:
         yield from ((chunk, files.read(chunk)) for chunk in there)
     missing = sorted(set(wanted) - set(there))

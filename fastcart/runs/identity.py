@@ -23,7 +23,7 @@ from fastcart.solvers.fingerprint import examine, fingerprint, python_function
 _PACKAGES = ("numpy", "numba", "llvmlite", "numbalsoda", "scipy", "pandas", "pyarrow")
 # words, on which no number depends
 # typical patients decide on the method alone, which manifests name themselves
-_WORDS = frozenset({"doc", "references", "description", "symbol", "source", "typical"})
+_WORDS = frozenset({"doc", "references", "description", "symbol", "source", "typical", "plausible"})
 
 
 def describe_model(model: Model) -> dict[str, Any]:

@@ -21,7 +21,6 @@ from fastcart.batch import (
     make_problem,
     progress_bar,
     resolve_engine,
-    wants_progress,
 )
 from fastcart.breaks import Breaks, break_times, require_break_columns
 from fastcart.checks import number
@@ -31,6 +30,7 @@ from fastcart.events import require_columns
 from fastcart.model import Model
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 from fastcart.patients import PatientTable, check_keep, check_patients, number_columns
+from fastcart.plausible import outside, sentences, together
 from fastcart.sensitivities import check_sensitivities
 from fastcart.solvers.status import Status
 from fastcart.tables.ids import check_ids
@@ -109,6 +109,7 @@ def run_files(
         problem = replace(problem, directions=by.directions)
 
     counts: Counter[str] = Counter()
+    odd: list[pd.DataFrame] = []
     with ExitStack() as stack:
         bar = stack.enter_context(progress_bar(source.rows, progress))
         writers = {what: stack.enter_context(TableWriter(path)) for what, path in files.items()}
@@ -118,19 +119,22 @@ def run_files(
             table = replace(table, kept=table.kept.assign(**source.written))
             mine = None if plan is None else plan.take(slice(done, done + len(batch)))
             for tables in iterate(
-                problem, table, name, mine, threads=threads, bar=bar, announce=wants_progress(progress),
+                problem, table, name, mine, threads=threads, bar=bar,
                 slopes=None if by is None else replace(by, table=table),
             ):  # fmt: skip
                 ends = tables.endpoints_frame()
                 over_time = {"trajectories": tables.trajectories_frame, "slopes": tables.sensitivities_frame}
+                courses = over_time["trajectories"]() if "trajectories" in writers else None
+                odd.append(outside(model, ends, courses))
                 for what, writer in writers.items():
-                    part = ends if what == "output" else over_time[what]()
+                    part = {"output": ends, "trajectories": courses}.get(what)
+                    part = over_time[what]() if part is None else part
                     if part is not None:
                         writer.write(part)
                 counts.update(ends["status"].astype(str))
             done += len(batch)
     warn_failed(counts)
-    return _summary(counts, files)
+    return _summary(counts, files, sentences(together(odd), model))
 
 
 def _check_files(files: Mapping[str, Path], patients: Path, force: bool) -> None:
@@ -212,12 +216,13 @@ def _check_all(
     return joined, (found[0][0], np.concatenate([own for _, own in found], axis=1)), table
 
 
-def _summary(counts: Counter[str], files: Mapping[str, Path]) -> str:
+def _summary(counts: Counter[str], files: Mapping[str, Path], notes: Sequence[str]) -> str:
     total = sum(counts.values())
     lines = [f"{counted(total, 'patient')}: {counts['ok']} ok."]
     for name, count in sorted(counts.items()):
         if name != "ok":
             lines.append(f"{count} {name}: {Status[name].sentence}.")
+    lines += notes
     titles = {"output": "Endpoints", "trajectories": "Trajectories", "slopes": "Slopes"}
     lines += [f"{titles[what]}: {path}" for what, path in files.items()]
     return "\n".join(lines)

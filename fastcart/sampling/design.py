@@ -16,6 +16,7 @@ from fastcart.errors import InputError, nearest
 from fastcart.model import RESERVED, Model
 from fastcart.patients import allowed_range
 from fastcart.sampling.columns import SMALLEST, Marginal, Values, column, strata, stream
+from fastcart.typing_names import Sampler
 
 METHODS = ("random", "latin_hypercube", "sobol", "grid")
 _MAX_ROWS = 10**10
@@ -60,7 +61,7 @@ class Design:
         n: int | None = None,
         *,
         seed: int | None = None,
-        method: str = "random",
+        method: Sampler = "random",
         correlation: Correlation | None = None,
     ):
         if not isinstance(method, str) or method not in METHODS:

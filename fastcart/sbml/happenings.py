@@ -18,8 +18,9 @@ from fastcart.sbml.text import Writer
 from fastcart.sbml.trees import Tree, multiply
 from fastcart.solvers.moments import SLOTS, MomentTable
 from fastcart.solvers.system import Moments
+from fastcart.typing_names import Direction
 
-_UP = "up"
+_UP: Direction = "up"
 _NEXT, _WAKE = "_next_due", "_due"
 
 

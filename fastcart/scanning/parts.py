@@ -99,6 +99,14 @@ def require_columns(names: Iterable[str], known: Iterable[str], where: str = "Th
             raise InputError(f"{where} has no column {name!r}." + nearest(name, known))
 
 
+def read_columns(path: Path, wanted: Sequence[str]) -> pd.DataFrame:
+    """Return those of some columns that a finished part has."""
+    parquet = optional_import("pyarrow.parquet", extra="parquet", purpose="A scan")
+    with parquet.ParquetFile(path) as file:
+        names = [name for name in wanted if name in file.schema_arrow.names]
+        return file.read(columns=names).to_pandas()
+
+
 def read_statuses(path: Path) -> Counter[str]:
     """Return how many patients of a finished part, which is as it was written, ended with each status."""
     parquet = optional_import("pyarrow.parquet", extra="parquet", purpose="A scan")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,13 +13,17 @@ import pandas as pd
 from fastcart.checks import is_whole
 from fastcart.errors import InputError
 from fastcart.model import Model, Observable, State
-from fastcart.plotting import new_figure, save_figure, style
+from fastcart.plotting import VECTORS, new_figure, save_figure, style
 from fastcart.runs.manifest import read_manifest
 from fastcart.scanning.parts import require_columns
 from fastcart.scanning.patients import Source
 from fastcart.solvers.endpoints import endpoint_titles, endpoint_units, survival_endpoints
 
+if TYPE_CHECKING:
+    from fastcart.scanning.scan import ScanResult
+
 _CONTOURS = 6
+_CLIFF = 2.0  # levels between neighbours
 _MAX_CELLS = 4_000_000
 _PALE = "#D9D9D9"  # where patients failed
 
@@ -194,12 +198,27 @@ def _contours(panel: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, aske
     levels = levels[(levels > low) & (levels < high)]  # at the ends there is an area, not a line
     if not len(levels):
         return
-    lines = panel.contour(
-        x, y, np.ma.masked_invalid(values), levels=levels, colors="white", linewidths=0.8
-    )  # fmt: skip
+    drawn = _without_cliffs(values, levels)
+    lines = panel.contour(x, y, drawn, levels=levels, colors="white", linewidths=0.8)
     lines.set_path_effects([withStroke(linewidth=1.6, foreground="black")])
     for text in panel.clabel(lines, fontsize=6.5, colors="black"):
         text.set_bbox({"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 0.8})
+
+
+def _without_cliffs(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
+    """Return values, masked where they jump over several levels from one cell to the next.
+
+    There all lines would lie on each other; the colours show the jump.
+    """
+    step = float(np.diff(levels).min()) if len(levels) > 1 else np.inf
+    steep = np.zeros(values.shape, dtype=bool)
+    for axis in (0, 1):
+        jump = np.abs(np.diff(values, axis=axis)) > _CLIFF * step
+        for ends in ((0, 1), (1, 0)):
+            widths = [(0, 0), (0, 0)]
+            widths[axis] = ends
+            steep |= np.pad(jump, widths)
+    return np.ma.masked_where(steep | ~np.isfinite(values), values)
 
 
 def _scale(values: np.ndarray) -> str:
@@ -249,26 +268,20 @@ def _dose_units(model: Model, doses: Sequence[Mapping[str, Any]] | None) -> dict
     return units
 
 
-def plot_scan(
-    folder: Path, model: Model, inputs: Sequence[str], output: str, axes: Sequence[str] | None = None
-) -> Path:
+def plot_scan(result: ScanResult, model: Model, output: str, axes: Sequence[str] | None = None) -> Path:
     """Draw the heat map of a finished scan into its folder, as ``heatmap_<output>.png``.
 
     Parameters
     ----------
-    folder : Path
+    result : ScanResult
     model : Model
-    inputs : sequence of str
-        Columns of the patients.
     output : str
     axes : sequence of str, optional
         Default: the two inputs that vary.
     """
-    from fastcart.scanning.scan import load
-
-    table = load(folder)
-    pair = grid_axes(table, inputs) if axes is None else tuple(axes)
-    path = folder / f"heatmap_{output}.png"
-    units = _dose_units(model, read_manifest(folder, "scan")["doses"])
-    heat_map(table, output, axes=pair, model=model, units=units, path=path)
+    table = result.load()
+    pair = grid_axes(table, result.inputs) if axes is None else tuple(axes)
+    path = result.folder / f"heatmap_{output}.png"
+    units = _dose_units(model, read_manifest(result.folder, "scan")["doses"])
+    save_figure(heat_map(table, output, axes=pair, model=model, units=units), path, also=VECTORS)
     return path

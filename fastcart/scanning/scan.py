@@ -19,24 +19,27 @@ from fastcart.checks import count, held_to, names
 from fastcart.errors import InputError, counted, nearest, optional_import
 from fastcart.model import Model
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
+from fastcart.plausible import outside, ranges_of, together
+from fastcart.representation import alert, in_brief, section
 from fastcart.runs.chunks import Chunk, PartFiles, chunks, here, stream
 from fastcart.runs.files import is_intact, read_sums
 from fastcart.runs.identity import describe_model, environment
 from fastcart.runs.manifest import Manifest, read_manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.scanning.doses import dose_template
-from fastcart.scanning.parts import ScanJob, read_statuses, require_columns
+from fastcart.scanning.parts import ScanJob, read_columns, read_statuses, require_columns
 from fastcart.scanning.patients import Source, patient_source
 from fastcart.solvers.status import Status
+from fastcart.typing_names import ModelName
 
 ENDPOINTS = "endpoints"  # the folder of the parts: a data set that other programs read as a whole
 _PART = f"{ENDPOINTS}/part-{{:05d}}.parquet"
 _SUMMARY = "summary.json"
-_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png")
+_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png", "heatmap_*.svg", "heatmap_*.pdf")
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ScanResult:
     """A finished scan.
 
@@ -63,9 +66,55 @@ class ScanResult:
         """Number of patients that were not solved; their endpoints are NaN."""
         return self.size - self.counts.get("ok", 0)
 
+    def __repr__(self) -> str:
+        bad = ", ".join(f"{n} {name}" for name, n in sorted(self.counts.items()) if name != "ok")
+        return in_brief("ScanResult", [str(self.folder), counted(self.size, "patient"), bad or "all ok"])
+
+    def _repr_html_(self) -> str:
+        """Show where the scan is, and how many patients ended how."""
+        ok, *bad = self.summary().splitlines()
+        return section(repr(self), [alert(line) for line in (bad[:-1] if self.failed else [])])
+
+    def plot(self, output: str, *, axes: Sequence[str] | None = None, model: Model | None = None) -> Any:
+        """Draw an endpoint of a scan over a grid, see `fastcart.scanning.plot.heat_map`.
+
+        Parameters
+        ----------
+        output : str
+        axes : sequence of str, optional
+            Two columns; default the two inputs that vary.
+        model : Model, optional
+            Gives the units.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from fastcart.scanning.plot import grid_axes, heat_map
+
+        found = self.load()
+        pair = grid_axes(found, self.inputs) if axes is None else tuple(axes)
+        return heat_map(found, output, axes=pair, model=model)
+
     def load(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the endpoints; see `load`."""
         return load(self.folder, columns)
+
+    def implausible(self, model: Model) -> pd.DataFrame:
+        """Return which quantities leave what their model holds plausible, as `BatchResult.implausible`.
+
+        Parameters
+        ----------
+        model : Model
+            That of the scan.
+        """
+        wanted = [f"{kind}_{name}" for name in ranges_of(model) for kind in ("final", "peak")]
+        found = []
+        for path in sorted((self.folder / ENDPOINTS).glob("part-*.parquet")):
+            part = read_columns(path, wanted)
+            if len(part.columns):
+                found.append(outside(model, part))
+        return together(found)
 
     def summary(self) -> str:
         """Say how many patients ended how, and where the output is."""
@@ -78,7 +127,7 @@ class ScanResult:
 
 
 def scan(
-    model: str | Model,
+    model: ModelName | str | Model,
     patients: Any,
     out: str | os.PathLike[str],
     *,

@@ -133,7 +133,8 @@ class Outputs:
         kept = np.ones(n, dtype=bool)
         for name, sign, limit in self.where:
             kept &= _COMPARE[sign](endpoints[name].to_numpy(dtype=np.float64), limit)
-        censored = endpoints["censored"].to_numpy(dtype=bool) & ~failed
+        there = "censored" in endpoints  # only where there is a tumor
+        censored = ~failed & (endpoints["censored"].to_numpy(dtype=bool) if there else False)
         return {"y": y, "failed": failed, "censored": censored, "left_out": ~kept & ~failed}
 
     def apply(self, values: dict[str, np.ndarray]) -> np.ndarray:
@@ -234,7 +235,8 @@ def _endpoints(model: Model) -> list[str]:
     """Return the endpoints that an output or a condition may name."""
     paths = [*model.state_names, *model.observable_names]
     finals = [f"final_{name}" for name in model.state_names]
-    return [*endpoint_names(), *finals, *(f"{kind}_{name}" for kind in _EXTRA for name in paths)]
+    burden = endpoint_names() if model.burden is not None else []
+    return [*burden, *finals, *(f"{kind}_{name}" for kind in _EXTRA for name in paths)]
 
 
 def _parse(model: Model, text: str, t_end: float, endpoints: Sequence[str]) -> list[Output]:
@@ -245,6 +247,11 @@ def _parse(model: Model, text: str, t_end: float, endpoints: Sequence[str]) -> l
     for name in _SCALES:
         if quantity.startswith(f"{name}_") and quantity not in known:
             column, scale = quantity[len(name) + 1 :], name
+    if model.burden is None and column in endpoint_names():
+        raise InputError(
+            f"Model {model.name!r} has no tumor (no burden), so there is no {column!r}; name outputs, e.g. "
+            f"final_{model.state_names[0]}."
+        )
     if column not in known:
         if not at and column in paths:
             raise InputError(
@@ -257,8 +264,6 @@ def _parse(model: Model, text: str, t_end: float, endpoints: Sequence[str]) -> l
         raise InputError(
             f"The output {text!r} is not {kind} of model {model.name!r}." + nearest(column, known)
         )
-    if model.burden is None and column in endpoint_names():
-        raise InputError(f"Model {model.name!r} has no burden (tumor), so there is no {column!r}.")
     unit = _unit(model, column)
     if scale and unit:
         unit = f"{scale} {unit}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,7 @@ _POINTS = 3000  # points of a scatter panel; larger samples show density
 def tornado(result: SensitivityResult, output: str, *, top: int = 20) -> Any:
     """Draw the largest indices of one output as bars with their intervals; return the figure."""
     table = result.table(output).head(top)
+    symbols = [parameter_symbol(result.model, str(name)) for name in table.index]
     method = find(result.design.method)
     index, second = method.main, method.beside
     with plotting.style():
@@ -31,10 +33,11 @@ def tornado(result: SensitivityResult, output: str, *, top: int = 20) -> Any:
         draw_tornado(
             axes, table, plotting.BLUE, method.indices[index] if second else "", width=0.38 if second else 0.7
         )
+        axes.set_yticks(np.arange(len(table)), symbols)
         if second:
             beside = result.table(output, second).loc[table.index]
             draw_tornado(axes, beside, plotting.ORANGE, method.indices[second], shift=0.4, width=0.38)
-            axes.set_yticks(np.arange(len(table)) + 0.2, list(table.index))
+            axes.set_yticks(np.arange(len(table)) + 0.2, symbols)
             figure.legend(loc="outside upper right", ncols=2)
         confidence = result.options["confidence"]
         label = method.indices[index] if not second else "Index"
@@ -69,7 +72,8 @@ def heatmap(result: SensitivityResult, quantity: str, *, top: int = 20) -> Any:
     with plotting.style():
         figure = plotting.new_figure(5.6, 1.2 + 0.17 * len(matrix))
         axes = figure.subplots()
-        mesh = draw_heatmap(axes, matrix, signed=method.signed)
+        shown = matrix.rename(index=lambda name: parameter_symbol(result.model, str(name)))
+        mesh = draw_heatmap(axes, shown, signed=method.signed)
         unit = _effect_unit(result, result.outputs.names[0]) if method.in_units else ""
         figure.colorbar(mesh, ax=axes, label=method.indices[method.main] + unit, aspect=30, pad=0.01)
         plotting.panel(axes, "", quantity, f"Time ({result.model.time_unit}s)", "")
@@ -140,10 +144,18 @@ def output_label(result: SensitivityResult, output: str) -> str:
     return f"{text} ({column.unit})" if column.unit else text
 
 
+def parameter_symbol(model: Model, name: str) -> str:
+    """Return how the paper of a model writes a parameter, for matplotlib; the name where it has no symbol."""
+    text = next((p.symbol for p in model.parameters if p.name == name), "")
+    written = text != name or re.fullmatch(r"\w+_(\w|\{\w+\})", text)
+    return f"${text}$" if text and written and "$" not in text else name
+
+
 def parameter_label(model: Model, name: str) -> str:
-    """Return the name of a parameter or initial value with its unit."""
+    """Return the symbol of a parameter, or the name of an initial value, with its unit."""
     unit = next((item.unit for item in model.items if item.name == name), "")
-    return f"{name} ({unit})" if unit else name
+    label = parameter_symbol(model, name)
+    return f"{label} ({unit})" if unit else label
 
 
 def _effect_unit(result: SensitivityResult, output: str) -> str:

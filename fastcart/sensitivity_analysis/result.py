@@ -4,20 +4,32 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, field
-from typing import Any
+from html import escape
+from typing import Any, Literal, get_args
 
 import numpy as np
 import pandas as pd
 
 from fastcart.checks import shown
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, counted, nearest
 from fastcart.model import Model
+from fastcart.representation import alert, in_brief, section, table
 from fastcart.sensitivity_analysis.design import Design
 from fastcart.sensitivity_analysis.methods import find
 from fastcart.sensitivity_analysis.outputs import Output, Outputs
 
+PlotKind = Literal["tornado", "scatter", "heatmap"]
+PLOTS = get_args(PlotKind)
 
-@dataclass
+
+def _notes(notes: pd.DataFrame) -> list[tuple[str, bool]]:
+    """Return each note once, and whether it is serious."""
+    if not len(notes):
+        return []
+    return list(dict.fromkeys(zip(notes["note"].astype(str), notes["serious"].astype(bool), strict=True)))
+
+
+@dataclass(repr=False)
 class SensitivityResult:
     """What `sensitivity` returns.
 
@@ -54,6 +66,58 @@ class SensitivityResult:
     model: Model
     options: dict[str, Any] = field(default_factory=dict)
     notes: pd.DataFrame = field(default_factory=pd.DataFrame)
+
+    def __repr__(self) -> str:
+        names = self.outputs.names
+        shown = ", ".join(names[:3]) + (f", ... ({len(names)})" if len(names) > 3 else "")
+        patients = int(self.counts["patients"].iloc[0])
+        parts = [repr(self.model.name), self.design.method, counted(patients, "patient")]
+        return in_brief("SensitivityResult", [*parts, f"{len(self.design.labels)} varied", f"of {shown}"])
+
+    def _repr_html_(self) -> str:
+        """Show what was studied, what to know of it, and the largest indices of the first output."""
+        first = self.outputs.names[0]
+        serious = [note for note, bad in _notes(self.notes) if bad]
+        other = [note for note, bad in _notes(self.notes) if not bad]
+        return section(
+            repr(self),
+            [
+                *(alert(text) for text in serious), *(f"<p>{escape(text)}</p>" for text in other),
+                f"<p>{escape(self.main_index)} of {escape(first)}</p>",
+                table(self.table(first), index=True),
+            ],
+        )  # fmt: skip
+
+    def plot(self, output: str | None = None, *, kind: PlotKind = "tornado", top: int = 20) -> Any:
+        """Draw indices of one output.
+
+        Parameters
+        ----------
+        output : str, optional
+            Default the first; for ``"heatmap"`` a quantity over time, such as ``ln_C``.
+        kind : {'tornado', 'scatter', 'heatmap'}
+            Bars with intervals, points against the four most influential parameters, or indices over time.
+        top : int
+            How many parameters at most.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        InputError
+            For another kind, and an output that is not there.
+        """
+        from fastcart.sensitivity_analysis import plots
+
+        if kind not in PLOTS:
+            raise InputError(f"There is no plot {shown(kind)} of sensitivity." + nearest(kind, PLOTS))
+        if kind == "heatmap":
+            first = next((c.quantity for c in self.outputs.columns if not math.isnan(c.t)), "")
+            return plots.heatmap(self, first if output is None else output, top=top)
+        name = self.outputs.names[0] if output is None else output
+        return plots.scatter(self, name) if kind == "scatter" else plots.tornado(self, name, top=top)
 
     @property
     def main_index(self) -> str:

@@ -34,10 +34,11 @@ from fastcart.sensitivity_analysis.ranges import find_closures, parse_ranges
 from fastcart.sensitivity_analysis.result import SensitivityResult
 from fastcart.sensitivity_analysis.sampler import check_size, make_design
 from fastcart.tables.storage import check_format, read_table
+from fastcart.typing_names import Censored, ModelName, SensitivityMethod, TableFormat
 
 KIND = "sensitivity study"
 FORMATS = ("csv", "parquet")
-OWNS = ("parts/*.npz", "*.csv", "*.parquet", "*.png")  # what such a run makes in its folder
+OWNS = ("parts/*.npz", "*.csv", "*.parquet", "*.png", "*.svg", "*.pdf")  # what such a run makes in its folder
 _PARTS = "parts/{:06d}.npz"
 _PART = 32_768  # patients per part, at most
 _SAVED_TIMES = 1_000_000  # patients times times per part, at most
@@ -46,9 +47,9 @@ _CONVERGENCE = (8, 4, 2, 1)  # parts of n at which the indices are estimated aga
 
 
 def sensitivity(
-    model: str | Model,
+    model: ModelName | str | Model,
     *,
-    method: str = "pearson",
+    method: SensitivityMethod = "pearson",
     outputs: str | Sequence[str] = ("pfs",),
     n: int = 1000,
     ranges: float | Mapping[str, Any] | None = None,
@@ -56,13 +57,13 @@ def sensitivity(
     groups: Mapping[str, Sequence[str]] | None = None,
     doses: Doses | None = None,
     where: str | Sequence[str] = (),
-    censored: str = "keep",
+    censored: Censored = "keep",
     resamples: int = 500,
     confidence: float = 0.95,
     convergence: bool = True,
     seed: int = 0,
     folder: str | Path | None = None,
-    table_format: str = "csv",
+    table_format: TableFormat = "csv",
     keep_samples: bool = False,
     resume: bool = False,
     force: bool = False,
@@ -205,17 +206,26 @@ def sensitivity(
     )
     if folder is None:
         values = _evaluate(model, design, asked, fixed, how, None, progress)
-        return _warned(analyse(model, design, asked, values, **estimates))
+        return _warned(_analysed(progress, model, design, asked, values, **estimates))
     content = {
         "model": describe_model(model), **settings, "begins_with": first_method(model, solver),
         "rows_per_part": _rows(asked), **environment(),
     }  # fmt: skip
     with open_run(folder, Manifest(KIND, content), resume=resume, force=force, owns=OWNS) as run:
         values = _evaluate(model, design, asked, fixed, how, run, progress)
-        result = analyse(model, design, asked, values, **estimates)
+        result = _analysed(progress, model, design, asked, values, **estimates)
         for name, table in result.tables(samples=keep_samples).items():
             run.write(f"{name}.{table_format}", _writer(table, table_format))
     return _warned(result)
+
+
+def _analysed(progress: bool | None, *given: Any, **estimates: Any) -> SensitivityResult:
+    """Estimate, saying so where it takes long."""
+    with progress_bar(1, progress, unit="tables") as bar:
+        bar.set_description("estimating indices")
+        result = analyse(*given, **estimates)
+        bar.update()
+    return result
 
 
 def _warned(result: SensitivityResult) -> SensitivityResult:
@@ -322,6 +332,7 @@ def _evaluate(
 
     files = None if run is None else PartFiles(run, _PARTS, *ARRAYS)
     with progress_bar(total, progress) as bar:
+        bar.set_description(f"sensitivity by {design.method}")
         parts = dict(stream(chunks(total, _rows(outputs)), here(solved), files=files, bar=bar))
     in_order = [parts[chunk] for chunk in sorted(parts)]
     return {key: np.concatenate([part[key] for part in in_order]) for key in in_order[0]}

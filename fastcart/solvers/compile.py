@@ -62,12 +62,14 @@ EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_JIT", "DEBUGINFO_DEFAULT")
 
 __all__ = [
-    "EXACT", "FAST", "INLINED", "INNER", "UNROLLED", "announce", "announcements", "assembly",
+    "EXACT", "FAST", "INLINED", "INNER", "UNROLLED", "announce", "announce_by", "announcements", "assembly",
     "cache_directory", "cached", "collector_paused", "from_source", "made_once", "numba_settings",
     "plain", "prepared_function", "rebuild",
 ]  # fmt: skip
 
 _announce: Callable[[str], None] | None = None
+_listening = False  # somebody has said whether to announce
+_otherwise: Callable[[str], None] | None = None
 _one_at_a_time = threading.RLock()
 _memory: dict[str, Any] = {}
 _made: dict[Any, Any] = {}
@@ -75,19 +77,32 @@ _made: dict[Any, Any] = {}
 
 @contextmanager
 def announcements(write: Callable[[str], None] | None) -> Iterator[None]:
-    """Within the context, tell ``write`` once about each kernel that must be compiled now."""
-    global _announce
-    previous, _announce = _announce, write
+    """Within the context, tell ``write`` once about each kernel that must be compiled now.
+
+    Within another such context the outer one counts.
+    """
+    global _announce, _listening
+    if _listening:
+        yield
+        return
+    _announce, _listening = write, True
     try:
         yield
     finally:
-        _announce = previous
+        _announce, _listening = None, False
 
 
 def announce(label: str) -> None:
     """Tell who wants to know that a kernel must be compiled now."""
-    if _announce is not None:
-        _announce(f"compiling {label}, once ...")
+    write = _announce if _listening else _otherwise
+    if write is not None:
+        write(f"compiling {label}, once ...")
+
+
+def announce_by(write: Callable[[str], None]) -> None:
+    """Set who is told where nobody has said, see `announcements`."""
+    global _otherwise
+    _otherwise = write
 
 
 def _is_own_math(value: Any) -> bool:

@@ -23,6 +23,7 @@ from fastcart.options import OF_A_COURSE, SolveKeywords, SolveOptions, chosen_op
 from fastcart.solvers.status import Status
 from fastcart.trial.adapter import GRADES, TrialAdapter
 from fastcart.trial.segments import Patients, Segment, Segments
+from fastcart.typing_names import Direction
 
 __all__ = [
     "BLASTS_5_PERCENT",
@@ -68,7 +69,7 @@ class _First:
     of: str
     level: float | str
     at_start: Callable[[Now], np.ndarray]
-    direction: str = "up"
+    direction: Direction = "up"
     after: float = 0.0
 
     def reached(self, now: Now, begin: float) -> np.ndarray:

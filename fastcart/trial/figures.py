@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +13,10 @@ from fastcart import plotting
 from fastcart.runs.store import Run
 from fastcart.trial.curves import kaplan_meier, landmark_survival
 from fastcart.trial.individual import spaghetti, swimmer
-from fastcart.trial.result import TrialResult
+from fastcart.trial.randomize import follow_up
+
+if TYPE_CHECKING:
+    from fastcart.trial.result import TrialResult
 
 DPI = 200
 _COINCIDE = 0.4  # points; arms that lie nearer share a label
@@ -100,7 +103,7 @@ def make_figures(result: TrialResult, run: Run, *, threads: int | None = None) -
 
     def draw(kind: str, title: str, drawn: tuple[Any, pd.DataFrame], *, suffix: str = "") -> None:
         figure, table = drawn
-        path = plotting.save_figure(figure, folder / f"{kind}{suffix}.png", dpi=DPI)
+        path = plotting.save_figure(figure, folder / f"{kind}{suffix}.png", dpi=DPI, also=plotting.VECTORS)
         caption = _CAPTIONS[kind].format(measured=measured)
         pictures.append(Picture(f"{kind}{suffix}", title, caption, path, table))
 
@@ -112,10 +115,11 @@ def make_figures(result: TrialResult, run: Run, *, threads: int | None = None) -
             draw("kaplan_meier", f"{name} against {control} in one trial", drawn, suffix=f"_{name}")
         draw("power", "Power and type I error", power_figure(result))
         pair = (control, first)
+        planned = follow_up(replace(spec.design, dropout=0.0), spec.horizon, seed=spec.seed)
         draw(
             "swimmer",
             f"Patients of the trial of {first} against {control}",
-            swimmer(result.trials[first], result.outcomes, pair, spec.horizon),
+            swimmer(result.trials[first], result.outcomes, pair, spec.horizon, planned),
         )
         draw("courses", f"Courses under {control} and {first}", spaghetti(result, first, threads=threads))
     return pictures

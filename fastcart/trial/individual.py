@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,7 +11,9 @@ from fastcart import plotting
 from fastcart.protocols.controlled_arms import OpenLoop
 from fastcart.trial.counterfactual import fixed
 from fastcart.trial.paths import arm_paths
-from fastcart.trial.result import TrialResult
+
+if TYPE_CHECKING:
+    from fastcart.trial.result import TrialResult
 
 SWIMMERS = 20
 COURSES = 30
@@ -20,9 +22,27 @@ _ACTIVE, _REMISSION, _RELAPSED = "#BDBDBD", plotting.SKY, plotting.ORANGE
 
 
 def swimmer(
-    trial: pd.DataFrame, outcomes: dict[str, pd.DataFrame], names: tuple[str, str], horizon: float
+    trial: pd.DataFrame,
+    outcomes: dict[str, pd.DataFrame],
+    names: tuple[str, str],
+    horizon: float,
+    planned: np.ndarray,
 ) -> tuple[Any, pd.DataFrame]:
-    """Draw the first patients of each arm of a trial as bars, until death or the end of follow-up."""
+    """Draw the first patients of each arm of a trial as bars, until death or the end of follow-up.
+
+    Parameters
+    ----------
+    trial : DataFrame
+        From `fastcart.trial.observe.run_trial`.
+    outcomes : dict of str to DataFrame
+        By arm.
+    names : (str, str)
+        Of the control and the treatment.
+    horizon : float
+        Days.
+    planned : ndarray
+        For how long each patient of the trial would be followed if nobody dropped out (days).
+    """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
@@ -32,6 +52,8 @@ def swimmer(
         members = trial[trial["treated"] == (k == 1)].head(SWIMMERS)
         told = outcomes[name].iloc[members["row"].to_numpy()].reset_index(drop=True)
         end = members["os"].to_numpy()
+        died = members["os_event"].to_numpy(dtype=bool)
+        left = ~died & (end < planned[members.index.to_numpy()])
         table = pd.DataFrame(
             {
                 "arm": name,
@@ -42,6 +64,7 @@ def swimmer(
                 "relapse_type": told["relapse_type"].where(told["t_relapse"] < end, ""),
                 "crs_grade": told["grade"],
                 "died": members["os_event"].to_numpy(),
+                "dropped out": left,
                 "cause": told["death_cause"].where(members["os_event"].to_numpy(dtype=bool), ""),
             }
         )
@@ -56,7 +79,8 @@ def swimmer(
         Patch(color=_REMISSION, label="in remission"),
         Patch(color=_RELAPSED, label="after relapse"),
     ]
-    marks = (("D", "CD19+ relapse"), ("s", "CD19- relapse"), ("X", "death"), (">", "alive at the end"))
+    marks = (("D", "CD19+ relapse"), ("s", "CD19- relapse"), ("X", "death"), (">", "alive at the end"),
+             ("|", "dropped out alive"))  # fmt: skip
     handles += [
         Line2D([], [], color=plotting.BLACK, marker=m, linestyle="none", label=label) for m, label in marks
     ]
@@ -79,8 +103,8 @@ def _bars(axes: Any, table: pd.DataFrame) -> None:
     for kind, marker in (("CD19+", "D"), ("CD19-", "s")):
         chosen = (table["relapse_type"] == kind).to_numpy() & (relapse < end)
         axes.plot(relapse[chosen], y[chosen], marker, color=plotting.BLACK, markersize=3, linestyle="none")
-    died = table["died"].to_numpy(dtype=bool)
-    for chosen, shift, marker, size in ((died, 0, "X", 4), (~died, 6, ">", 3)):
+    died, left = (table[name].to_numpy(dtype=bool) for name in ("died", "dropped out"))
+    for chosen, shift, marker, size in ((died, 0, "X", 4), (~died & ~left, 6, ">", 3), (left, 4, "|", 5)):
         if chosen.any():  # nothing, if it is not clipped, would be laid out at the origin
             axes.plot(
                 end[chosen] + shift, y[chosen], marker, color=plotting.BLACK, markersize=size,

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastcart.checks import count, number, shown
 from fastcart.errors import InputError, nearest
+from fastcart.typing_names import Randomization
 
 METHODS = ("simple", "blocks", "stratified")
 STRATA_EDGES = (5e10, 2e11)  # cells; strata of the baseline burden
@@ -46,7 +47,7 @@ class Design:
     """
 
     n_per_arm: int = 160
-    randomization: str = "stratified"
+    randomization: Randomization = "stratified"
     block_sizes: tuple[int, ...] = (4, 6)
     strata_edges: tuple[float, ...] = STRATA_EDGES
     accrual: float = 0.0

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import pandas as pd
 
+from fastcart.checks import shown
+from fastcart.errors import InputError, counted, nearest
 from fastcart.population import Population
+from fastcart.representation import alert, in_brief, section, table
 from fastcart.trial.analysis import Analysis
 from fastcart.trial.spec import TrialSpec
 
+PlotKind = Literal["frontier", "forest", "kaplan_meier", "power"]
+PLOTS = get_args(PlotKind)
 
-@dataclass(frozen=True)
+
+@dataclass(frozen=True, repr=False)
 class TrialResult:
     """All tables of a simulated trial.
 
@@ -59,3 +66,54 @@ class TrialResult:
     sizes: pd.DataFrame
     population: Population
     reached: pd.DataFrame
+
+    def __repr__(self) -> str:
+        arms = [arm.name for arm in self.spec.arms]
+        shown = ", ".join(arms[:6]) + (", ..." if len(arms) > 6 else "")
+        left = f"{self.failed} not solved" if self.failed else ""
+        return in_brief("TrialResult", [f"arms {shown}", counted(len(self.patients), "patient"), left])
+
+    def _repr_html_(self) -> str:
+        """Show expected values of the arms in a notebook."""
+        left = (
+            alert(f"{self.failed} patients were not solved in every arm and left out") if self.failed else ""
+        )
+        return section(repr(self), [left, table(self.arms, rows=30)])
+
+    def plot(self, kind: PlotKind = "frontier", *, treatment: str | None = None) -> Any:
+        """Draw what the trial shows.
+
+        Parameters
+        ----------
+        kind : {'frontier', 'forest', 'kaplan_meier', 'power'}
+            Efficacy against toxicity of all arms, what one trial would report, survival in one trial, power.
+        treatment : str, optional
+            Of ``kaplan_meier``; default the first.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        InputError
+            For another kind or treatment.
+        """
+        from fastcart import plotting
+        from fastcart.trial import figures
+
+        if kind not in PLOTS:
+            raise InputError(f"There is no plot {shown(kind)} of a trial." + nearest(kind, PLOTS))
+        name = self.spec.treatments[0] if treatment is None else treatment
+        if name not in self.trials:
+            raise InputError(f"There is no treatment {shown(name)}." + nearest(name, self.trials))
+        with plotting.style():
+            if kind == "kaplan_meier":
+                pair = (self.spec.control.name, name)
+                trial = self.trials[name]
+                return figures.kaplan_meier_figure(trial, pair, self.spec.horizon, self.spec.alpha)[0]
+            draw = {
+                "frontier": figures.frontier_figure, "forest": figures.forest_figure,
+                "power": figures.power_figure,
+            }[kind]  # fmt: skip
+            return draw(self)[0]

@@ -14,7 +14,7 @@ from fastcart.options import OF_A_COURSE, SolveOptions, options_of_table
 from fastcart.population import PRIOR, TARGETS, Prior, read_specification
 from fastcart.protocols import STANDARD, Arm, get
 from fastcart.protocols.arms import arm_names
-from fastcart.specification import Table, from_file
+from fastcart.specification import Table, from_file, only_one
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import HORIZON, OPTIONS, trial_options
 from fastcart.trial.frontier import DOSES, check_doses
@@ -227,8 +227,10 @@ def _options(table: Mapping[str, Any], horizon: float) -> SolveOptions:
 
 
 def _adapter(model: str, folder: Path) -> TrialAdapter:
-    """Return the model of a trial: one that fastcart ships, or ``FILE.py:NAME`` of an adapter."""
+    """Return the model of a trial: that of fastcart, or of the adapter in ``FILE.py`` or ``FILE.py:NAME``."""
     file, colon, name = model.partition(":")
+    if not colon and model.endswith(".py"):
+        return only_one(folder / model, TrialAdapter, "The adapter of the trial")
     if not colon:
         return for_trial(model)
     found = from_file(folder / file, name, "The adapter of the trial")

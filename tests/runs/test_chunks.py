@@ -22,8 +22,8 @@ NAME = "parts/{:03d}.npz"
 class Bar:
     initial = n = 0
 
-    def refresh(self):
-        self.shown = self.n
+    def resume(self, done):
+        self.initial = self.n = self.shown = done
 
     def update(self, patients):
         self.n += patients

@@ -628,7 +628,7 @@ def test_axes_of_doses_have_their_units(tmp_path):
         "day": "days",
         "dose": "cells",
     }
-    assert plot_scan(result.folder, model, result.inputs, "pfs").is_file()
+    assert plot_scan(result, model, "pfs").is_file()
 
 
 def test_failed_and_censored_cells_are_in_the_legend():

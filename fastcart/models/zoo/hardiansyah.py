@@ -18,6 +18,7 @@ from numba import njit
 
 from fastcart.dosing import DosingSchedule
 from fastcart.model import Model, Observable, State
+from fastcart.models.human_ranges import IL6_PG_PER_ML, IMMUNE_CELLS, TUMOR_CELLS
 from fastcart.models.zoo.parts import chosen, parameters
 
 _DOC = """CAR-T cells in blood and tissue, leukemia B, IL-6, IL-10 and IFN-gamma (Hardiansyah & Ng 2019).
@@ -124,12 +125,33 @@ def hardiansyah(patient: str = "UPN1") -> Model:
     return Model(
         "hardiansyah",
         [
-            State("B", "1e9 cells", _BURDEN[patient], log=True, description="leukemia in blood"),
-            State("E", "1e9 cells", 0.0, scale=1e-6, description="effector CAR-T cells in blood"),
-            State("E_t", "1e9 cells", 0.0, scale=1e-6, description="effector CAR-T cells in tissue"),
+            State(
+                "B",
+                "1e9 cells",
+                _BURDEN[patient],
+                log=True,
+                description="leukemia in blood",
+                plausible=(0.0, TUMOR_CELLS[1] / 1e9),
+            ),
+            State(
+                "E",
+                "1e9 cells",
+                0.0,
+                scale=1e-6,
+                description="effector CAR-T cells in blood",
+                plausible=(0.0, IMMUNE_CELLS[1] / 1e9),
+            ),
+            State(
+                "E_t",
+                "1e9 cells",
+                0.0,
+                scale=1e-6,
+                description="effector CAR-T cells in tissue",
+                plausible=(0.0, IMMUNE_CELLS[1] / 1e9),
+            ),
             State("M", "1e9 cells", 0.0, scale=1e-6, description="memory CAR-T cells in blood"),
             State("M_t", "1e9 cells", 0.0, scale=1e-6, description="memory CAR-T cells in tissue"),
-            State("IL6", "pg/ml", _rest("IL6_0"), description="interleukin 6"),
+            State("IL6", "pg/ml", _rest("IL6_0"), description="interleukin 6", plausible=IL6_PG_PER_ML),
             State("IL10", "pg/ml", _rest("IL10_0"), description="interleukin 10"),
             State("IFNg", "pg/ml", _rest("IFNg_0"), description="interferon gamma"),
         ],

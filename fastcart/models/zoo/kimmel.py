@@ -13,6 +13,7 @@ from numba import njit
 
 from fastcart.math import log
 from fastcart.model import Model, State
+from fastcart.models.human_ranges import IMMUNE_CELLS, TUMOR_CELLS
 from fastcart.models.zoo.parts import parameters
 
 _DOC = """CAR-T cells C compete with normal T cells N and kill lymphoma B (Kimmel 2021).
@@ -51,9 +52,9 @@ def kimmel() -> Model:
     return Model(
         "kimmel",
         [
-            State("N", "cells", 3e9, log=True, description="normal T cells"),
-            State("C", "cells", 1.8e8, log=True, description="CAR-T cells"),
-            State("B", "cells", 9.486e10, log=True, description="lymphoma"),
+            State("N", "cells", 3e9, log=True, description="normal T cells", plausible=IMMUNE_CELLS),
+            State("C", "cells", 1.8e8, log=True, description="CAR-T cells", plausible=IMMUNE_CELLS),
+            State("B", "cells", 9.486e10, log=True, description="lymphoma", plausible=TUMOR_CELLS),
         ],
         parameters("Kimmel et al. 2021, Table 1", _ROWS, positive=("K_N", "K_C", "k_B")),
         _rhs,

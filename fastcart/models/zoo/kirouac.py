@@ -11,6 +11,7 @@ from __future__ import annotations
 from numba import njit
 
 from fastcart.model import Model, Observable, Parameter, State
+from fastcart.models.human_ranges import IMMUNE_CELLS, TUMOR_CELLS
 from fastcart.models.zoo.kirouac_patients import PARAMETERS, PATIENTS
 from fastcart.models.zoo.parts import POSITIVE, chosen
 
@@ -103,11 +104,11 @@ def kirouac(patient: str = "CR-1") -> Model:
     return Model(
         "kirouac",
         [
-            State("T_M", "cells", 0.0, description="memory CAR-T cells"),
-            State("T_E1", "cells", 0.0, description="early effector CAR-T cells"),
-            State("T_E2", "cells", 0.0, description="effector CAR-T cells"),
-            State("T_X", "cells", 0.0, description="exhausted CAR-T cells"),
-            State("B", "cells", 1e10, log=True, description="tumor cells"),
+            State("T_M", "cells", 0.0, description="memory CAR-T cells", plausible=IMMUNE_CELLS),
+            State("T_E1", "cells", 0.0, description="early effector CAR-T cells", plausible=IMMUNE_CELLS),
+            State("T_E2", "cells", 0.0, description="effector CAR-T cells", plausible=IMMUNE_CELLS),
+            State("T_X", "cells", 0.0, description="exhausted CAR-T cells", plausible=IMMUNE_CELLS),
+            State("B", "cells", 1e10, log=True, description="tumor cells", plausible=TUMOR_CELLS),
             State("B_A", "cells", 1e10, description="antigen"),
             State("D", "cells", 1e8, log=True, description="infused cells"),
             State("X", "cells", 0.0, description="infused cells on their way"),

@@ -13,6 +13,7 @@ from __future__ import annotations
 from numba import njit
 
 from fastcart.model import Model, Observable, State
+from fastcart.models.human_ranges import IMMUNE_CELLS, TUMOR_CELLS
 from fastcart.models.zoo.parts import Row, chosen, parameters
 
 _LEUKEMIA = """CAR-T cells C, leukemia L and healthy B cells B, all of which carry CD19 (León-Triana 2020).
@@ -118,9 +119,11 @@ def leon_triana(B_cells: str = "mature") -> Model:
     return Model(
         "leon_triana",
         [
-            State("C", "cells", 1e7, log=not immature, description="CAR-T cells"),
-            State("L", "cells", 5e10, log=True, description="leukemia"),
-            State("B", "cells", 2.5e10, log=not immature, description="healthy B cells"),
+            State("C", "cells", 1e7, log=not immature, description="CAR-T cells", plausible=IMMUNE_CELLS),
+            State("L", "cells", 5e10, log=True, description="leukemia", plausible=TUMOR_CELLS),
+            State(
+                "B", "cells", 2.5e10, log=not immature, description="healthy B cells", plausible=IMMUNE_CELLS
+            ),
         ],
         parameters(source, rows, positive=("tau_C", "tau_B", "tau_I", "C_50")),
         _immature if immature else _mature,
@@ -147,14 +150,35 @@ def leon_triana_solid(targets: str = "one") -> Model:
     two = chosen("targets", targets, ("one", "two")) == "two"
     source = f"León-Triana et al. 2021 (BIOMD000000{1014 if two else 1013})"
     states = [
-        State("C", "cells", 0.0 if two else 4e8, log=not two, description="CAR-T cells at the tumor"),
-        State("T", "cells", 3.35e10 if two else 6.7e9, log=True, description="tumor cells"),
+        State(
+            "C",
+            "cells",
+            0.0 if two else 4e8,
+            log=not two,
+            description="CAR-T cells at the tumor",
+            plausible=IMMUNE_CELLS,
+        ),
+        State(
+            "T",
+            "cells",
+            3.35e10 if two else 6.7e9,
+            log=True,
+            description="tumor cells",
+            plausible=TUMOR_CELLS,
+        ),
     ]
     rows: tuple[Row, ...] = _SOLID_ROWS
     if two:
         states += [
-            State("C_B", "cells", 2e8, log=True, description="CAR-T cells outside of the tumor"),
-            State("B", "cells", 2.5e10, log=True, description="healthy B cells"),
+            State(
+                "C_B",
+                "cells",
+                2e8,
+                log=True,
+                description="CAR-T cells outside of the tumor",
+                plausible=IMMUNE_CELLS,
+            ),
+            State("B", "cells", 2.5e10, log=True, description="healthy B cells", plausible=IMMUNE_CELLS),
         ]
         rows = tuple((n, 0.02 if n == "alpha_1" else v, u, d) for n, v, u, d in rows) + _DUAL_ROWS
     return Model(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from math import inf
 from typing import Any
 
+import pandas as pd
+
 from fastcart import plotting
 from fastcart.papers.li_lei_2025.comparison import format_number
 from fastcart.papers.li_lei_2025.runs import ACCURATE, PUBLISHED, RTOL, Runs
@@ -25,6 +27,8 @@ def both(
     unit: float = 1.0,
     until: float = inf,
     zorder: float = 2.0,
+    linestyle: Any = "-",
+    fine: pd.DataFrame | None = None,
     **labels: Any,
 ) -> None:
     """Draw one quantity of one run: a line for the accurate solution, circles for the published scheme.
@@ -44,12 +48,17 @@ def both(
         The last day drawn.
     zorder : float
         What is higher lies above.
+    linestyle : str or dashes
+        Of the line, so that colour is not needed to tell runs apart.
+    fine : DataFrame, optional
+        The accurate solution at more times, for the line alone: days that are joined would have kinks.
     **labels
         Which run, e.g. ``plan="A1"``.
     """
-    path = runs.paths(ACCURATE, **labels)
+    path = runs.paths(ACCURATE, **labels) if fine is None else fine
     path = path[path["t"] <= until]
-    axes.plot(path["t"], path[quantity] / unit, color=color, label=label or None, zorder=zorder)
+    line = {"color": color, "label": label or None, "zorder": zorder, "linestyle": linestyle}
+    axes.plot(path["t"], path[quantity] / unit, **line)
     path = runs.paths(PUBLISHED, **labels)
     path = path[(path["t"] % SCHEME_MARKERS_DAYS == 0) & (path["t"] <= until)]
     axes.plot(

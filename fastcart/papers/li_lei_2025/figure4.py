@@ -9,11 +9,12 @@ import numpy as np
 import pandas as pd
 
 from fastcart import plotting
+from fastcart.batch import solve
 from fastcart.models import get
 from fastcart.papers.li_lei_2025 import drawing, plans
 from fastcart.papers.li_lei_2025 import published_values as paper
 from fastcart.papers.li_lei_2025.comparison import FigureResult, Row, format_number, number_row
-from fastcart.papers.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs, solve_both
+from fastcart.papers.li_lei_2025.runs import ACCURATE, ENGINES, PUBLISHED, RTOL, Runs, solve_both
 from fastcart.papers.li_lei_2025.statements import Assessment, assess
 from fastcart.papers.li_lei_2025.statements import figure4 as statements
 
@@ -55,7 +56,7 @@ def make(*, threads: int | None = None, progress: bool | None = None) -> FigureR
         4,
         "Dynamics of the coarse-grained model",
         _CAPTION,
-        _draw(runs, pfs, scan, killing, thresholds),
+        _draw(runs, pfs, scan, (killing, _killing_curve(threads, progress)), thresholds),
         {
             "figure4_trajectories.csv": runs.trajectories,
             "figure4_killing.csv": killing,
@@ -101,6 +102,17 @@ def _killing(runs: Runs) -> pd.DataFrame:
     at_day = runs.trajectories[runs.trajectories["t"] == KILLING_DAY]
     columns = ["solution", "TE_0", "TM_0", "t", "killing_TE"]
     return at_day.loc[at_day["panel"] == "d", columns].reset_index(drop=True)
+
+
+def _killing_curve(threads: int | None, progress: bool | None) -> pd.DataFrame:
+    """Return the accurate killing rate of panel (e) at many memory doses, for a line without kinks."""
+    doses = np.geomspace(plans.MEMORY_DOSES[0], plans.MEMORY_DOSES[-1], 61)
+    found = solve(
+        "li_lei_coarse", {"TE": np.full(len(doses), plans.COARSE_TE), "TM": doses}, engine=ENGINES[ACCURATE],
+        rtol=RTOL, save_at=[KILLING_DAY], save=["killing_TE"], threads=threads, progress=progress,
+    ).trajectories  # fmt: skip
+    assert found is not None
+    return pd.DataFrame({"TM_0": doses, "killing_TE": found["killing_TE"].to_numpy()})
 
 
 def _settled() -> float:
@@ -177,7 +189,10 @@ def _notes() -> list[str]:
     ]
 
 
-def _draw(runs: Runs, pfs: Runs, scan: Runs, killing: pd.DataFrame, thresholds: dict[str, float]) -> Any:
+def _draw(
+    runs: Runs, pfs: Runs, scan: Runs, killing: tuple[pd.DataFrame, pd.DataFrame],
+    thresholds: dict[str, float],
+) -> Any:  # fmt: skip
     with plotting.style():
         figure = plotting.new_figure(7.2, 7.6)
         axes = figure.subplots(3, 2)
@@ -185,7 +200,7 @@ def _draw(runs: Runs, pfs: Runs, scan: Runs, killing: pd.DataFrame, thresholds: 
         _draw_default(axes[0, 1], runs)
         _draw_doses(axes[1, 0], runs, "c", _EFFECTORS)
         _draw_doses(axes[1, 1], runs, "d", _MEMORY)
-        _draw_killing(axes[2, 0], killing)
+        _draw_killing(axes[2, 0], *killing)
         _draw_pfs(axes[2, 1], pfs, scan, thresholds[ACCURATE])
         figure.legend(handles=drawing.solution_handles("RK4, 0.1 d"), loc="outside lower center", ncols=2)
     return figure
@@ -250,9 +265,8 @@ def _draw_doses(axes: Any, runs: Runs, letter: str, shown: _Doses) -> None:
     plotting.panel(axes, letter, shown.title, drawing.DAYS, drawing.TUMOR)
     for dose, color in zip(shown.doses, plotting.ordered_colors(len(shown.doses)), strict=True):
         shade = plotting.RED if dose == shown.default else color
-        drawing.both(
-            axes, runs, "C", shade, label=f"{dose / shown.unit:g}", panel=letter, **{shown.column: dose}
-        )
+        which: dict[str, Any] = {"panel": letter, shown.column: dose}
+        drawing.both(axes, runs, "C", shade, label=f"{dose / shown.unit:g}", **which)
     plotting.log_axis(axes, _LOW, _HIGH)
     drawing.one_cell(axes)
     _time_axis(axes)
@@ -262,13 +276,12 @@ def _draw_doses(axes: Any, runs: Runs, letter: str, shown: _Doses) -> None:
     )  # fmt: skip
 
 
-def _draw_killing(axes: Any, killing: pd.DataFrame) -> None:
+def _draw_killing(axes: Any, killing: pd.DataFrame, curve: pd.DataFrame) -> None:
     plotting.panel(
         axes, "e", "Killing rate at day 40", "Memory dose $T_M$ ($10^3$ cells)", "Killing rate $k$ (1/day)"
     )
-    accurate = killing[killing["solution"] == ACCURATE]
     scheme = killing[killing["solution"] == PUBLISHED]
-    axes.plot(accurate["TM_0"] / 1e3, accurate["killing_TE"], color=plotting.BLUE)
+    axes.plot(curve["TM_0"] / 1e3, curve["killing_TE"], color=plotting.BLUE)
     axes.plot(
         scheme["TM_0"] / 1e3, scheme["killing_TE"], "o", color=plotting.BLUE,
         markerfacecolor="white",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import cycle
 from typing import Any
 
 import pandas as pd
@@ -153,18 +154,27 @@ def _colors(members: pd.DataFrame) -> dict[str, str]:
     }
 
 
+# of the plans but the control, which has the whole line
+_DASHES: tuple[Any, ...] = (
+    "--", ":", "-.", (0, (5, 1, 1, 1, 1, 1)), (0, (1, 1)), (0, (8, 2)), (0, (3, 3))
+)  # fmt: skip
+
+
 def _draw_tumor(
     axes: Any, runs: Runs, letter: str, title: str, colors: dict[str, str], *, first: bool
 ) -> None:
     plotting.panel(axes, letter, title, drawing.DAYS, drawing.TUMOR if first else "")
+    others = cycle(_DASHES)
     for plan, color in colors.items():
+        dashes = "-" if color == plotting.RED else next(others)
         zorder = 3.0 if color == plotting.RED else 2.0
-        drawing.both(axes, runs, "C", color, label=plan, until=_SHOWN_DAYS, zorder=zorder, plan=plan)
+        look: dict[str, Any] = {"label": plan, "zorder": zorder, "linestyle": dashes}
+        drawing.both(axes, runs, "C", color, until=_SHOWN_DAYS, **look, plan=plan)
     plotting.log_axis(axes, 1e-4, 1e11)
     drawing.one_cell(axes, x=0.99, side="right")
     axes.set_xlim(0, _SHOWN_DAYS)
     axes.set_xticks(range(0, _SHOWN_DAYS + 1, 40))
-    axes.legend(loc="lower left", ncols=2, columnspacing=0.8, handlelength=1.2)
+    axes.legend(loc="lower left", ncols=2, columnspacing=0.8, handlelength=2.4)
 
 
 def _draw_bars(

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fastcart import plotting
+from fastcart.batch import solve
 from fastcart.papers.frame import Job
 from fastcart.papers.li_lei_2025 import drawing, optima, plans
 from fastcart.papers.li_lei_2025 import published_values as paper
 from fastcart.papers.li_lei_2025.comparison import FigureResult, Row, number_row
-from fastcart.papers.li_lei_2025.runs import ACCURATE, PUBLISHED, Runs, solve_both
+from fastcart.papers.li_lei_2025.runs import ACCURATE, ENGINES, PUBLISHED, RTOL, Runs, solve_both
 from fastcart.papers.li_lei_2025.statements import assess
 from fastcart.papers.li_lei_2025.statements import figure8 as statements
 
@@ -26,6 +29,8 @@ REGIMENS = {
     optima.BOX: plotting.ORANGE,
     optima.LIMITED: plotting.BLUE,
 }
+DASHES: dict[str, Any] = dict(zip(REGIMENS, ("-", "--", "-.", (0, (4, 1, 1, 1, 1, 1))), strict=True))
+_FINE = 2401  # times of a line
 _CAPTION = (
     "Full model at C = 1.0198e6 cells after the published optimised dose, the optimum in the published box "
     "and the optimum under limits on total dose and peak IL-6; red: the control of Figure 5 (C = 1e6 "
@@ -91,15 +96,37 @@ def regimen_runs(
     return _regimen_runs(burdens, threads, progress, job)
 
 
+def fine_paths(
+    burdens: int, quantities: Sequence[str], until: float, *,
+    threads: int | None = None, progress: bool | None = None, job: Job | None = None,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """Return the accurate solution of each regimen at many times (days), for lines without kinks."""
+    rows = _regimens(burdens, threads, progress, job)
+    times = np.linspace(0.0, until, _FINE)
+    found = solve(
+        "li_lei", rows.drop(columns="regimen"), engine=ENGINES[ACCURATE], rtol=RTOL, save_at=times,
+        save=list(quantities), threads=threads, progress=progress,
+    ).trajectories  # fmt: skip
+    assert found is not None
+    return {name: found[found["patient"] == k] for k, name in enumerate(rows["regimen"])}
+
+
 @lru_cache(maxsize=1)
-def _regimen_runs(burdens: int, threads: int | None, progress: bool | None, job: Job | None) -> Runs:
+def _regimens(burdens: int, threads: int | None, progress: bool | None, job: Job | None) -> pd.DataFrame:
+    """Return the doses of the regimens, a row for each."""
     found = optima.optima(burdens=burdens, threads=threads, progress=progress, job=job)
     rows = [
         {"regimen": CONTROL, "C": 1e6, **plans.CONTROL},
         {"regimen": DOSE, **paper.FIGURE_8_START},
         *({"regimen": name, **found.doses[name].iloc[0]} for name in (optima.BOX, optima.LIMITED)),
     ]
-    return solve_both("li_lei", pd.DataFrame(rows), save_at=SAVE_AT, threads=threads, progress=progress)
+    return pd.DataFrame(rows)
+
+
+@lru_cache(maxsize=1)
+def _regimen_runs(burdens: int, threads: int | None, progress: bool | None, job: Job | None) -> Runs:
+    rows = _regimens(burdens, threads, progress, job)
+    return solve_both("li_lei", rows, save_at=SAVE_AT, threads=threads, progress=progress)
 
 
 def _rows(runs: Runs) -> list[Row]:
@@ -157,7 +184,9 @@ def _draw(runs: Runs) -> Any:
         for where, (letter, name, title, label, limits) in zip(places, _PANELS, strict=True):
             plotting.panel(where, letter, title, "Time (days)", label)
             for regimen, color in REGIMENS.items():
-                drawing.both(where, runs, name, color, until=_UNTIL, regimen=regimen)
+                drawing.both(
+                    where, runs, name, color, until=_UNTIL, linestyle=DASHES[regimen], regimen=regimen
+                )
             plotting.log_axis(where, *limits, step=4 if limits[1] / limits[0] > 1e10 else 2)
             where.set_xlim(0, _UNTIL)
         drawing.one_cell(axes[0, 0], x=0.05)
@@ -172,6 +201,12 @@ def regimen_handles() -> list[Any]:
     from matplotlib.lines import Line2D
 
     return [
-        Line2D([], [], color=color, label=name.replace(" in ", "\nin ").replace(" under ", "\nunder "))
+        Line2D(
+            [],
+            [],
+            color=color,
+            linestyle=DASHES[name],
+            label=name.replace(" in ", "\nin ").replace(" under ", "\nunder "),
+        )
         for name, color in REGIMENS.items()
     ]

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+import pandas as pd
 
 from fastcart import plotting
 from fastcart.papers.frame import Job
 from fastcart.papers.li_lei_2025 import drawing, optima
 from fastcart.papers.li_lei_2025.comparison import FigureResult, Row, number_row
 from fastcart.papers.li_lei_2025.figure8 import (
+    DASHES,
     REGIMENS,
     both_solutions,
+    fine_paths,
     regimen_handles,
     regimen_runs,
 )
@@ -37,12 +42,14 @@ def make(
 ) -> FigureResult:
     """Solve, draw and compare Figure 9."""
     runs = regimen_runs(burdens, threads=threads, progress=progress, job=job)
+    names = [name for _, name, _ in _PANELS]
+    fine = fine_paths(burdens, names, _UNTIL, threads=threads, progress=progress, job=job)
     columns = ["solution", "regimen", "t", "killing_TE", "killing_T4"]
     return FigureResult(
         9,
         "Killing rates",
         _CAPTION,
-        _draw(runs),
+        _draw(runs, fine),
         {"figure9_killing.csv": runs.trajectories[columns].reset_index(drop=True)},
         _rows(runs),
         [],
@@ -64,14 +71,15 @@ def _rows(runs: Runs) -> list[Row]:
     return rows
 
 
-def _draw(runs: Runs) -> Any:
+def _draw(runs: Runs, fine: Mapping[str, pd.DataFrame]) -> Any:
     with plotting.style():
         figure = plotting.new_figure(7.2, 6.2)
         axes = figure.subplots(2, 1)
         for where, (letter, name, title) in zip(axes, _PANELS, strict=True):
             plotting.panel(where, letter, title, drawing.DAYS, "Killing rate (1/day)")
             for regimen, color in REGIMENS.items():
-                drawing.both(where, runs, name, color, until=_UNTIL, regimen=regimen)
+                look = {"linestyle": DASHES[regimen], "fine": fine[regimen]}
+                drawing.both(where, runs, name, color, until=_UNTIL, **look, regimen=regimen)
             where.set_xlim(0, _UNTIL)
             where.set_ylim(bottom=0)
         axes[0].axhline(growth(), color=plotting.GREY, linewidth=0.8, linestyle=":")

@@ -10,10 +10,11 @@ import pandas as pd
 
 from fastcart.batch import solve
 from fastcart.models import get
+from fastcart.typing_names import Engine
 
 PUBLISHED = "published scheme"
 ACCURATE = "accurate"
-ENGINES = {PUBLISHED: "published", ACCURATE: "lsoda"}
+ENGINES: dict[str, Engine] = {PUBLISHED: "published", ACCURATE: "lsoda"}
 RTOL = 1e-9  # of the accurate solution
 
 

@@ -266,7 +266,7 @@ def _report(
         drawn["protocol_search"] = s.figure(tables["protocol_search"])
         drawn |= controlled.drawn(tables)
         for name, (figure, _) in drawn.items():
-            plotting.save_figure(figure, folder / f"{name}.png", dpi=200)
+            plotting.save_figure(figure, folder / f"{name}.png", dpi=200, also=plotting.VECTORS)
     parts = ["<h2 id='experiments'>Experiments</h2>"]
     for name, title in _TITLES.items():
         if name in drawn:

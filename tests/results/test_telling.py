@@ -1,0 +1,81 @@
+"""What takes long is said where nobody draws a bar, and not where silence was asked for."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+
+from fastcart import telling
+from fastcart.solvers import compile as compiling
+from fastcart.telling import announced, progress_bar
+
+
+@pytest.fixture(autouse=True)
+def off_a_terminal(monkeypatch):
+    monkeypatch.delenv(telling.VARIABLE, raising=False)
+    monkeypatch.setattr(telling, "_last", -1e9)
+
+
+def compiled():
+    for label in ("m for lanes", "m for vern7"):
+        compiling.announce(label)
+
+
+def test_compiling_is_one_line(capsys):
+    with progress_bar(10, None):
+        compiled()
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err == "fastcart: compiling m for lanes; this takes up to a minute, once: it is kept on disk\n"
+
+
+def test_it_is_said_outside_of_all_studies_too(capsys):
+    compiled()
+    assert capsys.readouterr().err.count("\n") == 1
+
+
+@pytest.mark.parametrize("silence", ["asked", "outer", "variable"])
+def test_silence_holds_within(capsys, monkeypatch, silence):
+    if silence == "variable":
+        monkeypatch.setenv(telling.VARIABLE, "0")
+        with progress_bar(10, None):
+            compiled()
+    elif silence == "asked":
+        with progress_bar(10, False):
+            compiled()
+    else:
+        with announced(False), progress_bar(10, None):
+            compiled()
+    assert capsys.readouterr().err == ""
+
+
+def test_what_is_asked_of_a_part_does_not_silence_the_whole(capsys):
+    with progress_bar(10, None), progress_bar(10, False):
+        compiled()
+    assert "compiling" in capsys.readouterr().err
+
+
+def test_lines_come_ever_farther_apart(capsys, monkeypatch):
+    monkeypatch.setattr(telling, "_NOTICE_AFTER", 0.05)
+    with progress_bar(100, None, "points") as bar:
+        bar.set_description("searching")
+        bar.update(20)
+        time.sleep(0.6)
+    lines = capsys.readouterr().err.splitlines()
+    assert 1 <= len(lines) <= 5
+    assert lines[0].startswith("fastcart: searching: 20 of 100 points after 0 s")
+
+
+def test_a_short_study_says_nothing(capsys):
+    with progress_bar(1, None) as bar:
+        bar.update()
+    assert capsys.readouterr().err == ""
+
+
+def test_what_was_there_before_took_no_time(capsys, monkeypatch):
+    lines = telling._Lines(100, "points")
+    lines.done, lines.before = 60, 50
+    assert lines.text(10.0) == "60 of 100 points after 10 s, about 40 s to go"
+    lines.done = 50
+    assert lines.text(10.0) == "50 of 100 points after 10 s"

@@ -1,0 +1,146 @@
+"""Words: those that options take as types, public names, and what is nearest to a misspelt one."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from typing import get_args
+
+import pytest
+
+import fastcart
+from fastcart import typing_names
+from fastcart.cli import main
+from fastcart.errors import InputError
+
+MODEL = """
+from numba import njit
+from fastcart import Model
+
+@njit
+def rhs(t, y, p):
+    return (-p.k * y.x,)
+
+mine = Model("mine", {"x": 1.0}, {"k": 1.0}, rhs, t_end=1.0)
+"""
+
+
+def test_types_are_what_is_checked():
+    from fastcart.events import ACTIONS, DIRECTIONS
+    from fastcart.optimization import methods as optimizers
+    from fastcart.optimization.problem import GOALS
+    from fastcart.optimization.swarm import TOPOLOGIES
+    from fastcart.optimization.variables import AGGREGATES
+    from fastcart.sampling.design import METHODS as SAMPLERS
+    from fastcart.sensitivity_analysis import methods
+    from fastcart.sensitivity_analysis.outputs import CENSORED
+    from fastcart.solvers import lsoda, published, scipy_ivp
+    from fastcart.solvers.lanes import engine as lanes
+    from fastcart.trial.randomize import METHODS as RANDOMIZATIONS
+    from fastcart.writing import STYLES
+
+    every = {
+        "ModelName": fastcart.models.names(),
+        "Method": [*lanes.METHODS, *lsoda.METHODS, *published.METHODS, *scipy_ivp.METHODS],
+        "SensitivityMethod": methods.METHODS, "OptimizationMethod": optimizers.METHODS, "Goal": GOALS,
+        "Topology": TOPOLOGIES, "AggregateName": AGGREGATES, "Sampler": SAMPLERS, "Direction": DIRECTIONS,
+        "ActionKind": ACTIONS, "EquationStyle": STYLES, "Randomization": RANDOMIZATIONS, "Censored": CENSORED,
+    }  # fmt: skip
+    for name, known in every.items():
+        assert sorted(get_args(getattr(typing_names, name))) == sorted(set(known)), name
+
+
+def test_public_names_are_there():
+    assert sorted(fastcart.__all__) == dir(fastcart)
+    for name in fastcart.__all__:
+        assert getattr(fastcart, name) is not None
+    assert fastcart.trial.run_spec is fastcart.trial.run.run_spec
+    assert fastcart.SwarmSettings().particles > 0
+    for name in fastcart.trial.__all__:
+        assert getattr(fastcart.trial, name) is not None
+
+
+def test_importing_loads_nothing_heavy():
+    code = "import fastcart, sys; print([m for m in ('numpy', 'numba', 'pandas') if m in sys.modules])"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.strip() == "[]"
+
+
+def test_the_nearest_name_is_said():
+    with pytest.raises(AttributeError, match="Did you mean 'optimize'"):
+        _ = fastcart.optimise
+    with pytest.raises(InputError, match=r"no option 'tend'\. Did you mean 't_end'"):
+        fastcart.solve("li_lei", tend=5)
+
+
+@pytest.mark.parametrize(
+    ("command", "sentence"),
+    [
+        ("optimise", "there is no command 'optimise' (did you mean 'optimize'?); see 'fastcart --help'."),
+        ("run li_lei --tend 5 --patients a.csv --out b.csv", "--tend 5 (did you mean '--t-end'?)"),
+        ("run li_lei b --patients a.csv --out b.csv", "unknown argument: b;"),
+        ("models li_lei --equations latx", "'latx' (did you mean 'latex'?)"),
+    ],
+)
+def test_the_command_line_says_it_too(capsys, command, sentence):
+    with pytest.raises(SystemExit) as ended:
+        main(command.split())
+    assert ended.value.code == 2
+    assert sentence in capsys.readouterr().err
+
+
+def test_a_file_with_one_model_needs_no_name(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodel.py").write_text(MODEL + "same = mine\n_hidden = mine.replace(name='b')\n")
+    assert fastcart.models.get("./mymodel.py").name == "mine"
+    assert main(["models", "./mymodel.py", "--equations"]) == 0
+    assert "dx/dt = -k*x" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        (
+            "other = mine.replace(name='b')",
+            "mine, other; say which, e.g. mymodel.py:mine",
+        ),
+        ("del mine", "holds no fastcart.Model"),
+        ("1 / 0", "cannot be loaded"),
+    ],
+)
+def test_else_it_is_said_what_there_is(tmp_path, monkeypatch, more, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodel.py").write_text(MODEL + more + "\n")
+    with pytest.raises(InputError, match=sentence):
+        fastcart.models.get("mymodel.py")
+
+
+def test_a_file_that_is_not_there(tmp_path):
+    with pytest.raises(InputError, match="is no file of Python"):
+        fastcart.models.get(str(tmp_path / "none.py"))
+
+
+def test_an_infection_has_no_endpoints_of_a_tumor(capsys):
+    columns = fastcart.solve("t_cell", progress=False).endpoints.columns
+    assert not {"pfs", "progression", "censored", "nadir", "t_nadir", "final", "cured"} & set(columns)
+    tumor = fastcart.solve(fastcart.models.get("t_cell", scenario="cart"), progress=False)
+    assert {"pfs", "cured"} <= set(tumor.endpoints.columns)
+    with pytest.raises(InputError, match="has no tumor"):
+        fastcart.sensitivity("t_cell")
+    with pytest.raises(InputError, match="no progression to draw"):
+        fastcart.solve("t_cell", progress=False).plot_pfs()
+    main(["models", "t_cell"])
+    assert "No tumor" in capsys.readouterr().out
+
+
+def test_commands_say_who_leaves_what_is_plausible(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = MODEL.replace('{"x": 1.0}', '[State("x", "cells", 1.0, plausible=(0, 10))]')
+    (tmp_path / "mymodel.py").write_text(text.replace("import Model", "import Model, State"))
+    (tmp_path / "p.csv").write_text("patient,x\na,1\nb,100\n")
+    assert main(["run", "mymodel.py", "--patients", "p.csv", "--out", "e.csv"]) == 0
+    said = capsys.readouterr().out
+    assert "In 1 patient x is above what is plausible (10 cells; up to 37)." in said
+    (tmp_path / "p.csv").write_text("patient,x\na,1\n")
+    assert main(["run", "mymodel.py", "--patients", "p.csv", "--out", "e.csv", "--force"]) == 0
+    assert "plausible" not in capsys.readouterr().out
