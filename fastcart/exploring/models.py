@@ -48,12 +48,14 @@ class ModelExplorer:
     model : Model
     name : str
         What `fastcart.models.get` takes, for exported programs.
+    options : mapping, optional
+        That it takes beside the name.
     """
 
     page = "model"
 
-    def __init__(self, model: Model, name: str):
-        self.model, self.name = model, name
+    def __init__(self, model: Model, name: str, options: Mapping[str, Any] | None = None):
+        self.model, self.name, self.options = model, name, dict(options or {})
         self._solvers: OrderedDict[Any, Solver] = OrderedDict()
 
     # --- what the page shows ----------------------------------------------------------------------------
@@ -63,8 +65,8 @@ class ModelExplorer:
         model, defaults = self.model, self.model.defaults()
         items = [item for item in model.items if not getattr(item, "computed", False)]
         return {
-            "model": model.name, "given": self.name, "options": plain_options(model),
-            "about": model.doc.strip().split("\n\n")[0], "t_end": model.t_end, "time_unit": model.time_unit,
+            "model": model.name, "given": self.name, "options": self.options, "variant": plain_options(model),
+            "about": _first_sentence(model.doc), "t_end": model.t_end, "time_unit": model.time_unit,
             "burden": model.burden, "most_patients": MOST_PATIENTS,
             "inputs": [self._input(item, defaults[item.name]) for item in items],
             "groups": self._groups(),
@@ -149,7 +151,7 @@ class ModelExplorer:
 
     def read(self, given: Mapping[str, Any]) -> Settings:
         """Check settings as the page or a file has them."""
-        return read_settings(given, self.model)
+        return read_settings(given, self.model, self.options)
 
     def solve(self, given: Mapping[str, Any]) -> bytes:
         """Return what the page draws, as `fastcart.exploring.summaries.packed` packs it."""
@@ -221,11 +223,11 @@ class ModelExplorer:
 
     def python(self, given: Mapping[str, Any]) -> str:
         """Return settings as a program."""
-        return as_python(self.read(given), self.model, self.name)
+        return as_python(self.read(given), self.model, self.name, self.options)
 
     def toml(self, given: Mapping[str, Any]) -> str:
         """Return settings as TOML."""
-        return as_toml(self.read(given), self.model)
+        return as_toml(self.read(given), self.model, self.options)
 
     def load(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Return the settings that a text of TOML holds, in the types of JSON."""
@@ -240,3 +242,9 @@ class ModelExplorer:
 def _drawn(name: str, column: tuple[float, ...], patients: int, seed: int) -> np.ndarray:
     """Return the values of a column that varies; the array is not to be changed."""
     return sample.log_normal({name: column}, patients, seed=seed)[name].to_numpy()
+
+
+def _first_sentence(text: str) -> str:
+    """Return the beginning of a description, up to the end of a sentence."""
+    begin = " ".join(text.strip().split("\n\n")[0].split())
+    return re.split(r"(?<=[a-z)\d]\.) (?=[A-Z])", begin, maxsplit=1)[0]

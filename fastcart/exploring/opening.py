@@ -15,7 +15,7 @@ from fastcart.errors import InputError, nearest
 from fastcart.exploring.measured import read_measured
 from fastcart.exploring.models import ModelExplorer
 from fastcart.exploring.server import Explored, ExplorerServer
-from fastcart.exploring.settings import read_settings, read_toml_text
+from fastcart.exploring.settings import read_toml_text
 from fastcart.solvers import interrupts
 
 DEFAULT = "li_lei"
@@ -100,9 +100,9 @@ def _of_model(chosen: Chosen) -> tuple[Any, dict[str, Any]]:
     if not isinstance(name, str):
         raise InputError(f"The model of the settings must be a name, not {shown(name)}.")
     options = dict(chosen.options) or ((given or {}).get("options") or {} if chosen.model is None else {})
-    first = ModelExplorer(models.get(name, **options), name)
+    first = ModelExplorer(models.get(name, **options), name, options)
     more: dict[str, Any] = {"models": list(dict.fromkeys([name, *models.names()]))}
-    start = None if given is None else read_settings(given, first.model).plain()
+    start = None if given is None else first.read(given).plain()
     measured = None
     if chosen.data is not None:
         measured = read_measured(_text(chosen.data, "The table of measurements"), first.model)
@@ -123,7 +123,7 @@ class _Opened(ModelExplorer):
     """A model with settings and measurements that the command line gave."""
 
     def __init__(self, of: ModelExplorer, start: Any = None, measured: Any = None):
-        super().__init__(of.model, of.name)
+        super().__init__(of.model, of.name, of.options)
         self._first = {k: v for k, v in (("start", start), ("measured", measured)) if v is not None}
 
     def facts(self) -> dict[str, Any]:

@@ -85,8 +85,15 @@ class Settings:
         return {**found, "outputs": list(self.outputs), "doses": [asdict(dose) for dose in self.doses]}
 
 
-def read_settings(given: Any, model: Model) -> Settings:
+def read_settings(given: Any, model: Model, options: Mapping[str, Any] | None = None) -> Settings:
     """Check settings as JSON or TOML have them.
+
+    Parameters
+    ----------
+    given : mapping
+    model : Model
+    options : mapping, optional
+        That the model was made with; settings of others are refused.
 
     Raises
     ------
@@ -99,11 +106,11 @@ def read_settings(given: Any, model: Model) -> Settings:
         raise InputError(
             f"The settings are of the model {named!r}, not of {model.name!r}; open that one with them."
         )
-    options = {str(k): v for k, v in _mapping(table.take("options", {}), "options").items()}
-    if options and options != plain_options(model):
+    of = {str(k): v for k, v in _mapping(table.take("options", {}), "options").items()}
+    if of not in (dict(options or {}), plain_options(model)):
         raise InputError(
-            f"The settings are of the model with the options {shown(options)}, not {shown(plain_options(model))};"
-            " start fastcart explore with these, --option NAME=VALUE."
+            f"The settings are of the model with the options {shown(of)}, not {shown(dict(options or {}))}; start "
+            "fastcart explore with these, --option NAME=VALUE."
         )
     known = [s.name for s in model.states if not s.computed] + model.parameter_names
     settings = Settings(
@@ -224,7 +231,7 @@ def _doses(value: Any, model: Model) -> tuple[DoseRow, ...]:
 # --- writing ------------------------------------------------------------------------------------------------
 
 
-def as_toml(settings: Settings, model: Model) -> str:
+def as_toml(settings: Settings, model: Model, options: Mapping[str, Any]) -> str:
     """Return settings as TOML, which `read_settings` takes."""
     lines = [
         "# fastcart explore MODEL --settings THIS FILE, or \"Load\" on the page",
@@ -236,8 +243,7 @@ def as_toml(settings: Settings, model: Model) -> str:
         f"lines = {settings.lines}",
         f"outputs = {json.dumps(list(settings.outputs))}",
     ]
-    options = plain_options(model)
-    for head, table in (("options", options), ("values", settings.values), ("spread", settings.spread)):
+    for head, table in (("options", dict(options)), ("values", settings.values), ("spread", settings.spread)):
         if table:
             lines += ["", f"[{head}]", *(f"{_key(k)} = {_toml(v)}" for k, v in table.items())]
     for dose in settings.doses:
@@ -253,7 +259,7 @@ def _toml(value: Any) -> str:
     return repr(value) if type(value) in (int, float) else json.dumps(value)
 
 
-def as_python(settings: Settings, model: Model, name: str) -> str:
+def as_python(settings: Settings, model: Model, name: str, options: Mapping[str, Any]) -> str:
     """Return a program that solves the same patients and prints the same bands.
 
     Parameters
@@ -261,13 +267,14 @@ def as_python(settings: Settings, model: Model, name: str) -> str:
     settings : Settings
     model : Model
     name : str
-        What `fastcart.models.get` takes.
+        What `fastcart.models.get` takes, with these ``options``.
+    options : mapping
     """
     varied = log_normal_of(settings, model)
     fixed = {k: v for k, v in settings.values.items() if k not in varied}
-    options = "".join(f", {k}={v!r}" for k, v in plain_options(model).items())
+    given = "".join(f", {k}={v!r}" for k, v in options.items())
     lines = ["import numpy as np", "import pandas as pd", "", "import fastcart", "from fastcart import sample", ""]
-    lines.append(f"model = fastcart.models.get({name!r}{options})")
+    lines.append(f"model = fastcart.models.get({name!r}{given})")
     if varied:
         columns = "".join(f"\n    {k!r}: {v!r}," for k, v in varied.items())
         lines.append("# medians and standard deviations of the logarithms")

@@ -49,7 +49,7 @@ def waterfall(start: np.ndarray, nadir: np.ndarray, *, cells: bool) -> np.ndarra
     """
     with np.errstate(divide="ignore", invalid="ignore"):
         least = -np.log10(np.maximum(start, 1.0)) if cells else DEEPEST
-        change = np.fmax(np.log10(nadir / start), least)
+        change = np.maximum(np.log10(nadir / start), least)
     change = np.sort(change[np.isfinite(change)])[::-1]
     return change[thinned(len(change), BARS)]
 

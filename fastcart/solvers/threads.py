@@ -84,7 +84,7 @@ class _Controls(list):
 class Stop:
     """Stops what one thread solves, from any other, within a moment: nobody waits for its answer any more.
 
-    Machine code that is being compiled is compiled to its end.
+    What is being compiled, and what the engine ``scipy`` solves, goes on to its end.
 
     Examples
     --------

@@ -36,6 +36,12 @@ function symbol(text) {
   return made;
 }
 
+// as short as a field of numbers takes it: 1e7, not 10000000
+function brief(x) {
+  const size = Math.abs(x);
+  return size >= 1e5 || (size > 0 && size < 1e-3) ? x.toExponential().replace("+", "") : String(x);
+}
+
 function plural(unit) { return unit + "s"; }
 
 // places of ticks at 1, 2 or 5 times powers of ten
@@ -65,7 +71,7 @@ class Plot {
 
   // x and y are [low, high]; of a logarithmic axis the exponents
   begin({x, y, log = false, xlabel, ylabel, title}) {
-    const width = Math.max(240, Math.round(this.svg.clientWidth)), height = this.height;
+    const width = Math.max(240, Math.round(this.svg.clientWidth)), height = Math.round(this.height * (innerWidth > 820 ? 1 : 0.75));
     this.svg.setAttribute("viewBox", `0 0 ${width} ${height}`);
     this.svg.setAttribute("aria-label", title);
     this.svg.replaceChildren();

@@ -32,7 +32,7 @@ function inputRow(q) {
     get value() { return value.value === "" ? NaN : +value.value; },
     get spread() { return spread.disabled ? 0 : +spread.value; },
     set(v, sigma, touched) {
-      value.value = +v;
+      value.value = brief(+v);
       slider.value = map.from(+v);
       if (sigma != null) spread.value = sigma;
       row.touched = touched;
@@ -47,7 +47,7 @@ function inputRow(q) {
     },
   };
   const moved = () => { row.touched = true; balance(row, sums); row.told(); count(); changed(); };
-  slider.oninput = () => { value.value = +map.to(+slider.value).toPrecision(4); moved(); };
+  slider.oninput = () => { value.value = brief(+map.to(+slider.value).toPrecision(4)); moved(); };
   value.oninput = () => { if (value.value !== "") { slider.value = map.from(row.value); moved(); } };
   spread.oninput = () => { row.told(); count(); changed(); };
   reset.onclick = () => { row.set(q.default, 0, false); balance(row, sums); count(); changed(); value.focus(); };
@@ -97,7 +97,7 @@ function doseRow(dose) {
   const id = ++doses, box = element("div", {className: "dose", role: "group", ariaLabel: `dose ${id}`});
   const states = FACTS.inputs.filter(q => q.state).map(q => q.name), fields = {};
   const add = (name, label, input) => { fields[name] = input; box.append(element("label", {}, label, input)); };
-  const number = (name, more = {}) => element("input", {type: "number", step: "any", value: dose[name] ?? 0, ...more});
+  const number = (name, more = {}) => element("input", {type: "number", step: "any", value: brief(dose[name] ?? 0), ...more});
   add("time", plural(FACTS.time_unit).replace(/^./, c => c.toUpperCase()), number("time", {min: 0}));
   add("state", "into", element("select", {}, ...states.map(n => element("option", {value: n, selected: n === dose.state}, n))));
   add("amount", "amount", number("amount"));

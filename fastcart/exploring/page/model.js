@@ -52,7 +52,7 @@ function drawSurvival(plot) {
   plot.where = x => `${FACTS.time_unit} ${shown(x, 3)}`;
   for (const [side, answer] of sides()) {
     if (!answer.of.day) continue;
-    const xs = [...answer.of.day, answer.settings.t_end], ys = [...answer.of.share, answer.of.share.at(-1)];
+    const xs = [0, ...answer.of.day, answer.settings.t_end], ys = [1, ...answer.of.share, answer.of.share.at(-1)];
     plot.line(xs, ys, {stroke: COLORS[side], "stroke-dasharray": DASHES[side]}, true);
     plot.rows.push({label: B ? `${side} ` : "", xs, color: COLORS[side], stepped: true, text: k => `${(100 * ys[k]).toFixed(1)} %`, ys: k => [ys[k]]});
   }
@@ -79,7 +79,7 @@ function draw() {
   if (!A) return;
   const [first, second] = A.settings.outputs;
   drawOutput(plots[0], first, $("log0").checked);
-  for (const part of [$("p1"), $("p1_readout"), $("log1_label")]) part.hidden = !second;
+  for (const part of [$("p1"), $("p1_readout"), $("log1_label")]) part.toggleAttribute("hidden", !second);
   if (second) drawOutput(plots[1], second, $("log1").checked);
   for (const figure of document.querySelectorAll(".burden")) figure.hidden = !FACTS.burden;
   if (FACTS.burden) { drawSurvival(plots[2]); drawWaterfall(plots[3]); }
@@ -150,7 +150,7 @@ function exportNumbers() {
 
 const visible = () => plots.filter(p => p.svg.getClientRects().length), naming = p => `${FACTS.model}_${["over_time", "second", "progression_free", "response"][plots.indexOf(p)]}`;
 
-$("model").textContent = FACTS.model + Object.entries(FACTS.options).map(([k, v]) => `, ${k} = ${v}`).join("");
+$("model").textContent = FACTS.model + Object.entries(FACTS.variant).map(([k, v]) => `, ${k} = ${v}`).join("");
 document.title = `${FACTS.model} – fastcart explore`;
 $("about").textContent = FACTS.about;
 $("horizon_unit").textContent = plural(FACTS.time_unit);
@@ -199,7 +199,11 @@ function layOver(found) {
   const names = found.map(m => `${m.value.length} of ${m.quantity}`).join(", ");
   $("dataTold").textContent = found.length ? `Laid over: ${names}.` : "CSV with the columns time, quantity, value (and sd), or time and a column for each quantity.";
   const hidden = found.find(m => ![$("output0").value, $("output1").value].includes(m.quantity));
-  if (hidden) { $($("output1").value || !found.some(m => m.quantity === $("output0").value) ? "output0" : "output1").value = hidden.quantity; changed(); }
+  if (hidden) {
+    const unseen = !found.some(m => m.quantity === $("output0").value);
+    $($("output1").value && unseen ? "output0" : "output1").value = hidden.quantity;
+    changed();
+  }
   draw();
 }
 if (measured.length) layOver(measured);
