@@ -16,6 +16,7 @@ from fastcart.exploring.measured import read_measured
 from fastcart.exploring.models import ModelExplorer
 from fastcart.exploring.server import Explored, ExplorerServer
 from fastcart.exploring.settings import read_toml_text
+from fastcart.exploring.trials import TrialExplorer
 from fastcart.solvers import interrupts
 
 DEFAULT = "li_lei"
@@ -133,7 +134,13 @@ class _Opened(ModelExplorer):
 
 def _of_trial(chosen: Chosen, path: Path) -> tuple[Any, dict[str, Any]]:
     """Return what answers for a trial."""
-    raise InputError(f"Trials such as {str(path)!r} cannot be explored yet.")
+    for name in ("settings", "data"):
+        if getattr(chosen, name) is not None:
+            raise InputError(f"--{name} is for models; a trial has its specification.")
+    if chosen.options:
+        raise InputError("--option is for models; a trial names its model in its specification.")
+    explorer = TrialExplorer(path)
+    return (lambda asked: explorer), {}
 
 
 def _served(explored: Any, more: Mapping[str, Any], port: int) -> ExplorerServer:

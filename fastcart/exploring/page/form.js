@@ -98,10 +98,10 @@ function doseRow(dose) {
   const states = FACTS.inputs.filter(q => q.state).map(q => q.name), fields = {};
   const add = (name, label, input) => { fields[name] = input; box.append(element("label", {}, label, input)); };
   const number = (name, more = {}) => element("input", {type: "number", step: "any", value: brief(dose[name] ?? 0), ...more});
-  add("time", plural(FACTS.time_unit).replace(/^./, c => c.toUpperCase()), number("time", {min: 0}));
+  add("time", `at (${plural(FACTS.time_unit)})`, number("time", {min: 0}));
   add("state", "into", element("select", {}, ...states.map(n => element("option", {value: n, selected: n === dose.state}, n))));
   add("amount", "amount", number("amount"));
-  add("duration", "over (0: at once)", number("duration", {min: 0}));
+  add("duration", "lasting", number("duration", {min: 0}));
   add("every", "again every", number("every", {min: 0}));
   add("repeats", "so many times", number("repeats", {min: 0, step: 1}));
   const gone = element("button", {type: "button", ariaLabel: `remove dose ${id}`}, "remove");

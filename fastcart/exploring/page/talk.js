@@ -30,8 +30,8 @@ function unpacked(buffer) {
 
 // One question at a time; the newest wins. While a slider is dragged, drafts of fewer patients stand in for what is slow.
 class Asking {
-  constructor({settings, show, fail, busy}) {
-    Object.assign(this, {settings, show, fail, busy, flight: null, wanted: false, dragging: false, took: 0, since: 0});
+  constructor({settings, show, fail, busy, draft = (whole, share) => ({...whole, patients: Math.max(50, Math.round(whole.patients * share))})}) {
+    Object.assign(this, {settings, show, fail, busy, draft, flight: null, wanted: false, dragging: false, took: 0, since: 0});
     this.stats = [];
     addEventListener("pointerdown", e => { this.dragging = e.target.type === "range"; });
     addEventListener("pointerup", () => this.released());
@@ -61,13 +61,14 @@ class Asking {
     const whole = this.settings();
     let asked = whole;
     this.drafted = this.dragging && this.took > 1.5 * DRAFT && whole.patients > 100;
-    if (this.drafted) asked = {...whole, patients: Math.max(50, Math.round(whole.patients * DRAFT / this.took))};
+    const share = DRAFT / this.took;
+    if (this.drafted) asked = this.draft(whole, share);
     const slow = setTimeout(() => this.busy(0), 500), slower = setTimeout(() => this.busy(1), 4000);
     try {
       const answer = unpacked(await (await ask("solve", asked, flight.abort.signal)).arrayBuffer());
       answer.draft = this.drafted;
       const took = performance.now() - flight.begun;
-      this.took = this.drafted ? took * whole.patients / asked.patients : took;
+      this.took = this.drafted ? took / share : took;
       this.show(answer, () => performance.now() - since);
       this.painted(answer, since, took);
     } catch (error) {
