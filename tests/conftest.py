@@ -14,6 +14,8 @@ import fastcart
 from fastcart.solvers.compile import plain
 from fastcart.solvers.named import arguments
 
+pytest_plugins = ["explorer_pages"]
+
 # The published result files lie beside a checkout of the authors of fastcart; an outsider has none.
 PUBLISHED = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "li_lei_2025"
 

@@ -55,6 +55,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("fit",),  # what it finds becomes a population
     ("petab",),  # problems of others, fitted by it
     ("trial",),
+    ("exploring",),  # a page that shows what the rooms below solve
     ("fastcart",),  # the public names
     ("papers",),
     ("cli", "__main__"),

@@ -79,14 +79,21 @@ def _of_design(entry: Mapping[str, Any]) -> list[Field]:
         found += [
             Field("rise", "rise of the target", "1/day", -0.2, 0.5, float(entry.get("rise", rise))),
             Field(
-                "burden_power", "power of the fallen burden", "", -1, 1, float(entry.get("burden_power", power))
+                "burden_power",
+                "power of the fallen burden",
+                "",
+                -1,
+                1,
+                float(entry.get("burden_power", power)),
             ),
         ]
     if entry.get("memory") in ("promote", "extra"):
         found.append(Field("factor", "promotion, or products of extra memory cells", "times", 0.1, 100,
                            float(entry.get("factor", FACTOR)), log=True))  # fmt: skip
     if math.isfinite(hold := float(entry.get("il6_hold", math.inf))):
-        found.append(Field("il6_hold", "IL-6 above which the cells are off", "pg/mL", 30, 1e4, hold, log=True))
+        found.append(
+            Field("il6_hold", "IL-6 above which the cells are off", "pg/mL", 30, 1e4, hold, log=True)
+        )
     return found
 
 

@@ -65,7 +65,9 @@ def _given(rows: pd.DataFrame, name: str) -> bool:
 def _long(frame: pd.DataFrame, known: list[str]) -> pd.DataFrame:
     for name in ("quantity", "value"):
         if name not in frame:
-            raise InputError(f"{_WHAT} needs the columns 'time', 'quantity' and 'value'; {name!r} is missing.")
+            raise InputError(
+                f"{_WHAT} needs the columns 'time', 'quantity' and 'value'; {name!r} is missing."
+            )
     frame = frame.assign(quantity=frame["quantity"].astype(str).str.strip())
     for name in frame["quantity"].unique():
         if name not in known:
@@ -78,8 +80,8 @@ def _wide(frame: pd.DataFrame, known: list[str]) -> pd.DataFrame:
     named = [name for name in frame.columns if name in known]
     if not named:
         raise InputError(
-            f"{_WHAT} needs a column 'value' beside 'quantity', or columns named as states or observables, such "
-            f"as {known[0]!r}."
+            f"{_WHAT} needs a column 'value' beside 'quantity', or columns named as states or observables, "
+            f"such as {known[0]!r}."
         )
     parts = [
         _numbers(frame[["time", name]].rename(columns={name: "value"}).dropna(), ["time", "value"]).assign(

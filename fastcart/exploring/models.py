@@ -127,14 +127,20 @@ class ModelExplorer:
     def _first_varied(self) -> list[str]:
         """Return parameters that vary at first: of the tumor and the effectors where these are known."""
         model, core = self.model, core_variables(self.model)
-        named = {*(core.tumor if core else ()), *(core.effector if core else ()), *filter(None, [model.burden])}
+        named = {
+            *(core.tumor if core else ()),
+            *(core.effector if core else ()),
+            *filter(None, [model.burden]),
+        }
         summed = {name for s in model.constraints for name in s.parameters}
         defaults = model.defaults()
         free = [p for p in model.parameters if not callable(p.default) and p.name not in summed]
-        free = [p for p in free if 0 < defaults[p.name] and defaults[p.name] < p.range[1]]
+        free = [p for p in free if 0 < defaults[p.name] < p.range[1]]
         rates = [p for p in free if "1/" in p.unit] or free
         about = [p for p in rates if named & set(p.name.split("_"))] or rates
-        first = [s for s in model.states if s.name in named and defaults[s.name] > 0 and not callable(s.default)]
+        first = [
+            s for s in model.states if s.name in named and defaults[s.name] > 0 and not callable(s.default)
+        ]
         return [item.name for item in (*about[: _VARIED - 1], *first[:1])]
 
     def _own_doses(self) -> tuple[DoseRow, ...]:
@@ -145,7 +151,7 @@ class ModelExplorer:
         frame = as_frame(given)
         if not set(frame) <= _SIMPLE or any(frame[x].dtype.kind not in "iuf" for x in set(frame) - {"state"}):
             return ()
-        return tuple(DoseRow(**row) for row in frame.to_dict("records"))
+        return tuple(DoseRow(**{str(k): v for k, v in row.items()}) for row in frame.to_dict("records"))
 
     # --- answers ----------------------------------------------------------------------------------------
 
@@ -180,7 +186,7 @@ class ModelExplorer:
         }  # fmt: skip
         if not ok.any():
             return meta, arrays
-        shown = thinned(int(ok.sum()), settings.lines) if settings.lines else []
+        shown: Any = thinned(int(ok.sum()), settings.lines) if settings.lines else []
         for name in settings.outputs:
             arrays[f"band:{name}"] = bands(saved[name], QUANTILES)
             arrays[f"line:{name}"] = saved[name][shown]
@@ -196,7 +202,7 @@ class ModelExplorer:
     def patients(self, settings: Settings) -> tuple[tuple[str, ...], np.ndarray]:
         """Return the columns that are not at their defaults, and their values, a row for each patient.
 
-        Draws of a column follow from the seed and its name alone, so that a slider moves all patients smoothly.
+        Draws of a column follow from the seed and its name alone: a slider moves patients, and draws nobody.
         """
         varied = log_normal_of(settings, self.model)
         columns = tuple(sorted({*settings.values, *varied}))

@@ -6,7 +6,7 @@ import threading
 from collections.abc import Callable
 from typing import TypeVar
 
-from fastcart.solvers.threads import Stop, Stopped
+from fastcart.solvers.threads import Stop, StoppedError
 
 _Answer = TypeVar("_Answer")
 _PATIENCE = 0.05  # seconds between looks at a request to stop, while another page is served
@@ -44,7 +44,7 @@ class Newest:
 
         Raises
         ------
-        Stopped
+        StoppedError
             Where a newer question came, or the stop was asked for.
         """
         stop = Stop()
@@ -53,13 +53,13 @@ class Newest:
             newest, older = self._turns.get(page, (number, None))
             if newest > number:
                 self.stopped += 1
-                raise Stopped
+                raise StoppedError
             self._turns[page] = (number, stop)
         if older is not None:
             older()
         try:
             return self._in_turn(stop, work)
-        except Stopped:
+        except StoppedError:
             self.stopped += 1
             raise
         finally:
@@ -70,10 +70,10 @@ class Newest:
     def _in_turn(self, stop: Stop, work: Callable[[], _Answer]) -> _Answer:
         while not self._engine.acquire(timeout=_PATIENCE):
             if stop.asked:
-                raise Stopped
+                raise StoppedError
         try:
             if stop.asked:
-                raise Stopped
+                raise StoppedError
             with stop.here():
                 return work()
         finally:

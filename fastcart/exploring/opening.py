@@ -113,7 +113,9 @@ def _of_model(chosen: Chosen) -> tuple[Any, dict[str, Any]]:
         asked = name if asked is None else asked
         if asked not in known:
             if asked not in models.names():  # a page may ask for what fastcart ships, and for no file
-                raise InputError(f"There is no model {shown(asked)} to explore." + nearest(asked, models.names()))
+                raise InputError(
+                    f"There is no model {shown(asked)} to explore." + nearest(asked, models.names())
+                )
             known[asked] = _Opened(ModelExplorer(models.get(asked), asked))
         return known[asked]
 
@@ -147,7 +149,9 @@ def _served(explored: Any, more: Mapping[str, Any], port: int) -> ExplorerServer
     try:
         return ExplorerServer(explored, port=port, more=more)
     except OSError as error:
-        raise InputError(f"The port {port} cannot be used: {reason(error)}; give another, or leave it off.") from None
+        raise InputError(
+            f"The port {port} cannot be used: {reason(error)}; give another, or leave it off."
+        ) from None
 
 
 def _text(path: Path, what: str) -> str:

@@ -22,7 +22,7 @@ from fastcart.checks import reason
 from fastcart.errors import InputError, MissingDependencyError
 from fastcart.exploring.assembly import page
 from fastcart.exploring.newest import Newest
-from fastcart.solvers.threads import Stop, Stopped
+from fastcart.solvers.threads import Stop, StoppedError
 
 MOST_BYTES = 4_000_000  # of a question
 _SILENT = 10.0  # seconds in which a connection must ask
@@ -63,7 +63,11 @@ class ExplorerServer(ThreadingHTTPServer):
     allow_reuse_address = False
 
     def __init__(
-        self, explored: Callable[[str | None], Explored], *, port: int = 0, more: Mapping[str, Any] | None = None
+        self,
+        explored: Callable[[str | None], Explored],
+        *,
+        port: int = 0,
+        more: Mapping[str, Any] | None = None,
     ):
         super().__init__(("127.0.0.1", port), _Handler)
         self.explored, self.more = explored, dict(more or {})
@@ -153,12 +157,14 @@ class _Handler(BaseHTTPRequestHandler):
             if action not in ACTIONS:
                 raise InputError(f"There is nothing at {asked.path!r}.")
             answer = self._answer(action, parse_qs(asked.query), self._body())
-        except Stopped:
+        except StoppedError:
             return self._reply(409, b"a newer question came\n")
         except (InputError, MissingDependencyError) as error:
             return self._reply(400, f"{error}\n".encode())
         except Exception as error:
-            return self._reply(500, f"an error of fastcart: {type(error).__name__}: {reason(error)}\n".encode())
+            return self._reply(
+                500, f"an error of fastcart: {type(error).__name__}: {reason(error)}\n".encode()
+            )
         if isinstance(answer, bytes):
             return self._reply(200, answer, BYTES)
         if isinstance(answer, str):

@@ -1,4 +1,4 @@
-"""What a page asks a model for: read from its form or a file of TOML, written as TOML or as a Python program."""
+"""What a page asks a model for: read from its form or from TOML, written as TOML or as a program."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from typing import Any
 from fastcart.checks import number, shown
 from fastcart.dosing import DosingSchedule
 from fastcart.errors import InputError, first_line, nearest
-from fastcart.model import Model
+from fastcart.model import Model, Observable, State
 from fastcart.patient_rows import allowed_range
 from fastcart.specification import Table
 
@@ -72,7 +72,7 @@ class Settings:
             return None
         schedule = DosingSchedule()
         for dose in self.doses:
-            repeated = {"every": dose.every, "repeats": dose.repeats} if dose.repeats else {}
+            repeated: Any = {"every": dose.every, "repeats": dose.repeats} if dose.repeats else {}
             if dose.duration:
                 schedule = schedule.infusion(dose.time, dose.state, dose.amount, dose.duration, **repeated)
             else:
@@ -109,8 +109,8 @@ def read_settings(given: Any, model: Model, options: Mapping[str, Any] | None = 
     of = {str(k): v for k, v in _mapping(table.take("options", {}), "options").items()}
     if of not in (dict(options or {}), plain_options(model)):
         raise InputError(
-            f"The settings are of the model with the options {shown(of)}, not {shown(dict(options or {}))}; start "
-            "fastcart explore with these, --option NAME=VALUE."
+            f"The settings are of the model with the options {shown(of)}, not {shown(dict(options or {}))}; "
+            "start fastcart explore with these, --option NAME=VALUE."
         )
     known = [s.name for s in model.states if not s.computed] + model.parameter_names
     settings = Settings(
@@ -131,7 +131,9 @@ def read_settings(given: Any, model: Model, options: Mapping[str, Any] | None = 
         if sigma < 0:
             raise InputError(f"The spread of {name!r} must not be negative, not {sigma:g}.")
         if not value > 0:
-            raise InputError(f"The spread of {name!r} is that of its logarithm, but it is {value:g}; set it to 0.")
+            raise InputError(
+                f"The spread of {name!r} is that of its logarithm, but it is {value:g}; set it to 0."
+            )
     return settings
 
 
@@ -149,10 +151,11 @@ def read_toml_text(text: str) -> dict[str, Any]:
         raise InputError(f"The settings are no TOML: {first_line(str(error))}.") from None
 
 
-def outputs_of(model: Model) -> list[Any]:
+def outputs_of(model: Model) -> list[State | Observable]:
     """Return the states and observables that can be shown."""
     hidden = model.moments.hidden if model.moments is not None else ()
-    return [item for item in (*model.states, *model.observables) if item.name not in hidden]
+    items: list[State | Observable] = [*model.states, *model.observables]
+    return [item for item in items if item.name not in hidden]
 
 
 def plain_options(model: Model) -> dict[str, Any]:
@@ -234,7 +237,7 @@ def _doses(value: Any, model: Model) -> tuple[DoseRow, ...]:
 def as_toml(settings: Settings, model: Model, options: Mapping[str, Any]) -> str:
     """Return settings as TOML, which `read_settings` takes."""
     lines = [
-        "# fastcart explore MODEL --settings THIS FILE, or \"Load\" on the page",
+        '# fastcart explore MODEL --settings THIS FILE, or "Load" on the page',
         f"model = {json.dumps(model.name)}",
         f"patients = {settings.patients}",
         f"seed = {settings.seed}",
@@ -273,7 +276,14 @@ def as_python(settings: Settings, model: Model, name: str, options: Mapping[str,
     varied = log_normal_of(settings, model)
     fixed = {k: v for k, v in settings.values.items() if k not in varied}
     given = "".join(f", {k}={v!r}" for k, v in options.items())
-    lines = ["import numpy as np", "import pandas as pd", "", "import fastcart", "from fastcart import sample", ""]
+    lines = [
+        "import numpy as np",
+        "import pandas as pd",
+        "",
+        "import fastcart",
+        "from fastcart import sample",
+        "",
+    ]
     lines.append(f"model = fastcart.models.get({name!r}{given})")
     if varied:
         columns = "".join(f"\n    {k!r}: {v!r}," for k, v in varied.items())
@@ -295,7 +305,9 @@ def as_python(settings: Settings, model: Model, name: str, options: Mapping[str,
     if model.burden:
         lines.append('print("median PFS:", result.endpoints["pfs"].median())')
     for output in settings.outputs:
-        lines.append(f"bands = result.trajectories.groupby('t')[{output!r}].quantile({list(QUANTILES)!r}).unstack()")
+        lines.append(
+            f"bands = result.trajectories.groupby('t')[{output!r}].quantile({list(QUANTILES)!r}).unstack()"
+        )
         lines.append(f"print({output!r}, bands, sep='\\n')")
     used = "\n".join(lines)
     return used.replace("import pandas as pd\n", "" if "pd." not in used else "import pandas as pd\n") + "\n"

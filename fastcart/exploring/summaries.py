@@ -36,7 +36,7 @@ def bands(values: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
 
 
 def survival(time: np.ndarray, censored: np.ndarray) -> tuple[np.ndarray, np.ndarray, float | None]:
-    """Return days and shares of the curve without progression, and its median, None where it is not reached."""
+    """Return days and shares of the curve without progression, and its median; None: not reached."""
     curve = kaplan_meier(time, ~censored)
     keep = thinned(len(curve.day), STEPS)
     return curve.day[keep], curve.survival[keep], finite(curve.median)

@@ -18,6 +18,7 @@ from fastcart.checks import number, read_toml, shown
 from fastcart.errors import InputError, require
 from fastcart.exploring.arm_fields import as_json, as_toml, changed, entries_of, fields_of
 from fastcart.exploring.summaries import finite, packed, thinned
+from fastcart.population import Population
 from fastcart.protocols import Arm
 from fastcart.protocols import get as get_arm
 from fastcart.trial.counterfactual import arm_course
@@ -75,6 +76,9 @@ class TrialExplorer:
         }
         if self.spec.population.calibrate and self.spec.population.folder is None:
             require("A population that is calibrated", ("statsmodels",))
+        folder = self.spec.population.folder
+        self.available = self.spec.population.patients if folder is None else len(Population.load(folder))
+        self.most = MOST_PATIENTS if folder is None else min(MOST_PATIENTS, self.available)
         self._solved: OrderedDict[str, Solved] = OrderedDict()
         self._patients: dict[int, pd.DataFrame] = {}
 
@@ -88,12 +92,13 @@ class TrialExplorer:
             "trial": spec.title, "given": str(self.path), "model": spec.adapter.model.name,
             "horizon": spec.horizon, "control": spec.control.name,
             "arms": [
-                {"name": arm.name, "title": arm.title, "shown": k < SHOWN, "fields": as_json(self.fields[arm.name])}
+                {"name": arm.name, "title": arm.title, "shown": k < SHOWN,
+                 "fields": as_json(self.fields[arm.name])}
                 for k, arm in enumerate(spec.arms)
             ],
             "benefits": [name for name in BENEFITS if int(name.strip("CREFSO")) <= spec.horizon],
             "harms": list(HARMS), "doses": list(spec.frontier),
-            "patients": min(USUAL_PATIENTS, spec.population.patients), "most_patients": MOST_PATIENTS,
+            "patients": min(USUAL_PATIENTS, self.available), "most_patients": self.most,
         }  # fmt: skip
 
     # --- answers ----------------------------------------------------------------------------------------
@@ -124,7 +129,7 @@ class TrialExplorer:
             For each arm ``os:<name>:day``, ``os:<name>:share`` and the same of ``efs``.
         """
         arms, doses, contents = self._arms(given)
-        count = _count(given.get("patients", USUAL_PATIENTS), 1, MOST_PATIENTS, "patients")
+        count = _count(given.get("patients", min(USUAL_PATIENTS, self.available)), 1, self.most, "patients")
         draft = _count(given.get("draft", 0), 0, MOST_PATIENTS, "patients of a draft")
         of = {}
         for name, arm in arms.items():
@@ -136,8 +141,7 @@ class TrialExplorer:
         if not left:
             rows = self._with_gains(rows, scan)
         meta = {
-            "settings": {k: given[k] for k in ("arms", "patients") if k in given}, "arms": [_plain(x) for x in rows],
-            "frontier": [_plain(x) for x in scan], "left": left,
+            "arms": [_plain(x) for x in rows], "frontier": [_plain(x) for x in scan], "left": left,
             "patients": count, "solved": {name: [x.ok, x.patients] for name, x in of.items()},
         }  # fmt: skip
         return meta, {f"{kind}:{name}:{part}": values
@@ -157,7 +161,9 @@ class TrialExplorer:
             for name, values in asked.items()
         }
         # of an open loop also the arm that it follows
-        contents = {name: [entries.get(name), entries.get(entries.get(name, {}).get("of", ""))] for name in asked}
+        contents = {
+            name: [entries.get(name), entries.get(entries.get(name, {}).get("of", ""))] for name in asked
+        }
         return {name: made[name] for name in asked}, doses, contents
 
     def _of(self, key: str, solve: Callable[[int], Solved], draft: int) -> Solved:
@@ -185,12 +191,13 @@ class TrialExplorer:
         )  # fmt: skip
         found = outcomes(course)
         ok = (found["status"] == "ok").to_numpy()
-        curves = {}
+        curves: dict[str, np.ndarray] = {}
         for kind in CURVES if ok.any() else ():
             curve = kaplan_meier(found[kind].to_numpy()[ok], found[f"{kind}_event"].to_numpy()[ok])
             keep = thinned(len(curve.day), _STEPS)
             curves |= {f"{kind}:day": curve.day[keep], f"{kind}:share": curve.survival[keep]}
-        return Solved(expected(course).to_dict(), curves, len(ok), int(ok.sum()))
+        means = {str(name): float(value) for name, value in expected(course).items()}
+        return Solved(means, curves, len(ok), int(ok.sum()))
 
     def _frontier(self, count: int, *, go_on: bool) -> tuple[list[dict[str, float]], int]:
         """Return the single infusion at the doses that are known, and how many are left."""
@@ -199,15 +206,15 @@ class TrialExplorer:
             key = json.dumps(["the frontier", dose, count])
             if key not in self._solved and go_on and solved < _DOSES_A_TIME:
                 solved += 1
-                self._kept(key, lambda dose=dose: self._solve(single, dose, self.spec.assay_sd, count))
+                self._kept(key, partial(self._solve, single, dose, self.spec.assay_sd, count))
             if key in self._solved:
-                rows.append({"dose": dose, **self._kept(key, lambda key=key: self._solved[key]).expected})
+                rows.append({"dose": dose, **self._solved[key].expected})
             else:
                 left += 1
         return sorted(rows, key=lambda row: row["dose"]), left
 
     def _in_order(self) -> list[float]:
-        """Return the doses of the frontier so that its shape is seen early: every fourth, then those between."""
+        """Return the doses of the frontier so that its shape is seen early: every fourth at first."""
         doses = list(self.spec.frontier)
         first = [*doses[::4], doses[-1], *doses[2::4], *doses]
         return list(dict.fromkeys(first))
@@ -216,7 +223,9 @@ class TrialExplorer:
         if not rows:
             return rows
         gains = isotoxic(pd.DataFrame(rows).set_index("arm"), pd.DataFrame(scan))
-        more = gains[[name for name in gains if name.startswith("gain_")]].assign(equal_dose=gains["dose"])
+        more = gains[[name for name in gains if str(name).startswith("gain_")]].assign(
+            equal_dose=gains["dose"]
+        )
         return [{**row, **more.loc[row["arm"]].to_dict()} for row in rows]
 
     # --- who is treated ---------------------------------------------------------------------------------
@@ -246,7 +255,9 @@ class TrialExplorer:
             listed = ", ".join(f"{name} with {x:g}" for name, x in others.items())
             notes.append(f"# a trial gives every arm one dose, that of the control; explored were {listed}")
         if len(sds) > 1:
-            notes.append("# a trial has one assay_sd; explored were " + ", ".join(f"{sd:g}" for sd in sorted(sds)))
+            notes.append(
+                "# a trial has one assay_sd; explored were " + ", ".join(f"{sd:g}" for sd in sorted(sds))
+            )
         more = {"dose": dose} | ({"assay_sd": sds.pop()} if len(sds) == 1 else {})
         return "\n".join(notes) + "\n" + as_toml({**raw, **more})
 

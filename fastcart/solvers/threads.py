@@ -16,7 +16,7 @@ spent = [0.0]
 _here = threading.local()  # of a thread that works on jobs: what asks its kernels to stop
 
 
-class Stopped(Exception):
+class StoppedError(Exception):
     """What a thread worked on was stopped by another one, see `Stop`; it has no answer."""
 
 
@@ -45,7 +45,7 @@ def in_threads(
 
     Raises
     ------
-    Stopped
+    StoppedError
         Where another thread asked for it, see `Stop`: what the jobs were to fill in is incomplete.
     """
     outer = getattr(_here, "controls", None)
@@ -67,7 +67,7 @@ def in_threads(
         else:
             spent[0] += time.perf_counter() - begun
     if outer is not None and outer[0][0] != 0:
-        raise Stopped
+        raise StoppedError
 
 
 class _Controls(list):
@@ -94,7 +94,7 @@ class Stop:
     >>> with stop.here():
     ...     fastcart.solve("leon_triana")
     Traceback (most recent call last):
-    fastcart.solvers.threads.Stopped
+    fastcart.solvers.threads.StoppedError
     """
 
     def __init__(self) -> None:
@@ -112,7 +112,7 @@ class Stop:
 
     @contextmanager
     def here(self) -> Iterator[None]:
-        """Within the context, this is the thread that is stopped: engines raise `Stopped`."""
+        """Within the context, this is the thread that is stopped: engines raise `StoppedError`."""
         before = getattr(_here, "controls", None)
         _here.controls = self._controls
         try:

@@ -46,7 +46,9 @@ def test_bands_and_lines_are_those_of_the_patients(explorer, solved):
     assert meta["ok"] == meta["patients"] == 60
     for name in ("C", "TE"):
         courses = solved.trajectories[name].to_numpy().reshape(60, 13)
-        np.testing.assert_allclose(arrays[f"band:{name}"], np.quantile(courses, QUANTILES, axis=0), rtol=1e-12)
+        np.testing.assert_allclose(
+            arrays[f"band:{name}"], np.quantile(courses, QUANTILES, axis=0), rtol=1e-12
+        )
         assert {tuple(line) for line in arrays[f"line:{name}"]} <= {tuple(line) for line in courses}
         assert len(arrays[f"line:{name}"]) == 5
 
@@ -108,13 +110,17 @@ def test_every_model_has_a_page_whose_first_settings_can_be_taken_away(name):
 
 def test_doses_that_a_model_brings_are_in_its_table():
     explorer = ModelExplorer(fastcart.models.get("barros"), "barros")
-    assert [(d["time"], d["state"]) for d in explorer.facts()["start"]["doses"]] == [(45.0, "C_T"), (250.0, "T")]
+    assert [(d["time"], d["state"]) for d in explorer.facts()["start"]["doses"]] == [
+        (45.0, "C_T"),
+        (250.0, "T"),
+    ]
 
 
 def test_a_file_of_python_and_one_of_sbml_are_explored(tmp_path):
     file = tmp_path / "mine.py"
     file.write_text(
-        "from numba import njit\nfrom fastcart import Model\n@njit\ndef rhs(t, y, p):\n    return (-p.k * y.x,)\n"
+        "from numba import njit\nfrom fastcart import Model\n"
+        "@njit\ndef rhs(t, y, p):\n    return (-p.k * y.x,)\n"
         'decay = Model("decay", {"x": 8.0}, {"k": 0.5}, rhs, t_end=2.0)\n'
     )
     name = f"{file}:decay"
@@ -162,7 +168,7 @@ def test_options_of_a_model_travel_with_its_settings():
     free = ModelExplorer(fastcart.models.get("li_lei", killing="free"), "li_lei", {"killing": "free"})
     given = {"options": {"killing": "free"}}
     text = free.toml(given)
-    assert "killing = \"free\"" in text
+    assert 'killing = "free"' in text
     assert "killing='free'" in free.python(given)
     assert free.load({"text": text})["patients"] == 1000
     total = ModelExplorer(fastcart.models.get("li_lei"), "li_lei")
@@ -287,4 +293,4 @@ def test_bad_measurements_get_a_sentence(explorer, text, words):
 
 def test_programs_quote_names_of_files(explorer):
     text = as_python(explorer.read({}), explorer.model, "it's.py:m", {})
-    assert "models.get(\"it's.py:m\")" in text
+    assert 'models.get("it\'s.py:m")' in text

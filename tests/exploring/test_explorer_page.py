@@ -44,7 +44,9 @@ def test_nobody_else_is_asked(open_page):
         if message["method"] == "Network.requestWillBeSent":
             url = message["params"]["request"]["url"]
             assert url.startswith(("http://127.0.0.1:", "data:", "blob:", "about:", "chrome")), url
-    assert page.run("return performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin))")
+    assert page.run(
+        "return performance.getEntriesByType('resource').every(e => e.name.startsWith(location.origin))"
+    )
 
 
 def test_sliders_change_the_numbers_of_fastcart(open_page):
@@ -57,7 +59,9 @@ def test_sliders_change_the_numbers_of_fastcart(open_page):
     page.answered(move("rho_L", "0", "spread"))
     assert page.status.startswith("1 patient ·")
     solved = fastcart.solve("leon_triana", {"rho_L": [value]}, save_at=np.linspace(0, 365, 101), save=["L"])
-    np.testing.assert_allclose(page.run("return Array.from(bandsOf(A, 'L')[2])"), solved.trajectories["L"], rtol=1e-9)
+    np.testing.assert_allclose(
+        page.run("return Array.from(bandsOf(A, 'L')[2])"), solved.trajectories["L"], rtol=1e-9
+    )
 
 
 def test_two_quantities_single_patients_and_hover(open_page):
@@ -84,7 +88,8 @@ def test_doses_can_be_added_and_taken_off(open_page):
     page = open_page(SMALL)
     page.answered("$('addDose').click()")
     page.answered(
-        "const d = $('doses').lastChild, f = d.querySelectorAll('input'); d.querySelector('select').value = 'C';"
+        "const d = $('doses').lastChild, f = d.querySelectorAll('input');"
+        "d.querySelector('select').value = 'C';"
         "f[0].value = 30; f[1].value = '1e8'; d.dispatchEvent(new Event('input'))"
     )
     assert page.run("return A.settings.doses") == [
@@ -129,7 +134,9 @@ def test_the_address_and_toml_bring_settings_back(open_page, tmp_path):
     bad = tmp_path / "bad.toml"
     bad.write_text("pateints = 3")
     page.browser.find_element("id", "load").send_keys(str(bad))
-    assert "Did you mean 'patients'" in page.wait("$('status').className === 'bad' && $('status').textContent")
+    assert "Did you mean 'patients'" in page.wait(
+        "$('status').className === 'bad' && $('status').textContent"
+    )
 
 
 def test_measurements_are_laid_over(open_page, tmp_path):
@@ -161,7 +168,10 @@ def test_figures_and_numbers_are_saved(open_page):
 def test_find_and_reset(open_page):
     page = open_page(SMALL)
     page.run("$('find').value = 'rho'; $('find').oninput()")
-    shown = page.run("return [...document.querySelectorAll('.input')].filter(x => !x.hidden).map(x => x.dataset.find.split(' ')[0])")
+    shown = page.run(
+        "return [...document.querySelectorAll('.input')].filter(x => !x.hidden)"
+        ".map(x => x.dataset.find.split(' ')[0])"
+    )
     assert "rho_l" in shown
     assert "alpha" not in shown
     page.answered(move("rho_L", "0.9"))
@@ -181,7 +191,10 @@ def test_parameters_that_add_up_stay_so(open_page):
 def test_another_model_is_a_choice_away(open_page):
     page = open_page(SMALL)
     page.run("$('switch').value = 'kimmel'; $('switch').onchange()")
-    page.wait("typeof FACTS === 'object' && FACTS.model === 'kimmel' && typeof asking === 'object' && asking.stats.length > 0")
+    page.wait(
+        "typeof FACTS === 'object' && FACTS.model === 'kimmel' && typeof asking === 'object' "
+        "&& asking.stats.length > 0"
+    )
     assert page.status.startswith("1000 patients")
 
 
@@ -233,7 +246,8 @@ def test_a_page_that_is_closed_leaves_no_thread(open_page):
 def test_everyone_can_use_it(open_page, violations, phone, model):
     page = open_page(Chosen(model=model), phone=phone)
     page.answered(
-        "for (const d of document.querySelectorAll('details')) d.open = true; $('addDose').click(); $('pin').click();"
+        "for (const d of document.querySelectorAll('details')) d.open = true;"
+        "$('addDose').click(); $('pin').click();"
         "$('output1').selectedIndex = 2; $('output1').dispatchEvent(new Event('input')); "
         "document.querySelector('[data-text=python]').click()"
     )

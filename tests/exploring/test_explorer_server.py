@@ -19,7 +19,7 @@ from fastcart.exploring.models import ModelExplorer
 from fastcart.exploring.newest import Newest
 from fastcart.exploring.opening import Chosen, open_server
 from fastcart.exploring.server import ExplorerServer
-from fastcart.solvers.threads import Stop, Stopped
+from fastcart.solvers.threads import Stop, StoppedError
 
 SMALL = {"patients": 5, "times": 4, "spread": {"rho_L": 0.1}}
 
@@ -168,7 +168,8 @@ def test_a_page_may_change_to_shipped_models_and_to_no_file(server):
 def test_facts_cannot_end_their_element(tmp_path):
     file = tmp_path / "bad.py"
     file.write_text(
-        "from numba import njit\nfrom fastcart import Model\n@njit\ndef rhs(t, y, p):\n    return (-p.k * y.x,)\n"
+        "from numba import njit\nfrom fastcart import Model\n"
+        "@njit\ndef rhs(t, y, p):\n    return (-p.k * y.x,)\n"
         'm = Model("</script><b>", {"x": 1.0}, {"k": 1.0}, rhs, doc="NONCE <!-- </script>")\n'
     )
     with running(open_server(Chosen(model=f"{file}:m"))) as server:
@@ -206,7 +207,7 @@ def test_a_newer_question_of_a_page_stops_the_older():
     def ask(number):
         try:
             found[number] = newest.answer("p", number, lambda: slow.solve({"x": number}), slow.stops.append)
-        except Stopped:
+        except StoppedError:
             found[number] = "stopped"
 
     first = threading.Thread(target=ask, args=(1,))
@@ -223,10 +224,12 @@ def test_a_newer_question_of_a_page_stops_the_older():
 
 def test_an_older_question_that_comes_late_is_not_answered():
     newest, slow = Newest(), Slow()
-    thread = threading.Thread(target=newest.answer, args=("p", 5, lambda: slow.solve({"x": 5}), slow.stops.append))
+    thread = threading.Thread(
+        target=newest.answer, args=("p", 5, lambda: slow.solve({"x": 5}), slow.stops.append)
+    )
     thread.start()
     assert slow.begun.wait(60)
-    with pytest.raises(Stopped):
+    with pytest.raises(StoppedError):
         newest.answer("p", 4, lambda: "late", lambda stop: None)
     slow.let_go.set()
     thread.join(60)
@@ -234,7 +237,9 @@ def test_an_older_question_that_comes_late_is_not_answered():
 
 def test_another_page_waits_and_can_give_up():
     newest, slow, stops = Newest(), Slow(), []
-    thread = threading.Thread(target=newest.answer, args=("p", 1, lambda: slow.solve({"x": 1}), slow.stops.append))
+    thread = threading.Thread(
+        target=newest.answer, args=("p", 1, lambda: slow.solve({"x": 1}), slow.stops.append)
+    )
     thread.start()
     assert slow.begun.wait(60)
     found = []
@@ -242,7 +247,7 @@ def test_another_page_waits_and_can_give_up():
     def other():
         try:
             newest.answer("q", 1, lambda: "q", stops.append)
-        except Stopped:
+        except StoppedError:
             found.append("stopped")
 
     waiting = threading.Thread(target=other)
@@ -264,7 +269,8 @@ def test_a_page_that_leaves_leaves_no_work_behind():
         connection = socket.create_connection(("127.0.0.1", port))
         connection.sendall(
             f"POST /solve?page=p&number=1 HTTP/1.1\r\nHost: 127.0.0.1:{port}\r\nX-Token: {server.token}\r\n"
-            f"Content-Length: {len(body)}\r\n\r\n".encode() + body
+            f"Content-Length: {len(body)}\r\n\r\n".encode()
+            + body
         )
         assert slow.begun.wait(60)
         assert threading.active_count() == before + 2

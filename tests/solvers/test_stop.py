@@ -1,4 +1,4 @@
-"""A solve that another thread stops ends within a moment, gives no answer, and spoils none that comes after."""
+"""A solve that another thread stops ends at once, gives no answer, and spoils none that comes after."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastcart
-from fastcart.solvers.threads import Stop, Stopped
+from fastcart.solvers.threads import Stop, StoppedError
 
 MANY = np.geomspace(1e6, 1e8, 20_000)[:, None]
 
@@ -28,7 +28,7 @@ def stopped_after(seconds: float, solver, values) -> bool:
                 begun.set()
                 solver(values)
             found.append(False)
-        except Stopped:
+        except StoppedError:
             found.append(True)
 
     thread = threading.Thread(target=work)
@@ -55,7 +55,7 @@ def test_lsoda_stops_too():
     solver = fastcart.prepare("leon_triana", ["C"], engine="lsoda")
     assert solver([[1e6]]).failed == 0
     stop()
-    with pytest.raises(Stopped), stop.here():
+    with pytest.raises(StoppedError), stop.here():
         solver([[1e6]])
     assert solver([[1e6]]).failed == 0  # the thread itself is free again
 

@@ -62,7 +62,10 @@ function drawFrontier(plot) {
   plot.begin({x: pad(xs), y: pad(ys), xlabel: NAMES[x], ylabel: NAMES[y], title: `${NAMES[y]} against ${NAMES[x]}: ${A.arms.map(r => `${r.arm} ${percent(r[y])} % and ${percent(r[x])} %`).join("; ")}`});
   plot.line(scan.map(r => r[x]), scan.map(r => r[y]), {stroke: "#767676", "stroke-width": 1.5});
   scan.forEach(r => plot.add("circle", {cx: plot.X(r[x]), cy: plot.Y(r[y]), r: 2.5, fill: "#767676"}));
-  for (const r of [scan[0], scan.at(-1)]) if (r) plot.add("text", {x: plot.X(r[x]) + 5, y: plot.Y(r[y]) + 14}, `${brief(r.dose)} cells`);
+  for (const r of [scan[0], scan.at(-1)]) if (r) {
+    const left = plot.X(r[x]) > (plot.left + plot.right) / 2;
+    plot.add("text", {x: plot.X(r[x]) + (left ? -8 : 5), y: plot.Y(r[y]) + (left ? -2 : 14), "text-anchor": left ? "end" : "start"}, `${brief(r.dose)} cells`);
+  }
   for (const side of sides) for (const r of side.arms) {
     if (r[x] == null || r[y] == null) continue;
     plot.add("path", {d: shape(r.arm), transform: `translate(${plot.X(r[x])} ${plot.Y(r[y])}) scale(1.2)`, fill: side === A ? hue(r.arm) : "#fff", stroke: hue(r.arm), "stroke-width": 1.5});
@@ -143,7 +146,7 @@ function changed() {
 $("title").textContent = `fastcart explore: ${FACTS.trial}`;
 document.title = `${FACTS.trial} – fastcart explore`;
 $("about").textContent = `Model ${FACTS.model}, ${FACTS.horizon} days. Expected outcomes over the deaths; curves with each patient's own luck.`;
-$("patients").max = FACTS.most_patients;
+Object.assign($("patients"), {min: Math.min(100, FACTS.patients), max: FACTS.most_patients, step: FACTS.patients % 10 ? 1 : 10});
 $("patients").value = FACTS.patients;
 FACTS.arms.forEach(armBox);
 for (const [id, names] of [["benefit", FACTS.benefits], ["harm", FACTS.harms]]) for (const name of names) $(id).append(element("option", {value: name}, NAMES[name]));

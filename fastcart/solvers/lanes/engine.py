@@ -247,7 +247,7 @@ class _Kit:
     def lent(self, copied: bool, control: np.ndarray) -> Iterator[_Buffers]:
         """Lend the buffers of one thread, which no other has meanwhile, as they are at the start.
 
-        What was stopped, by an interrupt or through ``control``, leaves lanes in them: they are not taken back.
+        What was stopped, by an interrupt or through ``control``, leaves lanes in them: they are lost.
         """
         try:
             buffers = self._buffers[copied].pop()
