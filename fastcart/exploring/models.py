@@ -141,7 +141,8 @@ class ModelExplorer:
         first = [
             s for s in model.states if s.name in named and defaults[s.name] > 0 and not callable(s.default)
         ]
-        return [item.name for item in (*about[: _VARIED - 1], *first[:1])]
+        chosen: list[Parameter | State] = [*about[: _VARIED - 1], *first[:1]]
+        return [item.name for item in chosen]
 
     def _own_doses(self) -> tuple[DoseRow, ...]:
         """Return the doses that a model brings, as far as the table of the page can hold them."""
@@ -216,10 +217,11 @@ class ModelExplorer:
 
     def _solver(self, settings: Settings, columns: Sequence[str], kept: Sequence[str]) -> Solver:
         """Return the solver of such settings; only the last ones are kept."""
-        key = (columns, kept, settings.t_end, settings.times, settings.doses)
+        key = (columns, kept, settings.t_end, settings.times, settings.doses, settings.rtol)
         if key not in self._solvers:
             self._solvers[key] = prepare(
                 self.model, columns, doses=settings.schedule(), save=kept, t_end=settings.t_end,
+                rtol=settings.rtol,
                 save_at=np.linspace(0.0, settings.t_end, settings.times),
             )  # fmt: skip
             while len(self._solvers) > _KEPT:

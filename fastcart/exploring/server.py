@@ -25,7 +25,7 @@ from fastcart.exploring.newest import Newest
 from fastcart.solvers.threads import Stop, StoppedError
 
 MOST_BYTES = 4_000_000  # of a question
-_SILENT = 10.0  # seconds in which a connection must ask
+_SILENT = 4.0  # seconds after which a connection is let go
 _LOOK = 0.1  # seconds between looks whether pages have left
 ACTIONS = ("solve", "python", "toml", "load", "measured")
 TEXT, JSON, BYTES = "text/plain; charset=utf-8", "application/json", "application/octet-stream"
@@ -119,7 +119,7 @@ def _has_left(connection: socket.socket) -> bool:
 
 
 class _Handler(BaseHTTPRequestHandler):
-    """Answers one question of a page, and closes the connection: none of them outlives a page."""
+    """Answers the questions of a page that come by one connection, until it is closed or idle."""
 
     protocol_version = "HTTP/1.1"
     timeout = _SILENT
@@ -222,7 +222,6 @@ class _Handler(BaseHTTPRequestHandler):
             "Content-Type": kind,
             "Content-Length": str(len(body)),
             "Cache-Control": "no-store",
-            "Connection": "close",
             "Content-Security-Policy": f"default-src 'none'; script-src {own}; style-src {own}; "
             "connect-src 'self'; img-src 'self' data: blob:; base-uri 'none'; form-action 'none'; "
             "frame-ancestors 'none'",
@@ -233,6 +232,8 @@ class _Handler(BaseHTTPRequestHandler):
             "X-Frame-Options": "DENY",
         }.items():
             self.send_header(name, value)
+        if code >= 400:  # what was sent may not have been read
+            self.send_header("Connection", "close")
         self.end_headers()
         self.wfile.write(body)
-        self.close_connection = True
+        self.wfile.flush()

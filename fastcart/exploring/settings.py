@@ -14,10 +14,12 @@ from fastcart.checks import number, shown
 from fastcart.dosing import DosingSchedule
 from fastcart.errors import InputError, first_line, nearest
 from fastcart.model import Model, Observable, State
+from fastcart.options import SolveOptions
 from fastcart.patient_rows import allowed_range
 from fastcart.specification import Table
 
 MOST_PATIENTS, MOST_TIMES, MOST_OUTPUTS, MOST_DOSES = 20_000, 2001, 2, 200
+RTOL = SolveOptions.rtol
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 WHAT = "the settings"
 
@@ -49,6 +51,8 @@ class Settings:
         States and observables that are shown, one or two.
     lines : int
         Of so many patients the course is shown, too.
+    rtol : float
+        Relative tolerance of the solver.
     values : mapping of str to float
         Parameters and initial values that are not at their defaults; the medians of those that vary.
     spread : mapping of str to float
@@ -62,6 +66,7 @@ class Settings:
     seed: int = 1
     times: int = 101
     lines: int = 0
+    rtol: float = RTOL
     values: Mapping[str, float] = field(default_factory=dict)
     spread: Mapping[str, float] = field(default_factory=dict)
     doses: tuple[DoseRow, ...] = ()
@@ -119,6 +124,7 @@ def read_settings(given: Any, model: Model, options: Mapping[str, Any] | None = 
         t_end=number(table.take("t_end", model.t_end), "The horizon t_end", positive=True),
         times=_count(table.take("times", 101), "The number of times", 2, MOST_TIMES),
         lines=_count(table.take("lines", 0), "The number of lines", 0, MOST_PATIENTS),
+        rtol=SolveOptions(rtol=table.take("rtol", RTOL)).rtol,
         outputs=_outputs(table.take("outputs", None), model),
         values=_numbers(table.take("values", {}), "values", known),
         spread={k: v for k, v in _numbers(table.take("spread", {}), "spread", known).items() if v},
@@ -244,6 +250,7 @@ def as_toml(settings: Settings, model: Model, options: Mapping[str, Any]) -> str
         f"t_end = {settings.t_end!r}",
         f"times = {settings.times}",
         f"lines = {settings.lines}",
+        f"rtol = {settings.rtol!r}",
         f"outputs = {json.dumps(list(settings.outputs))}",
     ]
     for head, table in (("options", dict(options)), ("values", settings.values), ("spread", settings.spread)):
@@ -299,7 +306,7 @@ def as_python(settings: Settings, model: Model, name: str, options: Mapping[str,
     lines += [
         f"times = np.linspace(0, {settings.t_end!r}, {settings.times})",
         f"result = fastcart.solve(model, patients, doses=doses, t_end={settings.t_end!r},",
-        f"                        save_at=times, save={list(settings.outputs)!r})",
+        f"                        save_at=times, save={list(settings.outputs)!r}, rtol={settings.rtol!r})",
         "print(result.summary())",
     ]
     if model.burden:

@@ -183,6 +183,7 @@ def test_options_of_a_model_travel_with_its_settings():
         ({"patients": True}, "whole number"),
         ({"times": 1}, "from 2"),
         ({"seed": -1}, "seed"),
+        ({"rtol": 1}, "rtol"),
         ({"t_end": 0}, "horizon"),
         ({"t_end": float("nan")}, "horizon"),
         ({"outputs": []}, "one or two"),

@@ -121,7 +121,7 @@ function settings() {
   const outputs = [...new Set([$("output0").value, $("output1").value].filter(Boolean))];
   return {
     model: FACTS.model, options: FACTS.options, patients: patients(), seed: Math.max(0, Math.round(+$("seed").value || 0)), t_end: +$("horizon").value || FACTS.t_end,
-    times: 101, lines: $("lines").checked ? 40 : 0, outputs, values, spread, doses: [...$("doses").children].map(box => box.read()),
+    times: 101, rtol: +$("rtol").value, lines: $("lines").checked ? 40 : 0, outputs, values, spread, doses: [...$("doses").children].map(box => box.read()),
   };
 }
 
@@ -130,6 +130,8 @@ function patients() { return Math.min(FACTS.most_patients, Math.round(10 ** +$("
 function apply(s) {
   $("patients").value = Math.log10(s.patients);
   $("seed").value = s.seed;
+  if (![...$("rtol").options].some(o => +o.value === s.rtol)) $("rtol").append(element("option", {value: s.rtol}, brief(s.rtol)));
+  for (const o of $("rtol").options) o.selected = +o.value === s.rtol;
   $("horizon").value = s.t_end;
   $("lines").checked = s.lines > 0;
   $("output0").value = s.outputs[0];

@@ -171,7 +171,7 @@ apply(FACTS.start);
 const before = kept();
 if (before?.model === FACTS.model) try { apply({...FACTS.start, ...before}); } catch { apply(FACTS.start); }
 
-for (const id of ["patients", "seed", "horizon", "output0", "output1", "lines"]) $(id).addEventListener("input", () => changed());
+for (const id of ["patients", "seed", "horizon", "rtol", "output0", "output1", "lines"]) $(id).addEventListener("input", () => changed());
 for (const id of ["log0", "log1"]) $(id).onchange = draw;
 $("find").oninput = () => find($("find").value);
 $("addDose").onclick = () => { doseRow({time: 0, state: FACTS.inputs.find(q => q.state && q.name !== FACTS.burden)?.name, amount: 1, duration: 0, every: 0, repeats: 0}); changed(); $("doses").lastChild.querySelector("select").focus(); };

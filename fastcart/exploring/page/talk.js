@@ -6,10 +6,12 @@ class Outdated extends Error {}
 
 async function ask(action, given, signal) {
   const query = new URLSearchParams({model: FACTS.given, page: PAGE, number: ++questions});
-  const response = await fetch(`/${action}?${query}`, {
+  const send = () => fetch(`/${action}?${query}`, {
     method: "POST", headers: {"X-Token": FACTS.token, "Content-Type": "application/json"}, body: JSON.stringify(given), signal,
-  }).catch(error => {
-    throw error.name === "AbortError" ? new Outdated() : Error("fastcart explore does not answer; start it again.");
+  });
+  // once more where the server was just about to close a connection that was idle
+  const response = await send().catch(error => signal?.aborted ? Promise.reject(error) : send()).catch(() => {
+    throw signal?.aborted ? new Outdated() : Error("fastcart explore does not answer; start it again.");
   });
   if (response.status === 409) throw new Outdated();
   if (!response.ok) throw Error((await response.text()).trim());
