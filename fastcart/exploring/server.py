@@ -14,6 +14,7 @@ import select
 import socket
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
@@ -69,6 +70,7 @@ class ExplorerServer(ThreadingHTTPServer):
         port: int = 0,
         more: Mapping[str, Any] | None = None,
     ):
+        self._open: set[socket.socket] = set()  # connections
         super().__init__(("127.0.0.1", port), _Handler)
         self.explored, self.more = explored, dict(more or {})
         self.token, self.newest = secrets.token_urlsafe(24), Newest()
@@ -105,6 +107,23 @@ class ExplorerServer(ThreadingHTTPServer):
         finally:
             self.newest.stop_all()
             self.server_close()
+
+    def process_request(self, request: Any, client_address: Any) -> None:
+        """Answer a connection in a thread of its own."""
+        self._open.add(request)
+        super().process_request(request, client_address)
+
+    def shutdown_request(self, request: Any) -> None:
+        """Close a connection."""
+        self._open.discard(request)
+        super().shutdown_request(request)
+
+    def server_close(self) -> None:
+        """Close the port and all connections, whose threads end then."""
+        super().server_close()
+        for connection in list(self._open):
+            with suppress(OSError):
+                connection.shutdown(socket.SHUT_RDWR)
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         """Say nothing where a page leaves in the middle of an answer."""
