@@ -14,8 +14,6 @@ import fastcart
 from fastcart.solvers.compile import plain
 from fastcart.solvers.named import arguments
 
-pytest_plugins = ["explorer_pages"]
-
 # The published result files lie beside a checkout of the authors of fastcart; an outsider has none.
 PUBLISHED = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "li_lei_2025"
 
@@ -55,3 +53,6 @@ def draw_patients(n: int, *, seed: int, model: str = "li_lei", spread: float = 0
     defaults = fastcart.models.get(model).default_parameters()
     factors = 1 + spread * (2 * rng.random((n, len(defaults))) - 1)
     return pd.DataFrame(factors * np.array(list(defaults.values())), columns=list(defaults))
+
+
+pytest_plugins = ["explorer_pages"]  # a page in a browser, for those who ask for one
