@@ -9,6 +9,7 @@ from pathlib import Path
 ROOMS = (
     ("cli", "the command, a file for each"),
     ("papers", "li_lei_2025 · t_cell_theories · srct, in one frame"),
+    ("exploring", "a page with sliders, and its server"),
     ("trial · petab · fit · population · protocols", "trials; fits, of other people's problems, too"),
     ("scanning · sensitivity_analysis · optimization", "each: problem, methods, tables, plots"),
     ("runs · sampling", "what is kept, who is simulated"),
@@ -83,17 +84,17 @@ def way() -> list[str]:
 def rooms() -> list[str]:
     """Return the right half: the rooms in their order."""
     parts = [text(RIGHT, 36, "The rooms: imports point downwards only", size=18, weight="bold")]
-    pitch = 57.5
+    pitch = 53.5
     for k, (names, what) in enumerate(ROOMS):
         y = 56 + pitch * k
         inside = k >= ROOMS.index(("solvers", ROOMS[-2][1]))
         parts += [
-            box(RIGHT, y, 540, 44, ORANGE if inside else PALE),
+            box(RIGHT, y, 540, 42, ORANGE if inside else PALE),
             text(RIGHT + 14, y + (19 if what else 27), names, weight="bold"),
             text(RIGHT + 14, y + 36, what, size=12, color=SOFT),
         ]
         if k < len(ROOMS) - 1:
-            parts.append(arrow(RIGHT + 500, y + 44, pitch - 44))
+            parts.append(arrow(RIGHT + 500, y + 42, pitch - 42))
     return parts
 
 

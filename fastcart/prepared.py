@@ -319,14 +319,15 @@ def _own(
             "every row every dose."
         )
     named = [x for x in problem.breaks if isinstance(x, str)]
-    if named and (table is not None or ids is not None):
+    if named and ids is not None:
         raise InputError(
-            f"A solver cannot have both doses and the break {named[0]!r} of each patient; give breaks as "
-            "times, or use fastcart.solve."
+            f"A solver cannot have both patients of its own and the break {named[0]!r} of each patient; give "
+            "breaks as times, or use fastcart.solve."
         )
     if named:
-        return _Own(None, None, None, lambda table: dose_plan(
-            problem, engine, None, table.ids, breaks=break_times(problem.breaks, table)
+        dose_plan(problem, engine, table, every)  # checks the doses
+        return _Own(None, None, None, lambda given: dose_plan(
+            problem, engine, table, given.ids, breaks=break_times(problem.breaks, given)
         ))  # fmt: skip
     nobody = PatientTable(model, {}, every, NOTHING_KEPT)
     plan = dose_plan(problem, engine, table, every, breaks=break_times(problem.breaks, nobody))

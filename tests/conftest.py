@@ -75,3 +75,6 @@ def draw_patients(n: int, *, seed: int, model: str = "li_lei", spread: float = 0
     defaults = fastcart.models.get(model).default_parameters()
     factors = 1 + spread * (2 * rng.random((n, len(defaults))) - 1)
     return pd.DataFrame(factors * np.array(list(defaults.values())), columns=list(defaults))
+
+
+pytest_plugins = ["explorer_pages"]  # a page in a browser, for those who ask for one

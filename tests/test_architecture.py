@@ -69,6 +69,7 @@ LAYERS: tuple[tuple[str, ...], ...] = (
     ("petab",),  # problems of others, fitted by it
     ("trial",),
     ("loading",),  # what any of these saved
+    ("exploring",),  # a page that shows what the rooms below solve
     ("fastcart",),  # the public names
     ("papers",),
     ("cli", "__main__"),

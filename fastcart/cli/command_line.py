@@ -24,6 +24,7 @@ COMMANDS = (
     "models",
     "run",
     "compare",
+    "explore",
     "scan",
     "sensitivity",
     "optimize",

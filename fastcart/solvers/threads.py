@@ -1,11 +1,12 @@
-"""Jobs in threads, for every engine whose kernels release the interpreter's lock."""
+"""Jobs in threads, for every engine whose kernels release the interpreter's lock, and how to stop them."""
 
 from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor, wait
+from contextlib import contextmanager
 from functools import partial
 
 import numpy as np
@@ -13,6 +14,10 @@ import numpy as np
 # Seconds of this process in which jobs were run that threads share: what is not in them is left to one thread
 spent = [0.0]
 _here = threading.local()  # of a thread that works on jobs: what asks its kernels to stop
+
+
+class StoppedError(Exception):
+    """What a thread worked on was stopped by another one, see `Stop`; it has no answer."""
 
 
 def in_threads(
@@ -37,6 +42,11 @@ def in_threads(
     brief : bool
         All together they take so little time that an interrupt may wait for their end: they run one after the
         other in the thread of the caller, since to start a thread would take longer.
+
+    Raises
+    ------
+    StoppedError
+        Where another thread asked for it, see `Stop`: what the jobs were to fill in is incomplete.
     """
     outer = getattr(_here, "controls", None)
     if outer is not None:  # within a job of other threads, which an interrupt stops
@@ -56,6 +66,8 @@ def in_threads(
             outer.remove(control)
         else:
             spent[0] += time.perf_counter() - begun
+    if outer is not None and outer[0][0] != 0:
+        raise StoppedError
 
 
 class _Controls(list):
@@ -67,6 +79,46 @@ class _Controls(list):
             if self[k] is control:
                 del self[k]
                 return
+
+
+class Stop:
+    """Stops what one thread solves, from any other, within a moment: nobody waits for its answer any more.
+
+    What is being compiled, and what the engine ``scipy`` solves, goes on to its end.
+
+    Examples
+    --------
+    >>> import fastcart
+    >>> stop = Stop()
+    >>> stop()  # as another thread would
+    >>> with stop.here():
+    ...     fastcart.solve("leon_triana")
+    Traceback (most recent call last):
+    fastcart.solvers.threads.StoppedError
+    """
+
+    def __init__(self) -> None:
+        self._controls = _Controls([np.zeros(1, dtype=np.int64)])
+
+    def __call__(self) -> None:
+        """Ask the thread to stop."""
+        for control in list(self._controls):
+            control[0] = 1
+
+    @property
+    def asked(self) -> bool:
+        """Whether the thread was asked to stop."""
+        return bool(self._controls[0][0])
+
+    @contextmanager
+    def here(self) -> Iterator[None]:
+        """Within the context, this is the thread that is stopped: engines raise `StoppedError`."""
+        before = getattr(_here, "controls", None)
+        _here.controls = self._controls
+        try:
+            yield
+        finally:
+            _here.controls = before
 
 
 def _in_pool(

@@ -65,8 +65,9 @@ def kaplan_meier(time: np.ndarray, event: np.ndarray, *, alpha: float = ALPHA) -
     """
     time, event = np.asarray(time, dtype=np.float64), np.asarray(event, dtype=bool)
     days = np.unique(np.concatenate([[0.0], time[event], [time.max()]]))
-    at_risk = (time[:, None] >= days).sum(axis=0)
-    deaths = (event[:, None] & (time[:, None] == days)).sum(axis=0)
+    ends, ends_with_event = np.sort(time), np.sort(time[event])
+    at_risk = len(time) - np.searchsorted(ends, days, side="left")
+    deaths = np.searchsorted(ends_with_event, days, side="right") - np.searchsorted(ends_with_event, days)
     survival = np.cumprod((at_risk - deaths) / at_risk)
     with np.errstate(divide="ignore", invalid="ignore"):
         error = np.sqrt(np.cumsum(deaths / (at_risk * (at_risk - deaths)))) / np.log(survival)

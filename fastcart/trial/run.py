@@ -14,7 +14,7 @@ import pandas as pd
 from fastcart.batch import check_threads, progress_bar
 from fastcart.errors import require, warn_failed
 from fastcart.options import SolveKeywords, SolveOptions
-from fastcart.population import Population, calibrate, draws, reached_by, sample
+from fastcart.population import Population, reached_by
 from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
 from fastcart.runs.forms import TABLE
@@ -28,6 +28,7 @@ from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
 from fastcart.trial.power import power_table, required_size
+from fastcart.trial.recruit import recruited
 from fastcart.trial.result import TrialResult
 from fastcart.trial.spec import TrialSpec, read_spec
 
@@ -253,24 +254,7 @@ def _population(spec: TrialSpec, run: Run, threads: int | None) -> Population:
         return Population.load(given.folder)
     files = [f"population/{name}" for name in POPULATION_FILES]
     if not all(map(run.has, files)):
-        if given.calibrate:
-            fitted = calibrate(
-                given.sample,
-                seed=given.seed,
-                targets=given.targets,
-                prior=given.prior,
-                het=given.het,
-                model=spec.adapter,
-                threads=threads,
-                options=spec.options,
-            )
-            made = fitted.resample(given.patients, seed=given.seed + 1)
-        else:
-            drawn = sample(given.patients, seed=given.seed, het=given.het, prior=given.prior)
-            luck = draws(drawn, seed=given.seed + 1)
-            table = pd.concat([drawn, luck.reset_index(drop=True)], axis=1)
-            table.insert(1, "source", np.arange(len(table)))
-            made = Population(table, {"prior": given.prior.as_dict(), "het": given.het, "calibrated": False})
+        made = recruited(spec, threads=threads)
         made.save(run.path("population"))
         for name in files:
             run.adopt(name)

@@ -207,6 +207,17 @@ def test_breaks_of_each_patient():
     assert_same(solver(values), fastcart.solve(CHAIN, {"k": [0.5, 1.5], "when": [3.0, 7.0]}, **options))
 
 
+def test_doses_beside_breaks_of_each_patient():
+    options = dict(breaks=["when"], doses=DosingSchedule().bolus(2.0, "A", 5.0))
+    solver = fastcart.prepare(CHAIN, ["k", "when"], **options)
+    expected = fastcart.solve(CHAIN, {"k": [0.5, 1.5], "when": [1.0, 7.0]}, **options)
+    assert_same(solver([[0.5, 1.0], [1.5, 7.0]]), expected)
+    with pytest.raises(InputError, match="'AA'"):
+        fastcart.prepare(CHAIN, ["when"], breaks=["when"], doses=DosingSchedule().bolus(2.0, "AA", 5.0))
+    with pytest.raises(InputError, match="patients of its own and the break 'when'"):
+        fastcart.prepare(CHAIN, ["when"], patients=2, breaks=["when"])
+
+
 def test_thresholds_of_each_patient():
     options = dict(events=[Event("low", "A", "level", "down")])
     solver = fastcart.prepare(CHAIN, ["level", "k"], **options)

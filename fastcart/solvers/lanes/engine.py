@@ -221,7 +221,7 @@ def _run(kit: _Kit, given: _Given, recorded: np.ndarray, out: records.Out, threa
     copied = saves.offsets[-1] < _DENSE * patients and (len(kit.method.extra[0]) > 0 or n <= _FEW_STATES)
 
     def run() -> None:
-        with kit.lent(copied) as (watch, detection, work):
+        with kit.lent(copied, control) as (watch, detection, work):
             watch = watch._replace(recorded=recorded)
             work = work._replace(stop=control[:1], done=control[1:2], claimed=control[2:])
             kernel(kit.task, everyone, kit.scheme, watch, detection, work, out)
@@ -244,8 +244,11 @@ class _Kit:
         self._buffers: dict[bool, list[_Buffers]] = {False: [], True: []}
 
     @contextmanager
-    def lent(self, copied: bool) -> Iterator[_Buffers]:
-        """Lend the buffers of one thread, which no other has meanwhile, as they are at the start."""
+    def lent(self, copied: bool, control: np.ndarray) -> Iterator[_Buffers]:
+        """Lend the buffers of one thread, which no other has meanwhile, as they are at the start.
+
+        What was stopped, by an interrupt or through ``control``, leaves lanes in them: they are lost.
+        """
         try:
             buffers = self._buffers[copied].pop()
         except IndexError:  # more threads than ever before
@@ -255,7 +258,9 @@ class _Kit:
                 _work(self.problem, self.method, table, self.parameters, copied),
             )  # fmt: skip
         yield buffers
-        _, detection, work = buffers  # after an interrupt they are not given back
+        if control[0] != 0:
+            return
+        _, detection, work = buffers
         work.lanes["patient"] = records.EMPTY
         work.block[:] = _NO_BLOCK
         for array in detection or ():

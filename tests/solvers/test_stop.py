@@ -1,0 +1,70 @@
+"""A solve that another thread stops ends at once, gives no answer, and spoils none that comes after."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+import fastcart
+from fastcart.solvers.threads import Stop, StoppedError
+
+MANY = np.geomspace(1e6, 1e8, 20_000)[:, None]
+
+
+@pytest.fixture(scope="module")
+def solver():
+    return fastcart.prepare("li_lei", ["TE"], save_at=[50.0, 100.0], save=["C"], threads=2)
+
+
+def stopped_after(seconds: float, solver, values) -> bool:
+    """Solve in a thread, ask it to stop, and return whether it was."""
+    stop, begun, found = Stop(), threading.Event(), []
+
+    def work():
+        try:
+            with stop.here():
+                begun.set()
+                solver(values)
+            found.append(False)
+        except StoppedError:
+            found.append(True)
+
+    thread = threading.Thread(target=work)
+    thread.start()
+    begun.wait()
+    threading.Event().wait(seconds)
+    stop()
+    thread.join(60)
+    assert not thread.is_alive()
+    return found[0]
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.02, 0.1])
+def test_a_stop_ends_the_solve_and_later_ones_are_right_to_the_bit(solver, seconds):
+    before = solver(MANY[::40])
+    assert stopped_after(seconds, solver, MANY)
+    after = solver(MANY[::40])
+    np.testing.assert_array_equal(before.final, after.final)
+    np.testing.assert_array_equal(before.saved["C"], after.saved["C"])
+
+
+def test_lsoda_stops_too():
+    stop = Stop()
+    solver = fastcart.prepare("leon_triana", ["C"], engine="lsoda")
+    assert solver([[1e6]]).failed == 0
+    stop()
+    with pytest.raises(StoppedError), stop.here():
+        solver([[1e6]])
+    assert solver([[1e6]]).failed == 0  # the thread itself is free again
+
+
+def test_who_is_not_asked_to_stop_goes_on():
+    stop = Stop()
+    with stop.here():
+        assert fastcart.solve("leon_triana").summary() == {"ok": 1}
+    assert not stop.asked
+    stop()
+    assert stop.asked
+    assert fastcart.solve("leon_triana").summary() == {"ok": 1}
