@@ -181,7 +181,14 @@ class Observable:
 
 @dataclass(frozen=True)
 class Sum:
-    """A constraint: these parameters, e.g. chances of alternatives, add up to a total for every patient."""
+    """A constraint: these parameters, e.g. chances of alternatives, add up to a total for every patient.
+
+    Parameters
+    ----------
+    parameters : tuple of str
+    total, tolerance : float
+        What they add up to, and by how much a patient may miss it.
+    """
 
     parameters: tuple[str, ...]
     total: float = 1.0

@@ -21,6 +21,7 @@ PACKAGES = (
     "fastcart.population",
     "fastcart.protocols",
     "fastcart.sbml",
+    "fastcart.trial",
 )
 ENTRY = re.compile(r"^   ([A-Za-z_][\w.]*)$")
 

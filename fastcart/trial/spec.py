@@ -134,6 +134,15 @@ class TrialSpec:
 def read_spec(path: str | Path) -> TrialSpec:
     """Read a specification.
 
+    Parameters
+    ----------
+    path : str or Path
+        Of a TOML file.
+
+    Returns
+    -------
+    TrialSpec
+
     Raises
     ------
     InputError

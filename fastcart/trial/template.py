@@ -76,6 +76,15 @@ doses = [3e5, 6e5, 1.2e6, 2.5e6, 5e6, 1e7, 2e7, 4e7, 7e7, 1e8, 1.5e8, 2.5e8, 5e8
 def write_template(path: str | Path) -> Path:
     """Write a specification with comments.
 
+    Parameters
+    ----------
+    path : str or Path
+        Of the new TOML file.
+
+    Returns
+    -------
+    Path
+
     Raises
     ------
     InputError
