@@ -272,17 +272,20 @@ def answered(arm: Controlled, history: History) -> dict[str, np.ndarray]:
     return answer
 
 
-def mean_activity(session: Session, weights: np.ndarray | None = None) -> tuple[float, ...]:
+def mean_activity(
+    session: Session | np.ndarray, weights: np.ndarray | None = None
+) -> tuple[float, ...]:
     """Return the geometric mean of the activity that an arm commanded, on each of its days.
 
     Parameters
     ----------
-    session : Session
-        That has been followed to its last visit.
+    session : Session or ndarray, shape (patients, visits)
+        That has been followed to its last visit, or the activity that it commanded.
     weights : ndarray, shape (patients,), optional
         Default equal.
     """
-    logs = np.log(np.maximum(session.done["activity"], 1e-300))
+    done = session.done["activity"] if isinstance(session, Session) else session
+    logs = np.log(np.maximum(done, 1e-300))
     return tuple(np.exp(np.average(logs, axis=0, weights=weights)).tolist())
 
 

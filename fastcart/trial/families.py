@@ -19,9 +19,10 @@ from fastcart.batch import progress_bar
 from fastcart.checks import number, seed_of
 from fastcart.errors import InputError
 from fastcart.protocols.arms import Arm
-from fastcart.trial.counterfactual import DOSE, arm_course
+from fastcart.trial.counterfactual import DOSE
 from fastcart.trial.frontier import RESAMPLES, draws_of, percentile_limits
 from fastcart.trial.outcomes import contributions
+from fastcart.trial.together import Followed, arms_together
 
 BENEFITS = ("CR90", "EFS730", "OS730", "clean730")
 HARMS = ("crs3", "crs4", "toxic_death", "relapse_positive", "relapse_negative")
@@ -120,7 +121,7 @@ def scan(
     weights: np.ndarray | None = None,
     refined_within: tuple[float, float] | None = None,
     progress: bool | None = None,
-    solved: Callable[..., pd.DataFrame] = arm_course,
+    seen: Callable[[float, Followed], object] | None = None,
     **options: Any,
 ) -> Scan:
     """Solve all arms of a family.
@@ -135,10 +136,10 @@ def scan(
         Rates of severe CRS between which intensities are added until neighbours differ by at most `STEP`.
     progress : bool, optional
         Show progress on stderr; default: only on a terminal.
-    solved : callable
-        ``solved(arm, patients, dose=cells, **options)`` returns a course; e.g. one that keeps it in a folder.
+    seen : callable, optional
+        ``seen(intensity, followed)`` gets each arm as soon as it is solved, see `arms_together`.
     **options
-        As for `fastcart.trial.counterfactual.arm_course`.
+        As for `fastcart.trial.counterfactual.arm_course`, without ``dose``.
 
     Returns
     -------
@@ -149,10 +150,11 @@ def scan(
 
     def add(intensities: Sequence[float]) -> None:
         with progress_bar(len(intensities), progress, unit="arms") as bar:
-            for intensity in intensities:
-                arm, dose = family.make(intensity)
-                course = solved(arm, patients, dose=dose, **options)
-                found[intensity] = contributions(course)[list(ENDPOINTS)].to_numpy()
+            arms = [family.make(intensity) for intensity in intensities]
+            for intensity, arm in zip(intensities, arms_together(arms, patients, **options), strict=True):
+                found[intensity] = contributions(arm.course)[list(ENDPOINTS)].to_numpy()
+                if seen is not None:
+                    seen(intensity, arm)
                 bar.update()
 
     def collected() -> Scan:

@@ -19,8 +19,8 @@ from fastcart.protocols import Controlled, Design, Infusion, Lymphodepletion, Pr
 from fastcart.protocols.arms import Arm, Calendar
 from fastcart.protocols.controlled import mean_activity, without_measurement
 from fastcart.protocols.controllers import Controller
-from fastcart.trial.counterfactual import arm_course, controlled_course
 from fastcart.trial.families import Comparing, Family, Scan, gains, of_doses, of_targets, scan
+from fastcart.trial.together import Followed
 from fastcart.trial.verdict import verdicts
 
 DOSES = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 1e9)
@@ -145,16 +145,11 @@ def _scanned(family: Family, patients: pd.DataFrame, weights: np.ndarray | None,
     """Return the scan of a family as arrays; of RISE_T with its mean activity at each target."""
     activity: dict[float, tuple[float, ...]] = {}
 
-    def watched(arm: Controlled, *args: Any, **keywords: Any) -> pd.DataFrame:
-        course, session = controlled_course(arm, *args, **keywords)
-        rule = arm.rule
-        assert isinstance(rule, Controller)
-        assert rule.target is not None
-        activity[rule.target.cells] = mean_activity(session, weights)
-        return course
+    def seen(intensity: float, arm: Followed) -> None:
+        if family.name == "RISE_T" and arm.activity is not None:
+            activity[intensity] = mean_activity(arm.activity, weights)
 
-    solved = watched if family.name == "RISE_T" else arm_course
-    found = scan(family, patients, weights=weights, solved=solved, **options)
+    found = scan(family, patients, weights=weights, seen=seen, **options)
     arrays = {"intensities": found.intensities, "parts": found.parts}
     if activity:
         arrays["activity"] = np.array([activity[cells] for cells in found.intensities.tolist()])
