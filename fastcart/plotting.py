@@ -121,14 +121,15 @@ def log_axis(axes: Any, low: float, high: float, *, step: int = 2) -> None:
 
 
 def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = DPI) -> Path:
-    """Write a figure as PNG, whole or not at all.
+    """Write a figure, whole or not at all.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
     path : path
+        A name that ends with ``.svg`` makes an SVG with its text as text, any other one a PNG.
     dpi : int
-        Dots per inch.
+        Dots per inch; in an SVG of what is drawn as pixels.
 
     Returns
     -------
@@ -137,7 +138,11 @@ def save_figure(figure: Any, path: str | os.PathLike[str], *, dpi: int = DPI) ->
     target = Path(path)
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     try:
-        figure.savefig(temporary, format="png", dpi=dpi)
+        if target.suffix == ".svg":
+            with require_matplotlib().rc_context({"svg.fonttype": "none", "svg.hashsalt": target.stem}):
+                figure.savefig(temporary, format="svg", dpi=dpi, metadata={"Date": None})
+        else:
+            figure.savefig(temporary, format="png", dpi=dpi)
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)

@@ -24,10 +24,14 @@ _OWN = ("name", "title", "rule")  # in which arms of one batch may differ
 
 
 class Followed(NamedTuple):
-    """An arm in its patients: the course, and the activity commanded, (patients, visits), where it has one."""
+    """An arm in its patients: the course; of a controlled one what was commanded, and what there was.
+
+    ``activity``, shape (patients, visits), and ``there``, see `fastcart.protocols.Session`.
+    """
 
     course: pd.DataFrame
     activity: np.ndarray | None = None
+    there: Mapping[str, np.ndarray] | None = None
 
 
 class EachRule(NamedTuple):
@@ -99,23 +103,23 @@ def _batch(
     solve: Callable[..., Any] = controlled_course if isinstance(first, Controlled) else arm_course
     if count == 1:
         found = solve(first, patients, dose=arms[0][1], **options)
-        yield Followed(found[0], found[1].done["activity"]) if isinstance(found, tuple) else Followed(found)
+        if isinstance(found, tuple):
+            yield Followed(found[0], found[1].done["activity"], found[1].there)
+        else:
+            yield Followed(found)
         return
     table = pd.concat([patients] * count, ignore_index=True).assign(patient=np.arange(count * size))
     doses = np.repeat([dose for _, dose in arms], size)
     if isinstance(first, Controlled):
         rule = EachRule(tuple(arm for arm, _ in arms if isinstance(arm, Controlled)))
         numbers = np.tile(numbers_of(patients), count)
-        course, session = solve(
-            replace(first, rule=rule), table, dose=doses, numbers=numbers, **options
-        )
-        activity = session.done["activity"]
+        course, session = solve(replace(first, rule=rule), table, dose=doses, numbers=numbers, **options)
+        told = {"activity": session.done["activity"], **session.there}
     else:
-        course, activity = solve(first, table, dose=doses, **options), None
+        course, told = solve(first, table, dose=doses, **options), {}
     own = patients["patient"].to_numpy()
     for k in range(count):
         block = slice(k * size, (k + 1) * size)
-        yield Followed(
-            course.iloc[block].reset_index(drop=True).assign(patient=own),
-            None if activity is None else activity[block],
-        )
+        mine = {name: values[block] for name, values in told.items()}
+        path = course.iloc[block].reset_index(drop=True).assign(patient=own)
+        yield Followed(path, mine.pop("activity"), mine) if mine else Followed(path)

@@ -12,6 +12,7 @@ from fastcart.papers.srct import controlled_job, controlled_report
 from fastcart.papers.srct import controlled_tables as t
 from fastcart.papers.srct.controlled import PARTS
 from fastcart.papers.srct.controlled_job import FILES, Size, controlled, size_of
+from fastcart.papers.srct.controlled_regimes import Scope
 from fastcart.runs.forms import CSV
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import open_run
@@ -19,9 +20,13 @@ from fastcart.trial.families import ENDPOINTS
 
 pytest.importorskip("matplotlib")
 
+SCOPE = Scope(
+    12, (1e-4, 1e-2, 1.0, 10.0), (3e8, 6e9, 6e10), growth=(0.61,), structures=("targets limit killing (h 1)",),
+    het=(0.5, 1.0), groups=("IL-6 scale", "growth"), noises=(0.35,), intervals=(1.0, 7.0), clinics=False,
+)  # fmt: skip
 TINY = Size(
-    24, 10, doses=(1e3, 1e5, 1e7, 1e9), cells=(1e8, 3e9, 6e10), named=("single", "RISE_T", "promote x10"),
-    of_courses=4,
+    24, 10, doses=(1e3, 1e5, 1e7, 1e8, 1e9), cells=(1e8, 3e9, 6e10), named=("single", "RISE_T", "promote x10"),
+    of_courses=4, scope=SCOPE, protocols=8, models=("kimmel", "crauste"), of_models=8,
 )  # fmt: skip
 
 
@@ -123,16 +128,21 @@ def test_figures_are_drawn(read, tmp_path):
     with plotting.style():
         figures = controlled_report.drawn(read)
         assert set(figures) == {
-            f"controlled_{n}" for n in ("frontier", "ladder", "courses", "gainers", "memory")
-        }
+            f"controlled_{n}"
+            for n in (
+                "frontier", "ladder", "courses", "gainers", "memory", "heterogeneity", "regimes", "clinics",
+                "lethality", "likeness", "zoo",
+            )
+        }  # fmt: skip
         for name, (figure, table) in figures.items():
             plotting.save_figure(figure, tmp_path / f"{name}.png", dpi=60)
+            plotting.save_figure(figure, tmp_path / f"{name}.svg")
             dark = (imread(tmp_path / f"{name}.png")[..., :3] < 0.9).any(axis=2)
             assert 0.02 < dark.mean() < 0.6, name
             assert len(table), name
             assert all(axes.has_data() for axes in figure.axes), name
     html = "".join(controlled_report.parts(read, {k: table for k, (_, table) in figures.items()}, tmp_path))
-    assert html.count("<img") == 5
+    assert html.count("<svg ") == html.count("</svg>") == 11
     assert "nan" not in html.split("<figure>")[0]
 
 

@@ -26,9 +26,7 @@ def test_every_part_is_a_contrast_of_families():
 def test_a_small_study_judges_the_parts_that_it_can():
     few = families(doses=(1e5, 1e8), cells=(1e9, 3e10))
     chosen = {name: few[name] for name in ("single", "RISE_T", "promote x10")}
-    found = study(
-        sample(20, seed=3), seed=1, chosen=chosen, how=Comparing(resamples=20), progress=False, noise_seed=5
-    )
+    found = study(sample(20, seed=3), seed=1, chosen=chosen, how=Comparing(resamples=20), noise_seed=5)
     assert list(found.verdicts["part"]) == [
         "low then rising", "without feedback", "memory by promotion", "whole claim"
     ]  # fmt: skip

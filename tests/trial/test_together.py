@@ -34,7 +34,9 @@ def same(arms, patients):
     return alone
 
 
-@pytest.mark.parametrize("design", [{}, {"memory": "promote"}, {"actuator": "depletion"}, {"memory": "extra"}])
+@pytest.mark.parametrize(
+    "design", [{}, {"memory": "promote"}, {"actuator": "depletion"}, {"memory": "extra"}]
+)
 def test_targets_at_once(design, patients):
     alone = same([(target(cells, **design), 1e8) for cells in (1e9, 3e9, 2e10)], patients)
     assert not np.allclose(alone[0]["peak_C"], alone[2]["peak_C"])

@@ -266,11 +266,11 @@ def _report(
         drawn["protocol_search"] = s.figure(tables["protocol_search"])
         drawn |= controlled.drawn(tables)
         for name, (figure, _) in drawn.items():
-            plotting.save_figure(figure, folder / f"{name}.png", dpi=200)
+            plotting.save_figure(figure, folder / f"{name}.svg", dpi=200)
     parts = ["<h2 id='experiments'>Experiments</h2>"]
     for name, title in _TITLES.items():
         if name in drawn:
-            path = folder / f"{name}.png"
+            path = folder / f"{name}.svg"
             parts.append(figure_html(Picture(name, title, _WORDS[name], path, drawn[name][1])))
         else:
             shown = tables[name][list(_SHOWN.get(name, tables[name].columns))].rename(columns=_HEADS)
