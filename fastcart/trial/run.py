@@ -28,8 +28,10 @@ from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
 from fastcart.trial.power import power_table, required_size
+from fastcart.trial.primary import endpoint_tests
 from fastcart.trial.result import TrialResult
 from fastcart.trial.spec import TrialSpec, read_spec
+from fastcart.trial.stratified import STRATIFIED
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
 NEEDS = ("statsmodels", "matplotlib", "pyarrow")  # packages
@@ -180,7 +182,10 @@ def compute(
         }
     lost = int((~usable).sum())
     warn_failed({"ok": len(usable) - lost, "not solved in every arm": lost})
-    compared = partial(analyse, alpha=spec.alpha, horizon=spec.horizon)
+    compared = partial(
+        analyse, alpha=spec.alpha, horizon=spec.horizon, stratified=spec.design.randomization == STRATIFIED
+    )
+    analyses = {name: compared(trial, (spec.control.name, name)) for name, trial in trials.items()}
     return TrialResult(
         spec=spec,
         patients=patients,
@@ -191,7 +196,18 @@ def compute(
         isotoxic=_isotoxic(spec, courses, scan, arms, frontier, draws_of(patients)),
         pairs=_pairs(spec, results, draws_of(patients)),
         trials=trials,
-        analyses={name: compared(trial, (spec.control.name, name)) for name, trial in trials.items()},
+        analyses=analyses,
+        tests=pd.concat(
+            [
+                endpoint_tests(
+                    one.contrasts,
+                    spec.primary,
+                    *(arms.loc[arm].to_dict() for arm in (spec.control.name, name)),
+                ).assign(treatment=name)
+                for name, one in analyses.items()
+            ],
+            ignore_index=True,
+        ),
         power=power,
         sizes=pd.concat(
             [
@@ -388,6 +404,7 @@ def write_tables(result: TrialResult, run: Run) -> None:
         "pairs": result.pairs,
         "power": result.power,
         "sample_size": result.sizes,
+        "tests": result.tests,
     }
     for kind in ("proportions", "contrasts", "survival", "competing"):
         tables[kind] = pd.concat(

@@ -21,11 +21,13 @@ from fastcart.trial.families import ENDPOINTS
 pytest.importorskip("matplotlib")
 
 SCOPE = Scope(
-    12, (1e-4, 1e-2, 1.0, 10.0), (3e8, 6e9, 6e10), growth=(0.61,), structures=("targets limit killing (h 1)",),
+    12, (1e-4, 1e-2, 1.0, 10.0), (3e8, 6e9, 6e10), growth=(0.61,),
+    structures=("targets limit killing (h 1)",),
     het=(0.5, 1.0), groups=("IL-6 scale", "growth"), noises=(0.35,), intervals=(1.0, 7.0), clinics=False,
 )  # fmt: skip
 TINY = Size(
-    24, 10, doses=(1e3, 1e5, 1e7, 1e8, 1e9), cells=(1e8, 3e9, 6e10), named=("single", "RISE_T", "promote x10"),
+    24, 10, doses=(1e3, 1e5, 1e7, 1e8, 1e9), cells=(1e8, 3e9, 6e10),
+    named=("single", "RISE_T", "promote x10"),
     of_courses=4, scope=SCOPE, protocols=8, models=("kimmel", "crauste"), of_models=8,
 )  # fmt: skip
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import html.parser
+import itertools
 import json
 import math
 import re
@@ -319,13 +320,53 @@ def test_the_report_is_one_whole_page(finished):
     assert "A &lt;small&gt; trial" in text
     # nothing comes from elsewhere: pictures are inside, links stay in the page
     assert all(source.startswith(("data:image/png;base64,", "#")) for source in page.sources)
-    assert "http" not in re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
-    pictures = list((finished / "figures").glob("*.png"))
-    assert text.count("<figure>") == len(pictures) == 7
+    assert not re.findall(r"(?:src|href)=['\"]http", text)
+    pictures = list((finished / "figures").glob("*.svg"))
+    assert text.count("<figure>") == text.count("<svg ") == len(pictures) == 7
     assert page.tags.count("table") >= len(pictures)
-    for phrase in ("Not observable in a real trial", "Limits and doubts", "Virtual patients", "giving less"):
+    for phrase in (
+        "Not observable in a real trial", "Limits and doubts", "Virtual patients", "giving less",
+        "one trial as it might have come out", "Truth in this model", "Primary endpoint", "Holm",
+    ):  # fmt: skip
         assert phrase in text
     assert text.count("<li>") >= 8  # every limit of the specification
+
+
+def test_the_report_can_be_read_by_everyone(finished):
+    """Every picture has words, every table a caption, ids are of one thing, headings do not leap."""
+    text = (finished / "report.html").read_text()
+    assert text.count("<caption>") >= text.count("<table>") - 1  # how it was made has a heading of its own
+    for head in re.findall(r"<svg [^>]*>", text):
+        assert "role='img'" in head
+        assert len(re.search(r"aria-label='([^']*)'", head)[1]) > 40
+    ids = re.findall(r"\bid=['\"]([^'\"]+)", text)
+    assert len(ids) == len(set(ids))
+    for target in re.findall(r"(?:href=['\"]#|url\(#)([^'\")]+)", text):
+        assert target in ids
+    levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", text)]
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    assert text.count("<h1") == 1
+    assert "<html lang='en'>" in text
+
+
+def test_one_trial_stands_beside_the_truth(finished):
+    tests = pd.read_csv(finished / "tables" / "tests.csv")
+    arms = pd.read_csv(finished / "tables" / "arms.csv", index_col="arm")
+    assert (tests.groupby("treatment")["endpoint"].first() == "EFS24").all()
+    first = tests[tests["treatment"] == "A5"].set_index("endpoint")
+    assert first.loc["EFS24", "truth"] == pytest.approx(arms.loc["A5", "EFS730"] - arms.loc["A0", "EFS730"])
+    assert first["role"].tolist() == ["primary", *["secondary"] * 5]
+    assert np.isnan(first.loc["EFS24", "p_holm"])
+    known = first["p_holm"].notna()
+    assert (first.loc[known, "p_holm"] >= first.loc[known, "p"] - 1e-12).all()
+
+
+def test_the_primary_endpoint_is_named_in_the_specification():
+    assert make_spec({"arms": ["A0", "A5"]}).primary == "EFS24"
+    assert make_spec({"arms": ["A0", "A5"], "trial": {"primary": "CR90"}}).primary == "CR90"
+    with pytest.raises(InputError, match="primary endpoint must be one of EFS24"):
+        make_spec({"arms": ["A0", "A5"], "trial": {"primary": "EFS12"}})
 
 
 def test_the_tables(finished):
@@ -479,7 +520,10 @@ doses = [1e6, 1e7, 1e9]
 
 def words_of(report: Path) -> str:
     text = re.sub(
-        r"<style>.*?</style>|data:image/png;base64,[A-Za-z0-9+/=]+", "", report.read_text(), flags=re.S
+        r"<style>.*?</style>|<svg .*?</svg>|data:image/png;base64,[A-Za-z0-9+/=]+",
+        "",
+        report.read_text(),
+        flags=re.S,
     )
     return html.unescape(re.sub(r"<[^>]+>", " ", text))
 

@@ -151,8 +151,8 @@ def parts(tables: Mapping[str, pd.DataFrame], shown: Mapping[str, pd.DataFrame],
 
 _ORDER = (
     "controlled_frontier", "controlled_ladder", "controlled_courses", "controlled_memory",
-    "controlled_gainers", "controlled_mechanism", "controlled_heterogeneity", "controlled_regimes", "controlled_clinics",
-    "controlled_lethality", "controlled_likeness", "controlled_zoo",
+    "controlled_gainers", "controlled_mechanism", "controlled_heterogeneity", "controlled_regimes",
+    "controlled_clinics", "controlled_lethality", "controlled_likeness", "controlled_zoo",
 )  # fmt: skip
 
 

@@ -36,7 +36,7 @@ from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
-from fastcart.trial.html import figure_html, page, points, table_html
+from fastcart.trial.html import figure_html, page, points, titled_table
 from fastcart.trial.report import trial_parts
 from fastcart.trial.run import NEEDS, OWNS, TrialResult, compute, manifest, write_tables
 from fastcart.trial.spec import TrialSpec, make_spec
@@ -274,9 +274,7 @@ def _report(
             parts.append(figure_html(Picture(name, title, _WORDS[name], path, drawn[name][1])))
         else:
             shown = tables[name][list(_SHOWN.get(name, tables[name].columns))].rename(columns=_HEADS)
-            parts.append(
-                f"<h3>{title}</h3><p>{_WORDS[name]}</p><div class='scroll'>{table_html(shown)}</div>"
-            )
+            parts.append(f"<h3>{title}</h3><p>{_WORDS[name]}</p>{titled_table(title, shown)}")
         if name == "protocol_search":
             parts.append(f"<p>{escape(s.findings(tables[name]))}</p>")
         if name == "amplification":
@@ -291,7 +289,7 @@ def _report(
         f"{warning}<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
     )
     body = trial_parts(
-        result, pictures, run, in_short=[verdict], experiments=parts, limits=(*LIMITS, *controlled.LIMITS)
+        result, pictures, run, found=[verdict], experiments=parts, limits=(*LIMITS, *controlled.LIMITS)
     )
     return run.write("report.html", page(result.spec.title, body))
 
@@ -315,7 +313,8 @@ def _compared(tables: dict[str, pd.DataFrame], power: pd.DataFrame, run: Run) ->
     )
     if not len(off):
         return f"{text}</p>"
-    return f"{text}These do not:</p><div class='scroll'>{table_html(off.rename(columns=_HEADS))}</div>"
+    listed = titled_table("Where the specification disagrees", off.rename(columns=_HEADS))
+    return f"{text}These do not:</p>{listed}"
 
 
 _HEADS = {
@@ -357,7 +356,7 @@ def _beside(table: pd.DataFrame, prototype: pd.DataFrame) -> str:
                 row[f"{arm}, specification"] = points(float(there[arm]))
             rows.append(row)
     words = "<p>Gain in event-free survival at 24 months over the iso-toxic single dose, in points:</p>"
-    return f"{words}<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"
+    return f"{words}{titled_table('Gains here and in the specification', pd.DataFrame(rows))}"
 
 
 def _beside_heterogeneity(table: pd.DataFrame) -> str:
@@ -372,4 +371,4 @@ def _beside_heterogeneity(table: pd.DataFrame) -> str:
                 row[f"{heads[str(name)]}, {arm}"] = both
         rows.append(row)
     words = "<p>Percent here / in the specification:</p>"
-    return f"{words}<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"
+    return f"{words}{titled_table('Shares here and in the specification', pd.DataFrame(rows))}"
