@@ -102,25 +102,33 @@ def in_short(result: TrialResult, name: str) -> str:
             f"{percent(row['unjudged'])} of the resamples there is none, so that the gain of "
             f"{points(float(row['gain_EFS730']))} points of event-free survival has no interval."
         )
+    return f"{text}{over_the_single_dose(row)} <b>{conclusion(row)}</b>"
+
+
+def over_the_single_dose(row: Mapping[Any, Any]) -> str:
+    """Say what an arm gains over the single dose of equal toxicity, all endpoints that are judged."""
     told = "; ".join(
         f"{_JUDGED_WORDS[one]} {points(gain)} ({points(low)} to {points(high)})"
-        for one, gain, low, high in zip(JUDGED, *gains.values(), strict=True)
+        for one, (gain, low, high) in (
+            (one, [float(row[f"gain_{one}{end}"]) for end in ("", "_low", "_high")]) for one in JUDGED
+        )
     )
     return (
-        f"{text}A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS; "
-        f"compared with it, in points with 95 % intervals: {told}. {_conclusion(row)}"
+        f"A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS; compared "
+        f"with it, in points with 95 % intervals: {told}."
     )
 
 
-def _conclusion(row: Mapping[Any, Any]) -> str:
+def conclusion(row: Mapping[Any, Any]) -> str:
+    """Say in a sentence whether an arm is better than giving less."""
     word, better, worse = judged(row)
     more, less = (", ".join(_JUDGED_WORDS[name] for name in names) for names in (better, worse))
     return {
-        "better": f"<b>Better than giving less</b>, in {more}.",
-        "worse": f"<b>Worse than giving less</b>, in {less}.",
-        "mixed": f"<b>Better than giving less in {more}, worse in {less}.</b>",
-        "same": "<b>The same as giving less</b>: in none of the five a difference that matters.",
-        "no better": "<b>No better than giving less.</b>",
+        "better": f"Better than giving less, in {more}.",
+        "worse": f"Worse than giving less, in {less}.",
+        "mixed": f"Better than giving less in {more}, worse in {less}.",
+        "same": "The same as giving less: in none of the five a difference that matters.",
+        "no better": "No better than giving less.",
         "unclear": "Not clearly different from giving less.",
     }[word]
 

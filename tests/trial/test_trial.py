@@ -108,11 +108,11 @@ def test_deaths_follow_the_luck_of_the_patient(courses, population):
 def test_isotoxic_comparison_interpolates_the_single_dose():
     frontier = pd.DataFrame(
         {"dose": [1e6, 1e8, 1e7], "crs3": [0.2, 0.4, 0.3], "CR90": [0.5, 0.8, 0.7], "EFS730": [0.2, 0.5, 0.4],
-         "OS730": [0.3, 0.6, 0.5]}
+         "OS730": [0.3, 0.6, 0.5], "crs4": 0.1, "toxic_death": 0.01}
     )  # fmt: skip
     arms = pd.DataFrame(
         {"crs3": [0.25, 0.4, 0.9], "CR90": [0.65, 0.8, 1], "EFS730": [0.3, 0.5, 1], "OS730": 0.5}
-    )
+    ).assign(crs4=0.1, toxic_death=0.01)
     table = isotoxic(arms, frontier)
     assert table["dose"].iloc[:2].tolist() == pytest.approx([10**6.5, 1e8])
     assert table["gain_CR90"].iloc[:2].tolist() == pytest.approx([0.05, 0])
@@ -478,13 +478,14 @@ def test_the_manifest_holds_what_results_depend_on(finished):
 
 def test_isotoxic_comparison_needs_toxicity_that_rises_with_the_dose():
     frontier = pd.DataFrame({"dose": [1e6, 1e7, 1e8], "crs3": [0.2, 0.5, 0.4], "CR90": 0.5, "EFS730": 0.5})
-    arms = pd.DataFrame({"crs3": [0.3], "CR90": [0.5], "EFS730": [0.5], "OS730": [0.5]})
-    assert isotoxic(arms, frontier.assign(OS730=0.5)).filter(like="gain").isna().all(axis=None)
+    others = {"OS730": 0.5, "crs4": 0.1, "toxic_death": 0.01}
+    arms = pd.DataFrame({"crs3": [0.3], "CR90": [0.5], "EFS730": [0.5], **others})
+    assert isotoxic(arms, frontier.assign(**others)).filter(like="gain").isna().all(axis=None)
     # doses from 1e6 to 1e8 are equally toxic, but do not do the same; at 1e9 it is clear
     frontier = pd.DataFrame(
         {"dose": [1e6, 1e7, 1e8, 1e9], "crs3": [0.3, 0.302, 0.304, 0.4], "CR90": [0.5, 0.6, 0.7, 0.8]}
-    ).assign(EFS730=0.5, OS730=0.5)
-    arms = pd.DataFrame({"crs3": [0.302, 0.4], "CR90": [0.7, 0.8], "EFS730": 0.5, "OS730": 0.5})
+    ).assign(EFS730=0.5, **others)
+    arms = pd.DataFrame({"crs3": [0.302, 0.4], "CR90": [0.7, 0.8], "EFS730": 0.5, **others})
     gains = isotoxic(arms, frontier)["gain_CR90"]
     assert math.isnan(gains[0])
     assert gains[1] == pytest.approx(0)

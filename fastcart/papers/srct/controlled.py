@@ -24,6 +24,7 @@ from fastcart.trial.families import (
     ENDPOINTS,
     Comparing,
     Family,
+    Reader,
     Scan,
     gains,
     of_doses,
@@ -89,7 +90,12 @@ def families(
         "single promote x10": _on_single("single promote x10", Controller(promotion=Promotion())),
         "single niche d28": get("X8"),
     }
-    found = {name: of_doses(arm, doses, name=name) for name, arm in single.items()}
+    # what is split needs more cells to be as toxic
+    more = (*doses, 2.5 * max(doses), 10 * max(doses))
+    found = {
+        name: of_doses(arm, more if name in ("weekly3", "LHM") else doses, name=name)
+        for name, arm in single.items()
+    }
     targets = partial(of_targets, dose=product)
     found |= {name: targets(partial(_designed, name), cells, name=name) for name in _DESIGNS}
     found["IL6 onoff"] = targets(
@@ -274,10 +280,9 @@ def study(
     """
     made = solved(chosen or families(), patients, weights=weights, factors=factors, keep=keep, **options)
     scans = made.scans
+    reader = Reader(patients, weights=weights, seed=seed, how=how or Comparing())
     found = {
-        part.name: gains(
-            scans[part.family], scans[part.versus], patients, seed=seed, weights=weights, how=how
-        )
+        part.name: gains(scans[part.family], scans[part.versus], patients, seed=seed, reader=reader)
         for part in PARTS
         if part.family in scans and part.versus in scans
     }

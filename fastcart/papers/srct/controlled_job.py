@@ -81,7 +81,7 @@ def size_of(patients: int, *, quick: bool) -> Size:
     share = max(patients // 6, 60)
     if not quick:
         scope = r.Scope(max(share // 2, 60), _SHARES, TARGET_CELLS)
-        return Size(share, 300, scope=scope, protocols=110, models=tuple(model_names()))
+        return Size(share, 1000, scope=scope, protocols=110, models=tuple(model_names()))
     few = (1e8, 1.5e9, 6e9, 6e10)
     scope = r.Scope(
         40, (1e-4, 1e-2, 0.1, 1.0, 10.0), few, growth=(1.0, 0.61),

@@ -178,7 +178,8 @@ def correlations(
         if of in FEATURES:  # nearer to the endogenous response
             values[:, 0] = -np.abs(values[:, 0] - wanted[FEATURES.index(of)])
         found = np.array([_rank(values[rows]) for rows in draws])
-        low, high = np.nanquantile(found, [0.025, 0.975]) if len(found) else (np.nan, np.nan)
+        known = found[np.isfinite(found)]
+        low, high = np.quantile(known, [0.025, 0.975]) if len(known) else (np.nan, np.nan)
         rows.append((of, other, given, _rank(values) if draws else np.nan, low, high))
     columns = ["of", "with", "given", "rank", "low", "high"]
     return pd.DataFrame(rows, columns=columns).assign(protocols=len(inside))

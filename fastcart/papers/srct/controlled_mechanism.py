@@ -66,7 +66,8 @@ def explained(inputs: pd.DataFrame, outcomes: np.ndarray, weights: np.ndarray) -
     scaled = y * np.sqrt(w)[:, None]
     left = (scaled - hat @ scaled) / (1.0 - np.diag(hat))[:, None]  # exact for a patient left out
     total = (w[:, None] * (y - np.average(y, axis=0, weights=w)) ** 2).sum(axis=0)
-    return np.where(total > 0, 1.0 - (left**2).sum(axis=0) / np.where(total > 0, total, 1.0), np.nan)
+    varies = total > 1e-20 * len(y)  # of probabilities, beyond rounding
+    return np.where(varies, 1.0 - (left**2).sum(axis=0) / np.where(varies, total, 1.0), np.nan)
 
 
 def _quadratic(values: np.ndarray) -> np.ndarray:
