@@ -15,7 +15,7 @@ from fastcart.trial.families import ENDPOINTS, Scan
 
 
 def test_the_endogenous_response_has_its_published_features():
-    early, peak, kept = like.endogenous(1)
+    early, peak, kept = like.endogenous(*like.acute(1))
     assert np.exp(early) == pytest.approx(0.1046, abs=5e-5)
     assert peak == pytest.approx(8.5)
     assert np.exp(kept) == pytest.approx(0.0851, abs=5e-5)
@@ -47,7 +47,7 @@ def test_likeness_is_measured_and_compared_with_the_single_dose():
     patients, weights = sample(6, seed=3), np.linspace(0.5, 1.5, 6)
     at = Setting(patients, weights, 1, 5, {"noise_seed": 5, "threads": 1})
     listed = [*like.named({"single 1e8": (get("A0"), 1e8)}), *like.protocols(2)]
-    table = like.measured(listed, at, like.endogenous(1))
+    table = like.measured(listed, at, like.endogenous(*like.acute(1)))
     assert table["protocol"].tolist()[0] == "single 1e8"
     assert np.isfinite(table[["likeness", *like.FEATURES, "CR90", "EFS730"]]).all(axis=None)
     parts = np.zeros((2, 6, len(ENDPOINTS)))
@@ -87,8 +87,10 @@ def test_rank_correlations():
 
 
 def test_likeness_is_told_with_its_correlation_with_crs_or_not_at_all():
-    rows = [("likeness", "CR90", "", 0.96), ("likeness", "crs3", "", 0.95), ("likeness", "gain_EFS730", "", 0.15),
-            ("memory kept", "gain_EFS730", "", 0.33)]  # fmt: skip
+    rows = [
+        ("likeness", "CR90", "", 0.96), ("likeness", "crs3", "", 0.95),
+        ("likeness", "gain_EFS730", "", 0.15), ("memory kept", "gain_EFS730", "", 0.33),
+    ]  # fmt: skip
     table = pd.DataFrame(rows, columns=["of", "with", "given", "rank"]).assign(
         low=0.1, high=0.99, protocols=94
     )

@@ -184,6 +184,12 @@ def test_regimes_are_counted_and_those_named_in_which_it_fails():
     assert "in 1 of 2 regimes" in text
     assert "not in: two" in text
     assert m.regimes_in_words({}, pd.DataFrame(rows)) == []
+    (row,) = m.wider({"low then rising": part}, pd.DataFrame(rows)).to_dict("records")
+    assert [row[k] for k in ("Low", "High", "Lowest regime", "Highest regime")] == pytest.approx(
+        [5, 15, -2, 10]
+    )
+    assert row["Regimes"] == 2
+    assert m.wider({"low then rising": part.assign(low=np.nan)}, pd.DataFrame(rows)).empty
     told = r.robustness(pd.DataFrame([*rows, {**rows[0], "level": 0.2}]))
     assert list(told) == ["part", "regime", "endpoint", "gain"]
     assert len(told) == 3

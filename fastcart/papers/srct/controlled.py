@@ -166,6 +166,7 @@ def _not_kept(_: str, make: Callable[[], Arrays]) -> Arrays:
     return make()
 
 
+_REFINED = (0.16, 0.46)  # rates of severe CRS that resamples reach from those at which arms are compared
 LETHAL = ("single", "FLAT", "RISE_T", "IL6 onoff", "promote x10")
 """Families that are judged where CRS is deadlier, too."""
 
@@ -215,6 +216,7 @@ def solved(
     weights: np.ndarray | None = None,
     product: float = DOSE,
     factors: Sequence[float] = (),
+    refined: Sequence[str] = (),
     keep: KeepArrays = _not_kept,
     **options: Any,
 ) -> Solved:
@@ -229,6 +231,8 @@ def solved(
         Cells of the product of the open loop.
     factors : sequence of float
         By which toxic death is more frequent, besides 1, in families that are `LETHAL`.
+    refined : sequence of str
+        Families to which intensities are added until neighbours hardly differ, see `scan`.
     keep : callable, optional
         ``keep(name, make)`` returns the arrays of a family, read where they are kept, else made and kept.
     **options
@@ -237,7 +241,10 @@ def solved(
     found = Solved({}, {}, {})
 
     def add(family: Family) -> None:
-        make = partial(_scanned, family, patients, weights, factors, progress=False, **options)
+        within = _REFINED if family.name in refined else None
+        make = partial(
+            _scanned, family, patients, weights, factors, refined_within=within, progress=False, **options
+        )
         arrays = keep(family.name, make)
         found.scans[family.name] = Scan(family.name, arrays["intensities"], arrays["parts"])
         if "activity" in arrays:
@@ -261,6 +268,7 @@ def study(
     weights: np.ndarray | None = None,
     how: Comparing | None = None,
     factors: Sequence[float] = (),
+    refined: Sequence[str] = (),
     keep: KeepArrays = _not_kept,
     **options: Any,
 ) -> Study:
@@ -275,10 +283,13 @@ def study(
         Default all `families`. Where RISE_T is among them, its open loop is added.
     weights : ndarray, shape (patients,), optional
     how : Comparing, optional
-    factors, keep, **options
+    factors, refined, keep, **options
         As for `solved`.
     """
-    made = solved(chosen or families(), patients, weights=weights, factors=factors, keep=keep, **options)
+    made = solved(
+        chosen or families(), patients, weights=weights, factors=factors, refined=refined, keep=keep,
+        **options,
+    )  # fmt: skip
     scans = made.scans
     reader = Reader(patients, weights=weights, seed=seed, how=how or Comparing())
     found = {

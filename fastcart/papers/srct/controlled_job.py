@@ -9,6 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from typing import Any, NamedTuple
 
+import numpy as np
 import pandas as pd
 
 from fastcart.models import names as model_names
@@ -42,6 +43,7 @@ _CELLS = (1e8, *TARGET_CELLS, 3e11)
 _IL6 = (*IL6, 2000.0)
 _SHARES = (1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 NOISE = 5  # seed of the assays
+_OF_PROTOCOLS = 200  # patients, at most, in whom the likeness of protocols is measured
 FILES = {
     name: f"experiments/controlled_{name}.csv"
     for name in (
@@ -64,6 +66,7 @@ class Size(NamedTuple):
     cells: tuple[float, ...] = _CELLS
     il6: tuple[float, ...] = _IL6
     named: tuple[str, ...] = IN_PARTS
+    refined: tuple[str, ...] = ()  # whose scans are refined
     of_courses: int = 150  # patients whose course is drawn
     scope: r.Scope | None = None  # of the regimes; None: none
     protocols: int = 0  # random ones, whose likeness is measured
@@ -77,11 +80,13 @@ class Size(NamedTuple):
 
 
 def size_of(patients: int, *, quick: bool) -> Size:
-    """Return how much is computed for a job of so many patients: a sixth of them are controlled."""
-    share = max(patients // 6, 60)
+    """Return how much is computed for a job of so many patients: a third of them are controlled."""
+    share = max(patients // (6 if quick else 3), 60)
     if not quick:
-        scope = r.Scope(max(share // 2, 60), _SHARES, TARGET_CELLS)
-        return Size(share, 1000, scope=scope, protocols=110, models=tuple(model_names()))
+        scope = r.Scope(max(share // 6, 60), _SHARES, TARGET_CELLS)
+        return Size(
+            share, 1000, refined=("single", "LHM"), scope=scope, protocols=110, models=tuple(model_names())
+        )
     few = (1e8, 1.5e9, 6e9, 6e10)
     scope = r.Scope(
         40, (1e-4, 1e-2, 0.1, 1.0, 10.0), few, growth=(1.0, 0.61),
@@ -124,6 +129,7 @@ def controlled(size: Size, run: Run, *, threads: int | None = None) -> dict[str,
     deadlier = factors(patients, cal.weights, threads=threads)
     found = study(
         patients, seed=SEED, chosen=size.chosen(), weights=cal.weights, factors=deadlier,
+        refined=size.refined,
         how=Comparing(resamples=size.resamples), keep=keep("scan"), **options,
     )  # fmt: skip
     reached = {}
@@ -148,7 +154,9 @@ def controlled(size: Size, run: Run, *, threads: int | None = None) -> dict[str,
     )
     regimes = r.robustness(tables["regimes"]) if len(tables["regimes"]) else None
     tables["verdicts"] = t.estimands(verdicts(found.gains, regimes=regimes))
-    tables |= _likeness(size, found, at)
+    response = like.acute(threads)
+    tables["courses"] = pd.concat([tables["courses"], like.acute_course(*response)], ignore_index=True)
+    tables |= _likeness(size, found, at, like.endogenous(*response))
     tables["zoo"] = (
         zoo(size.models, size.of_models, keep("model"), threads=threads)
         if size.models
@@ -177,14 +185,13 @@ def _regimes(size: Size, place: r.Place | None) -> dict[str, pd.DataFrame]:
     return {name: make(place) for name, make in makers.items()}
 
 
-def _likeness(size: Size, found: Study, at: t.Setting) -> dict[str, pd.DataFrame]:
+def _likeness(size: Size, found: Study, at: t.Setting, wanted: np.ndarray) -> dict[str, pd.DataFrame]:
     """Return the likeness of protocols to an endogenous response, and what goes with it."""
-    scope = at.patients.head(max(at.patients.shape[0] // 2, 1))
+    scope = at.patients.head(_OF_PROTOCOLS)
     half = at._replace(patients=scope, weights=at.weights[: len(scope)])
     if not size.protocols:
         empty = pd.DataFrame(columns=["of", "with", "given", "rank", "low", "high", "protocols"])
         return {"protocols": pd.DataFrame(columns=["protocol", "likeness"]), "likeness": empty}
-    wanted = like.endogenous(at.options.get("threads"))
     known = families()
     listed = like.named({name: known[family].make(x) for name, (family, x) in _NAMED.items()})
     random = like.protocols(size.protocols)

@@ -27,6 +27,7 @@ from fastcart.trial.outcomes import contributions
 from fastcart.trial.together import Followed, arms_together
 
 SEED = 2026
+ACUTE = "t_cell"  # in tables of courses
 FEATURES = ("early share", "day of most effectors", "memory kept")
 _EARLY, _WHOLE, _KEPT = 7.0, 28.0, 60.0  # days
 _SCALES = (np.log(3.0), 5.0, np.log(10.0))  # of a distance of one
@@ -60,14 +61,31 @@ def features(days: np.ndarray, effectors: np.ndarray, memory: np.ndarray, most: 
     return np.column_stack([early, peak, left])
 
 
-def endogenous(threads: int | None = None) -> np.ndarray:
-    """Return the features of an acute response in ``t_cell``, shape (3,)."""
+def acute(threads: int | None = None) -> tuple[np.ndarray, pd.DataFrame]:
+    """Return days, and the states of an acute response in ``t_cell`` on them."""
     model = get("t_cell", preset="unified", scenario="acute")
     days = np.linspace(0.0, 100.0, 401)
     path = solve(
         model, {"patient": [0]}, save_at=days, t_end=100.0, threads=threads, progress=False
     ).trajectories
     assert path is not None
+    return days, path
+
+
+def acute_course(days: np.ndarray, path: pd.DataFrame) -> pd.DataFrame:
+    """Return effectors and memory of an acute response on whole days, as rows of a table of courses."""
+    whole = np.isclose(days % 1.0, 0.0)
+    parts = [
+        pd.DataFrame({"family": ACUTE, "quantity": quantity, "day": days[whole], "median": values[whole]})
+        for quantity, values in (
+            ("active", path["E"].to_numpy()), ("M", path[["S", "C"]].sum(axis=1).to_numpy())
+        )
+    ]  # fmt: skip
+    return pd.concat(parts, ignore_index=True)
+
+
+def endogenous(days: np.ndarray, path: pd.DataFrame) -> np.ndarray:
+    """Return the features of an acute response, shape (3,); see `acute`."""
     cells = path[["S", "C", "M", "E", "X"]].sum(axis=1).to_numpy()
     memory = path[["S", "C"]].sum(axis=1).to_numpy()
     one = features(days, path["E"].to_numpy()[None], memory[None], cells.max(keepdims=True))

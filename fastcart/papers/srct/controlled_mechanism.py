@@ -219,3 +219,24 @@ def regimes_in_words(parts: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> 
                 f"{len(known) - len(lost)} of {len(known)} regimes that can be compared {WHEN}{told}."
             )
     return texts
+
+
+def wider(parts: Mapping[str, pd.DataFrame], table: pd.DataFrame) -> pd.DataFrame:
+    """Return the interval of each gain by drawn patients beside its range over regimes, in points.
+
+    The first holds who was drawn, the second other parameters and structures of the model; neither holds
+    both.
+    """
+    rows = []
+    for part, known in parts.items():
+        for endpoint, words in (("CR90", "Remission"), ("EFS730", "Event-free, 24 months")):
+            change, low, high = gain(known, endpoint)
+            there = table[
+                (table["part"] == part) & (table["level"] == LEVEL) & (table["endpoint"] == endpoint)
+            ]["gain"].dropna()
+            if np.isfinite([change, low, high]).all() and len(there):
+                rows.append(
+                    (part, words, change, low, high, 100 * there.min(), 100 * there.max(), len(there))
+                )
+    heads = ["Part", "Endpoint", "Gain", "Low", "High", "Lowest regime", "Highest regime", "Regimes"]
+    return pd.DataFrame(rows, columns=heads)

@@ -136,7 +136,8 @@ def parts(tables: Mapping[str, pd.DataFrame], shown: Mapping[str, pd.DataFrame],
                 own["variance"], own["frozen"], own["heterogeneity"], own["gainers"]
             )
         ),
-        "controlled_regimes": _listed(controlled_mechanism.regimes_in_words(parts, own["regimes"])),
+        "controlled_regimes": _listed(controlled_mechanism.regimes_in_words(parts, own["regimes"]))
+        + _wider(controlled_mechanism.wider(parts, own["regimes"])),
         "controlled_lethality": _listed([controlled_lethality.in_words(own["lethality"])]),
         "controlled_likeness": _listed([controlled_likeness.in_words(own["likeness"])])
         + (titled_table("Rank correlations of protocols", own["likeness"]) if len(own["likeness"]) else ""),
@@ -159,6 +160,14 @@ _ORDER = (
 def _listed(texts: Sequence[str]) -> str:
     kept = "".join(f"<li>{escape(text)}</li>" for text in texts if text)
     return f"<ul>{kept}</ul>" if kept else ""
+
+
+def _wider(table: pd.DataFrame) -> str:
+    """Return intervals by drawn patients beside ranges over regimes, where both are known."""
+    if not len(table):
+        return ""
+    words = f"Gains in points at {100 * LEVEL:g} % severe CRS: 95 % by drawn patients, and range over regimes"
+    return titled_table(words, table)
 
 
 def _individual(table: pd.DataFrame) -> str:

@@ -45,6 +45,7 @@ PATIENTS = 3000
 _QUICK_WARNING = (
     "<p class='warn'>A quick look: few patients, coarse scans, a short search; not to be cited.</p>"
 )
+_QUICK_MAP: dict[str, Any] = {"rho_E": (0.6, 1.4, 2.95), "hets": (0.25, 1.5)}
 QUICK_PATIENTS, QUICK_REPLICATES = 150, 20  # at most, of a quick look
 SEED = 1
 _TITLES = {
@@ -193,7 +194,13 @@ def _experiments(
     jobs: dict[str, Callable[[], pd.DataFrame]] = {
         "agreement": partial(agreement, result.arms),
         "amplification": partial(e.amplification, some, threads=threads),
-        "regime_map": partial(e.regime_map, max(size // 6, 50), seed=SEED, threads=threads),
+        "regime_map": partial(
+            e.regime_map,
+            max(size // 6, 50),
+            seed=SEED,
+            threads=threads,
+            **(_QUICK_MAP if amount.quick else {}),
+        ),
         "heterogeneity": partial(e.heterogeneity, size, seed=SEED, threads=threads),
         "lethality": partial(e.lethality, patients, threads=threads),
         "structures": partial(e.structures, some, threads=threads),
