@@ -96,7 +96,7 @@ class Arm:
     name: str
     title: str = ""
     equal_budget: bool = True
-    dose_of: Callable[[pd.DataFrame, float], Any] | None = None
+    dose_of: Callable[[pd.DataFrame, Any], Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():

@@ -147,7 +147,7 @@ def _of_hundred(arm: Mapping[Any, Any], control: Mapping[Any, Any]) -> str:
 
 def definitions(spec: TrialSpec) -> str:
     """Return what the endpoints mean, as HTML."""
-    marker = spec.adapter.marker.plain_label
+    marker = spec.adapter.marker.label or spec.adapter.marker.name
     levels = ", ".join(f"{level:g}" for level in spec.adapter.grades)
     told = (
         ("CR28, CR90", "Complete remission: alive with fewer than 100 million tumor cells (one in 10 000 of "

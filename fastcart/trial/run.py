@@ -21,7 +21,7 @@ from fastcart.runs.forms import TABLE
 from fastcart.runs.identity import describe_model, environment, plain
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
-from fastcart.trial.analysis import BINARY, analyse, compare_pairs
+from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
 from fastcart.trial.course import OPTIONS, begins_with, trial_options
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
@@ -197,17 +197,7 @@ def compute(
         pairs=_pairs(spec, results, draws_of(patients)),
         trials=trials,
         analyses=analyses,
-        tests=pd.concat(
-            [
-                endpoint_tests(
-                    one.contrasts,
-                    spec.primary,
-                    *(arms.loc[arm].to_dict() for arm in (spec.control.name, name)),
-                ).assign(treatment=name)
-                for name, one in analyses.items()
-            ],
-            ignore_index=True,
-        ),
+        tests=_tests(spec, analyses, arms),
         power=power,
         sizes=pd.concat(
             [
@@ -220,6 +210,16 @@ def compute(
         population=population,
         reached=_reached(population, single[usable].reset_index(drop=True)),
     )
+
+
+def _tests(spec: TrialSpec, analyses: dict[str, Analysis], arms: pd.DataFrame) -> pd.DataFrame:
+    """Return one test for each endpoint and treatment, beside the truth in the model."""
+    truth = {str(name): {str(k): v for k, v in row.items()} for name, row in arms.to_dict("index").items()}
+    parts = []
+    for name, one in analyses.items():
+        table = endpoint_tests(one.contrasts, spec.primary, truth[spec.control.name], truth[name])
+        parts.append(table.assign(treatment=name))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _total_at_start(spec: TrialSpec, patients: pd.DataFrame) -> np.ndarray:

@@ -7,7 +7,7 @@ intensities at once cost little more than one. No number of a patient depends on
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import fields, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -34,7 +34,8 @@ class Followed(NamedTuple):
     there: Mapping[str, np.ndarray] | None = None
 
 
-class EachRule(NamedTuple):
+@dataclass(frozen=True)
+class EachRule:
     """The rules of several arms, each for its own block of as many patients."""
 
     arms: tuple[Controlled, ...]

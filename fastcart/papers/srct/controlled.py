@@ -217,6 +217,7 @@ def solved(
     product: float = DOSE,
     factors: Sequence[float] = (),
     refined: Sequence[str] = (),
+    with_open: bool = True,
     keep: KeepArrays = _not_kept,
     **options: Any,
 ) -> Solved:
@@ -231,6 +232,8 @@ def solved(
         Cells of the product of the open loop.
     factors : sequence of float
         By which toxic death is more frequent, besides 1, in families that are `LETHAL`.
+    with_open : bool
+        Whether the open loop is.
     refined : sequence of str
         Families to which intensities are added until neighbours hardly differ, see `scan`.
     keep : callable, optional
@@ -255,7 +258,7 @@ def solved(
 
     for family in chosen.values():
         add(family)
-    if found.activity:
+    if found.activity and with_open:
         add(open_loop(found.activity, product=product))
     return found
 

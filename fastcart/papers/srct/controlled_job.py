@@ -96,7 +96,7 @@ def size_of(patients: int, *, quick: bool) -> Size:
     return Size(
         share, 60, doses=(1e3, 1e5, 1e6, 1e7, 1e8, 1e9), cells=few, il6=(80.0, 250.0, 900.0), of_courses=30,
         named=("single", "LHM", "FLAT", "RISE_B", "RISE_T", "REV", "mem last", "promote x10"), scope=scope,
-        protocols=16, models=("kimmel",), of_models=24,
+        protocols=8, models=("kimmel",), of_models=24,
     )  # fmt: skip
 
 

@@ -47,7 +47,7 @@ def lethality(study: Solved | Study, weights: np.ndarray, given: Sequence[float]
         toxic = float(usual["toxic_death"].iloc[int((usual["intensity"] / 1e8 - 1).abs().argmin())])
         for name, scan in scans.items():
             table, read = scan.table(weights), _read(scan, weights)
-            best = table.loc[table["OS730"].idxmax()]
+            best = table.iloc[int(table["OS730"].argmax())]
             row = {"wanted": toxic if wanted is None else wanted, "family": name}
             row |= {"best_OS730": best["OS730"], "intensity": best["intensity"], "crs3": best["crs3"]}
             row |= {f"gain_{one}": read[one] - reference[one] for one in ("CR90", "EFS730", "OS730")}
@@ -83,7 +83,7 @@ def in_words(table: pd.DataFrame) -> str:
     told, first = [], None
     for wanted, rows in table.dropna(subset=["best_OS730"]).groupby("wanted"):
         plain = rows[rows["family"] != "promote x10"]
-        best = plain.loc[plain["best_OS730"].idxmax()]
+        best = plain.iloc[int(plain["best_OS730"].argmax())]
         single = rows.loc[rows["family"] == "single", "best_OS730"]
         if not len(single):
             return ""

@@ -135,9 +135,13 @@ def protocols(n: int, *, seed: int = SEED) -> list[Protocol]:
             switch="graded" if actuator == "graded" else "fraction",
         )  # fmt: skip
         drawn.append(Protocol(arm.name, arm, float(10 ** (5.0 + 3.5 * u[8]))))
-    return sorted(
-        drawn, key=lambda one: (str(one.arm.infusions), one.arm.switch, one.arm.rule.activity_alone)
-    )  # type: ignore[attr-defined]
+    return sorted(drawn, key=_kind)
+
+
+def _kind(one: Protocol) -> tuple[str, str, bool]:
+    """Return what protocols have in common that are solved as one batch."""
+    alone = bool(getattr(one.arm.rule, "activity_alone", False))
+    return str(one.arm.infusions), one.arm.switch, alone
 
 
 def measured(listed: Sequence[Protocol], at: Setting, wanted: np.ndarray) -> pd.DataFrame:

@@ -150,7 +150,7 @@ def lethality(table: pd.DataFrame) -> Drawn:
     plotting.panel(right, "b", "Over the single dose, equal CRS", deaths, _AT.replace("Gain", "Survival"))
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
     told = table.copy()
-    shares = [name for name in told if name.startswith(("best_", "gain_")) or name == "wanted"]
+    shares = [str(name) for name in told if str(name).startswith(("best_", "gain_")) or name == "wanted"]
     told[shares] *= 100
     return figure, told
 

@@ -118,8 +118,10 @@ def _scans(
     def keep(name: str, make: Callable[[], Arrays]) -> Arrays:
         return at.keep(f"{label} {name}", make)
 
-    found = solved(chosen, patients, product=product, keep=keep, **at.options).scans
-    return {name: scan for name, scan in found.items() if name in names}
+    with_open = "OPEN" in names
+    return solved(
+        chosen, patients, product=product, with_open=with_open, keep=keep, **at.options
+    ).scans  # fmt: skip
 
 
 def _gains(scans: Mapping[str, Scan], patients: pd.DataFrame) -> pd.DataFrame:
@@ -248,7 +250,14 @@ def clinics(at: Place) -> pd.DataFrame:
     between visits up to day 28), ``delay``, ``lag``, ``leak``, level, endpoint, ``gain``.
     """
     patients = at.drawn()
-    usual = {"family": "RISE_T", "noise": 0.35, "interval": 1.0, "delay": 1.0, "lag": 0.25, "leak": 0.02}
+    usual: dict[str, Any] = {
+        "family": "RISE_T",
+        "noise": 0.35,
+        "interval": 1.0,
+        "delay": 1.0,
+        "lag": 0.25,
+        "leak": 0.02,
+    }
     grid = [{"noise": sd, "interval": days} for sd in at.scope.noises for days in at.scope.intervals]
     cases = [usual, *({**usual, **case} for case in grid)]
     if at.scope.clinics:
@@ -256,7 +265,8 @@ def clinics(at: Place) -> pd.DataFrame:
         cases += [{**usual, "lag": days} for days in (1.0, 2.0)]
         cases += [{**usual, "leak": share} for share in (0.1, 0.25)]
         cases += [{**usual, "family": "FLAT"}, {**usual, "family": "FLAT", "noise": 0.7}]
-    cases = [dict(items) for items in dict.fromkeys(tuple(case.items()) for case in cases)]
+    told = dict.fromkeys(tuple(case.items()) for case in cases)
+    cases = [dict(items) for items in told]
     single = _scans(patients, ("single",), at, "clinic")
     tables = []
     for case in cases:
@@ -267,7 +277,7 @@ def clinics(at: Place) -> pd.DataFrame:
         def keep(_: str, make: Callable[[], Arrays], label: str = label) -> Arrays:
             return at.keep(label, make)
 
-        scans = solved({name: family}, patients, keep=keep, **at.options).scans
+        scans = solved({name: family}, patients, with_open=False, keep=keep, **at.options).scans
         how = Comparing(levels={"crs3": _LEVELS}, resamples=0)
         table = gains(scans[name], single["single"], patients, seed=0, how=how)
         table = table[table["endpoint"].isin(GAINS)][["level", "endpoint", "gain"]]

@@ -112,16 +112,15 @@ def parts(tables: Mapping[str, pd.DataFrame], shown: Mapping[str, pd.DataFrame],
         Of the figures.
     """
     own = _own(tables)
-    captions = {
-        name: words
-        for module in (controlled_figures, controlled_regime_figures, controlled_link_figures)
-        for name, words in module.CAPTIONS.items()
-    }
-    pictures = {
-        name: figure_html(Picture(name, *captions[name], folder / f"{name}.svg", shown[name]))
-        for name in _ORDER
-        if name in shown
-    }
+    captions: dict[str, tuple[str, str]] = {}
+    for known in (
+        controlled_figures.CAPTIONS, controlled_regime_figures.CAPTIONS, controlled_link_figures.CAPTIONS
+    ):  # fmt: skip
+        captions |= known
+    pictures = {}
+    for name in (name for name in _ORDER if name in shown):
+        title, caption = captions[name]
+        pictures[name] = figure_html(Picture(name, title, caption, folder / f"{name}.svg", shown[name]))
     parts = _gains(own)
     verdicts = own["verdicts"][[name for name in _HEADS if name in own["verdicts"]]].rename(columns=_HEADS)
     told = {
