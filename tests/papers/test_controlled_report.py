@@ -21,14 +21,13 @@ from fastcart.trial.families import ENDPOINTS
 pytest.importorskip("matplotlib")
 
 SCOPE = Scope(
-    12, (1e-4, 1e-2, 1.0, 10.0), (3e8, 6e9, 6e10), growth=(0.61,),
-    structures=("targets limit killing (h 1)",),
-    het=(0.5, 1.0), groups=("IL-6 scale", "growth"), noises=(0.35,), intervals=(1.0, 7.0), clinics=False,
+    10, (1e-4, 1e-2, 1.0, 10.0), (3e8, 6e9, 6e10), growth=(0.61,), structures=(), het=(0.5, 1.0),
+    groups=("IL-6 scale",), noises=(0.35,), intervals=(7.0,), clinics=False,
 )  # fmt: skip
 TINY = Size(
     24, 10, doses=(1e3, 1e5, 1e7, 1e8, 1e9), cells=(1e8, 3e9, 6e10),
-    named=("single", "RISE_T", "promote x10"),
-    of_courses=4, scope=SCOPE, protocols=8, models=("kimmel", "crauste"), of_models=8,
+    named=("single", "RISE_T", "promote x10"), of_courses=4, scope=SCOPE, protocols=4, models=("crauste",),
+    of_models=6,
 )  # fmt: skip
 
 
@@ -133,7 +132,7 @@ def test_figures_are_drawn(read, tmp_path):
             f"controlled_{n}"
             for n in (
                 "frontier", "ladder", "courses", "gainers", "memory", "heterogeneity", "regimes", "clinics",
-                "lethality", "likeness", "zoo",
+                "lethality", "likeness", "zoo", "mechanism",
             )
         }  # fmt: skip
         for name, (figure, table) in figures.items():
@@ -144,7 +143,7 @@ def test_figures_are_drawn(read, tmp_path):
             assert len(table), name
             assert all(axes.has_data() for axes in figure.axes), name
     html = "".join(controlled_report.parts(read, {k: table for k, (_, table) in figures.items()}, tmp_path))
-    assert html.count("<svg ") == html.count("</svg>") == 11
+    assert html.count("<svg ") == html.count("</svg>") == 12
     assert "nan" not in html.split("<figure>")[0]
 
 

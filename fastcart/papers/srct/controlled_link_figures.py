@@ -15,7 +15,7 @@ from fastcart.papers.srct.figures import Drawn
 _PANELS = (
     ("CR90", "Remission", "Patients (%)", plotting.BLUE, "o"),
     ("crs3", "Severe CRS", "", plotting.RED, "s"),
-    ("gain_EFS730", "Event-free, over the single dose", "Gain (points)", plotting.PURPLE, "^"),
+    ("gain_EFS730", "Event-free gain", "Over the single dose (points)", plotting.PURPLE, "^"),
 )
 
 
@@ -62,7 +62,8 @@ def zoo(table: pd.DataFrame) -> Drawn:
             else:
                 axes.text(0, place, "–", ha="center", va="center", fontsize=7)
         axes.set_yticks(y, models, fontsize=6.5)
-        plotting.panel(axes, letter, contrast, "Points", "")
+        words = contrast.replace(" made at", "\nmade at").replace(" instead", "\ninstead")
+        plotting.panel(axes, letter, words, "Points", "")
     wide = table[table["contrast"].notna()].copy()
     wide["gain"] = 100 * wide["gain"]
     shown = ["model", "contrast", "endpoint", "gain", "toxicity", "agrees"]

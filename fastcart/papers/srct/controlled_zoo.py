@@ -25,6 +25,7 @@ from fastcart.papers.srct.controlled_findings import LEVEL
 from fastcart.protocols.controlled import VISITS
 from fastcart.solvers.status import Status
 from fastcart.trial.families import ENDPOINTS, Comparing, Scan, gains
+from fastcart.trial.html import points
 from fastcart.trial.segments import Patients, Segment, Segments
 
 SEED = 17
@@ -293,7 +294,7 @@ def in_words(table: pd.DataFrame) -> list[str]:
         better = known.loc[known["gain"] >= _MATTERS, "model"].tolist()
         helped = f"; it helps in {', '.join(better)}" if better else "; it helps in none of them"
         texts.append(
-            f"{words[0].upper()}{words[1:]}: {100 * float(ours.iloc[0]):+.1f} points of response in "
+            f"{words[0].upper()}{words[1:]}: {points(float(ours.iloc[0]))} points of response in "
             f"{OURS}, asked plainly; {agree} of {len(known)} other models that can be compared say the "
             f"same{helped}."
         )
