@@ -17,7 +17,8 @@ from fastcart.errors import optional_import
 
 DPI = 300
 _SHOWN_DPI = 120
-VECTORS = ("svg", "pdf")  # forms beside the PNG
+VECTORS = ("svg", "pdf")  # forms beside a PNG
+BESIDE_SVG = ("png", "pdf")
 
 # M. Okabe, K. Ito, Color Universal Design (2008), without yellow, which is too pale for lines on white
 BLACK = "#000000"
@@ -134,25 +135,25 @@ def log_axis(axes: Any, low: float, high: float, *, step: int = 2) -> None:
 def save_figure(
     figure: Any, path: str | os.PathLike[str], *, dpi: int = DPI, also: Sequence[str] = ()
 ) -> Path:
-    """Write a figure as PNG, and in other forms beside it, each whole or not at all.
+    """Write a figure, and in other forms beside it, each whole or not at all.
 
     Parameters
     ----------
     figure : matplotlib.figure.Figure
     path : path
-        Of the PNG.
+        A name that ends with ``.svg`` makes an SVG with its text as text, for pages, any other one a PNG.
     dpi : int
-        Dots per inch.
+        Dots per inch; in an SVG of what is drawn as pixels.
     also : sequence of str
-        Endings of further files, such as `VECTORS`.
+        Endings of further files, such as `VECTORS` beside a PNG.
 
     Returns
     -------
     Path
-        Of the PNG.
+        As given.
     """
     target = Path(path)
-    _write(figure, target, "png", dpi)
+    _write(figure, target, "svg" if target.suffix == ".svg" else "png", dpi, text="none")
     for kind in also:
         _write(figure, target.with_suffix(f".{kind}"), kind, dpi)
     return target
@@ -168,12 +169,12 @@ def beside(names: Iterable[str]) -> list[str]:
     return found
 
 
-def _write(figure: Any, target: Path, kind: str, dpi: int) -> None:
+def _write(figure: Any, target: Path, kind: str, dpi: int, *, text: str = "path") -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
     # without time, and with names that follow from the content: the same figure gives the same bytes
     metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
     try:
-        with require_matplotlib().rc_context({"svg.hashsalt": "fastcart", "svg.fonttype": "path"}):
+        with require_matplotlib().rc_context({"svg.hashsalt": target.stem, "svg.fonttype": text}):
             figure.savefig(temporary, format=kind, dpi=dpi, metadata=metadata)
         temporary.replace(target)
     finally:

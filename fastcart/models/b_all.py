@@ -115,7 +115,7 @@ def equations(y, car, p):
     per_KX, per_Kp, per_KH = reciprocals(p.KX + Ag, p.Kp + Ag, p.KH + S)
     per_C, per_qc, per_KL = reciprocals(CT2 + C2, p.Kq + p.KN, p.KL)
     a = p.s * Ag * per_a
-    idle = empty * per_a  # 1 - a
+    idle = empty * per_a + (1.0 - car.activity) * a  # 1 - u a
     q = p.Kq * per_q
     qc = p.Kq * per_qc
     k = car.kap * acting * per_k

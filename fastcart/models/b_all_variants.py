@@ -112,19 +112,9 @@ def _crowded(y):
 
 
 @njit
-def _switched(y, p, car):
-    """Derivatives of the 11 states where the CAR acts as ``car`` says."""
-    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(y, car, p)
-    Ag = y.L + y.B
-    a = p.s * Ag / (p.KA * (p.s + car.acting * y.E) + p.s * Ag)
-    resting = car.muEM * (1.0 - car.activity) * a * y.E
-    return dL, dR, dB, dE - resting, dM + resting, dX, dN, dA, dC, dHt, dHl
-
-
-@njit
-def _lagging(y, p, car):
+def _lagging(y, car, p):
     """Derivatives of the 13 states where infused cells wait."""
-    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = _switched(_crowded(y), p, car)
+    dL, dR, dB, dE, dM, dX, dN, dA, dC, dHt, dHl = equations(_crowded(y), car, p)
     waiting = y.E_lag + y.M_lag
     out = 1.0 / p.lag
     return (
@@ -159,7 +149,7 @@ def _as_is(y):
 @lru_cache(maxsize=16)
 def _functions(lagging: bool, switch: bool | str, actuators: bool | str) -> tuple[Callable, Callable]:
     """Return the right-hand side and the observables of a variant."""
-    derivatives = _lagging if lagging else _switched
+    derivatives = _lagging if lagging else equations
     crowded = _crowded if lagging else _as_is
     kind = fraction if switch == FRACTION else signal
 
@@ -175,7 +165,7 @@ def _functions(lagging: bool, switch: bool | str, actuators: bool | str) -> tupl
 
         @njit
         def rhs(t, y, p):
-            return *derivatives(y, p, car(y, p)), *_acted(y, p)
+            return *derivatives(y, car(y, p), p), *_acted(y, p)
 
         @njit
         def observe(t, y, p):
@@ -186,7 +176,7 @@ def _functions(lagging: bool, switch: bool | str, actuators: bool | str) -> tupl
 
         @njit
         def rhs(t, y, p):
-            return *derivatives(y, p, kind(p, y.u)), *of_switch(y, p)
+            return *derivatives(y, kind(p, y.u), p), *of_switch(y, p)
 
         @njit
         def observe(t, y, p):
@@ -196,7 +186,7 @@ def _functions(lagging: bool, switch: bool | str, actuators: bool | str) -> tupl
 
         @njit
         def rhs(t, y, p):
-            return derivatives(y, p, signal(p, 1.0))
+            return derivatives(y, signal(p, 1.0), p)
 
         @njit
         def observe(t, y, p):

@@ -7,12 +7,20 @@ from fastcart.population.entropy import maximum_entropy
 from fastcart.population.inputs import Inputs
 from fastcart.population.population import Population
 from fastcart.population.prior import PRIOR, Marginal, Prior, assay_noise, draws, sample
-from fastcart.population.targets import HAZARDS, QUANTITIES, TARGETS, Quantity, read_specification
+from fastcart.population.targets import (
+    HAZARDS,
+    QUANTITIES,
+    SOURCES,
+    TARGETS,
+    Quantity,
+    read_specification,
+)
 
 __all__ = [
     "HAZARDS",
     "PRIOR",
     "QUANTITIES",
+    "SOURCES",
     "TARGETS",
     "Calibration",
     "Inputs",

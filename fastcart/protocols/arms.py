@@ -23,6 +23,7 @@ _ROUNDING = 1e-9  # what sums of fractions may miss 1 by
 
 # days with the fractions of the effector and of the memory budget; a number for all patients, or one for each
 Schedule = list[tuple[float, Any, Any]]
+Dose = float | np.ndarray  # of all patients, or one for each
 
 
 @dataclass(frozen=True)
@@ -95,7 +96,7 @@ class Arm:
     name: str
     title: str = ""
     equal_budget: bool = True
-    dose_of: Callable[[pd.DataFrame, float], Any] | None = None
+    dose_of: Callable[[pd.DataFrame, Any], Any] | None = None
 
     def __post_init__(self) -> None:
         if not isinstance(self.name, str) or not self.name.strip():
@@ -199,7 +200,7 @@ def _items(values: Any, kind: type, name: str) -> tuple:
     return tuple(sorted(items, key=lambda item: item.day))
 
 
-def budgets(arm: Arm, patients: pd.DataFrame, dose: float) -> tuple[np.ndarray, np.ndarray]:
+def budgets(arm: Arm, patients: pd.DataFrame, dose: Dose) -> tuple[np.ndarray, np.ndarray]:
     """Return the effector and the memory cells of each patient's own product.
 
     Parameters
@@ -207,7 +208,7 @@ def budgets(arm: Arm, patients: pd.DataFrame, dose: float) -> tuple[np.ndarray, 
     arm : Arm
     patients : DataFrame
         With the column ``fM``, the fraction of memory cells in the product.
-    dose : float
+    dose : float or ndarray, shape (patients,)
         Total cells of a product, ``D``.
 
     Returns
@@ -227,7 +228,7 @@ def budgets(arm: Arm, patients: pd.DataFrame, dose: float) -> tuple[np.ndarray, 
     return total * (1 - fraction), total * fraction
 
 
-def product_cells(arm: Arm, patients: pd.DataFrame, dose: float) -> np.ndarray:
+def product_cells(arm: Arm, patients: pd.DataFrame, dose: Dose) -> np.ndarray:
     """Return the total cells of each patient's product: the dose, or what the arm makes of it.
 
     Raises
@@ -235,9 +236,12 @@ def product_cells(arm: Arm, patients: pd.DataFrame, dose: float) -> np.ndarray:
     InputError
         For a dose that is not positive.
     """
-    dose = number(dose, "The dose", positive=True)
+    if np.ndim(dose) == 0:
+        dose = number(dose, "The dose", positive=True)
+    elif not (np.isfinite(dose) & (np.asarray(dose) > 0)).all():
+        raise InputError("The doses must be positive, finite numbers of cells.")
     if arm.dose_of is None:
-        return np.full(len(patients), dose)
+        return np.array(np.broadcast_to(np.asarray(dose, dtype=np.float64), len(patients)))
     total = np.broadcast_to(np.asarray(arm.dose_of(patients, dose), dtype=np.float64), len(patients))
     if not (np.isfinite(total) & (total > 0)).all():
         raise InputError(f"The doses of the arm {arm.name!r} must be positive, finite numbers of cells.")
@@ -265,7 +269,7 @@ def schedule_of(arm: Calendar) -> Schedule:
     ]
 
 
-def administered(arm: Arm, schedule: Schedule, patients: pd.DataFrame, dose: float) -> pd.DataFrame:
+def administered(arm: Arm, schedule: Schedule, patients: pd.DataFrame, dose: Dose) -> pd.DataFrame:
     """Return the effector and memory cells that each patient gets in all, before engraftment.
 
     Parameters
@@ -275,7 +279,7 @@ def administered(arm: Arm, schedule: Schedule, patients: pd.DataFrame, dose: flo
         From `schedule_of` or `follow_rule`.
     patients : DataFrame
         With ``patient`` and ``fM``.
-    dose : float
+    dose : float or ndarray, shape (patients,)
         Total cells of a product.
 
     Returns

@@ -108,6 +108,9 @@ class Session:
         Day 0 and the visits of the arm.
     done : dict of str to ndarray, shape (patients, visits)
         The fields of `Command` by name.
+    there : dict of str to ndarray, shape (patients, visits)
+        What there was at each visit, whatever was read: cells that ``act`` (effectors times the activity of
+        the CAR), ``memory`` cells and all ``cells``; after the infusion of day 0, before what is done.
 
     Raises
     ------
@@ -132,6 +135,7 @@ class Session:
         shape = (len(patients), len(self.days))
         self._read = {kind: np.zeros(shape) for kind in KINDS}
         self.done = {name: np.full(shape, value) for name, value in NOT_DONE.items()}
+        self.there = {name: np.zeros(shape) for name in ("act", "memory", "cells")}
         self._places = pd.Index(patients["patient"])
 
     def start(self) -> pd.DataFrame:
@@ -173,6 +177,7 @@ class Session:
             self._read[kind][rows, place] = arm.assays.read(
                 kind, of[kind](seen), numbers=self.numbers[rows], day=day, seed=self.seed
             )
+        self._keep(rows, place, seen)
         known = max(1, int(np.searchsorted(self.days[: place + 1], day - arm.assays.delay + _SOON, "right")))
         read = {kind: self._read[kind][rows, :known] for kind in KINDS}
         done = {name: values[rows, :place] for name, values in self.done.items()}
@@ -184,6 +189,14 @@ class Session:
         for name, values in command.items():
             self.done[name][rows, place] = values
         return self._changed(states, rows, command)
+
+    def _keep(self, rows: np.ndarray, place: int, seen: pd.DataFrame) -> None:
+        """Keep what there is at a visit."""
+        own = self.actuators
+        active = seen[own.activity].to_numpy() if own.activity else 1.0
+        self.there["act"][rows, place] = seen[own.effectors[0]].to_numpy() * active
+        self.there["memory"][rows, place] = sum(seen[name].to_numpy() for name in own.memory)
+        self.there["cells"][rows, place] = self.adapter.cells.of(seen)
 
     def _check_alone(self, command: Mapping[str, np.ndarray]) -> None:
         """Check that a rule that leaves actuators alone does so."""
@@ -272,17 +285,18 @@ def answered(arm: Controlled, history: History) -> dict[str, np.ndarray]:
     return answer
 
 
-def mean_activity(session: Session, weights: np.ndarray | None = None) -> tuple[float, ...]:
+def mean_activity(session: Session | np.ndarray, weights: np.ndarray | None = None) -> tuple[float, ...]:
     """Return the geometric mean of the activity that an arm commanded, on each of its days.
 
     Parameters
     ----------
-    session : Session
-        That has been followed to its last visit.
+    session : Session or ndarray, shape (patients, visits)
+        That has been followed to its last visit, or the activity that it commanded.
     weights : ndarray, shape (patients,), optional
         Default equal.
     """
-    logs = np.log(np.maximum(session.done["activity"], 1e-300))
+    done = session.done["activity"] if isinstance(session, Session) else session
+    logs = np.log(np.maximum(done, 1e-300))
     return tuple(np.exp(np.average(logs, axis=0, weights=weights)).tolist())
 
 

@@ -20,6 +20,7 @@ from fastcart.trial.proportions import (
     risk_difference,
     row,
 )
+from fastcart.trial.stratified import landmark_difference, mantel_haenszel, stratified_logrank
 from fastcart.trial.survival import (
     cox_with_limits,
     logrank,
@@ -65,7 +66,8 @@ class Analysis:
         A row per binary endpoint and arm: events, patients, share, Wilson's and Clopper-Pearson's interval.
     contrasts : DataFrame
         A row per endpoint and measure (risk difference, number needed, hazard ratio, difference of restricted
-        means): estimate, interval, p, method, and ``note``, which says why a number is NaN or infinite.
+        means, difference of survival at 12 and 24 months): estimate, interval, p, method, and ``note``,
+        which says why a number is NaN or infinite.
     survival : DataFrame
         A row per survival endpoint, arm and landmark: Kaplan-Meier estimate with interval, medians, ``note``.
     competing : DataFrame
@@ -88,7 +90,12 @@ class Analysis:
 
 
 def analyse(
-    trial: pd.DataFrame, names: tuple[str, str], *, alpha: float = ALPHA, horizon: float = HORIZON
+    trial: pd.DataFrame,
+    names: tuple[str, str],
+    *,
+    alpha: float = ALPHA,
+    horizon: float = HORIZON,
+    stratified: bool = False,
 ) -> Analysis:
     """Analyse one trial.
 
@@ -102,6 +109,9 @@ def analyse(
         Intervals cover ``1 - alpha``.
     horizon : float
         Days; of the restricted mean, and the last landmark.
+    stratified : bool
+        Whether tests of shares and log-rank tests are within the strata of the trial, as they are to be where
+        it was randomized within them. Estimates and intervals are of all patients.
 
     Returns
     -------
@@ -125,10 +135,11 @@ def analyse(
         counts = [(int(hit[known & g].sum()), int((known & g).sum())) for g in (~treated, treated)]
         for name, (events, n) in zip(names, counts, strict=True):
             shares.append({"endpoint": endpoint, "arm": name, **proportion(events, n, alpha=alpha)})
-        contrasts += [
-            {"endpoint": endpoint, **row}
-            for row in risk_difference(*counts, alpha=alpha, harm=endpoint in HARMS)
-        ]
+        found = risk_difference(*counts, alpha=alpha, harm=endpoint in HARMS)
+        if stratified:
+            p = float(mantel_haenszel(hit, known, treated, trial["stratum"].to_numpy())[0])
+            found = [_tested(one, p, "Fisher's exact test", "Cochran-Mantel-Haenszel test") for one in found]
+        contrasts += [{"endpoint": endpoint, **row} for row in found]
     curves = []
     for endpoint in SURVIVAL:
         time, event = trial[endpoint].to_numpy(), trial[f"{endpoint}_event"].to_numpy(dtype=bool)
@@ -136,7 +147,13 @@ def analyse(
             rows = landmark_survival(time[group], event[group], landmarks, alpha=alpha)
             curves += [{"endpoint": endpoint, "arm": name, **row} for row in rows]
         rows = survival_contrasts(time, event, treated, horizon, alpha=alpha)
-        contrasts += [{"endpoint": endpoint, **row} for row in rows]
+        if stratified:
+            p = float(stratified_logrank(time, event, treated, trial["stratum"].to_numpy())[1][0])
+            rows = [_tested(one, p, "log-rank test", "log-rank test within strata") for one in rows]
+        differences = [
+            landmark_difference(time, event, treated, day, alpha=alpha) for day in landmarks if day >= 365.0
+        ]
+        contrasts += [{"endpoint": endpoint, **row} for row in (*differences, *rows)]
     incidence = []
     for name, group in zip(names, (~treated, treated), strict=True):
         rows = cumulative_incidence(
@@ -144,6 +161,13 @@ def analyse(
         )
         incidence += [{"arm": name, **row} for row in rows]
     return Analysis(*(pd.DataFrame(rows) for rows in (shares, contrasts, curves, incidence)))
+
+
+def _tested(found: dict[str, Any], p: float, test: str, within: str) -> dict[str, Any]:
+    """Return a contrast with the p of a test within strata, where it has the p of that test."""
+    if test not in found["method"]:
+        return found
+    return {**found, "p": p, "method": found["method"].replace(test, within)}
 
 
 def survival_contrasts(

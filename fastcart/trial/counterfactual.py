@@ -24,6 +24,7 @@ from fastcart.protocols.arms import (
     Adaptive,
     Arm,
     Calendar,
+    Dose,
     Schedule,
     administered,
     arm_names,
@@ -46,7 +47,7 @@ def plan(
     arm: Arm,
     patients: pd.DataFrame,
     *,
-    dose: float = DOSE,
+    dose: Dose = DOSE,
     noise_seed: int | None = 0,
     assay_sd: float = ASSAY_SD,
     model: str | Model | TrialAdapter = "b_all",
@@ -61,7 +62,7 @@ def plan(
     arm : Arm
     patients : DataFrame
         With ``patient`` and columns of the model.
-    dose : float
+    dose : float or ndarray, shape (patients,)
         Total cells of a product.
     noise_seed : int or None
         Of the noise of the assay, which is a function of the seed, the patient and the visit; None measures
@@ -147,7 +148,7 @@ def arm_course(
     arm: Arm,
     patients: pd.DataFrame,
     *,
-    dose: float = DOSE,
+    dose: Dose = DOSE,
     noise_seed: int | None = 0,
     assay_sd: float = ASSAY_SD,
     model: str | Model | TrialAdapter = "b_all",
@@ -157,7 +158,8 @@ def arm_course(
 ) -> pd.DataFrame:
     """Return the death-free course of every patient in one arm.
 
-    Parameters are those of `plan`; the option ``t_end`` is the horizon in days.
+    Parameters are those of `plan`; the option ``t_end`` is the horizon in days. The dose of a calendar may be
+    an array with that of each patient.
 
     Returns
     -------
@@ -209,8 +211,9 @@ def controlled_course(
     arm: Controlled,
     patients: pd.DataFrame,
     *,
-    dose: float = DOSE,
+    dose: Dose = DOSE,
     noise_seed: int | None = 0,
+    numbers: np.ndarray | None = None,
     model: str | Model | TrialAdapter = "b_all",
     threads: int | None = None,
     options: SolveOptions | None = None,
@@ -218,7 +221,8 @@ def controlled_course(
 ) -> tuple[pd.DataFrame, Session]:
     """Return the death-free course of every patient in a controlled arm, and what was done to them.
 
-    Parameters are those of `plan`; how a clinic measures is said by the arm.
+    Parameters are those of `plan`; how a clinic measures is said by the arm. ``numbers`` are those of the
+    patients in the population, which the noise of the assays follows; default from their ids.
 
     Returns
     -------
@@ -230,8 +234,9 @@ def controlled_course(
     chosen = trial_options(options, keywords, controlled_course)
     cells = product_cells(arm, patients, dose)
     session = Session(
-        arm, patients, cells, adapter=for_trial(model), numbers=numbers_of(patients), seed=noise_seed
-    )
+        arm, patients, cells, adapter=for_trial(model), seed=noise_seed,
+        numbers=numbers_of(patients) if numbers is None else numbers,
+    )  # fmt: skip
     adapter = session.adapter
     horizon = chosen.horizon(adapter.model)
     schedule = [entry for entry in schedule_of(arm) if entry[0] <= horizon]

@@ -19,9 +19,10 @@ from fastcart.batch import progress_bar
 from fastcart.checks import number, seed_of
 from fastcart.errors import InputError
 from fastcart.protocols.arms import Arm
-from fastcart.trial.counterfactual import DOSE, arm_course
+from fastcart.trial.counterfactual import DOSE
 from fastcart.trial.frontier import RESAMPLES, draws_of, percentile_limits
 from fastcart.trial.outcomes import contributions
+from fastcart.trial.together import Followed, arms_together
 
 BENEFITS = ("CR90", "EFS730", "OS730", "clean730")
 HARMS = ("crs3", "crs4", "toxic_death", "relapse_positive", "relapse_negative")
@@ -120,7 +121,7 @@ def scan(
     weights: np.ndarray | None = None,
     refined_within: tuple[float, float] | None = None,
     progress: bool | None = None,
-    solved: Callable[..., pd.DataFrame] = arm_course,
+    seen: Callable[[float, Followed], object] | None = None,
     **options: Any,
 ) -> Scan:
     """Solve all arms of a family.
@@ -135,10 +136,10 @@ def scan(
         Rates of severe CRS between which intensities are added until neighbours differ by at most `STEP`.
     progress : bool, optional
         Show progress on stderr; default: only on a terminal.
-    solved : callable
-        ``solved(arm, patients, dose=cells, **options)`` returns a course; e.g. one that keeps it in a folder.
+    seen : callable, optional
+        ``seen(intensity, followed)`` gets each arm as soon as it is solved, see `arms_together`.
     **options
-        As for `fastcart.trial.counterfactual.arm_course`.
+        As for `fastcart.trial.counterfactual.arm_course`, without ``dose``.
 
     Returns
     -------
@@ -149,10 +150,11 @@ def scan(
 
     def add(intensities: Sequence[float]) -> None:
         with progress_bar(len(intensities), progress, unit="arms") as bar:
-            for intensity in intensities:
-                arm, dose = family.make(intensity)
-                course = solved(arm, patients, dose=dose, **options)
-                found[intensity] = contributions(course)[list(ENDPOINTS)].to_numpy()
+            arms = [family.make(intensity) for intensity in intensities]
+            for intensity, arm in zip(intensities, arms_together(arms, patients, **options), strict=True):
+                found[intensity] = contributions(arm.course)[list(ENDPOINTS)].to_numpy()
+                if seen is not None:
+                    seen(intensity, arm)
                 bar.update()
 
     def collected() -> Scan:
@@ -200,36 +202,83 @@ def at_level(
     ndarray, shape (endpoints + 1,)
         `ENDPOINTS`, then the logarithm to base 10 of the intensity; NaN outside of the range of the scan.
     """
-    rates = means[:, ENDPOINTS.index(on)]
-    columns = np.column_stack([means, np.log10(intensities)])
-    if not rates.min() <= level <= rates.max():
-        return np.full(columns.shape[1], np.nan)
+    return at_levels(means[None], intensities, (level,), on=on, rule=rule)[0, 0]
+
+
+def at_levels(
+    means: np.ndarray,
+    intensities: np.ndarray,
+    levels: Sequence[float],
+    *,
+    on: str = "crs3",
+    rule: str = "envelope",
+) -> np.ndarray:
+    """Return endpoints of many scans of the same intensities where they have rates of severe CRS.
+
+    Parameters
+    ----------
+    means : ndarray, shape (scans, intensities, endpoints)
+    intensities, on, rule
+        As for `at_level`.
+    levels : sequence of float
+
+    Returns
+    -------
+    ndarray, shape (scans, levels, endpoints + 1)
+        As `at_level`.
+    """
+    rates, size = means[:, :, ENDPOINTS.index(on)], means.shape[2]
+    logs = np.broadcast_to(np.log10(intensities), rates.shape)
+    columns = np.concatenate([means, logs[:, :, None]], axis=2)
+    result = np.full((len(means), len(levels), size + 1), np.nan)
     if rule == "monotone":
-        return _along(np.maximum.accumulate(rates), columns, level)
-    best = {name: _undominated(rates, means[:, ENDPOINTS.index(name)]) for name in BENEFITS}
-    result = np.empty(columns.shape[1])
-    for k, name in enumerate((*ENDPOINTS, PRIMARY)):
-        rows = best.get(name, best[PRIMARY])
-        result[k] = np.interp(level, rates[rows], columns[rows, k])
+        ways = [(np.maximum.accumulate(rates, axis=1), columns, list(range(size + 1)))]
+    else:
+        others = [k for k, name in enumerate(ENDPOINTS) if name not in BENEFITS]
+        ways = []
+        for name in BENEFITS:
+            kept, ordered = _undominated(rates, means[:, :, ENDPOINTS.index(name)], columns)
+            mine = [ENDPOINTS.index(name), *([*others, size] if name == PRIMARY else [])]
+            ways.append((kept, ordered, mine))
+    for k, level in enumerate(levels):
+        within = (rates.min(axis=1) <= level) & (level <= rates.max(axis=1))
+        for known, ordered, mine in ways:
+            found = _interpolated(known, ordered[:, :, mine], level)
+            if rule == "monotone":
+                found = np.where((known[:, :1] <= level), found, np.nan)
+            result[:, k, mine] = np.where(within[:, None], found, np.nan)
     return result
 
 
-def _along(rates: np.ndarray, columns: np.ndarray, level: float) -> np.ndarray:
-    """Return columns where rates that do not fall reach a level, the first time."""
-    if level < rates[0]:
-        return np.full(columns.shape[1], np.nan)
-    k = min(max(int(np.searchsorted(rates, level)), 1), len(rates) - 1)
-    gap = rates[k] - rates[k - 1]
-    share = (level - rates[k - 1]) / gap if gap > 0 else 0.0
-    return columns[k - 1] * (1 - share) + columns[k] * share
+def _undominated(
+    rates: np.ndarray, benefit: np.ndarray, columns: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return rates that rise, NaN for a point that another one dominates, and the columns in their order."""
+    order = np.lexsort((-benefit, rates), axis=1)
+    sorted_benefit = np.take_along_axis(benefit, order, axis=1)
+    before = np.maximum.accumulate(sorted_benefit, axis=1)[:, :-1]
+    kept = np.ones(order.shape, dtype=bool)
+    kept[:, 1:] = sorted_benefit[:, 1:] > before
+    sorted_rates = np.take_along_axis(rates, order, axis=1)
+    return np.where(kept, sorted_rates, np.nan), np.take_along_axis(columns, order[:, :, None], axis=1)
 
 
-def _undominated(rates: np.ndarray, benefit: np.ndarray) -> np.ndarray:
-    """Return the rows that no other one dominates, by rising rate."""
-    order = np.lexsort((-benefit, rates))
-    sorted_benefit = benefit[order]
-    before = np.concatenate([[-np.inf], np.maximum.accumulate(sorted_benefit)[:-1]])
-    return order[sorted_benefit > before]
+def _interpolated(rates: np.ndarray, columns: np.ndarray, level: float) -> np.ndarray:
+    """Return columns where rates that do not fall reach a level, linear between the points that are known.
+
+    Beyond the last point its own values; where a rate is reached more than once, those of the first.
+    """
+    places = np.arange(rates.shape[1])
+    below, above = rates < level, rates >= level
+    right = np.where(above.any(axis=1), np.argmax(above, axis=1), -1)
+    left = np.where(below, places, -1).max(axis=1)
+    right = np.where(right < 0, left, right)
+    left = np.where(left < 0, right, left)
+    rows = np.arange(len(rates))
+    gap = rates[rows, right] - rates[rows, left]
+    share = np.divide(level - rates[rows, left], gap, out=np.zeros(len(gap)), where=gap > 0)
+    low, high = columns[rows, left], columns[rows, right]
+    return np.asarray(low + share[:, None] * (high - low))
 
 
 def resampled_weights(
@@ -271,6 +320,49 @@ class Comparing:
             raise InputError(f"The rule of an iso-toxic comparison must be one of {', '.join(RULES)}.")
 
 
+class Reader:
+    """Reads scans at rates of severe CRS, in the sample and in its resamples, each once.
+
+    Parameters
+    ----------
+    patients, weights, seed, how
+        As for `gains`.
+    """
+
+    def __init__(
+        self, patients: pd.DataFrame, *, weights: np.ndarray | None, seed: int, how: Comparing
+    ) -> None:
+        given = np.ones(len(patients)) if weights is None else np.asarray(weights, dtype=np.float64)
+        drawn = resampled_weights(given, draws_of(patients), seed=seed, resamples=how.resamples)
+        self.weights = np.array([given, *drawn])
+        self.how = how
+        self.places = [(on, level) for on, levels in how.levels.items() for level in levels]
+        self._read: dict[tuple[int, bytes], np.ndarray] = {}
+
+    def __call__(self, scan: Scan, usable: np.ndarray) -> np.ndarray:
+        """Return endpoints at all places, shape (1 + resamples, places, endpoints + 1); the sample first."""
+        key = (id(scan), usable.tobytes())
+        if key not in self._read:
+            means = means_of(scan, np.where(usable, self.weights, 0.0))
+            parts = [
+                at_levels(means, scan.intensities, levels, on=on, rule=self.how.rule)
+                for on, levels in self.how.levels.items()
+            ]
+            self._read[key] = np.concatenate(parts, axis=1)
+        return self._read[key]
+
+
+def means_of(scan: Scan, weights: np.ndarray) -> np.ndarray:
+    """Return expected values, shape (samples, intensities, endpoints), of patients with many weights each.
+
+    ``weights`` has the shape (samples, patients); it is 0 for those that were not solved.
+    """
+    kept = weights.any(axis=0)
+    parts = np.moveaxis(scan.parts[:, kept], 1, 0)
+    shares = weights[:, kept] / weights.sum(axis=1, keepdims=True)
+    return np.tensordot(shares, parts, axes=1)
+
+
 def gains(
     family: Scan,
     reference: Scan,
@@ -279,6 +371,7 @@ def gains(
     seed: int,
     weights: np.ndarray | None = None,
     how: Comparing | None = None,
+    reader: Reader | None = None,
 ) -> pd.DataFrame:
     """Return what a family achieves beyond another one at equal severe CRS, with bootstrap intervals.
 
@@ -292,6 +385,9 @@ def gains(
         Of the bootstrap.
     weights : ndarray, shape (patients,), optional
     how : Comparing, optional
+    reader : Reader, optional
+        Made of the same patients, weights, seed and way of comparing: it reads each scan once for all
+        comparisons.
 
     Returns
     -------
@@ -302,22 +398,12 @@ def gains(
         ``reference_intensity``. NaN where the level is outside of
         either scan.
     """
-    how = how or Comparing()
+    how = reader.how if reader else how or Comparing()
     usable = family.ok & reference.ok
-    given = np.ones(len(usable)) if weights is None else np.asarray(weights, dtype=np.float64)
-    given = np.where(usable, given, 0.0)
-    places = [(on, level) for on, levels in how.levels.items() for level in levels]
-
-    def read(w: np.ndarray) -> np.ndarray:
-        both = [(one.means(w), one.intensities) for one in (family, reference)]
-        return np.array(
-            [[at_level(*one, level, on=on, rule=how.rule) for on, level in places] for one in both]
-        )
-
-    here, there = read(given)
-    size = len(ENDPOINTS)
-    sampled = resampled_weights(given, draws_of(patients), seed=seed, resamples=how.resamples)
-    drawn = np.array([np.subtract(*read(w)) for w in sampled]).reshape(-1, len(places), size + 1)
+    reader = reader or Reader(patients, weights=weights, seed=seed, how=how)
+    places, size = reader.places, len(ENDPOINTS)
+    both = [reader(one, usable) for one in (family, reference)]
+    (here, there), drawn = (one[0] for one in both), both[0][1:] - both[1][1:]
     low, high = percentile_limits(drawn, how.alpha) if len(drawn) else (np.full(here.shape, np.nan),) * 2
     p = _two_sided(here - there, drawn)
     rows = []

@@ -103,7 +103,7 @@ def make_figures(result: TrialResult, run: Run, *, threads: int | None = None) -
 
     def draw(kind: str, title: str, drawn: tuple[Any, pd.DataFrame], *, suffix: str = "") -> None:
         figure, table = drawn
-        path = plotting.save_figure(figure, folder / f"{kind}{suffix}.png", dpi=DPI, also=plotting.VECTORS)
+        path = plotting.save_figure(figure, folder / f"{kind}{suffix}.svg", dpi=DPI, also=plotting.BESIDE_SVG)
         caption = _CAPTIONS[kind].format(measured=measured)
         pictures.append(Picture(f"{kind}{suffix}", title, caption, path, table))
 

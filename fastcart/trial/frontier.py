@@ -18,7 +18,7 @@ DOSES = (3e5, 6e5, 1.2e6, 2.5e6, 5e6, 1e7, 2e7, 4e7, 7e7, 1e8, 1.5e8, 2.5e8, 5e8
 _LEVELLED = 0.02  # by how much the rate of severe CRS may fall at a higher dose
 _SAME = 0.01  # rates of severe CRS that are taken for equal
 _SPAN = 30.0  # ratio of doses of equal toxicity above which no dose is the iso-toxic one
-JUDGED = ("CR90", "EFS730", "OS730")
+JUDGED = ("CR90", "EFS730", "OS730", "crs4", "toxic_death")
 RESAMPLES = 1000
 
 
@@ -162,10 +162,10 @@ def gain_limits(
 
     Parameters
     ----------
-    arms : ndarray, shape (arms, patients, 4)
+    arms : ndarray, shape (arms, patients, 1 + judged)
         What each patient adds to severe CRS and to those of `JUDGED`; see
         `fastcart.trial.outcomes.contributions`. The same patients in every arm and at every dose.
-    scan : ndarray, shape (doses, patients, 4)
+    scan : ndarray, shape (doses, patients, 1 + judged)
         Of the single infusion.
     doses : ndarray, shape (doses,)
         Ascending.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+import re
 from collections.abc import Iterable
 from html import escape
 from typing import Any
@@ -13,20 +14,26 @@ import pandas as pd
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 
 _STYLE = """
-body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:76rem;margin:0 auto;padding:1rem 1.2rem}
+body{font:16px/1.5 system-ui,sans-serif;color:#1a1a1a;max-width:76rem;margin:0 auto;padding:1rem 1.2rem;
+overflow-wrap:break-word}
 h1{font-size:1.7rem;line-height:1.2}h2{font-size:1.25rem;margin-top:2.2rem;border-bottom:1px solid #ccc}
-h3{font-size:1.05rem;margin-bottom:.3rem}p,li{max-width:50rem}
+h3{font-size:1.05rem;margin-bottom:.3rem}p,li,dd{max-width:50rem}dt{font-weight:600}a{color:#00548c}
 table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-nums}
+caption{text-align:left;font-weight:600;padding:.2rem .5rem}
 th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th{background:#f3f3f3;position:sticky;top:0}td.text,th.text{text-align:left}
-.scroll{overflow:auto;max-height:27rem;border:1px solid #ddd}
-.pair{display:flex;flex-wrap:wrap;gap:1rem;align-items:flex-start}
-.pair figure{flex:3 1 min(30rem,100%);margin:0;min-width:0}.pair .scroll{flex:2 1 min(20rem,100%);min-width:0}
-img{width:100%;height:auto}figcaption,.note{font-size:.85rem;color:#444}
+td.long{white-space:normal;min-width:14rem}
+.scroll{overflow:auto;max-height:27rem;border:1px solid #ccc;margin:.4rem 0}
+figure{margin:.4rem 0}.drawing{overflow-x:auto}
+.drawing svg,.drawing img{display:block;width:100%;min-width:44rem;max-width:62rem;height:auto}
+figcaption,.note{font-size:.9rem;color:#444;max-width:50rem}
 .warn{border-left:4px solid #D55E00;padding:.3rem .8rem;background:#fdf3ec}
-.wide{overflow-x:auto}.arms td.text+td.text{white-space:normal;min-width:10rem}nav a{margin-right:1rem}
+.wide{overflow-x:auto}nav a{margin-right:1rem;display:inline-block;padding:.15rem 0}
+:focus-visible{outline:3px solid #00548c}
 @media print{.scroll{max-height:none;overflow:visible}}
 """
+
+_LONG = 40  # letters of a text that breaks into lines
 
 _HEADS = {
     "arm": "Arm",
@@ -98,13 +105,21 @@ def page(title: str, parts: Iterable[str]) -> str:
     return (
         "<!DOCTYPE html>\n<html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width, initial-scale=1'>"
-        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body>\n<h1>{escape(title)}</h1>\n"
-        + "\n".join(parts)
-        + "\n</body></html>\n"
+        f"<title>{escape(title)}</title><style>{_STYLE}</style></head>\n<body><main>\n"
+        f"<h1>{escape(title)}</h1>\n" + "\n".join(parts) + "\n</main></body></html>\n"
     )
 
 
-def table_html(table: pd.DataFrame) -> str:
+def titled_table(title: str, table: pd.DataFrame, *, css: str = "scroll") -> str:
+    """Return a table with a caption, in a region that scrolls and can be reached by keyboard."""
+    label = escape(title, quote=True)
+    return (
+        f"<div class='{css}' role='region' tabindex='0' aria-label='{label}'>"
+        f"{table_html(table, caption=title)}</div>"
+    )
+
+
+def table_html(table: pd.DataFrame, *, caption: str = "") -> str:
     """Return a table as HTML; shares as percentages."""
     heads, rows = [], []
     kinds = ["text" if table[name].dtype == object else "number" for name in table.columns]
@@ -114,10 +129,12 @@ def table_html(table: pd.DataFrame) -> str:
     for values in table.itertuples(index=False):
         cells = []
         for name, kind, value in zip(table.columns, kinds, values, strict=True):
-            css = " class='text'" if kind == "text" else ""
-            cells.append(f"<td{css}>{escape(_cell(str(name), value))}</td>")
+            text = _cell(str(name), value)
+            css = "" if kind != "text" else " class='text long'" if len(text) > _LONG else " class='text'"
+            cells.append(f"<td{css}>{escape(text)}</td>")
         rows.append("<tr>" + "".join(cells) + "</tr>")
-    return f"<table><thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    above = f"<caption>{escape(caption)}</caption>" if caption else ""
+    return f"<table>{above}<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _cell(name: str, value: Any) -> str:
@@ -144,14 +161,29 @@ def _cell(name: str, value: Any) -> str:
 
 
 def figure_html(picture: Picture) -> str:
-    """Return a figure with its picture inside, and the numbers that it shows beside it."""
-    data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
+    """Return a figure with its picture inside, and below it the numbers that it shows."""
     return (
-        f"<h3>{escape(picture.title)}</h3><div class='pair'><figure>"
-        f"<img alt='{escape(picture.title, quote=True)}' src='data:image/png;base64,{data}'>"
+        f"<h3>{escape(picture.title)}</h3><figure><div class='drawing' role='region' tabindex='0' "
+        f"aria-label='Figure: {escape(picture.title, quote=True)}'>{_drawing(picture)}</div>"
         f"<figcaption>{escape(picture.caption)}</figcaption></figure>"
-        f"<div class='scroll'>{table_html(picture.table)}</div></div>"
+        f"{titled_table(f'Numbers of the figure: {picture.title}', picture.table)}"
     )
+
+
+def _drawing(picture: Picture) -> str:
+    """Return the picture as a part of the page: an SVG itself, of any other kind its bytes."""
+    told = escape(f"{picture.title}. {picture.caption}", quote=True)
+    if picture.path.suffix != ".svg":
+        data = base64.b64encode(picture.path.read_bytes()).decode("ascii")
+        return f"<img alt='{told}' src='data:image/png;base64,{data}'>"
+    text = picture.path.read_text(encoding="utf-8")
+    text = re.sub(r"<metadata>.*?</metadata>", "", text[text.index("<svg") :], flags=re.DOTALL)
+    # names within a page are those of one thing
+    for before in ('id="', 'href="#', "url(#"):
+        text = text.replace(before, f"{before}{picture.name}-")
+    head, rest = text.split(">", 1)
+    head = re.sub(r' (width|height)="[^"]*"', "", head)
+    return f"{head} role='img' aria-label='{told}'>{rest}"
 
 
 def points(share: float) -> str:

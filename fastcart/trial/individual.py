@@ -140,7 +140,7 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
             axes = panels[row, column]
             values = np.maximum(path[name].to_numpy().reshape(len(patients), len(days)), 1e-3)
             color = plotting.BLUE if row == 0 else plotting.RED
-            axes.plot(days, values.T, color=color, linewidth=0.4, alpha=0.45)
+            axes.plot(days, values.T, color=color, linewidth=0.4, alpha=0.45, rasterized=True)
             median = np.median(values, axis=0)
             axes.plot(days, median, color=plotting.BLACK, linewidth=1.6)
             label = measure.label or name

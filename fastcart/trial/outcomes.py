@@ -220,7 +220,7 @@ def deaths_expected(
     return hazards.toxic_death(horizon), hazards.alive(day)
 
 
-def contributions(course: pd.DataFrame) -> pd.DataFrame:
+def contributions(course: pd.DataFrame, *, hT_factor: float = 1.0) -> pd.DataFrame:
     """Return what each patient adds to expected outcomes, the probability over the deaths.
 
     The mean over patients that did not fail is what `expected` returns; bootstrap intervals need the parts.
@@ -228,6 +228,8 @@ def contributions(course: pd.DataFrame) -> pd.DataFrame:
     Parameters
     ----------
     course : DataFrame
+    hT_factor : float
+        What ``hT``, the rate of toxic death, is multiplied by.
 
     Returns
     -------
@@ -239,7 +241,7 @@ def contributions(course: pd.DataFrame) -> pd.DataFrame:
     ok = (course["status"] == "ok").to_numpy()
     c = course[ok]
     horizon = float(course["t_end"].iloc[0])
-    hazards = _Hazards(c, horizon, 1.0, 1.0)
+    hazards = _Hazards(c, horizon, hT_factor, 1.0)
     CR = _remission(c)
     seen = horizon >= 730.0
     alive = hazards.alive(730.0) if seen else np.full(len(c), np.nan)

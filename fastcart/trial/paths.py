@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 import itertools
-from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import solve
 from fastcart.protocols.arms import Arm, product_cells, schedule_of
 from fastcart.protocols.controlled import Controlled, Session
+from fastcart.solvers.status import Status
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.counterfactual import interventions_of, numbers_of, plan, switched_on
 from fastcart.trial.course import OPTIONS, Intervention
+from fastcart.trial.segments import Patients, Segment, Segments
 
 
 def arm_paths(
@@ -39,7 +39,8 @@ def arm_paths(
     Returns
     -------
     DataFrame
-        Rows by patient, then day: ``patient, t``, states and observables; NaN from where the solver failed.
+        Rows by patient in their order, then day: ``patient, t``, states and observables; NaN from where the
+        solver failed.
     """
     cells = product_cells(arm, patients, dose)
     solving, threads = options.get("options") or OPTIONS, options.get("threads")
@@ -58,28 +59,36 @@ def arm_paths(
         events = list(interventions_of(arm, patients, adapter, end))
     doses = adapter.infusions(patients, [entry for entry in schedule if entry[0] <= end], D=cells)
     model = adapter.model
-    known = {"patient", *model.parameter_names}
+    names, known = model.state_names, {"patient", *model.parameter_names}
     inputs = table[[name for name in table if name in known]].reset_index(drop=True)
     now = pd.DataFrame(adapter.baseline(table))
+    ids = inputs["patient"].to_numpy()
+    everyone = Patients(pd.concat([inputs.drop(columns="patient"), now.reset_index(drop=True)], axis=1))
+    segments = Segments(model, solving, ids, threads)
+    kept = (*names, *model.observable_names)
+    found = {name: np.full((len(ids), len(days)), np.nan) for name in kept}
+    ok = np.ones(len(ids), dtype=bool)
     bounds = sorted({0.0, end, *(day for day, _ in events if 0 < day < end)})
-    parts = []
     for begin, stop in itertools.pairwise(bounds):
         for _, change in sorted((e for e in events if e[0] == begin), key=lambda e: e[0]):
-            now = change(now, table)[now.columns]
+            everyone.put(change(everyone.states(names), table), names)
         last = stop == end
-        shown = days[(days >= begin) & ((days <= stop) if last else (days < stop))]
-        times = sorted({*(shown - begin), stop - begin})
+        shown = (days >= begin) & ((days <= stop) if last else (days < stop))
         given = doses[
             (doses["time"] >= begin) & ((doses["time"] <= stop) if last else (doses["time"] < stop))
         ]
-        path = solve(
-            model, pd.concat([inputs, now.reset_index(drop=True)], axis=1),
-            doses=given.assign(time=given["time"] - begin) if len(given) else None, save_at=times,
-            threads=threads, progress=False, warn=False, options=replace(solving, t_end=stop - begin),
-        ).trajectories  # fmt: skip
-        assert path is not None
-        ends = path.iloc[len(times) - 1 :: len(times)][model.state_names].reset_index(drop=True)
-        now = ends.clip(lower=0.0)
-        kept = path[path["t"].isin(shown - begin)]
-        parts.append(kept.assign(t=kept["t"] + begin))
-    return pd.concat(parts, ignore_index=True).sort_values(["patient", "t"], kind="stable", ignore_index=True)
+        segment = Segment(stop - begin, tuple((days[shown] - begin).tolist()), kept, ())
+        solution = segments(
+            everyone, segment, given.assign(time=given["time"] - begin) if len(given) else None
+        )
+        ok &= solution.status == Status.ok
+        if shown.any():
+            for name in kept:
+                values = solution.saved[name].reshape(len(ids), -1)
+                found[name][:, shown] = np.where(ok[:, None], values, np.nan)
+        for j, name in enumerate(names):  # a failed patient goes on from where the segment began
+            everyone.now[name][:] = np.where(
+                solution.status == Status.ok, np.maximum(solution.final[:, j], 0.0), everyone.now[name]
+            )
+    columns = {name: values.ravel() for name, values in found.items()}
+    return pd.DataFrame({"patient": np.repeat(ids, len(days)), "t": np.tile(days, len(ids)), **columns})

@@ -14,6 +14,7 @@ from fastcart.errors import InputError, optional_import
 from fastcart.trial.observe import HORIZON, NEEDED, observe
 from fastcart.trial.proportions import nobody
 from fastcart.trial.randomize import Design, draw
+from fastcart.trial.stratified import STRATIFIED, mantel_haenszel, stratified_logrank
 from fastcart.trial.survival import cox_with_limits, logrank, mean_difference
 
 _TOGETHER = 500  # replicates whose survival statistics are computed at once
@@ -24,6 +25,10 @@ TESTS = {
     "efs_rmst": ("efs_rmst_p", "difference of restricted means"),
     "os": ("os_logrank_p", "log-rank test"),
 }
+_WITHIN = {
+    "Fisher's exact test": "Cochran-Mantel-Haenszel test",
+    "log-rank test": "log-rank test within strata",
+}  # of a design with strata
 
 
 def replicate_trials(
@@ -56,9 +61,11 @@ def replicate_trials(
     Returns
     -------
     DataFrame
-        A row per replicate: treated patients, shares of the binary endpoints in both arms with Fisher's p,
-        for EFS and OS the logarithm of Cox's hazard ratio with standard error and p, the limits of the hazard
-        ratio (95 %), and the p of the log-rank test, and for EFS the difference of restricted means with
+        A row per replicate: treated patients, shares of the binary endpoints in both arms with Fisher's p
+        (where randomization is within strata that of Cochran, Mantel and Haenszel; the log-rank test is
+        within them, too), for EFS and OS the logarithm of Cox's hazard ratio with standard error and p, the
+        limits of the hazard ratio (95 %), and the p of the log-rank test, and for EFS the difference of
+        restricted means with
         standard error, p, and the day up to which they go. ``note`` names an arm without patients; what
         cannot be compared then, or without events, is NaN.
     """
@@ -69,14 +76,18 @@ def replicate_trials(
     for start in range(first, first + total, _TOGETHER):
         numbers = list(range(start, min(start + _TOGETHER, first + total)))
         drawn = [draw(burden, design, seed=seed, replicate=k, horizon=horizon) for k in numbers]
-        rows, _, treated, followed = (np.stack(values) for values in zip(*drawn, strict=True))
+        rows, strata, treated, followed = (np.stack(values) for values in zip(*drawn, strict=True))
         arm = treated.astype(np.int64)
+        within = strata if design.randomization == STRATIFIED else None
         seen = observe({name: values[arm, rows] for name, values in both.items()}, followed)
-        parts.append(pd.DataFrame({"replicate": numbers, **_statistics(seen, treated, horizon)}))
+        parts.append(pd.DataFrame({"replicate": numbers, **_statistics(seen, treated, horizon, within)}))
     return pd.concat(parts, ignore_index=True)
 
 
-def _statistics(seen: dict[str, np.ndarray], treated: np.ndarray, horizon: float) -> dict[str, np.ndarray]:
+def _statistics(
+    seen: dict[str, np.ndarray], treated: np.ndarray, horizon: float, strata: np.ndarray | None
+) -> dict[str, np.ndarray]:
+    """Return what is reported of trials; with strata tests are within them, but that of means."""
     columns = {"treated": treated.sum(axis=1)}
     sizes = zip((~treated).sum(axis=1), treated.sum(axis=1), strict=True)
     columns["note"] = np.array([nobody(int(control), int(given)) for control, given in sizes], dtype=object)
@@ -86,10 +97,18 @@ def _statistics(seen: dict[str, np.ndarray], treated: np.ndarray, horizon: float
         patients = [(known & group).sum(axis=1) for group in (~treated, treated)]
         for arm, x, n in zip(("control", "treatment"), events, patients, strict=True):
             columns[f"{name}_{arm}"] = np.divide(x, n, out=np.full(len(n), np.nan), where=n > 0)
-        columns[f"{name}_p"] = fisher(events[1], patients[1], events[0], patients[0])
+        columns[f"{name}_p"] = (
+            fisher(events[1], patients[1], events[0], patients[0])
+            if strata is None
+            else mantel_haenszel(seen[name].astype(bool), known, treated, strata)
+        )
     for name in ("efs", "os"):
         time, event = seen[name], seen[f"{name}_event"]
-        columns[f"{name}_logrank_p"] = logrank(time, event, treated)[1]
+        columns[f"{name}_logrank_p"] = (
+            logrank(time, event, treated)[1]
+            if strata is None
+            else stratified_logrank(time, event, treated, strata)[1]
+        )
         ratio, error, p, low, high = cox_with_limits(time, event, treated)
         columns |= {
             f"{name}_log_hr": ratio,
@@ -170,7 +189,7 @@ def power_table(
                 {
                     "n_per_arm": size,
                     "endpoint": endpoint,
-                    "test": test,
+                    "test": _WITHIN.get(test, test) if design.randomization == STRATIFIED else test,
                     "rejected": rejected,
                     "replicates": replicates,
                     "power": rejected / replicates,

@@ -3,23 +3,25 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from html import escape
 from pathlib import Path
-from typing import Any
 
+import numpy as np
 import pandas as pd
 
 from fastcart._version import __version__
+from fastcart.population import SOURCES, TARGETS
 from fastcart.runs.store import Run
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 from fastcart.trial.frontier import RESAMPLES
-from fastcart.trial.html import cells_in_words, figure_html, page, points, table_html
+from fastcart.trial.html import cells_in_words, figure_html, page, points, titled_table
 from fastcart.trial.proportions import nobody
+from fastcart.trial.report_words import definitions, event_free, in_short, percent
 from fastcart.trial.result import TrialResult
+from fastcart.trial.stratified import STRATIFIED
 
-SMALL = 0.01  # a difference in event-free survival that matters to nobody
 FEW = 0.2  # a share of effective patients below which the report warns
 
 
@@ -33,7 +35,7 @@ def trial_parts(
     pictures: Sequence[Picture],
     run: Run,
     *,
-    in_short: Sequence[str] = (),
+    found: Sequence[str] = (),
     experiments: Sequence[str] = (),
     limits: Sequence[str] = (),
 ) -> list[str]:
@@ -45,14 +47,15 @@ def trial_parts(
     apart = ("frontier", "courses", "power")
     return [
         _summary(result, link),
-        *in_short,
+        *found,
+        definitions(result.spec),
         _arms(result),
         *(figure_html(p) for p in pictures if p.name == "frontier"),
         "<h2 id='trials'>Randomized trials</h2>",
         _trial_words(result),
         *(figure_html(p) for p in pictures if p.name not in apart),
         "<h2 id='power'>How many patients a trial needs</h2>",
-        f"<p>Patients per arm at which 80 % of trials are significant:</p>{table_html(_sizes(result))}",
+        titled_table("Patients per arm at which 80 % of trials are significant", _sizes(result)),
         *(figure_html(p) for p in pictures if p.name == "power"),
         _pairs(result),
         *(figure_html(p) for p in pictures if p.name == "courses"),
@@ -65,16 +68,12 @@ def trial_parts(
     ]
 
 
-def _percent(value: Any) -> str:
-    percent = 100 * float(value)
-    return f"{percent:.1f} %" if percent < 5 else f"{percent:.0f} %"
-
-
 def _summary(result: TrialResult, more: str) -> str:
     spec, arms = result.spec, result.arms
     control = arms.loc[spec.control.name].to_dict()
     lines = [
-        "<nav><a href='#arms'>Arms</a><a href='#trials'>Trials</a><a href='#power'>Power</a>"
+        "<nav aria-label='Parts of the report'><a href='#definitions'>Definitions</a>"
+        "<a href='#arms'>Arms</a><a href='#trials'>Trials</a><a href='#power'>Power</a>"
         f"<a href='#pairs'>Pairs</a>{more}<a href='#population'>Population</a>"
         "<a href='#limits'>Limits</a></nav>",
         "<p class='warn'><b>Virtual patients.</b> Every number below comes from a mathematical model, not "
@@ -83,77 +82,18 @@ def _summary(result: TrialResult, more: str) -> str:
         f"<p>{len(result.patients)} virtual patients with {escape(spec.adapter.disease)} were each "
         f"treated in every arm with the same {cells_in_words(spec.dose)} CAR-T cells, for "
         f"{spec.horizon:g} days. Under "
-        f"{escape(spec.control.name)} ({escape(spec.control.title)}), {_percent(control['CR90'])} reach "
-        f"remission within 90 days, {_percent(control['crs3'])} have CRS of grade 3 or more, "
-        f"{_percent(control['toxic_death'])} die of it, and {_event_free(control)}.</p>",
+        f"{escape(spec.control.name)} ({escape(spec.control.title)}), {percent(control['CR90'])} reach "
+        f"remission within 90 days, {percent(control['crs3'])} have CRS of grade 3 or more, "
+        f"{percent(control['toxic_death'])} die of it, and {event_free(control)}.</p>",
         "<h2>In short</h2><ul>",
     ]
-    lines += [f"<li>{_verdict(result, name)}</li>" for name in spec.treatments]
+    lines += [f"<li>{in_short(result, name)}</li>" for name in spec.treatments]
     lines.append("</ul>")
     if result.failed:
         lines.append(
             f"<p class='warn'>{result.failed} patients could not be solved in every arm and are left out.</p>"
         )
     return "\n".join(lines)
-
-
-def _event_free(arm: Mapping[Any, Any], control: Mapping[Any, Any] | None = None) -> str:
-    """Say how many are event-free at 24 months, or at 12 where patients are not followed so long."""
-    for name, months in (("EFS730", 24), ("EFS365", 12)):
-        if not math.isnan(float(arm[name])):
-            if control is None:
-                return f"{_percent(arm[name])} are event-free at {months} months"
-            return f"event-free at {months} months {_percent(arm[name])} instead of {_percent(control[name])}"
-    return "how many are event-free is not known"
-
-
-def _verdict(result: TrialResult, name: str) -> str:
-    """Say of one arm what it does, and whether a smaller single dose would do the same."""
-    arm, control = (result.arms.loc[one].to_dict() for one in (name, result.spec.control.name))
-    row = result.isotoxic.loc[name].to_dict()
-    text = (
-        f"<b>{escape(name)}</b> ({escape(str(arm['title']))}): severe CRS {_percent(arm['crs3'])} instead of "
-        f"{_percent(control['crs3'])}, remission {_percent(arm['CR90'])} instead of "
-        f"{_percent(control['CR90'])}, {_event_free(arm, control)}. "
-    )
-    low, high, gain = (float(row[f"gain_EFS730{end}"]) for end in ("_low", "_high", ""))
-    if math.isnan(float(row["dose"])):
-        return text + "No single dose that was scanned has the same rate of severe CRS."
-    if math.isnan(gain):
-        return text + "Patients are not followed to 24 months, so that it is not compared with a single dose."
-    if math.isnan(low):
-        return text + (
-            "The single dose with the same rate of severe CRS lies at the end of those that were scanned: in "
-            f"{_percent(row['unjudged'])} of the resamples there is none, so that the gain of {points(gain)} "
-            "points of event-free survival has no interval."
-        )
-    same = cells_in_words(row["dose"])
-    text += f"A single dose of {same} cells has the same rate of severe CRS; compared with it, "
-    span = f"{points(gain)} points of event-free survival ({points(low)} to {points(high)})"
-    return (
-        text
-        + {
-            "better": f"this arm gains {span}: <b>better than giving less</b>.",
-            "worse": f"this arm loses {span}: <b>worse than giving less</b>.",
-            "same": f"the difference is {span}: <b>the same as giving less</b>.",
-            "unclear": f"the difference is {span}: not clearly different from giving less.",
-        }[verdict(low, high)]
-    )
-
-
-def verdict(low: float, high: float) -> str:
-    """Return what an interval of a gain over the single dose of equal toxicity says.
-
-    Returns
-    -------
-    str
-        ``"better"``, ``"worse"``, ``"same"`` where all of it is small, or ``"unclear"``.
-    """
-    if low > SMALL:
-        return "better"
-    if high < -SMALL:
-        return "worse"
-    return "same" if low >= -SMALL and high <= SMALL else "unclear"
 
 
 def _arms(result: TrialResult) -> str:
@@ -167,29 +107,54 @@ def _arms(result: TrialResult) -> str:
         "<h2 id='arms'>Arms</h2><p>Expected values over all patients, before any randomization. Relapse-free "
         "survival after remission (RFS12) is not comparable across arms, since each selects its own "
         "responders; event-free survival from day 0 is. Arms that give cells late look worse on day 28 by "
-        "construction, so both CR28 and CR90 are shown.</p><div class='wide arms'>"
-        f"{table_html(table)}</div>"
+        f"construction, so both CR28 and CR90 are shown.</p>{titled_table('Arms, expected values', table)}"
     )
 
 
 def _trial_words(result: TrialResult) -> str:
-    design = result.spec.design
+    spec, design = result.spec, result.spec.design
     ways = {"simple": "a coin for each patient", "blocks": "permuted blocks"}
-    way = ways.get(design.randomization, "permuted blocks within three strata of the baseline burden")
+    way = ways.get(design.randomization, "permuted blocks within strata of the baseline burden")
     follow = f"accrual over {design.accrual:g} days" if design.accrual else "all enter at once"
     if design.cutoff is not None:
         follow += f", analysis on day {design.cutoff:g}"
     if design.dropout:
         follow += f", {100 * design.dropout:g} % lost per year"
-    return (
-        f"<p>Each trial draws 2 × {design.n_per_arm} patients and randomizes them by {way}; {follow}. One "
-        "trial is one draw of the lottery: the power below says how often another one would agree. Where the "
-        "check of proportional hazards fails, read the restricted mean survival time instead of the hazard "
-        "ratio. NNT: how many must be treated for one more to benefit, NNH: for one more to be harmed; where "
-        "the interval of the risk difference holds 0, theirs runs through infinity from one to the other. "
-        "Tests look at all patients alike, not within strata.</p>"
-        f"<div class='scroll'>{table_html(_contrasts(result))}</div>{_empty_arms(result)}"
+    within = (
+        "Tests of shares and log-rank tests are within the strata of the randomization; estimates and "
+        "intervals, differences of survival and restricted means are of all patients. "
+        if design.randomization == STRATIFIED
+        else "Tests look at all patients alike. "
     )
+    primary = ENDPOINT_NAMES.get(spec.primary, spec.primary)
+    return (
+        f"<p>Each trial draws 2 × {design.n_per_arm} patients and randomizes them by {way}; {follow}. What "
+        "follows is <b>one trial as it might have come out</b>, one draw of the lottery; <b>the truth in "
+        "this model</b> stands beside it. The power below says how often another trial would agree.</p>"
+        "<p>Estimand: the difference between the arms in the share of all patients who were randomized, "
+        f"deaths included. Primary endpoint: {escape(primary)}, tested at the level {spec.alpha:g}. The "
+        "others are secondary, and their P values are adjusted for each other by Holm's procedure. "
+        "Treatments are compared with the same control in patients of one population, so that their "
+        "trials are not independent.</p>"
+        f"{titled_table('One trial, and the truth in this model', _tests(result))}"
+        f"<p>{within}Who is lost before day 90 counts as one without remission, who is lost before day 30 "
+        "has no grade of CRS; deaths from CRS after the end of follow-up are not seen. Restricted means come "
+        "first where the check of proportional hazards fails. NNT: how many must be treated for one more to "
+        "benefit, NNH: for one more to be harmed; where the interval of the risk difference holds 0, "
+        "theirs runs through infinity from one to the other.</p>"
+        f"{titled_table('All contrasts of these trials', _contrasts(result))}{_empty_arms(result)}"
+    )
+
+
+def _tests(result: TrialResult) -> pd.DataFrame:
+    """Return one test for each endpoint, differences in points."""
+    table = result.tests.copy()
+    for name in ("estimate", "low", "high", "truth"):
+        table[name] = [points(value) if math.isfinite(value) else "–" for value in table[name]]
+    heads = {"role": "Role", "estimate": "Difference in this trial (points)", "p_holm": "P (Holm)", "p": "P",
+             "truth": "Truth in this model (points)"}  # fmt: skip
+    first = ["treatment", "endpoint", "role", "estimate", "low", "high", "truth", "p", "p_holm", "note"]
+    return table[first].rename(columns=heads)
 
 
 def _empty_arms(result: TrialResult) -> str:
@@ -213,7 +178,15 @@ def _empty_arms(result: TrialResult) -> str:
 
 
 def _contrasts(result: TrialResult) -> pd.DataFrame:
-    parts = [a.contrasts.assign(treatment=name) for name, a in result.analyses.items()]
+    parts = []
+    for name, analysis in result.analyses.items():
+        one = analysis.contrasts.assign(treatment=name)
+        check = one[one["measure"] == "proportional hazards"].set_index("endpoint")["p"]
+        fails = one["endpoint"].map(check) < result.spec.alpha
+        first = fails & (one["measure"] == "restricted mean")
+        late = fails & one["measure"].isin(["hazard ratio", "proportional hazards"])
+        order = np.lexsort((np.where(late, 2, np.where(first, 0, 1)), pd.factorize(one["endpoint"])[0]))
+        parts.append(one.iloc[order])
     table = pd.concat(parts, ignore_index=True)
     return table[["treatment", "endpoint", "measure", "estimate", "low", "high", "p", "method", "note"]]
 
@@ -232,7 +205,7 @@ def _pairs(result: TrialResult) -> str:
         "each virtual patient is seen in both arms. <i>Avoided</i>: only under the control; <i>caused</i>: "
         "only under the treatment; p by McNemar's test, for copies of one draw of the prior Obuchowski's; "
         "the last column is by which factor pairing lowers the variance.</p>"
-        f"<div class='scroll'>{table_html(result.pairs[columns])}</div>"
+        f"{titled_table('The same patients in both arms', result.pairs[columns])}"
     )
 
 
@@ -247,7 +220,7 @@ def _population(result: TrialResult) -> str:
             "since weights must not follow luck; only toxic death and overall survival count deaths there. "
             f"The last column is what the {len(result.patients)} patients of this trial reach under that "
             "single infusion with the deaths to be expected: who dies first reaches no remission.</p>"
-            f"{table_html(result.reached)}"
+            f"{titled_table('Targets of the calibration', _with_sources(result))}"
         )
         if made["effective_patients"] < FEW * made["sample"]["size"]:
             lines.append(
@@ -261,6 +234,16 @@ def _population(result: TrialResult) -> str:
     return "\n".join(lines)
 
 
+def _with_sources(result: TrialResult) -> pd.DataFrame:
+    """Return the targets with what is reached, and where those are from that are the usual ones."""
+    table = result.reached.copy()
+    table["Source"] = [
+        SOURCES.get(name, "") if TARGETS.get(name) == value else "the specification of this trial"
+        for name, value in zip(table["target"], table["wanted"], strict=True)
+    ]
+    return table
+
+
 def _methods(result: TrialResult, run: Run) -> str:
     spec = result.spec
     rows = [
@@ -272,6 +255,11 @@ def _methods(result: TrialResult, run: Run) -> str:
         ("Shares", "statsmodels and SciPy: Wilson, Clopper-Pearson, Newcombe, Fisher, McNemar"),
         ("Score intervals", "Miettinen-Nurminen; of pairs Tango"),
         ("Iso-toxic gains", f"{RESAMPLES} bootstrap samples of the draws of the prior"),
+        (
+            "Intervals of gains",
+            "hold who was drawn; neither parameters of the prior nor structures of the model",
+        ),
+        ("Tests", "one primary endpoint, Holm's procedure over the others"),
         ("All inputs", str(run.path("manifest.json").name)),
         ("Tables", "folder tables: CSV, and Parquet with a row per patient"),
     ]
@@ -279,4 +267,4 @@ def _methods(result: TrialResult, run: Run) -> str:
         f"<tr><th class='text' scope='row'>{escape(name)}</th><td class='text'>{escape(value)}</td></tr>"
         for name, value in rows
     )
-    return f"<h2>How this was made</h2><table>{body}</table>"
+    return f"<h2>How this was made</h2><div class='wide'><table>{body}</table></div>"

@@ -44,6 +44,9 @@ class TrialResult:
         By treatment, the patients of one randomized trial.
     analyses : dict of str to Analysis
         By treatment.
+    tests : DataFrame
+        One test for each endpoint and treatment, beside what is true in the model; see
+        `fastcart.trial.primary`.
     power, sizes : DataFrame
         By treatment; the control against itself gives the type I error.
     population : Population
@@ -62,6 +65,7 @@ class TrialResult:
     pairs: pd.DataFrame
     trials: dict[str, pd.DataFrame]
     analyses: dict[str, Analysis]
+    tests: pd.DataFrame
     power: pd.DataFrame
     sizes: pd.DataFrame
     population: Population

@@ -21,16 +21,18 @@ from fastcart.runs.forms import TABLE
 from fastcart.runs.identity import describe_model, environment, plain
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
-from fastcart.trial.analysis import BINARY, analyse, compare_pairs
+from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
 from fastcart.trial.course import OPTIONS, begins_with, trial_options
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
 from fastcart.trial.power import power_table, required_size
+from fastcart.trial.primary import endpoint_tests
 from fastcart.trial.recruit import recruited
 from fastcart.trial.result import TrialResult
 from fastcart.trial.spec import TrialSpec, read_spec
+from fastcart.trial.stratified import STRATIFIED
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
 NEEDS = ("statsmodels", "matplotlib", "pyarrow")  # packages
@@ -181,7 +183,10 @@ def compute(
         }
     lost = int((~usable).sum())
     warn_failed({"ok": len(usable) - lost, "not solved in every arm": lost})
-    compared = partial(analyse, alpha=spec.alpha, horizon=spec.horizon)
+    compared = partial(
+        analyse, alpha=spec.alpha, horizon=spec.horizon, stratified=spec.design.randomization == STRATIFIED
+    )
+    analyses = {name: compared(trial, (spec.control.name, name)) for name, trial in trials.items()}
     return TrialResult(
         spec=spec,
         patients=patients,
@@ -192,7 +197,8 @@ def compute(
         isotoxic=_isotoxic(spec, courses, scan, arms, frontier, draws_of(patients)),
         pairs=_pairs(spec, results, draws_of(patients)),
         trials=trials,
-        analyses={name: compared(trial, (spec.control.name, name)) for name, trial in trials.items()},
+        analyses=analyses,
+        tests=_tests(spec, analyses, arms),
         power=power,
         sizes=pd.concat(
             [
@@ -205,6 +211,16 @@ def compute(
         population=population,
         reached=_reached(population, single[usable].reset_index(drop=True)),
     )
+
+
+def _tests(spec: TrialSpec, analyses: dict[str, Analysis], arms: pd.DataFrame) -> pd.DataFrame:
+    """Return one test for each endpoint and treatment, beside the truth in the model."""
+    truth = {str(name): {str(k): v for k, v in row.items()} for name, row in arms.to_dict("index").items()}
+    parts = []
+    for name, one in analyses.items():
+        table = endpoint_tests(one.contrasts, spec.primary, truth[spec.control.name], truth[name])
+        parts.append(table.assign(treatment=name))
+    return pd.concat(parts, ignore_index=True)
 
 
 def _total_at_start(spec: TrialSpec, patients: pd.DataFrame) -> np.ndarray:
@@ -372,6 +388,7 @@ def write_tables(result: TrialResult, run: Run) -> None:
         "pairs": result.pairs,
         "power": result.power,
         "sample_size": result.sizes,
+        "tests": result.tests,
     }
     for kind in ("proportions", "contrasts", "survival", "competing"):
         tables[kind] = pd.concat(

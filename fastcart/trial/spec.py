@@ -19,6 +19,7 @@ from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import HORIZON, OPTIONS, trial_options
 from fastcart.trial.frontier import DOSES, check_doses
 from fastcart.trial.own_arms import own_arms
+from fastcart.trial.primary import PRIMARY, check_primary
 from fastcart.trial.randomize import Design
 
 _MOST_REPLICATES = 1_000_000
@@ -93,6 +94,9 @@ class TrialSpec:
     options : SolveOptions
         How it is solved, see `fastcart.trial.course.trial_options`; ``t_end`` is the follow-up in days, at
         least 365.
+    primary : str
+        The endpoint that is tested at the whole level, one of `fastcart.trial.primary.ENDPOINTS`; the others
+        are adjusted for each other.
 
     Raises
     ------
@@ -114,6 +118,7 @@ class TrialSpec:
     assay_sd: float
     adapter: TrialAdapter
     options: SolveOptions = OPTIONS
+    primary: str = PRIMARY
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", trial_options(self.options, {}, TrialSpec))
@@ -199,6 +204,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
         assay_sd=root.number("assay_sd", 0.35),
         adapter=_adapter(root.text("model", "b_all"), folder),
         options=_options(solving, root.number("horizon", HORIZON)),
+        primary=check_primary(trial.take("primary", PRIMARY)),
     )
     made_for = spec.population.prior.inputs.model
     if spec.population.folder is None and spec.adapter.model.name != made_for:

@@ -83,15 +83,23 @@ def logrank(time: np.ndarray, event: np.ndarray, treated: np.ndarray) -> tuple[n
     chi_square, p : ndarray, shape (trials,)
         NaN where a trial has no event.
     """
+    difference, variance = logrank_sums(time, event, treated)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        chi_square = difference**2 / variance
+    return chi_square, stats.chi2.sf(chi_square, 1)
+
+
+def logrank_sums(time: np.ndarray, event: np.ndarray, treated: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return events under the treatment beyond the expected ones, and their variance, in each trial.
+
+    Parameters are those of `logrank`.
+    """
     r = _risk(time, event, treated)
     d, n, n1 = r.deaths * r.first, r.at_risk, r.at_risk_treated
     expected = d * n1 / n
     spread = np.divide(n - d, n - 1, out=np.zeros(n.shape), where=n > 1)
     variance = (expected * (1 - n1 / n) * spread).sum(axis=1)
-    difference = (r.deaths_treated * r.first - expected).sum(axis=1)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        chi_square = difference**2 / variance
-    return chi_square, stats.chi2.sf(chi_square, 1)
+    return (r.deaths_treated * r.first - expected).sum(axis=1), variance
 
 
 def cox(

@@ -62,6 +62,7 @@ seed = 1
 [trial]
 treatments = ["RISE"] # arms that are randomized against the control
 n_per_arm = 80
+primary = "EFS24"   # or OS24, CR90, crs3, crs4, toxic_death; the others are adjusted for each other (Holm)
 seed = 2024
 
 [power]

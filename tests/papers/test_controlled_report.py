@@ -12,6 +12,7 @@ from fastcart.papers.srct import controlled_job, controlled_report
 from fastcart.papers.srct import controlled_tables as t
 from fastcart.papers.srct.controlled import PARTS
 from fastcart.papers.srct.controlled_job import FILES, Size, controlled, size_of
+from fastcart.papers.srct.controlled_regimes import Scope
 from fastcart.runs.forms import CSV
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import open_run
@@ -19,9 +20,14 @@ from fastcart.trial.families import ENDPOINTS
 
 pytest.importorskip("matplotlib")
 
+SCOPE = Scope(
+    10, (1e-4, 1e-2, 1.0, 10.0), (3e8, 6e9, 6e10), growth=(0.61,), structures=(), het=(0.5, 1.0),
+    groups=("IL-6 scale",), noises=(0.35,), intervals=(7.0,), clinics=False,
+)  # fmt: skip
 TINY = Size(
-    24, 10, doses=(1e3, 1e5, 1e7, 1e9), cells=(1e8, 3e9, 6e10), named=("single", "RISE_T", "promote x10"),
-    of_courses=4,
+    24, 10, doses=(1e3, 1e5, 1e7, 1e8, 1e9), cells=(1e8, 3e9, 6e10),
+    named=("single", "RISE_T", "promote x10"), of_courses=4, scope=SCOPE, protocols=4, models=("crauste",),
+    of_models=6,
 )  # fmt: skip
 
 
@@ -97,7 +103,7 @@ def test_a_killed_experiment_goes_on_to_the_same_bytes(tables, tmp_path, monkeyp
 
 def test_sizes():
     full, quick = size_of(3000, quick=False), size_of(150, quick=True)
-    assert full.patients == 500
+    assert full.patients == 1000
     assert {part.family for part in PARTS} | {part.versus for part in PARTS} == {*full.chosen(), "OPEN"}
     assert quick.patients == 60
     arms = [sum(len(family.intensities) for family in one.chosen().values()) for one in (full, quick)]
@@ -123,16 +129,21 @@ def test_figures_are_drawn(read, tmp_path):
     with plotting.style():
         figures = controlled_report.drawn(read)
         assert set(figures) == {
-            f"controlled_{n}" for n in ("frontier", "ladder", "courses", "gainers", "memory")
-        }
+            f"controlled_{n}"
+            for n in (
+                "frontier", "ladder", "courses", "gainers", "memory", "heterogeneity", "regimes", "clinics",
+                "lethality", "likeness", "zoo", "mechanism",
+            )
+        }  # fmt: skip
         for name, (figure, table) in figures.items():
             plotting.save_figure(figure, tmp_path / f"{name}.png", dpi=60)
+            plotting.save_figure(figure, tmp_path / f"{name}.svg")
             dark = (imread(tmp_path / f"{name}.png")[..., :3] < 0.9).any(axis=2)
             assert 0.02 < dark.mean() < 0.6, name
             assert len(table), name
             assert all(axes.has_data() for axes in figure.axes), name
     html = "".join(controlled_report.parts(read, {k: table for k, (_, table) in figures.items()}, tmp_path))
-    assert html.count("<img") == 5
+    assert html.count("<svg ") == html.count("</svg>") == 12
     assert "nan" not in html.split("<figure>")[0]
 
 
@@ -150,9 +161,10 @@ def test_nothing_is_said_of_numbers_that_are_not_there(read):
     assert told
     assert not any("nan" in text for text in told)
     unknown = dict(read)
-    for name in ("controlled_contrasts", "controlled_memory", "controlled_scans"):
+    places = ("level", "intensity", "het", "quarter", "wanted")
+    for name in (name for name in read if name not in ("controlled_verdicts", "controlled_toxicity")):
         table = read[name].copy()
-        table[[c for c in table if table[c].dtype == float and c not in ("level", "intensity")]] = np.nan
+        table[[c for c in table if table[c].dtype == float and c not in places]] = np.nan
         unknown[name] = table
     unknown["controlled_contrasts"]["reference_intensity"] = np.nan
     left = controlled_report.findings(unknown)

@@ -10,6 +10,7 @@ import pytest
 
 from fastcart.papers.srct import comparison, findings, prototype
 from fastcart.papers.srct.experiments import HET, RHO_E, VARIANTS
+from fastcart.trial.frontier import JUDGED
 
 pytest.importorskip("matplotlib")
 
@@ -102,19 +103,32 @@ def test_the_prototype_has_every_regime_and_variant():
 
 
 @pytest.mark.parametrize(
-    ("gain", "verdict"),
+    ("gains", "verdict"),
     [
-        ((0.002, -0.001, 0.004), "by this endpoint alone the same as giving less"),
-        ((0.05, 0.02, 0.08), "better than giving less"),
-        ((-0.05, -0.08, -0.02), "worse than giving less"),
-        ((0.01, -0.02, 0.04), "not clearly different"),
+        ({}, "The same as giving less: in none of the five"),
+        ({"EFS730": (0.05, 0.02, 0.08)}, "Better than giving less, in event-free survival"),
+        ({"CR90": (-0.05, -0.08, -0.04)}, "Worse than giving less, in remission."),
+        ({"EFS730": (0.01, -0.02, 0.04)}, "Not clearly different"),
+        ({"EFS730": (-0.01, -0.02, 0.004)}, "No better than giving less."),
+        ({"crs4": (-0.05, -0.08, -0.02)}, "Not clearly different"),  # grade 4 is no evidence by itself
+        (
+            {"EFS730": (0.05, 0.02, 0.08), "toxic_death": (0.01, 0.004, 0.02)},
+            "Better than giving less in event-free survival at 24 months, worse in death from CRS.",
+        ),
     ],
 )
-def test_the_verdict_follows_the_interval(gain, verdict):
-    row = dict(zip(("gain_EFS730", "gain_EFS730_low", "gain_EFS730_high"), gain, strict=True))
-    text = findings.equal_toxicity(pd.DataFrame([{"dose": 5.4e6, **row}], index=["A5"]))
+def test_the_verdict_follows_all_five_intervals(gains, verdict):
+    row = {"dose": 5.4e6}
+    for name in JUDGED:
+        for end, value in zip(("", "_low", "_high"), gains.get(name, (0.0, -0.002, 0.002)), strict=True):
+            row[f"gain_{name}{end}"] = value
+    text = findings.equal_toxicity(pd.DataFrame([row], index=["A5"]))
     assert verdict in text
     assert "5.4 million cells" in text
+    for words in ("remission", "event-free survival", "survival at 24 months", "grade 4", "death from CRS"):
+        assert words in text
+    row["gain_crs4_low"] = np.nan
+    assert "is not known" in findings.equal_toxicity(pd.DataFrame([row], index=["A5"]))
 
 
 def test_sentences_are_made_of_the_numbers():

@@ -47,3 +47,16 @@ def test_an_open_loop_is_fixed_by_the_patients_and_their_weights(patients):
     own = arm_course(RISE, patients.head(1), noise_seed=5, t_end=60.0)
     np.testing.assert_allclose(whole["peak_C"], own["peak_C"], rtol=1e-3)
     assert fixed(RISE, patients) is RISE
+
+
+def test_segments_that_are_alike_are_prepared_once(patients, monkeypatch):
+    from fastcart.trial import segments
+
+    made = []
+    prepare = segments.prepare
+    monkeypatch.setattr(segments, "prepare", lambda *a, **k: made.append(1) or prepare(*a, **k))
+    visits = tuple(float(day) for day in range(1, 15))
+    arm = Design().arm("daily", visits=visits)
+    path = arm_paths(arm, patients, np.arange(0.0, 21.0), adapter=for_trial("b_all"), dose=1e8, noise_seed=5)
+    assert np.isfinite(path["S"]).all()
+    assert len(made) == 3  # the day of the infusion, a day between two visits, what follows the last one

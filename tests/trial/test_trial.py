@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import html.parser
+import itertools
 import json
 import math
 import re
@@ -107,11 +108,11 @@ def test_deaths_follow_the_luck_of_the_patient(courses, population):
 def test_isotoxic_comparison_interpolates_the_single_dose():
     frontier = pd.DataFrame(
         {"dose": [1e6, 1e8, 1e7], "crs3": [0.2, 0.4, 0.3], "CR90": [0.5, 0.8, 0.7], "EFS730": [0.2, 0.5, 0.4],
-         "OS730": [0.3, 0.6, 0.5]}
+         "OS730": [0.3, 0.6, 0.5], "crs4": 0.1, "toxic_death": 0.01}
     )  # fmt: skip
     arms = pd.DataFrame(
         {"crs3": [0.25, 0.4, 0.9], "CR90": [0.65, 0.8, 1], "EFS730": [0.3, 0.5, 1], "OS730": 0.5}
-    )
+    ).assign(crs4=0.1, toxic_death=0.01)
     table = isotoxic(arms, frontier)
     assert table["dose"].iloc[:2].tolist() == pytest.approx([10**6.5, 1e8])
     assert table["gain_CR90"].iloc[:2].tolist() == pytest.approx([0.05, 0])
@@ -319,13 +320,53 @@ def test_the_report_is_one_whole_page(finished):
     assert "A &lt;small&gt; trial" in text
     # nothing comes from elsewhere: pictures are inside, links stay in the page
     assert all(source.startswith(("data:image/png;base64,", "#")) for source in page.sources)
-    assert "http" not in re.sub(r"data:image/png;base64,[A-Za-z0-9+/=]+", "", text)
-    pictures = list((finished / "figures").glob("*.png"))
-    assert text.count("<figure>") == len(pictures) == 7
+    assert not re.findall(r"(?:src|href)=['\"]http", text)
+    pictures = list((finished / "figures").glob("*.svg"))
+    assert text.count("<figure>") == text.count("<svg ") == len(pictures) == 7
     assert page.tags.count("table") >= len(pictures)
-    for phrase in ("Not observable in a real trial", "Limits and doubts", "Virtual patients", "giving less"):
+    for phrase in (
+        "Not observable in a real trial", "Limits and doubts", "Virtual patients", "giving less",
+        "one trial as it might have come out", "Truth in this model", "Primary endpoint", "Holm",
+    ):  # fmt: skip
         assert phrase in text
     assert text.count("<li>") >= 8  # every limit of the specification
+
+
+def test_the_report_can_be_read_by_everyone(finished):
+    """Every picture has words, every table a caption, ids are of one thing, headings do not leap."""
+    text = (finished / "report.html").read_text()
+    assert text.count("<caption>") >= text.count("<table>") - 1  # how it was made has a heading of its own
+    for head in re.findall(r"<svg [^>]*>", text):
+        assert "role='img'" in head
+        assert len(re.search(r"aria-label='([^']*)'", head)[1]) > 40
+    ids = re.findall(r"\bid=['\"]([^'\"]+)", text)
+    assert len(ids) == len(set(ids))
+    for target in re.findall(r"(?:href=['\"]#|url\(#)([^'\")]+)", text):
+        assert target in ids
+    levels = [int(level) for level in re.findall(r"<h([1-6])[ >]", text)]
+    assert levels[0] == 1
+    assert all(b - a <= 1 for a, b in itertools.pairwise(levels))
+    assert text.count("<h1") == 1
+    assert "<html lang='en'>" in text
+
+
+def test_one_trial_stands_beside_the_truth(finished):
+    tests = pd.read_csv(finished / "tables" / "tests.csv")
+    arms = pd.read_csv(finished / "tables" / "arms.csv", index_col="arm")
+    assert (tests.groupby("treatment")["endpoint"].first() == "EFS24").all()
+    first = tests[tests["treatment"] == "A5"].set_index("endpoint")
+    assert first.loc["EFS24", "truth"] == pytest.approx(arms.loc["A5", "EFS730"] - arms.loc["A0", "EFS730"])
+    assert first["role"].tolist() == ["primary", *["secondary"] * 5]
+    assert np.isnan(first.loc["EFS24", "p_holm"])
+    known = first["p_holm"].notna()
+    assert (first.loc[known, "p_holm"] >= first.loc[known, "p"] - 1e-12).all()
+
+
+def test_the_primary_endpoint_is_named_in_the_specification():
+    assert make_spec({"arms": ["A0", "A5"]}).primary == "EFS24"
+    assert make_spec({"arms": ["A0", "A5"], "trial": {"primary": "CR90"}}).primary == "CR90"
+    with pytest.raises(InputError, match="primary endpoint must be one of EFS24"):
+        make_spec({"arms": ["A0", "A5"], "trial": {"primary": "EFS12"}})
 
 
 def test_the_tables(finished):
@@ -437,13 +478,14 @@ def test_the_manifest_holds_what_results_depend_on(finished):
 
 def test_isotoxic_comparison_needs_toxicity_that_rises_with_the_dose():
     frontier = pd.DataFrame({"dose": [1e6, 1e7, 1e8], "crs3": [0.2, 0.5, 0.4], "CR90": 0.5, "EFS730": 0.5})
-    arms = pd.DataFrame({"crs3": [0.3], "CR90": [0.5], "EFS730": [0.5], "OS730": [0.5]})
-    assert isotoxic(arms, frontier.assign(OS730=0.5)).filter(like="gain").isna().all(axis=None)
+    others = {"OS730": 0.5, "crs4": 0.1, "toxic_death": 0.01}
+    arms = pd.DataFrame({"crs3": [0.3], "CR90": [0.5], "EFS730": [0.5], **others})
+    assert isotoxic(arms, frontier.assign(**others)).filter(like="gain").isna().all(axis=None)
     # doses from 1e6 to 1e8 are equally toxic, but do not do the same; at 1e9 it is clear
     frontier = pd.DataFrame(
         {"dose": [1e6, 1e7, 1e8, 1e9], "crs3": [0.3, 0.302, 0.304, 0.4], "CR90": [0.5, 0.6, 0.7, 0.8]}
-    ).assign(EFS730=0.5, OS730=0.5)
-    arms = pd.DataFrame({"crs3": [0.302, 0.4], "CR90": [0.7, 0.8], "EFS730": 0.5, "OS730": 0.5})
+    ).assign(EFS730=0.5, **others)
+    arms = pd.DataFrame({"crs3": [0.302, 0.4], "CR90": [0.7, 0.8], "EFS730": 0.5, **others})
     gains = isotoxic(arms, frontier)["gain_CR90"]
     assert math.isnan(gains[0])
     assert gains[1] == pytest.approx(0)
@@ -479,7 +521,10 @@ doses = [1e6, 1e7, 1e9]
 
 def words_of(report: Path) -> str:
     text = re.sub(
-        r"<style>.*?</style>|data:image/png;base64,[A-Za-z0-9+/=]+", "", report.read_text(), flags=re.S
+        r"<style>.*?</style>|<svg .*?</svg>|data:image/png;base64,[A-Za-z0-9+/=]+",
+        "",
+        report.read_text(),
+        flags=re.S,
     )
     return html.unescape(re.sub(r"<[^>]+>", " ", text))
 

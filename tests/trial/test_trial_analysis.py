@@ -244,7 +244,8 @@ def test_cumulative_incidences_and_survival_sum_to_one(burden):
             assert incidence[day] + survival["efs", arm, day] == pytest.approx(1, abs=1e-12)
     assert set(result.proportions["endpoint"]) == {"CR28", "CR90", "crs3", "crs4", "toxic_death"}
     measures = result.contrasts.groupby("endpoint")["measure"].agg(set)
-    assert measures["efs"] == {"hazard ratio", "proportional hazards", "restricted mean"}
+    days = {"difference on day 365", "difference on day 730"}
+    assert measures["efs"] == {"hazard ratio", "proportional hazards", "restricted mean", *days}
     assert measures["crs3"] == {"risk difference", "number needed to treat"}
 
 
@@ -345,7 +346,7 @@ def test_replicates_are_the_single_trials(burden):
     design = Design(n_per_arm=60, accrual=200, cutoff=600, dropout=0.1)
     table = replicate_trials(a, b, burden, design, seed=9, replicates=5)
     trial = run_trial(a, b, burden, design, seed=9, replicate=3)
-    contrasts = analyse(trial, ("a", "b")).contrasts.drop_duplicates(["endpoint", "measure"])
+    contrasts = analyse(trial, ("a", "b"), stratified=True).contrasts.drop_duplicates(["endpoint", "measure"])
     contrasts = contrasts.set_index(["endpoint", "measure"])
     row = table.iloc[3]
     assert row["treated"] == trial["treated"].sum()

@@ -55,7 +55,7 @@ def test_intervals_of_gains_cover_what_they_say():
         toxicity = 0.5 + 0.05 * values
         scan = np.stack(
             [
-                np.column_stack([toxicity + shift, *(0.4 + 0.1 * values + shift / 2,) * 3])
+                np.column_stack([toxicity + shift, *(0.4 + 0.1 * values + shift / 2,) * len(JUDGED)])
                 for shift in (-0.2, 0.0, 0.2)
             ]
         )
@@ -63,7 +63,7 @@ def test_intervals_of_gains_cover_what_they_say():
         low, high, unknown = gain_limits(arm[None], scan, doses, source, seed=7, resamples=200)
         inside += (low[0] <= gain) & (gain <= high[0])
         assert unknown[0] == 0.0
-    # 160 trials of 3 independent endpoints
+    # 160 trials of as many independent endpoints
     assert (inside / trials).mean() == pytest.approx(0.945, abs=0.03)
 
 
@@ -71,9 +71,9 @@ def test_resampling_draws_is_the_same_comparison():
     """Every resample is what `isotoxic` says of patients repeated as often as their draw was drawn."""
     rng = np.random.default_rng(0)
     doses = np.array([1e6, 1e7, 1e8, 1e9])
-    base = rng.random((1, 60, 4))
+    base = rng.random((1, 60, 1 + len(JUDGED)))
     scan = np.concatenate([0.5 * base + 0.1 * k for k in range(4)])
-    arms = 0.5 * base + rng.uniform(0.05, 0.25, (3, 60, 4))
+    arms = 0.5 * base + rng.uniform(0.05, 0.25, (3, 60, 1 + len(JUDGED)))
     source = rng.integers(0, 20, 60)
     low, high, _ = gain_limits(arms, scan, doses, source, seed=5, resamples=40, alpha=0.1)
     gains = []

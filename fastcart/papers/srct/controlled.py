@@ -7,7 +7,7 @@ Each part is a contrast of two families at equal severe CRS.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -19,8 +19,20 @@ from fastcart.protocols import Controlled, Design, Infusion, Lymphodepletion, Pr
 from fastcart.protocols.arms import Arm, Calendar
 from fastcart.protocols.controlled import mean_activity, without_measurement
 from fastcart.protocols.controllers import Controller
-from fastcart.trial.counterfactual import arm_course, controlled_course
-from fastcart.trial.families import Comparing, Family, Scan, gains, of_doses, of_targets, scan
+from fastcart.trial.counterfactual import DOSE
+from fastcart.trial.families import (
+    ENDPOINTS,
+    Comparing,
+    Family,
+    Reader,
+    Scan,
+    gains,
+    of_doses,
+    of_targets,
+    scan,
+)
+from fastcart.trial.outcomes import contributions
+from fastcart.trial.together import Followed
 from fastcart.trial.verdict import verdicts
 
 DOSES = (1e3, 3e3, 1e4, 3e4, 1e5, 3e5, 1e6, 2.5e6, 5e6, 1e7, 2.5e7, 5e7, 1e8, 2.5e8, 1e9)
@@ -65,8 +77,12 @@ def families(
     doses: tuple[float, ...] = DOSES,
     cells: tuple[float, ...] = TARGET_CELLS,
     il6: tuple[float, ...] = IL6,
+    product: float = DOSE,
 ) -> dict[str, Family]:
-    """Return all families by name, but for open loops, which follow from others; see `open_loop`."""
+    """Return all families by name, but for open loops, which follow from others; see `open_loop`.
+
+    ``product`` is the number of cells that arms with a target infuse.
+    """
     single: dict[str, Arm] = {
         "single": get("A0"),
         "weekly3": _WEEKLY,
@@ -74,21 +90,29 @@ def families(
         "single promote x10": _on_single("single promote x10", Controller(promotion=Promotion())),
         "single niche d28": get("X8"),
     }
-    found = {name: of_doses(arm, doses, name=name) for name, arm in single.items()}
-    found |= {name: of_targets(partial(_designed, name), cells, name=name) for name in _DESIGNS}
-    found["IL6 onoff"] = of_targets(
+    # what is split needs more cells to be as toxic
+    more = (*doses, 2.5 * max(doses), 10 * max(doses))
+    found = {
+        name: of_doses(arm, more if name in ("weekly3", "LHM") else doses, name=name)
+        for name, arm in single.items()
+    }
+    targets = partial(of_targets, dose=product)
+    found |= {name: targets(partial(_designed, name), cells, name=name) for name in _DESIGNS}
+    found["IL6 onoff"] = targets(
         lambda level: _on_single("IL6 onoff", Controller(il6_hold=level)), il6, name="IL6 onoff"
     )
     return found
 
 
-def open_loop(activity: Mapping[float, tuple[float, ...]], name: str = "OPEN") -> Family:
+def open_loop(
+    activity: Mapping[float, tuple[float, ...]], name: str = "OPEN", *, product: float = DOSE
+) -> Family:
     """Return the open loop of RISE_T, from its mean activities by target."""
 
     def make(cells: float) -> Arm:
         return without_measurement(_designed("RISE_T", cells), activity[cells], name)
 
-    return of_targets(make, tuple(activity), name=name)
+    return of_targets(make, tuple(activity), name=name, dose=product)
 
 
 class Part(NamedTuple):
@@ -134,31 +158,109 @@ class Study(NamedTuple):
     gains: dict[str, pd.DataFrame]
     verdicts: pd.DataFrame
     sentences: list[str]
-    activity: dict[float, tuple[float, ...]]  # mean one of RISE_T by target, which its open loop repeats
+    activity: dict[float, tuple[float, ...]]  # see `Solved`
+    deadlier: dict[str, np.ndarray]
 
 
 def _not_kept(_: str, make: Callable[[], Arrays]) -> Arrays:
     return make()
 
 
-def _scanned(family: Family, patients: pd.DataFrame, weights: np.ndarray | None, **options: Any) -> Arrays:
-    """Return the scan of a family as arrays; of RISE_T with its mean activity at each target."""
+_REFINED = (0.16, 0.46)  # rates of severe CRS that resamples reach from those at which arms are compared
+LETHAL = ("single", "FLAT", "RISE_T", "IL6 onoff", "promote x10")
+"""Families that are judged where CRS is deadlier, too."""
+
+
+def _scanned(
+    family: Family,
+    patients: pd.DataFrame,
+    weights: np.ndarray | None,
+    factors: Sequence[float],
+    **options: Any,
+) -> Arrays:
+    """Return the scan of a family as arrays; of RISE_T with its mean activity at each target.
+
+    Of families that are `LETHAL` also what patients add where toxic death is ``factors`` times as frequent.
+    """
     activity: dict[float, tuple[float, ...]] = {}
+    deadlier: dict[float, np.ndarray] = {}
 
-    def watched(arm: Controlled, *args: Any, **keywords: Any) -> pd.DataFrame:
-        course, session = controlled_course(arm, *args, **keywords)
-        rule = arm.rule
-        assert isinstance(rule, Controller)
-        assert rule.target is not None
-        activity[rule.target.cells] = mean_activity(session, weights)
-        return course
+    def seen(intensity: float, arm: Followed) -> None:
+        if family.name == "RISE_T" and arm.activity is not None:
+            activity[intensity] = mean_activity(arm.activity, weights)
+        if family.name in LETHAL and factors:
+            told = [contributions(arm.course, hT_factor=factor)[list(ENDPOINTS)] for factor in factors]
+            deadlier[intensity] = np.array([table.to_numpy() for table in told])
 
-    solved = watched if family.name == "RISE_T" else arm_course
-    found = scan(family, patients, weights=weights, solved=solved, **options)
+    found = scan(family, patients, weights=weights, seen=seen, **options)
     arrays = {"intensities": found.intensities, "parts": found.parts}
     if activity:
         arrays["activity"] = np.array([activity[cells] for cells in found.intensities.tolist()])
+    if deadlier:
+        arrays["deadlier"] = np.stack([deadlier[x] for x in found.intensities.tolist()], axis=1)
     return arrays
+
+
+class Solved(NamedTuple):
+    """Families solved over their intensities."""
+
+    scans: dict[str, Scan]
+    activity: dict[float, tuple[float, ...]]  # mean one of RISE_T by target, which its open loop repeats
+    deadlier: dict[str, np.ndarray]  # by family, (factors, intensities, patients, endpoints)
+
+
+def solved(
+    chosen: Mapping[str, Family],
+    patients: pd.DataFrame,
+    *,
+    weights: np.ndarray | None = None,
+    product: float = DOSE,
+    factors: Sequence[float] = (),
+    refined: Sequence[str] = (),
+    with_open: bool = True,
+    keep: KeepArrays = _not_kept,
+    **options: Any,
+) -> Solved:
+    """Solve families; where RISE_T is among them its open loop, too.
+
+    Parameters
+    ----------
+    chosen : mapping of str to Family
+    patients : DataFrame
+    weights : ndarray, shape (patients,), optional
+    product : float
+        Cells of the product of the open loop.
+    factors : sequence of float
+        By which toxic death is more frequent, besides 1, in families that are `LETHAL`.
+    with_open : bool
+        Whether the open loop is.
+    refined : sequence of str
+        Families to which intensities are added until neighbours hardly differ, see `scan`.
+    keep : callable, optional
+        ``keep(name, make)`` returns the arrays of a family, read where they are kept, else made and kept.
+    **options
+        As for `fastcart.trial.families.scan`.
+    """
+    found = Solved({}, {}, {})
+
+    def add(family: Family) -> None:
+        within = _REFINED if family.name in refined else None
+        make = partial(
+            _scanned, family, patients, weights, factors, refined_within=within, progress=False, **options
+        )
+        arrays = keep(family.name, make)
+        found.scans[family.name] = Scan(family.name, arrays["intensities"], arrays["parts"])
+        if "activity" in arrays:
+            places = arrays["intensities"].tolist()
+            found.activity.update(zip(places, map(tuple, arrays["activity"]), strict=True))
+        if "deadlier" in arrays:
+            found.deadlier[family.name] = arrays["deadlier"]
+
+    for family in chosen.values():
+        add(family)
+    if found.activity and with_open:
+        add(open_loop(found.activity, product=product))
+    return found
 
 
 def study(
@@ -168,6 +270,8 @@ def study(
     chosen: Mapping[str, Family] | None = None,
     weights: np.ndarray | None = None,
     how: Comparing | None = None,
+    factors: Sequence[float] = (),
+    refined: Sequence[str] = (),
     keep: KeepArrays = _not_kept,
     **options: Any,
 ) -> Study:
@@ -182,29 +286,18 @@ def study(
         Default all `families`. Where RISE_T is among them, its open loop is added.
     weights : ndarray, shape (patients,), optional
     how : Comparing, optional
-    keep : callable, optional
-        ``keep(name, make)`` returns the arrays of a family, read where they are kept, else made and kept.
-    **options
-        As for `fastcart.trial.families.scan`.
+    factors, refined, keep, **options
+        As for `solved`.
     """
-    scans: dict[str, Scan] = {}
-    activity: dict[float, tuple[float, ...]] = {}
-
-    def add(family: Family) -> None:
-        arrays = keep(family.name, partial(_scanned, family, patients, weights, **options))
-        scans[family.name] = Scan(family.name, arrays["intensities"], arrays["parts"])
-        if "activity" in arrays:
-            activity.update(zip(arrays["intensities"].tolist(), map(tuple, arrays["activity"]), strict=True))
-
-    for family in (chosen or families()).values():
-        add(family)
-    if activity:
-        add(open_loop(activity))
+    made = solved(
+        chosen or families(), patients, weights=weights, factors=factors, refined=refined, keep=keep,
+        **options,
+    )  # fmt: skip
+    scans = made.scans
+    reader = Reader(patients, weights=weights, seed=seed, how=how or Comparing())
     found = {
-        part.name: gains(
-            scans[part.family], scans[part.versus], patients, seed=seed, weights=weights, how=how
-        )
+        part.name: gains(scans[part.family], scans[part.versus], patients, seed=seed, reader=reader)
         for part in PARTS
         if part.family in scans and part.versus in scans
     }
-    return Study(scans, found, verdicts(found), sentences(found), activity)
+    return Study(scans, found, verdicts(found), sentences(found), made.activity, made.deadlier)

@@ -12,6 +12,7 @@ import pandas as pd
 
 from fastcart import plotting
 from fastcart.papers.srct.controlled_findings import LEVEL
+from fastcart.papers.srct.controlled_likeness import ACUTE
 from fastcart.papers.srct.controlled_tables import BENEFITS_SHOWN, COURSES, GAINERS, QUANTITIES, SHOWN
 from fastcart.papers.srct.figures import Drawn
 from fastcart.trial.counterfactual import DOSE
@@ -124,6 +125,7 @@ def serum(courses: pd.DataFrame) -> Drawn:
             color = _COLORS[SHOWN.index(name)]
             axes.fill_between(part["day"], low, high, color=color, alpha=0.2, linewidth=0)
             axes.plot(part["day"], middle, color=color)
+            _behind(axes, courses, quantity, float(middle.max()))
             title = NAMES[name] if row == 0 else ""
             plotting.panel(
                 axes, "abcdefghijkl"[row * len(shown) + column], title,
@@ -134,6 +136,14 @@ def serum(courses: pd.DataFrame) -> Drawn:
         axes.set_ylim(lows[quantity], 2 * top if top > lows[quantity] else 10 * lows[quantity])
     told = courses[courses["day"].isin([0.0, 7.0, 14.0, 28.0, 60.0, 100.0])]
     return figure, told.drop(columns="intensity")
+
+
+def _behind(axes: Any, courses: pd.DataFrame, quantity: str, most: float) -> None:
+    """Draw the acute response of t_cell, scaled to the same maximum, where it has the quantity."""
+    part = courses[(courses["family"] == ACUTE) & (courses["quantity"] == quantity)]
+    if len(part) and most > 0:
+        scaled = part["median"] * (most / part["median"].max())
+        axes.plot(part["day"], scaled, color=plotting.GREY, linestyle="--", linewidth=0.9, zorder=0)
 
 
 def gainers(table: pd.DataFrame) -> Drawn:
@@ -213,7 +223,8 @@ CAPTIONS = {
     "controlled_courses": (
         "What is in the blood",
         f"Median and 10th to 90th percentile of patients, as if nobody died, each family at the intensity "
-        f"with {100 * LEVEL:g} % severe CRS. Active effectors: those that the switch lets act.",
+        f"with {100 * LEVEL:g} % severe CRS. Active effectors: those that the switch lets act. "
+        "Dashed: effectors and memory of an acute endogenous response (t_cell), scaled to the same maximum.",
     ),
     "controlled_gainers": (
         "Who gains",

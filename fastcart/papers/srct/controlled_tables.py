@@ -20,7 +20,16 @@ from fastcart.papers.srct.controlled_findings import LEVEL
 from fastcart.protocols import Controlled, Design, Start
 from fastcart.protocols.arms import Arm
 from fastcart.trial.counterfactual import DOSE, arm_course
-from fastcart.trial.families import ENDPOINTS, LEVELS, Family, Scan, at_level, resampled_weights
+from fastcart.trial.families import (
+    ENDPOINTS,
+    LEVELS,
+    Family,
+    Scan,
+    at_level,
+    at_levels,
+    means_of,
+    resampled_weights,
+)
 from fastcart.trial.frontier import draws_of, percentile_limits
 from fastcart.trial.outcomes import contributions
 from fastcart.trial.paths import arm_paths
@@ -140,19 +149,15 @@ def frontier(scans: Mapping[str, Scan], at: Setting) -> pd.DataFrame:
     for name in (name for name in SHOWN if name in scans):
         scan = scans[name]
         weights = np.where(scan.ok, at.weights, 0.0)
-        means = scan.means(weights)
+        drawn = resampled_weights(weights, draws_of(at.patients), seed=at.seed, resamples=at.resamples)
+        means = means_of(scan, np.array([weights, *drawn]))
+        places = [ENDPOINTS.index(name) for name in BENEFITS_SHOWN]
         for on in LEVELS:
-            rates = means[:, ENDPOINTS.index(on)]
+            rates = means[0, :, ENDPOINTS.index(on)]
             levels = np.linspace(rates.min(), rates.max(), _STEPS)
-            read = partial(_along, scan, levels, on)
-            drawn = np.array([
-                read(w)
-                for w in resampled_weights(
-                    weights, draws_of(at.patients), seed=at.seed, resamples=at.resamples
-                )
-            ])  # fmt: skip
-            low, high = percentile_limits(drawn, 0.05)
-            value = read(weights)
+            read = at_levels(means, scan.intensities, levels.tolist(), on=on)[:, :, places]
+            value = read[0]
+            low, high = percentile_limits(read[1:], 0.05)
             for k, endpoint in enumerate(BENEFITS_SHOWN):
                 parts.append(
                     pd.DataFrame({
@@ -161,12 +166,6 @@ def frontier(scans: Mapping[str, Scan], at: Setting) -> pd.DataFrame:
                     })
                 )  # fmt: skip
     return pd.concat(parts, ignore_index=True)
-
-
-def _along(scan: Scan, levels: np.ndarray, on: str, weights: np.ndarray) -> np.ndarray:
-    places = [ENDPOINTS.index(name) for name in BENEFITS_SHOWN]
-    means = scan.means(weights)
-    return np.array([at_level(means, scan.intensities, level, on=on)[places] for level in levels])
 
 
 def courses(study: Study, found: Mapping[str, Reached], at: Setting, *, last: float = 100.0) -> pd.DataFrame:

@@ -95,11 +95,16 @@ def amplification(
 
 
 def regime_map(
-    n: int, *, seed: int, rho_E: Sequence[float] = RHO_E, threads: int | None = None
+    n: int,
+    *,
+    seed: int,
+    rho_E: Sequence[float] = RHO_E,
+    hets: Sequence[float] = REGIME_HET,
+    threads: int | None = None,
 ) -> pd.DataFrame:
     """Gains of splitting over an iso-toxic single dose, over amplification and heterogeneity."""
     parts = []
-    for het in REGIME_HET:
+    for het in hets:
         table = amplification(sample(n, seed=seed, het=het), rho_E=rho_E, threads=threads)
         table.insert(0, "het", het)
         parts.append(table)

@@ -6,8 +6,9 @@ import math
 
 import pandas as pd
 
-from fastcart.trial.html import cells_in_words, points
-from fastcart.trial.report import SMALL, verdict
+from fastcart.trial.frontier import JUDGED
+from fastcart.trial.html import points
+from fastcart.trial.report_words import conclusion, over_the_single_dose
 
 HYPOTHESIS = (
     "The hypothesis under test: few effector cells first, more as the burden falls, and memory cells last, "
@@ -20,6 +21,7 @@ LIMITS = (
     "The model of the dissertation whose hypothesis is tested is unknown. Agreement or disagreement says "
     "nothing about whether its simulations were right within their assumptions.",
 )
+SMALL = 0.01  # a difference in event-free survival that matters to nobody
 FEW_TIMES, MANY_TIMES = 10.0, 100.0  # amplification of products that hardly, and that strongly multiply
 _ARM = "A5"
 _NAMES = {"crs3": "severe CRS", "CR90": "remission", "EFS730": "event-free survival"}
@@ -42,21 +44,10 @@ def equal_cells(arms: pd.DataFrame) -> str:
 def equal_toxicity(isotoxic: pd.DataFrame) -> str:
     """Say whether low-high-memory beats the single dose of equal toxicity; indexed by name of the arm."""
     row = isotoxic.loc[[_ARM]].to_dict("records")[0]
-    gain, low, high = (row[f"gain_EFS730{end}"] for end in ("", "_low", "_high"))
-    if math.isnan(low):
+    limits = [row[f"gain_{name}{end}"] for name in JUDGED for end in ("", "_low", "_high")]
+    if any(map(math.isnan, limits)):
         return "Whether low-high-memory beats the single dose with the same rate of severe CRS is not known."
-    words = {
-        "better": "better than giving less",
-        "worse": "worse than giving less",
-        "same": "the same as giving less",
-        "unclear": "not clearly different from giving less",
-    }[verdict(low, high)]
-    dose = cells_in_words(row["dose"])
-    return (
-        f"A single dose of {dose} cells has the same rate of severe CRS; compared with "
-        f"it, low-high-memory changes event-free survival at 24 months by {points(gain)} points "
-        f"({points(low)} to {points(high)}): by this endpoint alone {words}."
-    )
+    return f"Low-high-memory against giving less: {over_the_single_dose(row)} {conclusion(row)}"
 
 
 def amplified(table: pd.DataFrame) -> str:

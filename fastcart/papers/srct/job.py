@@ -36,7 +36,7 @@ from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
-from fastcart.trial.html import figure_html, page, points, table_html
+from fastcart.trial.html import figure_html, page, points, titled_table
 from fastcart.trial.report import trial_parts
 from fastcart.trial.run import NEEDS, OWNS, TrialResult, compute, manifest, write_tables
 from fastcart.trial.spec import TrialSpec, make_spec
@@ -45,6 +45,7 @@ PATIENTS = 3000
 _QUICK_WARNING = (
     "<p class='warn'>A quick look: few patients, coarse scans, a short search; not to be cited.</p>"
 )
+_QUICK_MAP: dict[str, Any] = {"rho_E": (0.6, 1.4, 2.95), "hets": (0.25, 1.5)}
 QUICK_PATIENTS, QUICK_REPLICATES = 150, 20  # at most, of a quick look
 SEED = 1
 _TITLES = {
@@ -193,7 +194,13 @@ def _experiments(
     jobs: dict[str, Callable[[], pd.DataFrame]] = {
         "agreement": partial(agreement, result.arms),
         "amplification": partial(e.amplification, some, threads=threads),
-        "regime_map": partial(e.regime_map, max(size // 6, 50), seed=SEED, threads=threads),
+        "regime_map": partial(
+            e.regime_map,
+            max(size // 6, 50),
+            seed=SEED,
+            threads=threads,
+            **(_QUICK_MAP if amount.quick else {}),
+        ),
         "heterogeneity": partial(e.heterogeneity, size, seed=SEED, threads=threads),
         "lethality": partial(e.lethality, patients, threads=threads),
         "structures": partial(e.structures, some, threads=threads),
@@ -266,17 +273,15 @@ def _report(
         drawn["protocol_search"] = s.figure(tables["protocol_search"])
         drawn |= controlled.drawn(tables)
         for name, (figure, _) in drawn.items():
-            plotting.save_figure(figure, folder / f"{name}.png", dpi=200, also=plotting.VECTORS)
+            plotting.save_figure(figure, folder / f"{name}.svg", dpi=200, also=plotting.BESIDE_SVG)
     parts = ["<h2 id='experiments'>Experiments</h2>"]
     for name, title in _TITLES.items():
         if name in drawn:
-            path = folder / f"{name}.png"
+            path = folder / f"{name}.svg"
             parts.append(figure_html(Picture(name, title, _WORDS[name], path, drawn[name][1])))
         else:
             shown = tables[name][list(_SHOWN.get(name, tables[name].columns))].rename(columns=_HEADS)
-            parts.append(
-                f"<h3>{title}</h3><p>{_WORDS[name]}</p><div class='scroll'>{table_html(shown)}</div>"
-            )
+            parts.append(f"<h3>{title}</h3><p>{_WORDS[name]}</p>{titled_table(title, shown)}")
         if name == "protocol_search":
             parts.append(f"<p>{escape(s.findings(tables[name]))}</p>")
         if name == "amplification":
@@ -291,7 +296,7 @@ def _report(
         f"{warning}<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
     )
     body = trial_parts(
-        result, pictures, run, in_short=[verdict], experiments=parts, limits=(*LIMITS, *controlled.LIMITS)
+        result, pictures, run, found=[verdict], experiments=parts, limits=(*LIMITS, *controlled.LIMITS)
     )
     return run.write("report.html", page(result.spec.title, body))
 
@@ -315,7 +320,8 @@ def _compared(tables: dict[str, pd.DataFrame], power: pd.DataFrame, run: Run) ->
     )
     if not len(off):
         return f"{text}</p>"
-    return f"{text}These do not:</p><div class='scroll'>{table_html(off.rename(columns=_HEADS))}</div>"
+    listed = titled_table("Where the specification disagrees", off.rename(columns=_HEADS))
+    return f"{text}These do not:</p>{listed}"
 
 
 _HEADS = {
@@ -357,7 +363,7 @@ def _beside(table: pd.DataFrame, prototype: pd.DataFrame) -> str:
                 row[f"{arm}, specification"] = points(float(there[arm]))
             rows.append(row)
     words = "<p>Gain in event-free survival at 24 months over the iso-toxic single dose, in points:</p>"
-    return f"{words}<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"
+    return f"{words}{titled_table('Gains here and in the specification', pd.DataFrame(rows))}"
 
 
 def _beside_heterogeneity(table: pd.DataFrame) -> str:
@@ -372,4 +378,4 @@ def _beside_heterogeneity(table: pd.DataFrame) -> str:
                 row[f"{heads[str(name)]}, {arm}"] = both
         rows.append(row)
     words = "<p>Percent here / in the specification:</p>"
-    return f"{words}<div class='wide'>{table_html(pd.DataFrame(rows))}</div>"
+    return f"{words}{titled_table('Shares here and in the specification', pd.DataFrame(rows))}"

@@ -48,7 +48,7 @@ class Setting:
     dose : float
         Cells of the product.
     frontier : ndarray, shape (doses, patients, endpoints)
-        What each patient adds to the endpoints ``crs3, CR90, EFS730, OS730`` at each of the `SHARES`.
+        What each patient adds to severe CRS and to what is judged beside it, at each of the `SHARES`.
     model : str or Model
     noise_seed : int
     threads : int, optional

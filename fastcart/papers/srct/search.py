@@ -33,7 +33,7 @@ SEARCH_HET = (0.5, 1.0)
 STRUCTURE_RHO_E = (1.4, DEFAULT_RHO_E)  # where protocols are tried in other structures, at het 1
 NAMED = ("A0", "A3", "A4", "A5")
 QUICK: dict[str, Any] = {  # a short search, in one regime
-    "rho_E": (DEFAULT_RHO_E,), "het": (1.0,), "structures": False, "particles": 6, "iterations": 3,
+    "rho_E": (DEFAULT_RHO_E,), "het": (1.0,), "structures": False, "particles": 4, "iterations": 2,
 }  # fmt: skip
 GROWTH_LAG = 2.0  # days
 _LAG_NAME = f"growth lag ({GROWTH_LAG:g} days)"

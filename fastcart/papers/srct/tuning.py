@@ -15,6 +15,7 @@ from fastcart.trial.counterfactual import DOSE, arm_course
 from fastcart.trial.course import GRADES
 from fastcart.trial.frontier import isotoxic
 from fastcart.trial.outcomes import expected
+from fastcart.trial.together import arms_together
 
 CR90 = 0.80  # of a single infusion in every regime
 CRS3 = 0.46
@@ -109,13 +110,9 @@ def compared(
     DataFrame
         A row per arm: labels, dose, amplification, expected values, and gains over the iso-toxic single dose.
     """
-    scan = [
-        {
-            "dose": share * regime.dose,
-            **expected(arm_course(get("A0"), regime.patients, dose=share * regime.dose, threads=threads)),
-        }
-        for share in _SCAN
-    ]
+    doses = [share * regime.dose for share in _SCAN]
+    single = arms_together([(get("A0"), dose) for dose in doses], regime.patients, threads=threads)
+    scan = [{"dose": dose, **expected(one.course)} for dose, one in zip(doses, single, strict=True)]
     rows = {"A0": expected(regime.control)}
     for arm in arms:
         rows[arm.name] = expected(arm_course(arm, regime.patients, dose=regime.dose, threads=threads))
