@@ -54,7 +54,7 @@ from fastcart.solvers.lsoda_callback import (
 from fastcart.solvers.lsoda_library import call_rhs
 from fastcart.solvers.lsoda_looks import looks
 from fastcart.solvers.lsoda_patient import Answer, Outputs, Patient, Room, attempt, blows_up, prepare
-from fastcart.solvers.lsoda_system import INSIDE, System
+from fastcart.solvers.lsoda_system import BARE, INSIDE, System
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.quiet import run_quietly
 from fastcart.solvers.reading import uses_time
@@ -117,7 +117,7 @@ class Tables(NamedTuple):
     records: np.recarray
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def rescale(system, integrals, failed):
     """Set the units of the integrals by what they came to; return whether to solve the patient again."""
     again = False
@@ -134,7 +134,7 @@ def rescale(system, integrals, failed):
     return again
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def first_units(system, u, du, integrals, t_end):
     """Guess the units of the integrals by what is integrated at the start."""
     system.data[system.control + NODES] = -1.0

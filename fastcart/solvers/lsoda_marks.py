@@ -14,19 +14,19 @@ from numba import njit
 from fastcart.solvers.hermite import hermite, turning_points
 from fastcart.solvers.items import DIES, HIGHEST, counts, dies, is_extremum, measure, side_of
 from fastcart.solvers.lsoda_callback import NOTES
-from fastcart.solvers.lsoda_system import INSIDE, derivatives
+from fastcart.solvers.lsoda_system import BARE, INSIDE, derivatives
 
 _DEEPER = 0.1  # tolerances by which an extremum is looked for beyond the best value that is known
 _MARGIN = 2.0  # spreads of the slopes at the steps around that the slope inside a step may leave them by
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def size_of(system, k, value):
     """What a tolerance of a quantity is relative to; integrated variables are about one or larger."""
     return 1.0 + abs(value) if system.watched.quantities[k].state >= 0 else abs(value)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def later(times, t):
     """Return the number of the first time that is later than ``t``."""
     low, high = 0, times.size
@@ -39,7 +39,7 @@ def later(times, t):
     return low
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def mark(times, t0, t1, hidden):
     """Mark the intervals between outputs that overlap with ``t0`` to ``t1``."""
     k = max(later(times, t0) - 1, 0)
@@ -59,7 +59,7 @@ class Step(NamedTuple):
     first: bool  # whether a segment begins here: growth from the level itself needs no search
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def may_hold(kind, level, bound, step):
     """Whether a step may hold what an item is about; ``bound`` is what an extremum must reach."""
     g0, g1 = step.before, step.after
@@ -74,14 +74,14 @@ def may_hold(kind, level, bound, step):
     return (counts(kind, 1.0) and g0 <= level < g1) or (counts(kind, -1.0) and g0 >= level > g1)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def may_die(level, zero, step):
     """Whether a group that is ``zero`` where nothing is left of it may die out within a step."""
     g0, g1 = step.before, step.after
     return step.low < 0.0 and min(g0, g1) <= level and (g0 != zero or g1 != zero)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def step_of(notes, s, v):
     """Return what the notes say of a step and of the quantity whose value is in column ``v``."""
     low = high = notes[s, v + 1]
@@ -93,7 +93,7 @@ def step_of(notes, s, v):
     return Step(notes[s, v], notes[s + 1, v], half, low - spread, high + spread, s == 0)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def mark_steps(notes, v, item, level, bound, zero, times, marked):
     """Mark the intervals in which a step may hold what an item is about.
 
@@ -114,7 +114,7 @@ def mark_steps(notes, v, item, level, bound, zero, times, marked):
             mark(times, t0, notes[s + 1, 0], marked)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def shows(system, record, i, best, cubic):
     """Whether the cubic of an interval shows what item ``i`` is about; ``best`` is that of all outputs."""
     g0, d0, g1, d1 = cubic
@@ -140,8 +140,8 @@ def shows(system, record, i, best, cubic):
     return False
 
 
-@njit(**INSIDE)
-def mark_shown(system, notes, outputs, record, i, best, marked, hidden):
+@njit(**BARE)
+def mark_shown(system, notes, outputs, record, i, best, marked, hidden, du):
     """Mark in ``hidden`` the intervals that are ``marked`` and hold steps, and those that show something.
 
     An interval of less than a step shows it by the cubic through its ends. So does one that the steps left
@@ -149,7 +149,6 @@ def mark_shown(system, notes, outputs, record, i, best, marked, hidden):
     """
     times, out, values = outputs.times, outputs.states, outputs.values
     kind, level, k = system.watched.items[i].kind, record[i].level, system.watched.items[i].quantity
-    du = np.empty(out.shape[1])
     first = 0  # of the notes behind the start of the interval
     for j in range(times.size - 1):
         while first < notes.shape[0] and notes[first, 0] <= times[j]:
@@ -171,7 +170,7 @@ def mark_shown(system, notes, outputs, record, i, best, marked, hidden):
         hidden[j] = shows(system, record, i, best, (g0, h * d0, g1, h * d1))
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def bound_of(system, kind, k, best):
     """Return what an extremum must reach to be looked at, in the direction in which less is better."""
     if not is_extremum(kind):
@@ -183,7 +182,7 @@ def bound_of(system, kind, k, best):
 def mark_all(system, notes, outputs, record, ending, hidden):
     """Mark the intervals that must be looked at for the items that end the integration, or the others."""
     times, values, items = outputs.times, outputs.values, system.watched.items
-    marked = np.zeros(hidden.size, np.bool_)
+    marked, du = np.zeros(hidden.size, np.bool_), np.empty(outputs.states.shape[1])
     for i in range(record.size):
         k, kind = items[i].quantity, items[i].kind
         if items[i].ends != ending:
@@ -198,4 +197,4 @@ def mark_all(system, notes, outputs, record, ending, hidden):
         bound, zero = bound_of(system, kind, k, best), system.watched.quantities[k].zero
         marked[:] = False
         mark_steps(notes, 1 + 2 * k, items[i], record[i].level, bound, zero, times, marked)
-        mark_shown(system, notes, outputs, record, i, best, marked, hidden)
+        mark_shown(system, notes, outputs, record, i, best, marked, hidden, du)
