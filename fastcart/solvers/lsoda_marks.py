@@ -82,25 +82,27 @@ def may_die(level, zero, step):
 
 
 @njit(**BARE)
-def step_of(notes, s, v):
-    """Return what the notes say of a step and of the quantity whose value is in column ``v``."""
-    low = high = notes[s, v + 1]
-    for j in range(max(s - 1, 0), min(s + 3, notes.shape[0])):
-        low = min(low, notes[j, v + 1])
-        high = max(high, notes[j, v + 1])
-    spread = _MARGIN * (high - low)
-    half = 0.5 * (notes[s + 1, 0] - notes[s, 0])
-    return Step(notes[s, v], notes[s + 1, v], half, low - spread, high + spread, s == 0)
+def steps_of(notes, v, low, high):
+    """Fill in the least and the greatest slope that is possible on each step of the quantity in column ``v``."""
+    count = notes.shape[0]
+    for s in range(count - 1):
+        least = most = notes[s, v + 1]
+        for j in range(max(s - 1, 0), min(s + 3, count)):
+            least = min(least, notes[j, v + 1])
+            most = max(most, notes[j, v + 1])
+        spread = _MARGIN * (most - least)
+        low[s], high[s] = least - spread, most + spread
 
 
 @njit(**BARE)
-def mark_steps(notes, v, item, level, bound, zero, times, marked):
+def mark_steps(notes, slopes, v, item, level, bound, zero, times, marked):
     """Mark the intervals in which a step may hold what an item is about.
 
     ``notes`` are the steps of a segment, from column ``v`` on the values and slopes of the quantity, which is
-    ``zero`` where nothing is left of it.
+    ``zero`` where nothing is left of it; ``slopes`` are from `steps_of`.
     """
     count, kind = notes.shape[0], item.kind
+    low, high = slopes
     for s in range(count):
         t0 = notes[s, 0]
         if t0 >= times[-1]:
@@ -109,7 +111,8 @@ def mark_steps(notes, v, item, level, bound, zero, times, marked):
             if count == NOTES:
                 mark(times, t0, times[-1], marked)
             break
-        step = step_of(notes, s, v)
+        half = 0.5 * (notes[s + 1, 0] - t0)
+        step = Step(notes[s, v], notes[s + 1, v], half, low[s], high[s], s == 0)
         if (kind == DIES and may_die(level, zero, step)) or may_hold(kind, level, bound, step):
             mark(times, t0, notes[s + 1, 0], marked)
 
@@ -181,8 +184,16 @@ def bound_of(system, kind, k, best):
 @njit(**INSIDE)
 def mark_all(system, notes, outputs, record, ending, hidden):
     """Mark the intervals that must be looked at for the items that end the integration, or the others."""
-    times, values, items = outputs.times, outputs.values, system.watched.items
     marked, du = np.zeros(hidden.size, np.bool_), np.empty(outputs.states.shape[1])
+    slopes = np.empty(notes.shape[0]), np.empty(notes.shape[0])
+    mark_items(system, notes, slopes, outputs, record, ending, marked, hidden, du)
+
+
+@njit(**BARE)
+def mark_items(system, notes, slopes, outputs, record, ending, marked, hidden, du):
+    """Mark the intervals for all items, see `mark_all`; the last two and ``slopes`` are scratch."""
+    times, values, items = outputs.times, outputs.values, system.watched.items
+    known = -1  # the quantity that slopes are of
     for i in range(record.size):
         k, kind = items[i].quantity, items[i].kind
         if items[i].ends != ending:
@@ -190,11 +201,14 @@ def mark_all(system, notes, outputs, record, ending, hidden):
         if k >= system.noted:
             hidden[:] = True
             return
+        if k != known:
+            steps_of(notes, 1 + 2 * k, slopes[0], slopes[1])
+            known = k
         best = record[i].best
         if is_extremum(kind):
             for j in range(times.size):
                 best = max(best, values[j, k]) if kind == HIGHEST else min(best, values[j, k])
         bound, zero = bound_of(system, kind, k, best), system.watched.quantities[k].zero
         marked[:] = False
-        mark_steps(notes, 1 + 2 * k, items[i], record[i].level, bound, zero, times, marked)
+        mark_steps(notes, slopes, 1 + 2 * k, items[i], record[i].level, bound, zero, times, marked)
         mark_shown(system, notes, outputs, record, i, best, marked, hidden, du)

@@ -101,16 +101,23 @@ def parts_of(system, nodes, record, j, k, ending):
     return int(min(np.ceil(1.5 * ratio**0.25), _PARTS))
 
 
+@njit(**BARE)
+def count_parts(system, nodes, record, ending, parts):
+    """Fill in into how many parts each piece must be cut; return how many nodes that makes."""
+    count = 1
+    for j in range(parts.size):
+        for k in range(nodes.values.shape[1]):
+            parts[j] = max(parts[j], parts_of(system, nodes, record, j, k, ending))
+        count += parts[j]
+    return count
+
+
 @njit(**INSIDE)
 def refined(system, nodes, record, ending):
     """Integrate the pieces once more that are too coarse; return the nodes with those in between."""
     pieces, total = nodes.times.size - 1, nodes.values.shape[1]
     parts = np.ones(pieces, np.int64)
-    count = 1
-    for j in range(pieces):
-        for k in range(total):
-            parts[j] = max(parts[j], parts_of(system, nodes, record, j, k, ending))
-        count += parts[j]
+    count = count_parts(system, nodes, record, ending, parts)
     if count == pieces + 1:
         return nodes
     fine = Nodes(
@@ -134,13 +141,15 @@ def refined(system, nodes, record, ending):
     return Nodes(fine.times[: x + 1], fine.states[: x + 1], fine.values[: x + 1], fine.slopes[: x + 1])
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def copy_node(source, j, target, x):
     """Copy one node."""
     target.times[x] = source.times[j]
-    target.states[x] = source.states[j]
-    target.values[x] = source.values[j]
-    target.slopes[x] = source.slopes[j]
+    for i in range(source.states.shape[1]):
+        target.states[x, i] = source.states[j, i]
+    for k in range(source.values.shape[1]):
+        target.values[x, k] = source.values[j, k]
+        target.slopes[x, k] = source.slopes[j, k]
 
 
 @njit(**INSIDE)
