@@ -153,7 +153,7 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
     most, total = outputs.grid.size + 2, task.watched.quantities.size
     room = Room(
         np.empty(most), np.empty(most, np.bool_), np.empty((most, n)), np.empty((most, total)),
-        np.empty((2, total)), np.empty((2, PENDING)), np.zeros(1, np.int64),
+        np.empty((most, total)), np.empty((2, total)), np.empty((2, PENDING)), np.zeros(1, np.int64),
     )  # fmt: skip
     sums = m + n + CONTROL + 2 * n
     # LSODA's own limit is per output time, and only for what goes on behind the end of the budget: behind a

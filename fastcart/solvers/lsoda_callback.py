@@ -143,9 +143,10 @@ def _rhs_callback(model: System, kind: Kind) -> Any:
         *_growth_lines(kind, states),
         *_note_lines(kind, states),
         "    stop = c[FLAG] != 0.0",
-        "    for i in range(STATES):",
-        "        if stop: du[i] = 0.0",
-        "        elif not 0.0 * du[i] == 0.0: du[i] = _HUGE",
+        "    if stop or bad:",
+        "        for i in range(STATES):",
+        "            if stop: du[i] = 0.0",
+        "            elif not 0.0 * du[i] == 0.0: du[i] = _HUGE",
     ]  # fmt: skip
     function = written(lines, {**constants, **more}, {**names, "exp": math.exp, "carray": carray})
     return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)

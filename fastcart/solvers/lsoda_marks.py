@@ -144,13 +144,22 @@ def shows(system, record, i, best, cubic):
 
 
 @njit(**BARE)
+def slope_at(system, outputs, k, j, du):
+    """Return the slope of a quantity at an output; it is found once."""
+    if np.isnan(outputs.slopes[j, k]):
+        derivatives(system, outputs.times[j], outputs.states[j], du)
+        outputs.slopes[j, k] = measure(system.watched, k, outputs.states[j], du, system.log, system.scale)[1]
+    return outputs.slopes[j, k]
+
+
+@njit(**BARE)
 def mark_shown(system, notes, outputs, record, i, best, marked, hidden, du):
     """Mark in ``hidden`` the intervals that are ``marked`` and hold steps, and those that show something.
 
     An interval of less than a step shows it by the cubic through its ends. So does one that the steps left
     out, but whose ends say otherwise: steps are noted as predicted.
     """
-    times, out, values = outputs.times, outputs.states, outputs.values
+    times, values = outputs.times, outputs.values
     kind, level, k = system.watched.items[i].kind, record[i].level, system.watched.items[i].quantity
     first = 0  # of the notes behind the start of the interval
     for j in range(times.size - 1):
@@ -166,11 +175,8 @@ def mark_shown(system, notes, outputs, record, i, best, marked, hidden, du):
             hidden[j] = True
             continue
         h = times[j + 1] - times[j]
-        derivatives(system, times[j], out[j], du)
-        g0, d0 = measure(system.watched, k, out[j], du, system.log, system.scale)
-        derivatives(system, times[j + 1], out[j + 1], du)
-        g1, d1 = measure(system.watched, k, out[j + 1], du, system.log, system.scale)
-        hidden[j] = shows(system, record, i, best, (g0, h * d0, g1, h * d1))
+        d0, d1 = slope_at(system, outputs, k, j, du), slope_at(system, outputs, k, j + 1, du)
+        hidden[j] = shows(system, record, i, best, (values[j, k], h * d0, values[j + 1, k], h * d1))
 
 
 @njit(**BARE)

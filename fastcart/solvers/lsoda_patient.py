@@ -101,6 +101,7 @@ class Room(NamedTuple):
     looked: np.ndarray
     out: np.ndarray
     values: np.ndarray
+    slopes: np.ndarray
     here: np.ndarray
     pending: np.ndarray  # times and items of actions that wait
     waiting: np.ndarray  # how many there are, one number
@@ -347,7 +348,7 @@ def examine(system, room, size, record, ending, held=np.inf):
     if not ending and system.timed and not resolved(system, notes, count, times, out, room.looked):
         flag = FLAG_UNRESOLVED
     else:
-        outputs = Nodes(times, out, room.values[:size], room.values[:size])
+        outputs = Nodes(times, out, room.values[:size], room.slopes[:size])
         when, item = watch(system, notes, count, outputs, record, ending, held)
     data[system.sums : system.notes] = kept
     data[control + BUDGET] = budget + data[control + CALLS] - calls

@@ -237,8 +237,9 @@ def follow(system, record, i, nodes, smooth):
 
 @njit(**BARE)
 def fill_values(system, outputs):
-    """Fill in the values of the quantities that are noted with each step."""
+    """Fill in the values of the quantities that are noted with each step; of their slopes none is known."""
     out, values = outputs.states, outputs.values
+    outputs.slopes[:, : system.noted] = np.nan  # until they are needed
     for k in range(system.noted):
         state = system.watched.quantities[k].state
         for j in range(outputs.times.size):
@@ -261,7 +262,7 @@ def watch(system, notes, count, outputs, record, ending, held=np.inf):
     count : int
         Steps noted.
     outputs : Nodes
-        Times and states; values are filled in, slopes are not used.
+        Times and states; values are filled in, and slopes where they are needed.
     record : Record
     ending : bool
 
