@@ -19,7 +19,7 @@ from fastcart.solvers.lanes.dense_output import MAX_DEGREE
 from fastcart.solvers.lanes.event_location import HALVINGS, MANY
 from fastcart.solvers.lanes.event_recording import MINIMUM, PROGRESSION
 from fastcart.solvers.lanes.layout import LANES, aligned_rows
-from fastcart.solvers.lanes.observed_quantities import quantity_function
+from fastcart.solvers.lanes.observed_quantities import quantity_function, states_read
 from fastcart.solvers.lanes.records import (
     ITEM,
     QUANTITY,
@@ -51,6 +51,7 @@ class Table:
     groups: np.ndarray
     actions: Actions
     function: int
+    read: np.ndarray  # of each quantity, the states that it is computed from
     sizes: tuple[int, int]  # states, parameters
     follows: float
 
@@ -82,7 +83,7 @@ class Table:
         roots = Roots(np.zeros(MAX_DEGREE + 3), np.zeros((STACK, MAX_DEGREE + 3)))
         return Watch(
             self.items, self.quantities, recorded, self.of_burden, bounds_of, self.groups, self.actions,
-            self.function, np.zeros(n + 1 + m + quantities), turns, roots,
+            self.function, self.read, np.zeros(n + 1 + m + quantities), turns, roots,
         )  # fmt: skip
 
 
@@ -109,6 +110,7 @@ def items_of(problem: Problem, log: np.ndarray) -> Table:
         actions_of(problem, len(items), first_event(problem), scaled=False),
         quantity_function(model, tuple(bool(x) for x in log), tuple(sums)).address
         if len(items) > of_burden else 0,
+        states_read(model, tuple(sums)) if len(items) > of_burden else np.full((len(of), len(model.states)), -1),
         (len(model.states), len(model.parameters)), min(max(problem.rtol, 1e-9), 1e-5),
     )  # fmt: skip
 
