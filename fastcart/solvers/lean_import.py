@@ -1,8 +1,8 @@
 """numba without SciPy's linear algebra, until somebody needs it.
 
-When numba compiles or loads its first function it looks whether there is a BLAS, by importing ``scipy.linalg``:
-a fifth of the time to a first result. SciPy is always there beside fastcart, so the answer is known; a function
-that multiplies matrices lets numba import the true module, as ever.
+When numba compiles or loads its first function it looks whether there is a BLAS, by importing
+``scipy.linalg``: a sixth of the time to a first result. SciPy is always there beside fastcart, so the answer
+is known; a function that multiplies matrices lets numba import the true module, as ever.
 """
 
 from __future__ import annotations

@@ -54,7 +54,7 @@ from fastcart.solvers.lsoda_callback import (
 from fastcart.solvers.lsoda_library import call_rhs
 from fastcart.solvers.lsoda_looks import looks
 from fastcart.solvers.lsoda_patient import Answer, Outputs, Patient, Room, attempt, blows_up, prepare
-from fastcart.solvers.lsoda_system import BARE, INSIDE, System
+from fastcart.solvers.lsoda_system import BARE, System
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.quiet import run_quietly
 from fastcart.solvers.reading import uses_time

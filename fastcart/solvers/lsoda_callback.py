@@ -155,8 +155,8 @@ def _rhs_callback(model: System, kind: Kind) -> Any:
 def _parts(model: System, kind: Kind) -> tuple[list[str], str, dict[str, int], dict[str, Any]]:
     """Return lines that evaluate the right-hand side, the text of a tuple, their constants and names.
 
-    The tuple has the derivatives as integrated, what is summed up, and a flag: 1 where a state in logarithm is
-    zero but has an inflow.
+    The tuple has the derivatives as integrated, what is summed up, and a flag: 1 where a state in logarithm
+    is zero but has an inflow.
     """
     states = labels(model.state_names)
     inflow = [f"(y_{x} == 0.0 and f[U_{x}] != 0.0)" for x, log in zip(states, kind.log, strict=True) if log]
@@ -170,7 +170,7 @@ def _parts(model: System, kind: Kind) -> tuple[list[str], str, dict[str, int], d
 
 
 def _derive(model: System, kind: Kind) -> tuple[list[str], dict[str, int], dict[str, Any]]:
-    """Return lines for ``v``, see `_parts`, and whether that raised; with their constants and names.
+    """Return lines for ``v``, see `_parts`, and ``raised``; with their constants and names.
 
     Handling the error takes time, so it is done where the code says that there may be one. Any other error
     leaves the callback at once, with its mark. Then the right-hand side is called in a function of its own,
@@ -179,8 +179,8 @@ def _derive(model: System, kind: Kind) -> tuple[list[str], dict[str, int], dict[
     """
     lines, results, constants, names = _parts(model, kind)
     if not may_raise(model.rhs):
-        around = ["    c[RAISED] = 1.0", *lines, f"    v = {results}", "    c[RAISED] = 0.0", "    raised = False"]
-        return around, constants, names
+        before, after = ["    c[RAISED] = 1.0"], ["    c[RAISED] = 0.0", "    raised = False"]
+        return [*before, *lines, f"    v = {results}", *after], constants, names
     text = ["def derive(t, u, p, scale, r):", *lines, f"    return {results}"]
     length = len(kind.log) + kind.integrals + 1
     around = [

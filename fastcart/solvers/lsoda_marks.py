@@ -83,7 +83,7 @@ def may_die(level, zero, step):
 
 @njit(**BARE)
 def steps_of(notes, v, low, high):
-    """Fill in the least and the greatest slope that is possible on each step of the quantity in column ``v``."""
+    """Fill in the least and the greatest slope that is possible on each step, of what is in column ``v``."""
     count = notes.shape[0]
     for s in range(count - 1):
         least = most = notes[s, v + 1]

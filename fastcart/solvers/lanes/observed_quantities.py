@@ -46,7 +46,8 @@ def states_read(model: System, quantities: Of) -> np.ndarray:
 
 def _states_read(model: System, quantities: Of) -> np.ndarray:
     n, names = len(model.states), list(model.state_names)
-    of_observables = _read_by_observables(model) if any(x in model.observable_names for x in quantities) else {}
+    observed = any(x in model.observable_names for x in quantities)
+    of_observables = _read_by_observables(model) if observed else {}
     rows = np.full((len(quantities), n), -1)
     for k, x in enumerate(quantities):
         if isinstance(x, tuple):
@@ -73,7 +74,7 @@ def _read_by_observables(model: System) -> dict[str, list[int]]:
 
 
 def _nothing_else_matters(model: System, read: list[list[int]]) -> bool:
-    """Whether observables stay what they are, at random points, when all states change that they do not read."""
+    """Whether observables stay as they are, at random points, when states change that they do not read."""
     function, random = plain(model.observe), np.random.default_rng(0)
     for _ in range(_CHECKS):
         y, other = np.exp(random.normal(size=(2, len(model.states))))

@@ -113,8 +113,10 @@ def _follow_states(s, turns, task, scheme, watch, work):
     if need > QUIET:
         for i in range(watch.of_burden, items.size):
             k = items[i].quantity
-            if not queue.asks[i, s] or (i > watch.of_burden and items[i - 1].quantity == k and queue.asks[i - 1, s]):
-                continue  # or it is there
+            if not queue.asks[i, s]:
+                continue
+            if i > watch.of_burden and items[i - 1].quantity == k and queue.asks[i - 1, s]:
+                continue  # it is there
             read = watch.read[k]
             for x in range(read.size):
                 if read[x] < 0:

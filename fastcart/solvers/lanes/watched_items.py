@@ -102,15 +102,15 @@ def items_of(problem: Problem, log: np.ndarray) -> Table:
         kind = PROGRESSION if i < of_burden and row.kind == UP else row.kind
         state = quantities[k].state
         items.append((k, kind, *row[2:], state >= 0 and bool(log[state])))
+    detected = len(items) > of_burden
     sums = [tuple(members[name]) if isinstance(name, int) else name for name in of]
     bounded = [q.bounded for q in quantities if q.bounded >= 0] + [i for group in members for i in group]
     return Table(
         np.array(items, dtype=ITEM), np.array([tuple(quantity) for quantity in quantities], dtype=QUANTITY),
         of_burden, tuple(dict.fromkeys(bounded)), groups,
         actions_of(problem, len(items), first_event(problem), scaled=False),
-        quantity_function(model, tuple(bool(x) for x in log), tuple(sums)).address
-        if len(items) > of_burden else 0,
-        states_read(model, tuple(sums)) if len(items) > of_burden else np.full((len(of), len(model.states)), -1),
+        quantity_function(model, tuple(bool(x) for x in log), tuple(sums)).address if detected else 0,
+        states_read(model, tuple(sums)) if detected else np.full((len(of), len(model.states)), -1),
         (len(model.states), len(model.parameters)), min(max(problem.rtol, 1e-9), 1e-5),
     )  # fmt: skip
 
