@@ -81,9 +81,18 @@ def may_die(level, zero, step):
     return step.low < 0.0 and min(g0, g1) <= level and (g0 != zero or g1 != zero)
 
 
+class Scratch(NamedTuple):
+    """What is found of one quantity, and of one item."""
+
+    low: np.ndarray  # the least slope that is possible on each step,
+    high: np.ndarray  # and the greatest
+    marked: np.ndarray  # intervals in which a step may hold what the item is about
+    du: np.ndarray
+
+
 @njit(**BARE)
-def steps_of(notes, v, low, high):
-    """Fill in the least and the greatest slope that is possible on each step, of what is in column ``v``."""
+def steps_of(notes, v, scratch):
+    """Fill in the slopes that are possible on each step, of what is in column ``v``."""
     count = notes.shape[0]
     for s in range(count - 1):
         least = most = notes[s, v + 1]
@@ -91,18 +100,18 @@ def steps_of(notes, v, low, high):
             least = min(least, notes[j, v + 1])
             most = max(most, notes[j, v + 1])
         spread = _MARGIN * (most - least)
-        low[s], high[s] = least - spread, most + spread
+        scratch.low[s], scratch.high[s] = least - spread, most + spread
 
 
 @njit(**BARE)
-def mark_steps(notes, slopes, v, item, level, bound, zero, times, marked):
+def mark_steps(notes, v, item, level, bound, zero, times, scratch):
     """Mark the intervals in which a step may hold what an item is about.
 
     ``notes`` are the steps of a segment, from column ``v`` on the values and slopes of the quantity, which is
-    ``zero`` where nothing is left of it; ``slopes`` are from `steps_of`.
+    ``zero`` where nothing is left of it; its slopes are from `steps_of`.
     """
     count, kind = notes.shape[0], item.kind
-    low, high = slopes
+    low, high, marked = scratch.low, scratch.high, scratch.marked
     for s in range(count):
         t0 = notes[s, 0]
         if t0 >= times[-1]:
@@ -153,13 +162,13 @@ def slope_at(system, outputs, k, j, du):
 
 
 @njit(**BARE)
-def mark_shown(system, notes, outputs, record, i, best, marked, hidden, du):
+def mark_shown(system, notes, outputs, record, i, best, scratch, hidden):
     """Mark in ``hidden`` the intervals that are ``marked`` and hold steps, and those that show something.
 
     An interval of less than a step shows it by the cubic through its ends. So does one that the steps left
     out, but whose ends say otherwise: steps are noted as predicted.
     """
-    times, values = outputs.times, outputs.values
+    times, values, marked, du = outputs.times, outputs.values, scratch.marked, scratch.du
     kind, level, k = system.watched.items[i].kind, record[i].level, system.watched.items[i].quantity
     first = 0  # of the notes behind the start of the interval
     for j in range(times.size - 1):
@@ -190,14 +199,16 @@ def bound_of(system, kind, k, best):
 @njit(**INSIDE)
 def mark_all(system, notes, outputs, record, ending, hidden):
     """Mark the intervals that must be looked at for the items that end the integration, or the others."""
-    marked, du = np.zeros(hidden.size, np.bool_), np.empty(outputs.states.shape[1])
-    slopes = np.empty(notes.shape[0]), np.empty(notes.shape[0])
-    mark_items(system, notes, slopes, outputs, record, ending, marked, hidden, du)
+    steps = notes.shape[0]
+    scratch = Scratch(
+        np.empty(steps), np.empty(steps), np.zeros(hidden.size, np.bool_), np.empty(outputs.states.shape[1])
+    )
+    mark_items(system, notes, outputs, record, ending, scratch, hidden)
 
 
 @njit(**BARE)
-def mark_items(system, notes, slopes, outputs, record, ending, marked, hidden, du):
-    """Mark the intervals for all items, see `mark_all`; the last two and ``slopes`` are scratch."""
+def mark_items(system, notes, outputs, record, ending, scratch, hidden):
+    """Mark the intervals for all items, see `mark_all`."""
     times, values, items = outputs.times, outputs.values, system.watched.items
     known = -1  # the quantity that slopes are of
     for i in range(record.size):
@@ -208,13 +219,13 @@ def mark_items(system, notes, slopes, outputs, record, ending, marked, hidden, d
             hidden[:] = True
             return
         if k != known:
-            steps_of(notes, 1 + 2 * k, slopes[0], slopes[1])
+            steps_of(notes, 1 + 2 * k, scratch)
             known = k
         best = record[i].best
         if is_extremum(kind):
             for j in range(times.size):
                 best = max(best, values[j, k]) if kind == HIGHEST else min(best, values[j, k])
         bound, zero = bound_of(system, kind, k, best), system.watched.quantities[k].zero
-        marked[:] = False
-        mark_steps(notes, slopes, 1 + 2 * k, items[i], record[i].level, bound, zero, times, marked)
-        mark_shown(system, notes, outputs, record, i, best, marked, hidden, du)
+        scratch.marked[:] = False
+        mark_steps(notes, 1 + 2 * k, items[i], record[i].level, bound, zero, times, scratch)
+        mark_shown(system, notes, outputs, record, i, best, scratch, hidden)
