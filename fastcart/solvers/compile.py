@@ -42,7 +42,10 @@ from fastcart.solvers.kernel_cache import (
     use,
     write_whole,
 )
+from fastcart.solvers.lean_import import import_lean
 from fastcart.solvers.powers import VectorPowers
+
+import_lean("numba.np.arraymath")
 
 # 'nnan' and 'ninf' are left out on purpose: they delete the NaN checks, and a failed patient would spin
 # for ever. 'reassoc' and 'contract' are fixed at compile time, so results do not depend on neighbours.

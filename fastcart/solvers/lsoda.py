@@ -54,7 +54,7 @@ from fastcart.solvers.lsoda_callback import (
 from fastcart.solvers.lsoda_library import call_rhs
 from fastcart.solvers.lsoda_looks import looks
 from fastcart.solvers.lsoda_patient import Answer, Outputs, Patient, Room, attempt, blows_up, prepare
-from fastcart.solvers.lsoda_system import INSIDE, System
+from fastcart.solvers.lsoda_system import BARE, System
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.quiet import run_quietly
 from fastcart.solvers.reading import uses_time
@@ -117,7 +117,7 @@ class Tables(NamedTuple):
     records: np.recarray
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def rescale(system, integrals, failed):
     """Set the units of the integrals by what they came to; return whether to solve the patient again."""
     again = False
@@ -134,7 +134,7 @@ def rescale(system, integrals, failed):
     return again
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def first_units(system, u, du, integrals, t_end):
     """Guess the units of the integrals by what is integrated at the start."""
     system.data[system.control + NODES] = -1.0
@@ -153,7 +153,7 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
     most, total = outputs.grid.size + 2, task.watched.quantities.size
     room = Room(
         np.empty(most), np.empty(most, np.bool_), np.empty((most, n)), np.empty((most, total)),
-        np.empty((2, total)), np.empty((2, PENDING)), np.zeros(1, np.int64),
+        np.empty((most, total)), np.empty((2, total)), np.empty((2, PENDING)), np.zeros(1, np.int64),
     )  # fmt: skip
     sums = m + n + CONTROL + 2 * n
     # LSODA's own limit is per output time, and only for what goes on behind the end of the budget: behind a

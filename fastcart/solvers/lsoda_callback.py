@@ -22,7 +22,8 @@ from typing import Any
 from numba import carray
 
 from fastcart.solvers.codegen import derivative_lines, labels, natural, places, written
-from fastcart.solvers.compile import FAST, INNER, cached, rebuild
+from fastcart.solvers.compile import FAST, INNER, cached, made_once, rebuild
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lsoda_library import rhs_signature
 from fastcart.solvers.named import naming
 from fastcart.solvers.reading import may_raise
@@ -77,6 +78,13 @@ def data_size(states: int, parameters: int, kind: Kind) -> int:
 
 def rhs_callback(model: System, kind: Kind) -> Any:
     """Compile the right-hand side in integrated variables as a C function."""
+    # by the content of the right-hand side, so that an edit of what it names is seen
+    names = (tuple(model.state_names), tuple(model.parameter_names))
+    key = ("lsoda callback", fingerprint(model.rhs), names, kind)
+    return made_once(key, lambda: _rhs_callback(model, kind))
+
+
+def _rhs_callback(model: System, kind: Kind) -> Any:
     n, m = len(model.states), len(model.parameters)
     states = labels(model.state_names)
     words = m + n
@@ -94,6 +102,7 @@ def rhs_callback(model: System, kind: Kind) -> Any:
         for name in ("SUM", "SUM_BASE", "VALUE", "VALUE_BASE"):
             constants[f"{name}_{x}"] = sums + SUMS * k + constants[name]
     counted = [x for x, wanted in zip(states, kind.nonnegative, strict=True) if wanted]
+    evaluation, more, names = _derive(model, kind)
     lines = [
         "def lsoda_rhs(time, u_, du_, data_):",
         "    u = carray(u_, (STATES,)); du = carray(du_, (STATES,)); p = carray(data_, (ROOM,))",
@@ -122,7 +131,7 @@ def rhs_callback(model: System, kind: Kind) -> Any:
         "        return",
         "    c[REFUSED] = 0.0",
         "    t = min(max(time, c[LOW]), c[HIGH])",
-        *_derive_lines(n + kind.integrals + 1, may_raise(model.rhs)),
+        *evaluation,
         *[f"    du[U_{x}] = v[U_{x}]" for x in states],
         f"    bad = raised or not ({' + '.join(f'0.0 * v[U_{x}]' for x in states)} == 0.0)",
         "    if v[INFLOW] > 0.0: c[FLAG] = FLAG_LOG_INFLOW",
@@ -134,51 +143,47 @@ def rhs_callback(model: System, kind: Kind) -> Any:
         *_growth_lines(kind, states),
         *_note_lines(kind, states),
         "    stop = c[FLAG] != 0.0",
-        "    for i in range(STATES):",
-        "        if stop: du[i] = 0.0",
-        "        elif not 0.0 * du[i] == 0.0: du[i] = _HUGE",
+        "    if stop or bad:",
+        "        for i in range(STATES):",
+        "            if stop: du[i] = 0.0",
+        "            elif not 0.0 * du[i] == 0.0: du[i] = _HUGE",
     ]  # fmt: skip
-    namespace = {"derive": _derive(model, kind), "exp": math.exp, "nan": math.nan, "carray": carray}
-    function = written(lines, constants, namespace)
+    function = written(lines, {**constants, **more}, {**names, "exp": math.exp, "carray": carray})
     return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)
 
 
-def _derive(model: System, kind: Kind) -> Any:
-    """Make ``derive(t, u, p, scale, r)``: derivatives as integrated, what is summed up, and a flag.
+def _parts(model: System, kind: Kind) -> tuple[list[str], str, dict[str, int], dict[str, Any]]:
+    """Return lines that evaluate the right-hand side, the text of a tuple, their constants and names.
 
-    The flag is 1 where a state in logarithm is zero but has an inflow. A function of its own, because numba
-    compiles the handling of an error around one call only in reasonable time.
+    The tuple has the derivatives as integrated, what is summed up, and a flag: 1 where a state in logarithm
+    is zero but has an inflow.
     """
     states = labels(model.state_names)
     inflow = [f"(y_{x} == 0.0 and f[U_{x}] != 0.0)" for x, log in zip(states, kind.log, strict=True) if log]
     results = [f"du_{x}" for x in states]
     results += [f"f[U_{x}] * 1.0" for x in states[len(states) - kind.integrals :]]
     derivatives, constants = derivative_lines(model, kind.log, kind.infused)
-    lines = [
-        "def derive(t, u, p, scale, r):",
-        *derivatives,
-        # not within the tuple: numba knows no long tuple with a branch inside
-        f"    inflow = 1.0 if {' or '.join(inflow) or 'False'} else 0.0",
-        f"    return ({', '.join(results)}, inflow)",
-    ]
-    namespace = {"rhs": rebuild(model.rhs, INNER), "exp": math.exp, "nan": math.nan}
-    return rebuild(written(lines, constants, {**namespace, **naming(model)}), INNER)
+    # not within the tuple: numba knows no long tuple with a branch inside
+    lines = [*derivatives, f"    inflow = 1.0 if {' or '.join(inflow) or 'False'} else 0.0"]
+    names = {"rhs": rebuild(model.rhs, INNER), "exp": math.exp, "nan": math.nan, **naming(model)}
+    return lines, f"({', '.join(results)}, inflow)", constants, names
 
 
-def _derive_lines(length: int, guarded: bool) -> list[str]:
-    """Evaluate the derivatives, and find out whether that raised.
+def _derive(model: System, kind: Kind) -> tuple[list[str], dict[str, int], dict[str, Any]]:
+    """Return lines for ``v``, see `_parts`, and ``raised``; with their constants and names.
 
     Handling the error takes time, so it is done where the code says that there may be one. Any other error
-    leaves the callback at once, with its mark.
+    leaves the callback at once, with its mark. Then the right-hand side is called in a function of its own,
+    because numba compiles the handling of an error around one call only in reasonable time; else it stands in
+    the callback, where LLVM reads each parameter where it is needed.
     """
-    if not guarded:
-        return [
-            "    c[RAISED] = 1.0",
-            "    v = derive(t, u, p, scale, r)",
-            "    c[RAISED] = 0.0",
-            "    raised = False",
-        ]
-    return [
+    lines, results, constants, names = _parts(model, kind)
+    if not may_raise(model.rhs):
+        before, after = ["    c[RAISED] = 1.0"], ["    c[RAISED] = 0.0", "    raised = False"]
+        return [*before, *lines, f"    v = {results}", *after], constants, names
+    text = ["def derive(t, u, p, scale, r):", *lines, f"    return {results}"]
+    length = len(kind.log) + kind.integrals + 1
+    around = [
         f"    v = ({'nan, ' * length})",
         "    raised = True",
         "    try:",
@@ -187,6 +192,7 @@ def _derive_lines(length: int, guarded: bool) -> list[str]:
         "    except Exception:",
         "        pass",
     ]
+    return around, {}, {"derive": rebuild(written(text, constants, names), INNER), "nan": math.nan}
 
 
 def _count_lines(x: str) -> list[str]:

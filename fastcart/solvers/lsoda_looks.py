@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numba import njit
 
-from fastcart.solvers.lsoda_system import INSIDE, derivatives
+from fastcart.solvers.lsoda_system import BARE, INSIDE, derivatives
 
 SKIPPED = 1e-2  # a step so short, in units of the distance of the looks, has seen what there is
 _PAIR = 1e-5  # distance of the two times of one look, in the same unit
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def solve_linear(A, b):
     """Solve ``A x = b`` in place of ``b``; return whether the matrix allows it."""
     n = b.size

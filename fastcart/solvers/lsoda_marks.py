@@ -14,19 +14,19 @@ from numba import njit
 from fastcart.solvers.hermite import hermite, turning_points
 from fastcart.solvers.items import DIES, HIGHEST, counts, dies, is_extremum, measure, side_of
 from fastcart.solvers.lsoda_callback import NOTES
-from fastcart.solvers.lsoda_system import INSIDE, derivatives
+from fastcart.solvers.lsoda_system import BARE, INSIDE, derivatives
 
 _DEEPER = 0.1  # tolerances by which an extremum is looked for beyond the best value that is known
 _MARGIN = 2.0  # spreads of the slopes at the steps around that the slope inside a step may leave them by
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def size_of(system, k, value):
     """What a tolerance of a quantity is relative to; integrated variables are about one or larger."""
     return 1.0 + abs(value) if system.watched.quantities[k].state >= 0 else abs(value)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def later(times, t):
     """Return the number of the first time that is later than ``t``."""
     low, high = 0, times.size
@@ -39,7 +39,7 @@ def later(times, t):
     return low
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def mark(times, t0, t1, hidden):
     """Mark the intervals between outputs that overlap with ``t0`` to ``t1``."""
     k = max(later(times, t0) - 1, 0)
@@ -59,7 +59,7 @@ class Step(NamedTuple):
     first: bool  # whether a segment begins here: growth from the level itself needs no search
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def may_hold(kind, level, bound, step):
     """Whether a step may hold what an item is about; ``bound`` is what an extremum must reach."""
     g0, g1 = step.before, step.after
@@ -74,33 +74,44 @@ def may_hold(kind, level, bound, step):
     return (counts(kind, 1.0) and g0 <= level < g1) or (counts(kind, -1.0) and g0 >= level > g1)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def may_die(level, zero, step):
     """Whether a group that is ``zero`` where nothing is left of it may die out within a step."""
     g0, g1 = step.before, step.after
     return step.low < 0.0 and min(g0, g1) <= level and (g0 != zero or g1 != zero)
 
 
-@njit(**INSIDE)
-def step_of(notes, s, v):
-    """Return what the notes say of a step and of the quantity whose value is in column ``v``."""
-    low = high = notes[s, v + 1]
-    for j in range(max(s - 1, 0), min(s + 3, notes.shape[0])):
-        low = min(low, notes[j, v + 1])
-        high = max(high, notes[j, v + 1])
-    spread = _MARGIN * (high - low)
-    half = 0.5 * (notes[s + 1, 0] - notes[s, 0])
-    return Step(notes[s, v], notes[s + 1, v], half, low - spread, high + spread, s == 0)
+class Scratch(NamedTuple):
+    """What is found of one quantity, and of one item."""
+
+    low: np.ndarray  # the least slope that is possible on each step,
+    high: np.ndarray  # and the greatest
+    marked: np.ndarray  # intervals in which a step may hold what the item is about
+    du: np.ndarray
 
 
-@njit(**INSIDE)
-def mark_steps(notes, v, item, level, bound, zero, times, marked):
+@njit(**BARE)
+def steps_of(notes, v, scratch):
+    """Fill in the slopes that are possible on each step, of what is in column ``v``."""
+    count = notes.shape[0]
+    for s in range(count - 1):
+        least = most = notes[s, v + 1]
+        for j in range(max(s - 1, 0), min(s + 3, count)):
+            least = min(least, notes[j, v + 1])
+            most = max(most, notes[j, v + 1])
+        spread = _MARGIN * (most - least)
+        scratch.low[s], scratch.high[s] = least - spread, most + spread
+
+
+@njit(**BARE)
+def mark_steps(notes, v, item, level, bound, zero, times, scratch):
     """Mark the intervals in which a step may hold what an item is about.
 
     ``notes`` are the steps of a segment, from column ``v`` on the values and slopes of the quantity, which is
-    ``zero`` where nothing is left of it.
+    ``zero`` where nothing is left of it; its slopes are from `steps_of`.
     """
     count, kind = notes.shape[0], item.kind
+    low, high, marked = scratch.low, scratch.high, scratch.marked
     for s in range(count):
         t0 = notes[s, 0]
         if t0 >= times[-1]:
@@ -109,12 +120,13 @@ def mark_steps(notes, v, item, level, bound, zero, times, marked):
             if count == NOTES:
                 mark(times, t0, times[-1], marked)
             break
-        step = step_of(notes, s, v)
+        half = 0.5 * (notes[s + 1, 0] - t0)
+        step = Step(notes[s, v], notes[s + 1, v], half, low[s], high[s], s == 0)
         if (kind == DIES and may_die(level, zero, step)) or may_hold(kind, level, bound, step):
             mark(times, t0, notes[s + 1, 0], marked)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def shows(system, record, i, best, cubic):
     """Whether the cubic of an interval shows what item ``i`` is about; ``best`` is that of all outputs."""
     g0, d0, g1, d1 = cubic
@@ -140,16 +152,24 @@ def shows(system, record, i, best, cubic):
     return False
 
 
-@njit(**INSIDE)
-def mark_shown(system, notes, outputs, record, i, best, marked, hidden):
+@njit(**BARE)
+def slope_at(system, outputs, k, j, du):
+    """Return the slope of a quantity at an output; it is found once."""
+    if np.isnan(outputs.slopes[j, k]):
+        derivatives(system, outputs.times[j], outputs.states[j], du)
+        outputs.slopes[j, k] = measure(system.watched, k, outputs.states[j], du, system.log, system.scale)[1]
+    return outputs.slopes[j, k]
+
+
+@njit(**BARE)
+def mark_shown(system, notes, outputs, record, i, best, scratch, hidden):
     """Mark in ``hidden`` the intervals that are ``marked`` and hold steps, and those that show something.
 
     An interval of less than a step shows it by the cubic through its ends. So does one that the steps left
     out, but whose ends say otherwise: steps are noted as predicted.
     """
-    times, out, values = outputs.times, outputs.states, outputs.values
+    times, values, marked, du = outputs.times, outputs.values, scratch.marked, scratch.du
     kind, level, k = system.watched.items[i].kind, record[i].level, system.watched.items[i].quantity
-    du = np.empty(out.shape[1])
     first = 0  # of the notes behind the start of the interval
     for j in range(times.size - 1):
         while first < notes.shape[0] and notes[first, 0] <= times[j]:
@@ -164,14 +184,11 @@ def mark_shown(system, notes, outputs, record, i, best, marked, hidden):
             hidden[j] = True
             continue
         h = times[j + 1] - times[j]
-        derivatives(system, times[j], out[j], du)
-        g0, d0 = measure(system.watched, k, out[j], du, system.log, system.scale)
-        derivatives(system, times[j + 1], out[j + 1], du)
-        g1, d1 = measure(system.watched, k, out[j + 1], du, system.log, system.scale)
-        hidden[j] = shows(system, record, i, best, (g0, h * d0, g1, h * d1))
+        d0, d1 = slope_at(system, outputs, k, j, du), slope_at(system, outputs, k, j + 1, du)
+        hidden[j] = shows(system, record, i, best, (values[j, k], h * d0, values[j + 1, k], h * d1))
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def bound_of(system, kind, k, best):
     """Return what an extremum must reach to be looked at, in the direction in which less is better."""
     if not is_extremum(kind):
@@ -182,8 +199,18 @@ def bound_of(system, kind, k, best):
 @njit(**INSIDE)
 def mark_all(system, notes, outputs, record, ending, hidden):
     """Mark the intervals that must be looked at for the items that end the integration, or the others."""
+    steps = notes.shape[0]
+    scratch = Scratch(
+        np.empty(steps), np.empty(steps), np.zeros(hidden.size, np.bool_), np.empty(outputs.states.shape[1])
+    )
+    mark_items(system, notes, outputs, record, ending, scratch, hidden)
+
+
+@njit(**BARE)
+def mark_items(system, notes, outputs, record, ending, scratch, hidden):
+    """Mark the intervals for all items, see `mark_all`."""
     times, values, items = outputs.times, outputs.values, system.watched.items
-    marked = np.zeros(hidden.size, np.bool_)
+    known = -1  # the quantity that slopes are of
     for i in range(record.size):
         k, kind = items[i].quantity, items[i].kind
         if items[i].ends != ending:
@@ -191,11 +218,14 @@ def mark_all(system, notes, outputs, record, ending, hidden):
         if k >= system.noted:
             hidden[:] = True
             return
+        if k != known:
+            steps_of(notes, 1 + 2 * k, scratch)
+            known = k
         best = record[i].best
         if is_extremum(kind):
             for j in range(times.size):
                 best = max(best, values[j, k]) if kind == HIGHEST else min(best, values[j, k])
         bound, zero = bound_of(system, kind, k, best), system.watched.quantities[k].zero
-        marked[:] = False
-        mark_steps(notes, 1 + 2 * k, items[i], record[i].level, bound, zero, times, marked)
-        mark_shown(system, notes, outputs, record, i, best, marked, hidden)
+        scratch.marked[:] = False
+        mark_steps(notes, 1 + 2 * k, items[i], record[i].level, bound, zero, times, scratch)
+        mark_shown(system, notes, outputs, record, i, best, scratch, hidden)

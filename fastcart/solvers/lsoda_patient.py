@@ -59,7 +59,7 @@ from fastcart.solvers.lsoda_callback import (
 )
 from fastcart.solvers.lsoda_library import call_rhs
 from fastcart.solvers.lsoda_looks import resolved
-from fastcart.solvers.lsoda_system import INSIDE, Nodes, derivatives, integrate, measure_all, set_clock
+from fastcart.solvers.lsoda_system import BARE, INSIDE, Nodes, derivatives, integrate, measure_all, set_clock
 from fastcart.solvers.lsoda_watch import watch
 from fastcart.solvers.status import FASTER, RISES
 from fastcart.solvers.transform import LOG_ZERO, kept_share
@@ -101,12 +101,13 @@ class Room(NamedTuple):
     looked: np.ndarray
     out: np.ndarray
     values: np.ndarray
+    slopes: np.ndarray
     here: np.ndarray
     pending: np.ndarray  # times and items of actions that wait
     waiting: np.ndarray  # how many there are, one number
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def add_amount(i, amount, u, system):
     """Add an amount to a state; more than there is of what may not be negative is noted as a failure."""
     log, scale, before = system.log[i], system.scale[i], u[i]
@@ -128,7 +129,7 @@ def add_amount(i, amount, u, system):
             u[i + k * system.differentiated] *= share
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def give_doses(entries, k, stop, now, u, system):
     """Apply the entries from ``k`` that are due now; return the next one."""
     _, _, time, state, kind, value = entries
@@ -169,7 +170,7 @@ def put_on_manifold(system, now, u):
         system.data[system.control + FLAG] = FLAG_NO_ROOT
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def act(item, u, system):
     """Change the states as an item asks for."""
     actions = system.watched.actions
@@ -187,7 +188,7 @@ def act(item, u, system):
         add_amount(i, acted(actions.kind[k], y, value), u, system)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def fire(item, now, u, system, room):
     """Let an item that happened act, at once or later."""
     actions = system.watched.actions
@@ -207,7 +208,7 @@ def fire(item, now, u, system, room):
         room.waiting[0] = x + 1
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def act_due(now, u, system, room):
     """Let act what waited for this time; return whether anything did."""
     any_due = False
@@ -222,7 +223,7 @@ def act_due(now, u, system, room):
         any_due = True
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def output_times(outputs, g, now, end, room):
     """Fill in now, the grid in between, and the end; return their number and the next place in the grid."""
     times, looked = room.times, room.looked
@@ -281,7 +282,7 @@ def prepare(system, p, max_step, max_steps):
     data[control + MAX_STEP] = max_step * (1.0 + 1e-9)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def blows_up(system):
     """Whether a patient that failed was on the way to infinity: shorter and shorter steps, faster growth."""
     data, control = system.data, system.control
@@ -289,7 +290,7 @@ def blows_up(system):
     return rises and data[control + GROWTH] > FASTER * data[control + GROWTH_BEFORE]
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def start_segment(system, now, end, inner, u, du):
     """Set the clock of a segment, evaluate its first derivatives, and return what is wrong with them.
 
@@ -347,7 +348,7 @@ def examine(system, room, size, record, ending, held=np.inf):
     if not ending and system.timed and not resolved(system, notes, count, times, out, room.looked):
         flag = FLAG_UNRESOLVED
     else:
-        outputs = Nodes(times, out, room.values[:size], room.values[:size])
+        outputs = Nodes(times, out, room.values[:size], room.slopes[:size])
         when, item = watch(system, notes, count, outputs, record, ending, held)
     data[system.sums : system.notes] = kept
     data[control + BUDGET] = budget + data[control + CALLS] - calls
@@ -431,7 +432,7 @@ def advance(system, outputs, g, now, stop, u, record, room):
     return flag, size, g, end, item
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def die_out(system, u, item, answer):
     """Set a group of states to zero."""
     for i in range(u.size):
@@ -456,7 +457,7 @@ def conclude(system, answer, u, now, s, over):
         answer.cured[0] = answer.cured[0] and u[b] == (LOG_ZERO if system.log[b] else 0.0)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def stand(system, record, now, end, inner, u, room, fired):
     """Record what holds at the start of a segment; return what is wrong, and the item that ends it there."""
     flag = start_segment(system, now, end, inner, u, room.out[0])
@@ -469,7 +470,7 @@ def stand(system, record, now, end, inner, u, room, fired):
     return flag, item
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def next_stop(entries, k, stop, now, t_end, room, actions):
     """Return the next stop: a dose, an action that waits, or the horizon; and whether another follows.
 
@@ -484,13 +485,13 @@ def next_stop(entries, k, stop, now, t_end, room, actions):
     return end, inner, end - actions.moment if waits else np.inf
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def is_over(system, item):
     """Whether an item ends the integration for good."""
     return item >= 0 and system.watched.items[item].kind != DIES and not acts(system.watched.actions, item)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def happen(system, u, item, now, answer, room):
     """Let an item change the states that ends the integration; return what came before the next."""
     if system.watched.items[item].kind == DIES:
@@ -551,7 +552,7 @@ def attempt(system, outputs, entries, patient, record, room, answer):
     return flag
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def arrive(system, record, now, u, item, room):
     """Record that an item ends the integration, and how the others stand there."""
     derivatives(system, now, u, room.out[0])

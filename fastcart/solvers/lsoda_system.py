@@ -11,8 +11,11 @@ from fastcart.solvers.items import Watched, measure
 from fastcart.solvers.lsoda_callback import BASE_T, LAST_T, STUCK
 from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper
 
-# for functions that only kernels call
+# for functions that only kernels call,
 INSIDE: dict[str, bool] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
+# and among them for those that neither make, copy nor return an array: they need not count who
+# holds one
+BARE: dict[str, bool] = {**INSIDE, "_nrt": False}
 
 _SHIFT = 1e-4  # of a piece: how far the slope of an observable looks to the sides
 
@@ -64,28 +67,28 @@ def integrate(system, start, times, out):
     return success[0] == 1
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def set_clock(system, t):
     """Take ``t`` for the time of the last step that was accepted."""
     system.data[system.control + LAST_T] = system.data[system.control + BASE_T] = t
     system.data[system.control + STUCK] = 0.0
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def derivatives(system, t, u, du):
     """Evaluate the derivatives, as the step at ``t`` itself."""
     set_clock(system, t)
     call_rhs(system.address, t, u.ctypes.data, du.ctypes.data, system.data.ctypes.data)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def measure_all(system, u, du, values, slopes):
     """Fill in the values of all quantities, and the slopes of those that are no observables."""
     for k in range(values.size):
         values[k], slopes[k] = measure(system.watched, k, u, du, system.log, system.scale)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def observed(system, t, u, du, shift, work, values):
     """Fill ``values`` with the observables a little later or earlier along the solution."""
     for i in range(u.size):
@@ -105,24 +108,31 @@ def fill_nodes(system, nodes):
     total = nodes.values.shape[1]
     du, work, side = np.empty(n), np.empty((2, n)), np.empty((2, total))
     for j in range(count):
-        t, u = nodes.times[j], nodes.states[j]
-        derivatives(system, t, u, du)
-        measure_all(system, u, du, nodes.values[j], nodes.slopes[j])
-        if system.noted == total:
-            continue
-        if 0 < j < count - 1:
-            shift = _SHIFT * min(t - nodes.times[j - 1], nodes.times[j + 1] - t)
-            observed(system, t, u, du, -shift, work, side[0])
-            observed(system, t, u, du, shift, work, side[1])
-            for k in range(system.noted, total):
-                nodes.slopes[j, k] = (side[1, k] - side[0, k]) / (2.0 * shift)
-        else:
-            shift = _SHIFT * (nodes.times[1] - t if j == 0 else nodes.times[j - 1] - t)
-            observed(system, t, u, du, shift, work, side[0])
-            observed(system, t, u, du, 2.0 * shift, work, side[1])
-            for k in range(system.noted, total):
-                g = nodes.values[j, k]
-                nodes.slopes[j, k] = (4.0 * (side[0, k] - g) - (side[1, k] - g)) / (2.0 * shift)
+        fill_node(system, nodes, j, du, work, side)
+
+
+@njit(**BARE)
+def fill_node(system, nodes, j, du, work, side):
+    """Fill in the quantities and slopes of one node; see `fill_nodes`."""
+    total = nodes.values.shape[1]
+    t, u = nodes.times[j], nodes.states[j]
+    derivatives(system, t, u, du)
+    measure_all(system, u, du, nodes.values[j], nodes.slopes[j])
+    if system.noted == total:
+        return
+    if 0 < j < nodes.times.size - 1:
+        shift = _SHIFT * min(t - nodes.times[j - 1], nodes.times[j + 1] - t)
+        observed(system, t, u, du, -shift, work, side[0])
+        observed(system, t, u, du, shift, work, side[1])
+        for k in range(system.noted, total):
+            nodes.slopes[j, k] = (side[1, k] - side[0, k]) / (2.0 * shift)
+    else:
+        shift = _SHIFT * (nodes.times[1] - t if j == 0 else nodes.times[j - 1] - t)
+        observed(system, t, u, du, shift, work, side[0])
+        observed(system, t, u, du, 2.0 * shift, work, side[1])
+        for k in range(system.noted, total):
+            g = nodes.values[j, k]
+            nodes.slopes[j, k] = (4.0 * (side[0, k] - g) - (side[1, k] - g)) / (2.0 * shift)
 
 
 @njit(**INSIDE)

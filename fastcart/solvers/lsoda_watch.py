@@ -19,7 +19,7 @@ from fastcart.solvers.actions import comes_first
 from fastcart.solvers.hermite import hermite, root, turning_points
 from fastcart.solvers.items import DIES, HIGHEST, counts, dies, happened, is_extremum, keep, measure, side_of
 from fastcart.solvers.lsoda_marks import later, mark_all, size_of
-from fastcart.solvers.lsoda_system import INSIDE, Nodes, derivatives, fill_nodes, measure_all, trace
+from fastcart.solvers.lsoda_system import BARE, INSIDE, Nodes, derivatives, fill_nodes, measure_all, trace
 
 FINE = 12  # pieces, at least, into which an interval that is looked at is cut,
 PER_STEP = 4  # and at least so many for each step in it
@@ -52,7 +52,7 @@ def finer(t0, t1, notes, first, last):
 # --- a closer look ----------------------------------------------------------------------------------------
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def is_interesting(system, record, k, off, cubic, ending):
     """Whether a cubic that may be ``off`` by so much holds something that an item is about."""
     g0, d0, g1, d1 = cubic
@@ -79,7 +79,7 @@ def is_interesting(system, record, k, off, cubic, ending):
     return False
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def parts_of(system, nodes, record, j, k, ending):
     """Return into how many parts piece ``j`` must be cut for its cubic to be as good as the solution.
 
@@ -101,16 +101,23 @@ def parts_of(system, nodes, record, j, k, ending):
     return int(min(np.ceil(1.5 * ratio**0.25), _PARTS))
 
 
+@njit(**BARE)
+def count_parts(system, nodes, record, ending, parts):
+    """Fill in into how many parts each piece must be cut; return how many nodes that makes."""
+    count = 1
+    for j in range(parts.size):
+        for k in range(nodes.values.shape[1]):
+            parts[j] = max(parts[j], parts_of(system, nodes, record, j, k, ending))
+        count += parts[j]
+    return count
+
+
 @njit(**INSIDE)
 def refined(system, nodes, record, ending):
     """Integrate the pieces once more that are too coarse; return the nodes with those in between."""
     pieces, total = nodes.times.size - 1, nodes.values.shape[1]
     parts = np.ones(pieces, np.int64)
-    count = 1
-    for j in range(pieces):
-        for k in range(total):
-            parts[j] = max(parts[j], parts_of(system, nodes, record, j, k, ending))
-        count += parts[j]
+    count = count_parts(system, nodes, record, ending, parts)
     if count == pieces + 1:
         return nodes
     fine = Nodes(
@@ -134,13 +141,15 @@ def refined(system, nodes, record, ending):
     return Nodes(fine.times[: x + 1], fine.states[: x + 1], fine.values[: x + 1], fine.slopes[: x + 1])
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def copy_node(source, j, target, x):
     """Copy one node."""
     target.times[x] = source.times[j]
-    target.states[x] = source.states[j]
-    target.values[x] = source.values[j]
-    target.slopes[x] = source.slopes[j]
+    for i in range(source.states.shape[1]):
+        target.states[x, i] = source.states[j, i]
+    for k in range(source.values.shape[1]):
+        target.values[x, k] = source.values[j, k]
+        target.slopes[x, k] = source.slopes[j, k]
 
 
 @njit(**INSIDE)
@@ -166,14 +175,14 @@ def look_closer(system, notes, times, out, record, ending):
 # --- what an item makes of it -----------------------------------------------------------------------------
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def crossing(low, high, level, cubic, side):
     """Place in a piece of a cubic, between ``low`` and ``high``, where it comes to a side of a level."""
     g0, d0, g1, d1 = cubic
     return root(low, high, side * (g0 - level), side * d0, side * (g1 - level), side * d1)
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def nothing_new(row, kind, side, before, after, t):
     """Whether going one way between two values says nothing more of an item; an extremum is recorded."""
     if is_extremum(kind):
@@ -182,7 +191,7 @@ def nothing_new(row, kind, side, before, after, t):
     return not dies(before, after, row.level) if kind == DIES else side_of(after, row.level, side) == side
 
 
-@njit(**INSIDE)
+@njit(**BARE)
 def follow(system, record, i, nodes, smooth):
     """Record item ``i`` along nodes; return the time at which it ends the integration, inf for none.
 
@@ -226,6 +235,20 @@ def follow(system, record, i, nodes, smooth):
     return np.inf
 
 
+@njit(**BARE)
+def fill_values(system, outputs):
+    """Fill in the values of the quantities that are noted with each step; of their slopes none is known."""
+    out, values = outputs.states, outputs.values
+    outputs.slopes[:, : system.noted] = np.nan  # until they are needed
+    for k in range(system.noted):
+        state = system.watched.quantities[k].state
+        for j in range(outputs.times.size):
+            if state >= 0:
+                values[j, k] = out[j, state]
+            else:
+                values[j, k] = measure(system.watched, k, out[j], out[j], system.log, system.scale)[0]
+
+
 @njit(**INSIDE)
 def watch(system, notes, count, outputs, record, ending, held=np.inf):
     """Follow the items that end the integration, or all others, along the outputs of a segment.
@@ -239,7 +262,7 @@ def watch(system, notes, count, outputs, record, ending, held=np.inf):
     count : int
         Steps noted.
     outputs : Nodes
-        Times and states; values are filled in, slopes are not used.
+        Times and states; values are filled in, and slopes where they are needed.
     record : Record
     ending : bool
 
@@ -252,13 +275,7 @@ def watch(system, notes, count, outputs, record, ending, held=np.inf):
     """
     times, out, values = outputs.times, outputs.states, outputs.values
     notes = notes[:count]
-    for k in range(system.noted):
-        state = system.watched.quantities[k].state
-        for j in range(times.size):
-            if state >= 0:
-                values[j, k] = out[j, state]
-            else:
-                values[j, k] = measure(system.watched, k, out[j], out[j], system.log, system.scale)[0]
+    fill_values(system, outputs)
     hidden = np.zeros(times.size - 1, np.bool_)
     mark_all(system, notes, outputs, record, ending, hidden)
     when, item, actions = np.inf, -1, system.watched.actions

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastcart import Model, State, models
+from fastcart import Model, Observable, State, models
 from fastcart.solvers import tableaus
 from fastcart.solvers.arrays import internal_rhs
 from fastcart.solvers.codegen import labels, written
 from fastcart.solvers.compile import EXACT, cached
 from fastcart.solvers.lanes import codegen, layout
+from fastcart.solvers.lanes.observed_quantities import states_read
 from fastcart.solvers.lanes.step_rosenbrock import stage_rows
 from fastcart.solvers.tableaus.base import ExplicitTableau
 
@@ -105,3 +106,27 @@ def test_states_that_python_reads_as_one_do_not_mix():
     kernel = internal_rhs(model.system, (False, False), False)
     ones = np.ones(2)
     assert kernel(0.0, ones, np.empty(0), ones, ones).tolist() == [-1.0, -2.0]
+
+
+def test_a_quantity_is_computed_from_the_states_that_its_observable_reads():
+    """In a step no other state is followed; of what cannot be traced or tells untruth, all are."""
+    system = models.get("b_all").system
+    names = list(system.state_names)
+    read = states_read(system, ("S", "T", "negative", "C", (0, 1)))
+    found = [[names[i] for i in row if i >= 0] for row in read]
+    assert [sorted(x) for x in found] == [["L", "R"], ["E", "M", "X"], ["L", "R"], ["C"], names[:2]]
+
+
+def test_an_observable_that_cannot_be_followed_reads_all_states():
+    @njit
+    def observe(t, y, p):
+        k = 0.0
+        while k < y[0]:
+            k += 1.0
+        return (k,)
+
+    model = Model(
+        "loop", states=[State("a", default=1.0), State("b", default=1.0)], parameters=[], t_end=1.0,
+        rhs=njit(lambda t, y, p: (-y[0], -y[1])), observables=[Observable("k")], observe=observe,
+    )  # fmt: skip
+    assert states_read(model.system, ("k",)).tolist() == [[0, 1]]

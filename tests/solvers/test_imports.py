@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -32,3 +34,22 @@ def test_solvers_import_nothing_of_the_layers_above():
         if name.startswith("fastcart") and not name.startswith(ALLOWED)
     }
     assert found == set()
+
+
+def test_linear_algebra_is_imported_only_where_it_is_used(tmp_path):
+    """numba looks for a BLAS as soon as it compiles; a matrix product must still find the true one."""
+    script = """
+import sys
+import numpy as np
+from numba import njit
+import fastcart.solvers.compile
+
+@njit
+def product(a, b):
+    return a @ b
+
+assert "scipy.linalg" not in sys.modules
+assert product(2.0 * np.eye(2), np.ones((2, 2))).tolist() == [[2.0, 2.0], [2.0, 2.0]]
+assert sys.modules["scipy.linalg.cython_blas"].__pyx_capi__
+"""
+    subprocess.run([sys.executable, "-c", script], check=True, cwd=tmp_path)

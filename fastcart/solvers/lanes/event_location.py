@@ -62,6 +62,7 @@ class Course(NamedTuple):
     polynomials: np.ndarray
     degree: int
     function: int
+    read: np.ndarray  # the states that it is computed from, then -1
     one: np.ndarray  # with the patient's parameters
 
 
@@ -71,7 +72,7 @@ def course_of(k, look, u_old, polynomials, degree, watch):
     quantities = watch.quantities
     return Course(
         quantities[k].state, watch.one.size - quantities.size + k, look.place, look.t, look.h, u_old,
-        polynomials, degree, watch.function, watch.one,
+        polynomials, degree, watch.function, watch.read[k], watch.one,
     )  # fmt: skip
 
 
@@ -81,8 +82,11 @@ def value_of(theta, course):
     u_old, C, s, i = course.u_old, course.polynomials, course.place, course.state
     if i >= 0:
         return u_old[i, s] + rise_of(C, i, course.degree, theta)
-    n, one = u_old.shape[0], course.one
-    for x in range(n):
+    n, one, read = u_old.shape[0], course.one, course.read
+    for j in range(n):
+        x = read[j]
+        if x < 0:
+            break
         one[x] = u_old[x, s] + rise_of(C, x, course.degree, theta)
     one[n] = course.t + theta * course.h
     evaluate(course.function, one)
@@ -97,13 +101,18 @@ def height_of(theta, data):
 
 
 @njit(**INLINED)
-def begin_look(place, watch, parameters):
-    """Begin with another step: its parameters hold, and nobody knows yet where quantities turn."""
+def begin_look(place, watch, steps, parameters):
+    """Begin with another step: its parameters hold, and nobody knows yet where quantities turn.
+
+    States that nothing is computed from are as at its start.
+    """
     known, one = watch.turns.known, watch.one
     for k in range(known.size):
         known[k] = _UNKNOWN
     if watch.function != 0:
         first = one.size - known.size - parameters.shape[0]
+        for x in range(steps.u_old.shape[0]):
+            one[x] = steps.u_old[x, place]
         for k in range(parameters.shape[0]):
             one[first + k] = parameters[k, place]
 

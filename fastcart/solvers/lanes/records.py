@@ -217,7 +217,8 @@ class Watch(NamedTuple):
     groups: np.ndarray  # the group of each state that may die out, or -1
     actions: Actions
     function: int  # address of what computes the quantities of one patient; 0 if only the burden is watched
-    one: np.ndarray  # its buffer
+    read: np.ndarray  # of each quantity, the states that it is computed from, then -1
+    one: np.ndarray  # the buffer of the function
     turns: Turns
     roots: Roots
 

@@ -102,27 +102,27 @@ def _copy_rows(of, to):
 
 @njit(**INLINED)
 def _follow_states(s, turns, task, scheme, watch, work):
-    """Fill in the polynomials that a look at slot ``s`` needs: of all states only where it may be cut.
-
-    So it is, too, where something that is computed from the states is asked for.
-    """
+    """Fill in the polynomials that a look at slot ``s`` needs: of all states only where it may be cut."""
     queue, C, items = work.queue, work.polynomials, watch.items
     place, need = queue.slots[s].place, queue.slots[s].need
-    everything = need == AT_ONCE
-    if need > QUIET:
-        for i in range(watch.of_burden, items.size):
-            computed = watch.quantities[items[i].quantity].state < 0
-            everything = everything or (computed and queue.asks[i, s])
-    if everything:
+    if need == AT_ONCE:
         polynomials(place, C, queue.steps, scheme, 0, C.shape[0])
         return
     if turns:
         polynomials(place, C, queue.steps, scheme, task.burden, task.burden + 1)
     if need > QUIET:
         for i in range(watch.of_burden, items.size):
-            state = watch.quantities[items[i].quantity].state
-            if queue.asks[i, s] and not (turns and state == task.burden):
-                polynomials(place, C, queue.steps, scheme, state, state + 1)
+            k = items[i].quantity
+            if not queue.asks[i, s]:
+                continue
+            if i > watch.of_burden and items[i - 1].quantity == k and queue.asks[i - 1, s]:
+                continue  # it is there
+            read = watch.read[k]
+            for x in range(read.size):
+                if read[x] < 0:
+                    break
+                if not (turns and read[x] == task.burden):
+                    polynomials(place, C, queue.steps, scheme, read[x], read[x] + 1)
 
 
 @njit(**INNER)
@@ -143,7 +143,7 @@ def look_at_waiting(task, patients, scheme, watch, detection, work, out):
         j, need, place = slot.patient, slot.need, slot.place
         turns = int(numbers[q.FLAG, place]) & q.TURN != 0
         _follow_states(s, turns, task, scheme, watch, work)
-        begin_look(place, watch, queue.evaluation.parameters)
+        begin_look(place, watch, queue.steps, queue.evaluation.parameters)
         end, item = NOWHERE, -1
         t, h = numbers[q.T_OLD, place], numbers[q.H_USED, place]
         # whose fate is known since a jump, takes a step of no length, in which nothing more happens

@@ -19,7 +19,7 @@ from fastcart.solvers.lanes.dense_output import MAX_DEGREE
 from fastcart.solvers.lanes.event_location import HALVINGS, MANY
 from fastcart.solvers.lanes.event_recording import MINIMUM, PROGRESSION
 from fastcart.solvers.lanes.layout import LANES, aligned_rows
-from fastcart.solvers.lanes.observed_quantities import quantity_function
+from fastcart.solvers.lanes.observed_quantities import quantity_function, states_read
 from fastcart.solvers.lanes.records import (
     ITEM,
     QUANTITY,
@@ -51,6 +51,7 @@ class Table:
     groups: np.ndarray
     actions: Actions
     function: int
+    read: np.ndarray  # of each quantity, the states that it is computed from
     sizes: tuple[int, int]  # states, parameters
     follows: float
 
@@ -82,7 +83,7 @@ class Table:
         roots = Roots(np.zeros(MAX_DEGREE + 3), np.zeros((STACK, MAX_DEGREE + 3)))
         return Watch(
             self.items, self.quantities, recorded, self.of_burden, bounds_of, self.groups, self.actions,
-            self.function, np.zeros(n + 1 + m + quantities), turns, roots,
+            self.function, self.read, np.zeros(n + 1 + m + quantities), turns, roots,
         )  # fmt: skip
 
 
@@ -101,14 +102,15 @@ def items_of(problem: Problem, log: np.ndarray) -> Table:
         kind = PROGRESSION if i < of_burden and row.kind == UP else row.kind
         state = quantities[k].state
         items.append((k, kind, *row[2:], state >= 0 and bool(log[state])))
+    detected = len(items) > of_burden
     sums = [tuple(members[name]) if isinstance(name, int) else name for name in of]
     bounded = [q.bounded for q in quantities if q.bounded >= 0] + [i for group in members for i in group]
     return Table(
         np.array(items, dtype=ITEM), np.array([tuple(quantity) for quantity in quantities], dtype=QUANTITY),
         of_burden, tuple(dict.fromkeys(bounded)), groups,
         actions_of(problem, len(items), first_event(problem), scaled=False),
-        quantity_function(model, tuple(bool(x) for x in log), tuple(sums)).address
-        if len(items) > of_burden else 0,
+        quantity_function(model, tuple(bool(x) for x in log), tuple(sums)).address if detected else 0,
+        states_read(model, tuple(sums)) if detected else np.full((len(of), len(model.states)), -1),
         (len(model.states), len(model.parameters)), min(max(problem.rtol, 1e-9), 1e-5),
     )  # fmt: skip
 
