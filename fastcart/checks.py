@@ -17,6 +17,7 @@ import numpy as np
 
 from fastcart.errors import InputError, nearest
 from fastcart.errors import first_line as first_line
+from fastcart.errors import located as located
 from fastcart.errors import reason as reason
 
 _ROUNDING = 1e-12  # of a time, relative

@@ -7,17 +7,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
+from traceback import walk_tb
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcart.checks import first_line, shown
+from fastcart.checks import first_line, located, shown
 from fastcart.dosing import Doses, check_doses
 from fastcart.equations import unknown_name
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
+from fastcart.solvers.reading import functions
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import PARAMETERS, STATES, System
 
@@ -161,19 +163,40 @@ def compiling_errors(model: Model | System) -> Iterator[None]:
         with collector_paused():
             yield
     except (NumbaError, UnsupportedBytecodeError) as error:
-        # the first lines name numba's own steps, the first place is the innermost, in the user's file
+        # the first lines name numba's own steps
         # numba paints its messages where it finds colorama
         plain = re.sub(r"\x1b\[[0-9;]*m", "", str(error))
         text = re.sub(r"(?m)^Failed in .*$", "", plain)
+        text = re.sub(r"\.*\s*Raised from .*$", "", text)
+        place = _place(model, plain, error)
+        where = located(*place) if place else ""
         unknown = re.search(rf"Unknown attribute '(\w+)' of type ({STATES}|{PARAMETERS})\b", text)
         if unknown:
-            raise InputError(unknown_name(model, unknown[2], unknown[1])) from None
-        place = re.search(r'File "([^"]+)", line (\d+)', text)
-        where = f" (line {place[2]} of {Path(place[1]).name})" if place else ""
+            raise InputError(unknown_name(model, unknown[2], unknown[1], where)) from None
         raise InputError(
             f"Model {model.name!r} runs as Python, but numba cannot compile it: "
             f"{first_line(text)}{where}; use what numba supports."
         ) from None
+
+
+def _place(model: Model | System, text: str, error: BaseException) -> tuple[str, int] | None:
+    """Return file and line of the user's code that numba cannot compile, as far inside as can be told."""
+    own = (model.rhs, getattr(model, "observe", None), getattr(model, "residual", None))
+    files = {source.__code__.co_filename for function in own for source in functions(function)}
+    named = {Path(file).resolve(): file for file in files if not file.startswith("<")}
+    # numba goes from the inside out, through its own files too
+    for place in re.finditer(r'File "([^"]+)", line (\d+)|Raised from (\S.*) \((\d+)\)', text):
+        file = named.get(Path(place[1] or place[3]).resolve())
+        if file:
+            return file, int(place[2] or place[4])
+    line = None
+    for frame, _ in reversed(list(walk_tb(error.__traceback__))):  # what numba was reading then
+        instruction = getattr(frame.f_locals.get("state"), "get_inst", None)
+        line = line or (instruction().lineno if instruction else None)
+        known = frame.f_locals.get("func_id")
+        if getattr(known, "filename", None) in files:
+            return known.filename, line or known.firstlineno
+    return None
 
 
 def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult, saves: Saves) -> None:

@@ -119,7 +119,7 @@ def _checked(states: tuple[str, ...]) -> Callable:
     return checked
 
 
-def unknown_name(model: Model | System, kind: str, name: str) -> str:
+def unknown_name(model: Model | System, kind: str, name: str, where: str = "") -> str:
     """Say that an equation reads a state or parameter that the model does not have.
 
     Parameters
@@ -128,6 +128,8 @@ def unknown_name(model: Model | System, kind: str, name: str) -> str:
     kind : str
         ``"States"`` or ``"Parameters"``: what was asked for the name.
     name : str
+    where : str
+        The line, from `fastcart.errors.located`.
     """
     word, letter, names = ("state", "y", model.state_names)
     other, others = (f"parameter: p.{name}", model.parameter_names)
@@ -135,4 +137,5 @@ def unknown_name(model: Model | System, kind: str, name: str) -> str:
         word, letter, names = ("parameter", "p", model.parameter_names)
         other, others = (f"state: y.{name}", model.state_names)
     hint = f" It is a {other}." if name in others else nearest(name, names)
-    return f"Model {model.name!r}: an equation reads {letter}.{name}, but there is no {word} {name!r}.{hint}"
+    reads = f"an equation reads {letter}.{name}{where}"
+    return f"Model {model.name!r}: {reads}, but there is no {word} {name!r}.{hint}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import warnings
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 
 
 class InputError(ValueError):
@@ -82,6 +83,14 @@ def reason(error: BaseException) -> str:
     """Return what an exception says as part of a sentence: one line, no full stop."""
     text = (isinstance(error, OSError) and error.strerror) or str(error)
     return first_line(text) or type(error).__name__
+
+
+def located(file: str, line: int) -> str:
+    """Return `` (line 3 of file.py)`` for a place in somebody's code, nothing for text that was made."""
+    if file.startswith("<"):
+        return ""
+    path = Path(file)
+    return f" (line {line} of {path.name})" if path.is_file() else f" (line {line})"  # of a notebook's cell
 
 
 def first_line(text: str) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastcart.checks import number, real, reason, shown
+from fastcart.checks import located, number, real, reason, shown
 from fastcart.equations import in_order, unknown_name
 from fastcart.errors import InputError, nearest
 from fastcart.model_parts import RESERVED, Algebraic, Parameter, State
@@ -257,6 +257,7 @@ def _check_no_chance(model: Model, function: Any, role: str) -> None:
 def _check_function(model: Model, function: Any, role: str, length: int, what: str) -> None:
     from fastcart.solvers.compile import plain
     from fastcart.solvers.named import arguments
+    from fastcart.solvers.reading import place_in
 
     y, p = arguments(model, model.default_states().values(), model.default_parameters().values())
     try:
@@ -266,27 +267,31 @@ def _check_function(model: Model, function: Any, role: str, length: int, what: s
     except BaseException as error:  # also where it asks to end the program
         if isinstance(error, ArithmeticError) or "math domain error" in str(error):
             return  # division by zero and the like: the engines report it per patient
+        place = place_in(function, error)
+        where = located(*place) if place else ""
         if isinstance(error, InputError):
-            raise InputError(f"Model {model.name!r}: {error}") from None
+            raise InputError(f"Model {model.name!r}{where}: {error}") from None
         if isinstance(error, AttributeError) and type(error.obj) in (type(y), type(p)):
-            raise InputError(unknown_name(model, type(error.obj).__name__, str(error.name))) from None
+            raise InputError(unknown_name(model, type(error.obj).__name__, str(error.name), where)) from None
         raise InputError(
             f"Model {model.name!r}: {role}(t, y, p) fails at the default values with "
-            f"{type(error).__name__}: {reason(error)}."
+            f"{type(error).__name__}: {reason(error)}{where}."
         ) from error
+    source = python_function(function)
+    where = located(source.__code__.co_filename, source.__code__.co_firstlineno) if source else ""
     if not isinstance(result, tuple):
         raise InputError(
-            f"Model {model.name!r}: {role}(t, y, p) must return a tuple of {length} {what}, not "
+            f"Model {model.name!r}: {role}(t, y, p){where} must return a tuple of {length} {what}, not "
             f"{type(result).__name__}; end it with 'return (a, b, ...)'."
         )
     if len(result) != length:
         raise InputError(
-            f"Model {model.name!r}: {role}(t, y, p) returns {len(result)} values, but it must return "
+            f"Model {model.name!r}: {role}(t, y, p){where} returns {len(result)} values, but it must return "
             f"{length} {what}."
         )
     for value in result:
         if real(value) is None and not isinstance(value, bool | np.bool_):  # an indicator counts as 0 or 1
             raise InputError(
-                f"Model {model.name!r}: {role}(t, y, p) must return {length} real numbers; at the default "
-                f"values it returns {shown(value)}."
+                f"Model {model.name!r}: {role}(t, y, p){where} must return {length} real numbers; at the "
+                f"default values it returns {shown(value)}."
             )

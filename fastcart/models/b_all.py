@@ -27,6 +27,11 @@ _CAR_T = "CAR-T"  # effectors and memory die out together: memory alone feeds th
 ENTRY = ("E", "M")  # what infused effector and memory cells enter
 WAITING = ("E_lag", "M_lag")  # the same where infused cells wait before they proliferate
 
+
+def _il6_at_rest(values: Mapping[str, Any]) -> Any:
+    return values["sC"] / values["dC"]
+
+
 STATES = (
     State("L", "cells", 1e11, log=True, description="CD19+ leukemia", extinction=True, plausible=TUMOR_CELLS),
     State(
@@ -41,7 +46,7 @@ STATES = (
     State(
         "C",
         "pg/ml",
-        lambda v: v["sC"] / v["dC"],
+        _il6_at_rest,
         description="serum IL-6 (starts at rest)",
         plausible=IL6_PG_PER_ML,
     ),

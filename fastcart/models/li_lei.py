@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 from numba import njit
@@ -75,12 +76,16 @@ def cytokine_equilibrium(values: Any) -> dict[str, Any]:
     }
 
 
+def _at_equilibrium(name: str, values: Any) -> Any:
+    return cytokine_equilibrium(values)[name]
+
+
 def _cytokine_states() -> tuple[State, ...]:
     def state(name: str) -> State:
         return State(
             name,
             "ng/ml",
-            lambda values: cytokine_equilibrium(values)[name],
+            partial(_at_equilibrium, name),
             # a hundredth of the half-saturation constant: less has no effect on any cell
             scale=0.01 * float(BY_NAME[f"K_{name}"].default),  # type: ignore[arg-type]
             description=f"{_CYTOKINES[name]} (starts at equilibrium with the cells)",

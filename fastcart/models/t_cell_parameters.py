@@ -8,7 +8,8 @@ on and off.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -84,15 +85,10 @@ DEFAULTS: dict[str, float] = {name: default for name, default, *_ in _COMMON} | 
 }
 
 
-def _rest_of(name: str, row: tuple[str, ...]) -> Callable[[Mapping[str, Any]], Any]:
+def _left_by(others: tuple[str, ...], values: Mapping[str, Any]) -> Any:
     """The default of the chance to keep the phenotype: what the other fates leave."""
-    others = tuple(other for other in row if other != name)
-
-    def rest(values: Mapping[str, Any]) -> Any:
-        left = 1.0 - sum(values[other] for other in others)
-        return np.where(np.abs(left) < 1e-12, 0.0, left)  # what rounding leaves of nothing
-
-    return rest
+    left = 1.0 - sum(values[other] for other in others)
+    return np.where(np.abs(left) < 1e-12, 0.0, left)  # what rounding leaves of nothing
 
 
 def _source_of_naive(values: Mapping[str, Any]) -> Any:
@@ -133,7 +129,8 @@ def parameters(
             )  # fmt: skip
     for _, row, kept in ROWS:
         for fate in row:
-            chance = _rest_of(kept, row) if fate == kept else values[fate]
+            others = tuple(other for other in row if other != kept)
+            chance = partial(_left_by, others) if fate == kept else values[fate]
             result.append(
                 Parameter(fate, chance, range=(0, 1), source="preset",
                           description=f"chance of a daughter of {fate[2]} to be {fate[3]}"

@@ -42,6 +42,8 @@ from fastcart.solvers.lsoda_callback import (
     FLAG_NON_FINITE,
     FLAG_RAISED,
     FLAG_STUCK,
+    FLAG_STUCK_NON_FINITE,
+    FLAG_STUCK_RAISED,
     FLAG_UNRESOLVED,
     HIGH,
     NODES,
@@ -70,8 +72,9 @@ _CLOSER = 0.1  # of rtol, where there are integrals
 _LEAST_RTOL = 1e-12
 _TENTH = 0.1  # unit of an integral, in integrals of the absolute value
 _TOO_LARGE = 30.0  # a unit so many times too large lets the error of an integral grow too much
-_TOO_SMALL = (FLAG_BUDGET, FLAG_GAVE_UP, FLAG_STUCK)  # how a patient ends where it is far too small
-_MAY_BLOW_UP = (*_TOO_SMALL, FLAG_NON_FINITE)
+_STUCK = (FLAG_STUCK, FLAG_STUCK_NON_FINITE, FLAG_STUCK_RAISED)
+_TOO_SMALL = (FLAG_BUDGET, FLAG_GAVE_UP, *_STUCK)  # how a patient ends where it is far too small
+_MAY_BLOW_UP = (FLAG_BUDGET, FLAG_GAVE_UP, FLAG_STUCK, FLAG_STUCK_NON_FINITE, FLAG_NON_FINITE)
 _SHORTER = 8.0  # steps are limited to an interval of the grid, then to this part of one
 _ATTEMPTS = 6
 
@@ -184,7 +187,7 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
         for _ in range(_ATTEMPTS):
             prepare(system, tables.p[i], longest, task.max_steps)
             flag = attempt(system, outputs, entries, patient, record, room, answer)
-            if flag == FLAG_STUCK and longest > interval:
+            if flag in _STUCK and longest > interval:
                 longest = interval  # steps of no length may come of nothing but an error that is exactly 0
             elif flag == FLAG_UNRESOLVED:
                 shorter = interval if longest > interval else interval / _SHORTER
@@ -207,7 +210,8 @@ _STATUS = {
     0.0: "ok", FLAG_BUDGET: "max_steps", FLAG_NON_FINITE: "non_finite", FLAG_LOG_INFLOW: "log_inflow",
     FLAG_RAISED: "rhs_error", FLAG_NEGATIVE: "negative", FLAG_GAVE_UP: "solver_error",
     FLAG_UNRESOLVED: "solver_error", FLAG_STUCK: "step_too_small",
-    FLAG_BLOW_UP: "blow_up", FLAG_NO_ROOT: "no_root",
+    FLAG_STUCK_NON_FINITE: "non_finite", FLAG_STUCK_RAISED: "rhs_error", FLAG_BLOW_UP: "blow_up",
+    FLAG_NO_ROOT: "no_root",
 }  # fmt: skip
 
 
@@ -273,7 +277,6 @@ def solve_chunk(
         unit = np.repeat(scale[:, i], np.diff(saves.offsets))
         result.saved[c] = to_natural(path[:, i], log[i], unit)
     result.steps, result.rhs_calls = tables.counts[:, 0].copy(), tables.counts[:, 1].copy()
-    result.t_reached = np.where(result.status == Status.ok, result.t_reached, np.nan)
     return result
 
 

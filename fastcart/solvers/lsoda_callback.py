@@ -33,10 +33,12 @@ from fastcart.solvers.system import System
 # infusion, the largest value of each state, the sums of integrals (four for each), the notes of steps.
 (
     CALLS, STEPS, LAST_T, BASE_T, FLAG, BUDGET, BAD, LOW, HIGH, MAX_STEP, REFUSED, REFUSED_T,
-    RAISED, RTOL, NODES, STUCK, GROWTH, GROWTH_BEFORE, RISE, AROUND, CONTROL,
-) = range(21)  # fmt: skip
+    RAISED, RTOL, NODES, STUCK, TROUBLE, GROWTH, GROWTH_BEFORE, RISE, AROUND, CONTROL,
+) = range(22)  # fmt: skip
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW, FLAG_RAISED, FLAG_NEGATIVE = 1.0, 2.0, 4.0, 5.0, 6.0
 FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK, FLAG_BLOW_UP, FLAG_NO_ROOT = -1.0, 7.0, 8.0, 9.0, 11.0
+# stuck at a state behind which there are no derivatives
+FLAG_STUCK_NON_FINITE, FLAG_STUCK_RAISED = 12.0, 13.0
 
 SUM, SUM_BASE, VALUE, VALUE_BASE, SUMS = range(5)  # of one integral: ∫|z| so far and |z|, also at BASE_T
 NOTES = 20_000  # steps that are noted of a segment
@@ -116,12 +118,14 @@ def _rhs_callback(model: System, kind: Kind) -> Any:
         "    fresh = time != c[LAST_T]",
         "    if fresh:",
         "        if time > c[LAST_T]:",
+        "            if c[LAST_T] - c[BASE_T] > _NO_LENGTH * time: c[TROUBLE] = 0.0",
         "            c[BASE_T] = c[LAST_T]",
         *[f"            p[SUM_BASE_{x}] = p[SUM_{x}]; p[VALUE_BASE_{x}] = p[VALUE_{x}]" for x in integrals],
         "        c[STEPS] += 1.0; c[LAST_T] = time",
         "    c[STUCK] = c[STUCK] + 1.0 if time - c[BASE_T] <= _NO_LENGTH * time else 0.0",
         "    if c[STUCK] > _STUCK_IN_A_ROW:",
-        "        c[FLAG] = FLAG_NEGATIVE if c[REFUSED] > 0.0 else FLAG_STUCK",
+        "        c[FLAG] = FLAG_STUCK if c[TROUBLE] == 0.0 else c[TROUBLE]",
+        "        if c[REFUSED] > 0.0: c[FLAG] = FLAG_NEGATIVE",
         "    refused = time - c[BASE_T] > c[MAX_STEP] or time == c[REFUSED_T]",
         *[line for x in counted for line in _count_lines(x)],
         "    if refused:",
@@ -137,6 +141,7 @@ def _rhs_callback(model: System, kind: Kind) -> Any:
         "    if v[INFLOW] > 0.0: c[FLAG] = FLAG_LOG_INFLOW",
         *[line for x in integrals for line in _sum_lines(x)],
         "    c[BAD] = c[BAD] + 1.0 if bad else 0.0",
+        "    if bad: c[TROUBLE] = FLAG_STUCK_RAISED if raised else FLAG_STUCK_NON_FINITE",
         "    nowhere = 0.0 < time - c[BASE_T] < _NO_STEP * time",
         "    if (c[BAD] > _BAD_IN_A_ROW or (bad and nowhere)) and c[FLAG] == 0.0:",
         "        c[FLAG] = FLAG_RAISED if raised else FLAG_NON_FINITE",

@@ -28,6 +28,7 @@ from fastcart.solvers.lanes.intrinsics import evaluate
 from fastcart.solvers.lsoda_callback import (
     AROUND,
     BAD,
+    BASE_T,
     BUDGET,
     CALLS,
     CONTROL,
@@ -458,6 +459,14 @@ def conclude(system, answer, u, now, s, over):
 
 
 @njit(**BARE)
+def came_to(system, now, flag):
+    """Return how far the integration came, behind the last stop where it failed."""
+    if flag == 0.0:
+        return now
+    return max(now, min(system.data[system.control + BASE_T], system.data[system.control + HIGH]))
+
+
+@njit(**BARE)
 def stand(system, record, now, end, inner, u, room, fired):
     """Record what holds at the start of a segment; return what is wrong, and the item that ends it there."""
     flag = start_segment(system, now, end, inner, u, room.out[0])
@@ -548,7 +557,7 @@ def attempt(system, outputs, entries, patient, record, room, answer):
             break
         if item >= 0:
             fired = happen(system, u, item, now, answer, room)
-    conclude(system, answer, u, now, s, flag == 0.0 and item >= 0)
+    conclude(system, answer, u, came_to(system, now, flag), s, flag == 0.0 and item >= 0)
     return flag
 
 

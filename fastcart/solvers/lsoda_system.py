@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 from fastcart.solvers.items import Watched, measure
-from fastcart.solvers.lsoda_callback import BASE_T, LAST_T, STUCK
+from fastcart.solvers.lsoda_callback import BASE_T, LAST_T, STUCK, TROUBLE
 from fastcart.solvers.lsoda_library import call_rhs, lsoda_wrapper
 
 # for functions that only kernels call,
@@ -71,7 +71,7 @@ def integrate(system, start, times, out):
 def set_clock(system, t):
     """Take ``t`` for the time of the last step that was accepted."""
     system.data[system.control + LAST_T] = system.data[system.control + BASE_T] = t
-    system.data[system.control + STUCK] = 0.0
+    system.data[system.control + STUCK] = system.data[system.control + TROUBLE] = 0.0
 
 
 @njit(**BARE)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dis
 import random
 from collections.abc import Iterator
+from traceback import walk_tb
 from types import CellType, FunctionType
 from typing import Any
 
@@ -83,6 +84,13 @@ def _is_random(value: Any) -> bool:
         return True
     owner = getattr(value, "__self__", None)  # functions of those modules are methods of a hidden generator
     return isinstance(owner, np.random.Generator | np.random.RandomState | random.Random)
+
+
+def place_in(function: Any, error: BaseException) -> tuple[str, int] | None:
+    """Return where in the files of a function and its helpers an error came from, as far inside as known."""
+    files = {source.__code__.co_filename for source in functions(function)}
+    calls = [(frame.f_code.co_filename, line) for frame, line in walk_tb(error.__traceback__)]
+    return next((call for call in reversed(calls) if call[0] in files), None)
 
 
 def functions(function: Any) -> Iterator[FunctionType]:

@@ -242,12 +242,15 @@ class _Patient:
     def derivatives(self, t: float, u: np.ndarray) -> np.ndarray:
         """Return the derivatives, at times between two stops only."""
         try:
-            return self.f(min(max(t, self.low), self.high), u, self.p, self.scale, self.rates)
+            du = self.f(min(max(t, self.low), self.high), u, self.p, self.scale, self.rates)
         except (NumbaError, UnsupportedBytecodeError):  # it cannot be compiled at all
             raise
         except Exception:
             self.trouble, self.t_trouble = Status.rhs_error, t
             return np.full(len(u), np.nan)
+        if np.isfinite(u).all() and not np.isfinite(du).all():
+            self.trouble, self.t_trouble = Status.non_finite, t
+        return du
 
     def guess_units(self, u0) -> None:
         """Guess the units of the integrals by what is integrated at the start."""
@@ -351,13 +354,23 @@ class _Patient:
             self.rhs, self.now, u, end, rtol=self.rtol, atol=self.atol, max_step=self.problem.max_step,
             **options,
         )  # fmt: skip
-        times, states, pieces, item = [self.now], [u], [], -1
+        times, states, pieces = [self.now], [u], []
+        try:
+            item = self._steps(solver, held, times, states, pieces)
+        except (ValueError, _BudgetError, _FailedError):
+            self.now = times[-1]  # how far it came
+            raise
+        return _Solution(np.array(times), np.array(states).T, pieces, self.method in _OTHER_SIDE), item
+
+    def _steps(self, solver: Any, held: float, times: list, states: list, pieces: list) -> int:
+        """Step on, and add each step to the lists; return the item that ends the integration, or -1."""
+        item = -1
         while solver.status == "running" and item < 0:
             solver.step()
             self.steps += solver.status != "failed"
             if solver.status == "failed" or not np.isfinite(solver.y).all():
                 self.now = float(solver.t)
-                reason = self._reason(self.rhs(self.now, solver.y), u)
+                reason = self._reason(self.rhs(self.now, solver.y), states[0])
                 blows_up = reason in _MAY_BLOW_UP and self._blows_up(times, states)
                 raise _FailedError(Status.blow_up if blows_up else reason)
             piece = solver.dense_output()
@@ -369,7 +382,7 @@ class _Patient:
             times.append(t)
             states.append(y)
             pieces.append(piece)
-        return _Solution(np.array(times), np.array(states).T, pieces, self.method in _OTHER_SIDE), item
+        return item
 
     def _give(self, due, u) -> None:
         """Apply dose entries to the integrated variables and the rates of infusion."""
@@ -454,12 +467,13 @@ class _Patient:
 
     def _reason(self, du, u) -> Status:
         """Tell why the integration stopped from the derivatives where it did."""
-        if abs(self.t_trouble - self.now) <= 1e-6 * self.problem.t_end:
+        near = abs(self.t_trouble - self.now) <= 1e-6 * self.problem.t_end
+        if near and self.trouble != Status.non_finite:
             return self.trouble
-        if np.isfinite(du).all():
-            return Status.step_too_small
         stuck = self.problem.log & (u == LOG_ZERO) & ~np.isfinite(du)
-        return Status.log_inflow if stuck.any() else Status.non_finite
+        if stuck.any():
+            return Status.log_inflow
+        return Status.non_finite if near or not np.isfinite(du).all() else Status.step_too_small
 
     def _blows_up(self, times, states) -> bool:
         """Whether the steps taken led towards infinity: ever shorter ones, and ever faster growth."""

@@ -11,8 +11,7 @@ itself counts cells one by one with rates per 1e9 cells, and infuses for ever.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from operator import itemgetter
 
 from numba import njit
 
@@ -96,13 +95,6 @@ def _observe(t, y, p):
     return (y.E + y.M,)
 
 
-def _rest(name: str) -> Any:
-    def rest(values: Mapping[str, Any]) -> Any:
-        return values[name]
-
-    return rest
-
-
 def doses_of(model: Model) -> DosingSchedule:
     """Return the infusions that the patient of a variant of the model got."""
     schedule = DosingSchedule()
@@ -151,9 +143,9 @@ def hardiansyah(patient: str = "UPN1") -> Model:
             ),
             State("M", "1e9 cells", 0.0, scale=1e-6, description="memory CAR-T cells in blood"),
             State("M_t", "1e9 cells", 0.0, scale=1e-6, description="memory CAR-T cells in tissue"),
-            State("IL6", "pg/ml", _rest("IL6_0"), description="interleukin 6", plausible=IL6_PG_PER_ML),
-            State("IL10", "pg/ml", _rest("IL10_0"), description="interleukin 10"),
-            State("IFNg", "pg/ml", _rest("IFNg_0"), description="interferon gamma"),
+            State("IL6", "pg/ml", itemgetter("IL6_0"), description="interleukin 6", plausible=IL6_PG_PER_ML),
+            State("IL10", "pg/ml", itemgetter("IL10_0"), description="interleukin 10"),
+            State("IFNg", "pg/ml", itemgetter("IFNg_0"), description="interferon gamma"),
         ],
         [
             *parameters(f"{source}, Table S1", _COMMON, positive=("h", "b_G")),
