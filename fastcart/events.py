@@ -164,8 +164,10 @@ def _check_actions(event: Event) -> None:
         if not isinstance(action, Action):
             raise InputError(f"The actions of {where} must be fastcart.Action, not {shown(action)}.")
         if action.kind not in ACTIONS:
+            *others, last = map(repr, ACTIONS)
+            allowed = f"{', '.join(others)} or {last}"
             raise InputError(
-                f"An action of {where} must be 'set', 'add' or 'scale', not {shown(action.kind)}."
+                f"An action of {where} must be {allowed}, not {shown(action.kind)}."
                 + nearest(action.kind, ACTIONS)
             )
         if not isinstance(action.value, str):

@@ -17,10 +17,11 @@ from fastcart.fit.data import FitData, check_data
 from fastcart.fit.densities import Likelihoods, Predicted, gather_kernel, likelihood_kernel
 from fastcart.fit.layout import Layout, layout_of
 from fastcart.fit.observations import Observation, check_observations, observing
-from fastcart.fit.solving import OUT_OF_RANGE, Courses, Group, courses_of, in_few_parts
+from fastcart.fit.solving import OUT_OF_RANGE, Courses, Group, courses_of
 from fastcart.model import Model
 from fastcart.options import SolveOptions
 from fastcart.solvers.status import NAMES
+from fastcart.solvers.threads import in_few_parts
 from fastcart.typing_names import ModelName
 
 _STEPS = 3_000  # a solve that needs more has blown up, or is stiff where the model is not

@@ -13,8 +13,8 @@ from fastcart.fit.estimates import Estimates, own_errors
 from fastcart.fit.levenberg import Bounds, Minima, minimize
 from fastcart.fit.likelihood import Predictions, PreparedLikelihood
 from fastcart.fit.normal import Equations, Points, Weights, normal_kernel, part_kernel, weights_of
-from fastcart.fit.solving import in_few_parts
 from fastcart.solvers.problem import places
+from fastcart.solvers.threads import in_few_parts
 from fastcart.tables.ids import id_text
 
 _STEP = 1e-4  # of a parameter, for differences of predictions

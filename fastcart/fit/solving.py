@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
@@ -32,14 +32,13 @@ from fastcart.solvers.doses import JUMP, PARAMETER, DosePlan, canonical, make_pl
 from fastcart.solvers.lanes import engine as lanes
 from fastcart.solvers.problem import Problem, Saves, places
 from fastcart.solvers.status import Status
-from fastcart.solvers.threads import in_parts
+from fastcart.solvers.threads import in_few_parts
 
 OUT_OF_RANGE = "out_of_range"
 _OUT = -1  # the code of it
 _AHEAD = 4.0  # times the budget of steps: a step that promises more than this gives up
 
 _TINY_PART = 1e-3  # of its default: where a parameter is zero, it counts as so large
-_FEW_NUMBERS = 20_000  # take less time than to start a thread
 
 Solved = tuple[np.ndarray, np.ndarray, np.ndarray]
 
@@ -303,14 +302,6 @@ class Courses:
                  for x in self.problem.breaks]  # fmt: skip
         times = np.column_stack(every)
         return np.repeat(np.arange(len(p)), times.shape[1]), times.ravel()
-
-
-def in_few_parts(work: Callable[[int, int], object], count: int, threads: int, numbers: int) -> None:
-    """Share rows out among threads where there is enough to do; see `fastcart.solvers.threads.in_parts`."""
-    if numbers < _FEW_NUMBERS or threads == 1:
-        work(0, count)
-    else:
-        in_parts(work, count, threads)
 
 
 def _alike(given: DosePlan | Regimen | None) -> tuple[tuple[bool, ...], bool] | None:

@@ -98,6 +98,8 @@ def _rhs_callback(model: System, kind: Kind) -> Any:
         **places("U", model.state_names), **places("MOST", model.state_names, words + CONTROL + n),
         "INFLOW": n + kind.integrals,
     }  # fmt: skip
+    for k, (value, slope) in enumerate(_note_names(kind, states)):
+        constants[value], constants[slope] = 1 + 2 * k, 2 + 2 * k
     integrals = states[n - kind.integrals :]
     for k, x in enumerate(integrals):
         constants[f"INTEGRAND_{x}"] = n + k
@@ -243,6 +245,14 @@ def _growth_lines(kind: Kind, states: list[str]) -> list[str]:
     ]
 
 
+def _note_names(kind: Kind, states: list[str]) -> list[tuple[str, str]]:
+    """Return the names of the places in a note for each value and its slope."""
+    return [
+        (f"NOTED_{states[of[0]]}", f"SLOPE_{states[of[0]]}") if len(of) == 1 else (f"TOTAL_{k}", f"RISE_{k}")
+        for k, of in enumerate(kind.noted or ())
+    ]
+
+
 def _note_lines(kind: Kind, states: list[str]) -> list[str]:
     """Note a step that is tried, in the place of those that were not accepted."""
     if kind.noted is None:
@@ -255,7 +265,7 @@ def _note_lines(kind: Kind, states: list[str]) -> list[str]:
         "            at = NOTES_AT + WIDTH * k",
         "            p[at] = time",
     ]
-    for k, summed in enumerate(kind.noted):
+    for summed, (value, slope) in zip(kind.noted, _note_names(kind, states), strict=True):
         values, slopes = [], []
         for i in summed if len(summed) > 1 else ():
             x = states[i]
@@ -267,6 +277,6 @@ def _note_lines(kind: Kind, states: list[str]) -> list[str]:
                 values.append(f"scale[U_{x}] * u[U_{x}]")
                 slopes.append(f"scale[U_{x}] * du[U_{x}]")
         x = states[summed[0]]
-        lines.append(f"            p[at + {1 + 2 * k}] = {' + '.join(values) or f'u[U_{x}]'}")
-        lines.append(f"            p[at + {2 + 2 * k}] = {' + '.join(slopes) or f'du[U_{x}]'}")
+        lines.append(f"            p[at + {value}] = {' + '.join(values) or f'u[U_{x}]'}")
+        lines.append(f"            p[at + {slope}] = {' + '.join(slopes) or f'du[U_{x}]'}")
     return [*lines, "            k += 1", "        c[NODES] = k"]

@@ -23,6 +23,7 @@ from fastcart.solvers.status import Status
 
 METHODS = ("rk4",)
 DEFAULT_METHOD = "rk4"
+_OK, _NON_FINITE = int(Status.ok), int(Status.non_finite)  # kernels know numbers
 MAX_STEPS = 100_000_000  # about a minute for one patient
 
 
@@ -136,7 +137,7 @@ def _published_batch(y0, p, grid, doses, burden, marks, found):
             for j in range(n):
                 y[j] += h / 6.0 * total[j]
         found.final[i] = y
-        found.status[i] = 0 if np.isfinite(y).all() else 2
+        found.status[i] = _OK if np.isfinite(y).all() else _NON_FINITE
 
 
 def grid_index(problem: Problem) -> tuple[int, np.ndarray]:

@@ -13,6 +13,7 @@ import numpy as np
 
 # Seconds of this process in which jobs were run that threads share: what is not in them is left to one thread
 spent = [0.0]
+_FEW_NUMBERS = 20_000  # take less time than to start a thread
 _here = threading.local()  # of a thread that works on jobs: what asks its kernels to stop
 
 
@@ -159,3 +160,11 @@ def in_parts(
     jobs = [partial(work, low, min(low + size, count)) for low in range(0, count, max(size, 1))]
     if jobs:
         in_threads(jobs, threads, np.zeros(1, dtype=np.int64), brief=brief)
+
+
+def in_few_parts(work: Callable[[int, int], object], count: int, threads: int, numbers: int) -> None:
+    """Share rows out among threads where ``numbers`` to be worked on are many enough; see `in_parts`."""
+    if numbers < _FEW_NUMBERS or threads == 1:
+        work(0, count)
+    else:
+        in_parts(work, count, threads)

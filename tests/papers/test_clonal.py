@@ -10,7 +10,7 @@ from scipy import stats
 import fastcart
 from fastcart import InputError, models
 from fastcart.models.t_cell_presets import make_preset
-from fastcart.papers.t_cell_theories import clonal
+from fastcart.papers.t_cell_theories import clonal, draws
 from fastcart.papers.t_cell_theories.clonal import family_facts, simulate_families
 from fastcart.solvers.compile import EXACT, cached
 
@@ -19,7 +19,7 @@ def _draw(seed, n, p, log_rest, out):
     state = np.zeros(1, np.uint64)
     state[0] = seed
     for k in range(out.size):
-        out[k] = clonal._binomial(state, n, p, log_rest)
+        out[k] = draws.binomial(state, n, p, log_rest)
 
 
 @pytest.mark.parametrize(("n", "p"), [(1, 0.3), (7, 0.5), (40, 0.02), (60, 0.9), (100, 0.3), (5000, 0.01)])

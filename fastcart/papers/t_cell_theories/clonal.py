@@ -22,6 +22,7 @@ from fastcart.models import get
 from fastcart.models.t_cell_parameters import FATES, PHENOTYPES
 from fastcart.models.t_cell_presets import Preset
 from fastcart.models.t_cell_presets import preset as find_preset
+from fastcart.papers.t_cell_theories.draws import INNER, binomial, following, uniform
 from fastcart.solvers.compile import EXACT, cached
 from fastcart.solvers.threads import in_threads
 
@@ -29,10 +30,6 @@ STEP = 0.01  # days
 _TYPES = len(FATES)
 _FEW = 10  # events that are drawn one by one
 _OUTCOMES = 6  # of an event: division, homeostatic division, death, conversions to the other phenotypes
-
-_INNER: dict[str, Any] = {
-    **EXACT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True, "forceinline": True,
-}  # fmt: skip
 
 
 def simulate_families(
@@ -224,96 +221,13 @@ def _with_rest(chance: np.ndarray) -> np.ndarray:
         return np.stack([chance, np.log1p(-np.minimum(chance, 1.0 - chance))], axis=-1)
 
 
-@njit(**_INNER)
-def _next(state):
-    """One 64-bit number of SplitMix64 (Steele, Lea & Flood 2014); ``state`` holds the position."""
-    state[0] += np.uint64(0x9E3779B97F4A7C15)
-    z = state[0]
-    z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return z ^ (z >> np.uint64(31))
-
-
-@njit(**_INNER)
-def _uniform(state):
-    """A number from 0 (excluded) to 1 (excluded)."""
-    return (float(_next(state) >> np.uint64(11)) + 0.5) * 1.1102230246251565e-16
-
-
-@njit(**_INNER)
-def _stirling(k):
-    """Rest of Stirling's formula for ``ln k!``."""
-    if k < 10:
-        total = 0.0
-        for i in range(2, k + 1):
-            total += np.log(float(i))
-        return total - ((k + 0.5) * np.log(k + 1.0) - (k + 1.0) + 0.9189385332046727)
-    r = 1.0 / (k + 1.0)
-    return (1.0 / 12.0 - (1.0 / 360.0 - r * r / 1260.0) * r * r) * r
-
-
-@njit(**_INNER)
-def _binomial(state, n, p, log_rest):
-    """How many of ``n`` events of chance ``p`` happen; see `_with_rest` for the other number."""
-    if n <= 0 or p <= 0.0:
-        return 0
-    if p >= 1.0:
-        return n
-    if p > 0.5:
-        return n - _binomial_half(state, n, 1.0 - p, log_rest)
-    return _binomial_half(state, n, p, log_rest)
-
-
-@njit(**_INNER)
-def _binomial_half(state, n, p, log_rest):
-    """The same for a chance of at most one half: inversion, or BTRS (Hormann 1993) where n p >= 10."""
-    if n * p < 10.0:
-        u = _uniform(state)
-        if u <= 1.0 - n * p:  # at most the chance of none, (1 - p)^n
-            return 0
-        chance = np.exp(n * log_rest)
-        ratio = p / (1.0 - p)
-        k = 0
-        while u > chance and k < n:
-            u -= chance
-            k += 1
-            chance *= ratio * (n - k + 1) / k
-        return k
-    ratio = p / (1.0 - p)
-    spread = np.sqrt(n * p * (1.0 - p))
-    b = 1.15 + 2.53 * spread
-    a = -0.0873 + 0.0248 * b + 0.01 * p
-    c = n * p + 0.5
-    limit = 0.92 - 4.2 / b
-    alpha = (2.83 + 5.1 / b) * spread
-    m = int((n + 1) * p)
-    while True:
-        u = _uniform(state) - 0.5
-        v = _uniform(state)
-        us = 0.5 - abs(u)
-        k = int(np.floor((2.0 * a / us + b) * u + c))
-        if us >= 0.07 and v <= limit:
-            return k
-        if k < 0 or k > n:
-            continue
-        v = np.log(v * alpha / (a / (us * us) + b))
-        bound = (
-            (m + 0.5) * np.log((m + 1.0) / (ratio * (n - m + 1.0)))
-            + (n + 1.0) * np.log((n - m + 1.0) / (n - k + 1.0))
-            + (k + 0.5) * np.log(ratio * (n - k + 1.0) / (k + 1.0))
-            + _stirling(m) + _stirling(n - m) - _stirling(k) - _stirling(n - k)
-        )  # fmt: skip
-        if v <= bound:
-            return k
-
-
 # What happens to families takes whole tables and places in them: slices would be counted, one by one.
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _pick(state, table, k, i):
     """One of the alternatives in row ``k, i`` of a table of conditional chances."""
-    u = _uniform(state)
+    u = uniform(state)
     last = table.shape[2] - 1
     for j in range(last):
         chance = table[k, i, j, 0]
@@ -324,7 +238,7 @@ def _pick(state, table, k, i):
     return last
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _one_by_one(state, new, k, i, events, fates):
     """Let a few events happen to cells of type ``i``."""
     outcome, targets, daughter = fates.outcome, fates.targets, fates.daughter
@@ -342,12 +256,12 @@ def _one_by_one(state, new, k, i, events, fates):
                 new[targets[i, o]] += 1
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _together(state, new, k, i, events, fates):
     """Let many events happen to cells of type ``i``; the law is the same."""
     outcome, targets, daughter = fates.outcome, fates.targets, fates.daughter
     for o in range(outcome.shape[2]):
-        happened = _binomial(state, events, outcome[k, i, o, 0], outcome[k, i, o, 1])
+        happened = binomial(state, events, outcome[k, i, o, 0], outcome[k, i, o, 1])
         events -= happened
         if o == 1:
             new[i] += happened
@@ -357,12 +271,12 @@ def _together(state, new, k, i, events, fates):
             new[targets[i, o]] += happened
         cells = 2 * happened if o == 0 else 0
         for j in range(_TYPES):
-            born = _binomial(state, cells, daughter[0, i, j, 0], daughter[0, i, j, 1])
+            born = binomial(state, cells, daughter[0, i, j, 0], daughter[0, i, j, 1])
             new[j] += born
             cells -= born
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _leap(state, x, family, new, chance, c, k, fates):
     """Let step ``k`` pass for one family of ``x``; ``chance[c]``: that something happens to a cell."""
     for i in range(_TYPES):
@@ -371,7 +285,7 @@ def _leap(state, x, family, new, chance, c, k, fates):
         cells = x[family, i]
         if cells == 0:
             continue
-        events = _binomial(state, cells, chance[c, i, 0], chance[c, i, 1])
+        events = binomial(state, cells, chance[c, i, 0], chance[c, i, 1])
         new[i] += cells
         if events <= _FEW:
             _one_by_one(state, new, k, i, events, fates)
@@ -381,7 +295,7 @@ def _leap(state, x, family, new, chance, c, k, fates):
         x[family, i] = new[i]
 
 
-@njit(**_INNER)
+@njit(**INNER)
 def _chances(into, c, total, net, k, dt):
     """Chance that something happens to a cell within ``dt`` of step ``k``, so that the mean grows exactly."""
     for i in range(_TYPES):
@@ -405,9 +319,9 @@ def _families(begin, end, seed, course, fates, cells, recruited, control):
             return
         # a stream of its own: the number of the family, scrambled, far from all others
         state[0] = seed ^ (np.uint64(family) * np.uint64(0xD1342543DE82EF95))
-        state[0] = _next(state)
-        call = -np.log(_uniform(state))  # the first division, in units of its cumulated hazard
-        death = -np.log(_uniform(state)) / d_N if d_N > 0.0 else np.inf
+        state[0] = following(state)
+        call = -np.log(uniform(state))  # the first division, in units of its cumulated hazard
+        death = -np.log(uniform(state)) / d_N if d_N > 0.0 else np.inf
         passed = 0.0
         k = 0
         while k < drive.size and passed + alpha * drive[k] * step < call:
@@ -420,10 +334,10 @@ def _families(begin, end, seed, course, fates, cells, recruited, control):
         if day >= death:
             continue
         recruited[family] = day
-        u = _uniform(state)
+        u = uniform(state)
         v = u
         if course.correlation == 0:
-            v = _uniform(state)
+            v = uniform(state)
         elif course.correlation == -1:
             v = u + 0.5 if u < 0.5 else u - 0.5
         for w in (u, v):

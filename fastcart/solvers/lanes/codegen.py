@@ -306,6 +306,7 @@ def evaluation(
         **places("P", model.parameter_names, place.parameters * LANES, LANES),
         **places("R", model.state_names, place.rates * LANES, LANES),
         **places("F", model.state_names, place.derivatives * LANES, LANES), "RAISED": place.raised * LANES,
+        **places("D", model.state_names),
     }  # fmt: skip
     lines = [
         "def evaluate_lanes(w_):",
@@ -326,11 +327,11 @@ def evaluation(
         lines += ["        except Exception:", "            w[RAISED + l] = 1.0"]
     else:
         lines.append(f"        f = {named_call('rhs', 't', *values)}")
-    for i, (x, logarithm) in enumerate(zip(states, log, strict=True)):
-        value = f"f[{i}] + w[R_{x} + l]" if infused and not logarithm else f"f[{i}]"
+    for x, logarithm in zip(states, log, strict=True):
+        value = f"f[D_{x}] + w[R_{x} + l]" if infused and not logarithm else f"f[D_{x}]"
         if logarithm:
             # an inflow into an exact zero has no logarithm: NaN, which is reported as such
-            value = f"ratio({value}, y_{x}) if y_{x} > 0.0 else (0.0 if f[{i}] == 0.0 else nan)"
+            value = f"ratio({value}, y_{x}) if y_{x} > 0.0 else (0.0 if f[D_{x}] == 0.0 else nan)"
         lines.append(f"        w[F_{x} + l] = {value}")
     return lines, rows
 
@@ -347,7 +348,6 @@ def quantities(
     constants = {
         "ROOM": n + 1 + m + len(of), **places("W", model.state_names), "TIME": n,
         **places("P", model.parameter_names, n + 1), **places("O", model.observable_names),
-        "QUANTITIES": n + 1 + m,
     }  # fmt: skip
     lines = ["def quantities(w_):", "    w = carray(w_, (ROOM,))"]
     lines += [f"    u_{x} = w[W_{x}]" for x in states]
@@ -357,10 +357,13 @@ def quantities(
         lines.append(f"    f = {named_call('observe', 'w[TIME]', *values)}")
     for k, x in enumerate(of):
         if isinstance(x, tuple):
-            value = " + ".join(f"y_{states[i]}" for i in x)
+            value, to = " + ".join(f"y_{states[i]}" for i in x), f"TOTAL_{k}"
         elif x in model.observable_names:
-            value = f"f[O_{observed[model.observable_names.index(x)]}]"
+            label = observed[model.observable_names.index(x)]
+            value, to = f"f[O_{label}]", f"OBSERVED_{label}"
         else:
-            value = f"y_{states[model.state_names.index(x)]}"
-        lines.append(f"    w[QUANTITIES + {k}] = {value}")
+            label = states[model.state_names.index(x)]
+            value, to = f"y_{label}", f"STATE_{label}"
+        constants[to] = n + 1 + m + k
+        lines.append(f"    w[{to}] = {value}")
     return lines, constants

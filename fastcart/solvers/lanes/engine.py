@@ -397,6 +397,3 @@ def _around_breaks(t_end: float, *entries: np.ndarray) -> tuple[np.ndarray, ...]
     before = np.where(breaks, time * (1 - value), time)
     behind = np.minimum(time * (1 + value), t_end)
     return begin, end, before, state, kind, np.where(breaks, behind, value)
-
-
-__all__ = ["DEFAULT_METHOD", "METHODS", "STIFF_METHOD", "Status", "solve_chunk", "solve_saved"]
