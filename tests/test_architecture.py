@@ -85,6 +85,18 @@ CIRCLES: set[frozenset[str]] = set()
 MOST = 8
 CROWDED: set[str] = set()
 
+# Modules of more than 400 lines, see the end of docs/architecture.md
+LONG: set[str] = {
+    "solvers.lanes.lane",
+    "solvers.lsoda_patient",
+    "solvers.scipy_ivp",
+    "solvers.trace.graph",
+    "solvers.fingerprint",
+    "result",
+    "result_figures",
+    "trial.course",
+}
+
 # Modules of models that read parameters or states by number
 NUMBERED: set[str] = set()
 
@@ -253,6 +265,18 @@ def test_functions_have_few_parameters():
     crowded = {name for name, node in functions() if required(node) > MOST}
     assert not crowded - CROWDED, "group their parameters in a named tuple or in options"
     assert not CROWDED - crowded, "these exceptions are no longer needed; remove them"
+
+
+def test_modules_are_short():
+    long = {
+        module for module, path in MODULES.items() if len(path.read_text(encoding="utf-8").splitlines()) > 400
+    }
+    assert not long - LONG, "part it, or say in docs/architecture.md why not"
+    assert not LONG - long, "these exceptions are no longer needed; remove them"
+    text = ROOT.parent / "docs" / "architecture.md"
+    if text.is_file():
+        names = {MODULES[module].name for module in LONG}
+        assert not [name for name in names if f"{name}`" not in text.read_text(encoding="utf-8")]
 
 
 def test_every_package_says_what_lives_in_it():
