@@ -137,5 +137,5 @@ def unknown_name(model: Model | System, kind: str, name: str, where: str = "") -
         word, letter, names = ("parameter", "p", model.parameter_names)
         other, others = (f"state: y.{name}", model.state_names)
     hint = f" It is a {other}." if name in others else nearest(name, names)
-    reads = f"an equation reads {letter}.{name}{where}"
-    return f"Model {model.name!r}: {reads}, but there is no {word} {name!r}.{hint}"
+    reads = f"an equation reads {letter}.{name}"
+    return f"Model {model.name!r}: {reads}, but there is no {word} {name!r}{where}.{hint}"

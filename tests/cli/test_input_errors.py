@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import math
+import re
 from contextlib import suppress
 from unittest import mock
 
@@ -12,6 +13,7 @@ import pandas as pd
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from numba import njit
 
 import fastcart
 from fastcart import InputError, Model, Parameter, State
@@ -437,16 +439,44 @@ def catching(t, y, p):
         return (0.0,)
 
 
+@njit
+def of_two_types(x):
+    found = {"a": x}
+    found["b"] = "c"
+    return x
+
+
+def with_a_helper_of_two_types(t, y, p):
+    return (of_two_types(y[0]),)
+
+
+def opening(t, y, p):
+    with suppress(KeyError):
+        rate = 1.0
+    return (rate * y[0],)
+
+
 @pytest.mark.parametrize("engine", ["lsoda", "scipy"])
 @pytest.mark.parametrize(
     ("rhs", "why"),
-    [(as_text, "float"), (with_a_plain_helper, "not_jitted"), (catching, "Exception")],
+    [
+        (as_text, "float"),
+        (with_a_plain_helper, "not_jitted"),
+        (catching, "Exception"),
+        (with_a_helper_of_two_types, "setitem"),
+        (opening, "construct is not supported"),
+    ],
 )
 def test_model_that_numba_cannot_compile(rhs, why, engine):
     with pytest.raises(InputError) as caught:
         fastcart.solve(Model("pythonic", {"y": 1.0}, {}, rhs), engine=engine)
     assert_is_one_sentence(str(caught.value))
-    assert_says(str(caught.value), "'pythonic'", "numba cannot compile", why, "test_input_errors.py")
+    assert_says(str(caught.value), "'pythonic'", "numba cannot compile", why)
+    source = of_two_types.py_func if rhs is with_a_helper_of_two_types else rhs
+    found = re.search(r"[^.] \(line (\d+) of test_input_errors\.py\); use", str(caught.value))
+    assert found is not None, str(caught.value)
+    # within the function that is at fault, and no line of numba's own
+    assert 0 < int(found[1]) - source.__code__.co_firstlineno < 5
 
 
 # --- anything at all --------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import pickle
 import random
 
 import numpy as np
@@ -10,7 +11,8 @@ import pytest
 from numba import njit
 
 import fastcart
-from fastcart import InputError, Model, Observable, Parameter, PublishedScheme, State
+from fastcart import InputError, Model, Observable, Parameter, PublishedScheme, State, models
+from fastcart.runs.identity import describe_model
 
 
 def decay(t, y, p):
@@ -476,3 +478,57 @@ def test_what_is_only_called_random_is_no_chance():
 def test_an_initial_value_in_the_place_of_the_unit_is_refused():
     """The state began at 0."""
     assert_says(refusal(states=[State("y", 1.0)]), "unit", "must be text, not 1.0", "default=")
+
+
+def helped(x):
+    return (x, [x][3])[1]  # line 2 of it
+
+
+def misspelt(t, y, p):
+    rate = p.kk
+    return (-rate * y.y,)
+
+
+def out_of_range(t, y, p):
+    return (helped(y.y),)
+
+
+def another_name(t, y, p):
+    return fastcart.derivatives(z=-p.k * y.y)
+
+
+def two_values(t, y, p):
+    return (y.y, y.y)
+
+
+def a_list(t, y, p):
+    return [y.y]
+
+
+def text(t, y, p):
+    return ("a",)
+
+
+@pytest.mark.parametrize(
+    ("rhs", "source", "line"),
+    [(misspelt, misspelt, 1), (out_of_range, helped, 1), (another_name, another_name, 1)]
+    + [(rhs, rhs, 0) for rhs in (two_values, a_list, text)],
+)
+def test_what_a_right_hand_side_does_wrong_is_told_with_its_line(rhs, source, line):
+    where = f"(line {source.__code__.co_firstlineno + line} of test_model_definition.py)"
+    assert_says(refusal(rhs=rhs), where)
+
+
+def test_code_that_was_made_has_no_line_of_a_file():
+    made = {}
+    exec("def rhs(t, y, p):\n    return (y.z,)", made)
+    assert "line" not in refusal(rhs=made["rhs"])
+
+
+@pytest.mark.parametrize("name", models.names())
+def test_a_shipped_model_travels_to_other_processes(name):
+    model = models.get(name)
+    copy = pickle.loads(pickle.dumps(model))
+    assert copy.default_states() == model.default_states()
+    assert copy.default_parameters() == model.default_parameters()
+    assert describe_model(copy)["hash"] == describe_model(model)["hash"]
