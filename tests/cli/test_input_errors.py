@@ -451,7 +451,7 @@ def with_a_helper_of_two_types(t, y, p):
 
 
 def opening(t, y, p):
-    with suppress(KeyError):
+    with suppress(KeyError) as _:
         rate = 1.0
     return (rate * y[0],)
 
