@@ -194,7 +194,7 @@ def _place(model: Model | System, text: str, error: BaseException) -> tuple[str,
         instruction = getattr(frame.f_locals.get("state"), "get_inst", None)
         line = line or (instruction().lineno if instruction else None)
         known = frame.f_locals.get("func_id")
-        if getattr(known, "filename", None) in files:
+        if known is not None and getattr(known, "filename", None) in files:
             return known.filename, line or known.firstlineno
     return None
 

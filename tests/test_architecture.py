@@ -95,6 +95,8 @@ LONG: set[str] = {
     "result",
     "result_figures",
     "trial.course",
+    "trial.families",
+    "trial.run",
 }
 
 # Modules of models that read parameters or states by number
