@@ -384,3 +384,10 @@ def test_scans_and_fits_show_themselves(tmp_path):
     )  # fmt: skip
     assert repr(fit).startswith("IndividualFit(2 patients, 1 parameters")
     assert "<table>" in fit._repr_html_()
+
+
+def test_a_model_without_words_leaves_no_gap():
+    from fastcart.describe import describe
+
+    assert describe(model()).startswith("decaying\n\nHorizon: 10 days.")
+    assert describe(model(doc="Cells.")).startswith("decaying\n\nCells.\n\nHorizon: 10 days.")
