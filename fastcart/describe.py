@@ -46,7 +46,7 @@ def describe(model: Model, *, as_json: bool = False) -> str:
         return json.dumps(_full(model), indent=2, ensure_ascii=False)
     defaults = model.defaults()
     hidden = _hidden(model)
-    parts = [f"{model.name}", "", model.doc, ""]
+    parts = [model.name, "", *((model.doc, "") if model.doc else ())]
     parts.append(f"Horizon: {model.t_end:g} {model.time_unit}s.")
     if model.burden:
         parts.append(f"Progression: {model.burden} above its initial value.")

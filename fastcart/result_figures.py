@@ -279,7 +279,11 @@ def _quantities(model: Model, asked: Any, saved: Sequence[str]) -> list[str]:
         raise InputError("Name at least one quantity to draw.")
     for name in names:
         if name not in saved:
-            raise InputError(f"There is no course of {shown(name)} in this result." + nearest(name, saved))
+            known = {*model.state_names, *(item.name for item in model.observables)}
+            more = f" Solve with save=[..., {shown(name)}]." if name in known else ""
+            raise InputError(
+                f"There is no course of {shown(name)} in this result." + nearest(name, saved) + more
+            )
     return names
 
 

@@ -143,6 +143,10 @@ def read_saved(folder: str | os.PathLike[str]) -> Saved:
     """
     path = Path(folder)
     file = path / DESCRIPTION
+    if not path.exists():
+        raise InputError(f"The folder {str(path)!r} does not exist; check the path.")
+    if not path.is_dir():
+        raise InputError(f"{str(path)!r} is a file; give the folder that 'save' wrote.")
     if not file.is_file():
         raise InputError(f"The folder {str(path)!r} holds no saved result: there is no {DESCRIPTION}.")
     try:

@@ -42,7 +42,10 @@ def read_measured(text: str, model: Model) -> list[dict[str, Any]]:
     with tempfile.TemporaryDirectory() as folder:  # the reader takes files, and says what is wrong with them
         path = Path(folder) / "measurements.csv"
         path.write_text(text, encoding="utf-8")
-        frame = read_table(path, _WHAT, {"time", "t", "value", "sd", *known})
+        try:
+            frame = read_table(path, _WHAT, {"time", "t", "value", "sd", *known})
+        except InputError as error:  # its name says nothing to who gave the text
+            raise InputError(str(error).replace(f" {str(path)!r}", "")) from None
     frame = frame.rename(columns={"t": "time"})
     if "time" not in frame:
         raise InputError(f"{_WHAT} needs a column 'time'; it has {', '.join(map(str, frame.columns))}.")

@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from fastcart.batch import check_threads
-from fastcart.errors import require
+from fastcart.errors import InputError, require
 from fastcart.fit.data import FitData
 from fastcart.fit.population_figures import (
     courses,
@@ -67,10 +67,14 @@ def run_spec(
     threads = check_threads(threads)
     data = read(chosen.data, chosen.model, **chosen.reading)
     with open_run(out, manifest(chosen, data), resume=resume, force=force, owns=OWNS) as run:
-        found = population(
-            chosen.model, data, observations=chosen.observations, options=chosen.options, threads=threads,
-            keep=run, **chosen.population,
-        )  # fmt: skip
+        try:
+            found = population(
+                chosen.model, data, observations=chosen.observations, options=chosen.options,
+                threads=threads, keep=run, **chosen.population,
+            )  # fmt: skip
+        except InputError:
+            run.withdraw()
+            raise
         tables = write_tables(chosen, found, run)
         write_figures(chosen, found, run)
         return run.write("report.md", report_text(chosen, found, tables)), found

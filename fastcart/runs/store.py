@@ -114,6 +114,14 @@ class Run:
             file.write(f"{value}  {name}\n")  # lost with the power, it only costs the part
         self._sums[name] = value
 
+    def withdraw(self) -> None:
+        """Leave no trace of a run that ended before it kept anything: its input was bad."""
+        if self.resumed or {item.name for item in self.folder.iterdir()} - {MANIFEST, CHECKSUMS}:
+            return
+        for name in (MANIFEST, CHECKSUMS):
+            (self.folder / name).unlink(missing_ok=True)
+        self.folder.rmdir()
+
     def close(self) -> None:
         """Give the folder free for other processes."""
         try:

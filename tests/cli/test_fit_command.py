@@ -101,3 +101,4 @@ def test_bad_input_is_one_sentence(folder, capsys, old, new, sentence):
     text = capsys.readouterr().err
     assert sentence in text
     assert len(text.strip().splitlines()) == 1
+    assert not (folder / "out").exists()

@@ -48,6 +48,25 @@ def page_of(name: str) -> str:
     return TEXTS[ROOT / "docs" / name]
 
 
+NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?![\w])")
+
+
+def assert_same_but_for_rounding(printed: str, shown: str, part: str) -> None:
+    """Compare words exactly; numbers may differ as those of other processors do."""
+    told = f"run: python benchmarks/readme.py {part}"
+    new, old = printed.strip(), shown.strip().removeprefix("```text").removesuffix("```").strip()
+    assert NUMBER.sub("#", new).split() == NUMBER.sub("#", old).split(), told
+    numbers = [[float(x.replace(",", "")) for x in NUMBER.findall(text)] for text in (new, old)]
+    assert numbers[0] == pytest.approx(numbers[1], rel=2e-3, abs=1e-12), told
+
+
+def test_what_a_page_shows_is_compared():
+    assert_same_but_for_rounding("median 122.61 of 10,000", "```text\nmedian  122.6 of 10,000\n```", "x")
+    for other in ("median 122.9 of 10,000", "mean 122.6 of 10,000", "median 122.6"):
+        with pytest.raises(AssertionError, match=r"run: python benchmarks/readme.py x"):
+            assert_same_but_for_rounding(other, "median 122.6 of 10,000", "x")
+
+
 @pytest.mark.parametrize("page", RUN, ids=named)
 def test_examples_run(page, tmp_path, monkeypatch):
     import matplotlib.pyplot as plt
@@ -58,6 +77,9 @@ def test_examples_run(page, tmp_path, monkeypatch):
         for example, printed in pages.run(page):
             if example.kind == pages.PYTHON:
                 assert bool(printed) == bool(example.name), f"{printed!r} is shown nowhere"
+                if printed:
+                    shown = pages.blocks(TEXTS[page])[example.name]
+                    assert_same_but_for_rounding(printed, shown, example.name)
             for command in example.commands if example.kind == pages.COMMANDS else ():
                 for option in ("--out", "--trajectories"):
                     if option in command:

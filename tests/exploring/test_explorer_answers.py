@@ -278,7 +278,8 @@ def test_measurements_come_long_or_wide(explorer):
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        ("", "measurements"),
+        ("", "^The table of measurements is empty"),
+        ("time,C\n1,2,3\n", "^The table of measurements cannot be read: row 1 has 3 cells"),
         ("day,C\n1,2\n", "'time'"),
         ("time,quantity\n1,C\n", "'value'"),
         ("time,value\n1,2\n", "'quantity'"),

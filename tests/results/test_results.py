@@ -188,6 +188,12 @@ def test_progression_free_survival(result):
     ("call", "sentence"),
     [
         (lambda r: r.plot("TE"), "There is no course of 'TE'"),
+        (
+            lambda r: fastcart.solve(r.model, 1, save_at=[1], save=["C"], progress=False).plot("D"),
+            r"Known: C. Solve with save=\[..., 'D'\]",
+        ),
+        (lambda r: fastcart.load("no such folder"), "'no such folder' does not exist"),
+        (lambda r: fastcart.load(__file__), "is a file; give the folder"),
         (lambda r: r.plot(by="arms"), "Did you mean 'arm'"),
         (lambda r: r.plot(bands=(0.9, 0.1)), "quantiles in pairs"),
         (lambda r: r.plot(by=[1, 2]), "2 values for 4 patients"),
@@ -199,7 +205,7 @@ def test_progression_free_survival(result):
         ),
     ],
 )
-def test_what_cannot_be_drawn(result, call, sentence):
+def test_what_cannot_be_drawn_or_loaded(result, call, sentence):
     with pytest.raises(InputError, match=sentence):
         call(result)
 
@@ -378,3 +384,10 @@ def test_scans_and_fits_show_themselves(tmp_path):
     )  # fmt: skip
     assert repr(fit).startswith("IndividualFit(2 patients, 1 parameters")
     assert "<table>" in fit._repr_html_()
+
+
+def test_a_model_without_words_leaves_no_gap():
+    from fastcart.describe import describe
+
+    assert describe(model()).startswith("decaying\n\nHorizon: 10 days.")
+    assert describe(model(doc="Cells.")).startswith("decaying\n\nCells.\n\nHorizon: 10 days.")
