@@ -24,6 +24,7 @@ from fastcart.solvers.trace.graph import TraceError
 from fastcart.solvers.trace.sensitivities import Directions
 
 _FEW_STEPS = 5000  # of a course with sensitivities
+_TIGHT = 1e-10
 _HORIZONS = (1e3, 1e5, 1e8, 1e11)  # how long a steady state is waited for, one after the other
 _PLACES = (0.5, 0.62, 0.81, 1.0)  # of these, between which nothing may change
 _STEADY = 1e-6  # of a state, and of what still matters of it
@@ -155,13 +156,15 @@ class Courses:
         return result
 
     def _limited(self, problem: Problem, method: str | None) -> Problem:
-        """Return the problem for one method with few steps, made once."""
+        """Return the problem for one method with few steps, made once.
+
+        At tight tolerances the first steps are so short that they say nothing of how many there will be.
+        """
         key = f"few steps {method} {problem.t_end}"
         if key not in self.problem.kept:
             budget = min(_FEW_STEPS, problem.max_steps)
-            self.problem.kept[key] = replace(
-                problem, method=method, max_steps=budget, max_steps_ahead=4.0 * budget
-            )
+            ahead = 4.0 * budget if problem.rtol > _TIGHT else np.inf
+            self.problem.kept[key] = replace(problem, method=method, max_steps=budget, max_steps_ahead=ahead)
         return self.problem.kept[key]
 
     def _widened(self, p: np.ndarray, slopes: Slopes) -> np.ndarray:

@@ -111,6 +111,16 @@ def moves(actions, i, state):
 
 
 @register_jitable(**INNER)
+def turns_over(actions, i):
+    """Whether item ``i`` turns a sign over, as relations of `fastcart.solvers.moments` do their side.
+
+    What it is about then is on either side: what is left at its level may cross it the next moment again.
+    """
+    k = actions.first[i]
+    return actions.kind[k] == SCALE and actions.parameter[k] < 0 and actions.value[k] == -1.0
+
+
+@register_jitable(**INNER)
 def held_side(actions, i, value, level, before):
     """The side of its level on which item ``i`` is; if that cannot be told from the level, as before."""
     if abs(value - level) <= actions.near[i] + actions.relative * abs(level):
@@ -127,6 +137,8 @@ def left_at(actions, i, state, value, level, crossed):
     """
     if delayed(actions, i) or not moves(actions, i, state):
         return crossed
+    if state < 0 and value == level and turns_over(actions, i):
+        return 0.0
     return held_side(actions, i, value, level, crossed)
 
 

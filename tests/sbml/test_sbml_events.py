@@ -145,3 +145,20 @@ def test_equal_is_true_for_a_moment():
         )
     )  # fmt: skip
     np.testing.assert_array_equal(values["n_v"], (values["t"] > 0.55).astype(float))
+
+
+@pytest.mark.parametrize("engine", ["lanes", "lsoda"])
+def test_what_an_event_leaves_at_its_level_may_leave_it(engine: str):
+    """A ball is put on the ground, where ``h <= 0`` still holds, and must be seen to leave it."""
+    text = sbml(
+        parameters(h_v=0.5, u_v=0.0),
+        listed("Rules", rule("rate", "h_v", "u_v"), rule("rate", "u_v", "-1")),
+        listed("Events", event("bounces", "h_v <= 0", h_v="0", u_v="-0.5 * u_v")),
+    )
+    times = np.linspace(0.0, 2.6, 14)
+    result = fastcart.solve(load(text, t_end=2.6), save_at=times, engine=engine, rtol=1e-9, threads=1)
+    begin, speed = np.array([0.0, 1.0, 2.0, 2.5]), np.array([0.0, 0.5, 0.25, 0.125])
+    k = np.searchsorted(begin, times, side="right") - 1
+    since = times - begin[k]
+    exact = np.where(k == 0, 0.5, 0.0) + speed[k] * since - since**2 / 2
+    np.testing.assert_allclose(result.trajectories["h_v"], exact, atol=1e-8)
