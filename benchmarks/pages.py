@@ -102,6 +102,8 @@ def run(page: Path) -> Iterator[tuple[Example, str]]:
                 exec(compile(example.source, f"<{page.name}: {example.name}>", "exec"), namespace)
         else:
             for line in example.commands:
+                if line[0] == "explore":  # it would wait for ever
+                    raise RuntimeError(f"{page.name}: 'explore' ends by itself never; show it as 'console'.")
                 with contextlib.redirect_stdout(out):
                     code = cli.main(line)
                 if code != 0:

@@ -118,6 +118,14 @@ def test_a_page_says_where_a_command_fails(tmp_path, monkeypatch, capsys):
         list(pages.run(page))
 
 
+def test_a_page_does_not_wait_for_ever(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    page = tmp_path / "page.md"
+    page.write_text("```sh\nfastcart explore li_lei\n```\n")
+    with pytest.raises(RuntimeError, match="console"):
+        list(pages.run(page))
+
+
 def test_the_first_example_is_that_of_the_site(tmp_path):
     first = next(e for e in pages.examples(TEXT) if e.kind == pages.PYTHON)
     assert first.source == next(
