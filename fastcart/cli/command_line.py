@@ -53,7 +53,10 @@ exit codes:
 
 
 class _Parser(argparse.ArgumentParser):
-    """A parser whose errors are one sentence and the way to the help."""
+    """A parser whose errors are one sentence and the way to the help; no flag is taken for a longer one."""
+
+    def __init__(self, **options: Any):
+        super().__init__(**options, allow_abbrev=False)
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; a command says itself what it does not know, since it knows what comes nearest."""

@@ -596,3 +596,10 @@ def test_whole_numbers_are_written_in_digits_alone(fastcart_command, text):
     assert outcome.code == 2
     assert f"argument --seed: {text!r} is no whole number" in outcome.err
     assert whole_number(" -7 ") == -7
+
+
+def test_a_part_of_a_flag_is_no_flag(tmp_path, capsys):
+    out = str(tmp_path / "out.csv")
+    with pytest.raises(SystemExit, match="2"):
+        main(["run", "li_lei", "--patients", "none.csv", "--out", out, "--engin", "lsoda"])
+    assert "did you mean '--engine'?" in capsys.readouterr().err
