@@ -52,11 +52,12 @@ NUMBER = re.compile(r"(?<![\w.])-?\d[\d,]*(?:\.\d+)?(?:e[+-]?\d+)?(?![\w])")
 
 
 def assert_same_but_for_rounding(printed: str, shown: str, part: str) -> None:
-    """Compare words exactly; numbers may differ as those of other processors do."""
+    """Compare words exactly; numbers with decimals may differ as those of other processors do."""
     told = f"run: python benchmarks/readme.py {part}"
     new, old = printed.strip(), shown.strip().removeprefix("```text").removesuffix("```").strip()
     assert NUMBER.sub("#", new).split() == NUMBER.sub("#", old).split(), told
-    numbers = [[float(x.replace(",", "")) for x in NUMBER.findall(text)] for text in (new, old)]
+    # whole numbers count what may be otherwise on other processors, such as starts that came to the minimum
+    numbers = [[float(x.replace(",", "")) for x in NUMBER.findall(text) if "." in x] for text in (new, old)]
     assert numbers[0] == pytest.approx(numbers[1], rel=2e-3, abs=1e-12), told
 
 

@@ -270,7 +270,7 @@ def test_results_depend_on_nobody(prepared, monkeypatch):
     np.testing.assert_array_equal(prepared.loglik(theta, who), whole)
     for threads in (1, 2):
         monkeypatch.setattr(prepared._courses, "threads", threads)
-        monkeypatch.setattr("fastcart.fit.solving._FEW_NUMBERS", 10)
+        monkeypatch.setattr("fastcart.solvers.threads._FEW_NUMBERS", 10)
         np.testing.assert_array_equal(prepared.loglik(theta, who), whole)
 
 

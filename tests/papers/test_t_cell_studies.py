@@ -261,6 +261,7 @@ def test_report(tmp_path, monkeypatch):
     pytest.importorskip("matplotlib")
     from fastcart.papers.t_cell_theories import job, reproduce
     from fastcart.papers.t_cell_theories.job import FIGURES, TABLES
+    from fastcart.plotting import beside
 
     out = tmp_path / "out"
     sizes = {"draws": 20, "trials": 6, "families": 60, "parts": 2, "samples": 16, "progress": False}
@@ -288,7 +289,7 @@ def test_report(tmp_path, monkeypatch):
         monkeypatch.setattr(job, name, killed)
     report = reproduce(out, **sizes)
     text = report.read_text(encoding="utf-8")
-    assert sorted(p.name for p in out.iterdir()) == sorted([*FIGURES, *TABLES, "report.md"])
+    assert sorted(p.name for p in out.iterdir()) == sorted([*beside(FIGURES), *TABLES, "report.md"])
     assert all(f"| {fact.name} " in text for fact in FACTS)
     assert "What the table can not decide" in text
     assert "going on with what was kept" in text
