@@ -12,6 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.errors import InputError, nearest
+from fastcart.trial.holm import holm
 
 PRIMARY = "EFS24"
 # endpoint: in which column of a contrast it is looked for, which measure, and its expected value
@@ -63,8 +64,6 @@ def endpoint_tests(
         shares, treatment minus control), ``p``, ``p_holm`` (of the secondary ones, adjusted for each other),
         ``truth`` (the expected difference), ``note``.
     """
-    from statsmodels.stats.multitest import multipletests
-
     rows = []
     for endpoint in (primary, *(name for name in ENDPOINTS if name != primary)):
         column, measure, expected = _FOUND[endpoint]
@@ -81,6 +80,6 @@ def endpoint_tests(
     others = table.index[(table["role"] == "secondary") & table["p"].notna()]
     table["p_holm"] = np.nan
     if len(others):
-        table.loc[others, "p_holm"] = multipletests(table.loc[others, "p"], method="holm")[1]
+        table.loc[others, "p_holm"] = holm(table.loc[others, "p"])
     columns = ["endpoint", "role", "estimate", "low", "high", "p", "p_holm", "truth", "note"]
     return table[columns]

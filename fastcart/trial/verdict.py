@@ -24,6 +24,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.errors import InputError
+from fastcart.trial.holm import holm
 
 MARGINS = {"CR90": 0.03, "EFS730": 0.01, "OS730": 0.01, "crs4": 0.01, "toxic_death": 0.003}
 """Differences that matter, by endpoint."""
@@ -101,14 +102,12 @@ def verdicts(
 
 def adjusted(parts: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:
     """Return the tables with ``p_holm``, adjusted over the parts within scale, level and endpoint."""
-    from statsmodels.stats.multitest import multipletests
-
     together = pd.concat([table.assign(part=part) for part, table in parts.items()], ignore_index=True)
     together["p_holm"] = np.nan
     for _, group in together.groupby(["on", "level", "endpoint"]):
         known = group.index[group["p"].notna()]
         if len(known):
-            together.loc[known, "p_holm"] = multipletests(group.loc[known, "p"], method="holm")[1]
+            together.loc[known, "p_holm"] = holm(group.loc[known, "p"])
     return {part: together[together["part"] == part].reset_index(drop=True) for part in parts}
 
 

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from fastcart.errors import InputError
+from fastcart.trial.holm import holm
 from fastcart.trial.verdict import MARGINS, Judging, adjusted, verdicts
 
 LEVELS = (0.2, 0.3, 0.4)
@@ -107,3 +108,11 @@ def test_robust_in_four_of_five_regimes():
 def test_bad_margins_get_one_sentence():
     with pytest.raises(InputError, match="margins must be positive numbers for CR90"):
         Judging(margins={"CR90": 0.01})
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_holm_is_that_of_statsmodels(seed):
+    multitest = pytest.importorskip("statsmodels.stats.multitest")
+    p = np.random.default_rng(seed).random(seed + 1) ** 3
+    p[-1] = p[0]  # a tie
+    np.testing.assert_allclose(holm(p), multitest.multipletests(p, method="holm")[1], rtol=1e-14)
