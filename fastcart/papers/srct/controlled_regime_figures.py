@@ -72,13 +72,7 @@ def regimes(table: pd.DataFrame) -> Drawn:
     for axes, letter, endpoint in zip(panels, "ab", ("CR90", "EFS730"), strict=True):
         grid = rows[rows["endpoint"] == endpoint].pivot(index="regime", columns="part", values="gain")
         values = 100 * grid.reindex(index=names, columns=parts).to_numpy(dtype=np.float64)
-        colored = axes.imshow(values, cmap="PuOr_r", vmin=-20, vmax=20, aspect="auto")
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                axes.text(column, row, f"{value:+.0f}", ha="center", va="center", fontsize=5.5,
-                          color="white" if abs(value) > 13 else plotting.BLACK)  # fmt: skip
-            else:
-                axes.add_patch(_hatched(column, row))
+        colored = _cells(axes, values, most=20, white=13, form="+.0f", size=5.5)
         axes.set_xticks(range(len(parts)), parts, rotation=60, ha="right", fontsize=6)
         axes.set_yticks(range(len(names)), names, fontsize=6)
         plotting.panel(axes, letter, _TITLES[endpoint], "", "")
@@ -87,6 +81,18 @@ def regimes(table: pd.DataFrame) -> Drawn:
     told["gain"] *= 100
     told = told.rename(columns={"gain": "Gain (points)", "dose": "Usual dose (cells)"})
     return figure, told
+
+
+def _cells(axes: Any, values: np.ndarray, *, most: float, white: float, form: str, size: float) -> Any:
+    """Draw points as coloured cells with numbers, white beyond ``white``; hatched where there are none."""
+    colored = axes.imshow(values, cmap="PuOr_r", vmin=-most, vmax=most, aspect="auto")
+    for (row, column), value in np.ndenumerate(values):
+        if np.isfinite(value):
+            axes.text(column, row, f"{value:{form}}", ha="center", va="center", fontsize=size,
+                      color="white" if abs(value) > white else plotting.BLACK)  # fmt: skip
+        else:
+            axes.add_patch(_hatched(column, row))
+    return colored
 
 
 def _hatched(column: int, row: int) -> Any:
@@ -114,13 +120,7 @@ def clinics(table: pd.DataFrame) -> Drawn:
     for axes, letter, endpoint in zip(panels, "ab", ("CR90", "EFS730"), strict=True):
         wide = grid[grid["endpoint"] == endpoint].pivot(index="interval", columns="noise", values="gain")
         values = 100 * wide.to_numpy(dtype=np.float64)
-        colored = axes.imshow(values, cmap="PuOr_r", vmin=-15, vmax=15, aspect="auto")
-        for (row, column), value in np.ndenumerate(values):
-            if np.isfinite(value):
-                axes.text(column, row, f"{value:+.1f}", ha="center", va="center", fontsize=7,
-                          color="white" if abs(value) > 10 else plotting.BLACK)  # fmt: skip
-            else:
-                axes.add_patch(_hatched(column, row))
+        colored = _cells(axes, values, most=15, white=10, form="+.1f", size=7)
         axes.set_xticks(range(len(wide.columns)), [f"{x:g}" for x in wide.columns])
         axes.set_yticks(range(len(wide.index)), [f"{x:g}" for x in wide.index])
         plotting.panel(axes, letter, _TITLES[endpoint], "Noise of readings (sd of the logarithm)",
