@@ -16,23 +16,17 @@ pytest.importorskip("matplotlib")
 
 def test_vector_forms_beside_the_picture(tmp_path):
     written = []
-    for name in ("a", "b"):
+    for folder in (tmp_path / "a", tmp_path / "b"):
+        folder.mkdir()
         with plotting.style():
             figure = plotting.new_figure(2, 2)
             figure.subplots().plot([0, 1], [0, 1])
-            plotting.save_figure(figure, tmp_path / f"{name}.png", dpi=50, also=plotting.VECTORS)
-        written.append([(tmp_path / f"{name}.{kind}").read_bytes() for kind in ("png", "svg", "pdf")])
+            plotting.save_figure(figure, folder / "x.png", dpi=50, also=plotting.VECTORS)
+        written.append([(folder / f"x.{kind}").read_bytes() for kind in ("png", "svg", "pdf")])
     assert written[0] == written[1]
     assert written[0][1].startswith(b"<?xml")
     assert written[0][2].startswith(b"%PDF")
-    assert sorted(path.suffix for path in tmp_path.iterdir()) == [
-        ".pdf",
-        ".pdf",
-        ".png",
-        ".png",
-        ".svg",
-        ".svg",
-    ]
+    assert sorted(path.name for path in (tmp_path / "a").iterdir()) == ["x.pdf", "x.png", "x.svg"]
     assert plotting.beside(["x.png", "y.csv"]) == ["x.png", "x.svg", "x.pdf", "y.csv"]
 
 
