@@ -1,7 +1,9 @@
 """The vectorised right-hand side: derivatives of `LANES` patients from one buffer into the same buffer.
 
-One C function per model. The loop over lanes is the outer loop, one lane is straight-line code; all rows
-lie in one flat buffer at constant offsets, so LLVM needs no checks for overlap and vectorises.
+One C function per model. Where the function can be traced, its graph becomes vector code at once, in a tenth
+of a second. Elsewhere numba compiles it, in some seconds: the loop over lanes is the outer loop, one lane is
+straight-line code; all rows lie in one flat buffer at constant offsets, so LLVM needs no checks for overlap
+and vectorises.
 """
 
 from __future__ import annotations
@@ -27,9 +29,10 @@ from fastcart.solvers.compile import (
 )
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.lanes import codegen
-from fastcart.solvers.lanes.rhs_traced import traced_evaluation
+from fastcart.solvers.lanes.rhs_traced import Compiled, traced_evaluation
 from fastcart.solvers.named import naming
 from fastcart.solvers.system import System
+from fastcart.solvers.trace.graph import TraceError
 
 _signature = types.void(types.CPointer(types.float64))
 _MANY = 8  # states of two vectors, beyond which registers run short
@@ -78,9 +81,14 @@ def evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
     # by the content of the right-hand side, so that an edit of what it names is seen
     names = (tuple(model.state_names), tuple(model.parameter_names))
     key = ("evaluation", fingerprint(model.rhs), names, log, infused)
-    made_from_graph = getattr(model, "stiff_rhs", None) is not None  # a Model, which may stand here, never is
-    make = traced_evaluation if made_from_graph else _evaluation
-    return made_once(key, lambda: make(model, log, infused))
+    return made_once(key, lambda: _made(model, log, infused))
+
+
+def _made(model: System, log: tuple[bool, ...], infused: bool) -> Any:
+    try:
+        return traced_evaluation(model, log, infused)
+    except TraceError:
+        return _evaluation(model, log, infused)
 
 
 def _evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
@@ -104,7 +112,10 @@ def _evaluation(model: System, log: tuple[bool, ...], infused: bool) -> Any:
 def machine_code(model: System) -> str:
     """Return the assembly of the right-hand side for lanes; it is compiled anew, what is on disk has none."""
     log = tuple(state.log for state in model.states)
-    return assembly(evaluation(model, log, False), **_options(log))
+    made = evaluation(model, log, False)
+    if isinstance(made, Compiled):
+        return made.assembly()
+    return assembly(made, **_options(log))
 
 
 def _options(log: tuple[bool, ...]) -> dict[str, Any]:

@@ -70,8 +70,20 @@ def address(text: str, name: str, announce: Any = None) -> int:
         return _loaded[key].get_function_address(name)
 
 
+def assembly(text: str, name: str) -> str:
+    """Return the machine code of a module as text; it is compiled anew."""
+    machine, module = _optimised(text, name)
+    return machine.emit_assembly(module)
+
+
 def _compiled(text: str, name: str) -> bytes:
     """Return an object file."""
+    machine, module = _optimised(text, name)
+    return machine.emit_object(module)
+
+
+def _optimised(text: str, name: str) -> tuple[Any, Any]:
+    """Return a machine, and a module that only has to become its code."""
     text = re.sub(rf'(define void @"{name}"\([^)]*\))', rf"\1 {_WIDE}", text, count=1)
     module = llvm.parse_assembly(text)
     module.verify()
@@ -80,7 +92,7 @@ def _compiled(text: str, name: str) -> bytes:
     options.loop_vectorization = options.slp_vectorization = options.loop_unrolling = False
     builder = llvm.create_pass_builder(machine, options)
     builder.getModulePassManager().run(module, builder)
-    return machine.emit_object(module)
+    return machine, module
 
 
 def _file(key: str) -> Any:

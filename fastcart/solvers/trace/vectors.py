@@ -7,6 +7,7 @@ number from the C library. Results of a lane do not depend on its neighbours: al
 from __future__ import annotations
 
 import math
+import platform
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -16,6 +17,7 @@ from fastcart.math import LN2_HIGH, LN2_LOW, LOG2_E, ROUND, TINY, TWO_54
 from fastcart.solvers.trace.graph import LIBRARY, Graph, Traced, TraceError
 
 WIDTH = 8  # numbers in a vector
+_TO_ZERO = 0x8040  # results and operands that are subnormal are zero, in the register that says so
 _FAST = ("contract", "nsz", "reassoc", "arcp")
 _STRICT = ("contract", "nsz")  # constants in two parts must not be merged again
 
@@ -191,7 +193,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
 
 def module_text(
     graph: Graph, name: str, *, inputs: Mapping[tuple[str, int], int], single: Mapping[tuple[str, int], int],
-    outputs: Sequence[tuple[Any, int]], lanes: int,
+    outputs: Sequence[tuple[Any, int]], lanes: int, side_by_side: int = 1,
 ) -> str:  # fmt: skip
     """Return the text of a module with ``void name(double *buffer)``, for all lanes of a buffer.
 
@@ -206,7 +208,10 @@ def module_text(
     outputs : sequence of (number, int)
         What is written, and to which row: all is computed before.
     lanes : int
-        A multiple of `WIDTH`.
+        A multiple of ``side_by_side`` times `WIDTH`.
+    side_by_side : int
+        Vectors that are worked on in turn, operation by operation: where each waits for the one before, as in
+        an exponential function, the processor has the other's meanwhile. Results do not depend on it.
 
     Raises
     ------
@@ -224,6 +229,7 @@ def module_text(
     def place(row: int, lane: Any) -> Any:
         return builder.gep(buffer, [builder.add(lane, ir.Constant(_integer, row))])
 
+    restore = _without_subnormals(builder)
     zero = ir.Constant(_integer, 0)
     shared = {key: _spread(builder, builder.load(place(row, zero), align=8)) for key, row in single.items()}
     builder.branch(body)
@@ -231,33 +237,62 @@ def module_text(
     lane = builder.phi(_integer)
     lane.add_incoming(zero, entry)
     code = Code(builder)
-    values: dict[int, Any] = {}
+    firsts = [builder.add(lane, ir.Constant(_integer, WIDTH * k)) for k in range(side_by_side)]
+    values: list[dict[int, Any]] = [{} for _ in firsts]
     for number in graph.used(output for output, _ in outputs):
         operation, arguments = graph.operations[number], graph.arguments[number]
-        if operation == "input":
-            if arguments in shared:
-                values[number] = shared[arguments]
+        for first, known in zip(firsts, values, strict=True):
+            if operation != "input":
+                known[number] = _result(code, operation, arguments, known)
+            elif arguments in shared:
+                known[number] = shared[arguments]
             else:
-                at = builder.bitcast(place(inputs[arguments], lane), _vector.as_pointer())
-                values[number] = builder.load(at, align=8)
-            continue
-        operands = [values[x] if type(x) is int else code.constant(x) for x in arguments]
-        if operation in LIBRARY:
-            values[number] = code.library(operation, *operands)
-        elif operation in _OPERATIONS:
-            values[number] = _OPERATIONS[operation](code, *operands)
-        else:
-            raise TraceError(f"needs {operation}, which has no vector code")
+                at = builder.bitcast(place(inputs[arguments], first), _vector.as_pointer())
+                known[number] = builder.load(at, align=8)
     for output, row in outputs:
-        value = values[output.number] if isinstance(output, Traced) else code.constant(output)
-        builder.store(value, builder.bitcast(place(row, lane), _vector.as_pointer()), align=8)
-    following = builder.add(lane, ir.Constant(_integer, WIDTH))
+        for first, known in zip(firsts, values, strict=True):
+            value = known[output.number] if isinstance(output, Traced) else code.constant(output)
+            builder.store(value, builder.bitcast(place(row, first), _vector.as_pointer()), align=8)
+    following = builder.add(lane, ir.Constant(_integer, WIDTH * side_by_side))
     lane.add_incoming(following, body)
     more = builder.icmp_signed("<", following, ir.Constant(_integer, lanes))
     builder.cbranch(more, body, end)
     builder.position_at_end(end)
+    restore()
     builder.ret_void()
     return str(module)
+
+
+def _without_subnormals(builder: ir.IRBuilder) -> Callable[[], None]:
+    """Let the processor take numbers below 1e-307 for zero from here on; return what ends that.
+
+    A cell that is long gone times a rate is such a number, and each takes some hundred cycles on processors
+    that have a register for this.
+    """
+    if platform.machine() not in ("x86_64", "AMD64"):
+        return lambda: None
+    integer, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
+    kind = ir.FunctionType(ir.VoidType(), [pointer])
+    store, load = (ir.Function(builder.module, kind, f"llvm.x86.sse.{way}mxcsr") for way in ("st", "ld"))
+    before, now = builder.alloca(integer), builder.alloca(integer)
+    builder.call(store, [builder.bitcast(before, pointer)])
+    builder.store(builder.or_(builder.load(before), ir.Constant(integer, _TO_ZERO)), now)
+    builder.call(load, [builder.bitcast(now, pointer)])
+
+    def restore() -> None:
+        builder.call(load, [builder.bitcast(before, pointer)])
+
+    return restore
+
+
+def _result(code: Code, operation: str, arguments: Sequence[Any], values: Mapping[int, Any]) -> Any:
+    """Return the result of an operation on what is known."""
+    operands = [values[x] if type(x) is int else code.constant(x) for x in arguments]
+    if operation in LIBRARY:
+        return code.library(operation, *operands)
+    if operation in _OPERATIONS:
+        return _OPERATIONS[operation](code, *operands)
+    raise TraceError(f"needs {operation}, which has no vector code")
 
 
 def _spread(builder: ir.IRBuilder, number: Any) -> Any:
