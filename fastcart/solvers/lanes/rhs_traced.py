@@ -13,7 +13,7 @@ from fastcart.solvers.trace.program import Program
 from fastcart.solvers.trace.vectors import module_text
 
 _NAME = "traced_evaluation"
-_FAR = 90  # operations in a chain: of the models here two vectors gain 10 to 15 % above 100, and none below 75
+_FAR = 90  # operations in a chain: two vectors gain 10 to 15 % above 100, and none below 75
 
 
 class Compiled(NamedTuple):
