@@ -8,6 +8,7 @@ memory, counts by its identity: then the digest is of use in this process only, 
 from __future__ import annotations
 
 import copyreg
+import dis
 import enum
 import functools
 import hashlib
@@ -102,6 +103,19 @@ def referenced_names(code: types.CodeType) -> frozenset[str]:
         if isinstance(constant, types.CodeType):
             names |= referenced_names(constant)
     return frozenset(names)
+
+
+@functools.lru_cache(maxsize=10_000)
+def global_names(code: types.CodeType) -> frozenset[str]:
+    """Return the global names alone: a state ``y.m`` has nothing to do with a variable ``m`` around it."""
+    names = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL}
+    for constant in code.co_consts:
+        if isinstance(constant, types.CodeType):
+            names |= global_names(constant)
+    return frozenset(names)
+
+
+_GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
 
 
 def python_function(item: Any) -> types.FunctionType | None:
@@ -288,7 +302,8 @@ class _Feeder:
         self._code(function.__code__)
         self.feed((function.__defaults__, function.__kwdefaults__))
         names = referenced_names(function.__code__)
-        named = {name: function.__globals__[name] for name in sorted(names) if name in function.__globals__}
+        scope = function.__globals__
+        named = {name: scope[name] for name in sorted(global_names(function.__code__)) if name in scope}
         cells = zip(function.__code__.co_freevars, function.__closure__ or (), strict=True)
         entered: list[types.ModuleType] = []
         for name, value in (*named.items(), *cells):

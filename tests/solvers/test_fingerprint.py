@@ -215,6 +215,19 @@ def test_closure_that_changes_is_seen():
     assert fingerprint(f) != before
 
 
+def test_a_variable_that_has_the_name_of_a_state_is_not_what_the_equation_reads():
+    scope = {"m": 1.0}
+    exec("def rhs(t, y, p):\n    return (-p.k * y.m,)", scope)
+    before = fingerprint(scope["rhs"])
+    scope["m"] = scope["k"] = object()
+    assert fingerprint(scope["rhs"]) == before
+    exec("def rhs(t, y, p):\n    return (-p.k * y.m * m,)", scope)
+    scope["m"] = 1.0
+    before = fingerprint(scope["rhs"])
+    scope["m"] = 2.0
+    assert fingerprint(scope["rhs"]) != before
+
+
 def test_closure_that_is_not_filled_yet():
     def outer():
         def f():
