@@ -28,7 +28,9 @@ def bands(values: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
     patients, times = values.shape
     found = np.empty((len(quantiles), times))
     ordered = np.empty((min(times, _SORTED), patients))
-    for first in range(0, times, _SORTED):  # sorts what stays in the cache: a fifth of the time of numpy.quantile
+    for first in range(
+        0, times, _SORTED
+    ):  # sorts what stays in the cache: a fifth of the time of numpy.quantile
         some = slice(first, min(first + _SORTED, times))
         rows = ordered[: some.stop - some.start]
         rows[:] = values[:, some].T

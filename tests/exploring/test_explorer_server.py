@@ -73,6 +73,29 @@ def wait_until(what, seconds=30.0):
         time.sleep(0.01)
 
 
+@pytest.mark.parametrize("number", ["abc", "-1", "1.5", "%C2%B2", "9" * 5000])
+def test_what_does_not_count_questions_is_told(server, number):
+    status, _, body = asked(server, "POST", f"/solve?page=p&number={number}", SMALL)
+    assert status == 400
+    assert body.startswith(b"The number of a question must be a whole number from 0 on, not ")
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "-1", "1e3", "9" * 5000, None])
+def test_a_length_that_is_none_is_told(server, length):
+    status, _, body = asked(server, "POST", "/solve", **{"Content-Length": length})
+    assert (status, body) == (400, b"A question has at most 4000000 bytes.\n")
+
+
+def test_what_nests_for_ever_is_told(server):
+    nested = b"[" * 100_000
+    port = server.server_address[1]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/solve", nested, {"X-Token": server.token})
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (400, b"A question must be an object of JSON.\n")
+    connection.close()
+
+
 # --- who may ask --------------------------------------------------------------------------------------------
 
 
