@@ -155,8 +155,8 @@ def seeded(function: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
             alike = get_close_matches("seed", keywords, n=1)
             meant = f" {alike[0]!r} is not its name." if alike else ""
             raise InputError(
-                f"{function.__name__}() needs a seed, a whole number from 0 on, e.g. seed=1: the same seed gives "
-                f"the same numbers.{meant}"
+                f"{function.__name__}() needs a seed, a whole number from 0 on, e.g. seed=1: the same seed "
+                f"gives the same numbers.{meant}"
             )
         return function(*args, **keywords)
 

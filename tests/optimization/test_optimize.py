@@ -154,9 +154,7 @@ def test_population_and_quantiles():
 
 def test_a_search_without_a_seed_says_what_to_give():
     for search in (optimize, pareto):
-        with pytest.raises(
-            InputError, match="needs a seed, a whole number from 0 on, e.g. seed=1.*numbers.$"
-        ):
+        with pytest.raises(InputError, match=r"needs a seed, a whole number from 0 on.*numbers\.$"):
             search(MODEL, {"A": (0, 4)})
         with pytest.raises(InputError, match="'sed' is not its name"):
             search(MODEL, {"A": (0, 4)}, sed=1)
