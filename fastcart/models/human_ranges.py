@@ -6,7 +6,7 @@ The page ``docs/theory/exact.md`` names the same sources.
 from __future__ import annotations
 
 # All immune cells of a reference man of 73 kg (1.5e12 to 2.3e12): R. Sender et al., PNAS 120, e2308511120
-# (2023). Lymphocytes, 40 % of them, and macrophages, 10 %, of which a model has several kinds, are each fewer.
+# (2023). Lymphocytes (40 %) and macrophages (10 %), of which a model has several kinds, are each fewer.
 IMMUNE_CELLS = (0.0, 1.8e12)
 # 1e9 cells per gram, as is commonly assumed; in epithelial tumors it is a tenth: U. Del Monte, Cell Cycle 8,
 # 505 (2009). That nobody lives with more than ten kilograms is our judgement.

@@ -53,9 +53,9 @@ def few_patients(patients: int) -> str:
         return ""
     reach = 98 / math.sqrt(max(patients, 1))  # half of the widest 95 % interval of a share, in points
     return (
-        f"{patients} virtual patients are few: with {patients} others of the same kind, a share of an arm may "
-        f"come out up to {reach:.0f} percentage points higher or lower (95 %), and power, gains and verdicts "
-        f"with it. That is enough to see how all works; before differences are read, take {MANY} or more "
+        f"{patients} virtual patients are few: with {patients} others of the same kind, a share of an arm "
+        f"may come out up to {reach:.0f} percentage points higher or lower (95 %), and power, gains and "
+        f"verdicts with it. That is enough to see how all works; before differences are read, take {MANY} or more "
         "('patients' in the table [population])."
     )
 
