@@ -55,8 +55,8 @@ def few_patients(patients: int) -> str:
     return (
         f"{patients} virtual patients are few: with {patients} others of the same kind, a share of an arm "
         f"may come out up to {reach:.0f} percentage points higher or lower (95 %), and power, gains and "
-        f"verdicts with it. That is enough to see how all works; before differences are read, take {MANY} or more "
-        "('patients' in the table [population])."
+        "verdicts with it. That is enough to see how all works; before differences are read, take "
+        f"{MANY} or more ('patients' in the table [population])."
     )
 
 
