@@ -23,6 +23,7 @@ from fastcart.checks import reason, shown
 from fastcart.errors import InputError, MissingDependencyError
 from fastcart.exploring.assembly import page
 from fastcart.exploring.newest import Newest
+from fastcart.solvers import compile_clock
 from fastcart.solvers.threads import Stop, StoppedError
 
 MOST_BYTES = 4_000_000  # of a question
@@ -30,6 +31,7 @@ _SILENT = 4.0  # seconds after which a connection is let go
 _MOST_DIGITS = 15  # of a number that a page counts by
 _LOOK = 0.1  # seconds between looks whether pages have left
 ACTIONS = ("solve", "python", "toml", "load", "measured")
+COMPILED = "compiled"  # asked while an answer is awaited: for how long has this process compiled?
 TEXT, JSON, BYTES = "text/plain; charset=utf-8", "application/json", "application/octet-stream"
 
 
@@ -178,6 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             asked = urlsplit(self.path)
             action = asked.path.removeprefix("/")
+            if action == COMPILED:
+                self._body()  # the next question follows it
+                return self._reply(200, json.dumps(compile_clock.seconds()).encode(), JSON)
             if action not in ACTIONS:
                 raise InputError(f"There is nothing at {asked.path!r}.")
             answer = self._answer(action, parse_qs(asked.query), self._body())

@@ -19,6 +19,7 @@ from fastcart.exploring.models import ModelExplorer
 from fastcart.exploring.newest import Newest
 from fastcart.exploring.opening import Chosen, open_server
 from fastcart.exploring.server import ExplorerServer
+from fastcart.solvers import compile_clock
 from fastcart.solvers.threads import Stop, StoppedError
 
 SMALL = {"patients": 5, "times": 4, "spread": {"rho_L": 0.1}}
@@ -94,6 +95,16 @@ def test_what_nests_for_ever_is_told(server):
     answer = connection.getresponse()
     assert (answer.status, answer.read()) == (400, b"A question must be an object of JSON.\n")
     connection.close()
+
+
+def test_for_how_long_was_compiled_is_told_while_another_question_waits(server):
+    status, headers, body = post(server, "compiled", {})
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    first = json.loads(body)
+    with compile_clock.compiling():
+        time.sleep(0.02)
+        assert json.loads(post(server, "compiled", {})[2]) >= first + 0.02
+    assert post(server, "compiled", {}, **{"X-Token": "wrong"})[0] == 403
 
 
 # --- who may ask --------------------------------------------------------------------------------------------
