@@ -94,7 +94,7 @@ def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatc
         ('data = "lines.csv"', 'data = "nothing.csv"', "is no file"),
         ("bins = 4", "bins = 0", "must be a whole number from 1 on"),
         ("[checks]", "[checkz]", "no entry 'checkz'"),
-        ('model = "lines.py:LINE"', 'model = "lines.py:NONE"', "cannot be loaded"),
+        ('model = "lines.py:LINE"', 'model = "lines.py:NONE"', "has no 'NONE'. Did you mean 'LINE'?"),
         ("iterations = [32, 10]", "iterations = 64", "must be two numbers"),
     ],
 )
