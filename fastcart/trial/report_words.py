@@ -99,8 +99,8 @@ def in_short(result: TrialResult, name: str) -> str:
     if any(map(math.isnan, [*gains["_low"], *gains["_high"]])):
         return text + (
             f"A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS, but in "
-            f"{percent(row['unjudged'])} of the resamples of patients none that was scanned has: patients are "
-            "few, or it lies near an end of the scan. So the gain of "
+            f"{percent(row['unjudged'])} of the resamples of patients none that was scanned has: patients "
+            "are few, or it lies near an end of the scan. So the gain of "
             f"{points(float(row['gain_EFS730']))} points of event-free survival has no interval."
         )
     return f"{text}{over_the_single_dose(row)} <b>{conclusion(row)}</b>"
