@@ -7,11 +7,12 @@ from __future__ import annotations
 
 import argparse
 import os
-import shutil
 import statistics
 import sys
 import threading
 import time
+
+from browser import missing, open_browser
 
 from fastcart.exploring.opening import Chosen, open_server
 
@@ -41,19 +42,11 @@ def main() -> None:
     parser.add_argument("model", nargs="?", default="li_lei")
     parser.add_argument("--steps", type=int, default=30)
     options = parser.parse_args()
-    from selenium import webdriver
-
-    browser, driver = shutil.which("chromium") or shutil.which("google-chrome"), shutil.which("chromedriver")
-    if browser is None or driver is None:
-        sys.exit("chromium and chromedriver are not installed")
-    chosen = webdriver.ChromeOptions()
-    chosen.binary_location = browser
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--window-size=1280,900"):
-        chosen.add_argument(argument)
+    if missing():
+        sys.exit(missing())
     server = open_server(Chosen(model=options.model))
     threading.Thread(target=server.run, daemon=True).start()
-    page = webdriver.Chrome(options=chosen, service=webdriver.ChromeService(driver))
-    page.set_script_timeout(600)
+    page = open_browser(patience=600)
     page.get(server.address)
     while not page.execute_script("return asking.stats.length"):
         time.sleep(0.05)

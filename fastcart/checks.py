@@ -6,12 +6,14 @@ import math
 import numbers
 import reprlib
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from decimal import Decimal
+from difflib import get_close_matches
+from functools import wraps
 from importlib import import_module
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
 
@@ -21,6 +23,8 @@ from fastcart.errors import located as located
 from fastcart.errors import reason as reason
 
 _ROUNDING = 1e-12  # of a time, relative
+_Given = ParamSpec("_Given")
+_Answer = TypeVar("_Answer")
 
 
 class _Short(reprlib.Repr):
@@ -140,6 +144,23 @@ def seed_of(value: Any) -> int:
     if not is_whole(value) or value < 0:
         raise InputError(f"The seed must be a whole number from 0 on, not {shown(value)}.")
     return int(value)
+
+
+def seeded(function: Callable[_Given, _Answer]) -> Callable[_Given, _Answer]:
+    """Let a function whose ``seed`` must be given say so in a sentence where it is not."""
+
+    @wraps(function)
+    def called(*args: _Given.args, **keywords: _Given.kwargs) -> _Answer:
+        if "seed" not in keywords:
+            alike = get_close_matches("seed", keywords, n=1)
+            meant = f" {alike[0]!r} is not its name." if alike else ""
+            raise InputError(
+                f"{function.__name__}() needs a seed, a whole number from 0 on, e.g. seed=1: the same seed "
+                f"gives the same numbers.{meant}"
+            )
+        return function(*args, **keywords)
+
+    return called
 
 
 def names(values: Any, what: str) -> list[str]:

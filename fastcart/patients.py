@@ -234,7 +234,7 @@ def _check_column_names(model: Model, given: list, keep: list[str]) -> None:
             raise InputError(
                 f"The column {shown(name)} is not a parameter or state of model {model.name!r}."
                 + nearest(name, known)
-                + " To carry a column along to the endpoints, keep it."
+                + f" To carry it along to the endpoints, keep it: keep=[{str(name)!r}], or --keep {name}."
             )
         if name in seen:
             raise InputError(f"The column {name!r} is given twice in the table of patients.")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -141,7 +141,8 @@ def save_figure(
     ----------
     figure : matplotlib.figure.Figure
     path : path
-        A name that ends with ``.svg`` makes an SVG with its text as text, for pages, any other one a PNG.
+        A name that ends with ``.svg`` makes an SVG with its text as text, for pages, with ``.pdf`` a PDF, any
+        other one a PNG.
     dpi : int
         Dots per inch; in an SVG of what is drawn as pixels.
     also : sequence of str
@@ -153,7 +154,8 @@ def save_figure(
         As given.
     """
     target = Path(path)
-    _write(figure, target, "svg" if target.suffix == ".svg" else "png", dpi, text="none")
+    kind = target.suffix.removeprefix(".")
+    _write(figure, target, kind if kind in VECTORS else "png", dpi, text="none")
     for kind in also:
         _write(figure, target.with_suffix(f".{kind}"), kind, dpi)
     return target
@@ -169,13 +171,37 @@ def beside(names: Iterable[str]) -> list[str]:
     return found
 
 
+def write_forms(figure: Any, name: str, write: Callable[[str, bytes], Any], *, dpi: int = DPI) -> None:
+    """Give a figure as PNG and in vector form to who keeps files, such as `fastcart.runs.store.Run.write`.
+
+    Parameters
+    ----------
+    figure : matplotlib.figure.Figure
+    name : str
+        Of the file, without an ending.
+    write : callable
+        Gets the name of a file and its bytes.
+    dpi : int
+    """
+    with style():  # ticks are made when they are drawn
+        for kind in ("png", *VECTORS):
+            write(f"{name}.{kind}", _encoded(figure, kind, dpi, salt=Path(name).name))
+
+
 def _write(figure: Any, target: Path, kind: str, dpi: int, *, text: str = "path") -> None:
     temporary = target.with_name(f".{target.name}.{os.getpid()}.part")
-    # without time, and with names that follow from the content: the same figure gives the same bytes
-    metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
     try:
-        with require_matplotlib().rc_context({"svg.hashsalt": target.stem, "svg.fonttype": text}):
-            figure.savefig(temporary, format=kind, dpi=dpi, metadata=metadata)
+        temporary.write_bytes(_encoded(figure, kind, dpi, salt=target.stem, text=text))
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _encoded(figure: Any, kind: str, dpi: int, *, salt: str, text: str = "path") -> bytes:
+    """Return a figure in some form; the same figure gives the same bytes."""
+    # without time, and with names that follow from the content
+    metadata: dict[str, Any] = {"svg": {"Date": None}, "pdf": {"CreationDate": None}}.get(kind, {})
+    buffer = io.BytesIO()
+    with require_matplotlib().rc_context({"svg.hashsalt": salt, "svg.fonttype": text}):
+        figure.savefig(buffer, format=kind, dpi=dpi, metadata=metadata)
+    return buffer.getvalue()

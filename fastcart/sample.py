@@ -24,6 +24,7 @@ from typing import Any
 import pandas as pd
 from pandas.api.types import is_list_like
 
+from fastcart.checks import seeded
 from fastcart.model import Model
 from fastcart.sampling.design import Columns as Columns
 from fastcart.sampling.design import Correlation as Correlation
@@ -70,6 +71,7 @@ def grid(
     return Design(columns, method="grid").checked(model, dose_columns).table()
 
 
+@seeded
 def uniform(
     columns: Columns, n: int, *, seed: int, model: str | Model | None = None, dose_columns: Sequence[str] = ()
 ) -> pd.DataFrame:
@@ -99,6 +101,7 @@ def uniform(
     return _random("uniform", columns, n, seed, model, dose_columns)
 
 
+@seeded
 def log_uniform(
     columns: Columns, n: int, *, seed: int, model: str | Model | None = None, dose_columns: Sequence[str] = ()
 ) -> pd.DataFrame:
@@ -106,6 +109,7 @@ def log_uniform(
     return _random("log_uniform", columns, n, seed, model, dose_columns)
 
 
+@seeded
 def normal(
     columns: Columns,
     n: int,
@@ -140,6 +144,7 @@ def normal(
     return _random("normal", columns, n, seed, model, dose_columns, correlation)
 
 
+@seeded
 def log_normal(
     columns: Columns,
     n: int,
@@ -157,6 +162,7 @@ def log_normal(
     return _random("log_normal", columns, n, seed, model, dose_columns, correlation)
 
 
+@seeded
 def latin_hypercube(
     columns: Columns, n: int, *, seed: int, model: str | Model | None = None, dose_columns: Sequence[str] = ()
 ) -> pd.DataFrame:
@@ -186,6 +192,7 @@ def latin_hypercube(
     return design.checked(model, dose_columns).table()
 
 
+@seeded
 def sobol(
     columns: Columns, n: int, *, seed: int, model: str | Model | None = None, dose_columns: Sequence[str] = ()
 ) -> pd.DataFrame:

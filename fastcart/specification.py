@@ -108,7 +108,10 @@ def from_file(path: Path, name: str, what: str) -> Any:
         When the file is not there, fails, or has nothing of that name.
     """
     with _loading(path, what) as module:
-        return getattr(module, name)
+        if hasattr(module, name):
+            return getattr(module, name)
+    known = [held for held in vars(module) if not held.startswith("_")]
+    raise InputError(f"{what} is not there: {str(path)!r} has no {name!r}." + nearest(name, known))
 
 
 def only_one(path: Path, kind: type, what: str) -> Any:

@@ -15,11 +15,13 @@ import warnings
 from contextlib import ExitStack
 from typing import Any
 
+from fastcart.solvers import compile_clock
 from fastcart.solvers.compile import announce_by, announcements
 
 VARIABLE = "FASTCART_PROGRESS"
 _NOTICE_AFTER = 5.0  # seconds without a word, off a terminal
 _AGAIN_AFTER = 60.0  # that something is compiled
+_TOLD = 0.5  # seconds of compiling, from which on they are said
 _BAR_AFTER = 1.0  # in a notebook, where what was shown leaves a gap
 
 _last = -math.inf
@@ -64,7 +66,8 @@ def _by_default(text: str) -> None:
         _above_the_bar(text)
     elif wants_lines(None):
         if time.monotonic() - _last > _AGAIN_AFTER:
-            _line(f"{text.removesuffix(', once ...')}; this takes up to a minute, once: it is kept on disk")
+            what = text.removesuffix(", once ...")
+            _line(f"{what}, and what goes with it; this may take a minute, once: it is kept on disk")
         _last = time.monotonic()
 
 
@@ -95,6 +98,7 @@ class Bar:
         self._lines = _Lines(total, unit) if wants_lines(progress) else None
         self.n = 0
         self.initial = 0
+        self._compiled = compile_clock.seconds()
 
     def __enter__(self) -> Bar:
         self._stack.enter_context(self._announced)
@@ -113,9 +117,17 @@ class Bar:
         """Say that so many more are done."""
         self.n += count
         if self._bar is not None:
+            self._without_compiling(self._bar)
             self._bar.update(count)
         if self._lines is not None:
             self._lines.done = self.n
+
+    def _without_compiling(self, bar: Any) -> None:
+        """Let the clock of a bar stand still for as long as something was compiled."""
+        before, self._compiled = self._compiled, compile_clock.seconds()
+        passed = min(self._compiled - before, time.time() - bar.last_print_t)
+        bar.start_t += passed
+        bar.last_print_t += passed
 
     def resume(self, done: int) -> None:
         """Say how many were done before, which took no time now."""
@@ -141,11 +153,11 @@ class _Lines:
         self.total, self.unit, self.doing = total, unit, ""
         self.done = self.before = 0
         self._over = threading.Event()
-        self._begin = time.monotonic()
+        self._begin, self._compiled = time.monotonic(), compile_clock.seconds()
 
     def start(self) -> None:
         """Begin to look at the clock."""
-        self._begin = time.monotonic()
+        self._begin, self._compiled = time.monotonic(), compile_clock.seconds()
         threading.Thread(target=self._watch, daemon=True, name="fastcart lines").start()
 
     def stop(self) -> None:
@@ -158,15 +170,17 @@ class _Lines:
             passed = time.monotonic() - self._begin
             wait = passed
             if self.done < self.total:
-                _line(self.text(passed))
+                _line(self.text(passed, compile_clock.seconds() - self._compiled))
 
-    def text(self, passed: float) -> str:
-        """Return what is said after so many seconds."""
+    def text(self, passed: float, compiled: float = 0.0) -> str:
+        """Return what is said after so many seconds, in which so many were spent on compiling."""
         doing = f"{self.doing}: " if self.doing else ""
         text = f"{doing}{self.done:,} of {self.total:,} {self.unit} after {passed:.0f} s"
+        if compiled >= _TOLD:
+            text += f", of which {compiled:.0f} s to compile"
         if self.done <= self.before:
             return text
-        left = passed * (self.total - self.done) / (self.done - self.before)
+        left = max(passed - compiled, 0.0) * (self.total - self.done) / (self.done - self.before)
         return f"{text}, about {left:.0f} s to go"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import threading
 import time
 from collections.abc import Callable
@@ -12,26 +11,20 @@ import pytest
 
 from fastcart.exploring.opening import Chosen, open_server
 
+with pytest.MonkeyPatch.context() as patch:
+    patch.syspath_prepend(str(Path(__file__).resolve().parents[1] / "benchmarks"))
+    from browser import missing, open_browser
+
 PHONE = {"width": 400, "height": 800, "deviceScaleFactor": 1, "mobile": True}
 
 
 @pytest.fixture(scope="session")
 def chromium(tmp_path_factory):
     """A browser whose downloads go to ``chromium.downloads``."""
-    webdriver = pytest.importorskip("selenium.webdriver", reason="selenium is not installed")
-    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    driver = shutil.which("chromedriver")
-    if browser is None or driver is None:
-        pytest.skip("chromium and chromedriver are not installed")
-    options = webdriver.ChromeOptions()
-    options.binary_location = browser
-    for argument in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage"):
-        options.add_argument(argument)
-    options.add_argument("--window-size=1280,900")
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    if missing():
+        pytest.skip(missing())
     folder = tmp_path_factory.mktemp("downloads")
-    made = webdriver.Chrome(options=options, service=webdriver.ChromeService(driver))
-    made.set_script_timeout(120)
+    made = open_browser(logged=True)
     made.execute_cdp_cmd("Browser.setDownloadBehavior", {"behavior": "allow", "downloadPath": str(folder)})
     made.downloads = folder
     yield made

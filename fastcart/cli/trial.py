@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.spec is None or options.out is None:
         raise InputError("A trial needs its specification and --out FOLDER; --init FILE writes one.")
+    from fastcart.trial.proportions import few_patients
     from fastcart.trial.run import run_spec
     from fastcart.trial.spec import read_spec
 
@@ -52,4 +53,6 @@ def run(options: argparse.Namespace) -> int:
         **solver_options(options),
     )  # fmt: skip
     print(f"Report: {report}")
+    if spec.population.folder is None and (few := few_patients(spec.population.patients)):
+        print(few)
     return 0

@@ -92,7 +92,7 @@ class Comparison:
         return comparison_figure(self)
 
     def save(self, folder: str | os.PathLike[str], *, force: bool = False, figure: bool = True) -> Path:
-        """Write the table, the courses and the figure into a folder.
+        """Write the table, the courses and the figure (PNG, SVG, PDF) into a folder.
 
         Raises
         ------
@@ -106,9 +106,9 @@ class Comparison:
         write_text(table, csv_text(self.table))
         write_text(courses, csv_text(self.courses))
         if figure:
-            from fastcart.plotting import save_figure
+            from fastcart.plotting import VECTORS, save_figure
 
-            save_figure(self.plot(), picture)
+            save_figure(self.plot(), picture, also=VECTORS)
         return out
 
 

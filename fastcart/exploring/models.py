@@ -179,7 +179,8 @@ class ModelExplorer:
         columns, values = self.patients(settings)
         solution = self._solver(settings, columns, kept)(values)
         ok, times = solution.status == 0, settings.times
-        saved = {name: column.reshape(len(ok), times)[ok] for name, column in solution.saved.items()}
+        solved: Any = slice(None) if ok.all() else ok  # a slice copies nothing
+        saved = {name: column.reshape(len(ok), times)[solved] for name, column in solution.saved.items()}
         arrays = {"t": np.linspace(0.0, settings.t_end, times)}
         meta: dict[str, Any] = {
             "patients": len(ok), "ok": int(ok.sum()), "status": solution.summary(),

@@ -19,16 +19,19 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, Protocol
 from urllib.parse import parse_qs, urlsplit
 
-from fastcart.checks import reason
+from fastcart.checks import reason, shown
 from fastcart.errors import InputError, MissingDependencyError
 from fastcart.exploring.assembly import page
 from fastcart.exploring.newest import Newest
+from fastcart.solvers import compile_clock
 from fastcart.solvers.threads import Stop, StoppedError
 
 MOST_BYTES = 4_000_000  # of a question
 _SILENT = 4.0  # seconds after which a connection is let go
+_MOST_DIGITS = 15  # of a number that a page counts by
 _LOOK = 0.1  # seconds between looks whether pages have left
 ACTIONS = ("solve", "python", "toml", "load", "measured")
+COMPILED = "compiled"  # asked while an answer is awaited: for how long has this process compiled?
 TEXT, JSON, BYTES = "text/plain; charset=utf-8", "application/json", "application/octet-stream"
 
 
@@ -137,6 +140,10 @@ def _has_left(connection: socket.socket) -> bool:
         return True
 
 
+def _is_count(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) <= _MOST_DIGITS
+
+
 class _Handler(BaseHTTPRequestHandler):
     """Answers the questions of a page that come by one connection, until it is closed or idle."""
 
@@ -173,6 +180,9 @@ class _Handler(BaseHTTPRequestHandler):
         try:
             asked = urlsplit(self.path)
             action = asked.path.removeprefix("/")
+            if action == COMPILED:
+                self._body()  # the next question follows it
+                return self._reply(200, json.dumps(compile_clock.seconds()).encode(), JSON)
             if action not in ACTIONS:
                 raise InputError(f"There is nothing at {asked.path!r}.")
             answer = self._answer(action, parse_qs(asked.query), self._body())
@@ -203,20 +213,25 @@ class _Handler(BaseHTTPRequestHandler):
             stops.append(stop)
             self.server.watch(stop, self.connection)
 
-        number = int(query.get("number", ["0"])[0])
+        number = query.get("number", ["0"])[0]
+        if not _is_count(number):
+            raise InputError(
+                f"The number of a question must be a whole number from 0 on, not {shown(number)}."
+            )
+        whose = query.get("page", [""])[0]
         try:
-            return self.server.newest.answer(query.get("page", [""])[0], number, lambda: work(given), begun)
+            return self.server.newest.answer(whose, int(number), lambda: work(given), begun)
         finally:
             for stop in stops:
                 self.server.forget(stop)
 
     def _body(self) -> dict[str, Any]:
         length = self.headers.get("Content-Length", "")
-        if not length.isdigit() or int(length) > MOST_BYTES:
+        if not _is_count(length) or int(length) > MOST_BYTES:
             raise InputError(f"A question has at most {MOST_BYTES} bytes.")
         try:
             given = json.loads(self.rfile.read(int(length)))
-        except ValueError:
+        except (ValueError, RecursionError):
             given = None
         if not isinstance(given, dict):
             raise InputError("A question must be an object of JSON.")

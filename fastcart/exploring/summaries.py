@@ -12,6 +12,7 @@ import numpy as np
 from fastcart.trial.curves import kaplan_meier
 
 STEPS, BARS = 400, 250  # of curves and waterfalls, which no screen shows finer
+_SORTED = 16  # times whose values are sorted together
 DEEPEST = -12.0  # powers of ten to which a burden falls in a waterfall, where its unit is none of cells
 
 
@@ -24,14 +25,22 @@ def bands(values: np.ndarray, quantiles: Sequence[float]) -> np.ndarray:
         At least one patient.
     quantiles : sequence of float
     """
-    ordered = np.sort(np.ascontiguousarray(values.T), axis=1)  # a fifth of the time of numpy.quantile
-    found = np.empty((len(quantiles), values.shape[1]))
-    for k, q in enumerate(quantiles):
-        place = q * (len(values) - 1)
-        low = int(place)
-        share = place - low
-        below, above = ordered[:, low], ordered[:, min(low + 1, len(values) - 1)]
-        found[k] = below if share == 0 else below + share * (above - below)
+    patients, times = values.shape
+    found = np.empty((len(quantiles), times))
+    ordered = np.empty((min(times, _SORTED), patients))
+    for first in range(
+        0, times, _SORTED
+    ):  # sorts what stays in the cache: a fifth of the time of numpy.quantile
+        some = slice(first, min(first + _SORTED, times))
+        rows = ordered[: some.stop - some.start]
+        rows[:] = values[:, some].T
+        rows.sort(axis=1)
+        for k, q in enumerate(quantiles):
+            place = q * (patients - 1)
+            low = int(place)
+            share = place - low
+            below, above = rows[:, low], rows[:, min(low + 1, patients - 1)]
+            found[k, some] = below if share == 0 else below + share * (above - below)
     return found
 
 

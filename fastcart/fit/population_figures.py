@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,12 +15,12 @@ if TYPE_CHECKING:
 
 _COLORS = {0.1: plotting.SKY, 0.5: plotting.BLUE, 0.9: plotting.SKY}
 _SPREAD = 30.0  # of values, from which on axes are logarithmic
-_DPI = 160
+DPI = 160
 _COURSES = 12  # patients whose courses are drawn
 
 
-def observed_and_predicted(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
-    """Draw measurements against predictions, and weighted residuals against predictions and time."""
+def observed_and_predicted(fit: PopulationFit) -> Any:
+    """Return measurements against predictions, and weighted residuals against predictions and time."""
     table = fit.diagnostics()
     with plotting.style():
         figure = plotting.new_figure(7.2, 5.4)
@@ -53,11 +51,11 @@ def observed_and_predicted(fit: PopulationFit, path: str | os.PathLike[str]) -> 
                 axes.set_xscale("log")
             label = "Time" if column == "time" else "Predicted, each patient"
             plotting.panel(axes, letter, "", label, "Weighted residual")
-        return plotting.save_figure(figure, path, dpi=_DPI)
+        return figure
 
 
-def predictive_check(check: PredictiveCheck, path: str | os.PathLike[str]) -> Path:
-    """Draw percentiles of measurements on the bands of simulations, and the share below the limit."""
+def predictive_check(check: PredictiveCheck) -> Any:
+    """Return percentiles of measurements on bands of simulations, and the share below the limit."""
     kinds = list(dict.fromkeys(check.bins["kind"]))
     censored = bool((check.censored["observed"] > 0).any() or (check.censored["high"] > 0).any())
     with plotting.style():
@@ -83,7 +81,7 @@ def predictive_check(check: PredictiveCheck, path: str | os.PathLike[str]) -> Pa
                 below.plot(mine["time"], mine["observed"], "o-", color=plotting.BLACK, linewidth=0.8)
                 below.set_ylim(-0.03, 1.03)
                 plotting.panel(below, "", "", "Time", "Below the limit")
-        return plotting.save_figure(figure, path, dpi=_DPI)
+        return figure
 
 
 def _percentiles(axes: Any, check: PredictiveCheck, kind: str) -> None:
@@ -109,8 +107,8 @@ def _percentiles(axes: Any, check: PredictiveCheck, kind: str) -> None:
         axes.set_ylim(points["DV"][points["DV"] > 0].min() / 1.6, points["DV"].max() * 1.6)
 
 
-def distribution_errors(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
-    """Draw normalised prediction distribution errors: their quantiles, and over time."""
+def distribution_errors(fit: PopulationFit) -> Any:
+    """Return a figure of normalised prediction distribution errors: their quantiles, and over time."""
     from scipy.special import ndtri
 
     table = fit.diagnostics()
@@ -128,11 +126,11 @@ def distribution_errors(fit: PopulationFit, path: str | os.PathLike[str]) -> Pat
             right.axhline(level, color=plotting.GREY, linewidth=0.6, linestyle="--")
         right.plot(table["time"], table["NPDE"], ".", color=plotting.BLUE, alpha=0.5, markeredgewidth=0)
         plotting.panel(right, "b", "", "Time", "NPDE")
-        return plotting.save_figure(figure, path, dpi=_DPI)
+        return figure
 
 
-def traces(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
-    """Draw the way of each start, and where the likelihood has its maximum."""
+def traces(fit: PopulationFit) -> Any:
+    """Return a figure of the way of each start, and where the likelihood has its maximum."""
     names = fit.names
     columns = 4
     rows = -(-len(names) // columns)
@@ -150,11 +148,11 @@ def traces(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
             plotting.panel(axes, "", name, "Iteration" if k // columns == rows - 1 else "", "")
         for k in range(len(names), rows * columns):
             grid[k // columns, k % columns].set_axis_off()
-        return plotting.save_figure(figure, path, dpi=_DPI)
+        return figure
 
 
-def starts(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
-    """Draw the waterfall of the starts: -2 ln L above the best one, with Monte Carlo errors."""
+def starts(fit: PopulationFit) -> Any:
+    """Return the waterfall of the starts: -2 ln L above the best one, with Monte Carlo errors."""
     table = fit.starts().sort_values("minus2LL")
     best = table["minus2LL"].iloc[0]
     with plotting.style():
@@ -167,11 +165,11 @@ def starts(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
         )  # fmt: skip
         axes.set_xticks(range(1, len(table) + 1))
         plotting.panel(axes, "", f"best: {best:.2f}", "Start", "-2 ln L above the best")
-        return plotting.save_figure(figure, path, dpi=_DPI)
+        return figure
 
 
-def courses(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
-    """Draw the courses of the first patients through their measurements."""
+def courses(fit: PopulationFit) -> Any:
+    """Return a figure of the courses of the first patients through their measurements."""
     table = fit.diagnostics()
     patients = list(dict.fromkeys(table["patient"]))[:_COURSES]
     columns = min(4, len(patients))
@@ -197,7 +195,7 @@ def courses(fit: PopulationFit, path: str | os.PathLike[str]) -> Path:
         if log:
             known = table["DV"][table["DV"] > 0]
             grid[0, 0].set_ylim(known.min() / 3, known.max() * 2)
-        return plotting.save_figure(figure, path, dpi=_DPI)
+        return figure
 
 
 def _course(axes: Any, mine: pd.DataFrame, color: str, kind: str) -> None:

@@ -23,6 +23,7 @@ from fastcart.fit.population_fit import Ended, PopulationFit
 from fastcart.fit.saem import Saem, Schedule, decode, encode
 from fastcart.model import Model
 from fastcart.options import SolveOptions
+from fastcart.telling import Bar, progress_bar
 from fastcart.typing_names import ModelName
 
 _SOLVES = 400  # chains of all patients together, where nobody says how many
@@ -44,12 +45,17 @@ class _Task:
     accuracy: Accuracy
     seed: int
 
-    def run(self, start: np.ndarray, number: int, keeper: Keeper) -> Ended:
+    def run(self, start: np.ndarray, number: int, keeper: Keeper, bar: Bar) -> Ended:
         """Return where it ended, and what is known of that."""
         complete = self.saem.complete
         kept = keeper.state(number)
         state = decode(kept, complete) if kept else self.saem.begin(start, (self.seed, number))
-        self.saem.run(state, lambda one: keeper.keep(number, encode(one)))
+        bar.set_description(f"Start {number + 1}")
+        if state.iteration:
+            bar.resume(bar.n + state.iteration)
+        self.saem.run(state, lambda one: keeper.keep(number, encode(one)), done=bar.update)
+        bar.update(max(0, self.most - state.iteration))  # it explored for less long than it might have
+        bar.set_description(f"Likelihood of start {number + 1}")
         row = self.saem.estimate(state)
         accuracy = self._accuracy(number)
         rough = replace(accuracy, error=max(accuracy.error, _ROUGH))
@@ -57,6 +63,11 @@ class _Task:
         best, proposal = climb(complete, row, proposal, accuracy)
         known = know(complete, best, proposal, rough)
         return Ended(start, row, known, state.switched, state.stationary, np.array(state.trace))
+
+    @property
+    def most(self) -> int:
+        """So many iterations a start takes at most."""
+        return self.saem.schedule.explore[1] + self.saem.schedule.average
 
     def finish(self, ended: list[Ended]) -> list[Ended]:
         """Draw more where the best start ended."""
@@ -96,6 +107,7 @@ def population(
     seed: int = 1,
     keep: Any = None,
     threads: int | None = None,
+    progress: bool | None = None,
     options: SolveOptions | None = None,
 ) -> PopulationFit:
     """Fit a population with random effects to the measurements of its patients.
@@ -142,6 +154,8 @@ def population(
         A folder in which the run is kept; called again with the same inputs it goes on where it was.
     threads : int, optional
         Results do not depend on it.
+    progress : bool, optional
+        As for `fastcart.solve`.
     options : SolveOptions, optional
         As for `fastcart.fit.prepare`.
 
@@ -174,11 +188,14 @@ def population(
     wanted = Accuracy(number(accuracy, "The accuracy", positive=True), count(draws, "The draws"), ())
     rows = _starts(effects, prepared, model, starts, seed_of(seed))
     task = _Task(Saem(complete, schedule), wanted, int(seed))
-    with keeping(
-        keep, lambda: content_of(prepared, effects, options, schedule, wanted, rows, int(seed))
-    ) as keeper:
-        ended = [task.run(row, k, keeper) for k, row in enumerate(rows)]
-    return PopulationFit(complete, task.finish(ended), int(seed), wanted.error)
+    with (
+        keeping(
+            keep, lambda: content_of(prepared, effects, options, schedule, wanted, rows, int(seed))
+        ) as keeper,
+        progress_bar(task.most * len(rows), progress, unit="iterations") as bar,
+    ):
+        ended = [task.run(row, k, keeper, bar) for k, row in enumerate(rows)]
+        return PopulationFit(complete, task.finish(ended), int(seed), wanted.error)
 
 
 def _schedule(chains: int | str, iterations: Any, patients: int) -> Schedule:

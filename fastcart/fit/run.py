@@ -9,6 +9,7 @@ from fastcart.batch import check_threads
 from fastcart.errors import InputError, require
 from fastcart.fit.data import FitData
 from fastcart.fit.population_figures import (
+    DPI,
     courses,
     distribution_errors,
     observed_and_predicted,
@@ -21,12 +22,13 @@ from fastcart.fit.populations import population
 from fastcart.fit.reader import read
 from fastcart.fit.report import report_text
 from fastcart.fit.spec import FitSpec, read_spec
+from fastcart.plotting import beside, write_forms
 from fastcart.runs.forms import encode_csv
 from fastcart.runs.identity import describe_model, environment, plain
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 
-OWNS = ("states/*.npz", "tables/*.csv", "figures/*.png", "report.md")
+OWNS = ("states/*.npz", "tables/*.csv", *beside(["figures/*.png"]), "report.md")
 
 
 def run_spec(
@@ -115,13 +117,13 @@ def write_figures(spec: FitSpec, fit: PopulationFit, run: Run) -> None:
     plain_check = fit.vpc(bins=spec.bins, replicates=spec.replicates)
     corrected = fit.vpc(bins=spec.bins, replicates=spec.replicates, corrected=True)
     drawn = {
-        "observed_and_predicted": lambda path: observed_and_predicted(fit, path),
-        "predictive_check": lambda path: predictive_check(plain_check, path),
-        "predictive_check_corrected": lambda path: predictive_check(corrected, path),
-        "distribution_errors": lambda path: distribution_errors(fit, path),
-        "courses": lambda path: courses(fit, path),
-        "traces": lambda path: traces(fit, path),
-        "starts": lambda path: starts(fit, path),
+        "observed_and_predicted": observed_and_predicted(fit),
+        "predictive_check": predictive_check(plain_check),
+        "predictive_check_corrected": predictive_check(corrected),
+        "distribution_errors": distribution_errors(fit),
+        "courses": courses(fit),
+        "traces": traces(fit),
+        "starts": starts(fit),
     }
-    for name, draw in drawn.items():
-        run.write(f"figures/{name}.png", draw)
+    for name, figure in drawn.items():
+        write_forms(figure, f"figures/{name}", run.write, dpi=DPI)

@@ -135,10 +135,18 @@ class Saem:
         chains = begin_chains(self.complete, values, self.schedule.chains, random)
         return State(values, chains, random)
 
-    def run(self, state: State, keep: Callable[[State], object] | None = None, every: int = 50) -> State:
-        """Go on until the end; ``keep`` is called now and then with a state from which one can go on."""
+    def run(
+        self, state: State, keep: Callable[[State], object] | None = None, every: int = 50,
+        done: Callable[[], object] | None = None,
+    ) -> State:  # fmt: skip
+        """Go on until the end; ``keep`` is called now and then with a state from which one can go on.
+
+        ``done`` is called after each iteration.
+        """
         while not self.finished(state):
             self.iterate(state)
+            if done is not None:
+                done()
             if keep is not None and (state.iteration % every == 0 or self.finished(state)):
                 keep(state)
         return state

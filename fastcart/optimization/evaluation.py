@@ -104,7 +104,9 @@ class Evaluator:
     options : mapping
         Further arguments of `fastcart.solve`.
     ids : array, shape (patients,), optional
-        Ids of the population; default 0, 1, 2, ...
+        Ids of the population; None where there is no population, and the problems are the patients.
+    names : Series, shape (problems,), optional
+        Who the problems are, where their table says so in a column ``patient``.
     """
 
     model: Model
@@ -117,6 +119,7 @@ class Evaluator:
     limits: Sequence[Excess]
     options: Mapping[str, Any]
     ids: Any = None
+    names: pd.Series | None = None
 
     def __call__(self, rows: np.ndarray, points: np.ndarray) -> Values:
         """Return what points are worth.
@@ -175,15 +178,18 @@ class Evaluator:
         """Solve points, shape (n, variables), of the problems ``problem``, shape (n,); return all endpoints.
 
         Beside the columns of `fastcart.solve` there are ``row`` (the problem), the variables, and the
-        columns of the problems and of the population.
+        columns of the problems and of the population. ``patient`` is who of the population it is; without
+        one, who the problem is; where nobody is named, it is left out.
         """
         columns = self._columns(problem, points)
         frame = self._solve(columns, len(points))
         extra = {name: value for name, value in columns.items() if name not in frame}
-        ids = pd.Series(np.arange(self.patients) if self.ids is None else self.ids)
-        index = ids.array.take(np.tile(np.arange(self.patients), len(points)))
-        head = pd.DataFrame({"row": np.repeat(problem, self.patients), **extra})
-        return pd.concat([head, frame.drop(columns="patient").assign(patient=index)], axis=1)
+        head: dict[str, Any] = {"row": np.repeat(problem, self.patients)}
+        if self.ids is not None:
+            head["patient"] = pd.Series(self.ids).array.take(np.tile(np.arange(self.patients), len(points)))
+        elif self.names is not None:
+            head["patient"] = self.names.array.take(problem)
+        return pd.concat([pd.DataFrame({**head, **extra}), frame.drop(columns="patient")], axis=1)
 
     def _block(self, problem: np.ndarray, points: np.ndarray) -> tuple[np.ndarray, ...]:
         """Return objectives, excesses, ties, growth, patients that failed, and what is undefined."""

@@ -12,7 +12,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, seed_of, shown
+from fastcart.checks import count, seed_of, seeded, shown
 from fastcart.errors import InputError, counted, nearest
 from fastcart.model import Model
 from fastcart.optimization.methods import find
@@ -52,7 +52,8 @@ class OptimizationResult:
         of the objective or of a constraint though all patients were solved), ``iterations``, ``stopped``
         (why).
     endpoints : DataFrame
-        Endpoints of the best points: a row for each problem (``row``) and patient of the population.
+        Endpoints of the best points: a row for each problem (``row``) and patient of the population. Without
+        one, ``patient`` is the column of that name of ``for_each``, and left out where it has none.
     history : DataFrame
         For each problem and iteration: ``evaluations`` so far, ``objective`` and ``violation`` of the best
         point so far, ``feasible`` (share of this iteration's points that keep all constraints) and ``mean``
@@ -108,6 +109,7 @@ class OptimizationResult:
         return "\n".join([*lines, *self.notes])
 
 
+@seeded
 def optimize(
     model: ModelName | str | Model,
     variables: Mapping[str, Any],
@@ -263,7 +265,7 @@ def optimize(
         write_tables(run, {"best": result.best, "endpoints": result.endpoints, "history": result.history})
     for note in result.notes:
         if " found no point " not in note:  # the column 'feasible' says that
-            warnings.warn(note, stacklevel=2)
+            warnings.warn(note, stacklevel=3)  # for who called the decorated function
     return result
 
 

@@ -15,7 +15,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import count, seed_of, shown
+from fastcart.checks import count, seed_of, seeded, shown
 from fastcart.errors import InputError, counted, optional_import
 from fastcart.model import Model
 from fastcart.optimization.evaluation import Values
@@ -51,7 +51,8 @@ class ParetoResult:
         the variables, and a column for each objective; sorted by the first objective. Points that break a
         constraint, and those at which an objective is undefined (no finite number), are not in it.
     endpoints : DataFrame
-        Endpoints of these points: a row for each point (``point``, its place in ``front``) and patient.
+        Endpoints of these points: a row for each point (``point``, its place in ``front``) and patient of
+        the population; see `fastcart.OptimizationResult` where there is none.
     failed : int
         Patients that could not be solved, in all points; points with such patients are not in the front.
     options : mapping
@@ -89,6 +90,7 @@ class ParetoResult:
         return "\n".join([f"{len(self.front)} points ({self.failed} patients failed).", *self.notes])
 
 
+@seeded
 def pareto(
     model: ModelName | str | Model,
     variables: Mapping[str, Any],
@@ -168,7 +170,7 @@ def pareto(
         result = _result(setting, list(objectives), found, {**content, "objectives": dict(objectives)})
         write_tables(run, {"front": result.front, "endpoints": result.endpoints})
     for note in result.notes:
-        warnings.warn(note, stacklevel=2)
+        warnings.warn(note, stacklevel=3)  # for who called the decorated function
     return result
 
 

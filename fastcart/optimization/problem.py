@@ -104,7 +104,8 @@ def prepare(
     method = first_method(model, options)
     evaluator = Evaluator(
         model, list(variables), rows, population, size, template, checked, limits,
-        {**options.keywords(), "threads": threads}, ids,
+        {**options.keywords(), "threads": threads}, None if patients is None else ids,
+        rows_table.get("patient"),
     )  # fmt: skip
     first = _start(start, list(variables), space, len(rows_table))
     content = {

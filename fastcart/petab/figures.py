@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from fastcart.plotting import new_figure, save_figure, style
+from fastcart.plotting import new_figure, style
 
 if TYPE_CHECKING:
     from fastcart.petab.problem import PetabProblem
@@ -16,8 +15,8 @@ if TYPE_CHECKING:
 _FLOOR = 1e-6  # of what lies above the best: what is nearer is drawn there
 
 
-def waterfall(table: pd.DataFrame, problem: PetabProblem, path: str | os.PathLike[str]) -> None:
-    """Draw by how much each start ended above the best, the best first."""
+def waterfall(table: pd.DataFrame, problem: PetabProblem) -> Any:
+    """Return a figure of by how much each start ended above the best, the best first."""
     ended = table["objective"].to_numpy(dtype=float)
     ended = ended[np.isfinite(ended)]
     with style():
@@ -28,11 +27,11 @@ def waterfall(table: pd.DataFrame, problem: PetabProblem, path: str | os.PathLik
         axes.set_xlabel("start, the best first")
         axes.set_ylabel("objective above the best")
         axes.set_title(f"{problem.name}: best {ended.min(initial=np.inf):.4f}")
-        save_figure(figure, path)
+        return figure
 
 
-def simulated_and_measured(problem: PetabProblem, table: pd.DataFrame, path: str | os.PathLike[str]) -> None:
-    """Draw what is simulated over what is measured, each observable in a colour."""
+def simulated_and_measured(problem: PetabProblem, table: pd.DataFrame) -> Any:
+    """Return a figure of what is simulated over what is measured, each observable in a colour."""
     measured = problem.measurements.value
     with style():
         figure = new_figure(4.2, 4.2)
@@ -48,4 +47,4 @@ def simulated_and_measured(problem: PetabProblem, table: pd.DataFrame, path: str
         axes.set_ylabel("simulated")
         if table["observableId"].nunique() <= 8:
             axes.legend(fontsize=6)
-        save_figure(figure, path)
+        return figure

@@ -14,12 +14,13 @@ from fastcart.petab import load
 from fastcart.petab.figures import simulated_and_measured, waterfall
 from fastcart.petab.fitting import PetabFit
 from fastcart.petab.problem import PetabProblem
+from fastcart.plotting import beside, write_forms
 from fastcart.runs.forms import encode_csv
 from fastcart.runs.identity import environment, plain
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
 
-OWNS = ("tables/*.csv", "figures/*.png")
+OWNS = ("tables/*.csv", *beside(["figures/*.png"]))
 
 
 class Outcome(NamedTuple):
@@ -102,8 +103,8 @@ def _write(run: Run, problem: PetabProblem, fit: PetabFit) -> None:
     found, simulated = fit.waterfall(), problem.simulate(fit.theta)
     for name, table in (("waterfall", found), ("estimates", fit.table()), ("simulations", simulated)):
         run.write(f"tables/{name}.csv", encode_csv(table))
-    run.write("figures/waterfall.png", lambda path: waterfall(found, problem, path))
-    run.write("figures/simulations.png", lambda path: simulated_and_measured(problem, simulated, path))
+    write_forms(waterfall(found, problem), "figures/waterfall", run.write)
+    write_forms(simulated_and_measured(problem, simulated), "figures/simulations", run.write)
 
 
 def _manifest(problem: PetabProblem, starts: int, seed: int) -> Manifest:

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from scipy.optimize import brentq
 
-from fastcart.checks import count
+from fastcart.checks import count, seeded
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
@@ -172,6 +172,7 @@ class Calibration:
         return Population(patients, made)
 
 
+@seeded
 def calibrate(
     n: int = 6000,
     *,

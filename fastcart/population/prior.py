@@ -13,7 +13,7 @@ import pandas as pd
 from scipy.special import expit, ndtri
 from scipy.stats import qmc
 
-from fastcart.checks import count, number, seed_of, shown
+from fastcart.checks import count, number, seed_of, seeded, shown
 from fastcart.errors import InputError, nearest
 from fastcart.models import get
 from fastcart.population.inputs import B_ALL, Inputs
@@ -223,6 +223,7 @@ def stream(seed: int, *purpose: int) -> np.random.Generator:
     return np.random.default_rng(np.random.SeedSequence(seed_of(seed), spawn_key=purpose))
 
 
+@seeded
 def sample(n: int, *, seed: int, het: float = 1.0, prior: Prior = PRIOR) -> pd.DataFrame:
     """Draw virtual patients from the prior.
 

@@ -24,6 +24,7 @@ from fastcart.checks import is_whole, number, shown
 from fastcart.errors import InputError, optional_import
 
 ALPHA = 0.05
+MANY = 1000  # virtual patients: from these on shares are known to 3 points
 _HALVINGS = 52  # of an interval of length 1 or 2: to the last bit or two
 
 
@@ -44,6 +45,19 @@ def row(
         "method": method,
         "note": note,
     }
+
+
+def few_patients(patients: int) -> str:
+    """Return a warning, as text, where virtual patients are too few for small differences; else nothing."""
+    if patients >= MANY:
+        return ""
+    reach = 98 / math.sqrt(max(patients, 1))  # half of the widest 95 % interval of a share, in points
+    return (
+        f"{patients} virtual patients are few: with {patients} others of the same kind, a share of an arm "
+        f"may come out up to {reach:.0f} percentage points higher or lower (95 %), and power, gains and "
+        "verdicts with it. That is enough to see how all works; before differences are read, take "
+        f"{MANY} or more ('patients' in the table [population])."
+    )
 
 
 def nobody(control: int, treatment: int) -> str:

@@ -17,7 +17,7 @@ from fastcart.runs.store import Run
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 from fastcart.trial.frontier import RESAMPLES
 from fastcart.trial.html import cells_in_words, figure_html, page, points, titled_table
-from fastcart.trial.proportions import nobody
+from fastcart.trial.proportions import few_patients, nobody
 from fastcart.trial.report_words import definitions, event_free, in_short, percent
 from fastcart.trial.result import TrialResult
 from fastcart.trial.stratified import STRATIFIED
@@ -85,8 +85,10 @@ def _summary(result: TrialResult, more: str) -> str:
         f"{escape(spec.control.name)} ({escape(spec.control.title)}), {percent(control['CR90'])} reach "
         f"remission within 90 days, {percent(control['crs3'])} have CRS of grade 3 or more, "
         f"{percent(control['toxic_death'])} die of it, and {event_free(control)}.</p>",
-        "<h2>In short</h2><ul>",
     ]
+    few = few_patients(len(result.patients))
+    lines += [f"<p class='warn'>{escape(few)}</p>"] if few else []
+    lines.append("<h2>In short</h2><ul>")
     lines += [f"<li>{in_short(result, name)}</li>" for name in spec.treatments]
     lines.append("</ul>")
     if result.failed:

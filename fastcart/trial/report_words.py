@@ -98,8 +98,9 @@ def in_short(result: TrialResult, name: str) -> str:
         return text + "Patients are not followed to 24 months, so that it is not compared with a single dose."
     if any(map(math.isnan, [*gains["_low"], *gains["_high"]])):
         return text + (
-            "The single dose with the same rate of severe CRS lies at the end of those that were scanned: in "
-            f"{percent(row['unjudged'])} of the resamples there is none, so that the gain of "
+            f"A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS, but in "
+            f"{percent(row['unjudged'])} of the resamples of patients none that was scanned has: patients "
+            "are few, or it lies near an end of the scan. So the gain of "
             f"{points(float(row['gain_EFS730']))} points of event-free survival has no interval."
         )
     return f"{text}{over_the_single_dose(row)} <b>{conclusion(row)}</b>"

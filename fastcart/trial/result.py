@@ -12,6 +12,7 @@ from fastcart.errors import InputError, counted, nearest
 from fastcart.population import Population
 from fastcart.representation import alert, in_brief, section, table
 from fastcart.trial.analysis import Analysis
+from fastcart.trial.proportions import few_patients
 from fastcart.trial.spec import TrialSpec
 
 PlotKind = Literal["frontier", "forest", "kaplan_meier", "power"]
@@ -82,7 +83,8 @@ class TrialResult:
         left = (
             alert(f"{self.failed} patients were not solved in every arm and left out") if self.failed else ""
         )
-        return section(repr(self), [left, table(self.arms, rows=30)])
+        few = few_patients(len(self.patients))
+        return section(repr(self), [left, alert(few) if few else "", table(self.arms, rows=30)])
 
     def plot(self, kind: PlotKind = "frontier", *, treatment: str | None = None) -> Any:
         """Draw what the trial shows.

@@ -72,8 +72,12 @@ def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatc
     text = (whole / "report.md").read_text(encoding="utf-8")
     assert text.startswith("# Straight lines")
     assert (other / "report.md").read_text(encoding="utf-8") == text
-    for figure in (whole / "figures").iterdir():
-        assert f"figures/{figure.name}" in text
+    figures = {path.name for path in (whole / "figures").iterdir()}
+    assert len(figures) == 3 * 7
+    for name in figures:
+        assert f"figures/{name.split('.')[0]}.png" in text
+        assert name.split(".")[1] in ("png", "svg", "pdf")
+        assert (other / "figures" / name).read_bytes() == (whole / "figures" / name).read_bytes()
     estimates = pd.read_csv(whole / "tables" / "estimates.csv", index_col="parameter")
     # all lines are parallel: the spread of slopes goes to nothing, and errors of their mean are not given
     assert estimates.loc["a", "low"] < 7.5 < estimates.loc["a", "high"]
@@ -90,7 +94,7 @@ def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatc
         ('data = "lines.csv"', 'data = "nothing.csv"', "is no file"),
         ("bins = 4", "bins = 0", "must be a whole number from 1 on"),
         ("[checks]", "[checkz]", "no entry 'checkz'"),
-        ('model = "lines.py:LINE"', 'model = "lines.py:NONE"', "cannot be loaded"),
+        ('model = "lines.py:LINE"', 'model = "lines.py:NONE"', "has no 'NONE'. Did you mean 'LINE'?"),
         ("iterations = [32, 10]", "iterations = 64", "must be two numbers"),
     ],
 )

@@ -8,10 +8,12 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 
 import fastcart
-from fastcart import batch
+from fastcart import batch, cli, fit
+from fastcart.fit.spec import read_spec as read_fit_spec
 from fastcart.protocols import Visit
 from fastcart.trial.spec import read_spec
 
@@ -37,6 +39,7 @@ def _scripts():
 pages, readme = _scripts()
 PAGES = pages.pages()
 TEXTS = {page: page.read_text("utf-8") for page in PAGES}
+SHOWN_FIT = re.compile(r"^\$ fastcart fit (\S+\.toml)", re.MULTILINE)
 RUN = [page for page in PAGES if pages.examples(TEXTS[page])]
 
 
@@ -85,12 +88,35 @@ def test_examples_run(page, tmp_path, monkeypatch):
                 for option in ("--out", "--trajectories"):
                     if option in command:
                         assert Path(command[command.index(option) + 1]).exists(), command
+        for name in SHOWN_FIT.findall(TEXTS[page]):  # which takes too long here
+            spec = read_fit_spec(name)
+            data = fit.read(spec.data, spec.model, **spec.reading)
+            assert set(data.kinds) == {item.dvid for item in spec.observations}
     finally:
         plt.close("all")
     made = {file.name for file in tmp_path.iterdir()}
     shown = {picture.name for picture in pages.pictures_of(page)}
     drawn = {name for name in made if name.endswith((".svg", ".png"))}
     assert drawn <= shown, "a picture is drawn and not shown"
+
+
+@pytest.mark.slow
+def test_the_fit_that_is_shown_only_finds_what_its_data_are_made_of(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    page = ROOT / "docs" / "guides" / "fits.md"
+    for _ in pages.run(page):
+        pass
+    (name,) = SHOWN_FIT.findall(TEXTS[page])
+    assert cli.main(["fit", name, "--out", "cart"]) == 0
+    assert "\nconverged\n" in capsys.readouterr().out
+    found = pd.read_csv("cart/tables/estimates.csv", index_col="parameter")["scaled"]
+    spread = {"foldx": 0.8, "Tmax": 0.2, "Cmax": 0.7, "alpha": 0.4, "FB": 0.7, "beta": 0.5}
+    usual = fastcart.models.get("cart_kinetics").defaults()
+    error = pd.read_csv("cart/tables/estimates.csv", index_col="parameter")["scaled_se"]
+    truth = {parameter: np.log(usual[parameter]) for parameter in spread}
+    truth |= {f"omega_{parameter}": np.log(sd) for parameter, sd in spread.items()}
+    for parameter, value in truth.items():
+        assert abs(found[parameter] - value) < 3.5 * error[parameter], parameter
 
 
 def test_pages_have_examples_of_all_kinds():

@@ -165,7 +165,13 @@ def test_command_writes_tables_and_a_figure(tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "kimmel" in printed
     assert "carrgo was left out: it is a dish" in printed
-    assert sorted(path.name for path in out.iterdir()) == ["comparison.csv", "comparison.png", "courses.csv"]
+    assert sorted(path.name for path in out.iterdir()) == [
+        "comparison.csv",
+        "comparison.pdf",
+        "comparison.png",
+        "comparison.svg",
+        "courses.csv",
+    ]
     table = pd.read_csv(out / "comparison.csv")
     assert table["status"].tolist() == ["ok", "left out"]
     assert table["papers"].str.contains("doi|J R Soc").all()

@@ -6,6 +6,7 @@ import json
 import threading
 import tomllib
 import xml.etree.ElementTree as ET
+from contextlib import nullcontext
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 
 import fastcart
 from fastcart.exploring.opening import Chosen
+from fastcart.solvers import compile_clock
 
 SMALL = Chosen(model="leon_triana")
 
@@ -255,3 +257,27 @@ def test_everyone_can_use_it(open_page, violations, phone, model):
     assert violations(page) == []
     assert page.run("return document.documentElement.scrollWidth <= innerWidth")
     assert page.complaints() == []
+
+
+def test_compiling_is_told_with_its_seconds_and_else_solving(open_page, monkeypatch):
+    page = open_page(SMALL)
+    explored = page.server.explored(None)
+    solve = type(explored).solve
+    let_go, compiles = threading.Event(), threading.Event()
+
+    def slow(self, given):
+        with compile_clock.compiling() if compiles.is_set() else nullcontext():
+            let_go.wait(30)
+        return solve(self, given)
+
+    monkeypatch.setattr(type(explored), "solve", slow)
+    page.run(move("rho_L", "0.6"))
+    page.wait("/^solving … [1-9] s$/.test($('status').textContent)")
+    let_go.set()
+    page.wait("!asking.flight && $('status').textContent.startsWith('1000 patients')")
+    let_go.clear()
+    compiles.set()
+    page.run(move("rho_L", "0.5"))
+    page.wait("/compiling the model, once .*: [1-9] s so far/.test($('status').textContent)")
+    let_go.set()
+    page.wait("!asking.flight && $('status').textContent.startsWith('1000 patients')")

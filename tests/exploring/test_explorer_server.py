@@ -19,6 +19,7 @@ from fastcart.exploring.models import ModelExplorer
 from fastcart.exploring.newest import Newest
 from fastcart.exploring.opening import Chosen, open_server
 from fastcart.exploring.server import ExplorerServer
+from fastcart.solvers import compile_clock
 from fastcart.solvers.threads import Stop, StoppedError
 
 SMALL = {"patients": 5, "times": 4, "spread": {"rho_L": 0.1}}
@@ -71,6 +72,39 @@ def wait_until(what, seconds=30.0):
     while not what():
         assert time.monotonic() < end
         time.sleep(0.01)
+
+
+@pytest.mark.parametrize("number", ["abc", "-1", "1.5", "%C2%B2", "9" * 5000])
+def test_what_does_not_count_questions_is_told(server, number):
+    status, _, body = asked(server, "POST", f"/solve?page=p&number={number}", SMALL)
+    assert status == 400
+    assert body.startswith(b"The number of a question must be a whole number from 0 on, not ")
+
+
+@pytest.mark.parametrize("length", ["\u00b2", "-1", "1e3", "9" * 5000, None])
+def test_a_length_that_is_none_is_told(server, length):
+    status, _, body = asked(server, "POST", "/solve", **{"Content-Length": length})
+    assert (status, body) == (400, b"A question has at most 4000000 bytes.\n")
+
+
+def test_what_nests_for_ever_is_told(server):
+    nested = b"[" * 100_000
+    port = server.server_address[1]
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    connection.request("POST", "/solve", nested, {"X-Token": server.token})
+    answer = connection.getresponse()
+    assert (answer.status, answer.read()) == (400, b"A question must be an object of JSON.\n")
+    connection.close()
+
+
+def test_for_how_long_was_compiled_is_told_while_another_question_waits(server):
+    status, headers, body = post(server, "compiled", {})
+    assert (status, headers["Content-Type"]) == (200, "application/json")
+    first = json.loads(body)
+    with compile_clock.compiling():
+        time.sleep(0.02)
+        assert json.loads(post(server, "compiled", {})[2]) >= first + 0.02
+    assert post(server, "compiled", {}, **{"X-Token": "wrong"})[0] == 403
 
 
 # --- who may ask --------------------------------------------------------------------------------------------

@@ -152,6 +152,14 @@ def test_population_and_quantiles():
     assert best("max", "min") == pytest.approx(0, abs=1e-3)
 
 
+def test_a_search_without_a_seed_says_what_to_give():
+    for search in (optimize, pareto):
+        with pytest.raises(InputError, match=r"needs a seed, a whole number from 0 on.*numbers\.$"):
+            search(MODEL, {"A": (0, 4)})
+        with pytest.raises(InputError, match="'sed' is not its name"):
+            search(MODEL, {"A": (0, 4)}, sed=1)
+
+
 def test_rows_are_problems_of_their_own():
     rows = pd.DataFrame({"C": [1e3, 2e3, 5e3], "most": [2.0, 4.0, 8.0], "who": ["a", "b", "c"]})
     options = dict(objective="final_E", constraints="A <= 0.5*most", **QUICK)
@@ -159,6 +167,11 @@ def test_rows_are_problems_of_their_own():
     assert result.best["A"].to_numpy() == pytest.approx([1, 2, 4], rel=1e-6)
     assert result.best["who"].tolist() == ["a", "b", "c"]
     assert result.endpoints["row"].tolist() == [0, 1, 2]
+    assert "patient" not in result.endpoints  # nobody is named
+    named = optimize(
+        MODEL, {"A": ("0.1*most", "most")}, for_each=rows.rename(columns={"who": "patient"}), **options
+    )
+    assert named.endpoints["patient"].tolist() == ["a", "b", "c"]
     alone = optimize(MODEL, {"A": ("0.1*most", "most")}, for_each=rows[:1], **options)
     assert alone.best["A"].tolist() == result.best["A"].tolist()[:1]
 

@@ -89,6 +89,10 @@ def test_the_command(tmp_path, capsys):
     assert "objective" in capsys.readouterr().out
     table = pd.read_csv(tmp_path / "out" / "tables" / "waterfall.csv")
     assert table["k1"].iloc[0] == pytest.approx(RATE, rel=1e-4)
+    drawn = sorted(path.name for path in (tmp_path / "out" / "figures").iterdir())
+    assert drawn == [
+        f"{name}.{kind}" for name in ("simulations", "waterfall") for kind in ("pdf", "png", "svg")
+    ]
     assert (tmp_path / "out" / "figures" / "waterfall.png").stat().st_size > 1000
     assert json.loads((tmp_path / "out" / "manifest.json").read_text())["starts"] == 4
 

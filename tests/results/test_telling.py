@@ -27,7 +27,8 @@ def test_compiling_is_one_line(capsys):
         compiled()
     out, err = capsys.readouterr()
     assert out == ""
-    assert err == "fastcart: compiling m for lanes; this takes up to a minute, once: it is kept on disk\n"
+    told = "compiling m for lanes, and what goes with it; this may take a minute, once: it is kept on disk"
+    assert err == f"fastcart: {told}\n"
 
 
 def test_it_is_said_outside_of_all_studies_too(capsys):
@@ -79,3 +80,40 @@ def test_what_was_there_before_took_no_time(capsys, monkeypatch):
     assert lines.text(10.0) == "60 of 100 points after 10 s, about 40 s to go"
     lines.done = 50
     assert lines.text(10.0) == "50 of 100 points after 10 s"
+
+
+def test_time_to_go_leaves_compiling_out():
+    lines = telling._Lines(100, "points")
+    assert lines.text(8.0, 7.0) == "0 of 100 points after 8 s, of which 7 s to compile"
+    lines.done = 20
+    assert lines.text(30.0, 20.0) == "20 of 100 points after 30 s, of which 20 s to compile, about 40 s to go"
+
+
+def test_a_bar_stands_still_while_something_is_compiled(monkeypatch):
+    clock = iter([0.0, 0.0, 30.0, 30.0])
+    monkeypatch.setattr(telling.compile_clock, "seconds", lambda: next(clock))
+    with progress_bar(10, True) as bar:
+        begun = bar._bar.start_t
+        bar._bar.last_print_t -= 100  # a minute and more ago
+        bar.update()
+        assert bar._bar.start_t == begun
+        bar._bar.last_print_t = time.time() - 40
+        bar.update()
+        assert bar._bar.start_t == begun + 30
+
+
+def test_the_clock_runs_while_numba_compiles_and_not_else():
+    from numba import njit
+
+    begun = telling.compile_clock.seconds()
+    twice = njit(lambda x: 2 * x)
+    time.sleep(0.02)
+    assert telling.compile_clock.seconds() == begun
+    assert twice(2) == 4
+    first = telling.compile_clock.seconds()
+    assert first > begun
+    assert twice(3) == 6
+    with telling.compile_clock.compiling(), telling.compile_clock.compiling():
+        time.sleep(0.02)
+        assert telling.compile_clock.seconds() >= first + 0.02
+    assert twice(4) == 8

@@ -115,6 +115,18 @@ def test_else_it_is_said_what_there_is(tmp_path, monkeypatch, more, sentence):
         fastcart.models.get("mymodel.py")
 
 
+def test_a_misspelt_model_of_a_file_is_answered_with_the_nearest(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    with pytest.raises(InputError, match=r"'mymodel\.py' has no 'mien'\. Did you mean 'mine'\?"):
+        fastcart.models.get("mymodel.py:mien")
+
+
+def test_a_column_to_carry_along_says_how():
+    with pytest.raises(InputError, match=r"keep it: keep=\['arm'\], or --keep arm\.$"):
+        fastcart.solve("li_lei", {"C": [1e6], "arm": [1]})
+
+
 def test_a_file_that_is_not_there(tmp_path):
     with pytest.raises(InputError, match="is no file of Python"):
         fastcart.models.get(str(tmp_path / "none.py"))

@@ -227,6 +227,21 @@ def test_normal_columns_within_reach_of_the_range_are_allowed():
 
 
 @pytest.mark.parametrize(
+    "function",
+    [
+        sample.uniform,
+        sample.log_uniform,
+        sample.normal,
+        sample.log_normal,
+        sample.latin_hypercube,
+        sample.sobol,
+    ],
+)
+def test_a_sample_without_a_seed_says_what_to_give(function):
+    assert f"{function.__name__}() needs a seed, a whole number" in refusal(function, {"a": (1, 2)}, 5)
+
+
+@pytest.mark.parametrize(
     ("arguments", "keywords", "expected"),
     [
         (({"a": {"uniform": (1, 2)}}, 5), {}, "must be a whole number from 0 on, not None"),

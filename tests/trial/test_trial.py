@@ -530,7 +530,7 @@ def words_of(report: Path) -> str:
 
 
 @pytest.mark.parametrize(("size", "seed"), [(1, 2024), (4, 2)])
-def test_trials_of_few_patients_get_a_report(tmp_path, monkeypatch, size, seed):
+def test_trials_of_few_patients_get_a_report(tmp_path, monkeypatch, capsys, size, seed):
     """An arm may be empty, without events, or not followed to the horizon: figures, no warning."""
     monkeypatch.setattr("fastcart.trial.figures.DPI", 40)
     spec = tmp_path / "trial.toml"
@@ -538,6 +538,9 @@ def test_trials_of_few_patients_get_a_report(tmp_path, monkeypatch, size, seed):
     assert main(["trial", str(spec), "--out", str(tmp_path / "out")]) == 0
     words = words_of(tmp_path / "out" / "report.html")
     assert " nan" not in words.lower()
+    told = "40 virtual patients are few: with 40 others of the same kind, a share of an arm may come out"
+    assert told in " ".join(words.split())
+    assert told in capsys.readouterr().out
     assert "event-free at 12 months" in words
     assert "Patients are not followed to 24 months" in words
     assert re.search(

@@ -18,6 +18,7 @@ from fastcart.trial.curves import cumulative_incidence, kaplan_meier, landmark_s
 from fastcart.trial.observe import CAUSES, observe
 from fastcart.trial.power import fisher, power_table, replicate_trials
 from fastcart.trial.proportions import (
+    few_patients,
     number_needed,
     paired_interval,
     proportion,
@@ -40,6 +41,16 @@ Z = 1.959963984540054
 
 
 # ---- shares and their difference
+
+
+@pytest.mark.parametrize(("patients", "reach"), [(1, 98), (60, 13), (999, 3), (1000, None)])
+def test_few_patients_are_told_with_the_widest_interval_of_a_share(patients, reach):
+    told = few_patients(patients)
+    if reach is None:
+        assert told == ""
+    else:
+        assert f"up to {reach} percentage points" in told
+        assert reach == round(100 * Z * math.sqrt(0.25 / patients))
 
 
 def log_likelihood(x1, n1, x0, n0, p1, p0):

@@ -42,6 +42,8 @@ function brief(x) {
   return size >= 1e5 || (size > 0 && size < 1e-3) ? x.toExponential().replace("+", "") : String(x);
 }
 
+function inSeconds(seconds) { return `${Math.round(seconds)} s`; }
+
 function plural(unit) { return unit + "s"; }
 
 // places of ticks at 1, 2 or 5 times powers of ten

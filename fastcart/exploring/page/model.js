@@ -103,9 +103,10 @@ const asking = new Asking({
     if (!answer.draft) keep(settings());
   },
   fail(message) { $("status").className = "bad"; $("status").textContent = message; },
-  busy(stage) {
+  busy(ms, compiling) {
     $("status").className = "";
-    $("status").textContent = stage ? "still solving; a model is compiled once on each machine, which may take a minute …" : "solving …";
+    $("status").textContent = compiling ? `compiling the model, once on each machine: ${inSeconds(compiling)} so far, it may take a minute …`
+      : `solving … ${inSeconds(ms / 1000)}`;
   },
 });
 

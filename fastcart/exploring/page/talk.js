@@ -65,7 +65,7 @@ class Asking {
     this.drafted = this.dragging && this.took > 1.5 * DRAFT && whole.patients > 100;
     const share = DRAFT / this.took;
     if (this.drafted) asked = this.draft(whole, share);
-    const slow = setTimeout(() => this.busy(0), 500), slower = setTimeout(() => this.busy(1), 4000);
+    const slow = setTimeout(() => this.wait(flight), 500);
     try {
       const answer = unpacked(await (await ask("solve", asked, flight.abort.signal)).arrayBuffer());
       answer.draft = this.drafted;
@@ -78,12 +78,24 @@ class Asking {
       else if (!this.wanted) this.wanted = true;
     } finally {
       clearTimeout(slow);
-      clearTimeout(slower);
       this.flight = null;
     }
     if (this.drafted && !this.dragging) this.wanted = true;
     if (this.wanted) this.next();
   }
+
+  // say twice a second what is done while an answer is awaited: the server tells for how long it has compiled
+  async wait(flight) {
+    const before = await this.compiled();
+    for (let last = before; this.flight === flight;) {
+      const now = await this.compiled();
+      if (this.flight === flight) this.busy(performance.now() - flight.begun, now > last ? now - before + 0.5 : 0);
+      last = now;
+      await new Promise(done => setTimeout(done, 500));
+    }
+  }
+
+  async compiled() { return ask("compiled", {}).then(answer => answer.json()).catch(() => 0); }
 
   // what tests measure: milliseconds from the slider to the picture
   painted(answer, since, took) {

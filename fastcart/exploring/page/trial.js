@@ -131,10 +131,11 @@ const asking = new Asking({
     if (answer.left && !asking.dragging) setTimeout(() => asking.now());
   },
   fail(message) { $("status").className = "bad"; $("status").textContent = message; },
-  busy(stage) {
-    if (begun && !stage) return;
+  busy(ms, compiling) {
+    if (begun && ms < 4000) return;
     $("status").className = "";
-    $("status").textContent = stage ? "still solving; at first patients are calibrated and models compiled, which may take minutes …" : "solving …";
+    $("status").textContent = compiling ? `compiling the model, once on each machine: ${inSeconds(compiling)} so far, it may take a minute …`
+      : `solving … ${inSeconds(ms / 1000)}${begun ? "" : "; at first patients are calibrated, which may take minutes"}`;
   },
 });
 

@@ -125,7 +125,7 @@ def _core(
         called = program.rates(program.point()).du  # as explicit methods call it
     except TraceError as refusal:
         return refusal
-    place = address(text, _NAME, lambda: announce(f"{system.name} for {tableau.name}"))
+    place = address(text, _NAME, lambda: announce(f"a stiff step of {system.name}"))
     return Core(place, cost(program.graph, written), cost(program.graph, called))
 
 

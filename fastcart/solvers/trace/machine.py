@@ -10,6 +10,7 @@ from typing import Any
 import llvmlite
 import llvmlite.binding as llvm
 
+from fastcart.solvers.compile_clock import compiling
 from fastcart.solvers.kernel_cache import (
     FORMAT,
     Unusable,
@@ -61,7 +62,8 @@ def address(text: str, name: str, announce: Any = None) -> int:
             if code is None:
                 if announce is not None:
                     announce()
-                code = _compiled(text, name)
+                with compiling():
+                    code = _compiled(text, name)
                 _to_disk(key, code)
             engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
             engine.add_object_file(llvm.ObjectFileRef.from_data(code))
