@@ -13,11 +13,13 @@ from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.model_parts import RESERVED, Algebraic, Observable, Parameter, State
 from fastcart.sbml import trees
+from fastcart.sbml.document import Happening
 from fastcart.sbml.equations import Equations
 from fastcart.sbml.functions import Functions
-from fastcart.sbml.happenings import happenings
+from fastcart.sbml.happenings import Added, happenings
+from fastcart.sbml.jumps import jumps, nothing
 from fastcart.sbml.mathml import MOST_PARTS
-from fastcart.sbml.text import Computed
+from fastcart.sbml.text import Computed, free
 from fastcart.sbml.trees import Tree
 
 _ANY = (-math.inf, math.inf)
@@ -66,21 +68,22 @@ class Start:
             circle = " -> ".join(map(repr, [*list(self._open)[:8], name]))
             raise InputError(f"SBML: initial values need each other in a circle: {circle}.")
         self._open[name] = None
-        tree = self._resolved(self.equations.start[name])
+        tree = self.resolved(self.equations.start[name])
         self._open.pop(name)
         if trees.size(tree) > MOST_PARTS:
             raise InputError(f"SBML: the initial value of {name!r} has more than {MOST_PARTS} parts.")
         self._known[name] = tree
         return tree
 
-    def _resolved(self, tree: Tree) -> Tree:
+    def resolved(self, tree: Tree) -> Tree:
+        """Return an expression of what is given before it, at time 0."""
         return trees.replaced(tree, self._leaf)
 
     def _leaf(self, part: Tree) -> Tree | None:
         if part == trees.TIME:
             return 0.0
         if isinstance(part, tuple) and part[0] == "rateOf":
-            return self._resolved(self.equations.derivative(part[1]))
+            return self.resolved(self.equations.derivative(part[1]))
         return self._named(part) if isinstance(part, str) else None
 
     def _named(self, name: str) -> Tree:
@@ -94,7 +97,7 @@ class Start:
             if key in self._open:
                 raise InputError(f"SBML: initial values need each other in a circle: {name!r}.")
             self._open[key] = None
-            self._known[key] = self._resolved(found.defined[name])
+            self._known[key] = self.resolved(found.defined[name])
             self._open.pop(key)
         return self._known[key]
 
@@ -126,10 +129,15 @@ def model_of(equations: Equations, *, t_end: float, burden: str | None) -> Model
         states, derivatives = [State("nothing", description="the file has no states")], [0.0]
     options: dict[str, Any] = {}
     parameters = _parameters(equations, naming.of, start)
+    times, watched = jumps(equations)
+    breaks, made = _breaks(equations, naming.of, start, times)
     levels: list[Tree] = []
     observables = [_observable(equations, name, naming.of) for name in observed]
-    if source.events and equations.states:
-        added = _happenings(equations, naming.of, [p.name for p in parameters])
+    events = list(source.events)
+    if not equations.algebraic:  # there are no events beside algebraic variables
+        events += [nothing(f"jump {k}", condition) for k, condition in enumerate(watched)]
+    if events and equations.states:
+        added = _happenings(equations, events, naming.of, [p.name for p in parameters])
         states += added.states
         derivatives += [0.0] * len(added.states)
         observables += added.observables
@@ -143,37 +151,41 @@ def model_of(equations: Equations, *, t_end: float, burden: str | None) -> Model
         options["observables"] = observables
         options["observe"] = functions.returning("observe", [*observed, *levels])
     return Model(
-        _title(source.name), states, parameters,
+        _title(source.name), states, [*parameters, *made],
         functions.returning("rhs", derivatives), t_end=t_end, burden=burden, time_unit=source.time_unit,
-        doc=_doc(equations, naming.changed), breaks=_breaks(equations, naming.of, start), **options,
+        doc=_doc(equations, naming.changed), breaks=breaks, **options,
     )  # fmt: skip
 
 
-def _breaks(equations: Equations, naming: Mapping[str, str], start: Start) -> list[float | str]:
-    """Return times, and parameters that are times, with which the right-hand side compares time."""
+def _breaks(
+    equations: Equations, naming: Mapping[str, str], start: Start, times: Sequence[Tree]
+) -> tuple[list[float | str], list[Parameter]]:
+    """Return times at which equations jump: numbers, and parameters, of which some are made for it."""
     found: dict[float | str, None] = {}
-    rates = list(equations.states.values())
-    used = [equations.tree_of(name) for name in equations.ordered(rates)]
-    for tree in [*rates, *used]:
-        for part in trees.parts(tree):
-            if not (isinstance(part, tuple) and part[0] in trees.RELATIONS and trees.TIME in part):
-                continue
-            other = part[1] if part[2] == trees.TIME else part[2]
-            if isinstance(other, float) and 0.0 < other < math.inf:
-                found[other] = None
-            elif (
-                isinstance(other, str)
-                and other in equations.parameters
-                and number_of(equations, start, start.of(other)) >= 0.0
-            ):
-                found[naming[other]] = None
-    return list(found)
+    made: list[Parameter] = []
+    taken = set(naming.values())
+    for time in times:
+        if isinstance(time, float):
+            if 0.0 < time < math.inf:
+                found[time] = None
+        elif isinstance(time, str) and number_of(equations, start, start.resolved(time)) >= 0.0:
+            found[naming[time]] = None
+        else:
+            name = free(f"jump_{len(made) + 1}", taken)
+            after = ("and", (">", time, 0.0), ("<", time, math.inf))  # no start, and no number: no jump
+            default = _value(name, start.resolved(("piecewise", time, after, 0.0)), naming)
+            about = "a time at which the equations jump"
+            made.append(Parameter(name, default, equations.source.time_unit, "", _ANY, description=about))
+            found[name] = None
+    return list(found), made
 
 
-def _happenings(equations: Equations, naming: Mapping[str, str], parameters: Sequence[str]) -> Any:
+def _happenings(
+    equations: Equations, events: Sequence[Happening], naming: Mapping[str, str], parameters: Sequence[str]
+) -> Added:
     ids = {renamed: name for name, renamed in naming.items()}
     places = {name: i for i, name in enumerate(equations.states)}
-    return happenings(equations, naming, places, {ids[name]: k for k, name in enumerate(parameters)})
+    return happenings(equations, events, naming, places, {ids[name]: k for k, name in enumerate(parameters)})
 
 
 def _title(name: str) -> str:

@@ -9,8 +9,8 @@ from numba import njit
 
 from fastcart.errors import InputError
 from fastcart.sbml.equations import Equations
-from fastcart.sbml.text import SCOPE, Writer
-from fastcart.sbml.trees import Tree
+from fastcart.sbml.text import MOST_WITHIN, SCOPE, Writer
+from fastcart.sbml.trees import Tree, is_condition, parts, shallow
 from fastcart.solvers.compile import from_source
 
 
@@ -21,8 +21,9 @@ class Functions:
         self.equations, self.naming = equations, naming
 
     def text(
-        self, head: str, wanted: list[Tree], refer: Callable[[str], str], end: Callable[[Writer], list[str]]
-    ) -> str:
+        self, head: str, wanted: list[Tree], refer: Callable[[str], str],
+        end: Callable[[Writer, list[Tree]], list[str]],
+    ) -> str:  # fmt: skip
         """Return a function: what is defined and needed line by line, then its end."""
         equations = self.equations
         order = equations.ordered(wanted)
@@ -30,17 +31,32 @@ class Functions:
         rates = {name[1:]: f"r_{name[1:]}" for name in order if name.startswith("'")}
         writer = Writer(lambda x: local.get(x) or refer(x), rate_of=lambda x: rates[x])
         lines = [head]
+
+        def keep(tree: Tree) -> str:
+            name = f"#{len(lines)}"  # no id
+            local[name] = f"w_{len(lines)}"
+            lines.append(f"    {local[name]} = {writer.number(tree)}")
+            return name
+
         for name in order:
             target = rates[name[1:]] if name.startswith("'") else local[name]
-            lines.append(f"    {target} = {writer.number(equations.tree_of(name))}")
-        return "\n".join([*lines, *end(writer)])
+            value = shallow(equations.tree_of(name), keep, MOST_WITHIN)
+            lines.append(f"    {target} = {writer.number(value)}")
+        given = [shallow(tree, keep, MOST_WITHIN) for tree in wanted]
+        return "\n".join([*lines, *end(writer, given)])
 
     def returning(self, name: str, wanted: list[Tree]) -> Any:
         """Return a compiled function that returns a tuple of expressions."""
 
-        def end(writer: Writer) -> list[str]:
-            values = "".join(f"\n        {writer.number(tree)}," for tree in wanted)
-            return [f"    return ({values}\n    )"]
+        def end(writer: Writer, trees: list[Tree]) -> list[str]:
+            lines, values = [], []
+            for i, tree in enumerate(trees):
+                text = writer.number(tree)
+                if any(is_condition(part) for part in parts(tree)):  # numba has no choices in long tuples
+                    lines.append(f"    o_{i} = {text}")
+                    text = f"o_{i}"
+                values.append(f"        {text},")
+            return [*lines, "    return (", *values, "    )"]
 
         return compiled(self.text(f"def {name}(t, y, p):", wanted, self.by_name, end), name)
 

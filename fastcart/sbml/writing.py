@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.model_parts import Algebraic
-from fastcart.sbml.text import Computed
+from fastcart.sbml.text import Computed, free
 from fastcart.sbml.trees import Tree, is_condition
 from fastcart.solvers.named import arguments
 from fastcart.solvers.trace.following import follow
@@ -98,7 +98,7 @@ class _Writer:
         taken = set(self.ids.values())
         found: dict[int, str] = {}
         for number in kept:
-            found[number] = _free(f"shared_{len(found) + 1}", taken)
+            found[number] = free(f"shared_{len(found) + 1}", taken)
         return found
 
     def text(self) -> str:
@@ -226,16 +226,9 @@ def _identifier(name: str) -> str:
     return text if re.match(r"[A-Za-z_]", text) else f"_{text}"
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
-
-
 def _ids(names: Iterable[str]) -> dict[str, str]:
     taken: set[str] = set()
-    return {name: _free(_identifier(name), taken) for name in names}
+    return {name: free(_identifier(name), taken) for name in names}
 
 
 def _printable(text: str) -> str:

@@ -24,8 +24,9 @@ def model() -> fastcart.Model:
     """Many events in one model: they are compiled once for each engine."""
     return load(
         sbml(
-            parameters(S_v=1.0, x_v=1.0, y_v=0.0, z_v=0.0, w_v=0.0, wait=0.25, at=1.0),
-            listed("Rules", rule("rate", "S_v", "-S_v")),
+            parameters(S_v=1.0, x_v=1.0, y_v=0.0, z_v=0.0, w_v=0.0, u_v=0.0, wait=0.25, at=1.0),
+            listed("Rules", rule("rate", "S_v", "-S_v"),
+                   rule("rate", "u_v", "piecewise(1, (rem(time, 0.75) > 0.7) || (time < x_v - 10.98), 0)")),
             listed(
                 "Events",
                 event("back", "S_v < 0.5", delay="wait", S_v="S_v + 1"),  # of when it was triggered
@@ -47,6 +48,8 @@ def expected(times: np.ndarray, wait: float = 0.25) -> dict[str, np.ndarray]:
         "S_v": np.where(times < due, np.exp(-times), 1.5 * np.exp(-(times - due))),
         "x_v": np.where(late, 12.0, 1.0), "y_v": np.zeros(len(times)), "z_v": np.full(len(times), 7.0),
         "w_v": np.where(late, 12.0, 0.0),
+        # pulses from 0.7 to 0.75 and from 1.45 to 1.5, and to 1.02, once an event at 1 made x 12
+        "u_v": sum(np.clip(times - a, 0.0, w) for a, w in ((0.7, 0.05), (1.0, 0.02), (1.45, 0.05))),
     }  # fmt: skip
 
 
