@@ -19,6 +19,7 @@ from fastcart.sbml.functions import Functions
 from fastcart.sbml.happenings import Added, happenings
 from fastcart.sbml.jumps import jumps, nothing
 from fastcart.sbml.mathml import MOST_PARTS
+from fastcart.sbml.positive import needed_positive
 from fastcart.sbml.text import Computed, free
 from fastcart.sbml.trees import Tree
 
@@ -234,12 +235,13 @@ def _about(equations: Equations, name: str) -> tuple[str, str]:
 def _states(equations: Equations, naming: Mapping[str, str], start: Start) -> list[State]:
     defaults = {name: _value(name, start.of(name), naming) for name in equations.states}
     smallest = _SMALL * _smallest(equations, defaults, start)
+    positive = {x for x in needed_positive(equations) if number_of(equations, start, start.of(x)) > 0.0}
     made = []
     for name, default in defaults.items():
         unit, about = _about(equations, name)
         own = _SMALL * abs(default) if isinstance(default, float) and default else smallest
-        made.append(State(naming[name], unit, default, scale=max(min(1.0, own, smallest), 1e-30),
-                          description=about))  # fmt: skip
+        made.append(State(naming[name], unit, default, name in positive,
+                          max(min(1.0, own, smallest), 1e-30), about))  # fmt: skip
     return made
 
 

@@ -248,3 +248,14 @@ def test_choices_among_many_states():
     rules = (rule("rate", name, f"piecewise(1, {name} < 5, 0)") for name in states)
     result = fastcart.solve(load(sbml(parameters(**states), listed("Rules", *rules)), t_end=2.0))
     np.testing.assert_allclose(result.endpoints["final_x31_v"], 2.0)
+
+
+@pytest.mark.parametrize("growth", ["U_v * log(100 / U_v)", "(U_v * a) * (log(100) - log(U_v)) / a"])
+def test_what_equations_take_the_logarithm_of_stays_positive(growth: str):
+    rules = listed("Rules", rule("rate", "U_v", f"0.1 * {growth} - 9 * C_v * U_v"), rule("rate", "C_v", "0"))
+    model = load(sbml(parameters(U_v=50.0, C_v=2.0, a=3.0), rules))
+    assert [state.name for state in model.states if state.log] == ["U_v"]
+    assert model.states[0].default == 50.0
+    refused = [rule("rate", "U_v", "0.1 * U_v * log(U_v) - C_v"), rule("rate", "C_v", "log(C_v + 1) * C_v")]
+    model = load(sbml(parameters(U_v=50.0, C_v=2.0), listed("Rules", *refused)))
+    assert not any(state.log for state in model.states)
