@@ -195,7 +195,8 @@ def _title(name: str) -> str:
 
 def _doc(equations: Equations, renamed: Mapping[str, str]) -> str:
     source = equations.source
-    lines = [source.title or source.name]
+    named = source.title not in ("", source.name) or not source.notes
+    lines = [source.title or source.name] if named else []
     lines += [f"{new} is called {old} in the file." for old, new in renamed.items()]
     lines += [f"{new} is the amount of {old}." for old, new in equations.amounts.items()]
     return "\n".join([*lines, *([source.notes] if source.notes else [])])
