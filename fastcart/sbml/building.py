@@ -20,12 +20,12 @@ from fastcart.sbml.happenings import Added, happenings
 from fastcart.sbml.jumps import jumps, nothing
 from fastcart.sbml.mathml import MOST_PARTS
 from fastcart.sbml.positive import needed_positive
-from fastcart.sbml.text import Computed, free
+from fastcart.sbml.text import Computed, Writer, free
 from fastcart.sbml.trees import Tree
 
 _ANY = (-math.inf, math.inf)
 _SMALL = 1e-3  # of the smallest amount at the start: what still matters
-_KNOWN_AS = ("nan", "inf", "math", "np")
+_MOST_SAID = 300  # letters of an event in words
 
 
 class Naming:
@@ -45,11 +45,6 @@ class Naming:
                     renamed += "_"
             self.of[name] = renamed
             taken.add(renamed)
-
-    @property
-    def changed(self) -> dict[str, str]:
-        """The ids that have another name."""
-        return {name: renamed for name, renamed in self.of.items() if name != renamed}
 
 
 class Start:
@@ -154,7 +149,7 @@ def model_of(equations: Equations, *, t_end: float, burden: str | None) -> Model
     return Model(
         _title(source.name), states, [*parameters, *made],
         functions.returning("rhs", derivatives), t_end=t_end, burden=burden, time_unit=source.time_unit,
-        doc=_doc(equations, naming.changed), breaks=breaks, **options,
+        doc=_doc(equations, naming.of), breaks=breaks, **options,
     )  # fmt: skip
 
 
@@ -193,13 +188,24 @@ def _title(name: str) -> str:
     return name if name.isidentifier() else "sbml_model"
 
 
-def _doc(equations: Equations, renamed: Mapping[str, str]) -> str:
+def _doc(equations: Equations, naming: Mapping[str, str]) -> str:
     source = equations.source
     named = source.title not in ("", source.name) or not source.notes
     lines = [source.title or source.name] if named else []
-    lines += [f"{new} is called {old} in the file." for old, new in renamed.items()]
+    lines += [f"{new} is called {old} in the file." for old, new in naming.items() if old != new]
     lines += [f"{new} is the amount of {old}." for old, new in equations.amounts.items()]
+    lines += [_in_words(event, naming) for event in source.events]
     return "\n".join([*lines, *([source.notes] if source.notes else [])])
+
+
+def _in_words(event: Happening, naming: Mapping[str, str]) -> str:
+    """Return an event as a sentence."""
+    writer = Writer(lambda x: naming.get(x, x), time="time", rate_of=lambda x: f"rateOf({x})")
+    wait = "" if event.delay is None else f" and {writer.number(event.delay)} passed"
+    does = ", ".join(f"{naming.get(x, x)} = {writer.number(of)}" for x, of in event.assignments.items())
+    said = f"Event {event.id}: when {writer.condition(event.trigger)}{wait}: {does or 'nothing'}."
+    said = said.replace("math.", "")
+    return said if len(said) <= _MOST_SAID else f"{said[:_MOST_SAID]} ..."
 
 
 def _is_nothing(tree: Tree) -> bool:

@@ -13,6 +13,9 @@ from fastcart.sbml.text import MOST_WITHIN, SCOPE, Writer
 from fastcart.sbml.trees import Tree, is_condition, parts, shallow
 from fastcart.solvers.compile import from_source
 
+_LONG = 30  # numbers in a tuple, in which numba takes no choices
+_TAKEN = {"t", "y", "p", "f", "now", "max", "min", "abs", *SCOPE}
+
 
 class Functions:
     """Makes functions of ``t``, ``y`` and ``p`` of equations."""
@@ -27,7 +30,7 @@ class Functions:
         """Return a function: what is defined and needed line by line, then its end."""
         equations = self.equations
         order = equations.ordered(wanted)
-        local = {name: f"v_{name}" for name in order if not name.startswith("'")}
+        local = {name: self._local(name) for name in order if not name.startswith("'")}
         rates = {name[1:]: f"r_{name[1:]}" for name in order if name.startswith("'")}
         writer = Writer(lambda x: local.get(x) or refer(x), rate_of=lambda x: rates[x])
         lines = [head]
@@ -45,6 +48,11 @@ class Functions:
         given = [shallow(tree, keep, MOST_WITHIN) for tree in wanted]
         return "\n".join([*lines, *end(writer, given)])
 
+    def _local(self, name: str) -> str:
+        """Return what a definition is called in a text: as in the model, so that equations are read."""
+        known = self.naming.get(name, name)
+        return f"v_{known}" if known in _TAKEN or known[1:2] == "_" else known
+
     def returning(self, name: str, wanted: list[Tree]) -> Any:
         """Return a compiled function that returns a tuple of expressions."""
 
@@ -52,7 +60,7 @@ class Functions:
             lines, values = [], []
             for i, tree in enumerate(trees):
                 text = writer.number(tree)
-                if any(is_condition(part) for part in parts(tree)):  # numba has no choices in long tuples
+                if len(trees) > _LONG and any(is_condition(part) for part in parts(tree)):
                     lines.append(f"    o_{i} = {text}")
                     text = f"o_{i}"
                 values.append(f"        {text},")

@@ -259,3 +259,12 @@ def test_what_equations_take_the_logarithm_of_stays_positive(growth: str):
     refused = [rule("rate", "U_v", "0.1 * U_v * log(U_v) - C_v"), rule("rate", "C_v", "log(C_v + 1) * C_v")]
     model = load(sbml(parameters(U_v=50.0, C_v=2.0), listed("Rules", *refused)))
     assert not any(state.log for state in model.states)
+
+
+def test_events_are_told_and_what_they_remember_is_not():
+    events = listed("Events", event("stop", "x_v > 3", delay="0.5", x_v="0"))
+    rules = [rule("rate", "x_v", "r_v + 1"), rule("assignment", "r_v", "x_v * 2")]
+    model = load(sbml(parameters(x_v=1.0, r_v=0.0), listed("Rules", *rules), events))
+    assert "Event stop: when (x_v > 3.0) and 0.5 passed: x_v = 0.0." in model.doc
+    written = fastcart.written_equations(model).split()
+    assert written == "dx_v/dt = 1 + 2*x_v r_v = 2*x_v".split()
