@@ -129,6 +129,22 @@ class Sensitivities:
                 "with; give the dose as a number, or leave that out of sensitivities."
             )
 
+    def refuse_moving_breaks(self) -> None:
+        """Refuse breaks that are what is differentiated by, or follow from it.
+
+        Raises
+        ------
+        InputError
+        """
+        for name in self.problem.breaks:
+            for asked in self.asked:
+                if name == asked or name in self._followers(asked):
+                    what = f"{name!r} itself" if name == asked else f"{name!r}, which follows from {asked!r}"
+                    raise InputError(
+                        f"The time of a break is {what}, so there is no sensitivity to it; give the break "
+                        "as a number, or leave that name out of sensitivities."
+                    )
+
     def _size(self, name: str, values: np.ndarray) -> np.ndarray:
         """Return what counts as a large change, so that tolerances mean something."""
         item = next(item for item in self.table.model.items if item.name == name)
@@ -227,6 +243,7 @@ def check_sensitivities(
             )
     _refuse_moving(problem, engine, listed)
     result = Sensitivities(tuple(name for name in known if name in listed), table, problem)
+    result.refuse_moving_breaks()
     if isinstance(doses, Regimen):
         result.refuse_moving_doses(doses.records)
     try:
@@ -258,10 +275,4 @@ def _refuse_moving(problem: Problem, engine: str, asked: Sequence[str]) -> None:
             raise InputError(
                 f"Sensitivities cannot go through what event {event.name!r} does, whose time moves with the "
                 "parameters; leave off its actions."
-            )
-    for name in problem.breaks:
-        if name in asked:
-            raise InputError(
-                f"The time of a break is {name!r} itself, so there is no sensitivity to it; give the break "
-                "as a number, or leave that name out of sensitivities."
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 from fastcart.checks import shown
@@ -81,10 +82,15 @@ def read_equations(model: Model) -> Equations:
     at = (given["t"][0], *arguments(model, given["y"], given["p"]))
     instead, bound = _without_numbers(graph, inputs)
     with local_names() as names:
-        rates = follow(graph, model.rhs, at, instead=instead)
+        rates: Sequence[Any] = follow(graph, model.rhs, at, instead=instead)
         conditions = follow(graph, model.residual, at) if model.residual is not None else ()
-        observed = follow(graph, model.observe, at, instead=instead) if model.observe is not None else ()
+        observed: Sequence[Any] = ()
+        if model.observe is not None:
+            observed = follow(graph, model.observe, at, instead=instead)
         conditions = (*conditions, *bound[:1])
+    hidden = model.moments.hidden if model.moments is not None else ()  # what events remember
+    shown_states, rates = _without(hidden, model.differential, rates)
+    shown_observables, observed = _without(hidden, model.observable_names, observed)
     outputs = (*rates, *conditions, *observed)
     for operation in {graph.operations[number] for number in graph.used(outputs)}:
         if operation in _ROUGH:
@@ -93,11 +99,17 @@ def read_equations(model: Model) -> Equations:
     found = iter(reader.outputs)
     return Equations(
         reader.definitions,
-        list(zip(model.differential, found, strict=False)),
+        list(zip(shown_states, found, strict=False)),
         [next(found) for _ in conditions],
         # one that a quantity has the name of, as it is in the source, is that quantity
-        [(name, of) for name, of in zip(model.observable_names, found, strict=False) if of != Symbol(name)],
+        [(name, of) for name, of in zip(shown_observables, found, strict=False) if of != Symbol(name)],
     )
+
+
+def _without(hidden: Sequence[str], names: Sequence[str], values: Sequence[Any]) -> tuple[list, list]:
+    """Return names and values without those that are hidden."""
+    kept = [i for i, name in enumerate(names) if name not in hidden]
+    return [names[i] for i in kept], [values[i] for i in kept if i < len(values)]
 
 
 def _without_numbers(graph: Graph, inputs: dict[str, Any]) -> tuple[dict[Any, Any], list[Any]]:

@@ -13,16 +13,19 @@ from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.model_parts import RESERVED, Algebraic, Observable, Parameter, State
 from fastcart.sbml import trees
+from fastcart.sbml.document import Happening
 from fastcart.sbml.equations import Equations
 from fastcart.sbml.functions import Functions
-from fastcart.sbml.happenings import happenings
+from fastcart.sbml.happenings import Added, happenings
+from fastcart.sbml.jumps import jumps, nothing
 from fastcart.sbml.mathml import MOST_PARTS
-from fastcart.sbml.text import Computed
+from fastcart.sbml.positive import needed_positive
+from fastcart.sbml.text import Computed, Writer, free
 from fastcart.sbml.trees import Tree
 
 _ANY = (-math.inf, math.inf)
 _SMALL = 1e-3  # of the smallest amount at the start: what still matters
-_KNOWN_AS = ("nan", "inf", "math", "np")
+_MOST_SAID = 300  # letters of an event in words
 
 
 class Naming:
@@ -43,11 +46,6 @@ class Naming:
             self.of[name] = renamed
             taken.add(renamed)
 
-    @property
-    def changed(self) -> dict[str, str]:
-        """The ids that have another name."""
-        return {name: renamed for name, renamed in self.of.items() if name != renamed}
-
 
 class Start:
     """Initial values: numbers, or what they are of other columns."""
@@ -66,21 +64,22 @@ class Start:
             circle = " -> ".join(map(repr, [*list(self._open)[:8], name]))
             raise InputError(f"SBML: initial values need each other in a circle: {circle}.")
         self._open[name] = None
-        tree = self._resolved(self.equations.start[name])
+        tree = self.resolved(self.equations.start[name])
         self._open.pop(name)
         if trees.size(tree) > MOST_PARTS:
             raise InputError(f"SBML: the initial value of {name!r} has more than {MOST_PARTS} parts.")
         self._known[name] = tree
         return tree
 
-    def _resolved(self, tree: Tree) -> Tree:
+    def resolved(self, tree: Tree) -> Tree:
+        """Return an expression of what is given before it, at time 0."""
         return trees.replaced(tree, self._leaf)
 
     def _leaf(self, part: Tree) -> Tree | None:
         if part == trees.TIME:
             return 0.0
         if isinstance(part, tuple) and part[0] == "rateOf":
-            return self._resolved(self.equations.derivative(part[1]))
+            return self.resolved(self.equations.derivative(part[1]))
         return self._named(part) if isinstance(part, str) else None
 
     def _named(self, name: str) -> Tree:
@@ -94,7 +93,7 @@ class Start:
             if key in self._open:
                 raise InputError(f"SBML: initial values need each other in a circle: {name!r}.")
             self._open[key] = None
-            self._known[key] = self._resolved(found.defined[name])
+            self._known[key] = self.resolved(found.defined[name])
             self._open.pop(key)
         return self._known[key]
 
@@ -126,10 +125,15 @@ def model_of(equations: Equations, *, t_end: float, burden: str | None) -> Model
         states, derivatives = [State("nothing", description="the file has no states")], [0.0]
     options: dict[str, Any] = {}
     parameters = _parameters(equations, naming.of, start)
+    times, watched = jumps(equations)
+    breaks, made = _breaks(equations, naming.of, start, times)
     levels: list[Tree] = []
     observables = [_observable(equations, name, naming.of) for name in observed]
-    if source.events and equations.states:
-        added = _happenings(equations, naming.of, [p.name for p in parameters])
+    events = list(source.events)
+    if not equations.algebraic:  # there are no events beside algebraic variables
+        events += [nothing(f"jump {k}", condition) for k, condition in enumerate(watched)]
+    if events and equations.states:
+        added = _happenings(equations, events, naming.of, [p.name for p in parameters])
         states += added.states
         derivatives += [0.0] * len(added.states)
         observables += added.observables
@@ -143,49 +147,65 @@ def model_of(equations: Equations, *, t_end: float, burden: str | None) -> Model
         options["observables"] = observables
         options["observe"] = functions.returning("observe", [*observed, *levels])
     return Model(
-        _title(source.name), states, parameters,
+        _title(source.name), states, [*parameters, *made],
         functions.returning("rhs", derivatives), t_end=t_end, burden=burden, time_unit=source.time_unit,
-        doc=_doc(equations, naming.changed), breaks=_breaks(equations, naming.of, start), **options,
+        doc=_doc(equations, naming.of), breaks=breaks, **options,
     )  # fmt: skip
 
 
-def _breaks(equations: Equations, naming: Mapping[str, str], start: Start) -> list[float | str]:
-    """Return times, and parameters that are times, with which the right-hand side compares time."""
+def _breaks(
+    equations: Equations, naming: Mapping[str, str], start: Start, times: Sequence[Tree]
+) -> tuple[list[float | str], list[Parameter]]:
+    """Return times at which equations jump: numbers, and parameters, of which some are made for it."""
     found: dict[float | str, None] = {}
-    rates = list(equations.states.values())
-    used = [equations.tree_of(name) for name in equations.ordered(rates)]
-    for tree in [*rates, *used]:
-        for part in trees.parts(tree):
-            if not (isinstance(part, tuple) and part[0] in trees.RELATIONS and trees.TIME in part):
-                continue
-            other = part[1] if part[2] == trees.TIME else part[2]
-            if isinstance(other, float) and 0.0 < other < math.inf:
-                found[other] = None
-            elif (
-                isinstance(other, str)
-                and other in equations.parameters
-                and number_of(equations, start, start.of(other)) >= 0.0
-            ):
-                found[naming[other]] = None
-    return list(found)
+    made: list[Parameter] = []
+    taken = set(naming.values())
+    for time in times:
+        if isinstance(time, float):
+            if 0.0 < time < math.inf:
+                found[time] = None
+        elif isinstance(time, str) and number_of(equations, start, start.resolved(time)) >= 0.0:
+            found[naming[time]] = None
+        else:
+            name = free(f"jump_{len(made) + 1}", taken)
+            after = ("and", (">", time, 0.0), ("<", time, math.inf))  # no start, and no number: no jump
+            default = _value(name, start.resolved(("piecewise", time, after, 0.0)), naming)
+            about = "a time at which the equations jump"
+            made.append(Parameter(name, default, equations.source.time_unit, "", _ANY, description=about))
+            found[name] = None
+    return list(found), made
 
 
-def _happenings(equations: Equations, naming: Mapping[str, str], parameters: Sequence[str]) -> Any:
+def _happenings(
+    equations: Equations, events: Sequence[Happening], naming: Mapping[str, str], parameters: Sequence[str]
+) -> Added:
     ids = {renamed: name for name, renamed in naming.items()}
     places = {name: i for i, name in enumerate(equations.states)}
-    return happenings(equations, naming, places, {ids[name]: k for k, name in enumerate(parameters)})
+    return happenings(equations, events, naming, places, {ids[name]: k for k, name in enumerate(parameters)})
 
 
 def _title(name: str) -> str:
     return name if name.isidentifier() else "sbml_model"
 
 
-def _doc(equations: Equations, renamed: Mapping[str, str]) -> str:
+def _doc(equations: Equations, naming: Mapping[str, str]) -> str:
     source = equations.source
-    lines = [source.title or source.name]
-    lines += [f"{new} is called {old} in the file." for old, new in renamed.items()]
+    named = source.title not in ("", source.name) or not source.notes
+    lines = [source.title or source.name] if named else []
+    lines += [f"{new} is called {old} in the file." for old, new in naming.items() if old != new]
     lines += [f"{new} is the amount of {old}." for old, new in equations.amounts.items()]
+    lines += [_in_words(event, naming) for event in source.events]
     return "\n".join([*lines, *([source.notes] if source.notes else [])])
+
+
+def _in_words(event: Happening, naming: Mapping[str, str]) -> str:
+    """Return an event as a sentence."""
+    writer = Writer(lambda x: naming.get(x, x), time="time", rate_of=lambda x: f"rateOf({x})")
+    wait = "" if event.delay is None else f" and {writer.number(event.delay)} passed"
+    does = ", ".join(f"{naming.get(x, x)} = {writer.number(of)}" for x, of in event.assignments.items())
+    said = f"Event {event.id}: when {writer.condition(event.trigger)}{wait}: {does or 'nothing'}."
+    said = said.replace("math.", "")
+    return said if len(said) <= _MOST_SAID else f"{said[:_MOST_SAID]} ..."
 
 
 def _is_nothing(tree: Tree) -> bool:
@@ -222,12 +242,13 @@ def _about(equations: Equations, name: str) -> tuple[str, str]:
 def _states(equations: Equations, naming: Mapping[str, str], start: Start) -> list[State]:
     defaults = {name: _value(name, start.of(name), naming) for name in equations.states}
     smallest = _SMALL * _smallest(equations, defaults, start)
+    positive = {x for x in needed_positive(equations) if number_of(equations, start, start.of(x)) > 0.0}
     made = []
     for name, default in defaults.items():
         unit, about = _about(equations, name)
         own = _SMALL * abs(default) if isinstance(default, float) and default else smallest
-        made.append(State(naming[name], unit, default, scale=max(min(1.0, own, smallest), 1e-30),
-                          description=about))  # fmt: skip
+        made.append(State(naming[name], unit, default, name in positive,
+                          max(min(1.0, own, smallest), 1e-30), about))  # fmt: skip
     return made
 
 

@@ -14,14 +14,13 @@ from fastcart.sbml import trees
 from fastcart.sbml.document import Happening
 from fastcart.sbml.equations import Equations
 from fastcart.sbml.functions import Functions, compiled
-from fastcart.sbml.text import Writer
+from fastcart.sbml.text import Writer, free
 from fastcart.sbml.trees import Tree, multiply
 from fastcart.solvers.moments import SLOTS, MomentTable
 from fastcart.solvers.system import Moments
 from fastcart.typing_names import Direction
 
 _UP: Direction = "up"
-_NEXT, _WAKE = "_next_due", "_due"
 
 
 @dataclass
@@ -72,15 +71,20 @@ class Conditions:
 
 @dataclass
 class Place:
-    """The hidden states, in order."""
+    """The hidden states, in order, under names that the file does not use."""
 
     first: int
+    taken: set[str]
     names: list[str] = field(default_factory=list)
 
     def take(self, name: str) -> int:
         """Return the place of one more."""
-        self.names.append(name)
+        self.names.append(free(name, self.taken))
         return self.first + len(self.names) - 1
+
+    def name(self, place: int) -> str:
+        """Return what is at a place."""
+        return self.names[place - self.first]
 
 
 @dataclass
@@ -94,31 +98,33 @@ class Added:
 
 
 def happenings(
-    equations: Equations, naming: Mapping[str, str], places: Mapping[str, int], numbers: Mapping[str, int]
-) -> Added:
+    equations: Equations, events: Sequence[Happening], naming: Mapping[str, str], places: Mapping[str, int],
+    numbers: Mapping[str, int],
+) -> Added:  # fmt: skip
     """Return what the events of a file add to its model.
 
     Parameters
     ----------
     equations : Equations
+    events : sequence of Happening
     naming : mapping
         What ids are called in the model.
     places, numbers : mapping
         The place of each state and of each parameter.
     """
-    return _Maker(equations, naming, places, numbers).added()
+    return _Maker(equations, events, naming, places, numbers).added()
 
 
 class _Maker:
     def __init__(
-        self, equations: Equations, naming: Mapping[str, str], places: Mapping[str, int],
-        numbers: Mapping[str, int],
+        self, equations: Equations, events: Sequence[Happening], naming: Mapping[str, str],
+        places: Mapping[str, int], numbers: Mapping[str, int],
     ):  # fmt: skip
         self.equations, self.naming = equations, naming
         self.places, self.numbers = places, numbers
-        self.events = list(equations.source.events)
+        self.events = events
         self.conditions = Conditions()
-        self.hidden = Place(len(places))
+        self.hidden = Place(len(places), {*naming, *naming.values()})
         self.needed: list[Tree] = []
 
     def _need(self, tree: Tree | None) -> int:
@@ -137,15 +143,16 @@ class _Maker:
         watch: list[Event] = []
         names: list[str] = []
         for k, (left, right, _) in enumerate(relations):
-            side, level = self.hidden.names[table.side[k] - self.hidden.first], f"_level_{k}"
+            side, level = self.hidden.name(table.side[k]), free(f"_level_{k}", self.hidden.taken)
             levels.append(multiply(trees.operation("-", side), trees.operation("-", left, right)))
             names.append(level)
             watch.append(Event(level, level, 0.0, _UP, actions=(Action(side, "scale", -1.0),)))
         if table.next >= 0:
-            due = trees.operation("-", trees.TIME, _NEXT)
-            levels.append(("piecewise", due, (">=", _NEXT, 0.0), -1.0))
-            names.append(_WAKE)
-            watch.append(Event(_WAKE, _WAKE, 0.0, _UP, actions=(Action(_NEXT, "add", 0.0),)))
+            due, wake = self.hidden.name(table.next), free("_due", self.hidden.taken)
+            late = trees.operation("-", trees.TIME, due)
+            levels.append(("piecewise", late, (">=", due, 0.0), -1.0))
+            names.append(wake)
+            watch.append(Event(wake, wake, 0.0, _UP, actions=(Action(due, "add", 0.0),)))
         self.equations.states.update(dict.fromkeys(self.hidden.names, 0.0))
         hidden = (*self.hidden.names, *names)
         return Added(
@@ -181,7 +188,7 @@ class _Maker:
             _starts([len(of_event) for of_event in assignments]),
             _whole([row[0] for row in rows]), _whole([row[1] for row in rows]),
             _starts([len(row[2]) for row in rows]), _whole(scaled),
-            turns, self.hidden.take(_NEXT) if delayed else -1,
+            turns, self.hidden.take("_next_due") if delayed else -1,
         )  # fmt: skip
 
     def _queue(self, j: int, event: Happening, values: int) -> int:
@@ -224,8 +231,8 @@ class _Maker:
         sides = _Sides(lambda x: x)
         sides.places = [int(place) for place in table.side]
 
-        def end(writer: Writer) -> list[str]:
-            lines = [f"    f[{i}] = {writer.number(tree)}" for i, tree in enumerate(self.needed)]
+        def end(writer: Writer, needed: list[Tree]) -> list[str]:
+            lines = [f"    f[{i}] = {writer.number(tree)}" for i, tree in enumerate(needed)]
             return [
                 *lines,
                 *(f"    now[{j}] = 1.0 if {sides.condition(x)} else -1.0" for j, x in enumerate(logic)),

@@ -10,7 +10,8 @@ from typing import Any
 from fastcart.errors import InputError
 from fastcart.sbml.trees import MOST_DEEP, TIME, Tree, operation, size, substituted
 
-MOST_PARTS = 200_000  # of one expression, functions written out
+MOST_PARTS = 50_000  # of one expression, functions written out
+_MOST_IN_ALL = 1_000_000  # of a file
 
 _PLAIN = {
     "PLUS": "+", "TIMES": "*", "MINUS": "-", "DIVIDE": "/", "POWER": "^", "FUNCTION_POWER": "^",
@@ -55,6 +56,8 @@ class Functions:
         self._definitions = definitions
         self._known: dict[str, tuple[list[str], Tree]] = {}
         self._open: list[str] = []
+        self._called: dict[tuple, tuple[list[Tree], Tree]] = {}  # with what has the ids
+        self.parts = 0  # of all that was read
 
     def called(self, name: str, operands: list[Tree]) -> Tree:
         """Return what a function is of some operands."""
@@ -64,7 +67,13 @@ class Functions:
                 f"SBML: the function {name!r} takes {len(arguments)} arguments, but is called with "
                 f"{len(operands)}."
             )
-        return substituted(body, dict(zip(arguments, operands, strict=True)))
+        key = name, *(id(x) if isinstance(x, tuple) else x for x in operands)
+        if key not in self._called:  # twice the same is one tree that is shared
+            values = dict(zip(arguments, operands, strict=True))
+            if size(body, {x: size(tree) for x, tree in values.items()}) > MOST_PARTS:
+                raise InputError(_too_many(f"function {name!r}"))
+            self._called[key] = operands, substituted(body, values)
+        return self._called[key][1]
 
     def _of(self, name: str) -> tuple[list[str], Tree]:
         if name in self._known:
@@ -103,11 +112,19 @@ def tree_of(node: Any, functions: Functions, where: str) -> Tree:
         For what fastcart does not take, by name: a delay, a distribution, a function that calls itself.
     """
     tree = _Reader(functions, where).read(node, 0)
-    if size(tree) > MOST_PARTS:
+    parts = size(tree)
+    functions.parts += parts
+    if parts > MOST_PARTS:
+        raise InputError(_too_many(where))
+    if functions.parts > _MOST_IN_ALL:
         raise InputError(
-            f"SBML: the mathematics of {where} has more than {MOST_PARTS} parts, its functions written out."
+            f"SBML: the mathematics of the file has more than {_MOST_IN_ALL} parts, functions written out."
         )
     return tree
+
+
+def _too_many(where: str) -> str:
+    return f"SBML: the mathematics of {where} has more than {MOST_PARTS} parts, its functions written out."
 
 
 class _Reader:
@@ -131,7 +148,7 @@ class _Reader:
             if node.getNumChildren() != 1 or not of.isName():
                 raise InputError(f"SBML: {self._where} has a rateOf of what is no name.")
             return "rateOf", of.getName()
-        operands = [self.read(node.getChild(i), depth + 1) for i in range(node.getNumChildren())]
+        operands = [self.read(child, depth + 1) for child in _operands(node)]
         if kind == "FUNCTION":
             return self._functions.called(node.getName(), operands)
         return self._operation(kind, operands, node)
@@ -169,6 +186,18 @@ class _Reader:
             what = node.getName() or kind.lower().replace("_", " ")
             raise InputError(f"SBML: {self._where} has {what!r}, which fastcart does not take.")
         return special
+
+
+def _operands(node: Any) -> list[Any]:
+    """Return the operands of a node; of ``((a + b) + c) + d``, as tools write sums, those of one sum."""
+    kind, found = node.getType(), []
+    while True:
+        children = [node.getChild(i) for i in range(node.getNumChildren())]
+        found += reversed(children[1:])
+        chained = _kinds().get(kind) in ("PLUS", "TIMES") and children and children[0].getType() == kind
+        if not chained or not children[0].getNumChildren():
+            return [*children[:1], *reversed(found)]
+        node = children[0]
 
 
 def _special(kind: str, x: list[Tree]) -> Tree | None:

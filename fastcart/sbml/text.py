@@ -7,17 +7,55 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import numpy as np
+from numba import njit
 
-from fastcart.sbml.trees import CONNECTIVES, RELATIONS, Tree, is_condition
+from fastcart.sbml.trees import CONNECTIVES, RELATIONS, Tree, is_condition, shallow
 from fastcart.sbml.trees import names as names_in
 
+
+@njit
+def quotient(x, y):
+    """The whole number of times that one number goes into another, towards 0."""
+    return np.ceil(x / y) if x / y < 0.0 else np.floor(x / y)
+
+
+@njit
+def rem(x, y):
+    """What a whole number of times leaves."""
+    return x - y * quotient(x, y)
+
+
+@njit
+def xor(one, other):
+    """Whether one of two conditions holds."""
+    return (one and not other) or (other and not one)
+
+
+def _quotients(x: Any, y: Any) -> Any:
+    return np.trunc(x / y)
+
+
 # names that the texts use
-SCOPE: dict[str, Any] = {"math": math, "np": np, "nan": math.nan, "inf": math.inf}
+SCOPE: dict[str, Any] = {
+    "math": math, "np": np, "nan": math.nan, "inf": math.inf, "quotient": quotient, "rem": rem, "xor": xor,
+}  # fmt: skip
+_FOR_ARRAYS_TOO = {
+    **SCOPE, "quotient": _quotients, "rem": lambda x, y: x - y * _quotients(x, y), "xor": np.logical_xor
+}  # fmt: skip
 
 _IN_MATH = ("exp", "log", "sqrt", "sin", "cos", "tan", "asin", "acos", "atan", "sinh", "cosh", "tanh")
 _LARGEST_POWER = 64
+MOST_WITHIN = 40  # operations within each other in one text: Python reads 200 brackets
 _CHAINS = {"+": ("+", "-"), "-": ("+", "-"), "*": ("*", "/"), "/": ("*", "/")}
 _FOR_ARRAYS = {"asin": "arcsin", "acos": "arccos", "atan": "arctan"}
+
+
+def free(name: str, taken: set[str]) -> str:
+    """Return a name that is not taken, with underscores behind it where needed, and take it."""
+    while name in taken:
+        name += "_"
+    taken.add(name)
+    return name
 
 
 class Writer:
@@ -91,8 +129,7 @@ class Writer:
         if name == "xor":
             result = given[0] if given else "False"
             for other in given[1:]:
-                one = self._joined("and", [result, self._opposite(other)])
-                result = self._joined("or", [one, self._joined("and", [self._opposite(result), other])])
+                result = f"xor({result}, {other})"
             return result
         return self._joined(name, given) if given else str(name == "and")
 
@@ -130,9 +167,7 @@ class Writer:
         if name in ("max", "min"):
             return self._extreme(name, given)
         if name in ("quotient", "rem"):
-            a, b = given
-            whole = self._chosen(f"({a} / {b} < 0.0)", f"np.ceil({a} / {b})", f"np.floor({a} / {b})")
-            return whole if name == "quotient" else f"({a} - {b} * {whole})"
+            return f"{name}({given[0]}, {given[1]})"
         if name == "factorial":
             return f"gamma({given[0]} + 1.0)" if self._arrays else f"math.gamma({given[0]} + 1.0)"
         if name in ("floor", "ceil"):
@@ -181,14 +216,24 @@ class Computed:
     def __init__(self, tree: Tree, names: Mapping[str, str]):
         self.tree, self.names, self.columns = tree, dict(names), sorted(names_in(tree))
         writer = Writer(lambda x: f"columns[{names.get(x, x)!r}]", time="0.0", arrays=True)
-        self.text = writer.number(tree)
+        self.kept: dict[str, str] = {}  # what is deep inside
+
+        def keep(part: Tree) -> str:
+            name = f"#{len(self.kept)}"  # no column
+            self.kept[name] = writer.number(part)
+            return name
+
+        self.text = writer.number(shallow(tree, keep, MOST_WITHIN))
 
     def __call__(self, columns: Mapping[str, Any]) -> Any:
         """Return the values, of the shape of the columns."""
         from scipy.special import gamma
 
         given = _Floats(columns)
-        return 1.0 * np.asarray(eval(self.text, {**SCOPE, "gamma": gamma, "columns": given}))
+        scope = {**_FOR_ARRAYS_TOO, "gamma": gamma, "columns": given}
+        for name, text in self.kept.items():
+            given.kept[name] = eval(text, scope)
+        return 1.0 * np.asarray(eval(self.text, scope))
 
     def __repr__(self) -> str:
         """The text that is computed."""
@@ -200,6 +245,9 @@ class _Floats:
 
     def __init__(self, columns: Mapping[str, Any]):
         self._columns = columns
+        self.kept: dict[str, Any] = {}
 
     def __getitem__(self, name: str) -> Any:
+        if name in self.kept:
+            return self.kept[name]
         return np.asarray(self._columns[name], dtype=float)[()]

@@ -74,9 +74,17 @@ def has_time(tree: Tree) -> bool:
     return any(part == TIME for part in parts(tree))
 
 
-def size(tree: Tree) -> int:
-    """Return of how many parts a tree is when it is written out, shared ones as often as they occur."""
-    return int(_folded(tree, lambda part, below: 1 + sum(below)))
+def size(tree: Tree, of: Mapping[str, int] | None = None) -> int:
+    """Return of how many parts a tree is when it is written out, shared ones as often as they occur.
+
+    ``of`` says it of names that stand for trees.
+    """
+    given = of or {}
+
+    def counted(part: Tree, below: list[int]) -> int:
+        return given.get(part, 1) if isinstance(part, str) else 1 + sum(below)
+
+    return int(_folded(tree, counted))
 
 
 def replaced(tree: Tree, change: Callable[[Tree], Tree | None]) -> Tree:
@@ -86,6 +94,36 @@ def replaced(tree: Tree, change: Callable[[Tree], Tree | None]) -> Tree:
         return operation(part[0], *below) if isinstance(part, tuple) else part
 
     return _folded(tree, made, change)
+
+
+def shallow(tree: Tree, keep: Callable[[Tree], str], most: int) -> Tree:
+    """Return a tree in which operations are within each other no more than ``most`` times.
+
+    What is further down is handed to ``keep``, which returns a name for it, the innermost first.
+    """
+
+    def made(part: Tree, below: list[tuple[Tree, int]]) -> tuple[Tree, int]:
+        if not below:
+            return part, 0
+        assert isinstance(part, tuple)
+        operands = [x for x, _ in below]
+        deep = 1 + max(depth for _, depth in below)
+        if part[0] == "piecewise":
+            operands = _in_pieces(operands, is_condition(part), keep, max(1, most - deep))
+            deep += len(operands) // 2
+        result = (part[0], *operands)
+        return (keep(result), 0) if deep >= most else (result, deep)
+
+    return _folded(tree, made)[0]
+
+
+def _in_pieces(operands: list[Tree], condition: bool, keep: Callable[[Tree], str], most: int) -> list[Tree]:
+    """Return the operands of a choice that is among no more than ``most``; the last may be a kept choice."""
+    while len(operands) // 2 > most:
+        last = operands.pop() if len(operands) % 2 else (False if condition else math.nan)
+        pairs = operands[-2 * most :]
+        operands[-2 * most :] = [keep(("piecewise", *pairs, last))]
+    return operands
 
 
 def substituted(tree: Tree, values: Mapping[str, Tree]) -> Tree:

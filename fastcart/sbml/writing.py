@@ -16,7 +16,7 @@ from xml.sax.saxutils import escape, quoteattr
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.model_parts import Algebraic
-from fastcart.sbml.text import Computed
+from fastcart.sbml.text import Computed, free
 from fastcart.sbml.trees import Tree, is_condition
 from fastcart.solvers.named import arguments
 from fastcart.solvers.trace.following import follow
@@ -78,13 +78,15 @@ class _Writer:
         self.rates = self._followed(model.rhs)
         self.observed = self._followed(model.observe) if model.observe is not None else ()
         self.residual = self._followed(model.residual) if model.residual is not None else ()
+        named = zip(self.observed, model.observable_names, strict=True)
+        self.observables = {x.number: name for x, name in named if isinstance(x, Traced)}
         self.shared = self._shared()
 
     def _followed(self, function: Callable) -> Sequence[Any]:
         return follow(self.graph, function, self.given)
 
     def _shared(self) -> dict[int, str]:
-        """Return the numbers that are used several times, with ids of their own."""
+        """Return the numbers that are used several times, with their ids: of an observable, or their own."""
         outputs = [*self.rates, *self.observed, *self.residual]
         used = self.graph.used(outputs)
         counts = Counter(x.number for x in outputs if isinstance(x, Traced))
@@ -98,13 +100,15 @@ class _Writer:
         taken = set(self.ids.values())
         found: dict[int, str] = {}
         for number in kept:
-            found[number] = _free(f"shared_{len(found) + 1}", taken)
+            observable = self.observables.get(number)
+            found[number] = self.ids[observable] if observable else free(f"shared_{len(found) + 1}", taken)
         return found
 
     def text(self) -> str:
         model = self.model
         unit = quoteattr(_unit(model.time_unit))
         defaults = model.defaults()
+        observables = {self.ids[name] for name in model.observable_names}
         lines = [
             f'{_HEAD}level="3" version="2">',
             f"<model id={quoteattr(_identifier(model.name))} name={quoteattr(model.name)} timeUnits={unit}>",
@@ -116,13 +120,14 @@ class _Writer:
             lines.append(self._parameter(item.name, defaults[item.name], True))
         for state in model.states:
             lines.append(self._parameter(state.name, defaults[state.name], False))
-        for name in [*model.observable_names, *self.shared.values()]:
+        for name in [*model.observable_names, *(x for x in self.shared.values() if x not in observables)]:
             lines.append(self._parameter(name, None, False))
         lines += ["</listOfParameters>", *self._starts(), "<listOfRules>"]
         for number, name in self.shared.items():
             lines.append(_rule("assignmentRule", name, self._operation(number)))
         for name, value in zip(model.observable_names, self.observed, strict=True):
-            lines.append(_rule("assignmentRule", self.ids[name], self._value(value)))
+            if self.ids[name] not in self.shared.values():
+                lines.append(_rule("assignmentRule", self.ids[name], self._value(value)))
         for name, value in zip(model.differential, self.rates, strict=True):
             lines.append(_rule("rateRule", self.ids[name], self._value(value)))
         lines += [f"<algebraicRule>{_MATH}{self._value(x)}</math></algebraicRule>" for x in self.residual]
@@ -226,16 +231,9 @@ def _identifier(name: str) -> str:
     return text if re.match(r"[A-Za-z_]", text) else f"_{text}"
 
 
-def _free(name: str, taken: set[str]) -> str:
-    while name in taken:
-        name += "_"
-    taken.add(name)
-    return name
-
-
 def _ids(names: Iterable[str]) -> dict[str, str]:
     taken: set[str] = set()
-    return {name: _free(_identifier(name), taken) for name in names}
+    return {name: free(_identifier(name), taken) for name in names}
 
 
 def _printable(text: str) -> str:

@@ -17,6 +17,8 @@ from fastcart.sbml import load
 
 TIMES = np.linspace(0.0, 2.0, 21)
 FIRST = log(2.0)  # when S falls to a half
+# one between roots, and one that begins with an event at 1, which makes x 12
+PULSES = "piecewise(1, (time^2 > 2.1) && (time^2 < 2.2), 1, time < x_v - 10.98, 0)"
 
 
 @pytest.fixture(scope="module")
@@ -24,8 +26,9 @@ def model() -> fastcart.Model:
     """Many events in one model: they are compiled once for each engine."""
     return load(
         sbml(
-            parameters(S_v=1.0, x_v=1.0, y_v=0.0, z_v=0.0, w_v=0.0, wait=0.25, at=1.0),
-            listed("Rules", rule("rate", "S_v", "-S_v")),
+            parameters(S_v=1.0, x_v=1.0, y_v=0.0, z_v=0.0, w_v=0.0, u_v=0.0, wait=0.25, at=1.0),
+            listed("Rules", rule("rate", "S_v", "-S_v"),
+                   rule("rate", "u_v", PULSES)),
             listed(
                 "Events",
                 event("back", "S_v < 0.5", delay="wait", S_v="S_v + 1"),  # of when it was triggered
@@ -47,6 +50,7 @@ def expected(times: np.ndarray, wait: float = 0.25) -> dict[str, np.ndarray]:
         "S_v": np.where(times < due, np.exp(-times), 1.5 * np.exp(-(times - due))),
         "x_v": np.where(late, 12.0, 1.0), "y_v": np.zeros(len(times)), "z_v": np.full(len(times), 7.0),
         "w_v": np.where(late, 12.0, 0.0),
+        "u_v": sum(np.clip(times - a, 0.0, w) for a, w in ((1.0, 0.02), (2.1**0.5, 2.2**0.5 - 2.1**0.5))),
     }  # fmt: skip
 
 

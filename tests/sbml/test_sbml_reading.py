@@ -12,6 +12,7 @@ pytest.importorskip("libsbml")
 from sbml_suite import InPython
 from sbml_texts import (
     compartment,
+    event,
     function,
     initial,
     listed,
@@ -23,6 +24,7 @@ from sbml_texts import (
     species,
 )
 
+import fastcart
 from fastcart.sbml import load
 
 ONE = 'stoichiometry="1"'
@@ -134,6 +136,80 @@ def test_time_that_is_compared_is_a_break():
     assert load(sbml(parameters(x_v=0.0, stop=1.5), rules)).breaks == (3.0, "stop")
 
 
+@pytest.mark.parametrize(
+    ("condition", "times"),
+    [
+        ("time >= t0 + 7", [12.0]),
+        ("t0 - time < -2", [7.0]),
+        ("2 * (time - t0) / w > 8", [13.0]),
+        ("abs(time - t0) < w / 4", [4.5, 5.5]),
+        ("max(time, t0) < 2 * w", [4.0]),
+        ("since > 3", [8.0]),
+        ("time > t0 - 20", [0.0]),
+        ("(time - t0) * 0 < w", []),
+        ("time > t0", [5.0]),
+        ("x_v > time", []),
+    ],
+)
+def test_times_of_jumps_follow_parameters(condition: str, times: list[float]):
+    rules = [rule("assignment", "since", "time - t0"), rule("rate", "x_v", f"piecewise(1, {condition}, 0)")]
+    model = load(sbml(parameters(x_v=0.0, t0=5.0, w=2.0, since_v=0.0, since=0.0), listed("Rules", *rules)))
+    values = model.defaults()
+    assert sorted(values[x] if isinstance(x, str) else x for x in model.breaks) == pytest.approx(times)
+    assert model.moments is None
+
+
+def test_a_jump_of_a_patient_is_where_its_parameters_say():
+    rules = listed("Rules", rule("rate", "x_v", "piecewise(1, (time > t0 + 1) && (time < t0 + 1.01), 0)"))
+    result = fastcart.solve(load(sbml(parameters(x_v=0.0, t0=5.0), rules)), {"t0": [-9.0, 3.0, 70.0, 200.0]})
+    np.testing.assert_allclose(result.endpoints["final_x_v"], [0.0, 0.01, 0.01, 0.0], rtol=1e-6)
+
+
+def test_what_is_not_linear_in_time_is_watched():
+    rules = listed("Rules", rule("rate", "x_v", "piecewise(1, rem(time, day) < 0.02, 0)"))
+    model = load(sbml(parameters(x_v=0.0, day=0.7), rules))
+    assert (model.breaks, len(model.moments.watch)) == ((), 1)
+
+
+def test_ids_that_generated_names_have_too():
+    rules = [rule("rate", "_side_0", "-_side_0"), rule("assignment", "_level_0", "2 * jump_1"),
+             rule("rate", "x_v", "piecewise(1, time > x0 + 1, 0)")]  # fmt: skip
+    model = load(
+        sbml(parameters(_side_0=1.0, _level_0=0.0, jump_1=4.0, x_v=0.0, x0=1.0, _due=1.0),
+             listed("Rules", *rules), listed("Events", event("e", "time > 0.5", delay="0.1", _due="3")))
+    )  # fmt: skip
+    assert model.breaks == ("jump_1_",)
+    assert {"_side_0", "_side_0_", "_due", "_next_due"} <= set(model.state_names)
+    assert {"_level_0", "_level_0_", "_due_"} <= set(model.observable_names)
+
+
+@pytest.mark.parametrize("kind", ["rate", "start"])
+@pytest.mark.parametrize("name", ["sin", "piecewise", "quotient"])
+def test_as_deep_as_is_read_is_computed(name: str, kind: str):
+    before, behind = {"sin": ("sin(", ")"), "piecewise": ("piecewise(1, a < 0, ", ")"),
+                      "quotient": ("quotient(", ", 0.5)")}[name]  # fmt: skip
+    deep = 60 if name == "quotient" else 240  # twice as much each time
+    formula, exact = before * deep + "a" + behind * deep, 0.7
+    for _ in range(deep):
+        exact = {"sin": math.sin, "piecewise": float, "quotient": lambda x: np.trunc(x / 0.5)}[name](exact)
+    starts = [initial("x_v", formula)] if kind == "start" else []
+    text = sbml(parameters(x_v=0.0, a=0.7), listed("InitialAssignments", *starts),
+                listed("Rules", rule("rate", "x_v", "0" if starts else formula)))  # fmt: skip
+    x = solved(text)["x_v"]
+    near(x, np.full(5, exact) if starts else exact * TIMES)
+
+
+def test_a_long_table_of_pieces_and_a_long_sum():
+    pieces = ", ".join(f"{k}, time < {(k + 1) * 2 / 400!r}" for k in range(400))
+    rules = [
+        rule("assignment", "y_v", f"piecewise({pieces}, 0)"),
+        rule("rate", "x_v", " + ".join(["1"] * 400)),
+    ]
+    values = solved(sbml(parameters(x_v=0.0, y_v=0.0), listed("Rules", *rules)), np.linspace(0.0, 1.999, 5))
+    near(values["y_v"], [0, 99, 199, 299, 399])
+    near(values["x_v"], 400 * np.linspace(0.0, 1.999, 5))
+
+
 def test_names_that_tables_or_python_use_get_an_underscore():
     model = load(
         sbml(parameters(lambda_=1.0, status=2.0, x_v=0.0), listed("Rules", rule("rate", "x_v", "status")))
@@ -165,3 +241,30 @@ def test_units_and_notes_are_in_the_model():
     model = load(text)
     assert (model.time_unit, model.parameters[0].unit) == ("second", "litre")
     assert model.doc.splitlines() == ["A model", "Of cells & more"]
+
+
+def test_choices_among_many_states():
+    states = {f"x{k}_v": 0.0 for k in range(32)}
+    rules = (rule("rate", name, f"piecewise(1, {name} < 5, 0)") for name in states)
+    result = fastcart.solve(load(sbml(parameters(**states), listed("Rules", *rules)), t_end=2.0))
+    np.testing.assert_allclose(result.endpoints["final_x31_v"], 2.0)
+
+
+@pytest.mark.parametrize("growth", ["U_v * log(100 / U_v)", "(U_v * a) * (log(100) - log(U_v)) / a"])
+def test_what_equations_take_the_logarithm_of_stays_positive(growth: str):
+    rules = listed("Rules", rule("rate", "U_v", f"0.1 * {growth} - 9 * C_v * U_v"), rule("rate", "C_v", "0"))
+    model = load(sbml(parameters(U_v=50.0, C_v=2.0, a=3.0), rules))
+    assert [state.name for state in model.states if state.log] == ["U_v"]
+    assert model.states[0].default == 50.0
+    refused = [rule("rate", "U_v", "0.1 * U_v * log(U_v) - C_v"), rule("rate", "C_v", "log(C_v + 1) * C_v")]
+    model = load(sbml(parameters(U_v=50.0, C_v=2.0), listed("Rules", *refused)))
+    assert not any(state.log for state in model.states)
+
+
+def test_events_are_told_and_what_they_remember_is_not():
+    events = listed("Events", event("stop", "x_v > 3", delay="0.5", x_v="0"))
+    rules = [rule("rate", "x_v", "r_v + 1"), rule("assignment", "r_v", "x_v * 2")]
+    model = load(sbml(parameters(x_v=1.0, r_v=0.0), listed("Rules", *rules), events))
+    assert "Event stop: when (x_v > 3.0) and 0.5 passed: x_v = 0.0." in model.doc
+    written = fastcart.written_equations(model).split()
+    assert written == "dx_v/dt = 1 + 2*x_v r_v = 2*x_v".split()

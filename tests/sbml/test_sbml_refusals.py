@@ -40,9 +40,9 @@ def _model(*rules: str, **more: float) -> str:
     return sbml(parameters(x_v=1.0, y_v=1.0, **more), listed("Rules", *rules))
 
 
-def _bomb() -> str:
+def _bomb(body: str = "F(x) + F(x)") -> str:
     functions = [function("f0", "lambda(x, x + x)")]
-    functions += [function(f"f{i}", f"lambda(x, f{i - 1}(x) + f{i - 1}(x))") for i in range(1, 40)]
+    functions += [function(f"f{i}", f"lambda(x, {body.replace('F', f'f{i - 1}')})") for i in range(1, 40)]
     return sbml(
         listed("FunctionDefinitions", *functions), parameters(x_v=1.0),
         listed("Rules", rule("rate", "x_v", "f39(x_v)")),
@@ -70,6 +70,8 @@ CASES = {
         "calls itself",
     ),
     "functions that double": (_bomb(), "parts"),
+    "functions that double and differ": (_bomb("F(x) + F(x + 1)"), "parts"),
+    "functions of functions": (_bomb("F(F(x))"), "parts"),
     "circle of rules": (
         _model(rule("assignment", "x_v", "y_v + 1"), rule("assignment", "y_v", "x_v")), "circle",
     ),

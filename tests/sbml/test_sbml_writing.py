@@ -58,3 +58,9 @@ def test_a_right_hand_side_that_cannot_be_followed_is_refused():
 
     with pytest.raises(fastcart.InputError, match="cannot be written"):
         dump(fastcart.Model("loop", {"S": 1.5}, {"k": 1.0}, rhs))
+
+
+@pytest.mark.parametrize("name", ["carrgo", "hanson"])
+def test_what_was_read_is_written_as_it_was(name: str):
+    once = dump(load(dump(fastcart.models.get(name))))
+    assert sorted(dump(load(once)).splitlines()) == sorted(once.splitlines())
