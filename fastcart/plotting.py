@@ -137,6 +137,8 @@ def save_figure(
 ) -> Path:
     """Write a figure, and in other forms beside it, each whole or not at all.
 
+    Other forms have the layout of the first one: to find it takes as long as to draw.
+
     Parameters
     ----------
     figure : matplotlib.figure.Figure
@@ -154,8 +156,13 @@ def save_figure(
     """
     target = Path(path)
     _write(figure, target, "svg" if target.suffix == ".svg" else "png", dpi, text="none")
+    engine = figure.get_layout_engine()
+    if also:
+        figure.set_layout_engine("none")
     for kind in also:
         _write(figure, target.with_suffix(f".{kind}"), kind, dpi)
+    if also and engine is not None:
+        figure.set_layout_engine(engine)
     return target
 
 

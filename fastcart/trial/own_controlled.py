@@ -37,14 +37,36 @@ def controlled_arm(table: Table, name: str, folder: Path) -> Controlled:
             if (value := table.take(key, None)) is not None:
                 given[key] = _number(value, f"The entry {key!r} of {what}")
         start = {
-            key: number(value, f"The entry {entry!r} of {what}")
-            for entry, key in STARTS.items()
+            entry: number(value, f"The entry {entry!r} of {what}")
+            for entry in STARTS
             if (value := table.take(entry, None)) is not None
         }
-        design = Design(**given, start=Start(**start))
+        design = Design(**given, start=Start(**{STARTS[entry]: value for entry, value in start.items()}))
+        _has_effect(design, {*given, *start}, what)
         arm = design.arm(name, title=design.words if title == name else title, **options)
     table.done()
     return arm
+
+
+def _has_effect(design: Design, given: set[str], what: str) -> None:
+    """Check that all entries that are given do something.
+
+    Raises
+    ------
+    InputError
+        For one that another entry makes idle.
+    """
+    for word, value, idle in (
+        ("actuator", "none", {"cells", "rise", "burden_power", "predictor"}),
+        ("memory", "first", {"factor", *STARTS}),
+        ("memory", "last", {"factor"}),
+    ):
+        useless = sorted(idle & given)
+        if getattr(design, word) == value and useless:
+            raise InputError(
+                f"The entry {useless[0]!r} of {what} does nothing where {word} = {value!r}; leave it out, or "
+                f"choose another {word}."
+            )
 
 
 def _number(value: Any, what: str) -> float:

@@ -103,11 +103,33 @@ def test_arms_are_named_or_tables(tmp_path):
         ({"cell": 1e9}, "There is no entry 'cell'"),
         ({"cells_sd": -1}, "cells_sd of an assay"),
         ({"kind": "open-loop", "of": "A0"}, "must name a controlled arm in 'of', not 'A0'"),
+        ({"rise": 1e6}, "rise of a target must lie between -10 and 10"),
+        ({"burden_power": -11}, "burden_power of a target must lie between -10 and 10"),
+        ({"predictor": -1}, "predictor of a controller must lie between 0 and 2"),
+        ({"predictor": float("inf")}, "predictor of a controller must be a finite number"),
+        ({"il6_hold": 0}, "il6_hold of a controller must be positive, not 0"),
+        ({"il6_guard": -300}, "il6_guard of a controller must be positive, not -300"),
+        ({"memory": "promote", "memory_day": -5}, "day of a start must be positive, not -5"),
+        ({"memory": "extra", "memory_burden": -1}, "burden of a start must be positive, not -1"),
+        ({"visits": [1, 1]}, "at least a minute apart; 1 follows 1"),
+        ({"visits": [1, 1.0001]}, "at least a minute apart; 1.0001 follows 1"),
+        ({"visits": [0.0001]}, "after day 0, and at least a minute apart"),
+        ({"actuator": "none", "cells": 1e9}, "'cells' of the arm 'R' does nothing where actuator = 'none'"),
+        ({"factor": 10}, "'factor' of the arm 'R' does nothing where memory = 'first'"),
+        ({"memory_day": 14}, "'memory_day' of the arm 'R' does nothing where memory = 'first'"),
     ],
 )
 def test_bad_entries_get_one_sentence(entries, sentence):
     with pytest.raises(InputError, match=sentence):
         make_spec({"arms": ["A0", RISE | entries]})
+
+
+def test_an_open_loop_of_a_depletion_would_do_nothing():
+    tables = [RISE | {"actuator": "depletion"}, {"name": "O", "kind": "open-loop", "of": "R"}]
+    with pytest.raises(
+        InputError, match="repeats the activity of the switch, which the arm 'R' never lowers"
+    ):
+        make_spec({"arms": ["A0", *tables]})
 
 
 def test_the_template_is_a_specification(tmp_path, capsys):

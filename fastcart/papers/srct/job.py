@@ -161,8 +161,10 @@ def reproduce(
         result = compute(spec, run, threads=threads, progress=progress)
         write_tables(result, run)
         tables = _experiments(result, run, Amount(size, quick), threads, progress)
-        pictures = make_figures(result, run, threads=threads)
-        return _report(result, run, pictures, tables, warning=_QUICK_WARNING if quick else "")
+        # what is not to be cited is not printed either
+        drawing = _Drawing(_QUICK_WARNING, ()) if quick else _Drawing("", plotting.BESIDE_SVG)
+        pictures = make_figures(result, run, threads=threads, also=drawing.also)
+        return _report(result, run, pictures, tables, drawing)
 
 
 def _spec(patients: int, replicates: int) -> TrialSpec:
@@ -256,13 +258,19 @@ def agreement(arms: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+class _Drawing(NamedTuple):
+    """What a report warns of, and the forms of its figures beside SVG."""
+
+    warning: str
+    also: tuple[str, ...]
+
+
 def _report(
     result: TrialResult,
     run: Run,
     pictures: list[Picture],
     tables: dict[str, pd.DataFrame],
-    *,
-    warning: str,
+    drawing: _Drawing,
 ) -> Path:
     folder = run.path("figures")
     drawn: dict[str, f.Drawn] = {}
@@ -273,7 +281,7 @@ def _report(
         drawn["protocol_search"] = s.figure(tables["protocol_search"])
         drawn |= controlled.drawn(tables)
         for name, (figure, _) in drawn.items():
-            plotting.save_figure(figure, folder / f"{name}.svg", dpi=200, also=plotting.BESIDE_SVG)
+            plotting.save_figure(figure, folder / f"{name}.svg", dpi=200, also=drawing.also)
     parts = ["<h2 id='experiments'>Experiments</h2>"]
     for name, title in _TITLES.items():
         if name in drawn:
@@ -292,9 +300,8 @@ def _report(
     parts.append(_compared(tables, result.power, run))
     sentences = [*all_findings(result.arms, result.isotoxic, tables), *controlled.findings(tables)]
     told = "".join(f"<li>{escape(text)}</li>" for text in sentences)
-    verdict = (
-        f"{warning}<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
-    )
+    words = f"<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
+    verdict = drawing.warning + words
     body = trial_parts(
         result, pictures, run, found=[verdict], experiments=parts, limits=(*LIMITS, *controlled.LIMITS)
     )
