@@ -7,6 +7,7 @@ so that the backend and the settings of the user stay as they are.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -126,7 +127,8 @@ def log_axis(axes: Any, low: float, high: float, *, step: int = 2) -> None:
 
     axes.set_yscale("log")
     axes.set_ylim(low, high)
-    decades = range(-30, 31)
+    # no more than can be seen: each is laid out, seen or not
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     axes.yaxis.set_major_locator(FixedLocator([10.0**k for k in decades if k % step == 0]))
     axes.yaxis.set_minor_locator(FixedLocator([10.0**k for k in decades if k % step]))
     axes.yaxis.set_minor_formatter(NullFormatter())
