@@ -9,6 +9,7 @@ from typing import Any
 from fastcart.checks import number, shown
 from fastcart.errors import InputError
 from fastcart.protocols import Assays, Controlled, Design, Infusion, Start
+from fastcart.protocols.controlled import rehearse
 from fastcart.specification import Table, from_file
 
 WORDS = ("target", "actuator", "memory")
@@ -101,7 +102,9 @@ def _with_rule(
         )
     file, _, function = rule.partition(":")
     switch = table.text("switch", "fraction")
-    return Controlled(
+    arm = Controlled(
         name=name, title=title, rule=from_file(folder / file, function, f"The rule of the arm {name!r}"),
         infusions=(Infusion(0, 1, 1),), switch=switch, **options,
     )  # fmt: skip
+    rehearse(arm)  # before anything is computed
+    return arm

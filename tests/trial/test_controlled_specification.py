@@ -64,6 +64,25 @@ def test_a_rule_of_ones_own(tmp_path):
     assert spec.arms[1].rule(None) == Command(activity=0.5)
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("return None", "must return a Command, not None"),
+        ("return Command(activity=float('nan'))", "on day 0 the 'activity' nan; it must lie in"),
+        ("return Command(activity=1.0 if history.day < 3 else 2.0)", "on day 3 the 'activity' 2;"),
+        ("return Command(memory=float('inf'))", "the 'memory' inf; it must be a finite number from 0 on"),
+        ("return Command(activity='half')", "'activity' as one number per patient, not 'half'"),
+        ("raise SystemExit(3)", "asks to end the program"),
+        ("return Command(activity=history.cells[:, 99])", "fails with IndexError"),
+    ],
+)
+def test_a_bad_rule_is_told_before_anything_is_computed(body, sentence, tmp_path):
+    code = f"from fastcart.protocols import Command\n\ndef rule(history):\n    {body}\n"
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(InputError, match=sentence):
+        make_spec({"arms": ["A0", RISE | {"rule": "mine.py:rule"}]}, folder=tmp_path)
+
+
 def test_arms_are_named_or_tables(tmp_path):
     path = tmp_path / "trial.toml"
     path.write_text(
