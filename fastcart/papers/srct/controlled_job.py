@@ -155,7 +155,8 @@ def controlled(size: Size, run: Run, *, threads: int | None = None) -> dict[str,
     tables |= _regimes(
         size, r.Place(size.scope, cal.hT, cal.hL, keep("regime"), options) if size.scope else None
     )
-    regimes = r.robustness(tables["regimes"]) if len(tables["regimes"]) else None
+    known = len(tables["regimes"]) > 0
+    regimes = r.robustness(tables["regimes"], tables["heterogeneity"]) if known else None
     tables["verdicts"] = t.estimands(verdicts(found.gains, regimes=regimes))
     response = like.acute(threads)
     tables["courses"] = pd.concat([tables["courses"], like.acute_course(*response)], ignore_index=True)

@@ -304,6 +304,12 @@ def _first(table: pd.DataFrame, *names: str) -> pd.DataFrame:
     return table[[*names, *(name for name in table if name not in names)]]
 
 
-def robustness(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the gains of all regimes at the rate `LEVEL`, as `verdicts` takes them."""
+def robustness(regimes: pd.DataFrame, heterogeneity: pd.DataFrame) -> pd.DataFrame:
+    """Return the gains of all regimes at the rate `LEVEL`, as `verdicts` takes them.
+
+    Populations of another spread are regimes, too.
+    """
+    others = heterogeneity[heterogeneity["het"] != 1.0]
+    spread = others.assign(regime=[f"spread x {het:g}" for het in others["het"]])
+    table = pd.concat([regimes, spread], ignore_index=True)
     return table.loc[table["level"] == LEVEL, ["part", "regime", "endpoint", "gain"]].reset_index(drop=True)
