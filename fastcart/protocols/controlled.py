@@ -138,6 +138,7 @@ class Session:
         self.done = {name: np.full(shape, value) for name, value in NOT_DONE.items()}
         self.there = {name: np.zeros(shape) for name in ("act", "memory", "cells")}
         self._places = pd.Index(patients["patient"])
+        self._seen, self._rows = patients, np.arange(len(patients))
 
     def start(self) -> pd.DataFrame:
         """Return the patients with the states that follow from what is done on day 0."""
@@ -167,7 +168,9 @@ class Session:
         return self.done[what][:, self.days < until].sum(axis=1)
 
     def _visit(self, place: int, states: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
-        return self._act(place, self._places.get_indexer(patients["patient"]), states, states)
+        if patients is not self._seen:  # a course gives the same table at each visit
+            self._seen, self._rows = patients, self._places.get_indexer(patients["patient"])
+        return self._act(place, self._rows, states, states)
 
     def _act(self, place: int, rows: np.ndarray, seen: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         """Measure, ask the rule, and return the states after what it says."""

@@ -383,10 +383,7 @@ def test_an_open_loop_of_a_rule_of_ones_own_repeats_the_activity_or_says_what_it
         return Command(activity=0.5, promotion=2.0)
 
     course = arm_course(OpenLoop.after(arm(half, name="H"), "O"), few, t_end=DAYS, noise_seed=5)
-    same_one = followed(half, few)[0]
-    pd.testing.assert_frame_equal(
-        course[["peak_C", "peak_T", "S28"]], same_one[["peak_C", "peak_T", "S28"]], rtol=1e-9
-    )
+    same(course, followed(half, few)[0])
     with pytest.raises(InputError, match="the rule of 'M' commands 'promotion', too"):
         arm_course(OpenLoop.after(arm(more, name="M"), "O"), few, t_end=DAYS)
 

@@ -45,7 +45,11 @@ PATIENTS = 3000
 _QUICK_WARNING = (
     "<p class='warn'>A quick look: few patients, coarse scans, a short search; not to be cited.</p>"
 )
-_QUICK_MAP: dict[str, Any] = {"rho_E": (0.6, 1.4, 2.95), "hets": (0.25, 1.5)}
+_QUICK_GROWTH: dict[str, Any] = {"rho_E": (0.6, 1.4, 2.95)}
+_QUICK_MAP: dict[str, Any] = {**_QUICK_GROWTH, "hets": (0.25, 1.5)}
+_QUICK_STRUCTURES: dict[str, Any] = {
+    "variants": ("default (nu 0.85)", "antigen-driven (nu 0.30)", "wide niche (Kq 1e11)")
+}
 QUICK_PATIENTS, QUICK_REPLICATES = 150, 20  # at most, of a quick look
 SEED = 1
 _TITLES = {
@@ -195,7 +199,9 @@ def _experiments(
     some = patients.head(third)
     jobs: dict[str, Callable[[], pd.DataFrame]] = {
         "agreement": partial(agreement, result.arms),
-        "amplification": partial(e.amplification, some, threads=threads),
+        "amplification": partial(
+            e.amplification, some, threads=threads, **(_QUICK_GROWTH if amount.quick else {})
+        ),
         "regime_map": partial(
             e.regime_map,
             max(size // 6, 50),
@@ -205,7 +211,9 @@ def _experiments(
         ),
         "heterogeneity": partial(e.heterogeneity, size, seed=SEED, threads=threads),
         "lethality": partial(e.lethality, patients, threads=threads),
-        "structures": partial(e.structures, some, threads=threads),
+        "structures": partial(
+            e.structures, some, threads=threads, **(_QUICK_STRUCTURES if amount.quick else {})
+        ),
         "niche": partial(e.niche, patients, result.frontier, threads=threads),
         "frey": partial(e.frey, patients, threads=threads),
         "protocol_search": partial(
