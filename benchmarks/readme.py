@@ -30,11 +30,12 @@ import work
 import fastcart
 from fastcart import plotting
 from fastcart.bench_report import markdown_table
+from fastcart.papers import srct
 from fastcart.papers.li_lei_2025 import figure6, plans
 from fastcart.papers.li_lei_2025 import published_values as paper
 from fastcart.papers.li_lei_2025.published_values import RESPONSE_DAYS
 from fastcart.papers.li_lei_2025.runs import ACCURATE, PUBLISHED, RTOL, solve_both
-from fastcart.papers.srct import findings
+from fastcart.papers.srct import controlled_findings, controlled_job, controlled_mechanism, findings
 from fastcart.papers.srct.experiments import amplification
 from fastcart.papers.t_cell_theories.cuts import in_words, leads
 from fastcart.papers.t_cell_theories.facts import t_cell_facts
@@ -248,6 +249,32 @@ def claim() -> str:
     return f"{lines}\n\n{note}"
 
 
+def by_parts() -> str:
+    """Say what controlled concentrations make of each part of the claim, from a full reproduction.
+
+    The variable ``FASTCART_SRCT`` may name the folder of one that is there.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        given = os.environ.get("FASTCART_SRCT")
+        tables = Path(given) if given else srct.reproduce(Path(folder) / "srct", progress=False).parent
+        if json.loads((tables / "manifest.json").read_text("utf-8"))["quick"]:
+            raise RuntimeError(f"{tables} is a quick look, which is not to be cited.")
+        read = {
+            f"controlled_{name}": pd.read_csv(tables / file) for name, file in controlled_job.FILES.items()
+        }
+    contrasts = read["controlled_contrasts"]
+    parts = {str(name): table for name, table in contrasts.groupby("part", sort=False)}
+    sentences = [
+        *controlled_findings.claim(read["controlled_verdicts"]),
+        *controlled_findings.sentences(parts),
+        controlled_findings.not_at_the_end(read["controlled_memory"]),
+        controlled_findings.lower_dose(parts),
+        controlled_findings.best_survival(read["controlled_scans"]),
+        *controlled_mechanism.regimes_in_words(parts, read["controlled_regimes"]),
+    ]
+    return "\n".join(f"- {sentence}" for sentence in sentences if sentence)
+
+
 def of_notebook(name: str, variable: str) -> Any:
     """Run the code of a notebook until it has made something, and return that."""
     import matplotlib.pyplot as plt
@@ -293,6 +320,7 @@ PARTS: dict[str, Callable[[], str]] = {
     "work-precision": work_precision,
     "t-cell": t_cell,
     "trial": claim,
+    "claim": by_parts,
 }
 
 

@@ -7,6 +7,7 @@ so that the backend and the settings of the user stay as they are.
 from __future__ import annotations
 
 import io
+import math
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -126,7 +127,8 @@ def log_axis(axes: Any, low: float, high: float, *, step: int = 2) -> None:
 
     axes.set_yscale("log")
     axes.set_ylim(low, high)
-    decades = range(-30, 31)
+    # no more than can be seen: each is laid out, seen or not
+    decades = range(math.floor(math.log10(low)) - 1, math.ceil(math.log10(high)) + 2)
     axes.yaxis.set_major_locator(FixedLocator([10.0**k for k in decades if k % step == 0]))
     axes.yaxis.set_minor_locator(FixedLocator([10.0**k for k in decades if k % step]))
     axes.yaxis.set_minor_formatter(NullFormatter())
@@ -136,6 +138,8 @@ def save_figure(
     figure: Any, path: str | os.PathLike[str], *, dpi: int = DPI, also: Sequence[str] = ()
 ) -> Path:
     """Write a figure, and in other forms beside it, each whole or not at all.
+
+    Other forms have the layout of the first one: to find it takes as long as to draw.
 
     Parameters
     ----------
@@ -156,8 +160,13 @@ def save_figure(
     target = Path(path)
     kind = target.suffix.removeprefix(".")
     _write(figure, target, kind if kind in VECTORS else "png", dpi, text="none")
+    engine = figure.get_layout_engine()
+    if also:
+        figure.set_layout_engine("none")
     for kind in also:
         _write(figure, target.with_suffix(f".{kind}"), kind, dpi)
+    if also and engine is not None:
+        figure.set_layout_engine(engine)
     return target
 
 

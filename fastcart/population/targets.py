@@ -101,7 +101,7 @@ SOURCES: dict[str, str] = {
     "crs3": f"Penn scale: {_MAUDE}",
     "crs4": f"Penn scale: {_MAUDE}",
     "negative_share": (
-        "41 % of relapses: Lamble et al., Blood Adv 7:575 (2023), doi:10.1182/bloodadvances.2022007423; more "
+        "41 % of relapses, 68 of 166: Lamble et al., Blood Adv 7(4):575 (2023), article 485109 there; more "
         f"in {_MAUDE}"
     ),
     "t_peak_T": "9.3 days: Stein et al., CPT Pharmacometrics Syst Pharmacol 8:285 (2019), "

@@ -20,6 +20,7 @@ from fastcart.errors import InputError
 from fastcart.protocols.visit import Rule
 
 _ROUNDING = 1e-9  # what sums of fractions may miss 1 by
+_MINUTE = (1.0 - 1e-6) / 1440.0  # of a day, but for rounding
 
 # days with the fractions of the effector and of the memory budget; a number for all patients, or one for each
 Schedule = list[tuple[float, Any, Any]]
@@ -185,10 +186,14 @@ class Adaptive(Arm):
 
 
 def checked_visits(visits: Iterable[Any], name: str) -> tuple[float, ...]:
-    """Return the days of the visits of an arm, which are after day 0, sorted and distinct."""
+    """Return the days of the visits of an arm, which are after day 0, sorted, a minute apart or more."""
     days = tuple(number(day, f"A visit of the arm {name!r}", positive=True) for day in visits)
-    if any(later <= earlier for earlier, later in itertools.pairwise(days)):
-        raise InputError(f"The visits of the arm {name!r} must be sorted and distinct.")
+    for earlier, later in itertools.pairwise((0.0, *days)):
+        if later - earlier < _MINUTE:
+            raise InputError(
+                f"The visits of the arm {name!r} must be sorted, after day 0, and at least a minute apart; "
+                f"{later:.10g} follows {earlier:.10g}."
+            )
     return days
 
 

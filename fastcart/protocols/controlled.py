@@ -33,6 +33,7 @@ VISITS = tuple(float(day) for day in (*range(1, 29), *range(35, 120, 7)))
 """Daily to day 28, then weekly to day 119."""
 SWITCHES = ("fraction", "graded")
 _SOON = 1e-9  # days
+_MADE_UP = {"burden": 1e10, "cells": 1e9, "il6": 300.0}  # readings with which a rule is rehearsed
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,6 +138,7 @@ class Session:
         self.done = {name: np.full(shape, value) for name, value in NOT_DONE.items()}
         self.there = {name: np.zeros(shape) for name in ("act", "memory", "cells")}
         self._places = pd.Index(patients["patient"])
+        self._seen, self._rows = patients, np.arange(len(patients))
 
     def start(self) -> pd.DataFrame:
         """Return the patients with the states that follow from what is done on day 0."""
@@ -166,7 +168,9 @@ class Session:
         return self.done[what][:, self.days < until].sum(axis=1)
 
     def _visit(self, place: int, states: pd.DataFrame, patients: pd.DataFrame) -> pd.DataFrame:
-        return self._act(place, self._places.get_indexer(patients["patient"]), states, states)
+        if patients is not self._seen:  # a course gives the same table at each visit
+            self._seen, self._rows = patients, self._places.get_indexer(patients["patient"])
+        return self._act(place, self._rows, states, states)
 
     def _act(self, place: int, rows: np.ndarray, seen: pd.DataFrame, states: pd.DataFrame) -> pd.DataFrame:
         """Measure, ask the rule, and return the states after what it says."""
@@ -283,6 +287,23 @@ def answered(arm: Controlled, history: History) -> dict[str, np.ndarray]:
             )
         answer[name] = values
     return answer
+
+
+def rehearse(arm: Controlled) -> None:
+    """Ask the rule of an arm at each visit about made-up readings, to see what it answers at all.
+
+    Raises
+    ------
+    InputError
+        As `answered`.
+    """
+    days, size = np.array([0.0, *arm.visits]), 2
+    for place, day in enumerate(days):
+        known = max(1, int(np.searchsorted(days[: place + 1], day - arm.assays.delay + _SOON, "right")))
+        read = {kind: np.full((size, known), value) for kind, value in _MADE_UP.items()}
+        done = {name: np.full((size, place), value) for name, value in NOT_DONE.items()}
+        told = History(float(day), arm.assays.delay, days[:known], **read, visits=days[:place], done=done)
+        answered(arm, told)
 
 
 def mean_activity(session: Session | np.ndarray, weights: np.ndarray | None = None) -> tuple[float, ...]:

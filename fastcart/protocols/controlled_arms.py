@@ -121,7 +121,7 @@ class Design:
 
 @dataclass(frozen=True, kw_only=True)
 class OpenLoop(Calendar):
-    """An arm that repeats the mean course of a controlled one, the same for everybody, without measurement.
+    """An arm that repeats the mean activity of a controlled one, the same for everybody.
 
     Its calendar is the geometric mean of the activity that the other arm commands in the patients who are
     treated, weighted by their column ``weight`` where there is one. It is the only kind of arm in which the
@@ -130,16 +130,31 @@ class OpenLoop(Calendar):
     Parameters
     ----------
     of : Controlled
-        The arm whose mean course is repeated, with its infusions and its other actuators.
+        The arm whose mean activity is repeated, with its infusions. The other actuators of a
+        `fastcart.protocols.Controller` go with it, and begin as there; a rule of one's own may command the
+        activity alone.
+
+    Raises
+    ------
+    InputError
+        For an arm that depletes: its cells are fully active throughout.
     """
 
     of: Controlled
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.of.rule, Controller) and self.of.rule.deplete:
+            raise InputError(
+                f"The open loop {self.name!r} repeats the activity of the switch, which the arm "
+                f"{self.of.name!r} never lowers, since it depletes; choose an arm with a switch."
+            )
 
     @classmethod
     def after(cls, of: Controlled, name: str, title: str = "") -> OpenLoop:
         """Return the open loop of an arm."""
         return cls(
-            name=name, title=title or f"Mean course of {of.name}, without measurement", of=of,
+            name=name, title=title or f"Mean activity of {of.name} for everybody", of=of,
             infusions=of.infusions, lymphodepletions=of.lymphodepletions, equal_budget=of.equal_budget,
             dose_of=of.dose_of,
         )  # fmt: skip

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from fastcart.checks import number
+from fastcart.checks import number, real, shown
 from fastcart.errors import InputError, nearest
 from fastcart.protocols.measurement import Command, History
 
@@ -24,6 +24,21 @@ LEAD = 0.5  # days: halfway to the next daily visit
 FARTHEST = 3.0  # days that are predicted at most
 MOST_KEPT_FROM = 0.05  # share of cells that a depletion leaves at least
 INFINITE = float("inf")
+STEEPEST = 10.0  # rise (1/day) and power of the burden of a target
+MOST_PREDICTED = 2.0  # weight of growth in a prediction
+
+
+def _positive(value: float, what: str) -> None:
+    """Check a number that is positive, maybe infinite."""
+    known = real(value)
+    if known is None or not known > 0:
+        raise InputError(f"{what} must be positive, not {shown(value)}.")
+
+
+def _within(value: float, what: str, low: float, high: float) -> None:
+    """Check a number between two limits."""
+    if not low <= number(value, what) <= high:
+        raise InputError(f"{what} must lie between {low:g} and {high:g}, not {value:g}.")
 
 
 @dataclass(frozen=True)
@@ -47,16 +62,18 @@ class Target:
     burden_power: float = 0.0
 
     def __post_init__(self) -> None:
-        if not self.cells > 0:
-            raise InputError(f"The cells of a target must be positive, not {self.cells:g}.")
-        number(self.rise, "The rise of a target")
-        number(self.burden_power, "The burden_power of a target")
+        _positive(self.cells, "The cells of a target")
+        for name in ("rise", "burden_power"):
+            _within(getattr(self, name), f"The {name} of a target", -STEEPEST, STEEPEST)
 
     def __call__(self, history: History) -> np.ndarray:
         """Return the wanted cells, shape (patients,)."""
         baseline, last = history.burden[:, 0], np.maximum(history.burden[:, -1], 1.0)
+        if self.cells == INFINITE:
+            return np.full(len(last), INFINITE)
         fallen = np.where(last < baseline, np.minimum(baseline / last, 1e6), 1.0)
-        return self.cells * np.exp(self.rise * history.day) * fallen**self.burden_power
+        with np.errstate(over="ignore"):  # more cells than there can be never hold back
+            return self.cells * np.exp(self.rise * history.day) * fallen**self.burden_power
 
 
 # rise (1/day) and power of the burden of the targets that have a name
@@ -113,6 +130,11 @@ class Start:
     burden: float = 1e8
     earliest: float = 7.0
 
+    def __post_init__(self) -> None:
+        for name in ("day", "burden", "earliest"):
+            if getattr(self, name) != 0:  # a burden of 0: by the day alone
+                _positive(getattr(self, name), f"The {name} of a start")
+
     def due(self, history: History) -> np.ndarray:
         """Return for whom it begins now at the latest, shape (patients,) of bool."""
         low = (history.burden[:, -1] <= self.burden) & (history.day >= self.earliest) & (self.burden > 0)
@@ -145,6 +167,10 @@ class Promotion:
     start: Start = field(default_factory=Start)
     duration: float = INFINITE
 
+    def __post_init__(self) -> None:
+        number(self.factor, "The factor of a promotion", positive=True)
+        _positive(self.duration, "The duration of a promotion")
+
     def now(self, history: History) -> np.ndarray:
         """Return the factor until the next visit, shape (patients,)."""
         on, day = self.start.begun(history, history.done["promotion"] != 1.0)
@@ -164,6 +190,9 @@ class LateMemory:
 
     fraction: float = 1.0
     start: Start = field(default_factory=Start)
+
+    def __post_init__(self) -> None:
+        number(self.fraction, "The fraction of late memory cells", positive=True)
 
     def now(self, history: History) -> np.ndarray:
         """Return the fraction that is infused now, shape (patients,)."""
@@ -188,6 +217,12 @@ class Blockade:
     above: float = 400.0
     efficacy: float = 0.8
     again_after: float = 8.0
+
+    def __post_init__(self) -> None:
+        _positive(self.above, "The level of IL-6 of a blockade")
+        _within(self.efficacy, "The efficacy of a blockade", 0.0, 1.0)
+        if self.again_after != 0:
+            _positive(self.again_after, "The days between two blockades")
 
     def now(self, history: History) -> np.ndarray:
         """Return the efficacy of what is given now, 0 for none, shape (patients,)."""
@@ -253,6 +288,9 @@ class Controller:
     def __post_init__(self) -> None:
         if self.deplete not in ("", "effectors", "all"):
             raise InputError(f"A depletion is of 'effectors' or of 'all', not {self.deplete!r}.")
+        _within(self.predictor, "The predictor of a controller", 0.0, MOST_PREDICTED)
+        _positive(self.il6_hold, "The il6_hold of a controller")
+        _positive(self.il6_guard, "The il6_guard of a controller")
 
     @property
     def activity_alone(self) -> bool:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -97,7 +98,14 @@ def reading_noise(kind: str, numbers: np.ndarray, day: float, *, seed: int) -> n
     seed : int
     """
     size = int(numbers.max(initial=0)) + 1
-    return assay_noise(size, reading_number(day), seed=seed + _STREAM * KINDS.index(kind))[numbers]
+    return _noise(size, reading_number(day), seed + _STREAM * KINDS.index(kind))[numbers]
+
+
+@lru_cache(maxsize=256)  # arms of a study are measured on the same days
+def _noise(size: int, reading: int, seed: int) -> np.ndarray:
+    noise = assay_noise(size, reading, seed=seed)
+    noise.flags.writeable = False
+    return noise
 
 
 def reading_number(day: float) -> int:

@@ -299,7 +299,7 @@ def infusions(
         For a fraction that is negative or not a number.
     """
     ids = patients["patient"].to_numpy() if "patient" in patients else np.arange(len(patients))
-    parts = []
+    given_to, times, states, amounts = [], [], [], []
     for day, effectors, memory in schedule:
         time = number(day, "The day of an infusion")
         for state, cells in zip(into, engraft(patients, effectors, memory, D=D), strict=True):
@@ -307,11 +307,18 @@ def infusions(
                 raise InputError(f"The infusion of {state} on day {time:g} must be a fraction from 0 on.")
             given = cells > 0
             if given.any():
-                parts.append(
-                    pd.DataFrame(
-                        {"patient": ids[given], "time": time, "state": state, "amount": cells[given]}
-                    )
-                )
-    if not parts:
+                given_to.append(ids[given])
+                amounts.append(cells[given])
+                times.append(time)
+                states.append(state)
+    if not amounts:
         return pd.DataFrame({"patient": ids[:0], "time": [], "state": [], "amount": []})
-    return pd.concat(parts, ignore_index=True)
+    sizes = [len(cells) for cells in amounts]
+    return pd.DataFrame(
+        {
+            "patient": np.concatenate(given_to),
+            "time": np.repeat(times, sizes),
+            "state": np.repeat(np.array(states, dtype=object), sizes),
+            "amount": np.concatenate(amounts),
+        }
+    )

@@ -35,6 +35,8 @@ from fastcart.protocols.arms import (
 )
 from fastcart.protocols.controlled import Controlled, Session, mean_activity, without_measurement
 from fastcart.protocols.controlled_arms import OpenLoop
+from fastcart.protocols.controllers import Controller
+from fastcart.protocols.measurement import NOT_DONE
 from fastcart.protocols.switch import Switched, first_level, switch_of, switching
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import Intervention, course, trial_options
@@ -203,8 +205,20 @@ def fixed(arm: Controlled | OpenLoop, patients: pd.DataFrame, **how: Any) -> Con
     if isinstance(arm, Controlled):
         return arm
     _, session = controlled_course(arm.of, patients, **how)
+    _check_activity_alone(arm, session)
     weights = patients["weight"].to_numpy() if "weight" in patients else None
     return without_measurement(arm.of, mean_activity(session, weights), arm.name)
+
+
+def _check_activity_alone(arm: OpenLoop, session: Session) -> None:
+    """Check that what an open loop leaves out of a rule of the user's is nothing."""
+    others = [name for name, values in session.done.items() if (values != NOT_DONE[name]).any()]
+    others = [name for name in others if name != "activity"]
+    if others and not isinstance(arm.of.rule, Controller):
+        raise InputError(
+            f"The open loop {arm.name!r} repeats the activity alone, but the rule of {arm.of.name!r} "
+            f"commands {', '.join(map(repr, others))}, too; write a rule that does this on fixed days."
+        )
 
 
 def controlled_course(

@@ -278,7 +278,8 @@ def _inputs(table: pd.DataFrame, adapter: TrialAdapter) -> pd.DataFrame:
     known = {*model.parameter_names, *model.state_names, "patient"}
     given = table[[name for name in table.columns if name in known]]
     y0, p = check_patients(model, given).arrays(0, len(table))
-    now = given.copy()
+    # columns one by one make a frame slow; it is made of all of them at the end
+    now: dict[str, np.ndarray] = {str(name): given[name].to_numpy() for name in given.columns}
     for j, name in enumerate(model.state_names):
         now[name] = y0[:, j]
     for j, name in enumerate(model.parameter_names):
@@ -289,7 +290,8 @@ def _inputs(table: pd.DataFrame, adapter: TrialAdapter) -> pd.DataFrame:
         now[name] = np.minimum(drawn, _NEVER)
     if adapter.recovery is not None:  # the last, as it is looked for late
         now[_RECOVERED] = adapter.recovery.level(dict(zip(model.parameter_names, p.T, strict=True)))
-    return now.drop(columns="patient")
+    del now["patient"]
+    return pd.DataFrame(now)
 
 
 def _between(doses: pd.DataFrame | None, begin: float, end: float, *, last: bool) -> pd.DataFrame | None:

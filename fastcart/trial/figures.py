@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -90,8 +91,14 @@ _CAPTIONS = {
 }
 
 
-def make_figures(result: TrialResult, run: Run, *, threads: int | None = None) -> list[Picture]:
-    """Draw all figures of a trial into the folder ``figures`` of its run."""
+def make_figures(
+    result: TrialResult,
+    run: Run,
+    *,
+    threads: int | None = None,
+    also: Sequence[str] = plotting.BESIDE_SVG,
+) -> list[Picture]:
+    """Draw all figures of a trial into the folder ``figures`` of its run, ``also`` in forms beside SVG."""
     folder = run.path("figures")
     folder.mkdir(exist_ok=True)
     spec = result.spec
@@ -103,7 +110,7 @@ def make_figures(result: TrialResult, run: Run, *, threads: int | None = None) -
 
     def draw(kind: str, title: str, drawn: tuple[Any, pd.DataFrame], *, suffix: str = "") -> None:
         figure, table = drawn
-        path = plotting.save_figure(figure, folder / f"{kind}{suffix}.svg", dpi=DPI, also=plotting.BESIDE_SVG)
+        path = plotting.save_figure(figure, folder / f"{kind}{suffix}.svg", dpi=DPI, also=also)
         caption = _CAPTIONS[kind].format(measured=measured)
         pictures.append(Picture(f"{kind}{suffix}", title, caption, path, table))
 

@@ -59,7 +59,7 @@ def isotoxic(arms: pd.DataFrame, frontier: pd.DataFrame) -> pd.DataFrame:
     """
     scan = frontier.sort_values("dose")
     judged = ["crs3", *JUDGED]
-    at = _at_equal_toxicity(
+    at = at_equal_toxicity(
         arms["crs3"].to_numpy(dtype=np.float64),
         scan["dose"].to_numpy(dtype=np.float64),
         scan[judged].to_numpy(dtype=np.float64),
@@ -73,10 +73,22 @@ def isotoxic(arms: pd.DataFrame, frontier: pd.DataFrame) -> pd.DataFrame:
     return result
 
 
-def _at_equal_toxicity(wanted: np.ndarray, doses: np.ndarray, scan: np.ndarray) -> np.ndarray:
-    """Return the logarithm of the iso-toxic dose and the judged endpoints there, shape (arms, 1 + judged).
+def at_equal_toxicity(wanted: np.ndarray, doses: np.ndarray, scan: np.ndarray) -> np.ndarray:
+    """Return the single doses that have rates of severe CRS, and what they achieve.
 
-    ``scan`` holds severe CRS and the judged endpoints at each of the ascending doses.
+    Parameters
+    ----------
+    wanted : ndarray, shape (arms,)
+        Rates of severe CRS.
+    doses : ndarray, shape (doses,)
+        Ascending.
+    scan : ndarray, shape (doses, 1 + endpoints)
+        Severe CRS and other endpoints of the single infusion.
+
+    Returns
+    -------
+    ndarray, shape (arms, 1 + endpoints)
+        The logarithm to base 10 of the dose, and the endpoints there; NaN as for `isotoxic`.
     """
     # more cells, more CRS; small failures of that by a finite population are levelled
     toxicity = np.maximum.accumulate(scan[:, 0])
@@ -187,6 +199,6 @@ def gain_limits(
     drawn = np.empty((resamples, len(arms), len(JUDGED)))
     for k, means in enumerate(resampled_means(both, clusters, rng=rng, resamples=resamples)):
         found = means[: len(arms)]
-        drawn[k] = found[:, 1:] - _at_equal_toxicity(found[:, 0], doses, means[len(arms) :])[:, 1:]
+        drawn[k] = found[:, 1:] - at_equal_toxicity(found[:, 0], doses, means[len(arms) :])[:, 1:]
     low, high = percentile_limits(drawn, alpha)
     return low, high, np.isnan(drawn[:, :, 0]).mean(axis=0)

@@ -28,7 +28,7 @@ KINDS = {
     "calendar": "infusions on fixed days",
     "rule": "infusions that follow a rule at visits",
     "controlled": "active cells held near a target by what is measured",
-    "open-loop": "the mean course of a controlled arm, without measurement",
+    "open-loop": "the mean activity of a controlled arm, the same for everybody",
 }
 
 

@@ -9,6 +9,7 @@ from typing import Any
 from fastcart.checks import number, shown
 from fastcart.errors import InputError
 from fastcart.protocols import Assays, Controlled, Design, Infusion, Start
+from fastcart.protocols.controlled import rehearse
 from fastcart.specification import Table, from_file
 
 WORDS = ("target", "actuator", "memory")
@@ -37,14 +38,36 @@ def controlled_arm(table: Table, name: str, folder: Path) -> Controlled:
             if (value := table.take(key, None)) is not None:
                 given[key] = _number(value, f"The entry {key!r} of {what}")
         start = {
-            key: number(value, f"The entry {entry!r} of {what}")
-            for entry, key in STARTS.items()
+            entry: number(value, f"The entry {entry!r} of {what}")
+            for entry in STARTS
             if (value := table.take(entry, None)) is not None
         }
-        design = Design(**given, start=Start(**start))
+        design = Design(**given, start=Start(**{STARTS[entry]: value for entry, value in start.items()}))
+        _has_effect(design, {*given, *start}, what)
         arm = design.arm(name, title=design.words if title == name else title, **options)
     table.done()
     return arm
+
+
+def _has_effect(design: Design, given: set[str], what: str) -> None:
+    """Check that all entries that are given do something.
+
+    Raises
+    ------
+    InputError
+        For one that another entry makes idle.
+    """
+    for word, value, idle in (
+        ("actuator", "none", {"cells", "rise", "burden_power", "predictor"}),
+        ("memory", "first", {"factor", *STARTS}),
+        ("memory", "last", {"factor"}),
+    ):
+        useless = sorted(idle & given)
+        if getattr(design, word) == value and useless:
+            raise InputError(
+                f"The entry {useless[0]!r} of {what} does nothing where {word} = {value!r}; leave it out, or "
+                f"choose another {word}."
+            )
 
 
 def _number(value: Any, what: str) -> float:
@@ -79,7 +102,9 @@ def _with_rule(
         )
     file, _, function = rule.partition(":")
     switch = table.text("switch", "fraction")
-    return Controlled(
+    arm = Controlled(
         name=name, title=title, rule=from_file(folder / file, function, f"The rule of the arm {name!r}"),
         infusions=(Infusion(0, 1, 1),), switch=switch, **options,
     )  # fmt: skip
+    rehearse(arm)  # before anything is computed
+    return arm

@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import check_threads, progress_bar
-from fastcart.errors import require, warn_failed
+from fastcart.errors import InputError, require, warn_failed
 from fastcart.options import SolveKeywords, SolveOptions
 from fastcart.population import Population, reached_by
 from fastcart.population.population import FILES as POPULATION_FILES
@@ -161,6 +161,7 @@ def compute(
             bar.update()
         single = _calibrated_course(spec, population, patients, courses, scan, run, options)
         usable = solved_in_all([*courses.values(), *scan.values()])
+        _check_anyone(usable, courses)
         courses = {name: table[usable].reset_index(drop=True) for name, table in courses.items()}
         scan = {dose: table[usable].reset_index(drop=True) for dose, table in scan.items()}
         patients = patients[usable].reset_index(drop=True)
@@ -211,6 +212,17 @@ def compute(
         population=population,
         reached=_reached(population, single[usable].reset_index(drop=True)),
     )
+
+
+def _check_anyone(usable: np.ndarray, courses: dict[str, pd.DataFrame]) -> None:
+    """Check that there is a patient who was solved in every arm."""
+    if not usable.any():
+        failed = {name: int((table["status"] != "ok").sum()) for name, table in courses.items()}
+        worst = max(failed, key=lambda name: failed[name])
+        raise InputError(
+            f"No patient was solved in every arm, so that nothing can be compared: in the arm {worst!r} "
+            f"{failed[worst]} of {len(usable)} were not. Look at what it does, or leave it out."
+        )
 
 
 def _tests(spec: TrialSpec, analyses: dict[str, Analysis], arms: pd.DataFrame) -> pd.DataFrame:

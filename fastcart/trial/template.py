@@ -43,7 +43,7 @@ factor = 10           # of promotion, or the extra memory cells in products
 
 [[arms]]
 name = "OPEN"
-kind = "open-loop"    # the mean course of a controlled arm, without measurement
+kind = "open-loop"    # the mean activity of a controlled arm, the same for everybody
 of = "RISE"
 
 [[arms]]

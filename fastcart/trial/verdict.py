@@ -181,10 +181,11 @@ class _Levels:
         return len(there) > 0 and bool((sign * there > 0).all())
 
     def evident(self, word: str) -> list[str]:
-        """Return the endpoints on which a verdict rests."""
+        """Return the endpoints on which a verdict rests: evident at enough levels each, else all that are."""
         found = self.better if word == "supported" else self.worse
         names = [name for level in self.known for name in found[level] if name in EVIDENCE]
-        return list(dict.fromkeys(names))
+        often = [name for name in names if names.count(name) >= _FEWEST]
+        return list(dict.fromkeys(often or names))
 
 
 def _robustness(

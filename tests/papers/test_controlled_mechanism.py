@@ -190,9 +190,9 @@ def test_regimes_are_counted_and_those_named_in_which_it_fails():
     )
     assert row["Regimes"] == 2
     assert m.wider({"low then rising": part.assign(low=np.nan)}, pd.DataFrame(rows)).empty
-    told = r.robustness(pd.DataFrame([*rows, {**rows[0], "level": 0.2}]))
+    told = r.robustness(pd.DataFrame([*rows, {**rows[0], "level": 0.2}]), spread())
     assert list(told) == ["part", "regime", "endpoint", "gain"]
-    assert len(told) == 3
+    assert told["regime"].tolist() == ["one", "two", "three", "spread x 0.5", "spread x 2"]
 
 
 # ---- deadlier CRS
@@ -237,3 +237,9 @@ def test_the_mechanism_is_drawn():
     assert len(figure.axes) == 2
     assert told["Mechanism"].tolist() == ["none", "growth", "niche", "product"]
     assert told["Gain with it alike, CR90 (points)"].iloc[0] == pytest.approx(7.0)
+
+
+def test_the_usual_patients_are_the_same_in_every_table():
+    at = r.Place(r.Scope(20, (), ()), 0.03, 0.003, None, {})
+    pd.testing.assert_frame_equal(at.drawn(), at.drawn(het=1.0))
+    pd.testing.assert_frame_equal(at.drawn(), at.drawn(prior=r.alike(())))

@@ -21,6 +21,7 @@ from fastcart.protocols import (
     Infusion,
     LateMemory,
     Lymphodepletion,
+    OpenLoop,
     Promotion,
     Replay,
     Start,
@@ -348,11 +349,43 @@ def test_bad_rules_get_one_sentence(rule, sentence, patients):
         (lambda: target("RISE", 1e9), "There is no target 'RISE'"),
         (lambda: Controller(deplete="some"), "'effectors' or of 'all'"),
         (lambda: Replay((1.0,), (1.0,)), "the first of which is 0"),
+        (lambda: Target(np.nan), "must be positive, not nan"),
+        (lambda: Target("many"), "must be positive, not 'many'"),
+        (lambda: Promotion(factor=np.inf), "factor of a promotion"),
+        (lambda: Promotion(duration=0.0), "duration of a promotion must be positive"),
+        (lambda: LateMemory(fraction=-1.0), "fraction of late memory cells"),
+        (lambda: Blockade(efficacy=1.5), "efficacy of a blockade must lie between 0 and 1"),
+        (lambda: Blockade(again_after=-1.0), "days between two blockades"),
+        (lambda: Controller(il6_hold=np.nan), "il6_hold of a controller must be positive"),
+        (lambda: Start(day=-1.0), "day of a start must be positive"),
     ],
 )
 def test_bad_arms_get_one_sentence(make, sentence):
     with pytest.raises(InputError, match=sentence):
         make()
+
+
+def test_a_target_without_a_limit_never_holds_back_whatever_its_slope():
+    burden = np.array([[1e11, 1e6]])
+    told = History(400.0, 0.0, np.array([0.0, 400.0]), burden, burden, burden, np.zeros(1), {})
+    for cells, rise, power in ((np.inf, -10.0, 1.0), (np.inf, 10.0, -10.0), (1e9, 10.0, -10.0)):
+        assert Target(cells, rise, power)(told) == np.inf
+    assert Target(1e9, -10.0, 10.0)(told) == 0.0
+
+
+def test_an_open_loop_of_a_rule_of_ones_own_repeats_the_activity_or_says_what_it_cannot(patients):
+    few = patients.head(4)
+
+    def half(told):
+        return Command(activity=0.5)
+
+    def more(told):
+        return Command(activity=0.5, promotion=2.0)
+
+    course = arm_course(OpenLoop.after(arm(half, name="H"), "O"), few, t_end=DAYS, noise_seed=5)
+    same(course, followed(half, few)[0])
+    with pytest.raises(InputError, match="the rule of 'M' commands 'promotion', too"):
+        arm_course(OpenLoop.after(arm(more, name="M"), "O"), few, t_end=DAYS)
 
 
 def test_a_model_without_actuators_is_refused(patients):

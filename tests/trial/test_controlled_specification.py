@@ -64,6 +64,25 @@ def test_a_rule_of_ones_own(tmp_path):
     assert spec.arms[1].rule(None) == Command(activity=0.5)
 
 
+@pytest.mark.parametrize(
+    ("body", "sentence"),
+    [
+        ("return None", "must return a Command, not None"),
+        ("return Command(activity=float('nan'))", "on day 0 the 'activity' nan; it must lie in"),
+        ("return Command(activity=1.0 if history.day < 3 else 2.0)", "on day 3 the 'activity' 2;"),
+        ("return Command(memory=float('inf'))", "the 'memory' inf; it must be a finite number from 0 on"),
+        ("return Command(activity='half')", "'activity' as one number per patient, not 'half'"),
+        ("raise SystemExit(3)", "asks to end the program"),
+        ("return Command(activity=history.cells[:, 99])", "fails with IndexError"),
+    ],
+)
+def test_a_bad_rule_is_told_before_anything_is_computed(body, sentence, tmp_path):
+    code = f"from fastcart.protocols import Command\n\ndef rule(history):\n    {body}\n"
+    (tmp_path / "mine.py").write_text(code)
+    with pytest.raises(InputError, match=sentence):
+        make_spec({"arms": ["A0", RISE | {"rule": "mine.py:rule"}]}, folder=tmp_path)
+
+
 def test_arms_are_named_or_tables(tmp_path):
     path = tmp_path / "trial.toml"
     path.write_text(
@@ -103,11 +122,33 @@ def test_arms_are_named_or_tables(tmp_path):
         ({"cell": 1e9}, "There is no entry 'cell'"),
         ({"cells_sd": -1}, "cells_sd of an assay"),
         ({"kind": "open-loop", "of": "A0"}, "must name a controlled arm in 'of', not 'A0'"),
+        ({"rise": 1e6}, "rise of a target must lie between -10 and 10"),
+        ({"burden_power": -11}, "burden_power of a target must lie between -10 and 10"),
+        ({"predictor": -1}, "predictor of a controller must lie between 0 and 2"),
+        ({"predictor": float("inf")}, "predictor of a controller must be a finite number"),
+        ({"il6_hold": 0}, "il6_hold of a controller must be positive, not 0"),
+        ({"il6_guard": -300}, "il6_guard of a controller must be positive, not -300"),
+        ({"memory": "promote", "memory_day": -5}, "day of a start must be positive, not -5"),
+        ({"memory": "extra", "memory_burden": -1}, "burden of a start must be positive, not -1"),
+        ({"visits": [1, 1]}, "at least a minute apart; 1 follows 1"),
+        ({"visits": [1, 1.0001]}, "at least a minute apart; 1.0001 follows 1"),
+        ({"visits": [0.0001]}, "after day 0, and at least a minute apart"),
+        ({"actuator": "none", "cells": 1e9}, "'cells' of the arm 'R' does nothing where actuator = 'none'"),
+        ({"factor": 10}, "'factor' of the arm 'R' does nothing where memory = 'first'"),
+        ({"memory_day": 14}, "'memory_day' of the arm 'R' does nothing where memory = 'first'"),
     ],
 )
 def test_bad_entries_get_one_sentence(entries, sentence):
     with pytest.raises(InputError, match=sentence):
         make_spec({"arms": ["A0", RISE | entries]})
+
+
+def test_an_open_loop_of_a_depletion_would_do_nothing():
+    tables = [RISE | {"actuator": "depletion"}, {"name": "O", "kind": "open-loop", "of": "R"}]
+    with pytest.raises(
+        InputError, match="repeats the activity of the switch, which the arm 'R' never lowers"
+    ):
+        make_spec({"arms": ["A0", *tables]})
 
 
 def test_the_template_is_a_specification(tmp_path, capsys):

@@ -64,6 +64,8 @@ def _regimes(table: pd.DataFrame) -> Iterator[Compared]:
     name = "amplification"
     for rate, (dose, arms) in there.REGIMES.items():
         part = table[table["rhoE"] == rate].set_index("arm")
+        if not len(part):  # of a quick look
+            continue
         times = _at(there.GAINS, rate, "amplification")
         yield Compared(name, f"rhoE {rate:g}, dose", dose, float(part["dose"].iloc[0]), FACTOR)
         yield Compared(
@@ -97,6 +99,8 @@ def _populations(tables: Mapping[str, pd.DataFrame]) -> Iterator[Compared]:
 def _structures(table: pd.DataFrame) -> Iterator[Compared]:
     found = table.set_index(["variant", "arm"])
     for variant, values in zip(VARIANTS, there.STRUCTURES, strict=True):
+        if variant not in found.index:  # of a quick look
+            continue
         for endpoint, value in zip(_SHARES, values, strict=True):
             here = _at(found, (variant, "A5"), endpoint) - _at(found, (variant, "A0"), endpoint)
             yield Compared("structures", f"{variant}, A5 minus A0, {endpoint}", value, here, SHARE)

@@ -43,6 +43,9 @@ _CELLS = (1e8, *TARGET_CELLS, 3e11)
 _IL6 = (*IL6, 2000.0)
 _SHARES = (1e-5, 1e-4, 1e-3, 3e-3, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 NOISE = 5  # seed of the assays
+# times as many resamples for verdicts: of 1000 a limit has an error of a twentieth of its margin, by which a
+# verdict beside the margin follows the seed
+_OF_VERDICTS = 10
 _OF_PROTOCOLS = 200  # patients, at most, in whom the likeness of protocols is measured
 FILES = {
     name: f"experiments/controlled_{name}.csv"
@@ -130,7 +133,7 @@ def controlled(size: Size, run: Run, *, threads: int | None = None) -> dict[str,
     found = study(
         patients, seed=SEED, chosen=size.chosen(), weights=cal.weights, factors=deadlier,
         refined=size.refined,
-        how=Comparing(resamples=size.resamples), keep=keep("scan"), **options,
+        how=Comparing(resamples=_OF_VERDICTS * size.resamples), keep=keep("scan"), **options,
     )  # fmt: skip
     reached = {}
     for name in found.scans:
@@ -152,7 +155,8 @@ def controlled(size: Size, run: Run, *, threads: int | None = None) -> dict[str,
     tables |= _regimes(
         size, r.Place(size.scope, cal.hT, cal.hL, keep("regime"), options) if size.scope else None
     )
-    regimes = r.robustness(tables["regimes"]) if len(tables["regimes"]) else None
+    known = len(tables["regimes"]) > 0
+    regimes = r.robustness(tables["regimes"], tables["heterogeneity"]) if known else None
     tables["verdicts"] = t.estimands(verdicts(found.gains, regimes=regimes))
     response = like.acute(threads)
     tables["courses"] = pd.concat([tables["courses"], like.acute_course(*response)], ignore_index=True)

@@ -60,6 +60,7 @@ GROUPS: dict[str, tuple[str, ...]] = {
     "escape and growth of leukemia": ("fR", "rL"),
 }
 NONE = "none"  # nothing is frozen
+_USUAL = "het 1.0"  # label of the scans of the usual patients, whom three tables share
 
 
 class Scope(NamedTuple):
@@ -212,7 +213,8 @@ def frozen(at: Place) -> pd.DataFrame:
     tables = []
     for group in (NONE, *at.scope.groups):
         patients = at.drawn(prior=alike(GROUPS.get(group, ())))
-        scans = _scans(patients, ("single", "RISE_T"), at, f"frozen {group}")
+        label = _USUAL if group == NONE else f"frozen {group}"
+        scans = _scans(patients, ("single", "RISE_T"), at, label)
         table = _gains(scans, patients)
         table = table[table["part"] == "low then rising"].reset_index(drop=True)
         for name, scan in scans.items():
@@ -267,11 +269,12 @@ def clinics(at: Place) -> pd.DataFrame:
         cases += [{**usual, "family": "FLAT"}, {**usual, "family": "FLAT", "noise": 0.7}]
     told = dict.fromkeys(tuple(case.items()) for case in cases)
     cases = [dict(items) for items in told]
-    single = _scans(patients, ("single",), at, "clinic")
+    single = _scans(patients, ("single",), at, _USUAL)
     tables = []
     for case in cases:
         name = str(case["family"])
         label = "clinic " + " ".join(f"{value}" for value in case.values())
+        label = f"{_USUAL} RISE_T" if case == usual else label
         family = of_targets(partial(_in_clinic, case), at.scope.cells, name=name)
 
         def keep(_: str, make: Callable[[], Arrays], label: str = label) -> Arrays:
@@ -301,6 +304,12 @@ def _first(table: pd.DataFrame, *names: str) -> pd.DataFrame:
     return table[[*names, *(name for name in table if name not in names)]]
 
 
-def robustness(table: pd.DataFrame) -> pd.DataFrame:
-    """Return the gains of all regimes at the rate `LEVEL`, as `verdicts` takes them."""
+def robustness(regimes: pd.DataFrame, heterogeneity: pd.DataFrame) -> pd.DataFrame:
+    """Return the gains of all regimes at the rate `LEVEL`, as `verdicts` takes them.
+
+    Populations of another spread are regimes, too.
+    """
+    others = heterogeneity[heterogeneity["het"] != 1.0]
+    spread = others.assign(regime=[f"spread x {het:g}" for het in others["het"]])
+    table = pd.concat([regimes, spread], ignore_index=True)
     return table.loc[table["level"] == LEVEL, ["part", "regime", "endpoint", "gain"]].reset_index(drop=True)

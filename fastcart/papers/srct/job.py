@@ -45,7 +45,11 @@ PATIENTS = 3000
 _QUICK_WARNING = (
     "<p class='warn'>A quick look: few patients, coarse scans, a short search; not to be cited.</p>"
 )
-_QUICK_MAP: dict[str, Any] = {"rho_E": (0.6, 1.4, 2.95), "hets": (0.25, 1.5)}
+_QUICK_GROWTH: dict[str, Any] = {"rho_E": (0.6, 1.4, 2.95)}
+_QUICK_MAP: dict[str, Any] = {**_QUICK_GROWTH, "hets": (0.25, 1.5)}
+_QUICK_STRUCTURES: dict[str, Any] = {
+    "variants": ("default (nu 0.85)", "antigen-driven (nu 0.30)", "wide niche (Kq 1e11)")
+}
 QUICK_PATIENTS, QUICK_REPLICATES = 150, 20  # at most, of a quick look
 SEED = 1
 _TITLES = {
@@ -161,8 +165,10 @@ def reproduce(
         result = compute(spec, run, threads=threads, progress=progress)
         write_tables(result, run)
         tables = _experiments(result, run, Amount(size, quick), threads, progress)
-        pictures = make_figures(result, run, threads=threads)
-        return _report(result, run, pictures, tables, warning=_QUICK_WARNING if quick else "")
+        # what is not to be cited is not printed either
+        drawing = _Drawing(_QUICK_WARNING, ()) if quick else _Drawing("", plotting.BESIDE_SVG)
+        pictures = make_figures(result, run, threads=threads, also=drawing.also)
+        return _report(result, run, pictures, tables, drawing)
 
 
 def _spec(patients: int, replicates: int) -> TrialSpec:
@@ -193,7 +199,9 @@ def _experiments(
     some = patients.head(third)
     jobs: dict[str, Callable[[], pd.DataFrame]] = {
         "agreement": partial(agreement, result.arms),
-        "amplification": partial(e.amplification, some, threads=threads),
+        "amplification": partial(
+            e.amplification, some, threads=threads, **(_QUICK_GROWTH if amount.quick else {})
+        ),
         "regime_map": partial(
             e.regime_map,
             max(size // 6, 50),
@@ -203,7 +211,9 @@ def _experiments(
         ),
         "heterogeneity": partial(e.heterogeneity, size, seed=SEED, threads=threads),
         "lethality": partial(e.lethality, patients, threads=threads),
-        "structures": partial(e.structures, some, threads=threads),
+        "structures": partial(
+            e.structures, some, threads=threads, **(_QUICK_STRUCTURES if amount.quick else {})
+        ),
         "niche": partial(e.niche, patients, result.frontier, threads=threads),
         "frey": partial(e.frey, patients, threads=threads),
         "protocol_search": partial(
@@ -256,13 +266,19 @@ def agreement(arms: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+class _Drawing(NamedTuple):
+    """What a report warns of, and the forms of its figures beside SVG."""
+
+    warning: str
+    also: tuple[str, ...]
+
+
 def _report(
     result: TrialResult,
     run: Run,
     pictures: list[Picture],
     tables: dict[str, pd.DataFrame],
-    *,
-    warning: str,
+    drawing: _Drawing,
 ) -> Path:
     folder = run.path("figures")
     drawn: dict[str, f.Drawn] = {}
@@ -273,7 +289,7 @@ def _report(
         drawn["protocol_search"] = s.figure(tables["protocol_search"])
         drawn |= controlled.drawn(tables)
         for name, (figure, _) in drawn.items():
-            plotting.save_figure(figure, folder / f"{name}.svg", dpi=200, also=plotting.BESIDE_SVG)
+            plotting.save_figure(figure, folder / f"{name}.svg", dpi=200, also=drawing.also)
     parts = ["<h2 id='experiments'>Experiments</h2>"]
     for name, title in _TITLES.items():
         if name in drawn:
@@ -292,9 +308,8 @@ def _report(
     parts.append(_compared(tables, result.power, run))
     sentences = [*all_findings(result.arms, result.isotoxic, tables), *controlled.findings(tables)]
     told = "".join(f"<li>{escape(text)}</li>" for text in sentences)
-    verdict = (
-        f"{warning}<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
-    )
+    words = f"<h2>What this says about the hypothesis</h2><p>{escape(HYPOTHESIS)}</p><ul>{told}</ul>"
+    verdict = drawing.warning + words
     body = trial_parts(
         result, pictures, run, found=[verdict], experiments=parts, limits=(*LIMITS, *controlled.LIMITS)
     )

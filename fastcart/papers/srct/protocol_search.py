@@ -25,7 +25,15 @@ from fastcart.papers.srct.many_arms import courses_together
 from fastcart.papers.srct.protocol_families import Family
 from fastcart.protocols import Adaptive, Arm, Calendar, Infusion, Switched
 from fastcart.trial.counterfactual import DOSE
-from fastcart.trial.frontier import JUDGED, RESAMPLES, draws_of, isotoxic, percentile_limits, resampled_means
+from fastcart.trial.frontier import (
+    JUDGED,
+    RESAMPLES,
+    at_equal_toxicity,
+    draws_of,
+    isotoxic,
+    percentile_limits,
+    resampled_means,
+)
 from fastcart.trial.outcomes import contributions
 
 SHARES = (1e-4, 1e-3, 0.01, 0.03, 0.06, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.65, 0.8, 1.0, 1.5, 3.0)
@@ -36,6 +44,7 @@ PARTICLES, ITERATIONS = 12, 8
 REPLICATES = RESAMPLES
 _BATCH = 20_000  # patients in one batch
 _ENDPOINTS = ("crs3", *JUDGED)
+_EFS = _ENDPOINTS.index("EFS730")
 
 
 @dataclass(frozen=True)
@@ -277,7 +286,10 @@ def judge(
         raise InputError("Fewer than two patients are solved in every arm; there is nothing to judge.")
     parts, frontier = parts[:, solved], where.frontier[:, solved]
     table = gains(parts, frontier, names)
-    table["eligible"] = _eligible(table, frontier, margin)
+    scan = np.nanmean(frontier, axis=1)
+    table["eligible"] = _eligible(
+        table[list(_ENDPOINTS)].to_numpy(), table[OBJECTIVE].to_numpy(), scan, margin
+    )
     generator = np.random.default_rng(seed_of(seed))
     clusters = draws_of(where.patients)[solved]
     drawn = np.empty((count(replicates, "The number of replicates"), len(names)))
@@ -285,10 +297,9 @@ def judge(
     both = np.concatenate([parts, frontier])
     again_means = resampled_means(both, clusters, rng=generator, resamples=replicates)
     for k, means in enumerate(again_means):
-        found, scan = means[: len(names), None], means[len(names) :, None]
-        again = gains(found, scan, names)
-        drawn[k] = again[OBJECTIVE]
-        allowed = np.where(_eligible(again, scan, margin), drawn[k], -np.inf)
+        found, scan = means[: len(names)], means[len(names) :]
+        drawn[k] = found[:, _EFS] - at_equal_toxicity(found[:, 0], np.array(SHARES), scan)[:, _EFS]
+        allowed = np.where(_eligible(found, drawn[k], scan, margin), drawn[k], -np.inf)
         if np.isfinite(allowed).any():
             first[allowed.argmax()] += 1
     table["low"], table["high"] = percentile_limits(drawn, 1 - level)
@@ -302,8 +313,11 @@ def _single(frontier: np.ndarray) -> dict[str, float]:
     return dict(zip(_ENDPOINTS, map(float, values), strict=True))
 
 
-def _eligible(table: pd.DataFrame, frontier: np.ndarray, margin: float) -> np.ndarray:
-    """Return which arms are not worse than the whole product at once by more than a margin, and judged."""
-    single = _single(frontier)
-    good = (table["crs3"] <= single["crs3"] + margin) & (table["EFS730"] >= single["EFS730"] - margin)
-    return (good & table[OBJECTIVE].notna()).to_numpy()
+def _eligible(found: np.ndarray, gain: np.ndarray, scan: np.ndarray, margin: float) -> np.ndarray:
+    """Return which arms are not worse than the whole product at once by more than a margin, and judged.
+
+    ``found``, shape (arms, endpoints), and ``scan``, shape (doses, endpoints), are expected values.
+    """
+    whole = scan[SHARES.index(1.0)]
+    good = (found[:, 0] <= whole[0] + margin) & (found[:, _EFS] >= whole[_EFS] - margin)
+    return np.asarray(good & ~np.isnan(gain))

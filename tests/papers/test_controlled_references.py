@@ -1,0 +1,38 @@
+"""Every family of controlled arms against the scans that lie beside the project, made by independent code."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+from fastcart.papers.srct.controlled import families, solved
+from fastcart.population import calibrate
+
+# names here and there
+COLUMNS = {
+    "CR90": "CR90", "crs3": "crs3", "crs4": "crs4", "toxic_death": "toxic_death", "EFS730": "EFS730",
+    "OS730": "OS730", "clean730": "clean24", "relapse_positive": "relp", "relapse_negative": "reln",
+}  # fmt: skip
+NEAR = 0.003  # of a share
+
+
+@pytest.mark.slow
+def test_every_intensity_of_every_family_is_that_of_independent_code(references):
+    there = pd.read_csv(references / "srct" / "controlled_concentration.csv").rename(
+        columns={"theta": "intensity"}
+    )
+    scanned = there.groupby("family", sort=False)["intensity"].agg(tuple)
+    chosen = {name: replace(family, intensities=scanned[name]) for name, family in families().items()}
+    assert {*chosen, "OPEN"} == set(scanned.index)
+    cal = calibrate(1000, seed=11)
+    patients = cal.sample.assign(hT=cal.hT, hL=cal.hL)
+    found = solved(chosen, patients, weights=cal.weights, noise_seed=5)
+    assert all(scan.ok.all() for scan in found.scans.values())
+    here = pd.concat([scan.table(cal.weights) for scan in found.scans.values()])
+    both = here.merge(there, on=["family", "intensity"], suffixes=("", "_there"))
+    assert len(both) == len(there)
+    for name, other in COLUMNS.items():
+        away = (both[name] - both[f"{other}_there" if other == name else other]).abs()
+        assert away.max() <= NEAR, (name, both.loc[away.idxmax(), ["family", "intensity"]].tolist())
