@@ -209,7 +209,7 @@ def drawn(tables: Mapping[str, pd.DataFrame]) -> dict[str, Drawn]:
 
 CAPTIONS = {
     "controlled_mechanism": (
-        "Why patients differ",
+        "Why patients differ, by mechanism",
         "a: share of the variance of each outcome that is lost when a quadratic model of the ranks of all "
         "inputs does without those of one mechanism, each patient predicted from all others, both arms at "
         f"{100 * LEVEL:g} % severe CRS; what two mechanisms explain together is in neither. b: what the "
@@ -235,7 +235,7 @@ CAPTIONS = {
         "hatched: the rate of severe CRS cannot be reached. The table has other delays, lags and leaks, too.",
     ),
     "controlled_lethality": (
-        "Deadlier CRS",
+        "Deadlier CRS, controlled",
         "The hazard of toxic death is multiplied until that share of patients dies of it under the clinical "
         "single dose. a: the best overall survival of each family over its own intensity; b: what it gains "
         "where severe CRS is equally frequent.",
