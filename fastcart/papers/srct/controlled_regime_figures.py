@@ -189,7 +189,10 @@ def mechanism(tables: Mapping[str, pd.DataFrame]) -> Drawn:
     wide = alike.pivot(index="group", columns="endpoint", values="gain").reindex([NONE, *groups])
     told = pd.DataFrame({"Mechanism": [NONE, *groups]})
     for k, (arm, outcome) in enumerate(columns):
-        told[f"{heads[outcome].capitalize()}, {short[arm]}: explains (%)"] = [np.nan, *values[:, k]]
+        told[f"{heads[outcome][0].upper()}{heads[outcome][1:]}, {short[arm]}: explains (%)"] = [
+            np.nan,
+            *values[:, k],
+        ]
     for endpoint in ("CR90", "EFS730"):
         told[f"Gain with it alike, {endpoint} (points)"] = 100 * wide[endpoint].to_numpy()
     return figure, told
