@@ -270,6 +270,9 @@ def by_parts() -> str:
         controlled_findings.not_at_the_end(read["controlled_memory"]),
         controlled_findings.lower_dose(parts),
         controlled_findings.best_survival(read["controlled_scans"]),
+        *controlled_mechanism.why_patients_differ(
+            *(read[f"controlled_{name}"] for name in ("variance", "frozen", "heterogeneity", "gainers"))
+        ),
         *controlled_mechanism.regimes_in_words(parts, read["controlled_regimes"]),
     ]
     return "\n".join(f"- {sentence}" for sentence in sentences if sentence)

@@ -350,4 +350,6 @@ def power_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
     figure.supylabel("Share of trials with significance", fontsize=8)
     handles, labels = panels[0, 0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
-    return figure, result.power[["treatment", "endpoint", "n_per_arm", "power", "low", "high"]]
+    told = result.power[["treatment", "endpoint", "n_per_arm", "power", "low", "high"]].copy()
+    told[["low", "high"]] *= 100
+    return figure, told.rename(columns={"low": "Low (%)", "high": "High (%)"})

@@ -88,13 +88,44 @@ _HEADS = {
     "treated": "Treated patients, with deaths",
     "note": "In words",
     "untested": "Trials without a test",
+    "relapse_positive": "CD19+ relapse",
+    "relapse_negative": "CD19- relapse",
+    "clean730": "In remission without severe CRS, 24 mo",
+    "family": "Family",
+    "intensity": "Intensity (cells or pg/mL)",
+    "part": "Part of the claim",
+    "level": "Severe CRS",
+    "variable": "Patients differ in",
+    "quarter": "Quarter",
+    "middle": "Median",
+    "regime": "Regime",
+    "het": "Spread (times the usual)",
+    "amplification": "Amplification",
+    "noise": "Noise (sd of logarithms)",
+    "interval": "Days between visits",
+    "delay": "Delay (days)",
+    "lag": "Lag (days)",
+    "leak": "Leak",
+    "structure": "Structure",
+    "protocol": "Protocol",
+    "eligible": "Not worse",
+    "best": "First in resamples",
+    "likeness": "Likeness",
+    "of": "Rank correlation of",
+    "with": "With",
+    "given": "Given",
+    "rank": "Correlation",
+    "protocols": "Protocols",
+    "best_OS730": "Best OS 24 mo (%)",
+    "gain_OS730": "Gain OS 24 mo (points)",
     "empty_arm": "Trials with an empty arm",
 }
 _SHARES = {
     "CR28", "CR90", "RFS12", "crs3", "crs4", "crs_any", "toxic_death", "EFS365", "EFS730", "OS365", "OS730",
     "negative_share", "survival", "power", "share", "control", "treatment_share", "avoided", "caused",
     "unchanged",
-    "frontier_CR90", "frontier_EFS730", "difference", "unjudged",
+    "frontier_CR90", "frontier_EFS730", "difference", "unjudged", "relapse_positive", "relapse_negative",
+    "clean730", "level", "leak", "best",
 }  # fmt: skip
 _POINTS = ("gain_CR90", "gain_EFS730")  # differences of shares
 _P_VALUES = ("p", "P (CR)", "P (deaths)")
@@ -140,7 +171,7 @@ def table_html(table: pd.DataFrame, *, caption: str = "") -> str:
 def _cell(name: str, value: Any) -> str:
     if isinstance(value, str):
         return ENDPOINT_NAMES.get(
-            value, _HEADS.get(value, value) if name in ("endpoint", "target") else value
+            value, _HEADS.get(value, value) if name in ("endpoint", "Endpoint", "target") else value
         )
     if isinstance(value, bool):
         return "yes" if value else "no"

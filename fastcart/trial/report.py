@@ -269,4 +269,7 @@ def _methods(result: TrialResult, run: Run) -> str:
         f"<tr><th class='text' scope='row'>{escape(name)}</th><td class='text'>{escape(value)}</td></tr>"
         for name, value in rows
     )
-    return f"<h2>How this was made</h2><div class='wide'><table>{body}</table></div>"
+    return (
+        "<h2>How this was made</h2><div class='wide' role='region' tabindex='0' aria-label='How this was "
+        f"made'><table><caption>Inputs and methods</caption>{body}</table></div>"
+    )

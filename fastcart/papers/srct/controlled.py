@@ -15,7 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.papers.srct.controlled_findings import sentences
-from fastcart.protocols import Controlled, Design, Infusion, Lymphodepletion, Promotion, get
+from fastcart.protocols import Controlled, Design, Infusion, Lymphodepletion, Promotion, Start, get
 from fastcart.protocols.arms import Arm, Calendar
 from fastcart.protocols.controlled import mean_activity, without_measurement
 from fastcart.protocols.controllers import Controller
@@ -87,7 +87,10 @@ def families(
         "single": get("A0"),
         "weekly3": _WEEKLY,
         "LHM": get("A5"),
-        "single promote x10": _on_single("single promote x10", Controller(promotion=Promotion())),
+        # nobody measures after a single dose: from day 28 on by the calendar, as in the reference
+        "single promote x10": _on_single(
+            "single promote x10", Controller(promotion=Promotion(start=Start(burden=0.0)))
+        ),
         "single niche d28": get("X8"),
     }
     # what is split needs more cells to be as toxic
@@ -137,7 +140,7 @@ PARTS = (
     Part("memory infused at the end", "mem x10 d28", "RISE_T", "ten more products of memory cells"),
     Part("memory by promotion", "promote x10", "RISE_T", "effectors made memory at the end"),
     Part("whole claim", "promote x10", "single", "low, rising, and memory made at the end"),
-    Part("promotion after a single dose", "single promote x10", "single", "memory made at the end alone"),
+    Part("promotion after a single dose", "single promote x10", "single", "memory made from day 28 on alone"),
     Part("graded switch", "RISE_T graded", "RISE_T", "every cell acts in part"),
     Part("depletion", "RISE_T depletion", "RISE_T", "cells above the target are killed"),
     Part("IL-6 on and off", "IL6 onoff", "single", "off while IL-6 is high"),

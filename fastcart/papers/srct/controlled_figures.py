@@ -189,9 +189,7 @@ def memory(table: pd.DataFrame) -> Drawn:
     plotting.panel(right, "b", "Relapse within 24 months", "Patients (%)", "")
     right.legend(loc="lower right", frameon=True, framealpha=1.0, edgecolor="white")
     shown = ["arm", "crs3", "CR90", "EFS730", "OS730", "relapse_positive", "relapse_negative"]
-    return figure, table[shown].rename(
-        columns={"relapse_positive": "CD19+ relapse", "relapse_negative": "CD19- relapse"}
-    )
+    return figure, table[shown]
 
 
 def drawn(tables: dict[str, pd.DataFrame]) -> dict[str, Drawn]:
@@ -208,7 +206,7 @@ def drawn(tables: dict[str, pd.DataFrame]) -> dict[str, Drawn]:
 
 CAPTIONS = {
     "controlled_frontier": (
-        "Efficacy against toxicity",
+        "Efficacy against toxicity, controlled",
         "Each line is a family of arms over its intensity, the best for each rate of toxicity; bands: 95 % "
         "by resampling draws of the prior. A line above that of the single dose does better at equal "
         "toxicity. The two columns are two scales of toxicity, which may rank families differently.",

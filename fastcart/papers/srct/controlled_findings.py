@@ -119,7 +119,7 @@ STATEMENTS = (
     Statement("tying the rise to the burden instead of the calendar", "tying to burden"),
     Statement("that cells are measured, instead of one calendar for all", "without feedback", True),
     Statement("memory cells infused last", "memory withheld to the end"),
-    Statement("memory made of expanded effectors at the end", "memory by promotion"),
+    Statement("more memory cells, made of expanded effectors", "memory by promotion"),
     Statement("all of it together", "whole claim"),
 )
 _TOLD = {

@@ -156,8 +156,9 @@ def _dilutes(table: pd.DataFrame) -> str:
         return ""
     first, second = (f"{row['group']} {100 * row['gain']:+.1f}" for row in others.head(2).to_dict("records"))
     return (
-        f"The rising target gains {100 * float(now.iloc[0]):+.1f} points of remission over the single dose "
-        f"({WHEN}); were one mechanism alike in all patients it would gain most with {first} and {second}."
+        f"In draws of the prior without weights the rising target gains {100 * float(now.iloc[0]):+.1f} "
+        f"points of remission over the single dose ({WHEN}); were one mechanism alike in all patients it "
+        f"would gain most with {first} and {second}."
     )
 
 

@@ -189,7 +189,10 @@ def mechanism(tables: Mapping[str, pd.DataFrame]) -> Drawn:
     wide = alike.pivot(index="group", columns="endpoint", values="gain").reindex([NONE, *groups])
     told = pd.DataFrame({"Mechanism": [NONE, *groups]})
     for k, (arm, outcome) in enumerate(columns):
-        told[f"{heads[outcome].capitalize()}, {short[arm]}: explains (%)"] = [np.nan, *values[:, k]]
+        told[f"{heads[outcome][0].upper()}{heads[outcome][1:]}, {short[arm]}: explains (%)"] = [
+            np.nan,
+            *values[:, k],
+        ]
     for endpoint in ("CR90", "EFS730"):
         told[f"Gain with it alike, {endpoint} (points)"] = 100 * wide[endpoint].to_numpy()
     return figure, told
@@ -209,7 +212,7 @@ def drawn(tables: Mapping[str, pd.DataFrame]) -> dict[str, Drawn]:
 
 CAPTIONS = {
     "controlled_mechanism": (
-        "Why patients differ",
+        "Why patients differ, by mechanism",
         "a: share of the variance of each outcome that is lost when a quadratic model of the ranks of all "
         "inputs does without those of one mechanism, each patient predicted from all others, both arms at "
         f"{100 * LEVEL:g} % severe CRS; what two mechanisms explain together is in neither. b: what the "
@@ -235,7 +238,7 @@ CAPTIONS = {
         "hatched: the rate of severe CRS cannot be reached. The table has other delays, lags and leaks, too.",
     ),
     "controlled_lethality": (
-        "Deadlier CRS",
+        "Deadlier CRS, controlled",
         "The hazard of toxic death is multiplied until that share of patients dies of it under the clinical "
         "single dose. a: the best overall survival of each family over its own intensity; b: what it gains "
         "where severe CRS is equally frequent.",

@@ -296,7 +296,9 @@ def _report(
             path = folder / f"{name}.svg"
             parts.append(figure_html(Picture(name, title, _WORDS[name], path, drawn[name][1])))
         else:
-            shown = tables[name][list(_SHOWN.get(name, tables[name].columns))].rename(columns=_HEADS)
+            shown = tables[name][list(_SHOWN.get(name, tables[name].columns))].copy()
+            shown[[c for c in _IN_PERCENT if c in shown]] *= 100
+            shown = shown.rename(columns=_HEADS)
             parts.append(f"<h3>{title}</h3><p>{_WORDS[name]}</p>{titled_table(title, shown)}")
         if name == "protocol_search":
             parts.append(f"<p>{escape(s.findings(tables[name]))}</p>")
@@ -335,31 +337,33 @@ def _compared(tables: dict[str, pd.DataFrame], power: pd.DataFrame, run: Run) ->
     )
     if not len(off):
         return f"{text}</p>"
-    listed = titled_table("Where the specification disagrees", off.rename(columns=_HEADS))
+    heads = _HEADS | {"specification": "Specification", "here": "Here"}  # doses among them
+    listed = titled_table("Where the specification disagrees", off.rename(columns=heads))
     return f"{text}These do not:</p>{listed}"
 
 
 _HEADS = {
-    "specification": "Specification",
-    "here": "Here",
+    "specification": "Specification (%)",
+    "here": "Here (%)",
     "deviations": "Deviations (sd)",
     "passes": "Within 3 sd",
-    "wanted": "Toxic deaths under A0",
+    "wanted": "Toxic deaths under A0 (%)",
     "hT_factor": "Factor of the toxic hazard",
     "variant": "Structure",
     "cohort": "Cohort",
     "cells": "Cells",
     "patients": "Patients",
-    "observed": "Observed CR",
-    "low": "Low",
-    "high": "High",
-    "deaths": "Observed deaths",
+    "observed": "Observed CR (%)",
+    "low": "Low (%)",
+    "high": "High (%)",
+    "deaths": "Observed deaths (%)",
     "p_CR": "P (CR)",
     "p_deaths": "P (deaths)",
     "experiment": "Experiment",
     "what": "Number",
     "tolerance": "Tolerance",
 }
+_IN_PERCENT = ("specification", "here", "wanted", "observed", "low", "high", "deaths")
 _SHOWN = {
     "lethality": ["wanted", "hT_factor", "arm", "toxic_death", "CR90", "EFS730", "OS730"],
     "structures": ["variant", "arm", "dose", "CR90", "crs3", "EFS730", "gain_CR90", "gain_EFS730"],

@@ -266,7 +266,9 @@ def figure(table: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
         _draw_structures(panels[-1], table, arms)
         plotting.panel(panels[-1], "abcdef"[len(spreads)], "Structures, heterogeneity 1", "Protocol", "")
     panels[0].legend(fontsize=6)
-    return canvas, table[_SHOWN]
+    told = table[_SHOWN].copy()
+    told[["low", "high"]] = (100 * told[["low", "high"]]).round(2) + 0.0  # no -0.0
+    return canvas, told.rename(columns={"low": "Low (points)", "high": "High (points)"})
 
 
 _GAIN = "Gain of EFS at 24 months (points)"
