@@ -56,7 +56,7 @@ def compare(patient, run, t_end: float, rtol: float) -> None:
         ), column
 
 
-@law(12, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, rtol=st.sampled_from([1e-4, 1e-6, 1e-8]))
+@law(6, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, rtol=st.sampled_from([1e-4, 1e-6, 1e-8]))
 def test_networks(run, patient, t_end, rtol):
     compare(patient, run, t_end, rtol)
 
@@ -80,7 +80,7 @@ def test_stiff_networks(run, patient, t_end, rtol):
     compare(patient, run, t_end, rtol)
 
 
-@law(10, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, level=numbers(0.1, 0.9, 2),
+@law(6, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, level=numbers(0.1, 0.9, 2),
      of=st.sampled_from(["y0", "total", "beat"]), seed=st.integers(0, 100))  # fmt: skip
 def test_events_of_networks(run, patient, t_end, level, of, seed):
     name, row = patient
@@ -121,7 +121,7 @@ def test_events_of_networks(run, patient, t_end, level, of, seed):
         assert more["event_both"] == pytest.approx(ends["event_both"], abs=1e-4 * t_end)
 
 
-@law(8, run=RUNS[:-1], shrink=False, some=st.lists(rows("cells"), min_size=2, max_size=5), t_end=HORIZON,
+@law(5, run=RUNS[:-1], shrink=False, some=st.lists(rows("cells"), min_size=2, max_size=5), t_end=HORIZON,
      size=st.sampled_from([33, 65]), threads=st.sampled_from([1, 2]))  # fmt: skip
 def test_networks_do_not_notice_each_other(run, some, t_end, size, threads):  # scipy solves one by one
     model = NETWORKS["cells"]

@@ -230,7 +230,7 @@ def test_an_interrupted_picture_leaves_nothing(tmp_path):
     from fastcart.plotting import new_figure, save_figure
 
     figure = new_figure(1, 1)
-    figure.savefig = lambda path, **_: (path.write_text("half"), 1 / 0)
+    figure.savefig = lambda file, **_: (file.write(b"half"), 1 / 0)
     with pytest.raises(ZeroDivisionError):
         save_figure(figure, tmp_path / "picture.png")
     assert not list(tmp_path.iterdir())
