@@ -26,6 +26,7 @@ SLOTS = 8  # executions of one event that can wait at the same time
 ROUNDS = 1000  # executions at one moment: more act on each other for ever
 _NEAR = 1e-10  # of a time: what is due then is due now
 _NEVER = -1.0  # instead of a time
+_PRIME = 2147483647
 AGAIN, DONE, NO_ROOM = range(3)
 
 
@@ -134,13 +135,41 @@ def _trigger(t, y, f, now, table, due, values):
 
 
 @njit(**INNER)
-def _chosen(t, y, f, table, due):
-    """The event, and its place in the queue, that is executed next; -1 for none.
+def _lot(executions, j):
+    """A whole number at random for an event, the same whenever there have been as many executions."""
+    x = (executions * 48271 + (j + 1) * 69621) % _PRIME
+    for _ in range(3):
+        x = ((x ^ (x >> 13)) + 1) * 48271 % _PRIME
+    return x
 
-    Of those with the same priority it is the one that was executed longest ago, so that none is left out for
-    ever where one makes the others' conditions false again.
+
+@njit(**INNER)
+def _goes_before(y, table, j, other, executions):
+    """Whether an event is executed before another of the same priority.
+
+    Those that were not executed yet go first, in their order. Then it is drawn by lot, as SBML asks for, so
+    that none is left out for ever where one makes the others' conditions false again.
     """
+    mine, theirs = y[table.turn[j]], y[table.turn[other]]
+    if mine == 0.0 or theirs == 0.0:
+        return mine < theirs
+    return _lot(executions, j) > _lot(executions, other)
+
+
+@njit(**INNER)
+def _executions(y, table):
+    """How many executions there have been."""
+    latest = 0.0
+    for i in range(table.turn.size):
+        latest = max(latest, y[table.turn[i]])
+    return int(latest)
+
+
+@njit(**INNER)
+def _chosen(t, y, f, table, due):
+    """The event, and its place in the queue, that is executed next; -1 for none."""
     best, slot, highest = -1, -1, -np.inf
+    executions = _executions(y, table)
     for j in range(table.true.size):
         priority = f[table.priority[j]] if table.priority[j] >= 0 else -np.inf
         for x in range(SLOTS):
@@ -148,8 +177,9 @@ def _chosen(t, y, f, table, due):
             if when == _NEVER or when > t + _NEAR * max(abs(t), abs(when)):
                 continue
             sooner = best == j and when < due[j, slot]
-            rests = best >= 0 and priority == highest and y[table.turn[j]] < y[table.turn[best]]
-            if best < 0 or priority > highest or sooner or rests:
+            first = best >= 0 and best != j and priority == highest
+            first = first and _goes_before(y, table, j, best, executions)
+            if best < 0 or priority > highest or sooner or first:
                 best, slot, highest = j, x, priority
     return best, slot
 
@@ -201,10 +231,7 @@ def next_of_moment(t, y, f, now, table, due, values):
         _store(y, table, due, values)
         return DONE
     due[j, slot] = _NEVER
-    latest = 0.0
-    for i in range(table.turn.size):
-        latest = max(latest, y[table.turn[i]])
-    y[table.turn[j]] = latest + 1.0
+    y[table.turn[j]] = _executions(y, table) + 1.0
     _execute(y, f, table, j, values[j, slot])
     return AGAIN
 

@@ -33,6 +33,7 @@ from fastcart.solvers.items import (
 from fastcart.solvers.transform import LOG_ZERO
 
 _DEGREE = 13  # no interpolant of these methods has a higher one
+_SHORT = 1e-10  # part of a time
 _HALVINGS = 10
 _TESTS = np.array([-0.62, -0.14, 0.62])  # where a polynomial must agree with what it follows
 
@@ -151,7 +152,8 @@ class Watch:
             return []  # level, but for rounding
         true = np.array([self._value(k, piece, t) for t in _mapped(_TESTS, low, high)])
         off = np.abs(_AT_TESTS @ values - true).max()
-        if off > self.follows * spread + 1e-14 * size and depth < _HALVINGS:
+        room = high - low > _SHORT * max(abs(low), abs(high))  # else it is rounding that cannot be followed
+        if off > self.follows * spread + 1e-14 * size and depth < _HALVINGS and room:
             middle = 0.5 * (low + high)
             before, behind = (
                 self._sampled(k, piece, a, b, depth + 1) for a, b in ((low, middle), (middle, high))
