@@ -16,10 +16,10 @@ from typing import Any
 import llvmlite.binding as llvm
 from numba import njit
 from numba.core import codegen
-from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 
 from fastcart.solvers.fingerprint import referenced_names
+from fastcart.solvers.kept_answers import answers_kept
 
 _OPTIMISE = "_optimize_final_module"  # of numba's own: where it is called otherwise, compiling takes longer
 _COMPILE = "compile"
@@ -45,7 +45,7 @@ def optimise_once(
     numba dispatcher
     """
     inner: dict[int, Any] = {}
-    kernel = njit(**options)(_with_copies(function, inner))
+    kernel = njit(no_cfunc_wrapper=True, **options)(_with_copies(function, inner))  # Python calls it
     copies = {id(copy) for copy in inner.values()}
     compile_all = kernel.compile
 
@@ -114,7 +114,7 @@ def _only_inlined(copies: set[int]) -> Iterator[None]:
         )
         passes.run(self._final_module, builder)
 
-    with global_compiler_lock:
+    with answers_kept():
         setattr(library, _OPTIMISE, inlined)
         setattr(Dispatcher, _COMPILE, noted)
         try:
