@@ -33,6 +33,7 @@ except ImportError:  # not a Unix
 
 from fastcart.solvers.fingerprint import examine, python_function, referenced_names
 from fastcart.solvers.inner_libraries import optimise_once
+from fastcart.solvers.kept_answers import answers_kept
 from fastcart.solvers.kernel_cache import (
     FORMAT,
     KernelCache,
@@ -299,7 +300,8 @@ def _compiled(
         kernel = optimise_once(copy, options, partial(_alone, None if cache is None else cache.source))
         use(kernel, cache)
     else:
-        with _alone(None if known or cache is None else cache.source), _interleaved(interleave):
+        alone = _alone(None if known or cache is None else cache.source)
+        with alone, answers_kept(), _interleaved(interleave):
             kernel = CFunc(copy, normalize_signature(signature), locals={}, options=options)
             use(kernel, cache)
             kernel.compile()

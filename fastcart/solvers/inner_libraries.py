@@ -1,28 +1,30 @@
 """Compile a kernel of many small functions in the time of one large one.
 
 numba optimises what each inner function makes together with all that it calls, then again within the caller,
-and so on up: a kernel whose parts are nested six deep is optimised six times. Here its own inner functions
-are only inlined, and the whole is optimised once. They are copies that no other kernel has, so that what a
-kernel becomes does not depend on which was compiled before.
+and so on up, and makes machine code of each: a kernel whose parts are nested six deep is optimised six times.
+Here its own inner functions are only inlined, and the whole is optimised and made machine code once. They are
+copies that no other kernel has, so that what a kernel becomes does not depend on which was compiled before.
 """
 
 from __future__ import annotations
 
 import types
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager, nullcontext
 from typing import Any
 
 import llvmlite.binding as llvm
 from numba import njit
 from numba.core import codegen
-from numba.core.compiler_lock import global_compiler_lock
 from numba.core.dispatcher import Dispatcher
 
 from fastcart.solvers.fingerprint import referenced_names
+from fastcart.solvers.kept_answers import answers_kept, replaced
 
-_OPTIMISE = "_optimize_final_module"  # of numba's own: where it is called otherwise, compiling takes longer
-_COMPILE = "compile"
+# Of numba's own: how a library is optimised; how that becomes machine code, is loaded, and gets the constants
+# of a function. Where these are otherwise, compiling takes longer.
+_OPTIMISE, _PASSES = "_optimize_final_module", "_module_pass_manager"
+_FINISH, _LOAD, _LINK = "_finalize_specific", "_add_module", "set_env"
 _SHARED = (llvm.Linkage.linkonce_any, llvm.Linkage.linkonce_odr)
 _ROOM = "fastcart.solvers."  # whose functions are copied; elementary functions and numba's own stay shared
 
@@ -45,7 +47,7 @@ def optimise_once(
     numba dispatcher
     """
     inner: dict[int, Any] = {}
-    kernel = njit(**options)(_with_copies(function, inner))
+    kernel = njit(no_cfunc_wrapper=True, **options)(_with_copies(function, inner))  # Python calls it
     copies = {id(copy) for copy in inner.values()}
     compile_all = kernel.compile
 
@@ -89,12 +91,17 @@ def _keep_to_itself(module: Any) -> None:
 
 @contextmanager
 def _only_inlined(copies: set[int]) -> Iterator[None]:
-    """Within the context these functions are inlined and not optimised; nobody else compiles meanwhile."""
-    library = codegen.CPUCodeLibrary
-    optimise, compile_one = getattr(library, _OPTIMISE, None), getattr(Dispatcher, _COMPILE)
-    if optimise is None or not hasattr(codegen.CPUCodegen, "_module_pass_manager"):
+    """Within the context these functions are inlined, not optimised, and no machine code by themselves.
+
+    Nobody else compiles meanwhile.
+    """
+    library, maker = codegen.CPUCodeLibrary, codegen.CPUCodegen
+    ends = [(codegen.JITCodeLibrary, _FINISH), (codegen.JITCPUCodegen, _LOAD), (codegen.JITCPUCodegen, _LINK)]
+    if not all(hasattr(owner, name) for owner, name in [(library, _OPTIMISE), (maker, _PASSES), *ends]):
         yield
         return
+    compile_one = Dispatcher.compile
+    optimise = getattr(library, _OPTIMISE)
     within = [False]  # for each function that is being compiled, whether it is one of them
 
     def noted(self: Any, signature: Any) -> Any:
@@ -104,21 +111,28 @@ def _only_inlined(copies: set[int]) -> Iterator[None]:
         finally:
             within.pop()
 
-    def inlined(self: Any) -> None:
-        if not within[-1]:
+    def optimised(self: Any) -> None:
+        if within[-1]:
+            _inline(self._codegen, self._final_module)
+        else:
             _keep_to_itself(self._final_module)
             optimise(self)
-            return
-        passes, builder = self._codegen._module_pass_manager(
-            opt=0, loop_vectorize=False, slp_vectorize=False, cost="cheap"
-        )
-        passes.run(self._final_module, builder)
 
-    with global_compiler_lock:
-        setattr(library, _OPTIMISE, inlined)
-        setattr(Dispatcher, _COMPILE, noted)
-        try:
-            yield
-        finally:
-            setattr(library, _OPTIMISE, optimise)
-            setattr(Dispatcher, _COMPILE, compile_one)
+    def unless_inlined(act: Callable[..., Any]) -> Callable[..., Any]:
+        return lambda *given: None if within[-1] else act(*given)
+
+    replacements: list[tuple[type, str, Any]] = [
+        (Dispatcher, "compile", noted), (library, _OPTIMISE, optimised),
+        *((owner, name, unless_inlined(getattr(owner, name))) for owner, name in ends),
+    ]  # fmt: skip
+    with ExitStack() as stack:
+        stack.enter_context(answers_kept())
+        for owner, name, by in replacements:
+            stack.enter_context(replaced(owner, name, by))
+        yield
+
+
+def _inline(maker: Any, module: Any) -> None:
+    """Inline what is marked so, and no more."""
+    passes, builder = getattr(maker, _PASSES)(opt=0, loop_vectorize=False, slp_vectorize=False, cost="cheap")
+    passes.run(module, builder)
