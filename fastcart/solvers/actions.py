@@ -19,7 +19,6 @@ from numba.extending import register_jitable
 
 from fastcart.solvers.compile import INNER
 from fastcart.solvers.problem import Problem
-from fastcart.solvers.whole import whole
 
 SET, ADD, SCALE = range(3)
 KINDS = {"set": SET, "add": ADD, "scale": SCALE}
@@ -28,7 +27,6 @@ MOMENT = 1e-11  # of the horizon
 AT_ONCE_MOST = 1000  # actions at one time: more act on each other for ever
 
 
-@whole
 class Actions(NamedTuple):
     """What the items do; item ``i`` has the rows ``first[i]`` to ``first[i + 1]``, or none."""
 

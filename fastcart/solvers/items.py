@@ -21,7 +21,6 @@ from fastcart.solvers.compile import INNER
 from fastcart.solvers.endpoints import Found, fill, watched_marks
 from fastcart.solvers.problem import ChunkResult, Problem
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO, to_natural
-from fastcart.solvers.whole import whole
 
 HIGHEST, LOWEST, UP, DOWN, BOTH, DIES = range(6)  # kinds of items
 KINDS = {"up": UP, "down": DOWN, "both": BOTH, "highest": HIGHEST, "lowest": LOWEST}
@@ -123,7 +122,6 @@ RECORD = np.dtype(
 )
 
 
-@whole
 class Watched(NamedTuple):
     """All that is looked for in a problem."""
 

@@ -62,7 +62,6 @@ from fastcart.solvers.quiet import run_quietly
 from fastcart.solvers.reading import uses_time
 from fastcart.solvers.status import Status
 from fastcart.solvers.transform import to_internal, to_natural
-from fastcart.solvers.whole import as_whole, whole
 
 GRID = 200  # output intervals in which crossings are looked for
 METHODS = ("lsoda",)
@@ -80,7 +79,6 @@ _SHORTER = 8.0  # steps are limited to an interval of the grid, then to this par
 _ATTEMPTS = 6
 
 
-@whole
 class Task(NamedTuple):
     """What is the same for all patients."""
 
@@ -106,7 +104,6 @@ class Task(NamedTuple):
     room: int  # and how long the row is
 
 
-@whole
 class Tables(NamedTuple):
     """What is given and found, a row for each patient."""
 
@@ -157,10 +154,10 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
     n, m = tables.u0.shape[1], tables.p.shape[1]
     data, row = np.empty(task.size), np.zeros(task.room)
     most, total = outputs.grid.size + 2, task.watched.quantities.size
-    room = as_whole(Room(
+    room = Room(
         np.empty(most), np.empty(most, np.bool_), np.empty((most, n)), np.empty((most, total)),
         np.empty((most, total)), np.empty((2, total)), np.empty((2, PENDING)), np.zeros(1, np.int64),
-    ))  # fmt: skip
+    )  # fmt: skip
     sums = m + n + CONTROL + 2 * n
     # LSODA's own limit is per output time, and only for what goes on behind the end of the budget: behind a
     # blow-up it may take steps of no length, derivatives of zero or not
@@ -168,21 +165,21 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
     for i in range(low, high):
         if control[0] != 0:
             return
-        system = as_whole(System(
+        system = System(
             task.address, data, m + n, sums, sums + SUMS * task.integrals, task.width, task.log,
             task.counted, tables.scale[i], task.watched, task.noted, task.ends,
             task.timed, task.rtol, limit, task.differentiated, task.directions, task.settler, task.solved,
             task.status, row,
-        ))  # fmt: skip
+        )  # fmt: skip
         if task.integrals > 0:
             prepare(system, tables.p[i], task.max_step, task.max_steps)
             first_units(system, tables.u0[i], room.out[0], task.integrals, outputs.grid[-1])
         patient = Patient(tables.u0[i], entries[0][i], entries[1][i])
-        answer = as_whole(Answer(
+        answer = Answer(
             task.burden, tables.final[i], tables.saved[tables.offsets[i] : tables.offsets[i + 1]],
             tables.counts[i], tables.reached[i : i + 1],
             tables.cured[i : i + 1],
-        ))  # fmt: skip
+        )  # fmt: skip
         record = tables.records[i]
         longest = task.max_step
         flag = 0.0

@@ -64,12 +64,10 @@ from fastcart.solvers.lsoda_system import BARE, INSIDE, Nodes, derivatives, inte
 from fastcart.solvers.lsoda_watch import watch
 from fastcart.solvers.status import FASTER, RISES
 from fastcart.solvers.transform import LOG_ZERO, kept_share
-from fastcart.solvers.whole import whole
 
 _SHORTEST = 1e-12  # of the horizon: no segment is shorter
 
 
-@whole
 class Outputs(NamedTuple):
     """Times of output without doses, sorted; which of them are looks between the steps; the times to save."""
 

@@ -1,8 +1,5 @@
 """What is not done twice while a kernel is compiled."""
 
-from typing import NamedTuple
-
-import numpy as np
 import pytest
 from numba import njit, types
 from numba.core import errors
@@ -11,11 +8,9 @@ from numba.core.codegen import JITCodeLibrary
 from numba.core.dispatcher import Dispatcher
 from numba.core.types.functions import BaseFunction
 
-from fastcart.solvers.compile import EXACT, INNER, cached
+from fastcart.solvers.compile import EXACT, INNER
 from fastcart.solvers.inner_libraries import optimise_once
 from fastcart.solvers.kept_answers import answers_kept
-from fastcart.solvers.lanes import records
-from fastcart.solvers.whole import WholeTuple, as_whole, whole
 
 
 def counting(monkeypatch, owner, name, note):
@@ -74,50 +69,3 @@ def test_inner_functions_are_machine_code_in_their_kernel_alone(monkeypatch):
     scope["inner"] = njit(**INNER)(scope["inner"])
     assert optimise_once(scope["outer"], EXACT)(1.0) == 9.0
     assert made == ["outer"]
-
-
-@whole
-class Course(NamedTuple):
-    """A named tuple that is one argument."""
-
-    times: np.ndarray
-    values: np.ndarray
-    count: int
-
-
-def test_a_whole_tuple_is_one_argument_of_what_it_is_handed_to():
-    scope = scope_of(
-        "def inner(c, k): return c.values[k] * c.count\ndef outer(c): return inner(c, 1) + inner(c, 0)"
-    )
-    scope["inner"] = njit(**INNER)(scope["inner"])
-    kernel = optimise_once(scope["outer"], EXACT)
-    assert kernel(Course(np.zeros((2, 2)), np.array([2.0, 5.0]), 3)) == 21.0
-    (kind,) = kernel.signatures[0]
-    assert isinstance(kind, WholeTuple)
-    (compiled,) = kernel.overloads.values()
-    name = compiled.fndesc.llvm_func_name
-    assert len(list(compiled.library.get_function(name).arguments)) == 3  # result, error, and the tuple
-
-
-def test_a_tuple_made_within_a_kernel_keeps_its_arrays():
-    text = """
-def inner(c): return c.values.sum() + c.count
-def outer(n):
-    total = 0.0
-    for k in range(n):
-        total += inner(as_whole(Course(np.zeros((1, 1)), np.full(3, float(k)), k)))
-    return total
-"""
-    scope = scope_of(text, np=np, Course=Course, as_whole=as_whole)
-    scope["inner"] = njit(**INNER)(scope["inner"])
-    assert optimise_once(scope["outer"], EXACT)(1000) == 4 * sum(range(1000))
-
-
-def test_the_records_of_lanes_are_handed_on_whole():
-    lane = np.zeros((2, 2))
-    steps = records.Steps(lane, lane, lane, np.zeros((1, 2, 2)), np.zeros((1, 3, 2)))
-    kernel = cached(
-        scope_of("def u(steps): return steps.u[0, 0]")["u"], "a test", takes=(records.Steps,), **EXACT
-    )
-    assert kernel(steps) == 0.0
-    assert isinstance(kernel.signatures[0][0], WholeTuple)

@@ -12,7 +12,6 @@ import numpy as np
 
 from fastcart.solvers.actions import Actions
 from fastcart.solvers.lanes.layout import LANES, Q_ROWS, Offsets, evaluation_rows
-from fastcart.solvers.whole import whole
 
 EMPTY, IDLE = -2, -1  # instead of a patient: to be refilled, or without one for good
 GOES_ON, CUT, ENDS, ACTS, FAILS = range(5)  # fates
@@ -21,7 +20,6 @@ NEXT, LIMIT, FILLER = range(3)  # of `Work.block`
 COUNT = -1  # of `Work.flagged`: how many there are
 
 
-@whole
 class Task(NamedTuple):
     """What is asked for of all patients."""
 
@@ -42,7 +40,6 @@ class Task(NamedTuple):
     status: int  # and where in its row is whether it did
 
 
-@whole
 class Doses(NamedTuple):
     """Entries, as in `fastcart.solvers.doses`, and which of them are a patient's."""
 
@@ -54,7 +51,6 @@ class Doses(NamedTuple):
     value: np.ndarray
 
 
-@whole
 class Saves(NamedTuple):
     """Times to save, which of them are a patient's, and where in `Out.saved` these go, for all states."""
 
@@ -65,7 +61,6 @@ class Saves(NamedTuple):
     states: np.ndarray  # that are saved
 
 
-@whole
 class Patients(NamedTuple):
     """Those of the chunk; integrated variables."""
 
@@ -77,7 +72,6 @@ class Patients(NamedTuple):
     saves: Saves
 
 
-@whole
 class Scheme(NamedTuple):
     """What the loop needs to know of a method, and the addresses of what it calls."""
 
@@ -93,7 +87,6 @@ class Scheme(NamedTuple):
     extra_used: np.ndarray  # which these are; -1 behind the last four
 
 
-@whole
 class Evaluation(NamedTuple):
     """What the right-hand side reads and writes (`fastcart.solvers.lanes.rhs`), in the step's buffer."""
 
@@ -106,7 +99,6 @@ class Evaluation(NamedTuple):
     raised: np.ndarray
 
 
-@whole
 class Steps(NamedTuple):
     """The last step of each lane, or one in each slot of the queue: views of the step's buffer."""
 
@@ -167,7 +159,6 @@ QUANTITY = np.dtype([(name, np.int64) for name in ("bounded", "state", "group")]
 RECORD = np.dtype([("best", float), ("first", float), ("last", float), ("times", np.int64)])
 
 
-@whole
 class Queue(NamedTuple):
     """Steps that are looked at closely.
 
@@ -185,7 +176,6 @@ class Queue(NamedTuple):
     asks: np.ndarray  # items x slots: whether there may be something of it in the step
 
 
-@whole
 class Detection(NamedTuple):
     """What is kept of the items in each lane, to tell which steps need a close look."""
 
@@ -199,7 +189,6 @@ class Detection(NamedTuple):
     alive: np.ndarray
 
 
-@whole
 class Turns(NamedTuple):
     """Where quantities turn in the step that is looked at."""
 
@@ -210,7 +199,6 @@ class Turns(NamedTuple):
     follows: float  # how near a polynomial must come to a quantity, relative to its range
 
 
-@whole
 class Roots(NamedTuple):
     """Scratch of the search for roots of polynomials."""
 
@@ -218,7 +206,6 @@ class Roots(NamedTuple):
     intervals: np.ndarray
 
 
-@whole
 class Watch(NamedTuple):
     """All that is watched; the items of the burden come first."""
 
@@ -236,7 +223,6 @@ class Watch(NamedTuple):
     roots: Roots
 
 
-@whole
 class Work(NamedTuple):
     """What each thread has of its own, and the counters that all share."""
 
@@ -261,7 +247,6 @@ class Work(NamedTuple):
     claimed: np.ndarray  # shared: how many patients are claimed
 
 
-@whole
 class Out(NamedTuple):
     """Results, one row per patient."""
 
