@@ -380,7 +380,7 @@ def test_varied_patients_stay_positive_and_bounded():
         save_at=np.arange(0.0, 731.0, 5.0),
     )  # fmt: skip
     assert result.endpoints["status"].eq("ok").all()
-    assert result.endpoints["engine"].eq("lanes-stab5").all()  # which auto begins with
+    assert result.endpoints["engine"].eq("lanes-rodas5p").all()  # which auto begins with
     path = result.trajectories
     for name in ("L", "R", "B", "E", "M", "N"):
         assert path[name].min() >= 0.0, name
