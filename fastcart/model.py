@@ -152,6 +152,10 @@ class Model:
         """Travel to other processes without what is derived from the parts: it is made anew there."""
         return {part.name: getattr(self, part.name) for part in fields(self)}
 
+    def __hash__(self) -> int:
+        """Of its name and those of its parts, so that a model may be in a set or a key of a mapping."""
+        return hash((self.name, *self.state_names, *self.parameter_names, *self.observable_names))
+
     @property
     def state_names(self) -> list[str]:
         """Names of the states, in order."""

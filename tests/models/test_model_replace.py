@@ -194,3 +194,11 @@ def test_a_derived_model_keeps_the_order_of_the_one_it_is_of():
     for part in ("states", "parameters"):
         with pytest.raises(InputError, match="derived from another"):
             derived.replace(**{part: getattr(derived, part)[::-1]})
+
+
+def test_models_are_keys_of_mappings_by_their_parts():
+    model = fastcart.models.get("li_lei")
+    same, other = model.replace(), model.replace(t_end=1.0)
+    assert same == model
+    assert hash(same) == hash(model)
+    assert {model: 1, same: 2, other: 3} == {model: 2, other: 3}
