@@ -245,7 +245,7 @@ def test_the_manifest_holds_options_that_are_not_the_usual_ones():
     usual, finer = of(), of(rtol=1e-8, engine="lsoda")
     assert "solve" not in usual  # so that runs of before go on
     assert of(rtol=1e-5, extinction=1.0) == usual
-    assert usual["begins_with"] == "stab5"
+    assert usual["begins_with"] == "rodas5p"
     assert finer == {**usual, "begins_with": None, "solve": {"engine": "lsoda", "rtol": 1e-8}}
 
 
