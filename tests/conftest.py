@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
 
 import fastcart
+from fastcart import plotting
 from fastcart.solvers.compile import plain
 from fastcart.solvers.named import arguments
 
@@ -38,6 +41,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return places.get(item.path.relative_to(here).as_posix(), len(places)) if inside else len(places)
 
     items.sort(key=place)
+
+
+@contextmanager
+def drawn_as_pixels() -> Iterator[None]:
+    """Within the context, files of vector forms are empty: to draw each takes as long as the pixels do."""
+    drawn = plotting._encoded
+
+    def encoded(figure: Any, kind: str, *given: Any, **named: Any) -> bytes:
+        return b"" if kind in plotting.VECTORS else drawn(figure, kind, *given, **named)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plotting, "_encoded", encoded)
+        yield
 
 
 @pytest.fixture

@@ -80,7 +80,8 @@ def test_stiff_networks(run, patient, t_end, rtol):
     compare(patient, run, t_end, rtol)
 
 
-@law(6, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, level=numbers(0.1, 0.9, 2),
+# SciPy takes half a minute
+@law(6, run=RUNS[:-1], shrink=False, patient=cells, t_end=HORIZON, level=numbers(0.1, 0.9, 2),
      of=st.sampled_from(["y0", "total", "beat"]), seed=st.integers(0, 100))  # fmt: skip
 def test_events_of_networks(run, patient, t_end, level, of, seed):
     name, row = patient

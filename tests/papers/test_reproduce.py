@@ -9,6 +9,7 @@ import sys
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import drawn_as_pixels
 
 from fastcart.errors import InputError, MissingDependencyError
 from fastcart.papers import WORKS, get
@@ -29,7 +30,8 @@ ACCURATE_PLAN_A = [75.5955, 102.8586, 67.1170, 71.8550, 74.4664, 0.0]
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     out = tmp_path_factory.mktemp("reproduce") / "new" / "folder"
-    assert reproduce(out, progress=False, sample=SAMPLE, burdens=BURDENS) == out / "report.md"
+    with drawn_as_pixels():
+        assert reproduce(out, progress=False, sample=SAMPLE, burdens=BURDENS) == out / "report.md"
     return out
 
 

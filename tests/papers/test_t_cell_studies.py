@@ -7,6 +7,7 @@ from functools import partial
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import drawn_as_pixels
 
 from fastcart import InputError, models
 from fastcart.models.t_cell_presets import PRESETS
@@ -287,7 +288,8 @@ def test_report(tmp_path, monkeypatch):
         reproduce(out, **sizes, seed=1)
     for name in ("t_cell_facts", "leads", "compare_variants"):  # what is there is not computed again
         monkeypatch.setattr(job, name, killed)
-    report = reproduce(out, **sizes)
+    with drawn_as_pixels():
+        report = reproduce(out, **sizes)
     text = report.read_text(encoding="utf-8")
     assert sorted(p.name for p in out.iterdir()) == sorted([*beside(FIGURES), *TABLES, "report.md"])
     assert all(f"| {fact.name} " in text for fact in FACTS)

@@ -53,7 +53,12 @@ def agree(one: fastcart.Result, other: fastcart.Result, rtol: float) -> None:
             np.testing.assert_allclose(a[name], b[name], rtol=rtol, atol=1e-9 * largest, err_msg=name)
 
 
-@pytest.mark.parametrize("name", ["li_lei", "li_lei_coarse", "b_all", "t_cell"])
+SLOW = ("li_lei", "b_all")  # to compile by numba
+
+
+@pytest.mark.parametrize(
+    "name", ["li_lei_coarse", "t_cell", *(pytest.param(name, marks=pytest.mark.slow) for name in SLOW)]
+)
 def test_shipped_models(name, untraced):
     model = models.get(name)
     burden = [] if model.burden is None else [model.burden]
