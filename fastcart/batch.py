@@ -27,9 +27,10 @@ from fastcart.options import ENGINES as ENGINES
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 from fastcart.patients import Patients, PatientTable, check_patients, typical_patients
 from fastcart.result import BatchResult, Tables
-from fastcart.saving import check_save_at
+from fastcart.saving import SaveTimes, check_save_at
 from fastcart.sensitivities import Sensitivities, check_sensitivities
 from fastcart.solvers import interrupts
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.problem import Problem, Saves
 from fastcart.solvers.system import shown
 from fastcart.solvers.threads import in_threads
@@ -51,6 +52,8 @@ _SAVED_VALUES = 4_000_000  # saved numbers per chunk, at most
 _PART = 8192
 _ALONE = ("auto", "lanes")
 _BAR = threading.Lock()
+_problems: dict[tuple[Any, ...], Problem] = {}  # the last ones, the oldest first
+_MOST_KEPT, _FEW_TIMES = 16, 1000
 
 
 def solve(
@@ -143,7 +146,7 @@ def solve(
     chosen = chosen_options(options, keywords, solve, "A batch")
     doses = None if doses is None else as_frame(doses)
     times = check_save_at(save_at, chosen.horizon(model))
-    problem = make_problem(model, chosen, save_at=times, save=save)
+    problem = _as_before(model, chosen, times, None if save is None else tuple(save))
     engine = resolve_engine(chosen.engine, problem)
     threads = check_threads(threads)
     table = check_patients(
@@ -177,6 +180,32 @@ def solve(
     if warn and result.endpoints["status"].array.codes.any():
         warn_failed(result.summary())
     return result
+
+
+def _as_before(
+    model: Model, options: SolveOptions, save_at: SaveTimes, save: tuple[str, ...] | None
+) -> Problem:
+    """Return the problem; that of before where nothing differs, with all that engines keep with it.
+
+    Of a small batch this is most of the work. Functions are compared by what they are made of, so that an
+    edit of what they name is seen.
+    """
+    if save_at.times.size > _FEW_TIMES:
+        return make_problem(model, options, save_at=save_at, save=save)
+    own = replace(save_at, times=save_at.times.copy())  # the caller may change theirs
+    system = options.derive(model).system
+    code = [fingerprint(f) for f in (system.rhs, system.observe, model.residual) if f is not None]
+    key = (model, options, own.times.tobytes(), save, *code)
+    try:
+        known = _problems.get(key)
+    except TypeError:  # something in it has no hash
+        return make_problem(model, options, save_at=own, save=save)
+    if known is None:
+        known = make_problem(model, options, save_at=own, save=save)
+        while len(_problems) >= _MOST_KEPT:
+            _problems.pop(next(iter(_problems)), None)  # the oldest
+        _problems[key] = known
+    return known
 
 
 def make_problem(

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from fastcart.regimens import Regimen
     from fastcart.solvers.doses import DosePlan
 
+_NOT_RUN = int(Status.not_run)
 _MODULES = {
     "auto": "fastcart.solvers.auto",
     "lanes": "fastcart.solvers.lanes.engine",
@@ -201,7 +202,7 @@ def _place(model: Model | System, text: str, error: BaseException) -> tuple[str,
 
 def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult, saves: Saves) -> None:
     """Give the start its exact values back, and mark what is not finite as failed."""
-    lost = int(np.count_nonzero(result.status == Status.not_run))
+    lost = int(np.count_nonzero(result.status == _NOT_RUN))
     if lost:  # a request to stop raises, so nobody else may be without an answer
         raise RuntimeError(
             f"internal error: an engine left out {lost} of {len(result.status)} patients; please report it"
@@ -214,6 +215,7 @@ def _finish(problem: Problem, y0: np.ndarray, result: ChunkResult, saves: Saves)
         start = y0[:, problem.model.burden_index]
         result.above = result.final[:, problem.model.burden_index] > start * (1 + 1e-9)
     # a solution that is not finite at the horizon has failed, whatever the engine says
-    bad = (result.status == Status.ok) & ~np.isfinite(result.final).all(axis=1)
-    result.status[bad] = Status.non_finite
+    finite = np.isfinite(result.final)
+    if not finite.all():
+        result.status[(result.status == Status.ok) & ~finite.all(axis=1)] = Status.non_finite
     result.blank_failed()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
-from functools import cached_property
+from functools import cached_property, lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +12,9 @@ import numpy as np
 from fastcart.solvers.endpoints import recorded_endpoints
 from fastcart.solvers.status import Status
 from fastcart.solvers.system import System, hidden
+
+_OK = int(Status.ok)
+_FEW = 1000  # patients
 
 if TYPE_CHECKING:
     from fastcart.events import Event
@@ -147,8 +150,7 @@ class Saves:
     @classmethod
     def all_of(cls, times: np.ndarray, patients: int) -> Saves:
         """All times, for every patient."""
-        every = np.zeros(patients, dtype=np.int64), np.full(patients, len(times), dtype=np.int64)
-        return cls(*every, shared=True)
+        return (_all_times if patients <= _FEW else _all_times.__wrapped__)(len(times), patients)
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -158,6 +160,12 @@ class Saves:
     def take(self, rows: slice | np.ndarray) -> Saves:
         """Return those of some of the patients."""
         return Saves(self.begin[rows], self.end[rows], self.shared)
+
+
+@lru_cache(maxsize=64)  # a small batch asks several times, and nobody writes into them
+def _all_times(times: int, patients: int) -> Saves:
+    every = np.zeros(patients, dtype=np.int64), np.full(patients, times, dtype=np.int64)
+    return Saves(*every, shared=True)
 
 
 def places(begin: np.ndarray, count: np.ndarray) -> np.ndarray:
@@ -264,7 +272,9 @@ class ChunkResult:
 
     def blank_failed(self) -> None:
         """Set the endpoints of patients that were not solved to NaN."""
-        failed = self.status != Status.ok
+        failed = self.status != _OK
+        if not failed.any():
+            return
         self.endpoints[failed] = self.final[failed] = np.nan
         self.cured[failed] = False
         if self.final_slopes is not None:
