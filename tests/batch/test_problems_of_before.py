@@ -22,7 +22,8 @@ def observe(t, y, p):
     return (_rate * y.x,)
 
 
-DECAY = Model("decay", {"x": 1.0}, {"k": 1.0}, rhs, observables=[Observable("seen")], observe=observe, t_end=1.0)
+SEEN = [Observable("seen")]
+DECAY = Model("decay", {"x": 1.0}, {"k": 1.0}, rhs, observables=SEEN, observe=observe, t_end=1.0)
 
 
 def test_an_edit_of_what_a_right_hand_side_names_is_seen(monkeypatch):

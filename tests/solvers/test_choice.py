@@ -143,3 +143,11 @@ def test_explain_engine_says_what_auto_begins_with_and_why():
     text = fastcart.explain_engine("b_all", rtol=1e-8)
     assert "starts every patient with stab5" in text
     assert "rodas5p takes" in text
+
+
+def test_models_with_doses_of_their_own_begin_with_what_these_need():
+    """Before the cells come the model of Hardiansyah & Ng is at rest: any method takes few steps."""
+    model = fastcart.models.get("hardiansyah")
+    ends = fastcart.solve(model, 3, doses=fastcart.models.doses(model)).endpoints
+    assert set(ends["engine"]) == {"lanes-rodas5p"}
+    assert ends["steps"].max() < 400

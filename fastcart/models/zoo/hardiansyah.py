@@ -158,5 +158,6 @@ def hardiansyah(patient: str = "UPN1") -> Model:
         observe=_observe,
         doc=_DOC,
         options={"patient": patient},
+        typical={"E": DOSES[patient]},  # nothing is stiff before the cells come
         references=("D. Hardiansyah, C. M. Ng, Clin Transl Sci 12, 343-349 (2019), doi:10.1111/cts.12636",),
     )
