@@ -27,12 +27,16 @@ from fastcart.optimization.problem import (
     write_tables,
 )
 from fastcart.optimization.progress import Progress, StopRule
+from fastcart.optimization.space import Space
 from fastcart.optimization.swarm import SwarmSettings
 from fastcart.optimization.variables import Aggregate, Constraint, Limit
 from fastcart.options import SolveOptions, SolverKeywords, chosen_options
 from fastcart.representation import alert, in_brief, section, table
 from fastcart.saved import save_tables
 from fastcart.typing_names import Goal, ModelName, OptimizationMethod
+
+_BOUND = "At a bound"
+_NEAR = 1e-3  # of the width
 
 __all__ = ["Limit", "OptimizationResult", "optimize"]
 
@@ -62,7 +66,8 @@ class OptimizationResult:
         Method, seed, and what else the results depend on.
     notes : tuple of str
         What to know before an optimum is used, a sentence each: where nothing better than a plateau was
-        found, what is undefined at how many points, which constraint cannot be kept and by how much.
+        found, which variable has its optimum at a bound, what is undefined at how many points, which
+        constraint cannot be kept and by how much.
     """
 
     best: pd.DataFrame
@@ -264,7 +269,8 @@ def optimize(
         })  # fmt: skip
         write_tables(run, {"best": result.best, "endpoints": result.endpoints, "history": result.history})
     for note in result.notes:
-        if " found no point " not in note:  # the column 'feasible' says that
+        # the column 'feasible' says the one, and a bound may be meant as a limit
+        if " found no point " not in note and not note.startswith(_BOUND):
             warnings.warn(note, stacklevel=3)  # for who called the decorated function
     return result
 
@@ -315,9 +321,11 @@ def _result(
     history = found.history()
     for name in ("objective", "mean"):
         history[name] = np.where(np.isfinite(history[name]), sign * history[name], np.nan)
+    well = feasible & ~best["plateau"].to_numpy()
     notes = [
         *undefined_points(setting.evaluator.quantities, undefined.sum(axis=0), int(found.evaluations.sum())),
         *_unkept(setting, found), *_plateaus(best, found, sign),
+        *_at_bounds(setting.space, found.point[well], np.flatnonzero(well)),
     ]  # fmt: skip
     return OptimizationResult(best, solved, history, options, tuple(notes))
 
@@ -337,6 +345,21 @@ def _unkept(setting: Setting, found: Progress) -> list[str]:
         one = f"row {k + 1} comes nearest" if len(undefined) > 1 else "the nearest one"
         problems = counted(len(broken), "problem")
         notes.append(f"{problems} found no point that keeps all constraints; {one} {nearest}.")
+    return notes
+
+
+def _at_bounds(space: Space, points: np.ndarray, rows: np.ndarray) -> list[str]:
+    """Say which variables have their optimum at an end of the box: beyond may be something better."""
+    with np.errstate(invalid="ignore"):  # a box without width
+        places = space.to_unit(points[:, None, :], rows)[:, 0]
+    notes = []
+    for j, name in enumerate(space.names):
+        for side, held in (("lower", places[:, j] < _NEAR), ("upper", places[:, j] > 1 - _NEAR)):
+            if held.any():
+                where = f" in {int(held.sum())} of {counted(space.problems, 'problem')}"
+                notes.append(
+                    f"{_BOUND}: {name!r} is at its {side} bound{where if space.problems > 1 else ''}."
+                )
     return notes
 
 

@@ -42,6 +42,16 @@ def test_known_optimum_of_an_endpoint():
     assert result.endpoints["final_A"].iloc[0] == pytest.approx(exact_final_A(best["A"], best["k"]), rel=1e-3)
 
 
+def test_an_optimum_at_a_bound_is_told():
+    """More is better of the one, and the other has its best value inside: no warning, for it may be meant."""
+    result = optimize(
+        MODEL, {"A": (0, 10), "k": (0.1, 1)}, objective="A - 9*(k - 0.4)**2",
+        for_each={"growth": [0.1, 0.2]}, **QUICK,
+    )  # fmt: skip
+    assert result.notes == ("At a bound: 'A' is at its upper bound in 2 of 2 problems.",)
+    assert result.notes[0] in result.summary()
+
+
 @pytest.mark.parametrize("method", ["pso", "cmaes", "de"])
 def test_methods_agree(method):
     if method == "cmaes":
