@@ -7,6 +7,7 @@ machine; it is written only where it is named.
 from __future__ import annotations
 
 import argparse
+import os
 import tempfile
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,7 @@ def cleared(notebook: Any) -> Any:
 
 def main() -> None:
     """Run those that were asked for."""
+    os.environ.setdefault("FASTCART_PROGRESS", "0")  # bars are no output to keep
     names = sorted(path.stem for path in FOLDER.glob("*.ipynb"))
     parser = argparse.ArgumentParser(description="Run notebooks and keep their outputs.")
     parser.add_argument("name", nargs="*", choices=[[], *names], help=f"of: {', '.join(names)}; default: all")
