@@ -240,15 +240,19 @@ def test_shipped_models(name):
     }  # fmt: skip
     result = fastcart.solve(shipped, 1, sensitivities=names, rtol=1e-10, **asked)
     assert result.summary() == {"ok": 1}
+    given = {item.name: defaults[item.name] for item in shipped.items if not callable(item.default)}
     moved = []
     for by in names:
         size = abs(defaults[by]) or 1.0
         values = [defaults[by] + k * APART * size for k in (-2, -1, 1, 2)]
         if by in shipped.state_names and defaults[by] == 0.0:  # none may be negative
             values = [k * APART * size for k in (0, 1, 3, 4)]
-        others = {item.name: defaults[item.name] for item in shipped.items if not callable(item.default)}
-        moved += [others | {by: value} for value in values]
-    references = fastcart.solve(shipped, pd.DataFrame(moved), rtol=1e-12, engine="lanes", **asked)
+        moved += [given | {by: value} for value in values]
+    rows = pd.DataFrame(moved)
+    for item in shipped.items:  # computed, but where it is what moves
+        if item.name in rows and callable(item.default):
+            rows[item.name] = rows[item.name].fillna(item.default(rows))
+    references = fastcart.solve(shipped, rows, rtol=1e-12, engine="lanes", **asked)
     courses = references.trajectories.groupby("patient")
     for k, by in enumerate(names):
         size = abs(defaults[by]) or 1.0
