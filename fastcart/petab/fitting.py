@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from fastcart.petab.problem import PetabProblem
 
 _ROUNDS = 20  # of new starts instead of those that failed
-_BEGUN = 3  # times the starts begin,
+_BEGUN = 8  # times the starts begin,
 _FIRST_ITERATIONS = 8  # for so long; then the best go on
 _REFINED = 8  # searches that end with exact slopes
 _MOST_STEPS = 6000  # of a course in a search: few good points need more, and bad ones take all
