@@ -89,7 +89,7 @@ def size_of(patients: int, *, quick: bool) -> Size:
     """Return how much is computed for a job of so many patients: a third of them are controlled."""
     share = max(patients // (6 if quick else 3), 60)
     if not quick:
-        scope = r.Scope(max(share // 6, 60), _SHARES, TARGET_CELLS)
+        scope = r.Scope(max(2 * share // 5, 60), _SHARES, TARGET_CELLS)
         return Size(
             share, 1000, refined=("single", "LHM"), scope=scope, protocols=110, models=tuple(model_names())
         )

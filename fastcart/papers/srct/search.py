@@ -40,7 +40,7 @@ QUICK: dict[str, Any] = {  # a short search, in one regime
 GROWTH_LAG = 2.0  # days
 _LAG_NAME = f"growth lag ({GROWTH_LAG:g} days)"
 _DEFAULT = next(iter(VARIANTS))
-_TRAINING, _HELD_OUT, _STRUCTURES = 12, 3, 12  # the size of the study over the patients of each part
+_TRAINING, _HELD_OUT, _STRUCTURES = 24, 3, 12  # the size of the study over the patients of each part
 
 _COLUMNS = [
     "het", "rhoE", "amplification", "dose", "structure", "arm", "protocol", "CR90", "crs3", "EFS730", "OS730",
@@ -76,7 +76,7 @@ def protocol_search(
     Parameters
     ----------
     size : int
-        Patients of the study: a twelfth of them is searched in, a third judges.
+        Patients of the study: a 24th of them is searched in, a third judges.
     seed : int
         Of the population, of the search, and of the bootstrap.
     rho_E, het : sequence of float
