@@ -6,6 +6,7 @@ meet. A part has the same bytes whoever makes it, so that a run does not depend 
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import sys
@@ -22,6 +23,7 @@ from fastcart.runs.files import is_intact, read_sums, remove_matching
 from fastcart.telling import LINES
 
 _PAUSE = 0.02  # seconds between two looks
+_PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when the one ends that it was made by
 CLAIM = "claim.part"  # what a kill leaves of it is removed like all that is half-written
 
 
@@ -161,6 +163,8 @@ def _work(run: Any, work: Sequence[Callable[[], object]], ends: tuple[int, int])
     try:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # who is interrupted ends its copy
         os.close(ends[1])
+        with suppress(Exception):  # Linux ends a copy at once with its original
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
         threading.Thread(target=_end_with, args=(ends[0],), daemon=True).start()
         if run is not None:
             run.claims = Claims(run.folder, lambda: True)
