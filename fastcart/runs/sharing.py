@@ -150,9 +150,12 @@ def _copied() -> int:
 
 
 def _can_copy() -> bool:
-    """Whether this process can be copied: other threads would be missing, and keep their locks."""
+    """Whether this process can be copied: other threads would be missing, and keep their locks.
+
+    Only on Linux, since libraries of other systems do not all survive it.
+    """
     others = [thread for thread in threading.enumerate() if thread is not threading.current_thread()]
-    return hasattr(os, "fork") and all(
+    return sys.platform == "linux" and all(
         thread.name == LINES or type(thread).__name__ == "TMonitor" for thread in others
     )
 
