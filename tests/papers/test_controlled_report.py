@@ -105,6 +105,8 @@ def test_a_killed_experiment_goes_on_to_the_same_bytes(tables, tmp_path, monkeyp
 def test_sizes():
     full, quick = size_of(3000, quick=False), size_of(150, quick=True)
     assert full.patients == 1000
+    assert full.scope is not None
+    assert full.scope.patients == 400  # as specified
     assert {part.family for part in PARTS} | {part.versus for part in PARTS} == {*full.chosen(), "OPEN"}
     assert quick.patients == 60
     arms = [sum(len(family.intensities) for family in one.chosen().values()) for one in (full, quick)]
