@@ -24,6 +24,8 @@ _AGAIN_AFTER = 60.0  # that something is compiled
 _TOLD = 0.5  # seconds of compiling, from which on they are said
 _BAR_AFTER = 1.0  # in a notebook, where what was shown leaves a gap
 
+LINES = "fastcart lines"  # name of the thread that writes them
+
 _last = -math.inf
 
 
@@ -158,7 +160,7 @@ class _Lines:
     def start(self) -> None:
         """Begin to look at the clock."""
         self._begin, self._compiled = time.monotonic(), compile_clock.seconds()
-        threading.Thread(target=self._watch, daemon=True, name="fastcart lines").start()
+        threading.Thread(target=self._watch, daemon=True, name=LINES).start()
 
     def stop(self) -> None:
         """Say no more."""

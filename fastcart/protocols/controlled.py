@@ -185,9 +185,11 @@ class Session:
         known = max(1, int(np.searchsorted(self.days[: place + 1], day - arm.assays.delay + _SOON, "right")))
         read = {kind: self._read[kind][rows, :known] for kind in KINDS}
         done = {name: values[rows, :place] for name, values in self.done.items()}
+        own = self.actuators.activity
         history = History(
-            day, arm.assays.delay, self.days[:known], **read, visits=self.days[:place], done=done
-        )
+            day, arm.assays.delay, self.days[:known], **read, visits=self.days[:place], done=done,
+            active=seen[own].to_numpy() if own else np.ones(len(rows)),
+        )  # fmt: skip
         command = answered(arm, history)
         command["activity"] = np.maximum(command["activity"], arm.leak)
         for name, values in command.items():
@@ -302,7 +304,10 @@ def rehearse(arm: Controlled) -> None:
         known = max(1, int(np.searchsorted(days[: place + 1], day - arm.assays.delay + _SOON, "right")))
         read = {kind: np.full((size, known), value) for kind, value in _MADE_UP.items()}
         done = {name: np.full((size, place), value) for name, value in NOT_DONE.items()}
-        told = History(float(day), arm.assays.delay, days[:known], **read, visits=days[:place], done=done)
+        told = History(
+            float(day), arm.assays.delay, days[:known], **read, visits=days[:place], done=done,
+            active=np.ones(size),
+        )  # fmt: skip
         answered(arm, told)
 
 

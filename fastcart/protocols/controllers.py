@@ -268,7 +268,7 @@ class Controller:
     il6_hold : float
         pg/mL above which the CAR is off.
     il6_guard : float
-        pg/mL above which the activity of the last visit is lowered in proportion: times the guard over IL-6.
+        pg/mL above which the activity that there is is lowered in proportion: times the guard over IL-6.
     release_burden : float
         Once the last known burden is below this number of cells the CAR stays on; negative: never.
     promotion, memory, blockade : optional
@@ -318,9 +318,10 @@ class Controller:
 
     def _allowed(self, history: History) -> np.ndarray:
         """Return the activity that IL-6 allows, shape (patients,)."""
-        il6, before = np.maximum(history.il6[:, -1], 1.0), history.done["activity"]
-        last = before[:, -1] if before.shape[1] else 1.0
-        guarded = np.minimum(1.0, last * (self.il6_guard / il6)) if np.isfinite(self.il6_guard) else 1.0
+        il6 = np.maximum(history.il6[:, -1], 1.0)
+        guarded = 1.0
+        if np.isfinite(self.il6_guard):
+            guarded = np.minimum(1.0, history.active * (self.il6_guard / il6))
         return np.where(il6 > self.il6_hold, 0.0, guarded)
 
 

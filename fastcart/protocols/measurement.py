@@ -146,6 +146,8 @@ class History:
         Days of the visits before this one.
     done : mapping of str to ndarray, shape (patients, visits)
         What was done at these: the fields of `Command` by name.
+    active : ndarray, shape (patients,), or float
+        Activity of the CAR now: it follows from what was commanded and the lag of the drug, which are known.
     """
 
     day: float
@@ -156,6 +158,7 @@ class History:
     il6: np.ndarray
     visits: np.ndarray
     done: Mapping[str, np.ndarray]
+    active: Any = 1.0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -31,6 +31,7 @@ from fastcart.runs.files import (
 )
 from fastcart.runs.forms import Form
 from fastcart.runs.manifest import MANIFEST, Manifest, read_file, require_same
+from fastcart.runs.sharing import Claims
 
 Value = TypeVar("Value")
 
@@ -54,6 +55,7 @@ class Run:
         self.resumed = resumed
         self._lock = lock
         self._sums = sums
+        self.claims: Claims | None = None  # of a run that two processes work on, see `fastcart.runs.sharing`
 
     def path(self, name: str) -> Path:
         """Return the path of a file of this run; ``name`` may have folders, as in ``"parts/0.parquet"``."""
@@ -101,9 +103,26 @@ class Run:
         form : Form
             How the part lies in its file, see `fastcart.runs.forms`.
         """
-        if not self.has(name):
+        if not self.has(name) and not self._taken_over(name):
             self.write(name, form.encode(make()))
         return form.decode(self.path(name))
+
+    def _taken_over(self, name: str) -> bool:
+        """Whether another process that works on this run has made a part; wait where it is about to."""
+        value = None if self.claims is None else self.claims.taken_over(name)
+        if value is not None:
+            self._sums[name] = value
+        return value is not None
+
+    def learn(self) -> None:
+        """Take over the checksums of what another process made of this run."""
+        self._sums = read_sums(self.folder) | self._sums
+
+    def leave_lock(self) -> None:
+        """Leave the lock of the folder to the process that this one is a copy of."""
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
 
     def adopt(self, name: str) -> None:
         """Keep the checksum of a file of this run that was written by other means."""

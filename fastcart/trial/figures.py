@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import numpy as np
 import pandas as pd
 
 from fastcart import plotting
+from fastcart.batch import check_threads
+from fastcart.runs.sharing import in_two
 from fastcart.runs.store import Run
 from fastcart.trial.curves import kaplan_meier, landmark_survival
 from fastcart.trial.individual import spaghetti, swimmer
@@ -107,10 +110,12 @@ def make_figures(
     one, two, three = (m.plain_label for m in (adapter.burden, adapter.cells, adapter.marker))
     measured = f"{one}, {two} and {three}"
     pictures: list[Picture] = []
+    saved: list[Callable[[], Path]] = []
 
     def draw(kind: str, title: str, drawn: tuple[Any, pd.DataFrame], *, suffix: str = "") -> None:
         figure, table = drawn
-        path = plotting.save_figure(figure, folder / f"{kind}{suffix}.svg", dpi=DPI, also=also)
+        path = folder / f"{kind}{suffix}.svg"
+        saved.append(partial(plotting.save_figure, figure, path, dpi=DPI, also=also))
         caption = _CAPTIONS[kind].format(measured=measured)
         pictures.append(Picture(f"{kind}{suffix}", title, caption, path, table))
 
@@ -129,6 +134,7 @@ def make_figures(
             swimmer(result.trials[first], result.outcomes, pair, spec.horizon, planned),
         )
         draw("courses", f"Courses under {control} and {first}", spaghetti(result, first, threads=threads))
+        in_two(saved, threads=check_threads(threads))
     return pictures
 
 

@@ -57,7 +57,7 @@ class EachRule:
 def _rows(history: History, rows: slice) -> History:
     return replace(
         history, burden=history.burden[rows], cells=history.cells[rows], il6=history.il6[rows],
-        done={name: values[rows] for name, values in history.done.items()},
+        done={name: values[rows] for name, values in history.done.items()}, active=history.active[rows],
     )  # fmt: skip
 
 

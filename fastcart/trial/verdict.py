@@ -33,6 +33,7 @@ EVIDENCE = tuple(name for name in MARGINS if name != "crs4")
 WORDS = ("harm", "trade-off", "supported", "no effect", "no benefit", "undecided", "not comparable")
 _FEWEST = 2  # levels
 _ROBUST = 0.8  # share of regimes
+_MOVED = 0.05  # of the margins, by which they are moved to see whether a verdict lies on them
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +77,9 @@ def verdicts(
     -------
     DataFrame
         A row for each part: ``part, verdict``, ``better`` and ``worse`` (endpoints with the levels),
-        ``levels`` compared, ``not_comparable`` levels, ``robust`` (yes, no or empty), ``fails_in`` (regimes).
+        ``levels`` compared, ``not_comparable`` levels, ``robust`` (yes, no or empty), ``fails_in`` (regimes),
+        ``if_narrower``, ``if_wider``: the verdict if margins were a twentieth smaller or larger, where it is
+        another one: then a limit lies on a margin, and chance in the resamples may decide.
     """
     how = how or Judging()
     tables = adjusted(parts)
@@ -95,9 +98,18 @@ def verdicts(
                 "not_comparable": ", ".join(f"{100 * level:g} %" for level in found.unknown),
                 "robust": robust,
                 "fails_in": ", ".join(fails),
+                "if_narrower": _otherwise(table, how, 1.0 - _MOVED, word),
+                "if_wider": _otherwise(table, how, 1.0 + _MOVED, word),
             }
         )
     return pd.DataFrame(rows)
+
+
+def _otherwise(table: pd.DataFrame, how: Judging, factor: float, word: str) -> str:
+    """Return the verdict with other margins where it is another one."""
+    margins = {name: factor * margin for name, margin in how.margins.items()}
+    other = _Levels.of(table, Judging(margins=margins, alpha=how.alpha)).verdict()
+    return "" if other == word else other
 
 
 def adjusted(parts: Mapping[str, pd.DataFrame]) -> dict[str, pd.DataFrame]:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from figure_contrast import faint_texts, ratio
 
 from fastcart.errors import InputError
 from fastcart.papers.srct import controlled_findings as words
 from fastcart.papers.srct import controlled_job, controlled_report
 from fastcart.papers.srct import controlled_tables as t
 from fastcart.papers.srct.controlled import PARTS
-from fastcart.papers.srct.controlled_job import FILES, Size, controlled, size_of
+from fastcart.papers.srct.controlled_job import FILES, Size, common, controlled, size_of
 from fastcart.papers.srct.controlled_regimes import Scope
 from fastcart.runs.forms import CSV
 from fastcart.runs.manifest import Manifest
@@ -33,7 +34,7 @@ TINY = Size(
 
 def made(folder):
     with open_run(folder, Manifest("a test", {}), resume=True, force=False) as run:
-        return controlled(TINY, run, threads=1)
+        return controlled(TINY, run, common(TINY, threads=1))
 
 
 def as_read(tables):
@@ -104,6 +105,8 @@ def test_a_killed_experiment_goes_on_to_the_same_bytes(tables, tmp_path, monkeyp
 def test_sizes():
     full, quick = size_of(3000, quick=False), size_of(150, quick=True)
     assert full.patients == 1000
+    assert full.scope is not None
+    assert full.scope.patients == 400  # as specified
     assert {part.family for part in PARTS} | {part.versus for part in PARTS} == {*full.chosen(), "OPEN"}
     assert quick.patients == 60
     arms = [sum(len(family.intensities) for family in one.chosen().values()) for one in (full, quick)]
@@ -142,9 +145,27 @@ def test_figures_are_drawn(read, tmp_path):
             assert 0.02 < dark.mean() < 0.6, name
             assert len(table), name
             assert all(axes.has_data() for axes in figure.axes), name
+            assert faint_texts(figure) == [], name
     html = "".join(controlled_report.parts(read, {k: table for k, (_, table) in figures.items()}, tmp_path))
     assert html.count("<svg ") == html.count("</svg>") == 12
     assert "nan" not in html.split("<figure>")[0]
+
+
+def test_faint_texts_are_found():
+    from fastcart import plotting
+
+    assert ratio((0, 0, 0), (1, 1, 1)) == pytest.approx(21.0)
+    assert ratio((1, 0, 0), (1, 1, 1)) == pytest.approx(3.998, abs=0.001)
+    with plotting.style():
+        figure = plotting.new_figure(3.0, 2.0)
+        axes = figure.subplots()
+        axes.axvspan(0.5, 1.0, color="#222222")
+        axes.text(0.1, 0.5, "pale", color="#aaaaaa")
+        axes.text(0.1, 0.7, "clear", color="#333333")
+        axes.text(0.6, 0.5, "dark", color="#333333")
+        axes.text(0.6, 0.7, "white", color="#ffffff")
+        axes.set_xlim(0, 1)
+    assert sorted(text for text, _ in faint_texts(figure)) == ["dark", "pale"]
 
 
 def test_families_differ_in_more_than_colour(read):

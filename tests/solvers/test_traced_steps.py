@@ -185,3 +185,38 @@ def test_who_starts_at_a_jump_leaves_it(rhs, exact, rtol):
         ends = fastcart.solve(model, rtol=rtol, **options).endpoints.iloc[0]
         assert ends["status"] == "ok"
         assert ends["final_A"] == pytest.approx(exact, rel=10 * rtol)
+
+
+def test_a_step_is_known_from_the_disk_until_the_model_or_the_tracer_is_edited(tmp_path, monkeypatch):
+    monkeypatch.setenv("FASTCART_CACHE_DIR", str(tmp_path / "kernels"))
+    traced = []
+    core = step_traced._core
+    monkeypatch.setattr(step_traced, "_core", lambda *what: traced.append(1) or core(*what))
+    tableau = engine.tableaus.get("rodas5p")
+
+    def made(rate: float, process: int) -> step_traced.Core:
+        """Make the step as a new process would, which knows of nothing in memory."""
+        monkeypatch.setattr("fastcart.solvers.compile._made", {})
+        monkeypatch.setattr("fastcart.solvers.trace.machine._loaded", kept.setdefault(process, {}))
+
+        @njit
+        def rhs(t, y, p):
+            return (-rate * y.C * p.k,)
+
+        model = Model("edited", [State("C", default=1.0)], [fastcart.Parameter("k", default=1.0)], rhs)
+        return step_traced.step_core(tableau, model.system, (False,), False, 0)
+
+    kept: dict = {}  # engines, whose code must stay
+    first = made(1.5, 0)
+    again = made(1.5, 1)
+    assert len(traced) == 1
+    assert again[1:] == first[1:]
+    made(1.6, 2)
+    assert len(traced) == 2
+    monkeypatch.setattr(step_traced, "own_sources", lambda: "edited")
+    made(1.5, 3)
+    assert len(traced) == 3
+    for file in (tmp_path / "kernels" / "__pycache__").glob("traced-*.json"):
+        file.write_bytes(file.read_bytes()[:-3] + b"xyz")  # damaged: counts for nothing
+    made(1.5, 4)
+    assert len(traced) == 4

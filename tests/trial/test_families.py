@@ -10,6 +10,7 @@ from fastcart.errors import InputError
 from fastcart.protocols import get
 from fastcart.trial.counterfactual import arm_course
 from fastcart.trial.families import (
+    BENEFITS,
     ENDPOINTS,
     Comparing,
     Family,
@@ -135,6 +136,38 @@ def test_p_values_agree_with_the_limits():
     np.testing.assert_allclose(norm.isf(known["p"] / 2), z, rtol=0.35, atol=0.2)
     none = gains(one, one, PATIENTS, seed=1, how=Comparing(resamples=20))
     assert (none["p"] == 1).all()
+
+
+def twins(rng: np.random.Generator, patients: int = 150) -> tuple[Scan, Scan]:
+    """Return two families that differ by chance alone, in each patient and at each intensity."""
+    severe = np.array([0.1, 0.3, 0.5])[:, None] * rng.uniform(0.8, 1.2, (1, patients))
+    scans = []
+    for name in ("one", "other"):
+        parts = np.zeros((3, patients, len(ENDPOINTS)))
+        parts[:, :, ENDPOINTS.index("crs3")] = severe
+        for k, endpoint in enumerate(ENDPOINTS):
+            if endpoint in BENEFITS:
+                often = np.array([0.4, 0.5, 0.6])[:, None] + 0.05 * k
+                parts[:, :, k] = rng.random((1, patients)) < often
+        scans.append(Scan(name, np.array([1.0, 10.0, 100.0]), parts))
+    return scans[0], scans[1]
+
+
+@pytest.mark.slow
+def test_where_families_differ_by_chance_alone_one_gain_in_twenty_is_significant():
+    """Of 2000 pairs at most 0.06 and at least 0.03 have P below 0.05, and a limit on the wrong side of 0."""
+    rng, patients = np.random.default_rng(20), pd.DataFrame({"patient": np.arange(150)})
+    how = Comparing(levels={"crs3": (0.3,)}, resamples=200)
+    hits: dict[str, list[tuple[bool, bool]]] = {name: [] for name in ("CR90", "EFS730", "OS730")}
+    for k in range(2000):
+        table = gains(*twins(rng), patients, seed=k, how=how).set_index("endpoint")
+        for name, listed in hits.items():
+            row = table.loc[name]
+            listed.append((row["p"] < 0.05, not row["low"] <= 0 <= row["high"]))
+    for name, listed in hits.items():
+        significant, outside = np.mean(listed, axis=0)
+        assert 0.03 <= significant <= 0.06, (name, significant)
+        assert 0.03 <= outside <= 0.07, (name, outside)  # of 200 resamples limits are a little narrow
 
 
 def test_resampled_weights_are_multinomial():

@@ -65,6 +65,17 @@ def test_words(expected, table):
     assert word(table) == expected
 
 
+def test_a_verdict_that_a_twentieth_of_a_margin_decides_says_so():
+    def told(table):
+        return tuple(verdicts({"part": table})[["verdict", "if_narrower", "if_wider"]].iloc[0])
+
+    assert told(gains(CR90=(0.1, -1.2, 1.0))) == ("no effect", "", "")
+    assert told(gains(EFS730=(0.2, -0.5, 0.993))) == ("no effect", "undecided", "")
+    assert told(gains(EFS730=(0.2, -0.5, 1.03))) == ("undecided", "", "no effect")
+    assert told(gains(EFS730=(2, 1.02, 3))) == ("supported", "", "undecided")
+    assert told(gains(EFS730=(2, 1.2, 3))) == ("supported", "", "")
+
+
 def test_levels_are_named_and_unknown_ones_are_never_zero():
     row = verdicts({"part": gains(CR90=[(10, 5, 14), (10, 5, 14), UNKNOWN])}).iloc[0]
     assert row["better"] == "CR90 (20/30 %)"

@@ -20,6 +20,8 @@ LIMITS = (
     "Intervals shrink with the number of patients and hold no uncertainty of parameters or structure.",
     "One target is for all patients and was scanned; the rise of 0.1 per day and the predictor were chosen "
     "on a population of the same prior.",
+    "Two rules were set after first results were seen: verdicts rest on ten times the resamples of other "
+    "intervals, and whether one is robust is asked of the endpoints that are evident at two levels or more.",
     "A single dose of equal severe CRS lies far below the clinical one: the gain is partly that the single "
     "dose is a bad way to be less toxic.",
 )
@@ -160,11 +162,30 @@ def claim(verdicts: pd.DataFrame) -> list[str]:
             word = "undecided" if word == "no benefit" else _TURNED.get(word, word)
         found.setdefault(word, []).append(statement.words)
     texts = [f"{_TOLD[word]}: {'; '.join(found[word])}." for word in _TOLD if word in found]
+    texts += on_the_margin(verdicts)
     if known.get("infusion timing") == "no effect":
         texts.append(
             "By remission, event-free and overall survival, grade 4 and death from CRS alike, infusions "
             "timed low, high, memory last do what a smaller single dose does."
         )
+    return texts
+
+
+def on_the_margin(verdicts: pd.DataFrame) -> list[str]:
+    """Say of which verdicts a limit lies on a margin, a sentence for each."""
+    words = {statement.part: statement.words for statement in STATEMENTS}
+    texts = []
+    for row in verdicts.to_dict("records"):
+        told = [
+            f"with margins a twentieth {size} the verdict is {row[name]!r}"
+            for name, size in (("if_narrower", "smaller"), ("if_wider", "larger"))
+            if isinstance(row.get(name), str) and row[name]
+        ]
+        if told:
+            texts.append(
+                f"On the margin: {words.get(row['part'], row['part'])} ({row['verdict']}); "
+                f"{' and '.join(told)}, so that other resamples may decide otherwise."
+            )
     return texts
 
 
@@ -179,7 +200,7 @@ def parts_in_words(parts: Mapping[str, pd.DataFrame], verdicts: pd.DataFrame) ->
         ]
         numbers = f" At {100 * LEVEL:g} % severe CRS: {', '.join(told)}." if told else ""
         texts.append(f"{row['family']} against {row['versus']} ({row['words']}): {row['verdict']}.{numbers}")
-    return texts
+    return [*texts, *on_the_margin(verdicts)]
 
 
 def lower_dose(parts: Mapping[str, pd.DataFrame]) -> str:

@@ -19,6 +19,7 @@ from scipy import stats
 
 from fastcart.batch import solve
 from fastcart.models import get
+from fastcart.papers.srct.controlled import Arrays, KeepArrays
 from fastcart.papers.srct.controlled_tables import Setting
 from fastcart.protocols import Controlled, Controller, Infusion, LateMemory, Promotion, Target
 from fastcart.protocols.controlled import VISITS
@@ -160,6 +161,18 @@ def measured(listed: Sequence[Protocol], at: Setting, wanted: np.ndarray) -> pd.
         row |= dict(zip(FEATURES, found.tolist(), strict=True))
         rows.append(row | dict(zip(ENDPOINTS, means.tolist(), strict=True)))
     return pd.DataFrame(rows)
+
+
+def kept(
+    keep: KeepArrays, name: str, listed: Sequence[Protocol], at: Setting, wanted: np.ndarray
+) -> pd.DataFrame:
+    """Return `measured` as it is kept under a name."""
+
+    def made() -> Arrays:
+        table = measured(listed, at, wanted).drop(columns="protocol")
+        return {str(column): table[column].to_numpy() for column in table}
+
+    return pd.DataFrame({"protocol": [one.name for one in listed], **keep(name, made)})
 
 
 def _features_of(followed: Followed, days: np.ndarray, weights: np.ndarray) -> np.ndarray:

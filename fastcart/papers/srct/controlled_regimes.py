@@ -102,6 +102,11 @@ class Place(NamedTuple):
     hL: float
     keep: KeepArrays
     options: Mapping[str, Any]  # of `fastcart.trial.counterfactual.arm_course`
+    backwards: bool = False  # the last first, as who shares the work with another process
+
+    def ordered(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Return regimes in the order in which they are solved."""
+        return list(reversed(items)) if self.backwards else items
 
     def drawn(self, **how: Any) -> pd.DataFrame:
         """Return patients of the prior, with the hazards that are calibrated."""
@@ -158,10 +163,10 @@ def regimes(at: Place) -> pd.DataFrame:
     cases = [(f"growth x {factor:g}", "growth", {"rhoE": ("times", factor)}) for factor in at.scope.growth]
     cases += [(name, "structure", STRUCTURES[name]) for name in at.scope.structures]
     tables = []
-    for k, (label, kind, changes) in enumerate(cases):
+    for k, (label, kind, changes) in at.ordered(list(enumerate(cases))):
         drawn = changed(at.drawn(), changes)
         threads = at.options.get("threads")
-        set_to = at.keep(f"{k} {kind} tuned", partial(_tuned, drawn, threads))
+        set_to = at.keep(f"{k} {kind} tuned", lambda: tuned_dose(drawn, threads=threads).scales(drawn))  # noqa: B023
         patients = drawn.assign(pC=drawn["pC"] * float(set_to["pC"]))
         dose = float(set_to["dose"])
         scans = _scans(patients, _FAMILIES, at, f"{k} {kind}", product=dose)
@@ -171,17 +176,6 @@ def regimes(at: Place) -> pd.DataFrame:
     return _first(pd.concat(tables, ignore_index=True), "regime", "kind")
 
 
-def _tuned(patients: pd.DataFrame, threads: int | None) -> Arrays:
-    """Return the dose, the factor of IL-6, and the amplification of a regime."""
-    found = tuned_dose(patients, threads=threads)
-    factor = float(found.patients["pC"].iloc[0] / patients["pC"].iloc[0])
-    return {
-        "dose": np.array(found.dose),
-        "pC": np.array(factor),
-        "amplification": np.array(found.amplification),
-    }
-
-
 def heterogeneity(at: Place) -> pd.DataFrame:
     """Return gains from like to unlike patients, and what perfect information about each would achieve.
 
@@ -189,7 +183,7 @@ def heterogeneity(at: Place) -> pd.DataFrame:
     dose at the rate `LEVEL` of severe CRS, alike for all and chosen for each.
     """
     tables = []
-    for het in at.scope.het:
+    for het in at.ordered(at.scope.het):
         patients = at.drawn(het=het)
         scans = _scans(patients, ("single", "LHM", "FLAT", "RISE_T", "OPEN", "promote x10"), at, f"het {het}")
         told = _usual(scans, DOSE)
@@ -211,7 +205,7 @@ def frozen(at: Place) -> pd.DataFrame:
     has the level.
     """
     tables = []
-    for group in (NONE, *at.scope.groups):
+    for group in at.ordered((NONE, *at.scope.groups)):
         patients = at.drawn(prior=alike(GROUPS.get(group, ())))
         label = _USUAL if group == NONE else f"frozen {group}"
         scans = _scans(patients, ("single", "RISE_T"), at, label)
@@ -271,7 +265,7 @@ def clinics(at: Place) -> pd.DataFrame:
     cases = [dict(items) for items in told]
     single = _scans(patients, ("single",), at, _USUAL)
     tables = []
-    for case in cases:
+    for case in at.ordered(cases):
         name = str(case["family"])
         label = "clinic " + " ".join(f"{value}" for value in case.values())
         label = f"{_USUAL} RISE_T" if case == usual else label

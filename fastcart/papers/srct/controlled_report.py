@@ -46,6 +46,8 @@ _HEADS = {
     "not_comparable": "Not comparable at",
     "robust": "Holds in other regimes",
     "fails_in": "Fails in",
+    "if_narrower": "With margins 5 % smaller",
+    "if_wider": "With margins 5 % larger",
     "on": "Equal",
     "wanted": "Rate wanted",
     "reached": "Rate reached",

@@ -246,20 +246,25 @@ def answer(name: str, n: int, keep: KeepArrays, *, threads: int | None = None) -
     return pd.DataFrame(rows).assign(toxicity=toxicity)
 
 
-def zoo(chosen: Sequence[str], n: int, keep: KeepArrays, *, threads: int | None = None) -> pd.DataFrame:
+def zoo(
+    chosen: Sequence[str], n: int, keep: KeepArrays, *, threads: int | None = None, backwards: bool = False
+) -> pd.DataFrame:
     """Ask models, ``b_all`` among them; those that cannot be asked have a row with the reason.
+
+    Where ``backwards`` the last is asked first, as by who shares the work with another process.
 
     Columns: ``model, contrast, endpoint, gain, toxicity, agrees`` (with ``b_all`` in the same plain question:
     yes, no, or empty where one of them does not know), ``reason``.
     """
-    parts = []
-    for name in dict.fromkeys([OURS, *chosen]):
+    parts = {}
+    names = list(dict.fromkeys([OURS, *chosen]))
+    for name in reversed(names) if backwards else names:
         why = reason(name)
         if why:
-            parts.append(pd.DataFrame([{"model": name, "reason": why}]))
+            parts[name] = pd.DataFrame([{"model": name, "reason": why}])
         else:
-            parts.append(answer(name, n, keep, threads=threads).assign(reason=""))
-    table = pd.concat(parts, ignore_index=True)
+            parts[name] = answer(name, n, keep, threads=threads).assign(reason="")
+    table = pd.concat([parts[name] for name in names], ignore_index=True)
     ours = table[table["model"] == OURS].set_index(["contrast", "endpoint"])["gain"]
     agrees = []
     for row in table.to_dict("records"):

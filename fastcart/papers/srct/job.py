@@ -26,13 +26,15 @@ from fastcart.papers.srct import experiments as e
 from fastcart.papers.srct import figures as f
 from fastcart.papers.srct import search as s
 from fastcart.papers.srct.comparison import CORRELATION, FACTOR, SHARE, compare
-from fastcart.papers.srct.controlled_job import FILES, size_of
-from fastcart.papers.srct.controlled_job import controlled as control
+from fastcart.papers.srct.controlled_job import FILES, common, prepare_kernels, size_of
+from fastcart.papers.srct.controlled_job import controlled as controlled_tables
+from fastcart.papers.srct.controlled_job import from_the_end as from_its_end
 from fastcart.papers.srct.findings import HYPOTHESIS, LIMITS, all_findings
-from fastcart.papers.srct.protocol_search import MARGIN
+from fastcart.papers.srct.job_words import TITLES, WORDS
 from fastcart.papers.srct.prototype import ARMS, GAINS, HETEROGENEITY, RANGES
-from fastcart.runs.forms import CSV
+from fastcart.runs.forms import ARRAYS, CSV, Form
 from fastcart.runs.manifest import Manifest
+from fastcart.runs.sharing import helped, in_two
 from fastcart.runs.store import Run, open_run
 from fastcart.trial.figures import Picture, make_figures
 from fastcart.trial.frontier import DOSES
@@ -52,66 +54,6 @@ _QUICK_STRUCTURES: dict[str, Any] = {
 }
 QUICK_PATIENTS, QUICK_REPLICATES = 150, 20  # at most, of a quick look
 SEED = 1
-_TITLES = {
-    "agreement": "Agreement with the specification",
-    "amplification": "Amplification",
-    "regime_map": "Regime map",
-    "heterogeneity": "Heterogeneity",
-    "lethality": "Deadlier CRS",
-    "structures": "Other structures of the model",
-    "niche": "Exploratory arms and niche support",
-    "frey": "Adult cohorts, out of sample",
-    "prcc": "Why patients differ",
-    "protocol_search": "Protocols found by search",
-}
-_WORDS = {
-    "agreement": (
-        "Expected values of every arm here and in the prototype of the specification, and by how many "
-        "standard deviations (between calibrated populations) they differ. Within 3 passes."
-    ),
-    "amplification": (
-        "Effectors that grow more slowly need more cells. At each growth rate the dose is set so that a "
-        "single infusion brings 80 % into remission, and IL-6 so that 46 % have severe CRS. Where the "
-        "product hardly amplifies, splitting gains much over a smaller single dose."
-    ),
-    "regime_map": (
-        "Gain in event-free survival at 24 months over the single dose of equal toxicity. Grey: –, the rate "
-        "of severe CRS of the arm is outside of what single doses reach, or is that of many doses; no dose, "
-        "no single dose up to 1e12 cells brings 80 % into remission."
-    ),
-    "heterogeneity": (
-        "The prior without calibration; every spread is multiplied. Low-high-memory is a nearly free "
-        "reduction of CRS among like patients, and costs remissions among unlike ones."
-    ),
-    "lethality": "CRS is made deadlier until up to 40 % die of it under the single infusion.",
-    "structures": (
-        "Each structure at the same dose, with the growth of effectors and IL-6 set anew so that remission "
-        "and severe CRS of a single infusion stay; gains are over the iso-toxic single dose. –: severe CRS "
-        "does not rise with the dose, or not that far, so that no such dose exists."
-    ),
-    "niche": (
-        "Arms above the line do better than any single dose of equal toxicity. X7 to X9 support the niche "
-        "and infuse no cells; X11 infuses ten times the memory cells; X13 infuses half of the cells."
-    ),
-    "frey": (
-        "Nothing is fitted; doses are scaled by body weight. P: exact binomial test of the observed number "
-        "given the rate of the model. Deaths with sepsis in the HDS cohort are not in the model."
-    ),
-    "protocol_search": (
-        "A swarm searches families of protocols: calendars of four infusions, rules that follow burden and "
-        "IL-6, niche support, and a CAR whose activity is switched at visits. None may be more toxic than "
-        f"the single infusion of the whole product, or lose more than {100 * MARGIN:g} points of event-free "
-        "survival. "
-        "Gains over the iso-toxic single infusion with 95 % bootstrap intervals, in patients that the search "
-        "has not seen; at heterogeneity 1 also in other structures of the model, each set anew."
-    ),
-    "prcc": (
-        "Partial rank correlations of outcomes with parameters and baseline, all inputs independent; relapse "
-        "and B-cell recovery among those in remission. fR is the share of CD19- cells that there are: where "
-        "it amounts to less than one cell there are none, so it tells more than the share drawn, which the "
-        "specification seems to use."
-    ),
-}
 
 
 def reproduce(
@@ -160,13 +102,15 @@ def reproduce(
     spec = _spec(size, replicates)
     base = manifest(spec)
     content = Manifest("reproduction of srct", {**base.content, "patients": size, "quick": quick})
-    owns = (*OWNS, "experiments/*", "experiments/controlled/*")
+    owns = (*OWNS, "experiments/*", "experiments/controlled/*", "experiments/search/*")
     with open_run(out, content, resume=not force, force=force, owns=owns) as run:
         result = compute(spec, run, threads=threads, progress=progress)
         write_tables(result, run)
         tables = _experiments(result, run, Amount(size, quick), threads, progress)
         # what is not to be cited is not printed either
-        drawing = _Drawing(_QUICK_WARNING, ()) if quick else _Drawing("", plotting.BESIDE_SVG)
+        drawing = (
+            _Drawing(_QUICK_WARNING, (), threads) if quick else _Drawing("", plotting.BESIDE_SVG, threads)
+        )
         pictures = make_figures(result, run, threads=threads, also=drawing.also)
         return _report(result, run, pictures, tables, drawing)
 
@@ -193,7 +137,34 @@ class Amount(NamedTuple):
 def _experiments(
     result: TrialResult, run: Run, amount: Amount, threads: int | None, progress: bool | None
 ) -> dict[str, pd.DataFrame]:
-    """Run each experiment that is not there yet; read all back."""
+    """Run each experiment that is not there yet, with a copy of this process; read all back."""
+    size = amount.patients
+    controls = size_of(size, quick=amount.quick)
+    searched = partial(
+        s.protocol_search, size, seed=SEED, keep=partial(_kept_part, run), **(s.QUICK if amount.quick else {})
+    )
+    shared = common(controls, threads=threads)
+    prepare_kernels(shared)
+    from_the_end = (
+        lambda given: from_its_end(controls, run, shared.with_threads(given)),
+        lambda given: searched(threads=given, backwards=True),
+    )
+    with helped(run, from_the_end, threads=threads or 1) as own:
+        control = partial(controlled_tables, controls, run, shared.with_threads(own))
+        return _made_in_order(result, amount, searched, control, own, run, progress)
+
+
+def _kept_part(run: Run, name: str, make: Callable[[], Any], form: Form[Any]) -> Any:
+    """Return a part of the search as it is kept."""
+    ending = "npz" if form is ARRAYS else "csv"
+    return run.kept(f"experiments/search/{name.replace(' ', '_')}.{ending}", make, form)
+
+
+def _made_in_order(
+    result: TrialResult, amount: Amount, searched: Callable[..., pd.DataFrame],
+    control: Callable[[], Tables], threads: int, run: Run, progress: bool | None,
+) -> dict[str, pd.DataFrame]:  # fmt: skip
+    """Run the experiments from the first to the last."""
     patients, size = result.patients, amount.patients
     third = max(size // 3, 50)
     some = patients.head(third)
@@ -216,16 +187,11 @@ def _experiments(
         ),
         "niche": partial(e.niche, patients, result.frontier, threads=threads),
         "frey": partial(e.frey, patients, threads=threads),
-        "protocol_search": partial(
-            s.protocol_search, size, seed=SEED, threads=threads, **(s.QUICK if amount.quick else {})
-        ),
+        "protocol_search": partial(searched, threads=threads),
         "prcc": partial(e.why_patients_differ, max(4 * size // 3, 200), seed=SEED, threads=threads),
     }
-    steps = [Step(_TITLES[name], (_file(name),), partial(_made, name, make)) for name, make in jobs.items()]
-    controls = size_of(size, quick=amount.quick)
-    steps.append(
-        Step(controlled.TITLE, tuple(FILES.values()), lambda _: control(controls, run, threads=threads))
-    )
+    steps = [Step(TITLES[name], (_file(name),), partial(_made, name, make)) for name, make in jobs.items()]
+    steps.append(Step(controlled.TITLE, tuple(FILES.values()), lambda _: control()))
     keep = partial(run.kept, form=CSV)
     made = compute_steps(steps, keep=keep, unit="experiments", progress=progress)
     return {name: made[_file(name)] for name in jobs} | {
@@ -271,6 +237,7 @@ class _Drawing(NamedTuple):
 
     warning: str
     also: tuple[str, ...]
+    threads: int
 
 
 def _report(
@@ -288,18 +255,23 @@ def _report(
         drawn["niche"] = f.niche(tables["niche"], result.frontier)
         drawn["protocol_search"] = s.figure(tables["protocol_search"])
         drawn |= controlled.drawn(tables)
-        for name, (figure, _) in drawn.items():
-            plotting.save_figure(figure, folder / f"{name}.svg", dpi=200, also=drawing.also)
+        in_two(
+            [
+                partial(plotting.save_figure, figure, folder / f"{name}.svg", dpi=200, also=drawing.also)
+                for name, (figure, _) in drawn.items()
+            ],
+            threads=drawing.threads,
+        )
     parts = ["<h2 id='experiments'>Experiments</h2>"]
-    for name, title in _TITLES.items():
+    for name, title in TITLES.items():
         if name in drawn:
             path = folder / f"{name}.svg"
-            parts.append(figure_html(Picture(name, title, _WORDS[name], path, drawn[name][1])))
+            parts.append(figure_html(Picture(name, title, WORDS[name], path, drawn[name][1])))
         else:
             shown = tables[name][list(_SHOWN.get(name, tables[name].columns))].copy()
             shown[[c for c in _IN_PERCENT if c in shown]] *= 100
             shown = shown.rename(columns=_HEADS)
-            parts.append(f"<h3>{title}</h3><p>{_WORDS[name]}</p>{titled_table(title, shown)}")
+            parts.append(f"<h3>{title}</h3><p>{WORDS[name]}</p>{titled_table(title, shown)}")
         if name == "protocol_search":
             parts.append(f"<p>{escape(s.findings(tables[name]))}</p>")
         if name == "amplification":
@@ -325,7 +297,7 @@ def _compared(tables: dict[str, pd.DataFrame], power: pd.DataFrame, run: Run) ->
         "experiments/comparison.csv", table.to_csv(index=False, float_format="%.6g", lineterminator="\n")
     )
     off = table[~table["agrees"]].drop(columns="agrees")
-    off["experiment"] = off["experiment"].map(_TITLES | {"power": "Power"})
+    off["experiment"] = off["experiment"].map(TITLES | {"power": "Power"})
     away = tables["agreement"]["passes"].eq("no").sum()
     judged = tables["agreement"]["passes"].isin(["yes", "no"]).sum()
     text = (

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -23,9 +24,10 @@ from fastcart.papers.srct.protocol_search import (
     search,
     setting,
 )
-from fastcart.papers.srct.tuning import Regime, tuned_dose, tuned_growth
+from fastcart.papers.srct.tuning import tuned_dose, tuned_growth
 from fastcart.population import sample
 from fastcart.protocols import Arm, get
+from fastcart.runs.forms import ARRAYS, CSV, Form
 from fastcart.trial.html import points
 
 SEARCH_RHO_E = (1.4, 2.2, DEFAULT_RHO_E)
@@ -38,13 +40,17 @@ QUICK: dict[str, Any] = {  # a short search, in one regime
 GROWTH_LAG = 2.0  # days
 _LAG_NAME = f"growth lag ({GROWTH_LAG:g} days)"
 _DEFAULT = next(iter(VARIANTS))
-_TRAINING, _HELD_OUT, _STRUCTURES = 12, 3, 12  # the size of the study over the patients of each part
+_TRAINING, _HELD_OUT, _STRUCTURES = 24, 3, 12  # the size of the study over the patients of each part
 
 _COLUMNS = [
     "het", "rhoE", "amplification", "dose", "structure", "arm", "protocol", "CR90", "crs3", "EFS730", "OS730",
     "isotoxic_share", "gain_CR90", "gain_EFS730", "gain_OS730", "eligible", "low", "high", "best", "unjudged",
     "training_gain", "keeps",
 ]  # fmt: skip
+
+
+def _not_kept(_: str, make: Callable[[], Any], form: Form[Any]) -> Any:
+    return make()
 
 
 def protocol_search(
@@ -58,6 +64,8 @@ def protocol_search(
     particles: int = PARTICLES,
     iterations: int = ITERATIONS,
     threads: int | None = None,
+    keep: Callable[[str, Callable[[], Any], Form[Any]], Any] = _not_kept,
+    backwards: bool = False,
 ) -> pd.DataFrame:
     """Search each family of protocols in each regime, and judge what is found in unseen patients.
 
@@ -68,7 +76,7 @@ def protocol_search(
     Parameters
     ----------
     size : int
-        Patients of the study: a twelfth of them is searched in, a third judges.
+        Patients of the study: a 24th of them is searched in, a third judges.
     seed : int
         Of the population, of the search, and of the bootstrap.
     rho_E, het : sequence of float
@@ -79,6 +87,10 @@ def protocol_search(
     particles, iterations : int
         Of each search.
     threads : int, optional
+    keep : callable, optional
+        ``keep(name, make, form)`` returns a part of the study, read where it is kept, else made and kept.
+    backwards : bool
+        Work on the last regime first, as who shares the work with another process; the table is the same.
 
     Returns
     -------
@@ -90,45 +102,80 @@ def protocol_search(
         kept the limits there.
     """
     training, held_out = max(size // _TRAINING, 50), max(size // _HELD_OUT, 50)
-    parts = []
-    for spread in het:
+    how = Search(families, seed, particles, iterations, threads, keep, backwards)
+    parts: dict[tuple[float, float], list[pd.DataFrame]] = {}
+    for spread, value in how.ordered([(spread, value) for spread in het for value in rho_E]):
         everyone = sample(training + held_out, seed=seed, het=spread)
-        for value in rho_E:
-            patients = changed(everyone, {"rhoE": ("times", value / DEFAULT_RHO_E)})
-            regime = tuned_dose(patients.head(training), threads=threads)
-            arms, rows = _searched(regime, families, seed, particles, iterations, threads)
-            unseen = patients.iloc[training:]
-            label = {"het": spread, "rhoE": value}
-            # IL-6 as in the regime: its production was scaled by one factor for all
-            scale = regime.patients["pC"].iloc[0] / patients["pC"].iloc[0]
-            scaled = unseen.assign(pC=unseen["pC"] * scale)
-            where = setting(scaled, dose=regime.dose, threads=threads)
-            told = label | {"structure": _DEFAULT, "dose": regime.dose, "amplification": regime.amplification}
-            parts.append(_judged(where, arms, told, rows, seed))
-            if structures and spread == 1.0 and value in STRUCTURE_RHO_E:
-                some = unseen.head(max(size // _STRUCTURES, 50))
-                parts.append(_in_structures(some, regime.dose, arms, label, rows, seed, threads))
-    return pd.concat(parts, ignore_index=True)[_COLUMNS]
+        patients = changed(everyone, {"rhoE": ("times", value / DEFAULT_RHO_E)})
+        tried = patients.iloc[training:].head(max(size // _STRUCTURES, 50))
+        elsewhere = structures and spread == 1.0 and value in STRUCTURE_RHO_E
+        label = {"het": spread, "rhoE": value}
+        parts[spread, value] = _in_regime(patients, training, tried if elsewhere else None, label, how)
+    listed = [part for spread in het for value in rho_E for part in parts[spread, value]]
+    return pd.concat(listed, ignore_index=True)[_COLUMNS]
+
+
+class Search(NamedTuple):
+    """How protocols are searched."""
+
+    families: Sequence[Family]
+    seed: int
+    particles: int
+    iterations: int
+    threads: int | None
+    keep: Callable[[str, Callable[[], Any], Form[Any]], Any]
+    backwards: bool
+
+    def ordered(self, items: Sequence[Any]) -> Sequence[Any]:
+        """Return items in the order in which they are worked on."""
+        return list(reversed(items)) if self.backwards else items
+
+
+def _in_regime(
+    patients: pd.DataFrame, training: int, tried: pd.DataFrame | None, label: dict[str, Any], how: Search
+) -> list[pd.DataFrame]:
+    """Search one regime in the first patients, judge in the others; in some of them in other structures."""
+    name = f"{label['het']:g} {label['rhoE']:g}"
+    first, unseen = patients.head(training), patients.iloc[training:]
+    regime = how.keep(f"{name} tuned", lambda: tuned_dose(first, threads=how.threads).scales(first), ARRAYS)
+    dose, scale = float(regime["dose"]), float(regime["pC"])
+    arms, rows = _searched(first.assign(pC=first["pC"] * scale), dose, name, how)
+
+    def judged() -> pd.DataFrame:
+        # IL-6 as in the regime: its production was scaled by one factor for all
+        where = setting(unseen.assign(pC=unseen["pC"] * scale), dose=dose, threads=how.threads)
+        told = {"structure": _DEFAULT, "dose": dose, "amplification": float(regime["amplification"])}
+        return _judged(where, arms, label | told, rows, how.seed)
+
+    parts = [how.keep(f"{name} judged", judged, CSV)]
+    if tried is not None:
+        parts += _in_structures(tried, dose, arms, label, rows, how)
+    return parts
 
 
 def _searched(
-    regime: Regime,
-    families: Sequence[Family],
-    seed: int,
-    particles: int,
-    iterations: int,
-    threads: int | None,
+    patients: pd.DataFrame, dose: float, name: str, how: Search
 ) -> tuple[dict[str, Arm], pd.DataFrame]:
     """Search all families in one regime; return the arms to be judged, and what the search says of them."""
-    where = setting(regime.patients, dose=regime.dose, threads=threads)
+    where = cache(lambda: setting(patients, dose=dose, threads=how.threads))
     arms: dict[str, Arm] = {name: get(name) for name in NAMED}
     rows: list[dict[str, Any]] = [{"arm": name, "protocol": get(name).title} for name in NAMED]
-    for family in families:
-        found = search(family, where, seed=seed, particles=particles, iterations=iterations)
-        arms[family.name] = found.arm
-        rows.append(
-            {"arm": family.name, "protocol": found.words, "training_gain": found.gain, "keeps": found.keeps}
-        )
+
+    def found_in(family: Family) -> dict[str, np.ndarray]:
+        found = search(family, where(), seed=how.seed, particles=how.particles, iterations=how.iterations)
+        numbers = np.array([found.numbers[name] for name in family.names])
+        return {"numbers": numbers, "gain": np.array(found.gain), "keeps": np.array(found.keeps)}
+
+    told = {
+        family.name: how.keep(f"{name} {family.name}", partial(found_in, family), ARRAYS)
+        for family in how.ordered(how.families)
+    }
+    for family in how.families:
+        of = told[family.name]
+        numbers = dict(zip(family.names, of["numbers"].tolist(), strict=True))
+        arms[family.name] = family.make(numbers)
+        rows.append({"arm": family.name, "protocol": family.say(numbers),
+                     "training_gain": float(of["gain"]), "keeps": bool(of["keeps"])})  # fmt: skip
     return arms, pd.DataFrame(rows).reindex(columns=["arm", "protocol", "training_gain", "keeps"])
 
 
@@ -151,22 +198,27 @@ def _in_structures(
     arms: dict[str, Arm],
     label: dict[str, Any],
     rows: pd.DataFrame,
-    seed: int,
-    threads: int | None,
-) -> pd.DataFrame:
+    how: Search,
+) -> list[pd.DataFrame]:
     """Try protocols in other structures: with the dose tuned anew, or the growth where it is the default."""
-    parts = []
-    for name, changes in [*list(VARIANTS.items())[1:], (_LAG_NAME, {})]:
+
+    def tried(name: str) -> pd.DataFrame:
         model: str | Model = get_model("b_all", growth_lag=GROWTH_LAG) if name == _LAG_NAME else "b_all"
-        some = changed(patients, changes)
+        some = changed(patients, VARIANTS.get(name, {}))
         if label["rhoE"] == DEFAULT_RHO_E:
-            regime = tuned_growth(some, dose=dose, model=model, threads=threads)
+            regime = tuned_growth(some, dose=dose, model=model, threads=how.threads)
         else:
-            regime = tuned_dose(some, model=model, threads=threads)
-        where = setting(regime.patients, dose=regime.dose, model=model, threads=threads)
+            regime = tuned_dose(some, model=model, threads=how.threads)
+        where = setting(regime.patients, dose=regime.dose, model=model, threads=how.threads)
         told = {"structure": name, "dose": regime.dose, "amplification": regime.amplification}
-        parts.append(_judged(where, arms, label | told, rows, seed, REPLICATES // 3))
-    return pd.concat(parts, ignore_index=True)
+        return _judged(where, arms, label | told, rows, how.seed, REPLICATES // 3)
+
+    names = [*list(VARIANTS)[1:], _LAG_NAME]
+    made = {
+        name: how.keep(f"{label['rhoE']:g} structure {names.index(name)}", partial(tried, name), CSV)
+        for name in how.ordered(names)
+    }
+    return [made[name] for name in names]
 
 
 def best_by_regime(table: pd.DataFrame) -> pd.DataFrame:

@@ -51,6 +51,12 @@ class Regime:
         engrafted = self.dose * (p["F_E"] * (1 - p["fM"]) + p["F_M"] * p["fM"])
         return float(np.median(self.control["peak_T"].to_numpy() / engrafted.to_numpy()))
 
+    def scales(self, before: pd.DataFrame) -> dict[str, np.ndarray]:
+        """Return what makes this regime of patients as they were: the dose and the factor of IL-6."""
+        factor = float(self.patients["pC"].iloc[0] / before["pC"].iloc[0])
+        numbers = {"dose": self.dose, "pC": factor, "amplification": self.amplification}
+        return {name: np.array(value) for name, value in numbers.items()}
+
 
 def tuned_dose(patients: pd.DataFrame, *, threads: int | None = None, model: str | Model = "b_all") -> Regime:
     """Set the dose to a remission rate of 80 %, and the production of IL-6 to 46 % of severe CRS."""

@@ -12,6 +12,7 @@ H. M. Markowitz, Management Science 3 (1957) 255-269.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -20,7 +21,7 @@ from numba import carray
 
 from fastcart.solvers.codegen import written
 from fastcart.solvers.compile import FAST, announce, cached, made_once
-from fastcart.solvers.fingerprint import fingerprint
+from fastcart.solvers.fingerprint import examine, fingerprint, own_sources
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.codegen import TOO_FAR, StepText
 from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
@@ -47,7 +48,7 @@ from fastcart.solvers.trace.graph import (
     unary,
     where,
 )
-from fastcart.solvers.trace.machine import address
+from fastcart.solvers.trace.machine import address, from_disk, key_of, known_address, to_disk
 from fastcart.solvers.trace.program import TIME, Point, Program
 from fastcart.solvers.trace.sparse import Factors, Matrix, factors, solve
 from fastcart.solvers.trace.vectors import module_text
@@ -102,16 +103,41 @@ def step_core(
     """
     names = (tuple(system.state_names), tuple(system.parameter_names))
     key = ("traced step", tableau.name, fingerprint(system.rhs), names, log, infused, integrals)
-    made = made_once(key, lambda: _core(tableau, system, log, infused, integrals))
+    made = made_once(key, lambda: _remembered(tableau, system, log, infused, integrals))
     if isinstance(made, TraceError):
         raise made
     return made
 
 
-def _core(
+def _remembered(
     tableau: RosenbrockTableau, system: System, log: tuple[bool, ...], infused: bool, integrals: int
 ) -> Core | TraceError:
-    """Compile a step; return why there is none where it cannot be traced."""
+    """Compile a step, or take it from the disk: to trace a model takes a second of each process.
+
+    What is kept names the machine code, under a key that sees every edit of the model and of the tracer.
+    """
+    names = (tuple(system.state_names), tuple(system.parameter_names))
+    seen = examine(system.rhs, tableau, names, log, infused, integrals, LANES, own_sources())
+    kept = None if seen.opaque else from_disk(seen.digest, "json")
+    if kept is not None:
+        told = json.loads(kept)
+        place = known_address(told["code"], _NAME)
+        if place is not None:
+            return Core(place, told["cost"], told["call_cost"])
+    made = _core(tableau, system, log, infused, integrals)
+    if isinstance(made, TraceError):
+        return made
+    core, code = made
+    if not seen.opaque:
+        told = {"code": code, "cost": core.cost, "call_cost": core.call_cost}
+        to_disk(seen.digest, json.dumps(told).encode(), "json")
+    return core
+
+
+def _core(
+    tableau: RosenbrockTableau, system: System, log: tuple[bool, ...], infused: bool, integrals: int
+) -> tuple[Core, str] | TraceError:
+    """Compile a step; return it with the key of its machine code, or why it cannot be traced."""
     try:
         program = Program(system, log, infused)
         at = offsets(program.states, program.parameters, stage_rows(tableau))
@@ -126,7 +152,7 @@ def _core(
     except TraceError as refusal:
         return refusal
     place = address(text, _NAME, lambda: announce(f"a stiff step of {system.name}"))
-    return Core(place, cost(program.graph, written), cost(program.graph, called))
+    return Core(place, cost(program.graph, written), cost(program.graph, called)), key_of(text)
 
 
 def _places(program: Program, at: Offsets) -> tuple[dict, dict]:

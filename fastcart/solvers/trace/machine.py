@@ -49,27 +49,47 @@ def address(text: str, name: str, announce: Any = None) -> int:
     announce : callable, optional
         Called before it is compiled.
     """
+    key = key_of(text)
+    with _lock:
+        if key not in _loaded:
+            code = from_disk(key)
+            if code is None:
+                if announce is not None:
+                    announce()
+                with compiling():
+                    code = _compiled(text, name)
+                to_disk(key, code)
+            _load(key, code)
+        return _loaded[key].get_function_address(name)
+
+
+def key_of(text: str) -> str:
+    """Return the key under which the machine code of a module is kept, on this processor."""
     settings = (
         llvm.get_host_cpu_name(),
         llvm.get_host_cpu_features().flatten(),
         llvmlite.__version__,
         FORMAT,
     )
-    key = hashlib.sha256(repr((text, settings)).encode()).hexdigest()
+    return hashlib.sha256(repr((text, settings)).encode()).hexdigest()
+
+
+def known_address(key: str, name: str) -> int | None:
+    """Return the address of a function whose machine code is in memory or on disk; None where it is not."""
     with _lock:
         if key not in _loaded:
-            code = _from_disk(key)
+            code = from_disk(key)
             if code is None:
-                if announce is not None:
-                    announce()
-                with compiling():
-                    code = _compiled(text, name)
-                _to_disk(key, code)
-            engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
-            engine.add_object_file(llvm.ObjectFileRef.from_data(code))
-            engine.finalize_object()
-            _loaded[key] = engine
+                return None
+            _load(key, code)
         return _loaded[key].get_function_address(name)
+
+
+def _load(key: str, code: bytes) -> None:
+    engine = llvm.create_mcjit_compiler(llvm.parse_assembly(""), _machine())
+    engine.add_object_file(llvm.ObjectFileRef.from_data(code))
+    engine.finalize_object()
+    _loaded[key] = engine
 
 
 def assembly(text: str, name: str) -> str:
@@ -97,13 +117,14 @@ def _optimised(text: str, name: str) -> tuple[Any, Any]:
     return machine, module
 
 
-def _file(key: str) -> Any:
+def _file(key: str, ending: str = "o") -> Any:
     folder = own_folder()
-    return None if folder is None else folder / "__pycache__" / f"traced-{key[:32]}.o"
+    return None if folder is None else folder / "__pycache__" / f"traced-{key[:32]}.{ending}"
 
 
-def _from_disk(key: str) -> bytes | None:
-    file = _file(key)
+def from_disk(key: str, ending: str = "o") -> bytes | None:
+    """Return what is kept under a key; None where there is nothing to use."""
+    file = _file(key, ending)
     if file is None:
         return None
     try:
@@ -115,11 +136,12 @@ def _from_disk(key: str) -> bytes | None:
         return None
 
 
-def _to_disk(key: str, code: bytes) -> None:
-    file = _file(key)
+def to_disk(key: str, data: bytes, ending: str = "o") -> None:
+    """Keep something under a key, where that is possible."""
+    file = _file(key, ending)
     if file is None:
         return
     try:
-        write_whole(file, seal(code))
+        write_whole(file, seal(data))
     except OSError as error:
         not_kept(error, file.parent)
