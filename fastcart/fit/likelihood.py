@@ -77,15 +77,17 @@ class PreparedLikelihood:
         How many solves ended how, by status, since it was last cleared.
     layout : Layout
         The measurements, as kernels take them.
+    options : SolveOptions
+        How solves are made.
     floored : int
         How many predictions were too small for an error that is proportional to them, since then.
     """
 
     def __init__(
         self, model: Model, data: FitData, observations: tuple[Observation, ...], layout: Layout,
-        courses: Courses,
+        courses: Courses, options: SolveOptions,
     ):  # fmt: skip
-        self.model, self.data, self.observations = model, data, observations
+        self.model, self.data, self.observations, self.options = model, data, observations, options
         self.columns = courses.columns
         self.error_names, self.error_values = layout.error_names, layout.error_values
         self.log_values = layout.log_values
@@ -105,6 +107,11 @@ class PreparedLikelihood:
     def threads(self) -> int:
         """At most so many threads work at a time."""
         return self._courses.threads
+
+    @property
+    def horizon(self) -> float:
+        """Up to when solves go: the last measurement, unless the options say another time."""
+        return self._courses.problem.t_end
 
     def measurements(self, patient_index: Any) -> np.ndarray:
         """Return how many measurements each solve is compared with."""
@@ -355,7 +362,7 @@ def prepare(
     layout = layout_of(data, listed, chosen.horizon(model))
     columns = _columns(model, data, parameters)
     courses = courses_of(observing(model, listed), data, columns, layout, chosen, check_threads(threads))
-    return PreparedLikelihood(model, data, listed, layout, courses)
+    return PreparedLikelihood(model, data, listed, layout, courses, chosen)
 
 
 def _options(options: SolveOptions | None, model: Model, data: FitData) -> SolveOptions:
