@@ -21,13 +21,14 @@ from typing import Any
 import numpy as np
 from scipy.special import stdtrit
 
-from fastcart.fit.chains import Chains, Walk, begin_chains
-from fastcart.fit.complete import Complete, slopes
+from fastcart.fit.chains import Chains, Walk, alone, begin_chains
+from fastcart.fit.complete import Complete, slopes, solves_of_slopes
 from fastcart.fit.effects import Values
 from fastcart.fit.layout import varies
 from fastcart.fit.observations import ADDITIVE, LOGNORMAL, PROPORTIONAL
 
 _ANNEALED = 75  # iterations in which variances and errors fall slowly
+_AFAR = 3  # iterations afterwards, of which one has proposals from the population
 _FALL = 0.95  # so slowly, per iteration
 _LARGEST_PART = (
     0.3  # relative errors while annealed: larger ones let far too large predictions pass for likely
@@ -57,7 +58,11 @@ class Schedule:
     chains: int
     explore: tuple[int, int] = (150, 400)
     average: int = 150
-    prior_steps: int = 1
+
+    @property
+    def most(self) -> int:
+        """So many iterations a run takes at most."""
+        return self.explore[1] + self.average
 
 
 @dataclass
@@ -127,6 +132,16 @@ class Saem:
         ]
         self.relative = np.array([k for k in last if k in free], dtype=int)
 
+    @property
+    def solves(self) -> int:
+        """Of an iteration, about."""
+        complete, size = self.complete, len(self.complete.effects.random)
+        steps = alone(size) + (size > 1)
+        fixed = len(complete.effects.fixed)
+        steps += solves_of_slopes(fixed) if fixed else 0  # one of them is that of the step itself
+        far = (_ANNEALED + (self.schedule.most - _ANNEALED) / _AFAR) / self.schedule.most
+        return round((steps + min(far, 1.0)) * self.schedule.chains * complete.prepared.patients)
+
     def begin(self, start: np.ndarray, seed: tuple[int, ...]) -> State:
         """Return a state at iteration 0."""
         random = np.random.default_rng(seed)
@@ -136,17 +151,11 @@ class Saem:
         return State(values, chains, random)
 
     def run(
-        self, state: State, keep: Callable[[State], object] | None = None, every: int = 50,
-        done: Callable[[], object] | None = None,
+        self, state: State, keep: Callable[[State], object] | None = None, every: int = 50
     ) -> State:  # fmt: skip
-        """Go on until the end; ``keep`` is called now and then with a state from which one can go on.
-
-        ``done`` is called after each iteration.
-        """
+        """Go on until the end; ``keep`` is called now and then with a state from which one can go on."""
         while not self.finished(state):
             self.iterate(state)
-            if done is not None:
-                done()
             if keep is not None and (state.iteration % every == 0 or self.finished(state)):
                 keep(state)
         return state
@@ -162,8 +171,10 @@ class Saem:
 
     def iterate(self, state: State) -> None:
         """Make one iteration: steps of the chains, statistics, the maximum."""
-        schedule, chains = self.schedule, state.chains
-        Walk(self.complete, chains, state.values, state.random).step(state.iteration, schedule.prior_steps)
+        chains = state.chains
+        # where variances no longer fall, proposals from the population are seldom taken
+        afar = state.iteration < _ANNEALED or state.iteration % _AFAR == 0
+        Walk(self.complete, chains, state.values, state.random).step(state.iteration, afar)
         state.iteration += 1
         averaging = state.switched >= 0
         rate = float(state.iteration - state.switched) ** -_FADES if averaging else 1.0

@@ -32,7 +32,7 @@ def data() -> fit.FitData:
 
 @pytest.fixture(scope="module")
 def fitted(data) -> fit.IndividualFit:
-    estimate = {name: (0.01, 200, "log") for name in ("ka", "CL", "V")}
+    estimate = dict.fromkeys(("ka", "CL", "V"), (0.01, 200, "log"))
     guesses = {"ka": 1.0, "CL": 3.0, "V": 30.0}
     return fit.individual(
         ORAL, data, observations=SEEN, estimate=estimate, starts=1, guesses=guesses,
