@@ -37,7 +37,7 @@ from fastcart.solvers.threads import in_few_parts
 
 OUT_OF_RANGE = "out_of_range"
 _OUT = -1  # the code of it
-_AHEAD = 4.0  # times the budget of steps: a step that promises more than this gives up
+_AHEAD = 4.0  # times the budget of steps: an explicit step that promises more than this gives up
 
 _TINY_PART = 1e-3  # of its default: where a parameter is zero, it counts as so large
 
@@ -364,7 +364,9 @@ def courses_of(
     resolve_engine(options.engine, problem)
     require_break_columns(model, problem.breaks, ())
     method = begins_with(options.engine, problem) or lanes.default_method(problem.model, problem.rtol)
-    problem = replace(problem, method=method, max_steps_ahead=_AHEAD * problem.max_steps)
+    # the first steps of the stiff method may be very short, and grow at once
+    ahead = np.inf if method == lanes.STIFF_METHOD else _AHEAD * problem.max_steps
+    problem = replace(problem, method=method, max_steps_ahead=ahead)
     courses = Courses(derived, columns, own, problem, _given(problem, derived, data), layout, threads)
     with compiling_errors(problem.model):
         nobody = np.empty((0, len(problem.model.states))), np.empty((0, len(problem.model.parameters)))

@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from numba import njit
 
-from fastcart import Algebraic, Model, SolveOptions, State, fit
+import fastcart
+from fastcart import Algebraic, Model, SolveOptions, State, fit, models
 
 TIMES = np.array([0.0, 0.5, 2.9, 3.0, 3.5, 5.0, 6.5, 9.0])
 CLOSE = SolveOptions(rtol=1e-9)
@@ -92,6 +93,17 @@ def test_a_fit_finds_what_the_equation_was_made_with(root):
         estimate={"k": (0.01, 3, "log"), "c": (0.1, 10, "log")}, options=CLOSE,
     )  # fmt: skip
     np.testing.assert_allclose(found.values, [[0.1, 2.0], [0.4, 2.0]], rtol=1e-6)
+
+
+def test_a_stiff_start_is_no_failure():
+    """The first step of this model is a hundred thousandth of the others."""
+    model, time = models.get("kirouac"), np.array([20.0, 60.0])
+    data = fit.read(pd.DataFrame({"ID": 1, "TIME": time, "DV": 1.0, "CMT": "B"}), model)
+    prepared = fit.prepare(model, data, ["B50"], observations=fit.Observation("B", "B", fit.additive(1.0)))
+    found = prepared.predictions([[model.defaults()["B50"]]], [0])
+    solved = fastcart.solve(model, save_at=time, save=["B"], t_end=60.0).trajectories["B"]
+    assert (found.status == 0).all()
+    np.testing.assert_allclose(found.values, solved, rtol=1e-9)
 
 
 def test_events_of_the_model_happen_in_fits():
