@@ -14,7 +14,7 @@ import numpy as np
 from fastcart.errors import InputError
 from fastcart.fit.complete import Complete, merged
 from fastcart.fit.effects import Values
-from fastcart.fit.likelihood import Predictions
+from fastcart.fit.predictions import Predictions
 
 _ACCEPTED = 0.4
 _ADAPT = 0.4  # how fast sizes adapt, at first

@@ -8,7 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from fastcart.fit.effects import Effects
-from fastcart.fit.likelihood import Predictions, PreparedLikelihood
+from fastcart.fit.likelihood import PreparedLikelihood
+from fastcart.fit.predictions import Predictions
 
 _STEP = (
     0.02  # of a scaled parameter without random effect: its differences are far above the errors of solves

@@ -19,13 +19,13 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
 from fastcart.fit.chains import Chains, Walk, alone, begin_chains
 from fastcart.fit.complete import Complete, slopes, solves_of_slopes
 from fastcart.fit.effects import Values
 from fastcart.fit.layout import varies
 from fastcart.fit.observations import ADDITIVE, LOGNORMAL, PROPORTIONAL
+from fastcart.fit.stationarity import is_stationary
 
 _ANNEALED = 75  # iterations in which variances and errors fall slowly
 _AFAR = 3  # iterations afterwards, of which one has proposals from the population
@@ -347,24 +347,6 @@ def positive(matrix: np.ndarray, logs: int | None = None) -> np.ndarray:
     curved = np.abs(values)
     curved = np.maximum(curved, _FLAT * max(curved.max(initial=0.0), 1e-300))
     return (vectors * curved) @ vectors.T * np.outer(size, size)
-
-
-def is_stationary(trace: np.ndarray, *, level: float = 0.05, parts: int = 8) -> bool:
-    """Whether no column drifts: the slope through means of parts of the trace is within its error.
-
-    Means of parts, since neighbouring iterations are alike; of several columns the largest slope counts, by
-    Bonferroni's rule.
-    """
-    rows = len(trace) // parts * parts
-    if rows < 8 * parts:
-        return False
-    means = trace[len(trace) - rows :].reshape(parts, -1, trace.shape[1]).mean(axis=1)
-    x = np.arange(parts) - (parts - 1) / 2
-    slope = x @ means / (x @ x)
-    rest = means - means.mean(axis=0) - np.outer(x, slope)
-    error = np.sqrt((rest**2).sum(axis=0) / (parts - 2) / (x @ x))
-    limit = stdtrit(parts - 2, 1.0 - level / (2 * trace.shape[1]))
-    return bool((np.abs(slope) <= limit * error + 1e-12).all())
 
 
 def encode(state: State) -> dict[str, np.ndarray]:

@@ -20,7 +20,8 @@ from fastcart.fit.marginal import information
 from fastcart.fit.maximum import Accuracy, adapt, know, proposal_of
 from fastcart.fit.modes import modes, quadrature
 from fastcart.fit.proposals import first_proposal, log_prior, tempered
-from fastcart.fit.saem import is_stationary, positive
+from fastcart.fit.saem import positive
+from fastcart.fit.stationarity import is_stationary
 
 STRAIGHT = fit.Observation("y", "a + b * t", fit.additive())
 SCALES = {"a": "normal", "b": "normal"}
