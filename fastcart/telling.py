@@ -99,6 +99,7 @@ class Bar:
         self._bar = _tqdm(total, unit) if wants_progress(progress) else None
         self._lines = _Lines(total, unit) if wants_lines(progress) else None
         self.n = 0
+        self.total = total
         self.initial = 0
         self._compiled = compile_clock.seconds()
 
@@ -139,6 +140,14 @@ class Bar:
         if self._bar is not None:
             self._bar.initial = self._bar.n = done
             self._bar.refresh()
+
+    def expect(self, total: int) -> None:
+        """Say how many there will be, where that is known better now."""
+        self.total = total
+        if self._bar is not None:
+            self._bar.total = total
+        if self._lines is not None:
+            self._lines.total = total
 
     def set_description(self, text: str) -> None:
         """Say what is done now."""

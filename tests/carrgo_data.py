@@ -47,10 +47,12 @@ def assays(folder: Path) -> Assays:
         parts.append(_assay(frame, row).assign(ID=f"{row.line} {row.column}"))
         assert (fits.iloc[k].tumor_line, fits.iloc[k].data_column) == (row.line, row.column)
     ids = [f"{row.line} {row.column}" for _, row in refits.iterrows()]
+    # what was estimated as 0 was free, too, of which the refits tell
+    free = pd.DataFrame({ours: refits[theirs].to_numpy() > 1e-12 for theirs, ours in NAMES.items()})
+    left = (published == 0) & ~free
     fixed = {
-        name: {key: 0.0 for key, value in published.iloc[k].items() if value == 0}
-        for k, name in enumerate(ids)
-    }
+        name: {key: 0.0 for key, gone in left.iloc[k].items() if gone} for k, name in enumerate(ids)
+    }  # fmt: skip
     return Assays(pd.concat(parts, ignore_index=True), published, refits, fixed)
 
 

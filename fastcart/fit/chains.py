@@ -14,7 +14,7 @@ import numpy as np
 from fastcart.errors import InputError
 from fastcart.fit.complete import Complete, merged
 from fastcart.fit.effects import Values
-from fastcart.fit.likelihood import Predictions
+from fastcart.fit.predictions import Predictions
 
 _ACCEPTED = 0.4
 _ADAPT = 0.4  # how fast sizes adapt, at first
@@ -146,22 +146,24 @@ class Walk:
         self.root = np.linalg.cholesky(self.values.omega)
         self.precision = np.linalg.inv(self.values.omega)
         self.omega = np.sqrt(np.diag(self.values.omega))
+        self.prior = self._prior(self.chains.phi)
 
-    def step(self, iteration: int, prior_steps: int) -> None:
-        """Make the steps of one iteration, and adapt their sizes."""
+    def step(self, iteration: int, afar: bool) -> None:
+        """Make the steps of one iteration, and adapt their sizes; ``afar``: from the population, too."""
         chains = self.chains
         rate = _ADAPT / (1.0 + iteration / _SETTLES)
-        for _ in range(prior_steps):
+        if afar:
             self._from_population()
         size = chains.phi.shape[1]
-        for _ in range(-(-size // 2)):
+        for _ in range(alone(size)):
             self._alone(rate)
         if size > 1:
             chains.size = _adapted(chains.size, chains.by_patient(self._together()).mean(axis=1), rate)
 
     def _from_population(self) -> None:
         draws = self.random.standard_normal(self.chains.phi.shape)
-        self._accept(self.centers + draws @ self.root.T, None)
+        new = self.centers + draws @ self.root.T
+        self._accept(new, self._prior(new), drawn=True)
 
     def _alone(self, rate: float) -> None:
         chains = self.chains
@@ -170,7 +172,7 @@ class Walk:
         new = chains.phi.copy()
         step = chains.sizes[chains.who, which] * self.omega[which]
         new[rows, which] += step * self.random.standard_normal(len(rows))
-        taken = self._accept(new, self._priors(new))
+        taken = self._accept(new, self._prior(new))
         cell = chains.who * size + which
         tried = np.bincount(cell, minlength=chains.sizes.size)
         accepted = np.bincount(cell, taken, chains.sizes.size) / np.maximum(tried, 1)
@@ -184,30 +186,35 @@ class Walk:
         draws = chains.by_patient(self.random.standard_normal(chains.phi.shape))
         moves = np.matmul(draws, root.transpose(0, 2, 1)).reshape(chains.phi.shape)
         new = chains.phi + moves
-        return self._accept(new, self._priors(new))
-
-    def _priors(self, new: np.ndarray) -> np.ndarray:
-        """Return by how much the log-density of the random effects is larger."""
-        return self._prior(new) - self._prior(self.chains.phi)
+        return self._accept(new, self._prior(new))
 
     def _prior(self, phi: np.ndarray) -> np.ndarray:
         away = phi - self.centers
         return -0.5 * ((away @ self.precision) * away).sum(axis=1)
 
-    def _accept(self, new: np.ndarray, priors: np.ndarray | None) -> np.ndarray:
-        """Take proposals or not; return which were taken."""
+    def _accept(self, new: np.ndarray, prior: np.ndarray, *, drawn: bool = False) -> np.ndarray:
+        """Take proposals or not; return which were taken.
+
+        Where they are ``drawn`` from the population, their density there is that of the proposal, too.
+        """
         chains = self.chains
         predictions = self.complete.predict(new, self.values.fixed, chains.who)
         found = self.complete.density(predictions, chains.who, self.values.errors)
         ratio = found - chains.log_likelihood
-        if priors is not None:
-            ratio = ratio + priors
+        if not drawn:
+            ratio = ratio + (prior - self.prior)
         with np.errstate(divide="ignore"):
             taken = np.log(self.random.random(len(new))) < ratio
         chains.phi = np.where(taken[:, np.newaxis], new, chains.phi)
+        self.prior = np.where(taken, prior, self.prior)
         chains.log_likelihood = np.where(taken, found, chains.log_likelihood)
         chains.predictions = merged(chains.predictions, predictions, taken)
         return taken
+
+
+def alone(size: int) -> int:
+    """Return how many steps of one of so many random effects an iteration has."""
+    return max(1, size // 2)
 
 
 def _adapted(sizes: np.ndarray, accepted: np.ndarray, rate: float) -> np.ndarray:

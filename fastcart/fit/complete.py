@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from fastcart.fit.effects import Effects
-from fastcart.fit.likelihood import Predictions, PreparedLikelihood
+from fastcart.fit.likelihood import PreparedLikelihood
+from fastcart.fit.predictions import Predictions
 
 _STEP = (
     0.02  # of a scaled parameter without random effect: its differences are far above the errors of solves
@@ -24,14 +25,20 @@ class Complete:
     ----------
     prepared : PreparedLikelihood
     effects : Effects
+    solved : callable, optional
+        Is told how many solves were made.
     """
 
     prepared: PreparedLikelihood
     effects: Effects
+    solved: Callable[[int], object] | None = None
 
     def predict(self, phi: np.ndarray, fixed: np.ndarray, who: np.ndarray) -> Predictions:
         """Predict measurements; solves x random effects in their scales."""
-        return self.prepared.predictions(self.effects.theta(phi, fixed), who)
+        found = self.prepared.predictions(self.effects.theta(phi, fixed), who)
+        if self.solved is not None:
+            self.solved(len(who))
+        return found
 
     def density(self, predictions: Predictions, who: np.ndarray, errors: np.ndarray) -> np.ndarray:
         """Return the log-likelihood of each solve."""
@@ -103,6 +110,11 @@ def slopes(
     lost = ~np.isfinite(first).all(axis=1) | ~np.isfinite(second).all(axis=(1, 2))
     first[lost], second[lost] = 0.0, 0.0  # beside a solve that fails nothing is known
     return Slopes(value, first, second)
+
+
+def solves_of_slopes(fixed: int) -> int:
+    """Return how many solves `slopes` takes of each row: differences by parameters without random effect."""
+    return 1 + 2 * fixed + fixed * (fixed - 1)
 
 
 def _pairs(count: int) -> Iterator[tuple[int, int]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -17,6 +17,7 @@ from fastcart.fit.data import FitData, check_data
 from fastcart.fit.densities import Likelihoods, Predicted, gather_kernel, likelihood_kernel
 from fastcart.fit.layout import Layout, layout_of
 from fastcart.fit.observations import Observation, check_observations, observing
+from fastcart.fit.predictions import Predictions
 from fastcart.fit.solving import OUT_OF_RANGE, Courses, Group, courses_of
 from fastcart.model import Model
 from fastcart.options import SolveOptions
@@ -30,28 +31,6 @@ _USUAL_RTOL = 1e-8
 _STEPS_OF_DOSE = 200  # and so many more for each dose
 _TOGETHER = 16_384  # solves at a time
 _ROWS = 1_000_000  # or so many predictions
-
-
-@dataclass(frozen=True, eq=False)
-class Predictions:
-    """Predictions of measurements, those of one solve after the other.
-
-    Parameters
-    ----------
-    values : ndarray, shape (rows,)
-        NaN where a solve failed.
-    offsets : ndarray of int, shape (solves + 1,)
-    status : ndarray of int, shape (solves,)
-        A number of `fastcart.solvers.status.Status`; 0 is ok, -1 where a value was not in its range.
-    """
-
-    values: np.ndarray
-    offsets: np.ndarray
-    status: np.ndarray
-
-    def of(self, solve: int) -> np.ndarray:
-        """Return the predictions of one solve."""
-        return self.values[self.offsets[solve] : self.offsets[solve + 1]]
 
 
 class PreparedLikelihood:
@@ -77,15 +56,17 @@ class PreparedLikelihood:
         How many solves ended how, by status, since it was last cleared.
     layout : Layout
         The measurements, as kernels take them.
+    options : SolveOptions
+        How solves are made.
     floored : int
         How many predictions were too small for an error that is proportional to them, since then.
     """
 
     def __init__(
         self, model: Model, data: FitData, observations: tuple[Observation, ...], layout: Layout,
-        courses: Courses,
+        courses: Courses, options: SolveOptions,
     ):  # fmt: skip
-        self.model, self.data, self.observations = model, data, observations
+        self.model, self.data, self.observations, self.options = model, data, observations, options
         self.columns = courses.columns
         self.error_names, self.error_values = layout.error_names, layout.error_values
         self.log_values = layout.log_values
@@ -105,6 +86,11 @@ class PreparedLikelihood:
     def threads(self) -> int:
         """At most so many threads work at a time."""
         return self._courses.threads
+
+    @property
+    def horizon(self) -> float:
+        """Up to when solves go: the last measurement, unless the options say another time."""
+        return self._courses.problem.t_end
 
     def measurements(self, patient_index: Any) -> np.ndarray:
         """Return how many measurements each solve is compared with."""
@@ -355,7 +341,7 @@ def prepare(
     layout = layout_of(data, listed, chosen.horizon(model))
     columns = _columns(model, data, parameters)
     courses = courses_of(observing(model, listed), data, columns, layout, chosen, check_threads(threads))
-    return PreparedLikelihood(model, data, listed, layout, courses)
+    return PreparedLikelihood(model, data, listed, layout, courses, chosen)
 
 
 def _options(options: SolveOptions | None, model: Model, data: FitData) -> SolveOptions:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastcart.fit.complete import Complete, slopes
 from fastcart.fit.effects import Effects, Values
-from fastcart.fit.likelihood import Predictions
+from fastcart.fit.predictions import Predictions
 from fastcart.fit.proposals import Proposal, log_prior
 
 _ROWS = 65_536  # draws at a time

@@ -20,7 +20,7 @@ from fastcart.fit.marginal import (
 from fastcart.fit.proposals import Proposal, first_proposal
 from fastcart.fit.saem import positive
 
-_DRAWS = 1024  # of each patient in a round
+DRAWS = 1024  # of each patient in a round
 _ADAPTATIONS = 8
 _PARTS = 4  # of a mixture, where one t distribution does not do
 _GOOD_SHARE = 0.35  # of effective draws, at which a proposal needs no more parts
@@ -110,16 +110,21 @@ def adapt(
     proposal = Proposal(
         proposal.shares, proposal.means, proposal.roots, effects.centers(values.b), values.omega
     )  # fmt: skip
+    left = every
     for again in range(_ADAPTATIONS):
-        draws = draws_of(proposal, every, _DRAWS, random)
+        draws = draws_of(proposal, left, DRAWS, random)
         weights = log_weights(complete, values, draws)
-        share = _share(weights)
-        if share.min() > _GOOD_SHARE:
+        poor = _share(weights) <= _GOOD_SHARE
+        left = left[poor]
+        if not len(left):
             break
-        if again == 2 and proposal.means.shape[1] == 1 and draws.phi.shape[2] > 1:
-            proposal = proposal.split(draws.phi, weights, _PARTS, random)
+        phi, weights, mine = draws.phi[poor], weights[poor], proposal.take(left)
+        if again == 2 and proposal.means.shape[1] == 1 and phi.shape[2] > 1:
+            proposal = proposal.in_parts(_PARTS)
+            mine = mine.split(phi, weights, _PARTS, random)
         else:
-            proposal = proposal.adapted(draws.phi, weights)
+            mine = mine.adapted(phi, weights)
+        proposal = proposal.put(left, mine)
     return proposal
 
 
@@ -134,18 +139,26 @@ def know(
 ) -> Known:
     """Draw until -2 ln L at a row of estimates is as exact as wanted; go on from what is known before."""
     patients = len(proposal.means)
-    rounds = Rounds(patients, _DRAWS) if before is None else before.rounds
+    rounds = Rounds(patients, DRAWS) if before is None else before.rounds
     random = accuracy.random(1 if before is None else 2)
-    most = max(_FIRST_ROUNDS, accuracy.draws // _DRAWS)
+    most = max(_FIRST_ROUNDS, accuracy.draws // DRAWS)
     active = np.arange(patients) if before is None else _worth_more(rounds, accuracy.error)
     while len(active):
-        rounds.add(active, summarise(complete, row, draws_of(proposal, active, _DRAWS, random)))
+        rounds.add(active, summarise(complete, row, draws_of(proposal, active, DRAWS, random)))
         if rounds.rounds.max() >= _FIRST_ROUNDS:
             active = _worth_more(rounds, accuracy.error)
         active = active[rounds.rounds[active] < most]
     summary = rounds.summary()
     score, observed, _ = information(complete.effects, row, summary)
     return Known(row, rounds, summary, score, observed, proposal, complete.effects.slices["omega"].start)
+
+
+def rounds_to_come(known: Known, accuracy: Accuracy, *, anew: bool) -> float:
+    """Return about how many rounds of all patients it takes to the wanted error, from here or from none."""
+    done = float(known.rounds.rounds.mean())
+    needed = done * (known.rounds.error / accuracy.error) ** 2
+    needed = min(max(needed, _FIRST_ROUNDS), accuracy.draws / DRAWS)
+    return needed + 1.0 if anew else max(needed - done, 0.0)
 
 
 def _worth_more(rounds: Rounds, wanted: float) -> np.ndarray:
@@ -199,12 +212,12 @@ def _some(
 ) -> list[Draws]:  # fmt: skip
     """Return draws to climb with."""
     every = np.arange(len(proposal.means))
-    return [draws_of(proposal, every, _DRAWS, random).predicted(complete, row) for _ in range(_CLIMBED)]
+    return [draws_of(proposal, every, DRAWS, random).predicted(complete, row) for _ in range(_CLIMBED)]
 
 
 def _seen(complete: Complete, row: np.ndarray, draws: list[Draws]) -> Summary:
     """Return what the same draws say at another row."""
-    rounds = Rounds(len(draws[0].patients), _DRAWS)
+    rounds = Rounds(len(draws[0].patients), DRAWS)
     for some in draws:
         rounds.add(some.patients, summarise(complete, row, some))
     return rounds.summary()

@@ -199,7 +199,9 @@ def check_distinct(model: Model, estimated: Sequence[str]) -> None:
 
 
 def observing(model: Model, observations: Sequence[Observation]) -> Model:
-    """Return a model whose observables are the predictions of the observations, and nothing else.
+    """Return a model whose observables are the predictions of the observations.
+
+    Behind these are what the model's own events look at, where it has any.
 
     Raises
     ------
@@ -211,7 +213,9 @@ def observing(model: Model, observations: Sequence[Observation]) -> Model:
     from fastcart.solvers.compile import from_source
 
     functions: dict[str, Any] = {}
-    values, watched = [], False
+    hidden = () if model.moments is None else model.moments.hidden
+    kept = [one for one in model.observables if one.name in hidden]
+    values, watched = [], bool(kept)
     for k, one in enumerate(observations):
         if isinstance(one.prediction, str):
             text, watches = _written(one, model)
@@ -220,6 +224,7 @@ def observing(model: Model, observations: Sequence[Observation]) -> Model:
         else:
             functions[f"predict_{k}"] = one.prediction
             values.append(f"predict_{k}(t, y, p)")
+    values += [f"o[{model.observable_names.index(one.name)}]" for one in kept]
     lines = ["def observe(t, y, p):"]
     if watched:
         functions["watched"] = model.observe
@@ -227,8 +232,8 @@ def observing(model: Model, observations: Sequence[Observation]) -> Model:
     lines.append(f"    return ({''.join(f'{value}, ' for value in values)})")
     functions |= {"exp": math.exp, "log": math.log, "log10": math.log10, "sqrt": math.sqrt}
     observe = njit(from_source("\n".join(lines), "observe", functions))
-    names = [f"prediction_{k}" for k in range(len(observations))]
-    return model.replace(observables=[Observable(name) for name in names], observe=observe)
+    predictions = [Observable(f"prediction_{k}") for k in range(len(observations))]
+    return model.replace(observables=[*predictions, *kept], observe=observe)
 
 
 def _written(one: Observation, model: Model) -> tuple[str, bool]:

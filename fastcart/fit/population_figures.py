@@ -172,6 +172,7 @@ def courses(fit: PopulationFit) -> Any:
     """Return a figure of the courses of the first patients through their measurements."""
     table = fit.diagnostics()
     patients = list(dict.fromkeys(table["patient"]))[:_COURSES]
+    fine = fit.courses(patients)
     columns = min(4, len(patients))
     rows = -(-len(patients) // columns)
     log = _is_wide(table["DV"])
@@ -183,7 +184,8 @@ def courses(fit: PopulationFit) -> Any:
             for number, (kind, mine) in enumerate(
                 table[table["patient"] == patient].groupby("kind", sort=False)
             ):
-                _course(axes, mine, plotting.PALETTE[number], str(kind))
+                curve = fine[(fine["patient"] == patient) & (fine["kind"] == kind)]
+                _course(axes, mine, curve, plotting.PALETTE[number])
             if log:
                 axes.set_yscale("log")
             plotting.panel(
@@ -198,12 +200,10 @@ def courses(fit: PopulationFit) -> Any:
         return figure
 
 
-def _course(axes: Any, mine: pd.DataFrame, color: str, kind: str) -> None:
-    order = mine.sort_values("time")
-    cut = order[order["censored"] != 0]
-    seen = order[order["censored"] == 0]
-    axes.plot(order["time"], order["IPRED"], color=color, linewidth=1.0, label=kind)
-    axes.plot(order["time"], order["PRED"], color=plotting.GREY, linewidth=0.7, linestyle=":")
+def _course(axes: Any, mine: pd.DataFrame, curve: pd.DataFrame, color: str) -> None:
+    cut, seen = mine[mine["censored"] != 0], mine[mine["censored"] == 0]
+    axes.plot(curve["time"], curve["IPRED"], color=color, linewidth=1.0)
+    axes.plot(curve["time"], curve["PRED"], color=plotting.GREY, linewidth=0.7, linestyle=":")
     axes.plot(seen["time"], seen["DV"], "o", color=color, markersize=2.5)
     axes.plot(cut["time"], cut["DV"], "v", color=plotting.RED, markersize=2.5)
 

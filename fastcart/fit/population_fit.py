@@ -324,6 +324,36 @@ class PopulationFit:
         found = quadrature(self.complete, self.row, self.modes, count(nodes, "The nodes"))
         return float(-2.0 * found.sum())
 
+    def courses(self, patients: Any = None, *, times: Any = None) -> pd.DataFrame:
+        """Return courses between the measurements, close enough to draw.
+
+        Parameters
+        ----------
+        patients : sequence of ids, optional
+            Default: all.
+        times : sequence of float, optional
+            Default: close ones up to each patient's last measurement, from just before to behind each dose.
+
+        Returns
+        -------
+        DataFrame
+            ``patient``, ``time``, ``kind``, ``PRED`` (typical parameters), ``IPRED`` (most probable ones).
+
+        Raises
+        ------
+        InputError
+            For patients that are not in the fit, and times that it does not reach.
+        """
+        from fastcart.fit.fine_courses import fine_courses
+
+        fine, effects, values = (
+            fine_courses(self.complete.prepared, patients, times),
+            self.complete.effects,
+            self.values,
+        )
+        phi = {"PRED": effects.centers(values.b), "IPRED": self.modes.phi}
+        return fine.table(**{name: effects.theta(x[fine.patients], values.fixed) for name, x in phi.items()})
+
     def diagnostics(self) -> pd.DataFrame:
         """Return a row for each measurement; see `fastcart.fit.simulated.diagnostics`."""
         return self._diagnostics.copy()

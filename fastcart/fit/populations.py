@@ -11,19 +11,20 @@ import numpy as np
 from fastcart.checks import count, number, seed_of, shown
 from fastcart.engines import as_model
 from fastcart.errors import InputError
-from fastcart.fit.complete import Complete
+from fastcart.fit.complete import Complete, solves_of_slopes
 from fastcart.fit.data import FitData, check_data
 from fastcart.fit.effects import Effects, Values, check_effects, check_start, with_errors
 from fastcart.fit.estimates import typical_errors
+from fastcart.fit.expected import Expected
 from fastcart.fit.keeping import Keeper, content_of, keeping
 from fastcart.fit.likelihood import PreparedLikelihood, prepare
-from fastcart.fit.maximum import Accuracy, adapt, climb, know, proposal_of
+from fastcart.fit.maximum import DRAWS, Accuracy, adapt, climb, know, proposal_of, rounds_to_come
 from fastcart.fit.observations import check_distinct
 from fastcart.fit.population_fit import Ended, PopulationFit
 from fastcart.fit.saem import Saem, Schedule, decode, encode
 from fastcart.model import Model
 from fastcart.options import SolveOptions
-from fastcart.telling import Bar, progress_bar
+from fastcart.telling import progress_bar
 from fastcart.typing_names import ModelName
 
 _SOLVES = 400  # chains of all patients together, where nobody says how many
@@ -45,36 +46,34 @@ class _Task:
     accuracy: Accuracy
     seed: int
 
-    def run(self, start: np.ndarray, number: int, keeper: Keeper, bar: Bar) -> Ended:
+    def run(self, start: np.ndarray, number: int, keeper: Keeper, expected: Expected) -> Ended:
         """Return where it ended, and what is known of that."""
         complete = self.saem.complete
         kept = keeper.state(number)
         state = decode(kept, complete) if kept else self.saem.begin(start, (self.seed, number))
-        bar.set_description(f"Start {number + 1}")
-        if state.iteration:
-            bar.resume(bar.n + state.iteration)
-        self.saem.run(state, lambda one: keeper.keep(number, encode(one)), done=bar.update)
-        bar.update(max(0, self.most - state.iteration))  # it explored for less long than it might have
-        bar.set_description(f"Likelihood of start {number + 1}")
+        expected.bar.set_description(f"Start {number + 1}")
+        expected.begin(state.iteration)
+        self.saem.run(state, lambda one: keeper.keep(number, encode(one)))
+        expected.likelihood()
+        expected.bar.set_description(f"Likelihood of start {number + 1}")
         row = self.saem.estimate(state)
         accuracy = self._accuracy(number)
         rough = replace(accuracy, error=max(accuracy.error, _ROUGH))
         proposal = proposal_of(complete, row, state.chains.mean, state.chains.covariance)
         best, proposal = climb(complete, row, proposal, accuracy)
         known = know(complete, best, proposal, rough)
+        expected.end()
         return Ended(start, row, known, state.switched, state.stationary, np.array(state.trace))
 
-    @property
-    def most(self) -> int:
-        """So many iterations a start takes at most."""
-        return self.saem.schedule.explore[1] + self.saem.schedule.average
-
-    def finish(self, ended: list[Ended]) -> list[Ended]:
+    def finish(self, ended: list[Ended], expected: Expected) -> list[Ended]:
         """Draw more where the best start ended."""
+        expected.bar.set_description("Likelihood")
         number = int(np.argmin([one.known.minus2LL for one in ended]))
         known, out, complete = ended[number].known, list(ended), self.saem.complete
         accuracy = self._accuracy(number)
-        if _LITTLE < known.gain < _MUCH:  # one more step, by more draws than it was climbed with
+        step = _LITTLE < known.gain < _MUCH
+        expected.further(rounds_to_come(known, accuracy, anew=step))
+        if step:  # one more step, by more draws than it was climbed with
             proposal = adapt(complete, known.row + known.step, known.proposal, accuracy.random(3))
             known = know(
                 complete, known.row + known.step, proposal, replace(accuracy, seed=(*accuracy.seed, 4))
@@ -187,15 +186,19 @@ def population(
     schedule = _schedule(chains, iterations, data.patients)
     wanted = Accuracy(number(accuracy, "The accuracy", positive=True), count(draws, "The draws"), ())
     rows = _starts(effects, prepared, model, starts, seed_of(seed))
-    task = _Task(Saem(complete, schedule), wanted, int(seed))
     with (
         keeping(
             keep, lambda: content_of(prepared, effects, options, schedule, wanted, rows, int(seed))
         ) as keeper,
-        progress_bar(task.most * len(rows), progress, unit="iterations") as bar,
+        progress_bar(data.patients * DRAWS * len(rows), progress, unit="solves") as bar,
     ):
-        ended = [task.run(row, k, keeper, bar) for k, row in enumerate(rows)]
-        return PopulationFit(complete, task.finish(ended), int(seed), wanted.error)
+        per_iteration = Saem(complete, schedule).solves
+        draws = data.patients * DRAWS * solves_of_slopes(len(fixed))
+        expected = Expected(bar, per_iteration, schedule.most, draws, len(rows))
+        counted = replace(complete, solved=expected.solved)
+        task = _Task(Saem(counted, schedule), wanted, int(seed))
+        ended = [task.run(row, k, keeper, expected) for k, row in enumerate(rows)]
+        return PopulationFit(complete, task.finish(ended, expected), int(seed), wanted.error)
 
 
 def _schedule(chains: int | str, iterations: Any, patients: int) -> Schedule:

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.optimize import minimize
 
 from fastcart.fit.estimates import typical_errors
-from fastcart.fit.likelihood import Predictions
+from fastcart.fit.predictions import Predictions
 from fastcart.fit.reweighting import Weighted
 from fastcart.sampling.columns import Values
 from fastcart.sampling.density import log_density

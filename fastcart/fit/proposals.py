@@ -9,7 +9,7 @@ are as unbiased as random ones, their errors are smaller, and rounds tell how la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from scipy.special import chdtri, gammaln, logsumexp, ndtri
@@ -53,6 +53,20 @@ class Proposal:
             self.shares[patients], self.means[patients], self.roots[patients], self.centers[patients],
             self.omega,
         )  # fmt: skip
+
+    def put(self, patients: np.ndarray, other: Proposal) -> Proposal:
+        """Return the same with that of some patients replaced."""
+        changed = {name: getattr(self, name).copy() for name in ("shares", "means", "roots")}
+        for name, values in changed.items():
+            values[patients] = getattr(other, name)
+        return replace(self, **changed)
+
+    def in_parts(self, parts: int) -> Proposal:
+        """Return the same distributions of one part as ones of several, the others without a share."""
+        shares = np.zeros((len(self.means), parts))
+        shares[:, 0] = 1.0
+        means, roots = (np.repeat(x, parts, axis=1) for x in (self.means, self.roots))
+        return replace(self, shares=shares, means=means, roots=roots)
 
     def draw(self, count: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
         """Draw for each patient.

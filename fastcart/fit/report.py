@@ -11,6 +11,9 @@ import pandas as pd
 from fastcart._version import __version__
 from fastcart.fit.population_fit import AGREE, PopulationFit
 from fastcart.fit.spec import FitSpec
+from fastcart.fit.spec_designs import DesignsSpec
+
+_BEST = 12  # schedules in the report
 
 _CAPTIONS = {
     "observed_and_predicted": "Measured against predicted, with typical parameters (a) and with the most "
@@ -81,8 +84,28 @@ def report_text(spec: FitSpec, fit: PopulationFit, tables: Mapping[str, pd.DataF
     ]
     for name, caption in _CAPTIONS.items():
         lines += [f"![{name}](figures/{name}.png)", "", caption, ""]
+    if spec.designs is not None:
+        lines += _of_designs(spec.designs, tables["designs"])
     lines += ["## Methods", "", *_methods(fit), "", f"fastcart {__version__}; tables are in `tables`."]
     return "\n".join(lines) + "\n"
+
+
+def _of_designs(spec: DesignsSpec, table: pd.DataFrame) -> list[str]:
+    """Return the section on visits to come."""
+    at = f" at {spec.at:g}" if spec.at is not None else ""
+    limit = f" A measurement below {spec.limit:g} says that it is below." if spec.limit is not None else ""
+    best = table.head(_BEST)[["schedule", "days", "sd", "sd_low", "sd_high", "left", "above"]]
+    return [
+        "## Visits to come", "",
+        f"How well `{spec.quantity}`{at} of a patient is told by visits, of {len(table)} schedules the "
+        f"best: expected posterior standard deviation, mean (`sd`) and 10 to 90 % of {spec.patients} virtual "
+        f"patients of this fit; what is `left` of that without visits; the expected share `above` the limit."
+        f"{limit} First order, with the fitted population as prior.", "",
+        _markdown(best), "",
+        "![designs](figures/designs.png)", "",
+        "Visits (a) and what is left to know (b): mean (red), 10 to 90 % of the patients (bars), without any "
+        "visit (dashed). All schedules: `tables/designs.csv`.", "",
+    ]  # fmt: skip
 
 
 def _verdict(fit: PopulationFit) -> str:

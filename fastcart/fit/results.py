@@ -233,6 +233,31 @@ class IndividualFit:
             }
         )  # fmt: skip
 
+    def courses(self, patients: Any = None, *, times: Any = None) -> pd.DataFrame:
+        """Return courses between the measurements, close enough to draw.
+
+        Parameters
+        ----------
+        patients : sequence of ids, optional
+            Default: all.
+        times : sequence of float, optional
+            Default: close ones up to each patient's last measurement, from just before to behind each dose.
+
+        Returns
+        -------
+        DataFrame
+            ``patient``, ``time``, ``kind``, ``prediction``.
+
+        Raises
+        ------
+        InputError
+            For patients that are not in the fit, and times that it does not reach.
+        """
+        from fastcart.fit.fine_courses import fine_courses
+
+        fine, number = fine_courses(self.search.prepared, patients, times), self.search.estimates.parameters
+        return fine.table(prediction=self.whole[fine.patients, :number])
+
     def waterfall(self) -> pd.DataFrame:
         """Return a row for each start, the best of each patient first: where it ended, and how."""
         order = np.lexsort((np.arange(len(self.patient)), self.minima.cost, self.patient))

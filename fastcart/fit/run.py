@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from fastcart.batch import check_threads
 from fastcart.errors import InputError, require
 from fastcart.fit.data import FitData
@@ -21,7 +23,9 @@ from fastcart.fit.population_fit import PopulationFit
 from fastcart.fit.populations import population
 from fastcart.fit.reader import read
 from fastcart.fit.report import report_text
+from fastcart.fit.schedules import designs
 from fastcart.fit.spec import FitSpec, read_spec
+from fastcart.fit.spec_designs import DesignsSpec
 from fastcart.plotting import beside, write_forms
 from fastcart.runs.forms import encode_csv
 from fastcart.runs.identity import describe_model, environment, plain
@@ -68,6 +72,10 @@ def run_spec(
     require("The report of a fit with its figures", ("matplotlib",))
     threads = check_threads(threads)
     data = read(chosen.data, chosen.model, **chosen.reading)
+    if chosen.designs is not None and data.doses is not None and chosen.designs.doses is None:
+        raise InputError(
+            "The patients are given doses; say in [[designs.dose]] which those of visits to come get."
+        )
     with open_run(out, manifest(chosen, data), resume=resume, force=force, owns=OWNS) as run:
         try:
             found = population(
@@ -79,6 +87,8 @@ def run_spec(
             raise
         tables = write_tables(chosen, found, run)
         write_figures(chosen, found, run)
+        if chosen.designs is not None:
+            tables["designs"] = write_designs(chosen.designs, found, threads, run)
         return run.write("report.md", report_text(chosen, found, tables)), found
 
 
@@ -92,7 +102,7 @@ def manifest(spec: FitSpec, data: FitData) -> Manifest:
         },
         "observations": plain(spec.observations), "population": plain(spec.population),
         "options": plain(spec.options), "replicates": spec.replicates, "bins": spec.bins,
-        "patients": spec.patients, **environment(),
+        "patients": spec.patients, "designs": plain(spec.designs), **environment(),
     }  # fmt: skip
     return Manifest("fit", content)
 
@@ -127,3 +137,12 @@ def write_figures(spec: FitSpec, fit: PopulationFit, run: Run) -> None:
     }
     for name, figure in drawn.items():
         write_forms(figure, f"figures/{name}", run.write, dpi=DPI)
+
+
+def write_designs(spec: DesignsSpec, fit: PopulationFit, threads: int, run: Run) -> pd.DataFrame:
+    """Compare schedules of visits, and write their table and figure."""
+    found = designs(fit, spec.schedules, threads=threads, **spec.keywords())
+    table = found.table()
+    run.write("tables/designs.csv", encode_csv(table))
+    write_forms(found.drawn(), "figures/designs", run.write, dpi=DPI)
+    return table

@@ -19,15 +19,16 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
-from scipy.special import stdtrit
 
-from fastcart.fit.chains import Chains, Walk, begin_chains
-from fastcart.fit.complete import Complete, slopes
+from fastcart.fit.chains import Chains, Walk, alone, begin_chains
+from fastcart.fit.complete import Complete, slopes, solves_of_slopes
 from fastcart.fit.effects import Values
 from fastcart.fit.layout import varies
 from fastcart.fit.observations import ADDITIVE, LOGNORMAL, PROPORTIONAL
+from fastcart.fit.stationarity import is_stationary
 
 _ANNEALED = 75  # iterations in which variances and errors fall slowly
+_AFAR = 3  # iterations afterwards, of which one has proposals from the population
 _FALL = 0.95  # so slowly, per iteration
 _LARGEST_PART = (
     0.3  # relative errors while annealed: larger ones let far too large predictions pass for likely
@@ -57,7 +58,11 @@ class Schedule:
     chains: int
     explore: tuple[int, int] = (150, 400)
     average: int = 150
-    prior_steps: int = 1
+
+    @property
+    def most(self) -> int:
+        """So many iterations a run takes at most."""
+        return self.explore[1] + self.average
 
 
 @dataclass
@@ -127,6 +132,16 @@ class Saem:
         ]
         self.relative = np.array([k for k in last if k in free], dtype=int)
 
+    @property
+    def solves(self) -> int:
+        """Of an iteration, about."""
+        complete, size = self.complete, len(self.complete.effects.random)
+        steps = alone(size) + (size > 1)
+        fixed = len(complete.effects.fixed)
+        steps += solves_of_slopes(fixed) if fixed else 0  # one of them is that of the step itself
+        far = (_ANNEALED + (self.schedule.most - _ANNEALED) / _AFAR) / self.schedule.most
+        return round((steps + min(far, 1.0)) * self.schedule.chains * complete.prepared.patients)
+
     def begin(self, start: np.ndarray, seed: tuple[int, ...]) -> State:
         """Return a state at iteration 0."""
         random = np.random.default_rng(seed)
@@ -136,17 +151,11 @@ class Saem:
         return State(values, chains, random)
 
     def run(
-        self, state: State, keep: Callable[[State], object] | None = None, every: int = 50,
-        done: Callable[[], object] | None = None,
+        self, state: State, keep: Callable[[State], object] | None = None, every: int = 50
     ) -> State:  # fmt: skip
-        """Go on until the end; ``keep`` is called now and then with a state from which one can go on.
-
-        ``done`` is called after each iteration.
-        """
+        """Go on until the end; ``keep`` is called now and then with a state from which one can go on."""
         while not self.finished(state):
             self.iterate(state)
-            if done is not None:
-                done()
             if keep is not None and (state.iteration % every == 0 or self.finished(state)):
                 keep(state)
         return state
@@ -162,8 +171,10 @@ class Saem:
 
     def iterate(self, state: State) -> None:
         """Make one iteration: steps of the chains, statistics, the maximum."""
-        schedule, chains = self.schedule, state.chains
-        Walk(self.complete, chains, state.values, state.random).step(state.iteration, schedule.prior_steps)
+        chains = state.chains
+        # where variances no longer fall, proposals from the population are seldom taken
+        afar = state.iteration < _ANNEALED or state.iteration % _AFAR == 0
+        Walk(self.complete, chains, state.values, state.random).step(state.iteration, afar)
         state.iteration += 1
         averaging = state.switched >= 0
         rate = float(state.iteration - state.switched) ** -_FADES if averaging else 1.0
@@ -336,24 +347,6 @@ def positive(matrix: np.ndarray, logs: int | None = None) -> np.ndarray:
     curved = np.abs(values)
     curved = np.maximum(curved, _FLAT * max(curved.max(initial=0.0), 1e-300))
     return (vectors * curved) @ vectors.T * np.outer(size, size)
-
-
-def is_stationary(trace: np.ndarray, *, level: float = 0.05, parts: int = 8) -> bool:
-    """Whether no column drifts: the slope through means of parts of the trace is within its error.
-
-    Means of parts, since neighbouring iterations are alike; of several columns the largest slope counts, by
-    Bonferroni's rule.
-    """
-    rows = len(trace) // parts * parts
-    if rows < 8 * parts:
-        return False
-    means = trace[len(trace) - rows :].reshape(parts, -1, trace.shape[1]).mean(axis=1)
-    x = np.arange(parts) - (parts - 1) / 2
-    slope = x @ means / (x @ x)
-    rest = means - means.mean(axis=0) - np.outer(x, slope)
-    error = np.sqrt((rest**2).sum(axis=0) / (parts - 2) / (x @ x))
-    limit = stdtrit(parts - 2, 1.0 - level / (2 * trace.shape[1]))
-    return bool((np.abs(slope) <= limit * error + 1e-12).all())
 
 
 def encode(state: State) -> dict[str, np.ndarray]:

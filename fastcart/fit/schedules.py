@@ -99,14 +99,19 @@ class Designs:
         """Show the schedules, the best first, in a notebook."""
         return section(repr(self), [table_html(self.table())])
 
-    def figure(self, path: str | os.PathLike[str], *, unit: str = "") -> Path:
-        """Draw the visits of the best schedules, and how well each tells the quantity."""
+    def drawn(self, *, unit: str = "") -> Any:
+        """Return a figure of the visits of the best schedules, and how well each tells the quantity."""
         table = self.table().head(_SHOWN)
         with plotting.style():
             figure = plotting.new_figure(7.2, 1.0 + 0.22 * len(table))
             visits, width = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [1.4, 1.0]})
             draw(self, table, visits, width, unit)
-            return plotting.save_figure(figure, path, dpi=_DPI)
+        return figure
+
+    def figure(self, path: str | os.PathLike[str], *, unit: str = "") -> Path:
+        """Draw the visits of the best schedules, and how well each tells the quantity, into a file."""
+        with plotting.style():
+            return plotting.save_figure(self.drawn(unit=unit), path, dpi=_DPI)
 
 
 def draw(found: Designs, table: pd.DataFrame, visits: Any, width: Any, unit: str = "") -> None:
@@ -180,7 +185,7 @@ def designs(
     InputError
         For bad input, and where a patient cannot be solved.
     """
-    chosen = _schedules(schedules)
+    chosen = check_schedules(schedules)
     if isinstance(model, PopulationFit):
         known = _of_fit(model, patients, seed, (estimate, observations, doses))
     else:
@@ -189,8 +194,7 @@ def designs(
     when = real(at) if at is not None else float(times[-1])
     if when is None or not 0 <= when < np.inf:
         raise InputError(f"The time at which the quantity is asked for must be 0 or later, not {shown(at)}.")
-    if limit is not None and not (real(limit) or 0.0) > 0:
-        raise InputError(f"The limit of quantification must be above 0, not {shown(limit)}.")
+    check_limit(limit)
     for one in known.observations:
         if one.error.kind == MEASURED:
             raise InputError(
@@ -230,6 +234,18 @@ def designs(
     return _compared(chosen, (quantity, when), time, last, (information, above), scaled[:, last][:, 0], known)
 
 
+def check_limit(limit: Any) -> float | None:
+    """Return a limit of quantification, None where there is none.
+
+    Raises
+    ------
+    InputError
+    """
+    if limit is not None and not (real(limit) or 0.0) > 0:
+        raise InputError(f"The limit of quantification must be above 0, not {shown(limit)}.")
+    return real(limit)
+
+
 @dataclass(frozen=True, eq=False)
 class _Known:
     """Whose parameters are to be told, by what, and what is known of them before."""
@@ -243,7 +259,13 @@ class _Known:
     precision: np.ndarray
 
 
-def _schedules(given: Any) -> dict[str, tuple[float, ...]]:
+def check_schedules(given: Any) -> dict[str, tuple[float, ...]]:
+    """Return schedules with their times in order.
+
+    Raises
+    ------
+    InputError
+    """
     if not isinstance(given, Mapping) or not given:
         raise InputError(f"The schedules must be a mapping of names to times, not {shown(given)}.")
     found = {}

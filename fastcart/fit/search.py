@@ -11,8 +11,9 @@ import numpy as np
 
 from fastcart.fit.estimates import Estimates, own_errors
 from fastcart.fit.levenberg import Bounds, Minima, minimize
-from fastcart.fit.likelihood import Predictions, PreparedLikelihood
+from fastcart.fit.likelihood import PreparedLikelihood
 from fastcart.fit.normal import Equations, Points, Weights, normal_kernel, part_kernel, weights_of
+from fastcart.fit.predictions import Predictions
 from fastcart.solvers.problem import places
 from fastcart.solvers.threads import in_few_parts
 from fastcart.tables.ids import id_text

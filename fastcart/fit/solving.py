@@ -26,6 +26,7 @@ from fastcart.regimens import Regimen
 from fastcart.rows import RowMaker
 from fastcart.saving import SaveTimes
 from fastcart.sensitivities import Sensitivities, check_sensitivities
+from fastcart.solvers.algebraic import begin as begin_with
 from fastcart.solvers.arrays import observe, observe_kernel
 from fastcart.solvers.dosed import dosed_problem, give_initial
 from fastcart.solvers.doses import JUMP, PARAMETER, DosePlan, canonical, make_plan
@@ -36,7 +37,7 @@ from fastcart.solvers.threads import in_few_parts
 
 OUT_OF_RANGE = "out_of_range"
 _OUT = -1  # the code of it
-_AHEAD = 4.0  # times the budget of steps: a step that promises more than this gives up
+_AHEAD = 4.0  # times the budget of steps: an explicit step that promises more than this gives up
 
 _TINY_PART = 1e-3  # of its default: where a parameter is zero, it counts as so large
 
@@ -221,6 +222,8 @@ class Courses:
         begin = saves.offsets
         plan, lost = self._plan(values, y0, p, group)
         start = y0.copy() if self._before_doses else y0
+        if self._before_doses:
+            begin_with(problem.model, start, p)
         saved, status = self._saved(y0, p, plan, group)
         if lost is not None:
             status[lost] = Status.no_steady_state
@@ -249,6 +252,9 @@ class Courses:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Return states at the times to save, and how each patient ended."""
         problem, threads, saves = self.problem, self.threads, group.saves
+        if problem.model.manifold is not None or problem.model.moments is not None:
+            result = solve_rows(problem, "lanes", y0, p, threads, plan, saves)
+            return result.saved, result.status
         if plan is None:
             return lanes.solve_saved(problem, y0, p, threads, None, saves)
         lacking = None
@@ -346,30 +352,21 @@ class _Own:
 def courses_of(
     model: Model, data: FitData, columns: tuple[str, ...], layout: Layout, options: SolveOptions, threads: int
 ) -> Courses:  # fmt: skip
-    """Return what solves the patients of data, with a model whose observables are the predictions.
-
-    Raises
-    ------
-    InputError
-        For algebraic variables, among others: what solves courses for fits does not put them on their
-        equation behind a dose.
-    """
-    if model.algebraic:
-        names = ", ".join(variable.name for variable in model.algebraic)
-        raise InputError(
-            f"Model {model.name!r} has algebraic variables ({names}), which fits do not know; give a model "
-            "whose right-hand side computes them."
-        )
+    """Return what solves the patients of data, with a model whose observables are the predictions."""
     model = model.replace(burden=None) if options.extinction is None else model  # nobody asks for it
     times = canonical(layout.times, options.horizon(model))
     given_times = SaveTimes(times, layout.saves.end - layout.saves.begin)
     derived = options.derive(model)
     own = _Own(model, data, columns)
-    problem = make_problem(model, options, save_at=given_times, save=model.observable_names)
+    hidden = () if model.moments is None else model.moments.hidden
+    predictions = [name for name in model.observable_names if name not in hidden]
+    problem = make_problem(model, options, save_at=given_times, save=predictions)
     resolve_engine(options.engine, problem)
     require_break_columns(model, problem.breaks, ())
     method = begins_with(options.engine, problem) or lanes.default_method(problem.model, problem.rtol)
-    problem = replace(problem, method=method, max_steps_ahead=_AHEAD * problem.max_steps)
+    # the first steps of the stiff method may be very short, and grow at once
+    ahead = np.inf if method == lanes.STIFF_METHOD else _AHEAD * problem.max_steps
+    problem = replace(problem, method=method, max_steps_ahead=ahead)
     courses = Courses(derived, columns, own, problem, _given(problem, derived, data), layout, threads)
     with compiling_errors(problem.model):
         nobody = np.empty((0, len(problem.model.states))), np.empty((0, len(problem.model.parameters)))

@@ -10,6 +10,7 @@ from typing import Any
 from fastcart.checks import count, read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.fit.observations import ERROR_MODELS, Observation
+from fastcart.fit.spec_designs import DesignsSpec, designs_of
 from fastcart.model import Model
 from fastcart.models import get, is_file
 from fastcart.options import SolveOptions, options_of_table
@@ -39,6 +40,8 @@ class FitSpec:
         Of time, in the predictive check.
     patients : int
         Virtual patients that are drawn from the fit; 0 for none.
+    designs : DesignsSpec or None
+        Schedules of visits to compare.
     """
 
     title: str
@@ -51,6 +54,7 @@ class FitSpec:
     replicates: int
     bins: int
     patients: int
+    designs: DesignsSpec | None = None
 
 
 def read_spec(path: str | Path) -> FitSpec:
@@ -86,11 +90,12 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> FitSpec:
     if not isinstance(listed, list) or not listed:
         raise InputError("The fit has no observation; write one as [[observation]].")
     observations = tuple(_observation(Table(entry, "an [[observation]]")) for entry in listed)
-    checks = root.table("checks")
+    checks, visits = root.table("checks"), root.peek("designs") is not None
     spec = FitSpec(
         root.text("title", "Fit of a population"), model, data, reading, observations,
         _population(root), _options(root.table("solve").rest()), checks.count("replicates", 1000),
         checks.count("bins", 10), _whole(root.take("virtual_patients", 1000)),
+        designs_of(root.table("designs"), model) if visits else None,
     )  # fmt: skip
     checks.done()
     root.done()

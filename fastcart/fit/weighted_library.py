@@ -12,8 +12,9 @@ import pandas as pd
 
 from fastcart.checks import count, real, seed_of, shown
 from fastcart.errors import InputError, counted, nearest
-from fastcart.fit.likelihood import Predictions, PreparedLikelihood
+from fastcart.fit.likelihood import PreparedLikelihood
 from fastcart.fit.population_fit import PopulationFit
+from fastcart.fit.predictions import Predictions
 from fastcart.fit.proposals import log_prior
 from fastcart.fit.reweighting import ENOUGH, Weighted, posterior_rows
 from fastcart.representation import section

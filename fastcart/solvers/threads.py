@@ -13,7 +13,7 @@ import numpy as np
 
 # Seconds of this process in which jobs were run that threads share: what is not in them is left to one thread
 spent = [0.0]
-_FEW_NUMBERS = 20_000  # take less time than to start a thread
+_FEW_NUMBERS = 50_000  # take less time than to start threads
 _here = threading.local()  # of a thread that works on jobs: what asks its kernels to stop
 
 

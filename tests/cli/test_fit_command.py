@@ -36,6 +36,14 @@ a = 3.0
 [checks]
 replicates = 100
 bins = 4
+
+[designs]
+quantity = "a + b * t"
+at = 12.0
+always = [0.0, 1.0]
+candidates = [4.0, 9.0]
+further = 2
+patients = 20
 """
 
 
@@ -73,12 +81,17 @@ def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatc
     assert text.startswith("# Straight lines")
     assert (other / "report.md").read_text(encoding="utf-8") == text
     figures = {path.name for path in (whole / "figures").iterdir()}
-    assert len(figures) == 3 * 7
+    assert len(figures) == 3 * 8
     for name in figures:
         assert f"figures/{name.split('.')[0]}.png" in text
         assert name.split(".")[1] in ("png", "svg", "pdf")
         assert (other / "figures" / name).read_bytes() == (whole / "figures" / name).read_bytes()
     estimates = pd.read_csv(whole / "tables" / "estimates.csv", index_col="parameter")
+    schedules = pd.read_csv(whole / "tables" / "designs.csv", index_col="schedule")
+    assert set(schedules.index) == {"none of them", "4", "9", "4 + 9"}
+    assert schedules.index[0] == "4 + 9"
+    assert schedules.loc["4 + 9", "visits"] == 4
+    assert "expected posterior standard deviation" in text
     # all lines are parallel: the spread of slopes goes to nothing, and errors of their mean are not given
     assert estimates.loc["a", "low"] < 7.5 < estimates.loc["a", "high"]
     assert estimates.loc["b", "estimate"] == pytest.approx(-0.5, abs=0.05)
@@ -96,6 +109,10 @@ def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatc
         ("[checks]", "[checkz]", "no entry 'checkz'"),
         ('model = "lines.py:LINE"', 'model = "lines.py:NONE"', "has no 'NONE'. Did you mean 'LINE'?"),
         ("iterations = [32, 10]", "iterations = 64", "must be two numbers"),
+        ("candidates = [4.0, 9.0]", "candidates = [4.0, -9.0]", "must be a list of times from 0 on"),
+        ("candidates = [4.0, 9.0]", "", "The table [designs] needs schedules"),
+        ('quantity = "a + b * t"', 'quantity = "a + q"', "uses 'q', which is no state, parameter"),
+        ("further = 2", "limit = -1", "must be above 0"),
     ],
 )
 def test_bad_input_is_one_sentence(folder, capsys, old, new, sentence):

@@ -14,12 +14,14 @@ from fit_models import LINE, ORAL
 from fastcart import InputError, Model, Parameter, fit
 from fastcart.fit.complete import Complete
 from fastcart.fit.effects import Values, check_effects, with_errors
+from fastcart.fit.expected import Expected
 from fastcart.fit.keeping import Keeper
 from fastcart.fit.marginal import information
 from fastcart.fit.maximum import Accuracy, adapt, know, proposal_of
 from fastcart.fit.modes import modes, quadrature
 from fastcart.fit.proposals import first_proposal, log_prior, tempered
-from fastcart.fit.saem import is_stationary, positive
+from fastcart.fit.saem import positive
+from fastcart.fit.stationarity import is_stationary
 
 STRAIGHT = fit.Observation("y", "a + b * t", fit.additive())
 SCALES = {"a": "normal", "b": "normal"}
@@ -576,3 +578,20 @@ def test_scales_go_there_and_back():
         np.testing.assert_allclose(effects.slopes(row), slope, rtol=1e-4)
     row = np.array([0.1, 0.2, 0.3, -0.5, 0.2, 0.7, 0.4, -0.3, 0.9])
     np.testing.assert_allclose(effects.pack(effects.unpack(row)), row)
+
+
+def test_time_to_go_counts_the_likelihood(straight, monkeypatch):
+    """What is expected is never less than what is done, and ends at all that was solved."""
+    seen, solved = [], Expected.solved
+
+    def noted(expected, count):
+        solved(expected, count)
+        seen.append((expected.bar.n, expected.bar.total))
+
+    monkeypatch.setattr(Expected, "solved", noted)
+    found = fit.population(LINE, straight, **SHORT)
+    done, expected = np.array(seen).T
+    assert (expected >= done).all()
+    counted = sum(found.complete.prepared.counts.values())
+    assert done[-1] == counted
+    assert expected[0] == pytest.approx(done[-1], rel=1.0)

@@ -75,9 +75,17 @@ def test_all_assays(killing):
     done, known = refit(killing, data.ids.tolist(), 32, guesses=guesses)
     ratio = done.cost / known["chi2_best_found"].to_numpy()
     inside = ~np.isin(data.ids, OUTSIDE)
-    assert (ratio[inside] <= 1.001).sum() >= 67
-    assert (ratio[inside] < 3).all()
+    assert (ratio[inside] <= 1.001).all()
     assert (ratio < 0.999).sum() >= 5
+    # the other two are compared with points of negative c3, which the bounds do not have
+    table = found.table[found.table["ID"].isin(OUTSIDE)]
+    near = {name: found.published[name].to_numpy(float)[~inside] for name in BOUNDS}
+    wider = fit.individual(
+        "carrgo", fit.read(table, models.get("carrgo"), map={"DVSD": "sd"}), observations=CARRGO,
+        estimate={**BOUNDS, "c3": (-10, 10)}, starts=16, fixed={name: found.fixed[name] for name in OUTSIDE},
+        guesses=near,
+    )  # fmt: skip
+    assert (wider.cost <= 1.001 * known.loc[OUTSIDE, "chi2_best_found"]).all()
 
 
 @njit
