@@ -27,8 +27,10 @@ if TYPE_CHECKING:
     from fastcart.petab.problem import PetabProblem
 
 _ROUNDS = 20  # of new starts instead of those that failed
-_BEGUN = 8  # times the starts begin,
+_BEGUN = 3  # times the starts begin,
 _FIRST_ITERATIONS = 8  # for so long; then the best go on
+_TURNS, _MANY = 3, 20  # searches from so many starts are made so often, where the best is found by one alone
+_SAME = 0.1  # in twice the objective
 _REFINED = 8  # searches that end with exact slopes
 _MOST_STEPS = 6000  # of a course in a search: few good points need more, and bad ones take all
 
@@ -203,13 +205,28 @@ def fit(problem: PetabProblem, *, starts: int, seed: int, iterations: int, nomin
     number, wanted = seed_of(seed), count(starts, "The number of starts")
     most = count(iterations, "The iterations")
     search = search_of(problem)
-    x = _begun(search, _starts(search, _BEGUN * wanted, number), wanted)
+    found, patient = _from_starts(search, wanted, most, (number,), nominal=nominal)
+    for turn in range(1, _TURNS if wanted >= _MANY else 1):
+        if (found.cost <= found.cost.min() + _SAME).sum() > 1:
+            break
+        # an optimum that one start alone found is hardly the best
+        more, again = _from_starts(search, wanted, most, (number, turn), nominal=False)
+        found, patient = found.joined(more), np.append(patient, again)
+    return PetabFit(problem, IndividualFit.of(search, found, patient))
+
+
+def _from_starts(
+    search: ProblemSearch, wanted: int, iterations: int, seed: tuple[int, ...], *, nominal: bool
+) -> tuple[Minima, np.ndarray]:
+    """Search from so many new starts, and from the nominal parameters on request."""
+    x = _begun(search, _starts(search, _BEGUN * wanted, seed), wanted)
     if nominal:
         x = np.vstack([_nominal(search), x])
-    found, patient = searched(search, x, np.zeros(len(x), dtype=np.int64), most, (number, nominal))
+    nobody = np.zeros(len(x), dtype=np.int64)
+    found, patient = searched(search, x, nobody, iterations, (sum(seed), nominal))
     if search.problem.likelihood.differentiable:
-        _refine(replace(search, exact=True), found, most)
-    return PetabFit(problem, IndividualFit.of(search, found, patient))
+        _refine(replace(search, exact=True), found, iterations)
+    return found, patient
 
 
 def _refine(search: ProblemSearch, found: Minima, iterations: int) -> None:
@@ -229,7 +246,7 @@ def _begun(search: ProblemSearch, x: np.ndarray, wanted: int) -> np.ndarray:
     return found.x[best]
 
 
-def _starts(search: ProblemSearch, wanted: int, seed: int) -> np.ndarray:
+def _starts(search: ProblemSearch, wanted: int, seed: tuple[int, ...]) -> np.ndarray:
     """Return places within the bounds that can be solved.
 
     They are not chosen by their objective: where bounds are many decades apart, what is low at random lies
