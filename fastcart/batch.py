@@ -30,6 +30,7 @@ from fastcart.result import BatchResult, Tables
 from fastcart.saving import SaveTimes, check_save_at
 from fastcart.sensitivities import Sensitivities, check_sensitivities
 from fastcart.solvers import interrupts
+from fastcart.solvers.endpoints import endpoint_names
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.problem import Problem, Saves
 from fastcart.solvers.system import shown
@@ -195,7 +196,7 @@ def _as_before(
     own = replace(save_at, times=save_at.times.copy())  # the caller may change theirs
     system = options.derive(model).system
     code = [fingerprint(f) for f in (system.rhs, system.observe, model.residual) if f is not None]
-    key = (model, options, own.times.tobytes(), save, *code)
+    key = (model, options, own.times.tobytes(), save, *endpoint_names(), *code)
     try:
         known = _problems.get(key)
     except TypeError:  # something in it has no hash

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,14 @@ from fastcart.solvers.compile import plain
 from fastcart.solvers.named import arguments
 
 os.environ.setdefault("FASTCART_PROGRESS", "0")  # nothing is said of what takes long, unless a test asks
+
+# hypothesis also draws numbers that it finds in whatever modules are loaded: which examples a test gets would
+# depend on the tests before it, and on numbers anywhere in the package
+with suppress(ImportError, AttributeError):
+    from hypothesis.internal.conjecture import providers
+
+    assert providers._get_local_constants
+    providers._get_local_constants = providers.Constants
 
 # The published result files lie beside a checkout of the authors of fastcart; an outsider has none.
 PUBLISHED = Path(__file__).resolve().parents[1].parent / "shared" / "reference" / "li_lei_2025"

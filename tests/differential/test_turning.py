@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pytest
 from families import TURNING, Course, courses, numbers
 from hypothesis import assume
 from hypothesis import strategies as st
 from law import RUNS, law, solve
-from scipy.integrate import quad
+from scipy.integrate import IntegrationWarning, quad
 
 from fastcart import Event
 
@@ -19,6 +21,14 @@ def tolerance(course: Course, rtol: float) -> float:
     """How far x may be from its exact value."""
     times = np.linspace(0, course.t_end, 101)
     return 30 * rtol * (np.abs(course.x(times)).max() + 1)
+
+
+def area_and_size(f, stop: float, points: list[float] | None) -> tuple[float, float]:
+    """The integral of a function, and that of its magnitude; QUADPACK warns where it gets to rounding."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", IntegrationWarning)
+        area = quad(f, 0, stop, points=points, epsabs=0, epsrel=1e-12, limit=400)[0]
+        return area, quad(lambda t: abs(f(t)), 0, stop, points=points, epsrel=1e-9, limit=400)[0]
 
 
 def near(course: Course, t: float, level: float, exact: float, allowed: float) -> None:
@@ -67,9 +77,10 @@ def test_peaks_are_the_highest_of_all_turning_points(run, course, rtol):
             (sign * values).max(), abs=2 * allowed
         )
     values = course.z([0.0, *course.within, course.t_end])
-    relative = 100 * rtol * (1 + course.steepness)
+    # rodas5p knows an observable by the interpolant of its integral: near 1e-9 a turn may be taken for none
+    relative = 100 * max(rtol, 2e-8 if run[1] == "rodas5p" else 0.0) * (1 + course.steepness)
     assert ends["peak_z"] == pytest.approx(values.max(), rel=relative)
-    assert ends["peak_minus_z"] == pytest.approx(-values.min(), rel=relative, abs=100 * rtol * values.min())
+    assert ends["peak_minus_z"] == pytest.approx(-values.min(), rel=relative, abs=relative * values.min())
 
 
 @law(40, run=RUNS, course=courses(), burden=st.sampled_from(["x", "z"]), rtol=RTOL)
@@ -115,8 +126,7 @@ def test_areas_under_courses_that_turn(run, course, rtol):
     assert ends["status"] == "ok"
     places = [t for t in course.within if t < course.t_end] or None
     for name, f in (("x", course.x), ("z", course.z)):
-        area = quad(f, 0, course.t_end, points=places, epsabs=0, epsrel=1e-12, limit=400)[0]
-        size = quad(lambda t, f=f: abs(f(t)), 0, course.t_end, points=places, epsrel=1e-9, limit=400)[0]
+        area, size = area_and_size(f, course.t_end, places)
         steep = 1 + (course.steepness if name == "z" else 0)
         assert ends[f"auc_{name}"] == pytest.approx(area, abs=30 * rtol * steep * size + 1e-300)
 
@@ -171,8 +181,7 @@ def test_a_terminal_event_ends_everything(run, course, rtol):
         assert ends["t_reached"] == course.t_end
     until = [0.0, *(t for t in course.within if t < stop), stop]
     assert ends["peak_x"] == pytest.approx(course.x(until).max(), abs=allowed)
-    area = quad(course.x, 0, stop, points=until[1:-1] or None, epsabs=0, epsrel=1e-12, limit=400)[0]
-    size = quad(lambda t: abs(course.x(t)), 0, stop, points=until[1:-1] or None, limit=400)[0]
+    area, size = area_and_size(course.x, stop, until[1:-1] or None)
     late = abs(ends["t_reached"] - stop) * abs(levels[-1])
     assert ends["auc_x"] == pytest.approx(area, abs=30 * rtol * size + late + 1e-9)
     saved = result.trajectories["x"].to_numpy()

@@ -380,10 +380,3 @@ def test_the_binding_equilibrium_needs_no_root_finder():
         apart = np.abs(np.log(found.trajectories[name] / exact.trajectories[same]))
         assert apart.max() < 1e-5
     assert np.abs(found.endpoints["pfs"] - exact.endpoints["pfs"]).max() < 1e-4
-
-
-def test_fits_refuse_what_they_would_not_solve():
-    from fastcart.fit.solving import courses_of
-
-    with pytest.raises(InputError, match="which fits do not know"):
-        courses_of(root(), None, (), None, fastcart.SolveOptions(), 1)
