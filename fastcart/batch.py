@@ -52,7 +52,7 @@ _SAVED_VALUES = 4_000_000  # saved numbers per chunk, at most
 # checks and the tables' heads is left to a single thread. With fewer, Python would be what threads wait for.
 _PART = 8192
 _ALONE = ("auto", "lanes")
-_BAR = threading.Lock()
+_BAR, _KEEPING = threading.Lock(), threading.Lock()
 _problems: dict[tuple[Any, ...], Problem] = {}  # the last ones, the oldest first
 _MOST_KEPT, _FEW_TIMES = 16, 1000
 
@@ -203,9 +203,10 @@ def _as_before(
         return make_problem(model, options, save_at=own, save=save)
     if known is None:
         known = make_problem(model, options, save_at=own, save=save)
-        while len(_problems) >= _MOST_KEPT:
-            _problems.pop(next(iter(_problems)), None)  # the oldest
-        _problems[key] = known
+        with _KEEPING:
+            while len(_problems) >= _MOST_KEPT:
+                del _problems[next(iter(_problems))]  # the oldest
+            _problems[key] = known
     return known
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
+
 import numpy as np
 from numba import njit
 
@@ -60,3 +62,12 @@ def test_the_last_problems_are_kept_and_no_more():
     for k in range(2 * _MOST_KEPT):
         fastcart.solve(DECAY, 1, t_end=1.0 + k)
     assert len(_problems) <= _MOST_KEPT
+
+
+def test_many_threads_keep_problems_at_a_time():
+    def final(k: int) -> float:
+        return fastcart.solve(DECAY, 1, t_end=1.0 + k, threads=1).endpoints["final_x"][0]
+
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(final, [*range(3 * _MOST_KEPT)] * 2))
+    np.testing.assert_allclose(found, np.exp(-1.0 - np.array([*range(3 * _MOST_KEPT)] * 2)), rtol=1e-4)
