@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numba import njit
 
-from fastcart import Model, Parameter, State
+from fastcart import Algebraic, Model, Observable, Parameter, State
 
 
 @dataclass(frozen=True)
@@ -114,3 +115,28 @@ def turnover(t, y, p):
 TURNOVER = Model(
     "turnover", {"A": 1.0, "E": 0.0, "C": 1e3}, {"k": 0.5, "growth": 0.2}, turnover, t_end=30.0, burden="C"
 )
+
+
+@njit
+def _roots(t, y, p):
+    return -p.k * y.A, 0.0 * y.B
+
+
+@njit
+def _square(t, y, p):
+    return (y.x * y.x * p.c - (y.A + y.B),)
+
+
+@njit
+def _twice(t, y, p):
+    return (2.0 * y.x,)
+
+
+@cache
+def square_root() -> Model:
+    """x = sqrt((A + B)/c), where A decays and B is what is given."""
+    return Model(
+        "root", [State("A", default=4.0, log=True), State("B", default=1.0)], {"k": 0.3, "c": 1.0}, _roots,
+        algebraic=[Algebraic("x", log=True, start=1.0)], residual=_square, t_end=10.0,
+        observables=[Observable("twice")], observe=_twice, burden="A",
+    )  # fmt: skip

@@ -35,7 +35,6 @@ from fastcart.representation import alert, in_brief, section, table
 from fastcart.saved import save_tables
 from fastcart.typing_names import Goal, ModelName, OptimizationMethod
 
-_BOUND = "At a bound"
 _NEAR = 1e-3  # of the width
 
 __all__ = ["Limit", "OptimizationResult", "optimize"]
@@ -263,15 +262,13 @@ def optimize(
             return values.objectives[..., 0], values.violation, values.tie, values.growth
 
         found = optimizer.run(search, worth)
-        result = _result(setting, found, sign, failed, undefined, {
+        result, warned = _result(setting, found, sign, failed, undefined, {
             **content, "objective": objective if isinstance(objective, str) else "function",
             "patients": setting.evaluator.patients,
         })  # fmt: skip
         write_tables(run, {"best": result.best, "endpoints": result.endpoints, "history": result.history})
-    for note in result.notes:
-        # the column 'feasible' says the one, and a bound may be meant as a limit
-        if " found no point " not in note and not note.startswith(_BOUND):
-            warnings.warn(note, stacklevel=3)  # for who called the decorated function
+    for note in warned:
+        warnings.warn(note, stacklevel=3)  # for who called the decorated function
     return result
 
 
@@ -300,8 +297,12 @@ def _result(
     failed: np.ndarray,
     undefined: np.ndarray,
     options: Mapping[str, Any],
-) -> OptimizationResult:
-    """Make the tables, with objectives as the user wants them: not turned round."""
+) -> tuple[OptimizationResult, list[str]]:
+    """Make the tables, with objectives as the user wants them: not turned round.
+
+    Of the notes those to warn of are returned, too: what else they say the column ``feasible`` says, or it is
+    a bound, which may be meant as a limit.
+    """
     rows = np.arange(setting.space.problems)
     best = setting.describe_points(rows, found.point)
     solved = setting.evaluator.endpoints(rows, found.point)
@@ -322,12 +323,12 @@ def _result(
     for name in ("objective", "mean"):
         history[name] = np.where(np.isfinite(history[name]), sign * history[name], np.nan)
     well = feasible & ~best["plateau"].to_numpy()
-    notes = [
-        *undefined_points(setting.evaluator.quantities, undefined.sum(axis=0), int(found.evaluations.sum())),
-        *_unkept(setting, found), *_plateaus(best, found, sign),
-        *_at_bounds(setting.space, found.point[well], np.flatnonzero(well)),
-    ]  # fmt: skip
-    return OptimizationResult(best, solved, history, options, tuple(notes))
+    points = int(found.evaluations.sum())
+    nowhere = undefined_points(setting.evaluator.quantities, undefined.sum(axis=0), points)
+    flat = _plateaus(best, found, sign)
+    bounds = _at_bounds(setting.space, found.point[well], np.flatnonzero(well))
+    notes = (*nowhere, *_unkept(setting, found), *flat, *bounds)
+    return OptimizationResult(best, solved, history, options, notes), [*nowhere, *flat]
 
 
 def _unkept(setting: Setting, found: Progress) -> list[str]:
@@ -356,10 +357,8 @@ def _at_bounds(space: Space, points: np.ndarray, rows: np.ndarray) -> list[str]:
     for j, name in enumerate(space.names):
         for side, held in (("lower", places[:, j] < _NEAR), ("upper", places[:, j] > 1 - _NEAR)):
             if held.any():
-                where = f" in {int(held.sum())} of {counted(space.problems, 'problem')}"
-                notes.append(
-                    f"{_BOUND}: {name!r} is at its {side} bound{where if space.problems > 1 else ''}."
-                )
+                where = f" in {int(held.sum())} of {space.problems} problems" if space.problems > 1 else ""
+                notes.append(f"At a bound: {name!r} is at its {side} bound{where}.")
     return notes
 
 

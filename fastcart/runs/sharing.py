@@ -17,10 +17,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from fastcart.runs.files import is_intact, read_sums, remove_matching
 from fastcart.telling import LINES
+
+Item = TypeVar("Item")
 
 _PAUSE = 0.02  # seconds between two looks
 _PR_SET_PDEATHSIG = 1  # of Linux: the signal that a process gets when the one ends that it was made by
@@ -65,6 +67,11 @@ class Claims:
         except FileExistsError:
             return False
         return True
+
+
+def in_order(items: Sequence[Item], *, backwards: bool) -> list[Item]:
+    """Return what is worked on in its order, for the copy from the other end."""
+    return list(reversed(items)) if backwards else list(items)
 
 
 @contextmanager

@@ -150,7 +150,7 @@ class Saves:
     @classmethod
     def all_of(cls, times: np.ndarray, patients: int) -> Saves:
         """All times, for every patient."""
-        return (_all_times if patients <= _FEW else _all_times.__wrapped__)(len(times), patients)
+        return (_known_times if patients <= _FEW else _all_times)(len(times), patients)
 
     @cached_property
     def offsets(self) -> np.ndarray:
@@ -162,10 +162,12 @@ class Saves:
         return Saves(self.begin[rows], self.end[rows], self.shared)
 
 
-@lru_cache(maxsize=64)  # a small batch asks several times, and nobody writes into them
 def _all_times(times: int, patients: int) -> Saves:
     every = np.zeros(patients, dtype=np.int64), np.full(patients, times, dtype=np.int64)
     return Saves(*every, shared=True)
+
+
+_known_times = lru_cache(maxsize=64)(_all_times)  # a small batch asks several times; nobody writes into them
 
 
 def places(begin: np.ndarray, count: np.ndarray) -> np.ndarray:

@@ -5,32 +5,18 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from numba import njit
+from problems import square_root
 
 import fastcart
-from fastcart import Algebraic, Model, SolveOptions, State, fit, models
+from fastcart import Model, SolveOptions, fit, models
 
 TIMES = np.array([0.0, 0.5, 2.9, 3.0, 3.5, 5.0, 6.5, 9.0])
 CLOSE = SolveOptions(rtol=1e-9)
 
 
-@njit
-def _decay(t, y, p):
-    return -p.k * y.A, 0.0 * y.B
-
-
-@njit
-def _square(t, y, p):
-    return (y.x * y.x * p.c - (y.A + y.B),)
-
-
 @pytest.fixture(scope="module")
 def root() -> Model:
-    """Make x = sqrt((A + B) / c)."""
-    return Model(
-        "root", [State("A", default=4.0, log=True), State("B", default=1.0)], {"k": 0.3, "c": 1.0}, _decay,
-        algebraic=[Algebraic("x", log=True, start=1.0)], residual=_square, t_end=10.0,
-    )  # fmt: skip
+    return square_root()
 
 
 def measured_root(t, k, c, dose=0.0):

@@ -10,9 +10,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from numba import njit
+from problems import square_root as root
 
 import fastcart
-from fastcart import Action, Algebraic, Event, InputError, Model, Observable, State
+from fastcart import Action, Algebraic, Event, InputError, Model, State
 from fastcart.solvers.algebraic import settle
 
 TIMES = np.linspace(0.0, 10.0, 41)
@@ -20,31 +21,6 @@ ENGINES = [
     ("auto", None), ("lanes", "tsit5"), ("lanes", "vern7"), ("lanes", "dop853"), ("lanes", "stab5"),
     ("lanes", "rodas5p"), ("lsoda", None), ("scipy", "DOP853"), ("scipy", "Radau"),
 ]  # fmt: skip
-
-
-@njit
-def _roots(t, y, p):
-    return -p.k * y.A, 0.0 * y.B
-
-
-@njit
-def _square(t, y, p):
-    return (y.x * y.x * p.c - (y.A + y.B),)
-
-
-@njit
-def _twice(t, y, p):
-    return (2.0 * y.x,)
-
-
-@cache
-def root() -> Model:
-    """x = sqrt((A + B)/c), where A decays and B is what is given."""
-    return Model(
-        "root", [State("A", default=4.0, log=True), State("B", default=1.0)], {"k": 0.3, "c": 1.0}, _roots,
-        algebraic=[Algebraic("x", log=True, start=1.0)], residual=_square, t_end=10.0,
-        observables=[Observable("twice")], observe=_twice, burden="A",
-    )  # fmt: skip
 
 
 SCHEDULE = (

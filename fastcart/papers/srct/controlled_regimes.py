@@ -20,6 +20,7 @@ from fastcart.papers.srct.tuning import tuned_dose
 from fastcart.population import PRIOR, Marginal, sample
 from fastcart.protocols import Assays, Design
 from fastcart.protocols.controlled import VISITS
+from fastcart.runs.sharing import in_order
 from fastcart.trial.counterfactual import DOSE
 from fastcart.trial.families import ENDPOINTS, LEVELS, Comparing, Scan, at_level, gains, of_targets
 from fastcart.trial.oracle import oracle
@@ -106,7 +107,7 @@ class Place(NamedTuple):
 
     def ordered(self, items: Sequence[Any]) -> Sequence[Any]:
         """Return regimes in the order in which they are solved."""
-        return list(reversed(items)) if self.backwards else items
+        return in_order(items, backwards=self.backwards)
 
     def drawn(self, **how: Any) -> pd.DataFrame:
         """Return patients of the prior, with the hazards that are calibrated."""

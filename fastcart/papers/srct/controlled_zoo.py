@@ -23,6 +23,7 @@ from fastcart.options import SolveOptions
 from fastcart.papers.srct.controlled import Arrays, KeepArrays
 from fastcart.papers.srct.controlled_findings import LEVEL
 from fastcart.protocols.controlled import VISITS
+from fastcart.runs.sharing import in_order
 from fastcart.solvers.status import Status
 from fastcart.trial.families import ENDPOINTS, Comparing, Scan, gains
 from fastcart.trial.html import points
@@ -258,7 +259,7 @@ def zoo(
     """
     parts = {}
     names = list(dict.fromkeys([OURS, *chosen]))
-    for name in reversed(names) if backwards else names:
+    for name in in_order(names, backwards=backwards):
         why = reason(name)
         if why:
             parts[name] = pd.DataFrame([{"model": name, "reason": why}])

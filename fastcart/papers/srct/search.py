@@ -28,6 +28,7 @@ from fastcart.papers.srct.tuning import tuned_dose, tuned_growth
 from fastcart.population import sample
 from fastcart.protocols import Arm, get
 from fastcart.runs.forms import ARRAYS, CSV, Form
+from fastcart.runs.sharing import in_order
 from fastcart.trial.html import points
 
 SEARCH_RHO_E = (1.4, 2.2, DEFAULT_RHO_E)
@@ -128,7 +129,7 @@ class Search(NamedTuple):
 
     def ordered(self, items: Sequence[Any]) -> Sequence[Any]:
         """Return items in the order in which they are worked on."""
-        return list(reversed(items)) if self.backwards else items
+        return in_order(items, backwards=self.backwards)
 
 
 def _in_regime(
