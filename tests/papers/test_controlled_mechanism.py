@@ -143,6 +143,23 @@ def quarters(weak, strong):
     )
 
 
+@pytest.mark.parametrize(
+    ("gains", "words"),
+    [
+        ([0.248, 0.103, 0.006], "it shrinks as patients differ more;"),
+        (
+            [0.150, 0.249, -0.001],
+            "it is largest (+24.9) at 1 times;",
+        ),
+        ([0.100, 0.050, 0.120], "it does not shrink as patients differ more;"),
+    ],
+)
+def test_where_the_gain_is_largest_is_told_from_all_spreads(gains, words):
+    table = spread(gain=gains)
+    tables = variances(), frozen_table(none=0.0), table, quarters(0.1, -0.1)
+    assert any(words in text for text in m.why_patients_differ(*tables))
+
+
 def test_four_sentences_of_numbers():
     explains, dilutes, spreads, pays = m.why_patients_differ(
         variances(), frozen_table(none=0.069, load=0.244, scale=0.191, growth=0.05), spread(),

@@ -170,7 +170,13 @@ def _spreads(table: pd.DataFrame) -> str:
     if len(known) < 2 or min(known) == max(known):
         return ""
     low, high = min(known), max(known)
-    change = "shrinks" if known[high] < known[low] else "does not shrink"
+    values, most = [known[het] for het in sorted(known)], max(known, key=lambda het: known[het])
+    if values == sorted(values, reverse=True):
+        change = "shrinks as patients differ more"
+    elif most == high:
+        change = "does not shrink as patients differ more"
+    else:
+        change = f"is largest ({100 * known[most]:+.1f}) at {most:g} times"
     usual = table[table["het"] == 1.0]
     ceiling = ""
     if len(usual) and np.isfinite(usual[["uniform", "chosen"]].iloc[0]).all():
@@ -181,8 +187,8 @@ def _spreads(table: pd.DataFrame) -> str:
         )
     return (
         f"With {low:g} and {high:g} times the spread between patients the gain in remission is "
-        f"{100 * known[low]:+.1f} and {100 * known[high]:+.1f} points: it {change} as patients differ "
-        f"more{ceiling}."
+        f"{100 * known[low]:+.1f} and {100 * known[high]:+.1f} points: it {change}"
+        f"{ceiling}."
     )
 
 
