@@ -11,7 +11,9 @@ from numba import njit
 import fastcart
 from fastcart import Event, Model, Observable, Parameter
 from fastcart.solvers import tableaus
+from fastcart.solvers.lanes import event_location
 from fastcart.solvers.lanes.bernstein import MAX_DEGREE, STACK, roots, slope_weights
+from fastcart.solvers.lanes.records import Roots, Turns
 
 METHODS = ("tsit5", "vern7", "dop853", "stab5", "rodas5p")
 ANY = (-math.inf, math.inf)
@@ -110,6 +112,24 @@ def test_roots_where_a_polynomial_changes_sign_are_found_in_order():
         np.testing.assert_allclose(out[:count], inside, atol=1e-7)
     double = np.polynomial.Polynomial.fromroots([0.3, 0.3])
     assert find(double.coef.copy(), 2, 0.0, 1.0, room, out, 0) == 0  # a touch is no crossing
+
+
+def test_what_hardly_changes_is_followed_by_one_polynomial(monkeypatch):
+    asked = []
+
+    def value(theta, course):
+        asked.append(theta)
+        return 1.4e-8 * (1 + 1e-11 * (theta - 0.3) ** 2)  # two cells that grow at one rate, one by the other
+
+    monkeypatch.setattr(event_location, "value_of", value)
+    monkeypatch.setattr(event_location, "_follows", event_location._follows.py_func)
+    monkeypatch.setattr(event_location, "roots", njit(roots.py_func))
+    parts = event_location.HALVINGS + 2
+    turns = Turns(np.zeros((1, 9)), np.zeros(1, np.int64), np.zeros((parts, 2)), np.zeros(11), 1e-3)
+    work, out = Roots(np.zeros(MAX_DEGREE + 3), np.zeros((STACK, MAX_DEGREE + 3))), np.zeros(9)
+    assert event_location._sampled_turns.py_func(None, out, turns, work) == 1
+    assert out[0] == pytest.approx(0.3, abs=1e-3)
+    assert len(asked) == 11  # eight nodes, three places between them: nothing was halved
 
 
 @pytest.mark.parametrize("name", tableaus.NAMES)

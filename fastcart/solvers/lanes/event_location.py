@@ -43,6 +43,7 @@ NOWHERE = 2.0  # instead of a place in the step
 _UNKNOWN = -1
 
 _DEGREE = 7  # of the polynomials that follow a quantity: that of the interpolants, which sums of states have
+_NOISE = 1e-13  # of a value: what rounding leaves of exponentials of logarithms, and of what comes of them
 _NODES = 0.5 - 0.5 * np.cos(np.pi * np.arange(_DEGREE + 1) / _DEGREE)
 _TESTS = np.array([0.19, 0.43, 0.81])  # where they must agree with it
 _POWERS = np.linalg.inv(np.vander(_NODES, increasing=True))  # coefficients of the polynomial through values
@@ -149,15 +150,20 @@ def _sampled_turns(course, out, turns, work):
         for x in range(_DEGREE + 1):
             values[x] = value_of(low + _NODES[x] * width, course)
             least, most = min(least, values[x]), max(most, values[x])
+        base = values[0]
+        for x in range(_DEGREE + 1):
+            values[x] -= base  # of what hardly changes, the weights' rounding would be larger than the change
         largest = max(abs(most), abs(least))
-        follows = _follows(low, width, course, values, turns.follows * (most - least) + 1e-14 * largest)
+        follows = _follows(
+            low, width, course, base, values, turns.follows * (most - least) + _NOISE * largest
+        )
         if not follows and waiting + 2 <= parts.shape[0] and width > 1.5 / 2**HALVINGS:
             middle = 0.5 * (low + high)
             parts[waiting, 0], parts[waiting, 1] = middle, high
             parts[waiting + 1, 0], parts[waiting + 1, 1] = low, middle
             waiting += 2
             continue
-        if not most - least > 1e-13 * largest:
+        if not most - least > 10 * _NOISE * largest:
             continue  # level, but for rounding
         for i in range(_DEGREE):
             b[i] = 0.0
@@ -173,13 +179,13 @@ def _sampled_turns(course, out, turns, work):
 
 
 @njit(**INNER)
-def _follows(low, width, course, values, allowed):
+def _follows(low, width, course, base, values, allowed):
     """Whether the polynomial through the values at the nodes is near enough to the quantity elsewhere."""
     for x in range(_TESTS.size):
         value = 0.0
         for j in range(_DEGREE + 1):
             value += _TO_TESTS[x, j] * values[j]
-        if abs(value - value_of(low + _TESTS[x] * width, course)) > allowed:
+        if abs(base + value - value_of(low + _TESTS[x] * width, course)) > allowed:
             return False
     return True
 
