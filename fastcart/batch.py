@@ -195,11 +195,12 @@ def _as_before(
         return make_problem(model, options, save_at=save_at, save=save)
     own = replace(save_at, times=save_at.times.copy())  # the caller may change theirs
     system = options.derive(model).system
-    code = [fingerprint(f) for f in (system.rhs, system.observe, model.residual) if f is not None]
-    key = (model, options, own.times.tobytes(), save, *endpoint_names(), *code)
+    defaults = [item.default for item in model.items if callable(item.default)]  # typical patients have these
+    code = [fingerprint(f) for f in (system.rhs, system.observe, model.residual, *defaults) if f is not None]
+    key = (model, options, own.times.tobytes(), save, *model.typical.items(), *endpoint_names(), *code)
     try:
         known = _problems.get(key)
-    except TypeError:  # something in it has no hash
+    except (TypeError, ValueError):  # something in it has no hash, or is an array, which is not compared
         return make_problem(model, options, save_at=own, save=save)
     if known is None:
         known = make_problem(model, options, save_at=own, save=save)

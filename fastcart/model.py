@@ -26,6 +26,7 @@ from fastcart.model_parts import Observable as Observable
 from fastcart.model_parts import Parameter as Parameter
 from fastcart.model_parts import State as State
 from fastcart.model_parts import Sum as Sum
+from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.system import Moments, System, Variable
 from fastcart.solvers.system import PublishedScheme as PublishedScheme
 
@@ -289,8 +290,22 @@ class Model:
         return {}
 
     @cached_property
+    def _systems(self) -> dict[str, System]:
+        return {}
+
+    @property
     def system(self) -> System:
-        """The plain description of the model that solvers get: what they need, and nothing else."""
+        """The plain description of the model that solvers get: what they need, and nothing else.
+
+        The same object as long as nothing is edited of what an algebraic model's residual is made of: of
+        that the description holds derivatives.
+        """
+        code = fingerprint(self.residual) if self.algebraic else ""
+        if code not in self._systems:
+            self._systems[code] = self._describe()
+        return self._systems[code]
+
+    def _describe(self) -> System:
         system = System(
             name=self.name,
             states=tuple(

@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit
 
 import fastcart
-from fastcart import Event, Model, Observable
+from fastcart import Algebraic, Event, Model, Observable, Parameter
 from fastcart.batch import _MOST_KEPT, _problems
 
 _rate = 1.0
@@ -34,6 +34,42 @@ def test_an_edit_of_what_a_right_hand_side_names_is_seen(monkeypatch):
         result = fastcart.solve(DECAY, 1, save_at=[1.0])
         np.testing.assert_allclose(result.endpoints["final_x"], np.exp(-rate), rtol=1e-5)
         np.testing.assert_allclose(result.trajectories["seen"], rate * np.exp(-rate), rtol=1e-5)
+
+
+@njit
+def residual(t, y, p):
+    return (y.seen - _rate * y.x,)
+
+
+@njit
+def by_seen(t, y, p):
+    return (-p.k * y.seen,)
+
+
+def test_an_edit_of_what_a_residual_names_is_seen(monkeypatch):
+    seen = Model("seen", {"x": 1.0}, {"k": 1.0}, by_seen, algebraic=[Algebraic("seen")], residual=residual)
+    for rate in (1.0, 2.0, 1.0):
+        monkeypatch.setitem(globals(), "_rate", rate)
+        result = fastcart.solve(seen, 1, t_end=1.0)
+        np.testing.assert_allclose(result.endpoints["final_x"], np.exp(-rate), rtol=1e-5)
+        np.testing.assert_allclose(result.endpoints["final_seen"], rate * np.exp(-rate), rtol=1e-5)
+
+
+def test_the_method_is_chosen_anew_where_typical_patients_are_others():
+    rate = {"k": 1.0}
+    stiff = Model("stiff", {"x": 1.0}, [Parameter("k", lambda known: rate["k"])], rhs, t_end=1.0)
+    given = Model("stiff", {"x": 1.0}, {"k": 1.0}, rhs, t_end=1.0, typical={"k": 1.0})
+    begun = []
+    for k in (1.0, 1e6, 1.0):
+        rate["k"] = given.typical["k"] = k
+        begun += [fastcart.solve(model, 1).options["begins_with"] for model in (stiff, given)]
+    assert begun == [*["vern7"] * 2, *["rodas5p"] * 2, *["vern7"] * 2]
+
+
+def test_models_that_cannot_be_compared_are_solved():
+    for level in (1.0, 2.0, 1.0):
+        model = DECAY.replace(options={"levels": np.array([level, 0.0])}, parameters={"k": level})
+        np.testing.assert_allclose(fastcart.solve(model, 1).endpoints["final_x"], np.exp(-level), rtol=1e-5)
 
 
 def test_times_that_the_caller_changes_are_other_times():
