@@ -16,6 +16,7 @@ from fastcart.errors import InputError
 
 # of the way to the constraint that a pulled point stays away from it, against rounding; then more, if need be
 _MARGINS = (1e-12, 1e-9, 1e-6)
+_NO_ROOM = 1e-9  # of the box: what constraints leave at least
 
 
 class Space:
@@ -37,7 +38,8 @@ class Space:
     Raises
     ------
     InputError
-        For bounds in the wrong order, a logarithm of what is not positive, constraints that no point meets.
+        For bounds in the wrong order, a logarithm of what is not positive, constraints that no point meets or
+        that leave no room to vary.
     """
 
     def __init__(
@@ -170,6 +172,12 @@ class Space:
                     f"The variable {name!r} is searched in logarithm, so its lower bound must be positive, "
                     f"not {low.min():g}."
                 )
+            if self.log[j] and (np.log(low) == np.log(high)).any():
+                k = int(np.argmax(np.log(low) == np.log(high)))
+                raise InputError(
+                    f"The bounds of the variable {name!r}, {low[k]:.17g} and {high[k]:.17g}, have the same "
+                    "logarithm; search it in value, or set it to a number."
+                )
 
     def _interior(self) -> np.ndarray:
         """Return a point for each problem from which the constraints are pulled: well inside where it can be.
@@ -181,12 +189,15 @@ class Space:
         if not self.constrained:
             return anchors
         lost = ~self._linear_ok(anchors[:, None, :], slice(None))[:, 0]
+        # a corner on a constraint may be all there is
+        touching = (self.linear_excess(anchors[:, None, :])[:, 0] >= -_NO_ROOM).any(axis=-1)
         known: dict[bytes, np.ndarray] = {}
-        for k in np.flatnonzero(lost):
+        for k in np.flatnonzero(lost | touching):
             key = b"".join(x[k].tobytes() for x in (self.A, self.b, self.lower, self.upper))
             if key not in known:
                 known[key] = self._center(int(k))
-            anchors[k] = known[key]
+            if lost[k]:
+                anchors[k] = known[key]
         return anchors
 
     def _center(self, k: int) -> np.ndarray:
@@ -214,6 +225,13 @@ class Space:
             raise InputError(
                 f"No point between the bounds meets the linear constraints{where}; "
                 f"the variables are {shown(self.names)}."
+            )
+        if found.x[n] <= _NO_ROOM:
+            where = f" in row {k + 1}" if self.problems > 1 else ""
+            raise InputError(
+                f"The linear constraints leave no room between the bounds{where}: they hold something of "
+                f"{shown(self.names)} at one value, which is then no variable; leave a small interval, or "
+                "set it to a number."
             )
         return center
 

@@ -213,6 +213,32 @@ def test_linear_constraint_with_the_answer_on_it():
     assert found.objective == pytest.approx(-3, abs=1e-6)
 
 
+@pytest.mark.parametrize(
+    ("A", "b"),
+    [
+        ([[1, 0], [-1, 0]], [3, -3]),  # x = 3
+        ([[1, 0]], [0]),  # x <= 0, where it begins
+        ([[1, 1], [-1, -1]], [2, -2]),  # x + y = 2
+        ([[1, 1]], [0]),  # the corner alone
+    ],
+)
+def test_constraints_that_leave_no_room_are_refused(A, b):
+    with pytest.raises(InputError, match="leave no room between the bounds"):
+        Space([0, 0], [10, 1], A=A, b=b, names=["x", "y"])
+
+
+def test_constraints_that_touch_a_corner_leave_room():
+    space = Space([0, 0], [10, 1], A=[[1, -1]], b=[0])  # x <= y
+    points = space.repair(space.to_natural(np.random.default_rng(0).random((1, 200, 2))))
+    assert space.feasible(points).all()
+    assert np.ptp(points[0], axis=0).min() > 0.5
+
+
+def test_bounds_of_one_logarithm_are_refused():
+    with pytest.raises(InputError, match="have the same logarithm"):
+        Space([1e16], [1e16 + 2], log=True)
+
+
 boxes = st.integers(1, 6).flatmap(
     lambda n: st.tuples(
         st.lists(st.floats(1e-3, 1e3), min_size=n, max_size=n),
