@@ -63,6 +63,7 @@ def measure(patients: int = PATIENTS, *, progress: bool | None = None) -> Measur
         model = fastcart.models.get(name)
         others, lacking = peers.contenders(model, patients=patients)
         missing.update({f"{engine}, {name}": why for engine, why in lacking.items()})
+        others = [*peers.equation_contenders(model, patients), *others]
         errors[name] = bench.work_precision(
             model, patients=patients, compared=min(bench.COMPARED, patients), others=others, progress=progress
         )

@@ -17,6 +17,7 @@ import numpy as np
 import pandas as pd
 from scipy.interpolate import CubicSpline
 
+import fastcart
 from fastcart import bench
 from fastcart.batch import make_problem
 from fastcart.bench import Contender, Course
@@ -247,6 +248,26 @@ def cvode_solver(model: Model, method: str, rtol: float) -> Solve:
         return out
 
     return solve
+
+
+# --- fastcart itself --------------------------------------------------------------------------------------
+
+
+def equation_contenders(model: Model, patients: int) -> list[Contender]:
+    """Lanes, with the binding equilibrium as an algebraic variable; one of the methods of lanes, no peer."""
+    if "binding" not in model.options:
+        return []
+    by_equation = fastcart.models.get(model.name, **{**model.options, "binding": "equation"})
+
+    def of(rtol: float) -> Contender:
+        options: dict[str, Any] = dict(engine="lanes", method="vern7", rtol=rtol, threads=1)
+        return Contender(
+            "lanes", "vern7, binding by its equation", rtol, patients,
+            lambda population: fastcart.solve(by_equation, population, progress=False, **options).endpoints,
+            lambda population: bench.engine_course(by_equation, population, **options),
+        )  # fmt: skip
+
+    return [of(rtol) for rtol in bench.LANES_RTOL]
 
 
 # --- heyoka -----------------------------------------------------------------------------------------------

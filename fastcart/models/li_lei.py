@@ -13,12 +13,13 @@ from numba import njit
 
 from fastcart.errors import InputError, nearest
 from fastcart.math import reciprocals
-from fastcart.model import Model, Observable, PublishedScheme, State
+from fastcart.model import Algebraic, Model, Observable, PublishedScheme, State
 from fastcart.models.binding import binding_equilibrium, binding_published
 from fastcart.models.human_ranges import IL6_NG_PER_ML, IMMUNE_CELLS, TUMOR_CELLS
 from fastcart.models.li_lei_parameters import BY_NAME, PARAMETERS, REFERENCE
 
 KILLING = ("total", "free")
+BINDING = ("root", "equation")
 
 CELLS = (
     State("T4", "cells", 1e4, log=True, description="CD4+ CAR-T cells", plausible=IMMUNE_CELLS),
@@ -39,8 +40,10 @@ _CYTOKINES = {
 
 _PLAUSIBLE = {"I6": IL6_NG_PER_ML}
 
+C_FREE = Observable("C_free", "cells", "free tumor cells C*, eq. (2.4)")
+
 _CELL_OBSERVABLES = (
-    Observable("C_free", "cells", "free tumor cells C*, eq. (2.4)"),
+    C_FREE,
     Observable("killing_TE", "1/day", "killing rate by effector CAR-T cells, eq. (3.4)"),
     Observable("killing_T4", "1/day", "killing rate by CD4+ CAR-T cells, eq. (3.5)"),
 )
@@ -49,6 +52,10 @@ _DOC = """Li & Lei 2025, full model, eqs. (2.1)-(2.13){cytokines}.
 C* is the number of free tumor cells, the root of eq. (2.4). Option killing='total' (default) counts all
 effector and CD4+ cells in the numerators of the killing rates, as in everything the authors published for
 this model; killing='free' counts unbound cells, as the printed formula (2.8) reads."""
+
+DOC_BINDING = """
+Option binding='equation' has C* as an algebraic variable, whose equation is (2.4) as printed: the largest
+errors are smaller, for a fifth more time; binding='root' (default) looks for the root in each call."""
 
 
 def cytokine_equilibrium(values: Any) -> dict[str, Any]:
@@ -95,15 +102,39 @@ def _cytokine_states() -> tuple[State, ...]:
     return tuple(state(name) for name in _CYTOKINES)
 
 
-def _functions(equilibrium: Any, killing_free: bool) -> dict[str, Any]:
-    """Make the right-hand sides and observables for one way to compute C* and one killing numerator."""
+def _by_root(equilibrium: Any) -> Any:
+    """Make a function of states and parameters that looks for C* in each call."""
+
+    @njit
+    def bound(y, p):
+        return equilibrium(y.T4, y.TE, y.TM, y.C, p.K_1, p.K_2, p.K_3)
+
+    return bound
+
+
+@njit
+def _by_equation(y, p):
+    """Return C*, which is known, and the free fractions of TE, TM and T4."""
+    a, b, d = reciprocals(1.0 + p.K_1 * y.C_free, 1.0 + p.K_2 * y.C_free, 1.0 + p.K_3 * y.C_free)
+    return y.C_free, a, b, d
+
+
+@njit
+def _equation(t, y, p):
+    """Eq. (2.4)."""
+    _, a, b, d = _by_equation(y, p)
+    return (y.C_free * (1.0 + p.K_1 * y.TE * a + p.K_2 * y.TM * b + p.K_3 * y.T4 * d) - y.C,)
+
+
+def _functions(bound: Any, killing_free: bool) -> dict[str, Any]:
+    """Make the right-hand sides and observables for one way to get at C* and one killing numerator."""
     # Hill terms are written as n/(h + n) with production over degradation folded into h, and several
     # reciprocals come from one division: the slowest vector instruction.
 
     @njit
     def binding(y, p):
         """C*, the free fractions of TE, TM and T4, and the denominator D of eq. (2.8)."""
-        x, a, b, d = equilibrium(y.T4, y.TE, y.TM, y.C, p.K_1, p.K_2, p.K_3)
+        x, a, b, d = bound(y, p)
         D = 1.0 + p.K_1 * y.TE * a + p.K_2 * y.TM * b + p.K_3 * y.T4 * d + p.K_1 * y.C
         return x, a, b, d, D
 
@@ -187,11 +218,17 @@ def _functions(equilibrium: Any, killing_free: bool) -> dict[str, Any]:
         )
 
     @njit
+    def observe_without_binding(t, y, p):
+        I2, Ig, Tb, I6, _, killing_TE, killing_T4 = observe(t, y, p)
+        return I2, Ig, Tb, I6, killing_TE, killing_T4
+
+    @njit
     def observe_cytokines(t, y, p):
         return observe_cells(y, p)
 
     return {
         "rhs": rhs,
+        "observe_without_binding": observe_without_binding,
         "rhs_cytokines": rhs_cytokines,
         "observe": observe,
         "observe_cytokines": observe_cytokines,
@@ -207,34 +244,57 @@ def check_killing(killing: str) -> str:
     return killing
 
 
-def li_lei(killing: str = "total") -> Model:
+def check_binding(binding: str) -> str:
+    """Return the option `binding`, or say what is allowed."""
+    if binding not in BINDING:
+        raise InputError(
+            f"The option 'binding' must be 'root' or 'equation', not {binding!r}." + nearest(binding, BINDING)
+        )
+    return binding
+
+
+def by_equation(residual: Any) -> dict[str, Any]:
+    """Return what a model has that gets C* from eq. (2.4), besides right-hand side and observables."""
+    free = Algebraic("C_free", "cells", log=True, start="C", description=C_FREE.description)
+    return {"algebraic": [free], "residual": residual}
+
+
+def li_lei(killing: str = "total", binding: str = "root") -> Model:
     """Build the full model with the cytokines at quasi-equilibrium (7 states)."""
-    free = check_killing(killing) == "free"
-    functions = _functions(binding_equilibrium, free)
-    published = _functions(binding_published, free)
-    cytokines = tuple(
-        Observable(name, "ng/ml", f"{long} at quasi-equilibrium", _PLAUSIBLE.get(name))
-        for name, long in _CYTOKINES.items()
-    )
+    free, of_equation = check_killing(killing) == "free", check_binding(binding) == "equation"
+    functions = _functions(_by_equation if of_equation else _by_root(binding_equilibrium), free)
+    observables = [
+        *(
+            Observable(name, "ng/ml", f"{long} at quasi-equilibrium", _PLAUSIBLE.get(name))
+            for name, long in _CYTOKINES.items()
+        ),
+        *_CELL_OBSERVABLES,
+    ]
+    parts: dict[str, Any] = {"observe": functions["observe"]}
+    if of_equation:
+        observables.remove(C_FREE)
+        parts = {"observe": functions["observe_without_binding"], **by_equation(_equation)}
+    else:
+        published = _functions(_by_root(binding_published), free)
+        parts["published"] = PublishedScheme(published["rhs"], step=1.0)
     return Model(
         name="li_lei",
         states=CELLS,
         parameters=PARAMETERS,
         rhs=functions["rhs"],
         t_end=200.0,
-        observables=(*cytokines, *_CELL_OBSERVABLES),
-        observe=functions["observe"],
+        observables=observables,
         burden="C",
-        doc=_DOC.format(cytokines=", cytokines at quasi-equilibrium"),
+        doc=_DOC.format(cytokines=", cytokines at quasi-equilibrium") + DOC_BINDING,
         references=(REFERENCE,),
-        published=PublishedScheme(published["rhs"], step=1.0),
-        options={"killing": killing},
+        options={"killing": killing, "binding": binding},
+        **parts,
     )
 
 
 def li_lei_cytokines(killing: str = "total") -> Model:
     """Build the full model with the cytokines as differential equations (11 states)."""
-    functions = _functions(binding_equilibrium, check_killing(killing) == "free")
+    functions = _functions(_by_root(binding_equilibrium), check_killing(killing) == "free")
     return Model(
         name="li_lei_cytokines",
         states=(*CELLS, *_cytokine_states()),

@@ -10,7 +10,7 @@ from numba import njit
 from fastcart.model import Model, Observable, PublishedScheme, State
 from fastcart.models.binding import free_tumor_cells, free_tumor_cells_published
 from fastcart.models.human_ranges import IMMUNE_CELLS, TUMOR_CELLS
-from fastcart.models.li_lei import check_killing
+from fastcart.models.li_lei import C_FREE, DOC_BINDING, by_equation, check_binding, check_killing
 from fastcart.models.li_lei_parameters import BY_NAME, REFERENCE
 
 _NAMES = (
@@ -19,10 +19,32 @@ _NAMES = (
 )  # fmt: skip
 
 
-def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
+def _by_root(free_cells: Any) -> Any:
+    """Make a function of states and parameters that looks for C* in each call."""
+
+    @njit
+    def bound(y, p):
+        return free_cells(0.0, y.TE, y.TM, y.C, p.K_1, p.K_2, 0.0)
+
+    return bound
+
+
+@njit
+def _by_equation(y, p):
+    return y.C_free
+
+
+@njit
+def _equation(t, y, p):
+    """Eq. (2.4) without CD4+ cells."""
+    x = y.C_free
+    return (x * (1.0 + p.K_1 * y.TE / (1.0 + p.K_1 * x) + p.K_2 * y.TM / (1.0 + p.K_2 * x)) - y.C,)
+
+
+def _functions(bound: Any, killing_free: bool) -> dict[str, Any]:
     @njit
     def free_and_killing(y, p):
-        x = free_cells(0.0, y.TE, y.TM, y.C, p.K_1, p.K_2, 0.0)
+        x = bound(y, p)
         free = p.K_1 * y.TE / (1.0 + p.K_1 * x)
         numerator = free if killing_free else p.K_1 * y.TE
         return x, p.k_TE * numerator / (1.0 + free + p.K_2 * y.TM / (1.0 + p.K_2 * x) + p.K_1 * y.C)
@@ -43,14 +65,25 @@ def _functions(free_cells: Any, killing_free: bool) -> dict[str, Any]:
     def observe(t, y, p):
         return free_and_killing(y, p)
 
-    return {"rhs": rhs, "observe": observe}
+    @njit
+    def observe_without_binding(t, y, p):
+        return (free_and_killing(y, p)[1],)
+
+    return {"rhs": rhs, "observe": observe, "observe_without_binding": observe_without_binding}
 
 
-def li_lei_coarse(killing: str = "free") -> Model:
+def li_lei_coarse(killing: str = "free", binding: str = "root") -> Model:
     """Build the coarse-grained model, eqs. (3.1)-(3.3)."""
-    free = check_killing(killing) == "free"
-    functions = _functions(free_tumor_cells, free)
-    published = _functions(free_tumor_cells_published, free)
+    free, of_equation = check_killing(killing) == "free", check_binding(binding) == "equation"
+    functions = _functions(_by_equation if of_equation else _by_root(free_tumor_cells), free)
+    observables = [C_FREE, Observable("killing_TE", "1/day", "killing rate k(t) of Section 3.1")]
+    parts: dict[str, Any] = {"observe": functions["observe"]}
+    if of_equation:
+        observables.remove(C_FREE)
+        parts = {"observe": functions["observe_without_binding"], **by_equation(_equation)}
+    else:
+        published = _functions(_by_root(free_tumor_cells_published), free)
+        parts["published"] = PublishedScheme(published["rhs"], step=0.1)
     parameters = []
     for name in _NAMES:
         parameter = BY_NAME[name]
@@ -69,18 +102,15 @@ def li_lei_coarse(killing: str = "free") -> Model:
         parameters=parameters,
         rhs=functions["rhs"],
         t_end=100.0,
-        observables=(
-            Observable("C_free", "cells", "free tumor cells C*, eq. (2.4)"),
-            Observable("killing_TE", "1/day", "killing rate k(t) of Section 3.1"),
-        ),
-        observe=functions["observe"],
+        observables=observables,
         burden="C",
         doc=(
             "Li & Lei 2025, coarse-grained model, eqs. (3.1)-(3.3): no cytokines, no CD4+, pre-CD8+ or "
             "regulatory cells. Option killing='free' (default, as printed and as the authors computed) "
             "or 'total'."
-        ),
+        )
+        + DOC_BINDING,
         references=(REFERENCE,),
-        published=PublishedScheme(published["rhs"], step=0.1),
-        options={"killing": killing},
+        options={"killing": killing, "binding": binding},
+        **parts,
     )

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import draw_patients
 from plan_a import PLAN_A
 from scipy.optimize import brentq
 
@@ -196,3 +197,36 @@ def test_parameters_as_published(published_results):
     table = pd.read_csv(published_results / "parameters.csv")
     defaults = fastcart.models.get("li_lei").default_parameters()
     assert dict(zip(table["name"], table["value"], strict=True)) == defaults
+
+
+# --- C* by its equation ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("killing", ["total", "free"])
+@pytest.mark.parametrize(("name", "t_end"), [("li_lei", 200), ("li_lei_coarse", 100)])
+def test_with_the_equation_of_binding_the_largest_errors_are_smaller(name, t_end, killing):
+    by_root = fastcart.models.get(name, killing=killing)
+    by_equation = fastcart.models.get(name, killing=killing, binding="equation")
+    patients = draw_patients(24, seed=11, model=name)
+    infused = pd.DataFrame({"time": [30.0], "state": ["TE"], "amount": [2e7]})
+    asked = dict(engine="lanes", method="vern7", doses=infused, save_at=range(0, t_end + 1, 5))
+
+    def course(model, rtol):
+        return fastcart.solve(model, patients, rtol=rtol, **asked).trajectories
+
+    exact, found = course(by_root, 1e-12), course(by_equation, 1e-6)
+    largest = {form: np.abs(np.log(of["C"] / exact["C"])).max() for form, of in (
+        ("equation", found), ("root", course(by_root, 1e-6)),
+    )}  # fmt: skip
+    assert largest["equation"] < 2e-4
+    assert largest["equation"] < 0.5 * largest["root"]
+    np.testing.assert_allclose(found["C_free"], exact["C_free"], rtol=2e-3)
+    np.testing.assert_allclose(found["killing_TE"], exact["killing_TE"], rtol=2e-3)
+
+
+def test_the_published_scheme_and_other_ways_of_binding_are_refused():
+    model = fastcart.models.get("li_lei", binding="equation")
+    with pytest.raises(fastcart.InputError, match="published"):
+        fastcart.solve(model, engine="published")
+    with pytest.raises(fastcart.InputError, match="'binding' must be 'root' or 'equation'"):
+        fastcart.models.get("li_lei_coarse", binding="equatoin")
