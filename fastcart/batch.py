@@ -147,7 +147,7 @@ def solve(
     chosen = chosen_options(options, keywords, solve, "A batch")
     doses = None if doses is None else as_frame(doses)
     times = check_save_at(save_at, chosen.horizon(model))
-    problem = _as_before(model, chosen, times, None if save is None else tuple(save))
+    problem = as_before(model, chosen, times, None if save is None else tuple(save))
     engine = resolve_engine(chosen.engine, problem)
     threads = check_threads(threads)
     table = check_patients(
@@ -183,7 +183,7 @@ def solve(
     return result
 
 
-def _as_before(
+def as_before(
     model: Model, options: SolveOptions, save_at: SaveTimes, save: tuple[str, ...] | None
 ) -> Problem:
     """Return the problem; that of before where nothing differs, with all that engines keep with it.

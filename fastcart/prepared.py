@@ -10,7 +10,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import check_threads, make_problem
+from fastcart.batch import as_before, check_threads
 from fastcart.breaks import break_times, require_break_columns
 from fastcart.checks import is_whole, names, shown
 from fastcart.dose_tables import as_frame
@@ -270,7 +270,7 @@ def prepare(
     model = as_model(model)
     chosen = chosen_options(options, keywords, prepare, "A prepared solver")
     times = check_save_at(save_at, chosen.horizon(model))
-    problem = make_problem(model, chosen, save_at=times, save=save)
+    problem = as_before(model, chosen, times, None if save is None else tuple(save))
     engine = resolve_engine(chosen.engine, problem)
     derived = chosen.derive(model)
     listed = _known_columns(derived, columns)

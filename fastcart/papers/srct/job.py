@@ -104,9 +104,7 @@ def reproduce(
     content = Manifest("reproduction of srct", {**base.content, "patients": size, "quick": quick})
     owns = (*OWNS, "experiments/*", "experiments/controlled/*", "experiments/search/*")
     with open_run(out, content, resume=not force, force=force, owns=owns) as run:
-        result = compute(spec, run, threads=threads, progress=progress)
-        write_tables(result, run)
-        tables = _experiments(result, run, Amount(size, quick), threads, progress)
+        result, tables = _computed(spec, run, Amount(size, quick), threads, progress)
         # what is not to be cited is not printed either
         drawing = (
             _Drawing(_QUICK_WARNING, (), threads) if quick else _Drawing("", plotting.BESIDE_SVG, threads)
@@ -134,10 +132,10 @@ class Amount(NamedTuple):
     quick: bool
 
 
-def _experiments(
-    result: TrialResult, run: Run, amount: Amount, threads: int | None, progress: bool | None
-) -> dict[str, pd.DataFrame]:
-    """Run each experiment that is not there yet, with a copy of this process; read all back."""
+def _computed(
+    spec: TrialSpec, run: Run, amount: Amount, threads: int | None, progress: bool | None
+) -> tuple[TrialResult, dict[str, pd.DataFrame]]:
+    """Run the trial and each experiment that is not there yet, with a copy of this process; read all back."""
     size = amount.patients
     controls = size_of(size, quick=amount.quick)
     searched = partial(
@@ -150,8 +148,10 @@ def _experiments(
         lambda given: searched(threads=given, backwards=True),
     )
     with helped(run, from_the_end, threads=threads or 1) as own:
+        result = compute(spec, run, threads=own, progress=progress)
+        write_tables(result, run)
         control = partial(controlled_tables, controls, run, shared.with_threads(own))
-        return _made_in_order(result, amount, searched, control, own, run, progress)
+        return result, _made_in_order(result, amount, searched, control, own, run, progress)
 
 
 def _kept_part(run: Run, name: str, make: Callable[[], Any], form: Form[Any]) -> Any:

@@ -128,8 +128,8 @@ def _parts(arms: Sequence[Arm], patients: pd.DataFrame, **options: Any) -> np.nd
         for k in range(0, len(places), at_once):
             batch = places[k : k + at_once]
             paths = courses_together([arms[place] for place in batch], patients, **options)
-            for place, path in zip(batch, paths, strict=True):
-                found[place] = contributions(path)[list(_ENDPOINTS)].to_numpy()
+            together = contributions(pd.concat(paths, ignore_index=True))[list(_ENDPOINTS)]
+            found[batch] = together.to_numpy().reshape(len(batch), len(patients), -1)
     return found
 
 
