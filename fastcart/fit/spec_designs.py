@@ -10,7 +10,7 @@ from typing import Any
 import pandas as pd
 
 from fastcart.checks import count, real, shown
-from fastcart.errors import InputError
+from fastcart.errors import InputError, nearest
 from fastcart.fit.observations import Observation, lognormal, observing
 from fastcart.fit.schedules import check_limit, check_schedules
 from fastcart.model import Model
@@ -63,7 +63,7 @@ def designs_of(table: Table, model: Model) -> DesignsSpec:
         raise InputError(f"The entry 'at' of [designs] must be a time from 0 on, not {shown(at)}.")
     found = DesignsSpec(
         schedules, quantity, when, check_limit(limit), table.count("patients", 500), table.seed("seed", 1),
-        _doses(table),
+        _doses(table, model),
     )  # fmt: skip
     table.done()
     return found
@@ -96,19 +96,28 @@ def _schedules(table: Table) -> dict[str, tuple[float, ...]]:
     return {"none of them": first, **found} if first else found
 
 
-def _doses(table: Table) -> pd.DataFrame | None:
-    rows = []
+def _doses(table: Table, model: Model) -> pd.DataFrame | None:
     given = table.take("dose", [])
-    for entry in given if isinstance(given, list) else [given]:
-        one = Table(entry, "a [[designs.dose]]")
-        row = {
-            "TIME": one.number("time", 0.0),
-            "AMT": one.number("amount", 0.0),
-            "CMT": one.text("state", ""),
-        }
-        duration = one.number("duration", 0.0)
-        one.done()
-        if duration > 0:
-            row["DUR"] = duration
-        rows.append(row)
+    rows = [_dose(entry, model) for entry in (given if isinstance(given, list) else [given])]
     return pd.DataFrame(rows) if rows else None
+
+
+def _dose(entry: Any, model: Model) -> dict[str, Any]:
+    """Return a row of a table of doses."""
+    what = "a [[designs.dose]]"
+    one = Table(entry, what)
+    time, amount, duration = (one.number(name, 0.0) for name in ("time", "amount", "duration"))
+    state = one.text("state", "")
+    one.done()
+    if state not in model.state_names:
+        raise InputError(
+            f"The entry 'state' of {what} must be a state of model {model.name!r}, not {shown(state)}."
+            + nearest(state, model.state_names)
+        )
+    if not amount > 0 or time < 0 or duration < 0:
+        raise InputError(
+            f"The entry 'amount' of {what} must be above 0, 'time' and 'duration' not below 0, not "
+            f"{amount:g}, {time:g} and {duration:g}."
+        )
+    row = {"TIME": time, "AMT": amount, "CMT": state}
+    return {**row, "DUR": duration} if duration else row

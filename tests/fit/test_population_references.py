@@ -39,6 +39,16 @@ def saturable() -> Model:
     return Model("saturable", [start], parameters, _saturable, t_end=25.0)
 
 
+def numbers(text: str) -> np.ndarray:
+    """Return the numbers among the words of a text."""
+    return np.array([float(x) for x in text.split() if x.replace(".", "", 1).lstrip("-").isdigit()])
+
+
+def of_logarithm(row) -> str:
+    """Return the words that have the standard error of a logarithm: they stand in one of two columns."""
+    return row.se_or_error if "ln" in row.se_or_error else row.method
+
+
 class Answers:
     """The exact answers of one problem: estimates in a row, standard errors, -2 ln L."""
 
@@ -46,13 +56,12 @@ class Answers:
         table = pd.read_csv(folder / "reference_values.csv")
         mine = table[table["problem"] == problem].set_index("quantity")
         self.minus2LL = float(mine.filter(regex="^minus2LL($|_lnDV|_at_mle)", axis=0)["value"].iloc[0])
-        mu, omega2 = (np.array(mine.loc[name, "value"].split(), dtype=float) for name in ("mu", "omega2"))
+        means, spreads = (mine.filter(regex=f"^{name}", axis=0) for name in ("mu", "omega2"))
         last = mine.drop(index=[x for x in mine.index if x.startswith(("minus", "mu", "omega", "shr"))])
-        errors = np.array(" ".join(last["value"]).split(), dtype=float)
+        mu, omega2, errors = (numbers(" ".join(part["value"])) for part in (means, spreads, last))
         self.row = np.concatenate([mu, 0.5 * np.log(omega2), np.log(errors)])
-        words = " ".join([mine.loc["omega2", "se_or_error"], *last["se_or_error"]])
-        known = [float(x) for x in words.split() if x.replace(".", "", 1).isdigit()]
-        self.error = np.array([*map(float, mine.loc["mu", "se_or_error"].split()), *known])
+        self.error = numbers(" ".join([*means["se_or_error"], *map(of_logarithm, spreads.itertuples()),
+                                       *map(of_logarithm, last.itertuples())]))  # fmt: skip
         assert len(self.error) == len(self.row)
 
 
@@ -85,6 +94,22 @@ def individuals_agree(found: fit.PopulationFit, table: pd.DataFrame, answers: An
         size = table[f"sd_ln_{name}"]
         assert (np.abs(best[:, k] - table[f"mode_ln_{name}"]) / size).max() < 0.02
         assert (np.abs(mine[f"{name}_scaled_mean"] - table[f"mean_ln_{name}"]) / size).max() < 0.05
+
+
+def test_theophylline(references):
+    table = pd.read_csv(references / "fit" / "theophylline.csv")
+    table = table.assign(CMT=np.where(table["EVID"] == 1, "depot", "cp"))
+    data, answers = fit.read(table, ORAL), Answers(references / "fit", "theophylline all additive")
+    observation = fit.Observation("cp", "center / V", fit.additive())
+    names = [*ORAL_NAMES, *(f"omega_{x}" for x in ORAL_NAMES), *observation.error_names]
+    for seed in SEEDS:
+        found = fit.population(
+            ORAL, data, random=ORAL_NAMES, observations=observation, seed=seed,
+            starts=[off_by_three(answers, names, seed)],
+        )  # fmt: skip
+        agrees(found, answers, CLOSE)
+    known = pd.read_csv(references / "fit" / "theophylline_all_additive_individual.csv")
+    individuals_agree(found, known, answers)
 
 
 @pytest.mark.parametrize("problem", WARFARIN)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import tomllib
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,6 +14,8 @@ from scipy.stats import norm
 
 from fastcart import InputError, Model, Parameter, fit
 from fastcart.fit.information import of_measurements
+from fastcart.fit.spec_designs import designs_of
+from fastcart.specification import Table
 
 
 @njit
@@ -119,16 +123,68 @@ def test_two_parameters_with_a_prior_are_those_of_the_linear_model():
     assert found.table()["schedule"].tolist()[-1] == "early"
 
 
-def test_doses_are_given_to_all_patients():
-    times, step = np.array([1.0, 4.0, 12.0]), 1e-6
+ORAL_VISITS = np.array([1.0, 4.0, 12.0])
+
+
+def oral_deviations(doses: pd.DataFrame | None) -> np.ndarray:
+    """How exactly one visit tells the volume of a patient that is given doses."""
     found = fit.designs(
-        ORAL, {f"{t:g}": [t] for t in times}, quantity="log(V)", estimate={"V": ("log", None)},
+        ORAL, {f"{t:g}": [t] for t in ORAL_VISITS}, quantity="log(V)", estimate={"V": ("log", None)},
         patients=pd.DataFrame({"ka": [1.2], "CL": [2.5], "V": [28.0]}),
-        observations=fit.Observation("conc", "center / V", fit.additive(0.5)),
-        doses=pd.DataFrame({"TIME": [0.0], "AMT": [300.0], "CMT": ["depot"]}),
+        observations=fit.Observation("conc", "center / V", fit.additive(0.5)), doses=doses,
     )  # fmt: skip
-    high, low = (oral_curve(times, 300.0, 1.2, 2.5, 28.0 * np.exp(x)) for x in (step, -step))
-    np.testing.assert_allclose(found.sd[0], 0.5 / np.abs((high - low) / (2 * step)), rtol=1e-3)
+    return found.sd[0]
+
+
+def test_doses_are_given_to_all_patients():
+    step = 1e-6
+    found = oral_deviations(pd.DataFrame({"TIME": [0.0], "AMT": [300.0], "CMT": ["depot"]}))
+    high, low = (oral_curve(ORAL_VISITS, 300.0, 1.2, 2.5, 28.0 * np.exp(x)) for x in (step, -step))
+    np.testing.assert_allclose(found, 0.5 / np.abs((high - low) / (2 * step)), rtol=1e-3)
+
+
+def test_doses_of_a_specification_are_a_bolus_and_an_infusion():
+    """Of 300 into the depot at once, and 40 into the blood from hour 2 to 5: closed forms, superposed."""
+    text = """
+        quantity = "log(V)"
+        schedules = { first = [1.0] }
+        dose = [
+            { time = 0, amount = 300, state = "depot" },
+            { time = 2, amount = 40, state = "center", duration = 3 },
+        ]
+    """
+    spec = designs_of(Table(tomllib.loads(text), "the table [designs]"), ORAL)
+
+    def curve(V: float) -> np.ndarray:
+        k = 2.5 / V
+        since = [np.maximum(ORAL_VISITS - t, 0.0) for t in (2.0, 5.0)]
+        infused = 40 / 3 / 2.5 * (np.exp(-k * since[1]) - np.exp(-k * since[0]))
+        return oral_curve(ORAL_VISITS, 300.0, 1.2, 2.5, V) + infused
+
+    step = 1e-6
+    slope = (curve(28.0 * np.exp(step)) - curve(28.0 * np.exp(-step))) / (2 * step)
+    np.testing.assert_allclose(oral_deviations(spec.doses), 0.5 / np.abs(slope), rtol=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("dose", "sentence"),
+    [
+        (
+            {"amount": 1.0, "state": "depo"},
+            "must be a state of model 'oral', not 'depo'. Did you mean 'depot'?",
+        ),
+        ({"amount": 1.0}, "The entry 'state' of a ..designs.dose.. must be a text"),
+        ({"state": "depot"}, "'amount' of a ..designs.dose.. must be above 0"),
+        ({"amount": 1.0, "state": "depot", "time": -1.0}, "'time' and 'duration' not below 0"),
+        ({"amount": "much", "state": "depot"}, "'amount' of a ..designs.dose.. must be a "),
+        ({"amount": 1.0, "state": "depot", "rate": 2.0}, "There is no entry 'rate'"),
+        (3, "must be a table, not 3"),
+    ],
+)
+def test_bad_doses_of_a_specification_are_one_sentence(dose, sentence):
+    table = {"quantity": "log(V)", "schedules": {"first": [1.0]}, "dose": [dose]}
+    with pytest.raises(InputError, match=sentence):
+        designs_of(Table(table, "the table [designs]"), ORAL)
 
 
 def test_a_figure(decay, tmp_path):
