@@ -134,11 +134,11 @@ def deviations_of(model: int, f: np.ndarray, errors: np.ndarray, floor: float) -
 
 
 @njit(**_INNER)
-def log_density(value, censored, limit, center, deviation):
+def log_density(value, censored, limit, center, deviation, log_deviation):
     """Return the log-density of a measurement, or the log-probability of where it may be."""
     z = (value - center) / deviation
     if censored == 0:
-        return -0.5 * z * z - math.log(deviation) - _LOG_2PI_HALF
+        return -0.5 * z * z - log_deviation - _LOG_2PI_HALF
     if limit == -np.inf or limit == np.inf:
         return log_normal_tail(z if censored > 0 else -z)
     other = (limit - center) / deviation
@@ -148,6 +148,7 @@ def log_density(value, censored, limit, center, deviation):
 def _log_likelihoods(predicted, who, of, errors, error, out, part):
     """Sum the log-densities of each solve; not a number among the predictions gives minus infinity."""
     shared = error.shape[0] == 1
+    known, log_known = 1.0, 0.0  # a deviation is often that of the measurement before
     for i in range(*part):
         parameters = error[0 if shared else i]
         total, count = 0.0, 0
@@ -160,7 +161,9 @@ def _log_likelihoods(predicted, who, of, errors, error, out, part):
             center, deviation, low_f = spread(
                 errors.model[k], f, parameters, errors.first[k], errors.floor[k], of.deviation[m]
             )
-            total += log_density(of.value[m], of.censored[m], of.limit[m], center, deviation)
+            if deviation != known:
+                known, log_known = deviation, math.log(deviation)
+            total += log_density(of.value[m], of.censored[m], of.limit[m], center, deviation, log_known)
             count += low_f
         out.total[i] = -np.inf if math.isnan(total) else total
         out.floored[i] = count

@@ -79,7 +79,7 @@ def _parts(f, m, i, error, of, errors, weights):
     center, deviation, _ = spread(
         errors.model[k], f, error, errors.first[k], errors.floor[k], of.deviation[m]
     )
-    value = log_density(of.value[m], of.censored[m], of.limit[m], center, deviation)
+    value = log_density(of.value[m], of.censored[m], of.limit[m], center, deviation, math.log(deviation))
     if of.censored[m] != 0:
         return math.sqrt(max(-2.0 * value, 0.0)), 0.0, 0.0, deviation
     size = math.log(deviation / weights.scale[i, k]) if weights.counts[k] else 0.0

@@ -28,6 +28,7 @@ def in_threads(
     *,
     prepare: Callable[[], object] | None = None,
     brief: bool = False,
+    joined: bool = False,
 ) -> None:
     """Run jobs in threads; an interrupt stops them within a moment.
 
@@ -43,6 +44,9 @@ def in_threads(
     brief : bool
         All together they take so little time that an interrupt may wait for their end: they run one after the
         other in the thread of the caller, since to start a thread would take longer.
+    joined : bool
+        An interrupt may wait for the end of one job: the thread of the caller takes the first itself, which
+        saves the start of a thread and the wait for it.
 
     Raises
     ------
@@ -60,6 +64,8 @@ def in_threads(
         if prepare is None and alone:
             for job in jobs:
                 job()
+        elif prepare is None and joined:
+            _beside(jobs, control)
         else:
             _in_pool(jobs, threads, control, prepare)
     finally:
@@ -120,6 +126,35 @@ class Stop:
             yield
         finally:
             _here.controls = before
+
+
+def _beside(jobs: Sequence[Callable[[], None]], control: np.ndarray) -> None:
+    """Run the first job in this thread, each other one in a thread of its own."""
+    failed: list[BaseException] = []
+
+    def run(job: Callable[[], None]) -> None:
+        _here.controls = _Controls([control])
+        try:
+            job()
+        except BaseException as error:  # raised in the thread of the caller
+            failed.append(error)
+
+    others = [threading.Thread(target=run, args=(job,)) for job in jobs[1:]]
+    begun: list[threading.Thread] = []
+    try:
+        for thread in others:
+            thread.start()
+            begun.append(thread)
+        jobs[0]()
+        for thread in others:
+            thread.join()
+    except BaseException:
+        control[0] = 1
+        for thread in begun:
+            thread.join()
+        raise
+    if failed:
+        raise failed[0]
 
 
 def _in_pool(

@@ -1,4 +1,4 @@
-"""A solve that another thread stops ends at once, gives no answer, and spoils none that comes after."""
+"""A solve that is stopped by another thread, or fails, ends at once and spoils none that comes after."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 import fastcart
-from fastcart.solvers.threads import Stop, StoppedError
+from fastcart.solvers.threads import Stop, StoppedError, in_threads
 
 MANY = np.geomspace(1e6, 1e8, 20_000)[:, None]
 
@@ -68,3 +68,56 @@ def test_who_is_not_asked_to_stop_goes_on():
     stop()
     assert stop.asked
     assert fastcart.solve("leon_triana").summary() == {"ok": 1}
+
+
+def until_stopped(control, begun):
+    """Do as a kernel: go on until it is asked to stop."""
+    begun.set()
+    while control[0] == 0:
+        threading.Event().wait(0.001)
+
+
+@pytest.mark.parametrize("error", [ValueError, KeyboardInterrupt])
+def test_an_error_in_the_thread_of_the_caller_ends_the_job_beside_it(error):
+    control, begun, before = np.zeros(1, dtype=np.int64), threading.Event(), threading.active_count()
+
+    def fails():
+        begun.wait(60)
+        raise error
+
+    with pytest.raises(error):
+        in_threads([fails, lambda: until_stopped(control, begun)], 2, control, joined=True)
+    assert threading.active_count() == before
+    assert begun.is_set()
+
+
+def test_an_error_beside_the_caller_reaches_it():
+    who = []
+
+    def fails():
+        raise ValueError
+
+    with pytest.raises(ValueError):  # noqa: PT011
+        in_threads(
+            [lambda: who.append(threading.current_thread()), fails],
+            2,
+            np.zeros(1, dtype=np.int64),
+            joined=True,
+        )
+    assert who == [threading.current_thread()]
+
+
+def test_a_stop_reaches_the_caller_and_the_job_beside_it():
+    control, stop = np.zeros(1, dtype=np.int64), Stop()
+    begun = [threading.Event(), threading.Event()]
+
+    def stopper():
+        for one in begun:
+            one.wait(60)
+        stop()
+
+    thread = threading.Thread(target=stopper)
+    thread.start()
+    with pytest.raises(StoppedError), stop.here():
+        in_threads([lambda x=x: until_stopped(control, x) for x in begun], 2, control, joined=True)
+    thread.join()

@@ -48,8 +48,8 @@ _FAINT = 1e-9  # of an integrand that is a state, in its scale
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
 _ROUNDING = 1.5e-14  # relative errors below are rounding
 _NO_BLOCK = (0, 0, -1)  # no patients are claimed
-# In the thread of the caller: so few blocks of patients that a second thread would hardly have started, and
-# states times steps that take about a second where every patient needs all steps
+# All in the thread of the caller: so few blocks of patients that a second thread would hardly have started. A
+# part in it: states times steps that take about a second where every patient needs all steps
 _FEW = 8
 _BRIEF = 2e6
 _DENSE = 40  # times to save of a patient from which on nearly every step has one
@@ -227,8 +227,9 @@ def _run(kit: _Kit, given: _Given, recorded: np.ndarray, out: records.Out, threa
             kernel(kit.task, everyone, kit.scheme, watch, detection, work, out)
 
     blocks = -(-patients // LANES)
-    brief = blocks * n * problem.max_steps <= _BRIEF and (threads == 1 or blocks <= _FEW)
-    in_threads([run] * (1 if brief else min(threads, blocks)), threads, control, brief=brief)
+    short = blocks * n * problem.max_steps <= _BRIEF
+    brief = short and (threads == 1 or blocks <= _FEW)
+    in_threads([run] * (1 if brief else min(threads, blocks)), threads, control, brief=brief, joined=short)
 
 
 class _Kit:

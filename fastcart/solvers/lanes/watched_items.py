@@ -58,6 +58,8 @@ class Table:
     def recorded(self, patients: int) -> np.ndarray:
         """Return room for what is recorded of patients."""
         recorded = np.zeros((patients, len(self.items)), dtype=RECORD)
+        if not recorded.size:
+            return recorded
         recorded["best"] = np.where(self.items["kind"] == MINIMUM, np.inf, -np.inf)
         recorded["first"], recorded["last"] = np.inf, -1.0
         return recorded
