@@ -80,8 +80,7 @@ class RowMaker:
         for row, places, columns in self.parts:
             part = np.empty((len(values), len(row)))
             part[:] = row
-            if places != slice(0, 0):
-                part[:, places] = values[:, columns]
+            part[:, places] = values[:, columns]
             rows.append(part)
         return rows[0], rows[1]
 
