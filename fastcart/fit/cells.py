@@ -58,7 +58,8 @@ def named_columns(table: Any, given: dict[str, str | None], ignore: list[str]) -
     for name in ("ID", "TIME", "DV"):
         if name not in frame:
             raise InputError(
-                f"The table has no column {name!r}; name the one that is it by map={{{name!r}: ...}}."
+                f"The table has no column {name!r}, but {', '.join(map(str, frame.columns))}; name the one "
+                f"that is it by map={{{name!r}: ...}}, in a specification by columns = {{ {name} = ... }}."
             )
     return pd.DataFrame({str(name): _filled(frame[name]) for name in frame}, dtype=object)
 

@@ -157,10 +157,10 @@ class PopulationFit:
         """Of which estimates the data say more than nothing: logarithms to less than a factor of ten."""
         relative = np.array([scale in ("log", "z") for scale in self._row_scales()])
         gone = relative & (np.abs(self.row) > _GONE) & (np.array(self._row_scales()) == "z")
-        return ~(relative & (np.sqrt(np.diag(self.cov)) > _FOLD)) & ~gone & ~self._lost
+        return ~(relative & (np.sqrt(np.diag(self.cov)) > _FOLD)) & ~gone & ~self.lost
 
     @property
-    def _lost(self) -> np.ndarray:
+    def lost(self) -> np.ndarray:
         """Which spreads and errors went to nothing: their parts of the information vanish."""
         begin = self.complete.effects.slices["omega"].start
         flat = np.diag(self.best.known.information) <= _FLAT
@@ -175,7 +175,7 @@ class PopulationFit:
         effects, at = self.complete.effects, self.complete.effects.slices
         owner = (effects.design != 0).any(axis=0)  # random x coefficients
         found = np.zeros(len(self.row), dtype=bool)
-        found[at["b"]] = owner[self._lost[at["omega"]]].any(axis=0)
+        found[at["b"]] = owner[self.lost[at["omega"]]].any(axis=0)
         return found
 
     @cached_property

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,7 +67,8 @@ def virtual_patients(fit: PopulationFit, n: int, *, uncertainty: bool = False, s
     n : int
     uncertainty : bool
         Whether each patient comes from a population that is itself drawn, from the estimates and their
-        covariance; else from the estimates.
+        covariance; else from the estimates. What the data do not say is not drawn: it keeps its estimate,
+        and a warning names it unless it is a spread that went to nothing.
     seed : int
 
     Returns
@@ -84,6 +86,15 @@ def virtual_patients(fit: PopulationFit, n: int, *, uncertainty: bool = False, s
         correlation = fit.cov / np.outer(size, size)
         none = np.zeros(len(size))
         rows = fit.row + size * random.multivariate_normal(none, correlation, size=number, method="eigh")
+        rows[:, ~fit.known] = fit.row[~fit.known]
+        anything = ~fit.known & ~fit.lost
+        if anything.any():
+            names = ", ".join(np.array(fit.names)[anything])
+            warnings.warn(
+                f"The data do not say what {names} is: virtual patients have its estimate, without "
+                "uncertainty.",
+                stacklevel=3,
+            )
     else:
         rows = np.tile(fit.row, (number, 1))
     phi, fixed = np.empty((number, len(effects.random))), np.empty((number, len(effects.fixed)))

@@ -273,6 +273,18 @@ def test_virtual_patients_have_the_population(fitted):
     assert fitted.to_population(10).equals(fitted.to_population(10))
 
 
+def test_what_the_data_do_not_say_is_not_drawn(fitted):
+    """A spread known to a factor of a thousand would give patients beyond all bounds."""
+    found, k = copy.copy(fitted), fitted.names.index("omega_b")
+    found.__dict__.pop("known", None)
+    found.cov = fitted.cov.copy()
+    found.cov[k, :], found.cov[:, k] = 0.0, 0.0
+    found.cov[k, k] = 49.0
+    with pytest.warns(UserWarning, match="The data do not say what omega_b is: virtual patients have its"):
+        drawn = found.to_population(2000, uncertainty=True)
+    assert drawn["b"].std() == pytest.approx(np.exp(fitted.row[k]), rel=0.1)
+
+
 def test_a_bootstrap_is_as_wide_as_the_standard_errors(fitted):
     table = fit.bootstrap(fitted, 40)
     good = table[table["status"] == "ok"]

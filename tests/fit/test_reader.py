@@ -250,6 +250,15 @@ def test_a_column_that_nobody_wants():
         assert says in str(caught.value)
 
 
+def test_a_column_that_is_missing_names_those_that_are_there():
+    table = {("day" if name == "TIME" else name): values for name, values in GOOD.items()}
+    with pytest.raises(InputError) as caught:
+        fit.read(table, ORAL)
+    text = str(caught.value)
+    assert text.startswith(f"The table has no column 'TIME', but {', '.join(table)}; name the one")
+    assert text.endswith("by map={'TIME': ...}, in a specification by columns = { TIME = ... }.")
+
+
 def test_text_and_files(tmp_path):
     path = tmp_path / "table.csv"
     pd.DataFrame(GOOD).to_csv(path, index=False)
