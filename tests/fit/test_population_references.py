@@ -164,12 +164,15 @@ def test_cell_kinetics_with_a_limit_of_quantification(references, seed):
 
 
 def test_intervals_cover(references):
-    """90 % intervals of means, of 40 simulated data sets of 24 patients (theophylline): 29 to 40 cover."""
+    """90 % intervals of means, of 100 simulated data sets of 24 patients (theophylline): 80 to 98 cover.
+
+    99.8 % of a binomial distribution of 90 %.
+    """
     table = pd.read_csv(references / "fit" / "theophylline.csv")
     times = np.unique(table["TIME"].round(0))
     truth, omega, sigma = np.array([0.46, 1.01, 3.45]), np.array([0.6, 0.27, 0.14]), 0.7
     covered = np.zeros(3)
-    for number in range(40):
+    for number in range(100):
         random = np.random.default_rng((7, number))
         rows = []
         for i in range(24):
@@ -183,10 +186,10 @@ def test_intervals_cover(references):
             ]
         data = fit.read(pd.DataFrame(rows, columns=["ID", "TIME", "DV", "AMT", "CMT"]), ORAL)
         found = fit.population(
-            ORAL, data, random=ORAL_NAMES, accuracy=0.3, seed=number, iterations=(100, 50),
+            ORAL, data, random=ORAL_NAMES, accuracy=1.0, seed=number, iterations=(50, 20), chains=4,
             observations=fit.Observation("cp", "center / V", fit.additive()),
             starts=[{"ka": 1.0, "CL": 3.0, "V": 30.0}],
         )  # fmt: skip
         error = np.sqrt(np.diag(found.cov))[:3]
         covered += np.abs(found.row[:3] - truth) < 1.645 * error
-    assert (covered >= 29).all()
+    assert ((covered >= 80) & (covered <= 98)).all(), covered
