@@ -224,8 +224,13 @@ def budgets(arm: Arm, patients: pd.DataFrame, dose: Dose) -> tuple[np.ndarray, n
     Raises
     ------
     InputError
-        For a dose that is not positive, or a fraction outside [0, 1].
+        For a dose that is not positive, a fraction outside [0, 1] or none.
     """
+    if "fM" not in patients:
+        raise InputError(
+            "The patients need a column 'fM', the fraction of memory cells in their product; give it, or "
+            "draw patients with fastcart.population.sample."
+        )
     fraction = patients["fM"].to_numpy(dtype=np.float64)
     if not ((fraction >= 0) & (fraction <= 1)).all():
         raise InputError("The column 'fM' of the patients must hold fractions from 0 to 1.")

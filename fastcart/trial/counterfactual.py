@@ -106,6 +106,11 @@ def plan(
     return schedule
 
 
+def by_number(patients: pd.DataFrame) -> pd.DataFrame:
+    """Return the patients with the column ``patient``: their places, where they have none."""
+    return patients if "patient" in patients else patients.assign(patient=np.arange(len(patients)))
+
+
 def numbers_of(patients: pd.DataFrame) -> np.ndarray:
     """Return the number of each patient in the population, which the noise of the assay follows."""
     ids = patients["patient"]
@@ -170,6 +175,7 @@ def arm_course(
         of the schedule up to the horizon, before engraftment.
     """
     chosen = trial_options(options, keywords, arm_course)
+    patients = by_number(patients)
     if isinstance(arm, Controlled | OpenLoop):
         closed = fixed(
             arm, patients, dose=dose, noise_seed=noise_seed, model=model, threads=threads, options=chosen
@@ -246,6 +252,8 @@ def controlled_course(
         With what was done at each visit.
     """
     chosen = trial_options(options, keywords, controlled_course)
+    patients = by_number(patients)
+    check_equal_budget(arm, schedule_of(arm), patients)
     cells = product_cells(arm, patients, dose)
     session = Session(
         arm, patients, cells, adapter=for_trial(model), seed=noise_seed,
@@ -254,7 +262,6 @@ def controlled_course(
     adapter = session.adapter
     horizon = chosen.horizon(adapter.model)
     schedule = [entry for entry in schedule_of(arm) if entry[0] <= horizon]
-    check_equal_budget(arm, schedule_of(arm), patients)
     events = [event for event in session.interventions() if event[0] < horizon]
     path = course(
         session.start(), adapter.infusions(patients, schedule, D=cells),

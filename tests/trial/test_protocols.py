@@ -214,6 +214,15 @@ def test_identical_schedules_give_identical_outcomes(drawn):
     pd.testing.assert_frame_equal(a0, arm_course(single, drawn, t_end=100), check_exact=True)
 
 
+def test_patients_without_ids_are_numbered_and_a_missing_column_is_named(drawn):
+    few = drawn.head(3)
+    expected = arm_course(get("A5"), few.assign(patient=np.arange(3)), t_end=40)
+    pd.testing.assert_frame_equal(arm_course(get("A5"), few.drop(columns="patient"), t_end=40), expected)
+    for name in ("A0", "A6"):
+        with pytest.raises(InputError, match="need a column 'fM'"):
+            arm_course(get(name), few.drop(columns="fM"), t_end=40)
+
+
 def test_a_hold_that_never_triggers_is_no_hold(drawn):
     rule = hold_if_crs({1.0: 0.3, 2.0: 0.6}, threshold=math.inf)
     arm = Adaptive(name="A1i", start=Infusion(0, 0.1, 0.1), rule=rule, visits=(1.0, 2.0))
