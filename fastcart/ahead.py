@@ -1,12 +1,14 @@
 """Compile ahead of time what all models share, so that a first result of a new model takes seconds.
 
-The loop of the lane engine and the steps for a number of states are the same for every model. They are
-compiled when they are first needed, which takes a dozen seconds, and kept on disk; here they are made before.
+The loops of the lane engine and of LSODA, and the steps for a number of states, are the same for every
+model. They are compiled when they are first needed, which takes a dozen seconds or two, and kept on disk;
+here they are made before.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
 
@@ -50,6 +52,7 @@ def _solve_one_of_each_kind() -> None:
 
     from fastcart.batch import solve
     from fastcart.dosing import DosingSchedule
+    from fastcart.errors import MissingDependencyError
     from fastcart.events import Event
     from fastcart.model import Model, Parameter, State
     from fastcart.options import SolveOptions
@@ -70,3 +73,5 @@ def _solve_one_of_each_kind() -> None:
     for options in (SolveOptions(), watched):
         for given in (None, doses):
             solve(model, 2, doses=given, save_at=np.linspace(0, 50, 3), progress=False, options=options)
+    with suppress(MissingDependencyError):  # then no patient is left to it
+        solve(model, 1, engine="lsoda", progress=False)

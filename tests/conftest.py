@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -19,6 +20,9 @@ from fastcart.solvers.named import arguments
 
 os.environ.setdefault("FASTCART_PROGRESS", "0")  # nothing is said of what takes long, unless a test asks
 
+# numba leaves millions of objects that stay: to walk through them as often as usual takes a twentieth of all
+gc.set_threshold(20_000, 20, 20)
+
 # hypothesis also draws numbers that it finds in whatever modules are loaded: which examples a test gets would
 # depend on the tests before it, and on numbers anywhere in the package
 with suppress(ImportError):
@@ -32,11 +36,22 @@ PUBLISHED = Path(__file__).resolve().parents[1].parent / "shared" / "reference" 
 
 # Files that take longest, the longest first: they begin, so that none is left to one process at the end.
 LONGEST = (
-    "papers/test_t_cell_studies.py", "cli/test_notebooks.py", "papers/test_reproduce.py",
-    "papers/test_controlled_report.py", "trial/test_controlled.py", "solvers/test_sensitivities.py",
-    "solvers/test_blow_up.py", "papers/test_figures7to10.py", "batch/test_regimens.py",
-    "trial/test_trial.py", "fit/test_population_fits.py", "cli/test_readme.py",
+    "cli/test_notebooks.py", "papers/test_t_cell_studies.py", "differential/test_turning.py",
+    "cli/test_readme.py", "differential/test_network.py", "differential/test_doses.py",
+    "solvers/test_sensitivities.py", "solvers/test_blow_up.py", "solvers/test_integrals.py",
+    "trial/test_trial.py", "papers/test_controlled_report.py", "fit/test_population_fits.py",
+    "sensitivity_analysis/test_sensitivity.py", "solvers/test_events.py", "differential/test_quantities.py",
+    "batch/test_regimens.py", "models/test_t_cell.py", "papers/test_reproduce.py",
+    "models/test_names_in_equations.py", "solvers/test_algebraic.py", "sbml/test_sbml_events.py",
+    "cli/test_kills.py", "differential/test_batches.py", "solvers/test_lsoda_quantities.py",
+    "batch/test_dosing.py", "papers/test_figures7to10.py", "trial/test_controlled.py",
 )  # fmt: skip
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Let processes take files in the order of below: by itself xdist begins with those of the most tests."""
+    if hasattr(config.option, "loadscopereorder"):
+        config.option.loadscopereorder = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -49,6 +64,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         return places.get(item.path.relative_to(here).as_posix(), len(places)) if inside else len(places)
 
     items.sort(key=place)
+    gc.collect()
+    gc.freeze()  # what is imported until now stays anyway
 
 
 @contextmanager

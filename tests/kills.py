@@ -56,7 +56,7 @@ COMMANDS = {
         "sensitivity",
         *COARSE,
         "--outputs",
-        "ln_C@0:100:0.1",
+        "ln_C@0:100:1",
         "--n",
         "1500",
         "--resamples",

@@ -147,7 +147,7 @@ def test_a_small_report_has_every_method(monkeypatch):
     monkeypatch.setattr(bench, "ROUNDS", 1)
     monkeypatch.setattr(bench, "PEER_RTOL", (1e-6,))
     monkeypatch.setattr(bench, "LANES_RTOL", (1e-5, 1e-7))
-    text = bench_report.report("li_lei_coarse", patients=64)
+    text = bench_report.report("li_lei_coarse", patients=16)
     for method in ("lsoda", *bench.SCIPY_METHODS, *bench.METHODS):
         assert f"| {method} |" in text
     assert "Where the time of `lanes` goes" in text

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from fastcart import InputError
+from fastcart import DosingSchedule, InputError, solve
 from fastcart.ahead import compile_ahead
 from fastcart.cli import main
 
@@ -14,6 +14,18 @@ def test_what_is_compiled_ahead_is_at_hand_afterwards():
     said: list[str] = []
     compile_ahead(1, said.append)
     assert said == []
+
+
+def test_the_loop_of_lsoda_is_at_hand_whatever_is_watched_and_given():
+    from fastcart.solvers import lsoda
+
+    compile_ahead(1)
+    made = list(lsoda._loop().signatures)
+    doses = DosingSchedule().infusion(1.0, "cart", 1.0, duration=2.0)
+    ends = solve("carrgo", engine="lsoda", doses=doses, peaks=["cancer"], save_at=[0, 5], t_end=5).endpoints
+    assert ends["status"].eq("ok").all()
+    assert len(made) == 1
+    assert list(lsoda._loop().signatures) == made
 
 
 def test_the_command(capsys):

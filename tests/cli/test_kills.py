@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from contextlib import nullcontext
 
 import pytest
+from conftest import drawn_as_pixels
 from kills import COMMANDS, Study, disturbed
 
 KILLS = int(os.environ.get("FASTCART_KILLS", "1"))
@@ -16,4 +18,5 @@ SEED = int(os.environ.get("FASTCART_KILLS_SEED", "0"))
 def test_killed_and_gone_on_with(tmp_path, kind):
     if kind == "trial" and KILLS == 1:
         pytest.skip("a trial takes its time: make kills")
-    disturbed(Study(kind, tmp_path), KILLS, SEED)
+    with drawn_as_pixels() if KILLS == 1 else nullcontext():  # processes are forked from this one
+        disturbed(Study(kind, tmp_path), KILLS, SEED)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import wraps
 from typing import Any
 
 import pytest
@@ -39,27 +40,41 @@ LAWS: list[Law] = []
 
 
 def law(
-    examples: int, *, run: list | None = None, shrink: bool = True, turn: int = 30, **drawn: st.SearchStrategy
-) -> Callable:
+    examples: int, *, run: list | None = None, shrink: bool = True, turn: int = 30, scipy: int | None = None,
+    **drawn: st.SearchStrategy,
+) -> Callable:  # fmt: skip
     """Make a test of a property: so many examples, always the same ones, for each engine in ``run``.
 
+    ``scipy`` is for how many of them SciPy gets, where it takes seconds for each, step by step in Python.
     Without ``shrink`` a test that fails shows the example as it was drawn, which saves minutes.
     """
 
     def decorate(body: Callable[..., None]) -> Callable[..., None]:
         everything = {**drawn, "run": st.sampled_from(run)} if run else drawn
         LAWS.append(Law(body.__name__.removeprefix("test_"), body, everything, run or [], turn))
-        fixed = settings(
-            max_examples=examples,
-            derandomize=True,
-            deadline=None,
-            phases=[*PHASES, Phase.shrink] if shrink else PHASES,
-            suppress_health_check=CHECKS,
-        )
-        test = fixed(given(**drawn)(body))
+
+        def fixed(count: int) -> Callable[..., None]:
+            chosen = settings(
+                max_examples=count,
+                derandomize=True,
+                deadline=None,
+                phases=[*PHASES, Phase.shrink] if shrink else PHASES,
+                suppress_health_check=CHECKS,
+            )
+            return chosen(given(**drawn)(body))
+
+        test = fixed(examples)
         if run:
+            fewer = fixed(scipy or examples)
             names = [method or engine for engine, method in run]
-            test = pytest.mark.parametrize("run", run, ids=names)(test)
+
+            @pytest.mark.parametrize("run", run, ids=names)
+            @wraps(body, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
+            def each(run: tuple[str, str | None]) -> None:
+                (fewer if run[0] == "scipy" else test)(run=run)
+
+            del each.__wrapped__  # pytest would ask for what is drawn
+            return each
         return test
 
     return decorate

@@ -71,7 +71,7 @@ def test_only_those_fail_whose_solution_ends(run, rows, size, t_end, mix):
     assert (wrong[:, 0] <= 1e-3 * size_of[~failed]).all()
 
 
-@law(25, run=RUNS, rows=st.lists(clearances(), min_size=1, max_size=5), t_end=numbers(0.1, 30.0),
+@law(25, scipy=10, run=RUNS, rows=st.lists(clearances(), min_size=1, max_size=5), t_end=numbers(0.1, 30.0),
      order=st.randoms(use_true_random=False), copies=st.sampled_from([1, 7, 33]),
      cut=st.integers(0, 150))  # fmt: skip
 def test_order_copies_and_cuts_change_nothing(run, rows, t_end, order, copies, cut):

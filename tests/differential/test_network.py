@@ -56,7 +56,9 @@ def compare(patient, run, t_end: float, rtol: float) -> None:
         ), column
 
 
-@law(6, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, rtol=st.sampled_from([1e-4, 1e-6, 1e-8]))
+@law(
+    6, scipy=3, run=RUNS, shrink=False, patient=cells, t_end=HORIZON, rtol=st.sampled_from([1e-4, 1e-6, 1e-8])
+)
 def test_networks(run, patient, t_end, rtol):
     compare(patient, run, t_end, rtol)
 

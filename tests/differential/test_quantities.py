@@ -38,7 +38,7 @@ def test_areas_are_as_near_as_the_tolerance(run, patient, t_end, rtol):
     )
 
 
-@law(20, run=RUNS, patient=clearances(), t_end=powers(0.5, 100.0),
+@law(20, scipy=10, run=RUNS, patient=clearances(), t_end=powers(0.5, 100.0),
      share=st.sampled_from([0.9, 0.5, 0.02]), rtol=st.sampled_from([1e-3, 1e-6]))  # fmt: skip
 def test_an_observable_faster_than_its_states(run, patient, t_end, share, rtol):
     times, heights = patient.crests(t_end)
@@ -72,8 +72,8 @@ def test_an_observable_faster_than_its_states(run, patient, t_end, share, rtol):
         assert dense[ups[0]] - 0.1 * width <= ends["event_up"] <= dense[ups[0] + 1] + 0.1 * width
 
 
-@law(25, run=RUNS, patient=forced(), t_end=powers(0.1, 30.0), rtol=st.sampled_from([1e-4, 1e-6, 1e-8]),
-     seed=st.integers(0, 1000))  # fmt: skip
+@law(25, scipy=12, run=RUNS, patient=forced(), t_end=powers(0.1, 30.0),
+     rtol=st.sampled_from([1e-4, 1e-6, 1e-8]), seed=st.integers(0, 1000))  # fmt: skip
 def test_saved_values_under_smooth_forcing(run, patient, t_end, rtol, seed):
     if run[1] in EXPLICIT or run[0] == "scipy":  # not for stiff patients
         assume(patient.rate * t_end < 3000)

@@ -59,7 +59,7 @@ def test_every_crossing_is_counted_and_the_first_is_right(run, course, rtol):
                 near(course, ends[f"event_{way}{j}"], level, mine[0], tolerance(course, rtol))
 
 
-@law(60, run=RUNS, course=courses(), rtol=RTOL)
+@law(60, scipy=30, run=RUNS, course=courses(), rtol=RTOL)
 def test_peaks_are_the_highest_of_all_turning_points(run, course, rtol):
     ends = solve(
         TURNING["x"],

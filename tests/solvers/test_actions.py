@@ -87,8 +87,7 @@ def test_a_ball_that_bounces(run):
 
 
 @EVERY
-@pytest.mark.parametrize("log", [False, True])
-@pytest.mark.parametrize("of", ["a", "twice"])
+@pytest.mark.parametrize(("log", "of"), [(False, "twice"), (True, "a")])
 def test_a_dose_a_little_after_a_level(run, log, of):
     """It falls from 1 to a half, and gets as much again after a tenth; and so on."""
     low = Event(

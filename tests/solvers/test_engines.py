@@ -67,7 +67,7 @@ def test_first_and_last_crossing_differ_where_the_burden_oscillates():
 
 @pytest.mark.parametrize(
     ("engine", "method", "rtol"),
-    [("lsoda", None, 1e-9), ("scipy", "DOP853", 1e-10), ("scipy", "Radau", 1e-9)],
+    [("lsoda", None, 1e-9), ("scipy", "DOP853", 1e-10), ("scipy", "Radau", 1e-8)],
 )
 def test_plan_a_accurate_pfs(engine, method, rtol):
     pfs = fastcart.solve("li_lei", PLAN_A, engine=engine, method=method, rtol=rtol).endpoints["pfs"]
@@ -103,8 +103,9 @@ def test_lsoda_comes_to_an_end_behind_a_blow_up():
 
 
 def test_lsoda_agrees_with_scipy_on_varied_patients(varied_patients):
-    fast = fastcart.solve("li_lei", varied_patients, engine="lsoda", rtol=1e-9).endpoints
-    slow = fastcart.solve("li_lei", varied_patients, engine="scipy", rtol=1e-10).endpoints
+    some = varied_patients.head(15)
+    fast = fastcart.solve("li_lei", some, engine="lsoda", rtol=1e-9).endpoints
+    slow = fastcart.solve("li_lei", some, engine="scipy", rtol=1e-10).endpoints
     assert fast["status"].eq("ok").all()
     np.testing.assert_allclose(fast["pfs"], slow["pfs"], atol=1e-3)
     np.testing.assert_allclose(fast["progression"], slow["progression"], atol=1e-3)
