@@ -47,5 +47,5 @@ fi
 rm -f $stamp
 $venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
 printf '%s' "$key" >$stamp
-echo "Compiling what all models share (a minute) ..."
+echo "Compiling what all models share (a minute or two) ..."
 $venv/bin/fastcart compile 2>/dev/null || true # each model would else do so for itself
