@@ -2,13 +2,15 @@
 
 The loops of the lane engine and of LSODA, and the steps for a number of states, are the same for every
 model. They are compiled when they are first needed, which takes a dozen seconds or two, and kept on disk;
-here they are made before.
+here they are made before, on Linux by two processes where there are two processors.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
+from typing import Any
 
 import numpy as np
 
@@ -29,33 +31,39 @@ def compile_ahead(states: int = STATES, progress: Callable[[str], None] | None =
     InputError
         For a number of states that is not a whole number from 1 on.
     """
+    from fastcart.batch import check_threads
     from fastcart.checks import count
+    from fastcart.runs.sharing import in_two
     from fastcart.solvers.compile import announcements, collector_paused
+
+    states = count(states, "The number of states")
+    small = _small_model()
+    jobs = [
+        partial(_solve_in_all_ways, small), partial(_solve_by_lsoda, small),
+        *(partial(_compile_steps, n) for n in range(1, states + 1)),
+    ]  # fmt: skip
+    with announcements(progress), collector_paused():
+        in_two(jobs, threads=check_threads(None))
+
+
+def _compile_steps(states: int) -> None:
+    """Compile the steps of the methods that `auto` begins with."""
     from fastcart.solvers.lanes.engine import DEFAULT_METHOD, STIFF_METHOD, get_method
     from fastcart.solvers.lanes.layout import roomy
 
-    states = count(states, "The number of states")
-    with announcements(progress), collector_paused():
-        _solve_one_of_each_kind()
-        for n in range(1, states + 1):
-            sizes = (n, roomy(1), 0, ())
-            for name in (DEFAULT_METHOD, "vern7"):
-                get_method(name).step(*sizes)
-            whole = get_method(STIFF_METHOD).whole
-            if whole is not None:
-                whole.step(*sizes)
+    sizes = (states, roomy(1), 0, ())
+    for name in (DEFAULT_METHOD, "vern7"):
+        get_method(name).step(*sizes)
+    whole = get_method(STIFF_METHOD).whole
+    if whole is not None:
+        whole.step(*sizes)
 
 
-def _solve_one_of_each_kind() -> None:
-    """Solve a small model in all the ways that need another loop."""
+def _small_model() -> Any:
+    """Return a model of two states."""
     from numba import njit
 
-    from fastcart.batch import solve
-    from fastcart.dosing import DosingSchedule
-    from fastcart.errors import MissingDependencyError
-    from fastcart.events import Event
     from fastcart.model import Model, Parameter, State
-    from fastcart.options import SolveOptions
 
     @njit
     def rhs(t, y, p):
@@ -67,11 +75,26 @@ def _solve_one_of_each_kind() -> None:
         Parameter("kill", default=1e-7),
         Parameter("death", default=0.1),
     ]
-    model = Model("ahead", states, rates, rhs, burden="C", t_end=50.0)
+    return Model("ahead", states, rates, rhs, burden="C", t_end=50.0)
+
+
+def _solve_in_all_ways(model: Any) -> None:
+    """Solve in all the ways that need another loop of lanes."""
+    from fastcart.batch import solve
+    from fastcart.dosing import DosingSchedule
+    from fastcart.events import Event
+    from fastcart.options import SolveOptions
+
     doses = DosingSchedule().bolus(5.0, "E", 1e6).infusion(8.0, "E", 1e6, duration=2.0)
     watched = SolveOptions(peaks=["E"], events=[Event("low", "C", 1e3)])
     for options in (SolveOptions(), watched):
         for given in (None, doses):
             solve(model, 2, doses=given, save_at=np.linspace(0, 50, 3), progress=False, options=options)
+
+
+def _solve_by_lsoda(model: Any) -> None:
+    from fastcart.batch import solve
+    from fastcart.errors import MissingDependencyError
+
     with suppress(MissingDependencyError):  # then no patient is left to it
         solve(model, 1, engine="lsoda", progress=False)

@@ -50,7 +50,7 @@ def speedup_table(ratios: pd.DataFrame) -> str:
     rows = [
         [
             f"`{row['engine']}`", row["method"], tolerance(row["rtol"]), f"{row['us_per_patient']:.1f}",
-            f"{row['lanes_us']:.1f}", row["lanes_method"],
+            f"{row['lanes_us']:.1f}" if np.isfinite(row["lanes_us"]) else "", row["lanes_method"],
             *(f"{row[name]:.1f}" if row[name] > 0 else "not reached" for name in _RATIOS),
         ]
         for row in ratios.to_dict("records")

@@ -131,7 +131,7 @@ def test_option_is_shown(fastcart_command):
     outcome = fastcart_command("models", "li_lei", "--option", "killing=free")
     assert "Option killing = free" in outcome.out
     described = json.loads(fastcart_command("models", "li_lei", "--json", "--option", "killing=free").out)
-    assert described["options"] == {"killing": "free"}
+    assert described["options"] == {"killing": "free", "binding": "root"}
 
 
 @pytest.mark.parametrize(

@@ -408,8 +408,8 @@ def test_the_same_model_is_built_once():
 
 
 def test_option_makes_another_model():
-    assert fastcart.models.get("li_lei", killing="free").options == {"killing": "free"}
-    assert fastcart.models.get("li_lei").options == {"killing": "total"}
+    assert fastcart.models.get("li_lei", killing="free").options == {"killing": "free", "binding": "root"}
+    assert fastcart.models.get("li_lei").options == {"killing": "total", "binding": "root"}
 
 
 def test_unknown_model_with_the_nearest_name():

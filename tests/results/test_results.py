@@ -239,7 +239,7 @@ def test_saved_and_loaded(result, tmp_path):
 def test_a_shipped_model_is_found_again(tmp_path):
     solved = fastcart.solve(fastcart.models.get("li_lei_coarse", killing="total"), 2, progress=False)
     solved.save(tmp_path / "kept")
-    assert fastcart.load(tmp_path / "kept").model.options == {"killing": "total"}
+    assert fastcart.load(tmp_path / "kept").model.options == {"killing": "total", "binding": "root"}
 
 
 def test_a_changed_model_is_told(result, tmp_path):
