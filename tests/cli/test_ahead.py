@@ -22,8 +22,8 @@ def test_the_loop_of_lsoda_is_at_hand_whatever_is_watched_and_given():
     doses = DosingSchedule().infusion(1.0, "cart", 1.0, duration=2.0)
     said: list[str] = []
     with announcements(said.append):
-        ends = solve("carrgo", engine="lsoda", doses=doses, peaks=["cancer"], save_at=[0, 5], t_end=5).endpoints
-    assert ends["status"].eq("ok").all()
+        found = solve("carrgo", engine="lsoda", doses=doses, peaks=["cancer"], save_at=[0, 5], t_end=5)
+    assert found.endpoints["status"].eq("ok").all()
     assert not [words for words in said if "loop" in words]
 
 
