@@ -167,13 +167,13 @@ def test_the_readme_is_short():
 
 def test_numbers_of_the_readme_are_those_of_the_site():
     measured = page_of("benchmarks.md")
-    rows = re.findall(r"^\| .*? \| .*? \| ([\d.,]+) \| ([\d.,]+) \| (\d[\d.]*) times \|$", TEXT, flags=re.M)
+    rows = re.findall(r"^\| .*? \| ([\d.,]+) \| ([\d.,]+) \| (\d[\d.]*) times \|$", TEXT, flags=re.M)
     assert len(rows) == 3
     for own, other, ratio in rows:
         one, two = (float(number.replace(",", "")) for number in (own, other))
         assert f"| {own} |" in measured
         assert f"| {other} |" in measured
-        assert float(ratio) == pytest.approx(max(one / two, two / one), rel=0.01)
+        assert float(ratio) == pytest.approx(max(one / two, two / one), rel=0.025)  # two digits
 
 
 def test_specification_of_the_guide_to_trials(tmp_path):
