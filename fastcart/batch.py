@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, Unpack
 import numpy as np
 
 from fastcart.breaks import break_times, require_break_columns
-from fastcart.checks import count
+from fastcart.checks import count, names
 from fastcart.dose_tables import as_frame
 from fastcart.dosing import Doses
 from fastcart.engines import as_model as as_model
@@ -55,6 +55,7 @@ _ALONE = ("auto", "lanes")
 _BAR, _KEEPING = threading.Lock(), threading.Lock()
 _problems: dict[tuple[Any, ...], Problem] = {}  # the last ones, the oldest first
 _MOST_KEPT, _FEW_TIMES = 16, 1000
+_COLUMNS = "The columns of the trajectories"
 
 
 def solve(
@@ -147,7 +148,7 @@ def solve(
     chosen = chosen_options(options, keywords, solve, "A batch")
     doses = None if doses is None else as_frame(doses)
     times = check_save_at(save_at, chosen.horizon(model))
-    problem = as_before(model, chosen, times, None if save is None else tuple(save))
+    problem = as_before(model, chosen, times, save)
     engine = resolve_engine(chosen.engine, problem)
     threads = check_threads(threads)
     table = check_patients(
@@ -183,9 +184,7 @@ def solve(
     return result
 
 
-def as_before(
-    model: Model, options: SolveOptions, save_at: SaveTimes, save: tuple[str, ...] | None
-) -> Problem:
+def as_before(model: Model, options: SolveOptions, save_at: SaveTimes, save: Sequence[str] | None) -> Problem:
     """Return the problem; that of before where nothing differs, with all that engines keep with it.
 
     Of a small batch this is most of the work. Functions are compared by what they are made of, so that an
@@ -194,6 +193,7 @@ def as_before(
     if save_at.times.size > _FEW_TIMES:
         return make_problem(model, options, save_at=save_at, save=save)
     own = replace(save_at, times=save_at.times.copy())  # the caller may change theirs
+    save = None if save is None else tuple(names(save, _COLUMNS))
     system = options.derive(model).system
     defaults = [item.default for item in model.items if callable(item.default)]  # typical patients have these
     code = [fingerprint(f) for f in (system.rhs, system.observe, model.residual, *defaults) if f is not None]
@@ -215,7 +215,7 @@ def make_problem(
     model: Model, options: SolveOptions, *, save_at: Any = None, save: Sequence[str] | None = None
 ) -> Problem:
     """Check what is common to all patients against the model; see `solve`."""
-    columns = None if save is None else check_quantities(model, save, "The columns of the trajectories")
+    columns = None if save is None else check_quantities(model, save, _COLUMNS)
     derived = options.derive(model)
     system = derived.system
     if columns is None:

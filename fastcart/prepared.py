@@ -270,7 +270,7 @@ def prepare(
     model = as_model(model)
     chosen = chosen_options(options, keywords, prepare, "A prepared solver")
     times = check_save_at(save_at, chosen.horizon(model))
-    problem = as_before(model, chosen, times, None if save is None else tuple(save))
+    problem = as_before(model, chosen, times, save)
     engine = resolve_engine(chosen.engine, problem)
     derived = chosen.derive(model)
     listed = _known_columns(derived, columns)

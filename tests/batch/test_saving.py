@@ -98,6 +98,17 @@ def test_times_behind_an_early_end_are_nan(engine):
     assert np.isnan(values[[2, 4, 5]]).all()
 
 
+@pytest.mark.parametrize("ask", [fastcart.solve, fastcart.prepare])
+def test_one_name_is_a_list_of_one_and_a_number_is_refused(ask):
+    made = ask(CHAIN, save_at=[0.0, 3.0], save="both")
+    if ask is fastcart.solve:
+        assert list(made.trajectories) == ["patient", "t", "both"]
+    else:
+        assert list(made(np.empty((1, 0))).saved) == ["both"]
+    with pytest.raises(InputError, match="must be a list of names, not 5"):
+        ask(CHAIN, save_at=[0.0, 3.0], save=5)
+
+
 def test_a_table_of_times():
     table = pd.DataFrame({"patient": ["b", "a", "b"], "time": [5.0, 1.0, 2.0]})
     path = fastcart.solve(CHAIN, {"patient": ["a", "b", "c"], "k": RATES[:3]}, save_at=table).trajectories
