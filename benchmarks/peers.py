@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from importlib.util import find_spec
 from typing import Any
 
@@ -259,15 +260,11 @@ def equation_contenders(model: Model, patients: int) -> list[Contender]:
         return []
     by_equation = fastcart.models.get(model.name, **{**model.options, "binding": "equation"})
 
-    def of(rtol: float) -> Contender:
-        options: dict[str, Any] = dict(engine="lanes", method="vern7", rtol=rtol, threads=1)
-        return Contender(
-            "lanes", "vern7, binding by its equation", rtol, patients,
-            lambda population: fastcart.solve(by_equation, population, progress=False, **options).endpoints,
-            lambda population: bench.engine_course(by_equation, population, **options),
-        )  # fmt: skip
-
-    return [of(rtol) for rtol in bench.LANES_RTOL]
+    return [
+        replace(one, method="vern7, binding by its equation")
+        for one in bench.contenders(by_equation, patients=patients)
+        if (one.engine, one.method) == ("lanes", "vern7")
+    ]
 
 
 # --- heyoka -----------------------------------------------------------------------------------------------

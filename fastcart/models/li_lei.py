@@ -253,10 +253,19 @@ def check_binding(binding: str) -> str:
     return binding
 
 
-def by_equation(residual: Any) -> dict[str, Any]:
-    """Return what a model has that gets C* from eq. (2.4), besides right-hand side and observables."""
+def observed(
+    functions: dict[str, Any], observables: list[Observable], residual: Any, published: PublishedScheme
+) -> dict[str, Any]:
+    """Return what binding decides of a model: C* is observed, or a variable, if there is an equation of it.
+
+    The published scheme is that of a model that observes it.
+    """
+    if residual is None:
+        return {"observables": observables, "observe": functions["observe"], "published": published}
     free = Algebraic("C_free", "cells", log=True, start="C", description=C_FREE.description)
-    return {"algebraic": [free], "residual": residual}
+    others = [one for one in observables if one is not C_FREE]
+    observe = functions["observe_without_binding"]
+    return {"observables": others, "observe": observe, "algebraic": [free], "residual": residual}
 
 
 def li_lei(killing: str = "total", binding: str = "root") -> Model:
@@ -270,25 +279,18 @@ def li_lei(killing: str = "total", binding: str = "root") -> Model:
         ),
         *_CELL_OBSERVABLES,
     ]
-    parts: dict[str, Any] = {"observe": functions["observe"]}
-    if of_equation:
-        observables.remove(C_FREE)
-        parts = {"observe": functions["observe_without_binding"], **by_equation(_equation)}
-    else:
-        published = _functions(_by_root(binding_published), free)
-        parts["published"] = PublishedScheme(published["rhs"], step=1.0)
+    published = PublishedScheme(_functions(_by_root(binding_published), free)["rhs"], step=1.0)
     return Model(
         name="li_lei",
         states=CELLS,
         parameters=PARAMETERS,
         rhs=functions["rhs"],
         t_end=200.0,
-        observables=observables,
         burden="C",
         doc=_DOC.format(cytokines=", cytokines at quasi-equilibrium") + DOC_BINDING,
         references=(REFERENCE,),
         options={"killing": killing, "binding": binding},
-        **parts,
+        **observed(functions, observables, _equation if of_equation else None, published),
     )
 
 

@@ -10,7 +10,7 @@ from numba import njit
 from fastcart.model import Model, Observable, PublishedScheme, State
 from fastcart.models.binding import free_tumor_cells, free_tumor_cells_published
 from fastcart.models.human_ranges import IMMUNE_CELLS, TUMOR_CELLS
-from fastcart.models.li_lei import C_FREE, DOC_BINDING, by_equation, check_binding, check_killing
+from fastcart.models.li_lei import C_FREE, DOC_BINDING, check_binding, check_killing, observed
 from fastcart.models.li_lei_parameters import BY_NAME, REFERENCE
 
 _NAMES = (
@@ -77,13 +77,7 @@ def li_lei_coarse(killing: str = "free", binding: str = "root") -> Model:
     free, of_equation = check_killing(killing) == "free", check_binding(binding) == "equation"
     functions = _functions(_by_equation if of_equation else _by_root(free_tumor_cells), free)
     observables = [C_FREE, Observable("killing_TE", "1/day", "killing rate k(t) of Section 3.1")]
-    parts: dict[str, Any] = {"observe": functions["observe"]}
-    if of_equation:
-        observables.remove(C_FREE)
-        parts = {"observe": functions["observe_without_binding"], **by_equation(_equation)}
-    else:
-        published = _functions(_by_root(free_tumor_cells_published), free)
-        parts["published"] = PublishedScheme(published["rhs"], step=0.1)
+    published = PublishedScheme(_functions(_by_root(free_tumor_cells_published), free)["rhs"], step=0.1)
     parameters = []
     for name in _NAMES:
         parameter = BY_NAME[name]
@@ -102,7 +96,6 @@ def li_lei_coarse(killing: str = "free", binding: str = "root") -> Model:
         parameters=parameters,
         rhs=functions["rhs"],
         t_end=100.0,
-        observables=observables,
         burden="C",
         doc=(
             "Li & Lei 2025, coarse-grained model, eqs. (3.1)-(3.3): no cytokines, no CD4+, pre-CD8+ or "
@@ -112,5 +105,5 @@ def li_lei_coarse(killing: str = "free", binding: str = "root") -> Model:
         + DOC_BINDING,
         references=(REFERENCE,),
         options={"killing": killing, "binding": binding},
-        **parts,
+        **observed(functions, observables, _equation if of_equation else None, published),
     )

@@ -162,22 +162,24 @@ class Space:
             bad = ~(np.isfinite(low) & np.isfinite(high) & (low < high))
             if bad.any():
                 k = int(np.argmax(bad))
-                where = f" in row {k + 1}" if self.problems > 1 else ""
                 raise InputError(
                     f"The variable {name!r} must have finite bounds with low < high, not {low[k]:g} and "
-                    f"{high[k]:g}{where}."
+                    f"{high[k]:g}{self._in_row(k)}."
                 )
             if self.log[j] and (low <= 0).any():
                 raise InputError(
                     f"The variable {name!r} is searched in logarithm, so its lower bound must be positive, "
                     f"not {low.min():g}."
                 )
-            if self.log[j] and (np.log(low) == np.log(high)).any():
-                k = int(np.argmax(np.log(low) == np.log(high)))
+            if self.log[j] and (same := np.log(low) == np.log(high)).any():
+                k = int(np.argmax(same))
                 raise InputError(
                     f"The bounds of the variable {name!r}, {low[k]:.17g} and {high[k]:.17g}, have the same "
                     "logarithm; search it in value, or set it to a number."
                 )
+
+    def _in_row(self, k: int) -> str:
+        return f" in row {k + 1}" if self.problems > 1 else ""
 
     def _interior(self) -> np.ndarray:
         """Return a point for each problem from which the constraints are pulled: well inside where it can be.
@@ -221,17 +223,15 @@ class Space:
         )  # fmt: skip
         center = None if found.x is None else self.lower[k] + found.x[:n] * width
         if center is None or not self._linear_ok(center[None, None, :], slice(k, k + 1))[0, 0]:
-            where = f" in row {k + 1}" if self.problems > 1 else ""
             raise InputError(
-                f"No point between the bounds meets the linear constraints{where}; "
+                f"No point between the bounds meets the linear constraints{self._in_row(k)}; "
                 f"the variables are {shown(self.names)}."
             )
         if found.x[n] <= _NO_ROOM:
-            where = f" in row {k + 1}" if self.problems > 1 else ""
             raise InputError(
-                f"The linear constraints leave no room between the bounds{where}: they hold something of "
-                f"{shown(self.names)} at one value, which is then no variable; leave a small interval, or "
-                "set it to a number."
+                f"The linear constraints leave no room between the bounds{self._in_row(k)}: they hold "
+                f"something of {shown(self.names)} at one value, which is then no variable; leave a small "
+                "interval, or set it to a number."
             )
         return center
 

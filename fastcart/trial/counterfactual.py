@@ -39,7 +39,7 @@ from fastcart.protocols.controllers import Controller
 from fastcart.protocols.measurement import NOT_DONE
 from fastcart.protocols.switch import Switched, first_level, switch_of, switching
 from fastcart.trial.adapter import TrialAdapter
-from fastcart.trial.course import Intervention, course, trial_options
+from fastcart.trial.course import Intervention, by_number, course, trial_options
 from fastcart.trial.segments import Patients, Segment, Segments
 
 DOSE = 1e8  # cells, ELIANA
@@ -104,11 +104,6 @@ def plan(
         raise InputError(f"The arm {arm.name!r} must be a Calendar or an Adaptive, not {type(arm).__name__}.")
     check_equal_budget(arm, schedule, patients)
     return schedule
-
-
-def by_number(patients: pd.DataFrame) -> pd.DataFrame:
-    """Return the patients with the column ``patient``: their places, where they have none."""
-    return patients if "patient" in patients else patients.assign(patient=np.arange(len(patients)))
 
 
 def numbers_of(patients: pd.DataFrame) -> np.ndarray:

@@ -120,6 +120,11 @@ def _events(adapter: TrialAdapter, firsts: list[_First]) -> list[Event]:
     return [remission, Event("blasts", **blasts), Event("relapse", **blasts, after="remission"), *others]
 
 
+def by_number(patients: pd.DataFrame) -> pd.DataFrame:
+    """Return the patients with the column ``patient``: their places, where they have none."""
+    return patients if "patient" in patients else patients.assign(patient=np.arange(len(patients)))
+
+
 def course(
     patients: pd.DataFrame,
     doses: pd.DataFrame | None = None,
@@ -176,9 +181,7 @@ def course(
     chosen = trial_options(options, keywords, course)
     horizon = chosen.horizon(model)
     stops = _stops(interventions, horizon)
-    table = patients.reset_index(drop=True)
-    if "patient" not in table:
-        table.insert(0, "patient", np.arange(len(table)))
+    table = by_number(patients.reset_index(drop=True))
     everyone = Patients(_inputs(table, adapter))
     now = everyone.now
     walk = _Course.start(table, horizon, adapter)
