@@ -18,7 +18,7 @@ from fastcart.patients import check_patients
 from fastcart.solvers.trace import evaluate, graph, machine, vectors
 from fastcart.solvers.trace.following import follow
 from fastcart.solvers.trace.forward import derivatives
-from fastcart.solvers.trace.graph import Graph, TraceError
+from fastcart.solvers.trace.graph import Graph, TraceError, larger
 from fastcart.solvers.trace.program import TIME, Program
 from fastcart.solvers.trace.sparse import factors, solve
 
@@ -124,6 +124,34 @@ def test_powers_with_signs():
     found = call(np.array([bases, exponents]))[0]
     undefined = np.isinf(exponents) & (bases < 0)  # of no even or odd number
     np.testing.assert_allclose(found[~undefined], expected[~undefined], rtol=1e-14)
+
+
+@pytest.mark.parametrize(
+    ("base", "exact"), [(abs, np.abs), (lambda x: larger(x, 0.0), lambda x: np.maximum(x, 0.0))]
+)
+def test_powers_of_what_is_not_negative_are_those_of_any_number(base, exact):
+    made = Graph()
+    x, y = made.input("x", 0), made.input("x", 1)
+    call = compiled(made, [base(x) ** y], {("x", 0): 0, ("x", 1): 1})
+    edges = [0.0, -0.0, 1.0, 0.3, 7.0, 1e-300, 1e300, math.inf, math.nan, -2.0]
+    powers = [0.0, 1.0, -1.0, 2.5, -2.5, 400.0, -400.0, math.inf, -math.inf, math.nan]
+    bases, exponents = (part.ravel() for part in np.meshgrid(edges, powers))
+    # what is subnormal is 0 there
+    with np.errstate(all="ignore"):
+        expected = np.where(bases == 0.0, 0.0, exact(bases)) ** exponents
+    for first in range(0, bases.size, LANES):
+        part = slice(first, first + LANES)
+        found = call(np.array([np.resize(bases[part], LANES), np.resize(exponents[part], LANES)]))[0]
+        count = len(bases[part])
+        np.testing.assert_allclose(found[:count], expected[part], rtol=1e-13)
+
+
+def test_an_exponential_function_ends_where_numbers_do():
+    x = np.array([-750.0, -709.0, -708.0, -707.6, -706.0, 709.7, 709.782712893383, 709.79, 745.0])
+    found = np.array([of_one(lambda x: math.exp(x))([value])[0] for value in x])
+    np.testing.assert_array_equal(found[:3], 0.0)
+    np.testing.assert_allclose(found[3:7], np.exp(x[3:7]), rtol=1e-12)
+    np.testing.assert_array_equal(found[7:], math.inf)
 
 
 # --- following functions ----------------------------------------------------------------------------------

@@ -17,6 +17,9 @@ from fastcart.math import LN2_HIGH, LN2_LOW, LOG2_E, ROUND, TINY, TWO_54
 from fastcart.solvers.trace.graph import LIBRARY, Graph, Traced, TraceError
 
 WIDTH = 8  # numbers in a vector
+_GONE = -708.4  # the exponential function of this is below the smallest number that is not subnormal
+_NEVER_NEGATIVE = ("exp", "exp_bounded", "abs", "sqrt")
+_FLUSHES = platform.machine() in ("x86_64", "AMD64")
 _TO_ZERO = 0x8040  # results and operands that are subnormal are zero, in the register that says so
 _FAST = ("contract", "nsz", "reassoc", "arcp")
 _STRICT = ("contract", "nsz")  # constants in two parts must not be merged again
@@ -64,9 +67,13 @@ class Code:
         return builder.bitcast(builder.shl(exponent, self._whole(52)), _vector)
 
     def exp(self, x: Any, *, bounded: bool) -> Any:
-        """Exponential function; see `fastcart.math.exp`, and `exp_bounded` there."""
+        """Exponential function; see `fastcart.math.exp`, and `exp_bounded` there.
+
+        What is too small or too large is held where the powers of two give 0 and infinity by themselves.
+        Where subnormal numbers are flushed, 0 begins at -707.7.
+        """
         builder, c = self.builder, self.constant
-        held = x if bounded else builder.select(self._less(x, c(-708.0)), c(-708.0), x)
+        held = x if bounded else builder.select(self._less(x, c(_GONE)), c(_GONE), x)
         most = c(709.0 if bounded else 709.79)
         held = builder.select(self._less(most, held), most, held)
         shifted = self._multiply_add(held, c(LOG2_E), c(ROUND))
@@ -78,18 +85,16 @@ class Code:
             return builder.fmul(q, self._power_of_two(shifted, 1023), flags=_STRICT)
         # 2**k could overflow, half of it does not
         half = builder.fmul(q, self._power_of_two(shifted, 1022), flags=_STRICT)
-        y = builder.fmul(half, c(2.0), flags=_STRICT)
-        y = builder.select(self._less(x, c(-708.0)), c(0.0), y)
-        y = builder.select(self._less(c(709.782712893384), x), c(math.inf), y)
-        return builder.select(builder.fcmp_ordered("==", x, x), y, x)
+        return builder.fmul(half, c(2.0), flags=_STRICT)
 
     def log(self, x: Any) -> Any:
-        """Natural logarithm; see `fastcart.math.log`."""
+        """Natural logarithm; see `fastcart.math.log`. Subnormal numbers are zero where they are flushed."""
         if id(x) in self._logarithms:
             return self._logarithms[id(x)][1]
         builder, c = self.builder, self.constant
-        small = self._less(x, c(TINY))
-        bits = builder.bitcast(builder.select(small, builder.fmul(x, c(TWO_54)), x), _integers)
+        small = None if _FLUSHES else self._less(x, c(TINY))
+        scaled = x if small is None else builder.select(small, builder.fmul(x, c(TWO_54)), x)
+        bits = builder.bitcast(scaled, _integers)
         exponent = builder.or_(builder.lshr(bits, self._whole(52)), self._whole(0x4330000000000000))
         exponent = builder.fsub(builder.bitcast(exponent, _vector), c(4503599627371519.0))
         mantissa = builder.and_(bits, self._whole(0x000FFFFFFFFFFFFF))
@@ -97,7 +102,8 @@ class Code:
         high = self._less(c(1.4142135623730951), m)
         m = builder.select(high, builder.fmul(m, c(0.5)), m)
         k = builder.fadd(exponent, builder.select(high, c(1.0), c(0.0)))
-        k = builder.fsub(k, builder.select(small, c(54.0), c(0.0)))
+        if small is not None:
+            k = builder.fsub(k, builder.select(small, c(54.0), c(0.0)))
         s = builder.fdiv(builder.fsub(m, c(1.0)), builder.fadd(m, c(1.0)))
         z = builder.fmul(s, s, flags=_STRICT)
         twice = builder.fadd(s, s)
@@ -113,12 +119,24 @@ class Code:
     def power(self, x: Any, y: Any) -> Any:
         """Power with the signs of IEEE: a negative base has one for whole exponents."""
         builder, c = self.builder, self.constant
-        value = self.exp(builder.fmul(y, self.log(self.magnitude(x)), flags=_STRICT), bounded=False)
+        value = self._power_of_size(self.magnitude(x), y)
         shifted = builder.fadd(y, c(ROUND))
         whole = builder.fcmp_ordered("==", builder.fsub(shifted, c(ROUND)), y)
         odd = builder.shl(builder.bitcast(shifted, _integers), self._whole(63))
         signed = builder.bitcast(builder.xor(builder.bitcast(value, _integers), odd), _vector)
         value = builder.select(self._less(x, c(0.0)), builder.select(whole, signed, c(math.nan)), value)
+        return self._one_where_defined(x, y, value)
+
+    def power_of_nonnegative(self, x: Any, y: Any) -> Any:
+        """Power of a base that is known not to be negative."""
+        return self._one_where_defined(x, y, self._power_of_size(x, y))
+
+    def _power_of_size(self, x: Any, y: Any) -> Any:
+        return self.exp(self.builder.fmul(y, self.log(x), flags=_STRICT), bounded=False)
+
+    def _one_where_defined(self, x: Any, y: Any, value: Any) -> Any:
+        """Return 1 for the exponent 0 and the base 1, whatever the other is, else the value."""
+        builder, c = self.builder, self.constant
         one = builder.or_(builder.fcmp_ordered("==", y, c(0.0)), builder.fcmp_ordered("==", x, c(1.0)))
         return builder.select(one, c(1.0), value)
 
@@ -173,6 +191,7 @@ _OPERATIONS: dict[str, Callable[..., Any]] = {
     "exp_bounded": lambda code, a: code.exp(a, bounded=True),
     "log": lambda code, a: code.log(a),
     "power": lambda code, a, b: code.power(a, b),
+    "power of nonnegative": lambda code, a, b: code.power_of_nonnegative(a, b),
     "sqrt": lambda code, a: code.intrinsic("sqrt", a),
     "floor": lambda code, a: code.intrinsic("floor", a),
     "abs": lambda code, a: code.magnitude(a),
@@ -243,7 +262,7 @@ def module_text(
         operation, arguments = graph.operations[number], graph.arguments[number]
         for first, known in zip(firsts, values, strict=True):
             if operation != "input":
-                known[number] = _result(code, operation, arguments, known)
+                known[number] = _result(code, _special(graph, operation, arguments), arguments, known)
             elif arguments in shared:
                 known[number] = shared[arguments]
             else:
@@ -269,7 +288,7 @@ def _without_subnormals(builder: ir.IRBuilder) -> Callable[[], None]:
     A cell that is long gone times a rate is such a number, and each takes some hundred cycles on processors
     that have a register for this.
     """
-    if platform.machine() not in ("x86_64", "AMD64"):
+    if not _FLUSHES:
         return lambda: None
     integer, pointer = ir.IntType(32), ir.IntType(8).as_pointer()
     kind = ir.FunctionType(ir.VoidType(), [pointer])
@@ -283,6 +302,25 @@ def _without_subnormals(builder: ir.IRBuilder) -> Callable[[], None]:
         builder.call(load, [builder.bitcast(before, pointer)])
 
     return restore
+
+
+def _special(graph: Graph, operation: str, arguments: Sequence[Any]) -> str:
+    """Return the shorter form of an operation, where its arguments allow one."""
+    if operation == "power" and _never_negative(graph, arguments[0]):
+        return "power of nonnegative"
+    return operation
+
+
+def _never_negative(graph: Graph, argument: Any) -> bool:
+    """Whether it is plain to see that an argument is not below zero; it may be no number."""
+    if type(argument) is float:
+        return argument >= 0.0
+    operation, arguments = graph.operations[argument], graph.arguments[argument]
+    if operation == "max":
+        return any(_never_negative(graph, x) for x in arguments)
+    if operation in ("min", "*", "+"):
+        return all(_never_negative(graph, x) for x in arguments)
+    return operation in _NEVER_NEGATIVE
 
 
 def _result(code: Code, operation: str, arguments: Sequence[Any], values: Mapping[int, Any]) -> Any:
