@@ -46,6 +46,8 @@ _UNSURE = 1e-3  # part of an integral: no more of it may come from where its int
 _FLOOR = 1e-30  # in any unit
 _FAINT = 1e-9  # of an integrand that is a state, in its scale
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
+# Factors of safety of the step size; of steps of the stiff method few are taken back with either
+_SAFETY, _SAFETY_STIFF = 0.85, 0.9
 _ROUNDING = 1.5e-14  # relative errors below are rounding
 _NO_BLOCK = (0, 0, -1)  # no patients are claimed
 # All in the thread of the caller: so few blocks of patients that a second thread would hardly have started. A
@@ -71,7 +73,7 @@ class Method:
 
     step: Callable[..., Any]  # of states, parameters, integrals, and which states may not be negative
     blocks: int  # blocks of states among the stages, extra ones left out
-    exponents: np.ndarray
+    controller: np.ndarray  # its exponents and its factor of safety
     dense: np.ndarray  # with columns of zeros up to `MAX_DEGREE`
     degree: int
     scaled_by_step: bool
@@ -98,7 +100,8 @@ def get_method(name: str) -> Method:
     # smooth where stability limits them; more of it takes more steps for the same error of these models.
     order = tableau.error_order + 1
     gains = (tableau.gains if isinstance(tableau, ExplicitTableau) else None) or (1.0, 0.1)
-    exponents = np.array(gains) / order / 2
+    safety = _SAFETY if isinstance(tableau, ExplicitTableau) else _SAFETY_STIFF
+    controller = np.array([*(np.array(gains) / order / 2), safety])
     none = (np.empty(0), np.empty((0, 0)), np.empty((0, 0), dtype=np.int64))
     if isinstance(tableau, ExplicitTableau):
         table, stages = tableau, len(tableau.c)
@@ -106,18 +109,18 @@ def get_method(name: str) -> Method:
         if table.extra_c is not None and table.extra_A is not None:
             extra = (table.extra_c.copy(), *_in_fours(table.extra_A))
         return Method(
-            cache(lambda *sizes: explicit.step_function(table, *sizes)), stages, exponents,
+            cache(lambda *sizes: explicit.step_function(table, *sizes)), stages, controller,
             _widened(table.dense), table.dense.shape[1], True, extra,
             lambda n: stages - 1 + (table.extra_stages + 1 if table.held else 0), lambda n: 0,
         )  # fmt: skip
     stiff = tableau
     return Method(
         cache(lambda *sizes: rosenbrock.step_function(stiff, *sizes)), rosenbrock.stage_rows(stiff),
-        exponents, _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
+        controller, _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
         lambda n: len(stiff.c) + n + 3, rosenbrock.work_size,
         WholeStep(
             cache(lambda *sizes: traced.step_function(stiff, *sizes)),
-            lambda *asked: traced.step_core(stiff, *asked), len(stiff.c) + 2,
+            lambda *asked: traced.step_core(stiff, *asked), len(stiff.c) + 1,
         ),
     )  # fmt: skip
 
@@ -240,8 +243,9 @@ class _Kit:
         self.name = problem.method or default_method(problem.model, problem.rtol)
         self.method = get_method(self.name)
         self.table = items_of(problem, problem.log)
-        self.task = _task(problem, self.method)
         self.scheme, self.calls_per_step = _scheme(problem, self.method, parameters)
+        whole = self.scheme.called != self.scheme.rhs
+        self.task = _task(problem, self.method, self.scheme.rhs if whole else 0)
         self._buffers: dict[bool, list[_Buffers]] = {False: [], True: []}
 
     @contextmanager
@@ -275,16 +279,16 @@ def _kit(problem: Problem, parameters: int) -> _Kit:
     return problem.kept["lanes"]
 
 
-def _task(problem: Problem, method: Method) -> records.Task:
-    """Return what is asked for, as the loop takes it."""
+def _task(problem: Problem, method: Method, later: int) -> records.Task:
+    """Return what is asked for, as the loop takes it; ``later`` is explained there."""
     own = len(problem.log) - problem.integrals
     absolute = problem.rtol * np.where(problem.log, 1.0, problem.scale)[:own]
     found = settling(problem.model)
     return records.Task(
         float(problem.t_end), problem.model.burden_index, problem.log, absolute,
         np.full(own, problem.rtol), problem.nonnegative[:own].copy(), float(problem.max_steps),
-        _SMALLEST * problem.t_end, method.blocks - 1, min(problem.rtol, _UNSURE), *problem.differentiated,
-        found.address, found.solved, found.row.status,
+        _SMALLEST * problem.t_end, method.blocks - 1, later, min(problem.rtol, _UNSURE),
+        *problem.differentiated, found.address, found.solved, found.row.status,
     )  # fmt: skip
 
 
@@ -330,7 +334,7 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
         problem.max_steps, _SMALLEST * problem.t_end, problem.t_end, problem.max_steps_ahead, n,
         problem.max_step, (_ROUNDING / problem.rtol) ** 2,
     ]  # fmt: skip
-    buffers[:, at.control : at.bounded] = method.exponents
+    buffers[:, at.control : at.bounded] = method.controller
     bounded = table.bounded
     buffers[:, at.bounded : at.bounded + 1 + len(bounded)] = len(bounded), *bounded
     evaluation, steps = records.views_of(buffers[0], at, n, parameters)

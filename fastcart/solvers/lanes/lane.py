@@ -206,6 +206,16 @@ def _lacks(l, u, i, amount, task):
 
 
 @njit(**INLINED)
+def _any_break(k, end, now, doses):
+    """Whether one of the entries from ``k`` on that are due is a break."""
+    while k < end and doses.time[k] <= now:
+        if doses.kind[k] == BREAK:
+            return True
+        k += 1
+    return False
+
+
+@njit(**INLINED)
 def give_doses(l, j, task, doses, watch, work):
     """Apply all entries of this time, and set the next stop; return whether more is removed than there is."""
     steps, numbers = work.steps, work.steps.numbers
@@ -215,6 +225,8 @@ def give_doses(l, j, task, doses, watch, work):
         record_burden(watch, j, now, steps.u[burden, l], False)
         was_above = steps.u[burden, l] > level
     k, lacks = work.lanes[l].next_dose, False
+    if _any_break(k, doses.end[j], now, doses):
+        find_slopes_at_end(l, now, task, work)
     while k < doses.end[j] and doses.time[k] <= now:
         if doses.kind[k] == JUMP:
             lacks = lacks or _lacks(l, steps.u, doses.state[k], doses.value[k], task)
@@ -226,6 +238,18 @@ def give_doses(l, j, task, doses, watch, work):
     if burden >= 0:
         record_burden(watch, j, now, steps.u[burden, l], not was_above and steps.u[burden, l] > level)
     return lacks
+
+
+@njit(**INLINED)
+def find_slopes_at_end(l, t, task, work):
+    """Evaluate the right-hand side where the step of a lane ended, at ``t``, if the step itself did not."""
+    if task.later == 0:
+        return
+    steps, evaluation = work.steps, work.evaluation
+    evaluation.time[l] = t
+    evaluate(task.later, evaluation.buffer)
+    for i in range(task.absolute.size):
+        steps.stages[task.last, i, l] = evaluation.derivatives[i, l]
 
 
 @njit(**INLINED)
@@ -375,6 +399,7 @@ def diagnose(l, end, task, work):
     for i in range(steps.u.shape[0]):
         if task.log[i] and steps.u[i, l] == LOG_ZERO and steps.stages[0, i, l] != 0.0:
             return LOG_INFLOW
+    find_slopes_at_end(l, numbers[q.T_OLD, l] + numbers[q.H_USED, l], task, work)
     short = numbers[q.H_USED, l] < RESOLVED * abs(numbers[q.T, l]) + task.shortest
     budget = numbers[q.STEPS, l] + numbers[q.REJECTED, l] >= task.max_steps
     if (short or not budget) and _blows_up(l, end, task, work):

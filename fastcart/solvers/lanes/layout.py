@@ -112,7 +112,7 @@ def offsets(states: int, parameters: int, stages: int) -> Offsets:
         3 * states * LANES,
         2 * states,
         LIMITS,
-        2,
+        3,
         1 + states,
     )
     places = [0]

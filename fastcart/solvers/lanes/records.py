@@ -32,6 +32,7 @@ class Task(NamedTuple):
     max_steps: float
     shortest: float  # step at time 0
     last: int  # of the stages, that is the derivative at the end of the step
+    later: int  # address of the right-hand side, where steps leave only that of integrals there; 0 elsewhere
     unsure: float  # part of an integral that may come from a step across a corner
     differentiated: int  # states that have sensitivities,
     directions: int  # and how many each has

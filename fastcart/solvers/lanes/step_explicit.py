@@ -25,7 +25,6 @@ from fastcart.solvers.lanes.step_bounds import step_bounds
 from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
 from fastcart.solvers.tableaus.confirm import confirming_weights
 
-SAFETY = 0.85
 SHRINK = 0.2
 GROW = 8.0
 CAUTIOUS = 2.0  # growth where the estimate of the error is nothing but rounding
@@ -156,7 +155,7 @@ def accept(Q, places, n, integrates, burden):
     Q : ndarray
         The step's buffer.
     places : tuple of int
-        Where the per-lane numbers, the limits, the bounds of the burden and the exponents of the controller
+        Where the per-lane numbers, the limits, the bounds of the burden and the numbers of the controller
         begin in it. A plain tuple, as in `fastcart.solvers.lanes.step_rosenbrock.jacobian`.
     n : int
         States whose errors were added up.
@@ -165,7 +164,7 @@ def accept(Q, places, n, integrates, burden):
     burden : int
     """
     o, limits, bounds, control = places
-    alpha, beta = Q[control], Q[control + 1]
+    alpha, beta, safety = Q[control], Q[control + 1], Q[control + 2]
     budget, horizon, ahead = Q[limits + q.BUDGET], Q[limits + q.HORIZON], Q[limits + q.AHEAD]
     floor, collapsed = Q[limits + q.SMALLEST], Q[limits + q.COLLAPSED]
     for l in range(_L):
@@ -183,7 +182,7 @@ def accept(Q, places, n, integrates, burden):
         bounded = min(max(e, 1e-12), 1e12) if e == e else 1e12
         # exponents act on the square of the error norm
         size, old = fast_log2(bounded), Q[o + q.ERROR_OLD * _L + l]
-        factor = SAFETY * fast_exp2(beta * old - alpha * size)
+        factor = safety * fast_exp2(beta * old - alpha * size)
         # an estimate that is nothing but rounding says little: the next step might leap over a whole pulse
         most = CAUTIOUS if e < collapsed else GROW
         factor = min(max(factor, SHRINK), most)

@@ -224,14 +224,19 @@ class _Step:
         return solve(self.matrix, right)
 
     def outputs(self, at: Offsets) -> list[tuple[Any, int]]:
-        """Return what is written and where: stages, the new states, derivatives at both ends, errors."""
+        """Return what is written and where: stages, new states, derivatives at the ends, errors.
+
+        Of the derivatives at the end those of the integrals alone, which are what is watched of them: nobody
+        else asks for them in a usual step, see `fastcart.solvers.lanes.lane.find_slopes_at_end`.
+        """
         n, L = self.program.states, LANES
         new = self._moved(self.tableau.b)
         end = self.program.rates(self._at(new, 1.0)).du
-        blocks = [self.first.du, *self.stages, end]
+        blocks = [self.first.du, *self.stages]
         outputs = [
             (value, at.K + (s * n + i) * L) for s, block in enumerate(blocks) for i, value in enumerate(block)
         ]
+        outputs += [(end[i], at.K + (len(blocks) * n + i) * L) for i in range(self.own, n)]
         outputs += [(value, at.W + i * L) for i, value in enumerate(new)]
         own, whole = self._errors(new)
         outputs.append((whole, at.Q + q.ERROR * L))
