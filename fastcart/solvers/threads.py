@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 
@@ -172,7 +172,11 @@ def _in_pool(
     with ThreadPoolExecutor(min(threads, len(jobs)) or 1, initializer=begin) as pool:
         futures = [pool.submit(job) for job in jobs]
         try:
-            wait(futures)
+            # of jobs that fail the first raises, and nobody waits for the others
+            done = wait(futures, return_when=FIRST_EXCEPTION).done
+            for future in futures:
+                if future in done:
+                    future.result()
         except BaseException:
             control[0] = 1
             for controls in every:
@@ -180,8 +184,6 @@ def _in_pool(
                     inner[0] = 1
             pool.shutdown(cancel_futures=True)
             raise
-        for future in futures:
-            future.result()
 
 
 def in_parts(

@@ -14,7 +14,7 @@ from typing import Any, Unpack
 import numpy as np
 import pandas as pd
 
-from fastcart.batch import progress_bar
+from fastcart.batch import check_threads, progress_bar
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
@@ -38,11 +38,13 @@ from fastcart.protocols.controlled_arms import OpenLoop
 from fastcart.protocols.controllers import Controller
 from fastcart.protocols.measurement import NOT_DONE
 from fastcart.protocols.switch import Switched, first_level, switch_of, switching
+from fastcart.solvers.threads import in_threads
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import Intervention, by_number, course, trial_options
 from fastcart.trial.segments import Patients, Segment, Segments
 
 DOSE = 1e8  # cells, ELIANA
+_AT_ONCE = 2  # arms: more would need more memory, and hardly less time
 
 
 def plan(
@@ -135,14 +137,14 @@ class Walk:
     def __init__(self, model: Model, options: SolveOptions, threads: int | None):
         self.model = model
         self._segments = Segments(model, options, np.empty(0), threads)  # nobody is infused on the way
+        self._known = {*model.state_names, *model.parameter_names}
 
     def __call__(self, patients: pd.DataFrame, states: States, days: float) -> dict[str, np.ndarray]:
         """Return the states of patients so many days later, NaN where the solver fails."""
         names = self.model.state_names
-        known = {*names, *self.model.parameter_names}
-        columns = (*(name for name in patients if name in known and name not in states), *states)
-        table = {name: states[name] if name in states else patients[name].to_numpy() for name in columns}
-        after = self._segments(Patients(pd.DataFrame(table)), Segment(days, (), (), ()), None).final
+        given = [name for name in patients if name in self._known and name not in states]
+        table = {**dict(zip(given, patients[given].to_numpy(dtype=np.float64).T, strict=True)), **states}
+        after = self._segments(Patients(table), Segment(days, (), (), ()), None).final
         return dict(zip(names, after.T.copy(), strict=True))
 
 
@@ -349,12 +351,33 @@ def counterfactuals(
         By name of the arm; rows in the order of the patients.
     """
     names = arm_names(arms)
-    courses = {}
+    courses: dict[str, pd.DataFrame] = {}
+    threads = check_threads(options.pop("threads", None))
     with progress_bar(len(arms), progress, unit="arms") as bar:
-        for name, arm in zip(names, arms, strict=True):
-            courses[name] = arm_course(arm, patients, **options)
-            bar.update()
-    return courses
+
+        def solve(group: list[tuple[str, Arm]], threads: int) -> None:
+            for name, arm in group:
+                courses[name] = arm_course(arm, patients, threads=threads, **options)
+                bar.update()
+
+        named = list(zip(names, arms, strict=True))
+        groups = _beside_each_other(named) if threads > 1 else [named]
+        if len(groups) == 1:
+            solve(groups[0], threads)
+        else:  # while tables of one arm are made, another is solved
+            jobs = [partial(solve, group, -(-threads // _AT_ONCE)) for group in groups[:-1]]
+            jobs.append(partial(solve, groups[-1], threads))  # beside it there is nothing left to begin
+            in_threads(jobs, _AT_ONCE, np.zeros(1, dtype=np.int64))
+    return {name: courses[name] for name in names}
+
+
+def _beside_each_other(named: list[tuple[str, Arm]]) -> list[list[tuple[str, Arm]]]:
+    """Return groups of arms that may be solved at the same time, what takes longest first.
+
+    Rules may be the user's, and remember what they were asked: arms with rules stay in their order.
+    """
+    ruled = [pair for pair in named if not isinstance(pair[1], Calendar)]
+    return [*([ruled] if ruled else []), *([pair] for pair in named if isinstance(pair[1], Calendar))]
 
 
 def solved_in_all(courses: Iterable[pd.DataFrame]) -> np.ndarray:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -22,8 +22,8 @@ class Patients:
 
     Parameters
     ----------
-    table : DataFrame
-        Numbers only.
+    table : DataFrame, or mapping of columns
+        Numbers only, at least one column.
 
     Attributes
     ----------
@@ -32,11 +32,12 @@ class Patients:
         The columns by name; what is written to them is in ``values``.
     """
 
-    def __init__(self, table: pd.DataFrame) -> None:
-        self.names = tuple(table.columns)
-        self.values = np.asfortranarray(table.to_numpy(dtype=np.float64))
-        if np.shares_memory(self.values, table.to_numpy()):
-            self.values = self.values.copy(order="F")
+    def __init__(self, table: pd.DataFrame | Mapping[str, np.ndarray]) -> None:
+        columns: Any = table  # a frame of them takes longer to make than the numbers to copy
+        self.names = tuple(columns)
+        self.values = np.empty((len(columns[self.names[0]]), len(self.names)), order="F")
+        for j, name in enumerate(self.names):
+            self.values[:, j] = columns[name]
         self.now = {name: self.values[:, j] for j, name in enumerate(self.names)}
 
     def of(self, names: Sequence[str]) -> np.ndarray:

@@ -91,6 +91,21 @@ def test_an_error_in_the_thread_of_the_caller_ends_the_job_beside_it(error):
     assert begun.is_set()
 
 
+def test_nobody_waits_for_the_jobs_beside_one_that_fails():
+    control, begun = np.zeros(1, dtype=np.int64), threading.Event()
+
+    def fails():
+        begun.wait(60)
+        raise ValueError("first")
+
+    def goes_on():
+        until_stopped(control, begun)
+
+    with pytest.raises(ValueError, match="first"):
+        in_threads([fails, goes_on, goes_on], 2, control)
+    assert control[0] == 1
+
+
 def test_an_error_beside_the_caller_reaches_it():
     who = []
 

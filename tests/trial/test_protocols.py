@@ -245,6 +245,33 @@ def test_no_arm_and_no_patient_changes_another(drawn):
     pd.testing.assert_frame_equal(alone, together.iloc[5:9].reset_index(drop=True), check_exact=True)
 
 
+@pytest.mark.parametrize("threads", [1, 2])
+def test_arms_solved_at_the_same_time_are_those_solved_one_by_one(drawn, threads):
+    """Rules, which may be the user's and remember, are asked one after the other, in the arms' order."""
+    asked = []
+
+    def remembering(name):
+        def rule(visit):
+            asked.append((name, visit.index))
+            return np.zeros(len(visit.rows)), np.zeros(len(visit.rows))
+
+        start = Infusion(0, 0.5, 0.5)
+        return Adaptive(name=name, start=start, rule=rule, visits=(1.0, 2.0), complete=False)
+
+    arms = [remembering("second"), get("A0"), get("A6"), get("A5"), remembering("first"), get("X8")]
+    courses = counterfactuals(drawn, arms, t_end=60, threads=threads)
+    assert list(courses) == [arm.name for arm in arms]
+    assert asked == [(name, visit) for name in ("second", "first") for visit in (1, 2)]
+    for arm in arms:
+        pd.testing.assert_frame_equal(courses[arm.name], arm_course(arm, drawn, t_end=60), check_exact=True)
+
+
+def test_an_arm_that_cannot_be_solved_ends_those_beside_it(drawn):
+    bad = Adaptive(name="bad", start=Infusion(0, 0.5), rule=lambda visit: (2.0, 0.0), visits=(1.0,))
+    with pytest.raises(InputError, match="arm 'bad' asks on day 1 for the fraction 2"):
+        counterfactuals(drawn, [get("A0"), bad, get("A5")], t_end=60)
+
+
 def test_lymphodepletion_without_effect_changes_nothing_before_it(drawn):
     plain = arm_course(get("A0"), drawn, t_end=60)
     niche = arm_course(get("X8"), drawn, t_end=60)
