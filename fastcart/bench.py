@@ -30,6 +30,7 @@ SCIPY_METHODS = ("DOP853", "LSODA")
 ROUNDS = 3
 _MANY_ROUNDS = 12  # where differences of times are reported
 COMPARED = 100
+ENGINES = ("lsoda", "scipy", "lanes")
 QUANTILES = {"median": 0.5, "99": 0.99, "max": 1.0}  # over patients, of errors that are reported
 ERRORS = tuple(f"{what}_error_{name}" for what in ("pfs", "ln_burden") for name in QUANTILES)
 
@@ -151,6 +152,7 @@ def work_precision(
     compared: int = COMPARED,
     seed: int = 5,
     threads: int = 1,
+    engines: Sequence[str] = ENGINES,
     others: Sequence[Contender] = (),
     progress: bool | None = None,
 ) -> pd.DataFrame:
@@ -165,6 +167,8 @@ def work_precision(
     compared : int
         Patients whose errors are measured against SciPy's DOP853 at rtol 1e-12.
     seed, threads : int
+    engines : sequence of str
+        Of fastcart's: ``"lsoda"``, ``"scipy"``, ``"lanes"``.
     others : sequence of Contender
         Further solvers, measured among the rest.
     progress : bool, optional
@@ -187,7 +191,8 @@ def work_precision(
         raise InputError(f"Model {model.name!r} has no burden, whose course could be compared; name one.")
     population = varied_patients(model, patients, seed=seed)
     shown = population[:compared]
-    runs = [*contenders(model, patients=patients, threads=threads), *others]
+    runs = [run for run in contenders(model, patients=patients, threads=threads) if run.engine in engines]
+    runs += others
     reference = engine_course(model, shown, engine="scipy", rtol=REFERENCE_RTOL)
     rows: list[dict[str, Any]] = []
     with progress_bar(len(runs) * (ROUNDS + 1), progress, "runs") as bar:
