@@ -20,7 +20,7 @@ save come about like this:
 
 `codegen` writes the text of what is generated, `records` holds the named tuples of arrays that all of these
 take, `layout` the rows of the buffers, `observed_quantities` the function that computes observables,
-`intrinsics` what Python cannot say.
+`intrinsics` what Python cannot say, `methods` what makes steps of a tableau.
 
 To add an endpoint: a row in `watched_items`. To add a method: a file in `fastcart.solvers.tableaus`.
 """

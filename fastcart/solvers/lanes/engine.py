@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastcart.solvers import tableaus
 from fastcart.solvers.actions import PENDING
 from fastcart.solvers.algebraic import settling
 from fastcart.solvers.compile import FAST, cached
@@ -18,27 +16,24 @@ from fastcart.solvers.doses import BREAK, DosePlan, entries_of
 from fastcart.solvers.endpoints import Found, fill, level_of, watched_marks
 from fastcart.solvers.items import asked_of
 from fastcart.solvers.lanes import records
-from fastcart.solvers.lanes import step_explicit as explicit
-from fastcart.solvers.lanes import step_rosenbrock as rosenbrock
-from fastcart.solvers.lanes import step_traced as traced
 from fastcart.solvers.lanes.dense_output import MAX_DEGREE
 from fastcart.solvers.lanes.layout import LANES, aligned_rows, evaluation_rows, offsets, roomy
 from fastcart.solvers.lanes.loop import run_lanes
+from fastcart.solvers.lanes.methods import DEFAULT_METHOD as DEFAULT_METHOD
+from fastcart.solvers.lanes.methods import METHODS as METHODS
+from fastcart.solvers.lanes.methods import STIFF_METHOD as STIFF_METHOD
+from fastcart.solvers.lanes.methods import Method
+from fastcart.solvers.lanes.methods import default_method as default_method
+from fastcart.solvers.lanes.methods import get_method as get_method
 from fastcart.solvers.lanes.rhs import evaluation
 from fastcart.solvers.lanes.watched_items import Table, items_of
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.status import Status
-from fastcart.solvers.system import System
-from fastcart.solvers.tableaus.base import ExplicitTableau
 from fastcart.solvers.threads import in_parts, in_threads
 from fastcart.solvers.trace.graph import TraceError
 from fastcart.solvers.transform import from_log_in_place, to_internal, to_natural
 
 _Buffers = tuple[records.Watch, records.Detection | None, records.Work]
-
-METHODS = tableaus.NAMES
-DEFAULT_METHOD = "tsit5"
-STIFF_METHOD = "rodas5p"
 
 _UNSURE = 1e-3  # part of an integral: no more of it may come from where its integrand is not followed
 # Absolute tolerances of integrals, times rtol. What begins at zero as a power of time is steep on every
@@ -46,8 +41,6 @@ _UNSURE = 1e-3  # part of an integral: no more of it may come from where its int
 _FLOOR = 1e-30  # in any unit
 _FAINT = 1e-9  # of an integrand that is a state, in its scale
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
-# Factors of safety of the step size; of steps of the stiff method few are taken back with either
-_SAFETY, _SAFETY_STIFF = 0.85, 0.9
 _ROUNDING = 1.5e-14  # relative errors below are rounding
 _NO_BLOCK = (0, 0, -1)  # no patients are claimed
 # All in the thread of the caller: so few blocks of patients that a second thread would hardly have started. A
@@ -57,91 +50,6 @@ _BRIEF = 2e6
 _DENSE = 40  # times to save of a patient from which on nearly every step has one
 _FEW_STATES = 4  # whose steps are copied in less time than all polynomials are made
 _FEW_VALUES = 10_000  # are converted before a thread has started
-_TIGHT = 5e-6  # from this rtol down the method of order 7 does better than that of order 5
-
-
-def default_method(model: System, rtol: float) -> str:
-    """Return the explicit method that a model names, else the one that is fastest at a tolerance."""
-    # dop853 needs a little less work for the same error at the ends of steps, but vern7 has the better
-    # interpolant: in a population, the largest errors of crossings are ten times smaller
-    return model.method or ("vern7" if rtol <= _TIGHT else "tsit5")
-
-
-@dataclass(frozen=True)
-class Method:
-    """What the loop needs to know of a method."""
-
-    step: Callable[..., Any]  # of states, parameters, integrals, and which states may not be negative
-    blocks: int  # blocks of states among the stages, extra ones left out
-    controller: np.ndarray  # its exponents and its factor of safety
-    dense: np.ndarray  # with columns of zeros up to `MAX_DEGREE`
-    degree: int
-    scaled_by_step: bool
-    extra: tuple[np.ndarray, np.ndarray, np.ndarray]  # see `fastcart.solvers.lanes.records.Scheme`
-    calls_per_step: Callable[[int], int]
-    work: Callable[[int], int]
-    whole: WholeStep | None = None
-
-
-@dataclass(frozen=True)
-class WholeStep:
-    """A method whose step can be code of one model."""
-
-    step: Callable[..., Any]  # of the same sizes: what is around that code
-    core: Callable[[System, tuple[bool, ...], bool, int], traced.Core]
-    calls_per_step: int
-
-
-@cache
-def get_method(name: str) -> Method:
-    """Return the method of that name, as the loop takes it."""
-    tableau = tableaus.get(name)
-    # Exponents for the square of the error norm. A little PI control (Hairer & Wanner IV.2) keeps steps
-    # smooth where stability limits them; more of it takes more steps for the same error of these models.
-    order = tableau.error_order + 1
-    gains = (tableau.gains if isinstance(tableau, ExplicitTableau) else None) or (1.0, 0.1)
-    safety = _SAFETY if isinstance(tableau, ExplicitTableau) else _SAFETY_STIFF
-    controller = np.array([*(np.array(gains) / order / 2), safety])
-    none = (np.empty(0), np.empty((0, 0)), np.empty((0, 0), dtype=np.int64))
-    if isinstance(tableau, ExplicitTableau):
-        table, stages = tableau, len(tableau.c)
-        extra = none
-        if table.extra_c is not None and table.extra_A is not None:
-            extra = (table.extra_c.copy(), *_in_fours(table.extra_A))
-        return Method(
-            cache(lambda *sizes: explicit.step_function(table, *sizes)), stages, controller,
-            _widened(table.dense), table.dense.shape[1], True, extra,
-            lambda n: stages - 1 + (table.extra_stages + 1 if table.held else 0), lambda n: 0,
-        )  # fmt: skip
-    stiff = tableau
-    return Method(
-        cache(lambda *sizes: rosenbrock.step_function(stiff, *sizes)), rosenbrock.stage_rows(stiff),
-        controller, _widened(rosenbrock.dense_weights(stiff)), stiff.dense.shape[1], False, none,
-        lambda n: len(stiff.c) + n + 3, rosenbrock.work_size,
-        WholeStep(
-            cache(lambda *sizes: traced.step_function(stiff, *sizes)),
-            lambda *asked: traced.step_core(stiff, *asked), len(stiff.c) + 1,
-        ),
-    )  # fmt: skip
-
-
-def _in_fours(A: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return for each row the weights that are not zero, four by four, and whose they are.
-
-    The last four are filled up by the first stage of the row with the weight 0.
-    """
-    width = 4 * -(-np.count_nonzero(A, axis=1).max() // 4)
-    weights, used = np.zeros((len(A), width)), np.full((len(A), width), -1, dtype=np.int64)
-    for x, row in enumerate(A):
-        which = np.flatnonzero(row)
-        weights[x, : len(which)] = row[which]
-        used[x, : 4 * -(-len(which) // 4)] = which[0]
-        used[x, : len(which)] = which
-    return weights, used
-
-
-def _widened(dense: np.ndarray) -> np.ndarray:
-    return np.hstack([dense, np.zeros((len(dense), MAX_DEGREE - dense.shape[1]))])
 
 
 @cache
