@@ -45,6 +45,23 @@ def test_breaks_make_a_pulse_exact(engine):
     np.testing.assert_allclose(shared, after_pulse(45.0, 55.0), rtol=1e-6)
 
 
+@njit
+def _given(t, y, p):
+    on, off, loss = p
+    return ((1.0 / (off - on) if on < t and t <= off else 0.0) - loss * y[0],)
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_pulse_that_is_hardly_longer_than_the_breaks_themselves(method):
+    """What is given while a step passes over a break comes from the slopes on its two sides."""
+    model = Model("given", {"y": 0.0}, {"on": 8.0, "off": 9.0, "loss": 1e-9}, _given, t_end=10.0)
+    width = 2.0 ** -np.array([30, 34, 38])  # these sums are exact
+    patients = {"on": [8.0] * 3, "off": 8.0 + width}
+    ends = fastcart.solve(model, patients, breaks=["on", "off"], method=method, rtol=1e-6).endpoints
+    least = np.spacing(8.0)  # a time is known no better
+    assert (abs(ends["final_y"] - 1.0) < 1e-8 + 0.3 * least / width).all()
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_longest_step_sees_a_pulse(engine):
     found = fastcart.solve(PULSE, 1, max_step=2.0, engine=engine, rtol=1e-6).endpoints
