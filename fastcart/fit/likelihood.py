@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +92,23 @@ class PreparedLikelihood:
     def horizon(self) -> float:
         """Up to when solves go: the last measurement, unless the options say another time."""
         return self._courses.problem.t_end
+
+    def beside(self, threads: int) -> PreparedLikelihood:
+        """Return the same for another thread, with counts of its own, which `told` adds to those here."""
+        other = copy(self)
+        other._courses = copy(self._courses)
+        other.work_in(threads)
+        other.counts, other.floored, other._last = Counter(), 0, None
+        return other
+
+    def work_in(self, threads: int) -> None:
+        """Let at most so many threads work from now on; results do not depend on it."""
+        self._courses.threads = threads
+
+    def told(self, other: PreparedLikelihood) -> None:
+        """Add what another one counted."""
+        self.counts.update(other.counts)
+        self.floored += other.floored
 
     def measurements(self, patient_index: Any) -> np.ndarray:
         """Return how many measurements each solve is compared with."""

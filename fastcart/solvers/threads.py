@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor, wait
+from concurrent.futures import FIRST_EXCEPTION, ThreadPoolExecutor, wait
 from contextlib import contextmanager
 from functools import partial
 
@@ -172,7 +172,10 @@ def _in_pool(
     with ThreadPoolExecutor(min(threads, len(jobs)) or 1, initializer=begin) as pool:
         futures = [pool.submit(job) for job in jobs]
         try:
-            wait(futures)
+            wait(futures, return_when=FIRST_EXCEPTION)
+            for future in futures:
+                if future.done():
+                    future.result()
         except BaseException:
             control[0] = 1
             for controls in every:
@@ -180,8 +183,6 @@ def _in_pool(
                     inner[0] = 1
             pool.shutdown(cancel_futures=True)
             raise
-        for future in futures:
-            future.result()
 
 
 def in_parts(
@@ -197,9 +198,11 @@ def in_parts(
         in_threads(jobs, threads, np.zeros(1, dtype=np.int64), brief=brief)
 
 
-def in_few_parts(work: Callable[[int, int], object], count: int, threads: int, numbers: int) -> None:
+def in_few_parts(
+    work: Callable[[int, int], object], count: int, threads: int, numbers: int, *, least: int = 64
+) -> None:
     """Share rows out among threads where ``numbers`` to be worked on are many enough; see `in_parts`."""
     if numbers < _FEW_NUMBERS or threads == 1:
         work(0, count)
     else:
-        in_parts(work, count, threads)
+        in_parts(work, count, threads, least=least)
