@@ -236,14 +236,14 @@ class PreparedLikelihood:
         return found
 
     def _summed(self, predicted: Predicted, who: np.ndarray, error: np.ndarray) -> np.ndarray:
-        out = Likelihoods(np.empty(len(who)), np.zeros(len(who), dtype=np.int64))
-        of, errors = self.layout.of, self.layout.errors
+        out = Likelihoods(np.empty(len(who)), np.empty(len(who), dtype=np.int64))
+        of, errors, kernel = self.layout.of, self.layout.errors, self._sum
 
         def part(low: int, high: int) -> None:
-            self._sum(predicted, who, of, errors, error, out, (low, high))
+            kernel(predicted, who, of, errors, error, out, (low, high))
 
         in_few_parts(part, len(who), self.threads, predicted.values.size)
-        self.floored += int(out.floored.sum())
+        self.floored += int(np.add.reduce(out.floored))
         return out.total
 
     def _group(self, who: np.ndarray) -> Group:
@@ -267,8 +267,9 @@ class PreparedLikelihood:
 
     def _who(self, patient_index: Any) -> np.ndarray:
         who = np.asarray(patient_index)
-        if self._last is not None and np.array_equal(self._last.who, who):
-            return self._last.who
+        last = self._last
+        if last is not None and (last.who is who or np.array_equal(last.who, who)):
+            return last.who
         if who.ndim != 1 or (who.dtype.kind not in "iu" and who.size):
             raise InputError(f"The patient index must be a row of whole numbers, not {shown(patient_index)}.")
         if len(who) and not 0 <= who.min() <= who.max() < self.patients:

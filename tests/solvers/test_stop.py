@@ -121,3 +121,21 @@ def test_a_stop_reaches_the_caller_and_the_job_beside_it():
     with pytest.raises(StoppedError), stop.here():
         in_threads([lambda x=x: until_stopped(control, x) for x in begun], 2, control, joined=True)
     thread.join()
+
+
+def test_a_job_that_fails_stops_the_others():
+    control, others = np.zeros(1, dtype=np.int64), []
+
+    def fails():
+        raise ValueError("no answer")
+
+    def waits():
+        for _ in range(1000):
+            if control[0]:
+                return
+            threading.Event().wait(0.01)
+        others.append("was not stopped")
+
+    with pytest.raises(ValueError, match="no answer"):
+        in_threads([waits, fails], 2, control)
+    assert not others
