@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -26,7 +27,7 @@ class Keeper:
     """States of runs on disk, or nowhere."""
 
     def __init__(self, run: Run | None):
-        self._run = run
+        self._run, self._lock = run, threading.Lock()
 
     def state(self, number: int) -> dict[str, np.ndarray] | None:
         """Return the last state of a start; None where there is none."""
@@ -36,9 +37,10 @@ class Keeper:
         return decode_arrays(self._run.path(name))
 
     def keep(self, number: int, arrays: dict[str, np.ndarray]) -> None:
-        """Write the state of a start down."""
+        """Write the state of a start down; starts may run at once."""
         if self._run is not None:
-            self._run.write(self._name(number), encode_arrays(arrays))
+            with self._lock:
+                self._run.write(self._name(number), encode_arrays(arrays))
 
     @staticmethod
     def _name(number: int) -> str:

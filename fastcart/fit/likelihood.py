@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -91,6 +92,23 @@ class PreparedLikelihood:
     def horizon(self) -> float:
         """Up to when solves go: the last measurement, unless the options say another time."""
         return self._courses.problem.t_end
+
+    def beside(self, threads: int) -> PreparedLikelihood:
+        """Return the same for another thread, with counts of its own, which `told` adds to those here."""
+        other = copy(self)
+        other._courses = copy(self._courses)
+        other.work_in(threads)
+        other.counts, other.floored, other._last = Counter(), 0, None
+        return other
+
+    def work_in(self, threads: int) -> None:
+        """Let at most so many threads work from now on; results do not depend on it."""
+        self._courses.threads = threads
+
+    def told(self, other: PreparedLikelihood) -> None:
+        """Add what another one counted."""
+        self.counts.update(other.counts)
+        self.floored += other.floored
 
     def measurements(self, patient_index: Any) -> np.ndarray:
         """Return how many measurements each solve is compared with."""
@@ -218,14 +236,14 @@ class PreparedLikelihood:
         return found
 
     def _summed(self, predicted: Predicted, who: np.ndarray, error: np.ndarray) -> np.ndarray:
-        out = Likelihoods(np.empty(len(who)), np.zeros(len(who), dtype=np.int64))
-        of, errors = self.layout.of, self.layout.errors
+        out = Likelihoods(np.empty(len(who)), np.empty(len(who), dtype=np.int64))
+        of, errors, kernel = self.layout.of, self.layout.errors, self._sum
 
         def part(low: int, high: int) -> None:
-            self._sum(predicted, who, of, errors, error, out, (low, high))
+            kernel(predicted, who, of, errors, error, out, (low, high))
 
         in_few_parts(part, len(who), self.threads, predicted.values.size)
-        self.floored += int(out.floored.sum())
+        self.floored += int(np.add.reduce(out.floored))
         return out.total
 
     def _group(self, who: np.ndarray) -> Group:
@@ -249,8 +267,9 @@ class PreparedLikelihood:
 
     def _who(self, patient_index: Any) -> np.ndarray:
         who = np.asarray(patient_index)
-        if self._last is not None and np.array_equal(self._last.who, who):
-            return self._last.who
+        last = self._last
+        if last is not None and (last.who is who or np.array_equal(last.who, who)):
+            return last.who
         if who.ndim != 1 or (who.dtype.kind not in "iu" and who.size):
             raise InputError(f"The patient index must be a row of whole numbers, not {shown(patient_index)}.")
         if len(who) and not 0 <= who.min() <= who.max() < self.patients:

@@ -10,7 +10,10 @@ draws.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import TypeVar
 
 import numpy as np
 
@@ -18,8 +21,12 @@ from fastcart.fit.complete import Complete, slopes
 from fastcart.fit.effects import Effects, Values
 from fastcart.fit.predictions import Predictions
 from fastcart.fit.proposals import Proposal, log_prior
+from fastcart.solvers.threads import in_threads
+
+Part = TypeVar("Part")
 
 _ROWS = 65_536  # draws at a time
+_PER_THREAD = 3  # parts at least, so that all end at about one time
 _KEPT = 12_000_000  # predictions
 _SHIFT = 1e-4  # of the row of estimates, for the curvature of random effects
 
@@ -61,16 +68,17 @@ class Draws:
     log_density: np.ndarray
     predictions: Predictions | None = None
 
-    def parts(self, rows: int) -> list[Draws]:
-        """Return the draws of a few patients at a time, about so many together."""
-        if self.predictions is not None:
-            return [self]
-        size = max(1, rows // self.phi.shape[1])
-        every = range(0, len(self.patients), size)
-        return [
-            Draws(self.patients[k : k + size], self.phi[k : k + size], self.log_density[k : k + size])
-            for k in every
-        ]
+    def part(self, low: int, high: int) -> Draws:
+        """Return those of a part of the patients."""
+        kept = self.predictions
+        if kept is not None:
+            count = self.phi.shape[1]
+            offsets = kept.offsets[low * count : high * count + 1]
+            kept = Predictions(
+                kept.values[offsets[0] : offsets[-1]], offsets - offsets[0],
+                kept.status[low * count : high * count],
+            )  # fmt: skip
+        return Draws(self.patients[low:high], self.phi[low:high], self.log_density[low:high], kept)
 
     def predicted(self, complete: Complete, row: np.ndarray) -> Draws:
         """Return the same with predictions, where they are few enough to keep, and depend on draws alone."""
@@ -83,14 +91,20 @@ class Draws:
         return Draws(self.patients, self.phi, self.log_density, found)
 
 
-def draws_of(proposal: Proposal, patients: np.ndarray, count: int, random: np.random.Generator) -> Draws:
+def draws_of(
+    proposal: Proposal, patients: np.ndarray, count: int, random: np.random.Generator, threads: int = 1
+) -> Draws:
     """Draw for some patients."""
-    phi, density = proposal.take(patients).draw(count, random)
+    phi, density = proposal.take(patients).draw(count, random, threads)
     return Draws(patients, phi, density)
 
 
 def log_weights(complete: Complete, values: Values, draws: Draws) -> np.ndarray:
     """Return logarithms of weights, patients x draws."""
+    return np.concatenate(_in_parts(complete, draws, lambda one, part: _log_weights(one, values, part)))
+
+
+def _log_weights(complete: Complete, values: Values, draws: Draws) -> np.ndarray:
     shape = draws.phi.shape[:2]
     phi, who = draws.phi.reshape(-1, draws.phi.shape[2]), np.repeat(draws.patients, shape[1])
     found = complete.density(complete.predict(phi, values.fixed, who), who, values.errors).reshape(shape)
@@ -100,8 +114,31 @@ def log_weights(complete: Complete, values: Values, draws: Draws) -> np.ndarray:
 
 def summarise(complete: Complete, row: np.ndarray, draws: Draws) -> Summary:
     """Sum up draws at a row of estimates, some patients at a time."""
-    parts = [_summarise(complete, row, part) for part in draws.parts(_ROWS)]
+    parts = _in_parts(complete, draws, lambda one, part: _summarise(one, row, part))
     return Summary(*(np.concatenate([vars(part)[name] for part in parts]) for name in vars(parts[0])))
+
+
+def _in_parts(complete: Complete, draws: Draws, work: Callable[[Complete, Draws], Part]) -> list[Part]:
+    """Return what ``work`` makes of the draws of some patients at a time; threads take parts of them.
+
+    Around the solves there is as much to be done, which they would do one after the other.
+    """
+    patients, threads = len(draws.patients), complete.prepared.threads
+    most = max(1, _ROWS // draws.phi.shape[1])
+    size = min(most, -(-patients // (_PER_THREAD * threads))) if threads > 1 else most
+    ends = [(low, min(low + size, patients)) for low in range(0, patients, size)]
+    if threads == 1 or len(ends) == 1:
+        return [work(complete, draws.part(low, high)) for low, high in ends]
+    found: dict[int, Part] = {}
+    beside = [complete.prepared.beside(1) for _ in ends]
+
+    def job(k: int) -> None:
+        found[k] = work(replace(complete, prepared=beside[k]), draws.part(*ends[k]))
+
+    in_threads([partial(job, k) for k in range(len(ends))], threads, np.zeros(1, dtype=np.int64))
+    for one in beside:
+        complete.prepared.told(one)
+    return [found[k] for k in range(len(ends))]
 
 
 def _summarise(complete: Complete, row: np.ndarray, draws: Draws) -> Summary:

@@ -112,7 +112,7 @@ def adapt(
     )  # fmt: skip
     left = every
     for again in range(_ADAPTATIONS):
-        draws = draws_of(proposal, left, DRAWS, random)
+        draws = draws_of(proposal, left, DRAWS, random, complete.prepared.threads)
         weights = log_weights(complete, values, draws)
         poor = _share(weights) <= _GOOD_SHARE
         left = left[poor]
@@ -144,7 +144,8 @@ def know(
     most = max(_FIRST_ROUNDS, accuracy.draws // DRAWS)
     active = np.arange(patients) if before is None else _worth_more(rounds, accuracy.error)
     while len(active):
-        rounds.add(active, summarise(complete, row, draws_of(proposal, active, DRAWS, random)))
+        draws = draws_of(proposal, active, DRAWS, random, complete.prepared.threads)
+        rounds.add(active, summarise(complete, row, draws))
         if rounds.rounds.max() >= _FIRST_ROUNDS:
             active = _worth_more(rounds, accuracy.error)
         active = active[rounds.rounds[active] < most]
@@ -212,7 +213,10 @@ def _some(
 ) -> list[Draws]:  # fmt: skip
     """Return draws to climb with."""
     every = np.arange(len(proposal.means))
-    return [draws_of(proposal, every, DRAWS, random).predicted(complete, row) for _ in range(_CLIMBED)]
+    threads = complete.prepared.threads
+    return [
+        draws_of(proposal, every, DRAWS, random, threads).predicted(complete, row) for _ in range(_CLIMBED)
+    ]
 
 
 def _seen(complete: Complete, row: np.ndarray, draws: list[Draws]) -> Summary:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -15,15 +16,16 @@ from fastcart.fit.complete import Complete, solves_of_slopes
 from fastcart.fit.data import FitData, check_data
 from fastcart.fit.effects import Effects, Values, check_effects, check_start, with_errors
 from fastcart.fit.estimates import typical_errors
-from fastcart.fit.expected import Expected
+from fastcart.fit.expected import Expected, OneStart
 from fastcart.fit.keeping import Keeper, content_of, keeping
 from fastcart.fit.likelihood import PreparedLikelihood, prepare
 from fastcart.fit.maximum import DRAWS, Accuracy, adapt, climb, know, proposal_of, rounds_to_come
 from fastcart.fit.observations import check_distinct
 from fastcart.fit.population_fit import Ended, PopulationFit
-from fastcart.fit.saem import Saem, Schedule, decode, encode
+from fastcart.fit.saem import Saem, Schedule, State, decode, encode
 from fastcart.model import Model
 from fastcart.options import SolveOptions
+from fastcart.solvers.threads import in_threads
 from fastcart.telling import progress_bar
 from fastcart.typing_names import ModelName
 
@@ -40,51 +42,96 @@ _OF_ERROR = 0.5  # of its typical size, where an error parameter starts
 
 @dataclass(frozen=True)
 class _Task:
-    """One start, from beginning to end."""
+    """One start, from beginning to end.
+
+    Parameters
+    ----------
+    saem : Saem
+        On a likelihood of its own: starts run at once.
+    accuracy : Accuracy
+    seed : int
+    start : ndarray
+    number : int
+    keeper : Keeper
+    """
 
     saem: Saem
     accuracy: Accuracy
     seed: int
+    start: np.ndarray
+    number: int
+    keeper: Keeper
 
-    def run(self, start: np.ndarray, number: int, keeper: Keeper, expected: Expected) -> Ended:
+    def begin(self) -> State:
+        """Return where it begins, or where it was."""
+        kept = self.keeper.state(self.number)
+        if kept is not None:
+            return decode(kept, self.saem.complete)
+        return self.saem.begin(self.start, (self.seed, self.number))
+
+    def run(self, state: State, expected: OneStart) -> Ended:
         """Return where it ended, and what is known of that."""
-        complete = self.saem.complete
-        kept = keeper.state(number)
-        state = decode(kept, complete) if kept else self.saem.begin(start, (self.seed, number))
-        expected.bar.set_description(f"Start {number + 1}")
+        complete, number = self.saem.complete, self.number
         expected.begin(state.iteration)
-        self.saem.run(state, lambda one: keeper.keep(number, encode(one)))
+        self.saem.run(state, lambda one: self.keeper.keep(number, encode(one)))
         expected.likelihood()
-        expected.bar.set_description(f"Likelihood of start {number + 1}")
         row = self.saem.estimate(state)
-        accuracy = self._accuracy(number)
+        accuracy = _accuracy(self.accuracy, self.seed, number)
         rough = replace(accuracy, error=max(accuracy.error, _ROUGH))
         proposal = proposal_of(complete, row, state.chains.mean, state.chains.covariance)
         best, proposal = climb(complete, row, proposal, accuracy)
         known = know(complete, best, proposal, rough)
         expected.end()
-        return Ended(start, row, known, state.switched, state.stationary, np.array(state.trace))
+        return Ended(self.start, row, known, state.switched, state.stationary, np.array(state.trace))
 
-    def finish(self, ended: list[Ended], expected: Expected) -> list[Ended]:
-        """Draw more where the best start ended."""
-        expected.bar.set_description("Likelihood")
-        number = int(np.argmin([one.known.minus2LL for one in ended]))
-        known, out, complete = ended[number].known, list(ended), self.saem.complete
-        accuracy = self._accuracy(number)
-        step = _LITTLE < known.gain < _MUCH
-        expected.further(rounds_to_come(known, accuracy, anew=step))
-        if step:  # one more step, by more draws than it was climbed with
-            proposal = adapt(complete, known.row + known.step, known.proposal, accuracy.random(3))
-            known = know(
-                complete, known.row + known.step, proposal, replace(accuracy, seed=(*accuracy.seed, 4))
-            )
-        else:
-            known = know(complete, known.row, known.proposal, accuracy, known)
-        out[number] = replace(out[number], known=known)
-        return out
 
-    def _accuracy(self, number: int) -> Accuracy:
-        return replace(self.accuracy, seed=(self.seed, number, _STREAM))
+def _run_all(tasks: list[_Task], expected: Expected, threads: int) -> list[Ended]:
+    """Run all starts: at once, where there are threads; who is left has those of who is over.
+
+    Between its solves a start leaves a thread alone, which would wait for it; the other start does not.
+    """
+    every = [task.saem.complete.prepared for task in tasks]
+    states = [task.begin() for task in tasks]  # what cannot begin says so before anything runs
+    ended: dict[int, Ended] = {}
+
+    def share() -> None:
+        left = max(1, len(tasks) - len(ended))
+        for prepared in every:
+            prepared.work_in(max(1, threads // left))
+
+    def run(k: int) -> None:
+        ended[k] = tasks[k].run(states[k], expected.start(k))
+        share()
+
+    if threads == 1 or len(tasks) == 1:
+        for k in range(len(tasks)):
+            run(k)
+    else:
+        share()
+        in_threads([partial(run, k) for k in range(len(tasks))], threads, np.zeros(1, dtype=np.int64))
+    return [ended[k] for k in range(len(tasks))]
+
+
+def _finish(
+    complete: Complete, ended: list[Ended], given: tuple[Accuracy, int], expected: Expected
+) -> list[Ended]:  # fmt: skip
+    """Draw more where the best start ended."""
+    number = int(np.argmin([one.known.minus2LL for one in ended]))
+    known, out = ended[number].known, list(ended)
+    accuracy = _accuracy(*given, number)
+    step = _LITTLE < known.gain < _MUCH
+    expected.further(rounds_to_come(known, accuracy, anew=step))
+    if step:  # one more step, by more draws than it was climbed with
+        proposal = adapt(complete, known.row + known.step, known.proposal, accuracy.random(3))
+        known = know(complete, known.row + known.step, proposal, replace(accuracy, seed=(*accuracy.seed, 4)))
+    else:
+        known = know(complete, known.row, known.proposal, accuracy, known)
+    out[number] = replace(out[number], known=known)
+    return out
+
+
+def _accuracy(wanted: Accuracy, seed: int, number: int) -> Accuracy:
+    return replace(wanted, seed=(seed, number, _STREAM))
 
 
 def population(
@@ -195,10 +242,16 @@ def population(
         per_iteration = Saem(complete, schedule).solves
         draws = data.patients * DRAWS * solves_of_slopes(len(fixed))
         expected = Expected(bar, per_iteration, schedule.most, draws, len(rows))
+        tasks = []
+        for k, row in enumerate(rows):
+            own = Complete(prepared.beside(prepared.threads), effects, expected.start(k).solved)
+            tasks.append(_Task(Saem(own, schedule), wanted, int(seed), row, k, keeper))
+        ended = _run_all(tasks, expected, prepared.threads)
+        for task in tasks:
+            prepared.told(task.saem.complete.prepared)
         counted = replace(complete, solved=expected.solved)
-        task = _Task(Saem(counted, schedule), wanted, int(seed))
-        ended = [task.run(row, k, keeper, expected) for k, row in enumerate(rows)]
-        return PopulationFit(complete, task.finish(ended, expected), int(seed), wanted.error)
+        ended = _finish(counted, ended, (wanted, int(seed)), expected)
+        return PopulationFit(complete, ended, int(seed), wanted.error)
 
 
 def _schedule(chains: int | str, iterations: Any, patients: int) -> Schedule:

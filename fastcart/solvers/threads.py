@@ -199,9 +199,11 @@ def in_parts(
         in_threads(jobs, threads, np.zeros(1, dtype=np.int64), brief=brief)
 
 
-def in_few_parts(work: Callable[[int, int], object], count: int, threads: int, numbers: int) -> None:
+def in_few_parts(
+    work: Callable[[int, int], object], count: int, threads: int, numbers: int, *, least: int = 64
+) -> None:
     """Share rows out among threads where ``numbers`` to be worked on are many enough; see `in_parts`."""
     if numbers < _FEW_NUMBERS or threads == 1:
         work(0, count)
     else:
-        in_parts(work, count, threads)
+        in_parts(work, count, threads, least=least)

@@ -10,16 +10,17 @@ import numpy as np
 import pandas as pd
 import pytest
 from fit_models import LINE, ORAL
+from scipy.special import chdtri, ndtri
 
 from fastcart import InputError, Model, Parameter, fit
 from fastcart.fit.complete import Complete
 from fastcart.fit.effects import Values, check_effects, with_errors
 from fastcart.fit.expected import Expected
 from fastcart.fit.keeping import Keeper
-from fastcart.fit.marginal import information
+from fastcart.fit.marginal import draws_of, information, log_weights, summarise
 from fastcart.fit.maximum import Accuracy, adapt, know, proposal_of
 from fastcart.fit.modes import modes, quadrature
-from fastcart.fit.proposals import first_proposal, log_prior, tempered
+from fastcart.fit.proposals import FREEDOM, _stretch, first_proposal, log_prior, tempered
 from fastcart.fit.saem import positive
 from fastcart.fit.stationarity import is_stationary
 
@@ -64,10 +65,12 @@ def exact_minus2LL(complete: Complete, row: np.ndarray) -> float:
     return total
 
 
-def complete_of(data: fit.FitData, *, random=("a", "b"), fixed=(), omega="full", covariates=None) -> Complete:
+def complete_of(
+    data: fit.FitData, *, random=("a", "b"), fixed=(), omega="full", covariates=None, threads=None
+) -> Complete:
     scales = dict.fromkeys((*random, *fixed), "normal")
     effects = check_effects(LINE, data, random, fixed, omega=omega, covariates=covariates, scales=scales)
-    prepared = fit.prepare(LINE, data, list(effects.columns), observations=STRAIGHT)
+    prepared = fit.prepare(LINE, data, list(effects.columns), observations=STRAIGHT, threads=threads)
     return Complete(prepared, with_errors(effects, prepared))
 
 
@@ -364,6 +367,63 @@ def test_threads_and_kills_change_nothing(straight, tmp_path, monkeypatch):
     assert again.minus2LL == whole.minus2LL
     with pytest.raises(InputError, match="begun with other inputs: seed is 1 there and 2 now"):
         fit.population(LINE, straight, keep=tmp_path / "kept", **SHORT, seed=2)
+
+
+BOTH = SHORT | dict(starts=[{"a": 3.0}, {"a": 1.0, "b": -1.0}, {"a": 2.0}])
+
+
+def test_starts_at_once_are_the_starts_one_after_the_other(straight, tmp_path, monkeypatch):
+    one = fit.population(LINE, straight, threads=1, **BOTH)
+    writes, begun = Keeper.keep, set()
+    for threads in (2, 5):
+        found = fit.population(LINE, straight, threads=threads, **BOTH)
+        for mine, theirs in zip(one.ended, found.ended, strict=True):
+            assert np.array_equal(mine.trace, theirs.trace)
+            assert np.array_equal(mine.known.row, theirs.known.row)
+        assert found.minus2LL == one.minus2LL
+        assert found.complete.prepared.counts == one.complete.prepared.counts
+        assert found.complete.prepared.threads == threads
+
+    def killed(self, number, arrays):
+        begun.add(number)
+        writes(self, number, arrays)
+        if number == 1:
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(Keeper, "keep", killed)
+    with pytest.raises(KeyboardInterrupt):
+        fit.population(LINE, straight, keep=tmp_path / "kept", threads=3, **BOTH)
+    monkeypatch.undo()
+    assert 1 in begun
+    again = fit.population(LINE, straight, keep=tmp_path / "kept", threads=2, **BOTH)
+    assert np.array_equal(again.row, one.row)
+    assert again.minus2LL == one.minus2LL
+
+
+def test_draws_shared_out_among_threads_say_the_same_to_the_bit():
+    """Of 13 patients: parts of unequal size, with and without predictions that are kept."""
+    data, row = fit.read(lines(13), LINE), np.array([5.2, -0.6, -0.1, -0.6, -1.0])
+    found = []
+    for threads in (1, 2, 7):
+        complete = complete_of(data, omega="diagonal", threads=threads)
+        effects, values = complete.effects, complete.effects.unpack(row)
+        wide = np.tile(0.5 * np.eye(2), (13, 1, 1))
+        proposal = first_proposal(effects, values, effects.centers(values.b), wide)
+        draws = draws_of(proposal, np.arange(13), 2048, np.random.default_rng(1), threads)
+        told = [draws.phi, draws.log_density, log_weights(complete, values, draws)]
+        for some in (draws, draws.predicted(complete, row)):
+            told += vars(summarise(complete, row, some)).values()
+        found.append([*told, np.array(list(complete.prepared.counts.values()))])
+    for others in found[1:]:
+        for mine, theirs in zip(found[0], others, strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+
+
+def test_draws_are_stretched_as_a_t_distribution_stretches():
+    u = np.linspace(1e-9, 1 - 1e-9, 10_001)
+    np.testing.assert_allclose(_stretch(ndtri(u)), np.sqrt(FREEDOM / chdtri(FREEDOM, u)), rtol=1e-6)
+    middle = u[1:-1]
+    np.testing.assert_allclose(_stretch(ndtri(middle)), np.sqrt(FREEDOM / chdtri(FREEDOM, middle)), rtol=1e-8)
 
 
 def test_what_is_known_is_kept_and_what_is_fixed_is_estimated(straight):
