@@ -111,9 +111,9 @@ class RowMaker:
         inside = values >= low
         inside &= values <= high
         # nearly always all are, which is told in less time than of each row
-        good: np.ndarray = np.ones(len(values), dtype=np.bool_)
+        good = np.ones(len(values), dtype=np.bool_)
         if not inside.all():
-            good = inside.all(axis=1)
+            good = np.logical_and.reduce(inside, axis=1)
         y0, p = self._filled(values)
         if self.followers:
             found = self._followers(values, y0, p)
