@@ -19,6 +19,16 @@ EXPLICIT = ("tsit5", "vern7", "dop853", "stab5")
 LANES = [("lanes", method) for method in (*EXPLICIT, "rodas5p")]
 # all engines and methods
 RUNS = [("auto", None), *LANES, ("lsoda", None), ("scipy", None)]
+
+# All runs try all. By default a file has these, and one more: the methods that are left differ by their
+# numbers alone, but each is compiled for each count of states, and SciPy takes its steps in Python.
+ALWAYS = ("auto", "rodas5p", "lsoda")
+ONE_MORE = {
+    "test_batches": "vern7", "test_doses": "scipy", "test_endpoints": "scipy", "test_network": "tsit5",
+    "test_quantities": "dop853", "test_refusals": "dop853", "test_structure": "tsit5",
+    "test_switches": "scipy", "test_turning": "stab5",
+}  # fmt: skip
+
 COUNTERS = ["engine", "steps", "rejected", "rhs_calls"]
 
 PHASES = [Phase.explicit, Phase.generate]
@@ -39,11 +49,23 @@ class Law:
 LAWS: list[Law] = []
 
 
+def each_of(runs: list[tuple[str, str | None]], module: str) -> Callable:
+    """Parametrize a test of a module by ``run``; see `ALWAYS` for which of them are slow tests."""
+    kept = (*ALWAYS, ONE_MORE[module.rpartition(".")[2]])
+    named = [(method or engine, (engine, method)) for engine, method in runs]
+    return pytest.mark.parametrize(
+        "run",
+        [pytest.param(run, id=name, marks=() if name in kept else pytest.mark.slow) for name, run in named],
+    )
+
+
 def law(
     examples: int, *, run: list | None = None, shrink: bool = True, turn: int = 30, scipy: int | None = None,
     **drawn: st.SearchStrategy,
 ) -> Callable:  # fmt: skip
     """Make a test of a property: so many examples, always the same ones, for each engine in ``run``.
+
+    Engines that are not `ALWAYS` tried are slow tests.
 
     ``scipy`` is for how many of them SciPy gets, where it takes seconds for each, step by step in Python.
     Without ``shrink`` a test that fails shows the example as it was drawn, which saves minutes.
@@ -66,9 +88,8 @@ def law(
         test = fixed(examples)
         if run:
             fewer = fixed(scipy or examples)
-            names = [method or engine for engine, method in run]
 
-            @pytest.mark.parametrize("run", run, ids=names)
+            @each_of(run, body.__module__)
             @wraps(body, assigned=("__module__", "__name__", "__qualname__", "__doc__"))
             def each(run: tuple[str, str | None]) -> None:
                 (fewer if run[0] == "scipy" else test)(run=run)
