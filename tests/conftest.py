@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -66,6 +66,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
     gc.collect()
     gc.freeze()  # what is imported until now stays anyway
+
+
+def slow_but(kept: Iterable[Any], values: Iterable[Any]) -> list[Any]:
+    """Return values of a parametrization, of which all but those that are kept make a slow test.
+
+    For methods and engines whose kernels take seconds to compile, where others show the same by default.
+    """
+    kept = list(kept)
+    return [value if value in kept else pytest.param(value, marks=pytest.mark.slow) for value in values]
 
 
 @contextmanager
