@@ -68,13 +68,17 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     gc.freeze()  # what is imported until now stays anyway
 
 
-def slow_but(kept: Iterable[Any], values: Iterable[Any]) -> list[Any]:
+def slow_but(kept: Iterable[Any], values: Iterable[Any], *, several: bool = False) -> list[Any]:
     """Return values of a parametrization, of which all but those that are kept make a slow test.
 
     For methods and engines whose kernels take seconds to compile, where others show the same by default.
+    With ``several`` each value is a tuple of several arguments.
     """
-    kept = list(kept)
-    return [value if value in kept else pytest.param(value, marks=pytest.mark.slow) for value in values]
+    kept, slow = list(kept), pytest.mark.slow
+    return [
+        value if value in kept else pytest.param(*(value if several else (value,)), marks=slow)
+        for value in values
+    ]
 
 
 @contextmanager

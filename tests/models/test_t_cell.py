@@ -341,6 +341,7 @@ def test_treatment_stops_growth():
     slow_but(
         [("auto", 10_000), ("lsoda", 2000)],
         [("auto", 10_000), ("lanes", 10_000), ("lsoda", 2000), ("scipy", 30)],
+        several=True,
     ),
 )
 def test_positive_and_ordered_for_random_sets(engine, count):

@@ -69,7 +69,7 @@ def free(C, T, K: float = 2.0):
     return C - bound, T - bound
 
 
-@pytest.mark.parametrize(("engine", "method"), slow_but(ENOUGH, ENGINES))
+@pytest.mark.parametrize(("engine", "method"), slow_but(ENOUGH, ENGINES, several=True))
 def test_doses_infusions_and_switches_move_the_solution(engine, method):
     asked = {
         "engine": engine, "method": method, "doses": SCHEDULE, "save_at": TIMES, "peaks": ["x"],

@@ -530,7 +530,7 @@ def words_of(report: Path) -> str:
     return html.unescape(re.sub(r"<[^>]+>", " ", text))
 
 
-@pytest.mark.parametrize(("size", "seed"), slow_but([(1, 2024)], [(1, 2024), (4, 2)]))
+@pytest.mark.parametrize(("size", "seed"), slow_but([(1, 2024)], [(1, 2024), (4, 2)], several=True))
 def test_trials_of_few_patients_get_a_report(tmp_path, monkeypatch, capsys, size, seed):
     """An arm may be empty, without events, or not followed to the horizon: figures, no warning."""
     monkeypatch.setattr("fastcart.trial.figures.DPI", 40)
