@@ -44,7 +44,7 @@ LONGEST = (
     "batch/test_regimens.py", "models/test_t_cell.py", "papers/test_reproduce.py",
     "models/test_names_in_equations.py", "solvers/test_algebraic.py", "sbml/test_sbml_events.py",
     "cli/test_kills.py", "differential/test_batches.py", "solvers/test_lsoda_quantities.py",
-    "batch/test_dosing.py", "papers/test_figures7to10.py", "trial/test_controlled.py",
+    "batch/test_dosing.py", "trial/test_controlled.py",
 )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from fastcart.solvers.codegen import derivative_lines, labels, places, written
 from fastcart.solvers.compile import (
     EXACT,
     EXACT_INNER,
-    FAST,
+    INNER,
     cached,
     made_once,
     may_raise,
@@ -49,7 +49,7 @@ def _into(model: System, function: Any, outputs: int, options: dict[str, Any]) -
 
 def natural_rhs(model: System, function: Any, *, exact: bool = True) -> Any:
     """Return ``into(t, y, p, out)``: derivatives in natural units, to be inlined into a kernel."""
-    return _into(model, function, len(model.states), EXACT if exact else FAST)
+    return _into(model, function, len(model.states), EXACT_INNER if exact else INNER)
 
 
 def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:

@@ -20,13 +20,16 @@ LANES = [("lanes", method) for method in (*EXPLICIT, "rodas5p")]
 # all engines and methods
 RUNS = [("auto", None), *LANES, ("lsoda", None), ("scipy", None)]
 
-# All runs try all. By default a file has these, and one more: the methods that are left differ by their
-# numbers alone, but each is compiled for each count of states, and SciPy takes its steps in Python.
-ALWAYS = ("auto", "rodas5p", "lsoda")
-ONE_MORE = {
-    "test_batches": "vern7", "test_doses": "scipy", "test_endpoints": "scipy", "test_network": "tsit5",
-    "test_quantities": "dop853", "test_refusals": "dop853", "test_structure": "tsit5",
-    "test_switches": "scipy", "test_turning": "stab5",
+# By default the laws of a file are tried with `ALWAYS` and with these; with all others they are slow tests.
+# The methods left out differ by their numbers alone, but each is compiled for each count of states; LSODA is
+# compiled for each model and for whatever is watched; SciPy takes its steps in Python.
+ALWAYS = ("auto", "rodas5p")
+FURTHER = {
+    "test_batches": ("vern7", "lsoda"), "test_doses": ("tsit5", "scipy"),
+    "test_endpoints": ("lsoda", "scipy"),
+    "test_network": ("tsit5", "lsoda"), "test_quantities": ("dop853", "lsoda"),
+    "test_refusals": ("dop853", "lsoda"), "test_structure": ("tsit5", "lsoda"),
+    "test_switches": ("vern7", "scipy"), "test_turning": ("stab5", "lsoda"),
 }  # fmt: skip
 
 COUNTERS = ["engine", "steps", "rejected", "rhs_calls"]
@@ -50,8 +53,8 @@ LAWS: list[Law] = []
 
 
 def each_of(runs: list[tuple[str, str | None]], module: str) -> Callable:
-    """Parametrize a test of a module by ``run``; see `ALWAYS` for which of them are slow tests."""
-    kept = (*ALWAYS, ONE_MORE[module.rpartition(".")[2]])
+    """Parametrize a test of a module by ``run``; see `FURTHER` for which of them are slow tests."""
+    kept = (*ALWAYS, *FURTHER[module.rpartition(".")[2]])
     named = [(method or engine, (engine, method)) for engine, method in runs]
     return pytest.mark.parametrize(
         "run",
@@ -65,7 +68,7 @@ def law(
 ) -> Callable:  # fmt: skip
     """Make a test of a property: so many examples, always the same ones, for each engine in ``run``.
 
-    Engines that are not `ALWAYS` tried are slow tests.
+    Those that are not in `ALWAYS` or `FURTHER` are slow tests.
 
     ``scipy`` is for how many of them SciPy gets, where it takes seconds for each, step by step in Python.
     Without ``shrink`` a test that fails shows the example as it was drawn, which saves minutes.
