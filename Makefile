@@ -1,7 +1,7 @@
 # Everything needs only python3 >= 3.11, git and make; the set-up brings the rest into .venv.
 BIN := .venv/bin
 
-.PHONY: help setup demo test bench docs lint format clean fuzz kills malformed sbml-suite
+.PHONY: help setup demo test test-slow bench docs lint format clean fuzz kills malformed sbml-suite
 
 # how often or how long, and with which seed: make kills KILLS=60 SEED=3, make fuzz MINUTES=10 SEED=1
 MINUTES ?= 10
@@ -13,6 +13,7 @@ help:
 	@echo "make setup   install everything into .venv"
 	@echo "make demo    reproduce Li & Lei 2025 into results/li-lei-2025"
 	@echo "make test    run the tests"
+	@echo "make test-slow   run the slow tests: other engines and methods, larger studies"
 	@echo "make fuzz    try random models and patients for MINUTES; prints what does not hold"
 	@echo "make kills   kill every command at random moments, go on, compare byte for byte"
 	@echo "make malformed   try many malformed inputs"
@@ -29,6 +30,9 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slow: setup
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m slow
 
 fuzz: setup
 	@$(BIN)/python tests/differential/fuzz.py --minutes $(MINUTES) --seed $(SEED)

@@ -63,11 +63,15 @@ def _small_model() -> Any:
     """Return a model of two states."""
     from numba import njit
 
-    from fastcart.model import Model, Parameter, State
+    from fastcart.model import Model, Observable, Parameter, State
 
     @njit
     def rhs(t, y, p):
         return p.growth * y.C - p.kill * y.E * y.C, -p.death * y.E
+
+    @njit
+    def observe(t, y, p):
+        return (p.kill * y.E,)
 
     states = [State("C", default=1e6), State("E", default=1e7)]
     rates = [
@@ -75,7 +79,8 @@ def _small_model() -> Any:
         Parameter("kill", default=1e-7),
         Parameter("death", default=0.1),
     ]
-    return Model("ahead", states, rates, rhs, burden="C", t_end=50.0)
+    observed = [Observable("killing")]
+    return Model("ahead", states, rates, rhs, burden="C", t_end=50.0, observables=observed, observe=observe)
 
 
 def _solve_in_all_ways(model: Any) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -44,7 +44,7 @@ LONGEST = (
     "batch/test_regimens.py", "models/test_t_cell.py", "papers/test_reproduce.py",
     "models/test_names_in_equations.py", "solvers/test_algebraic.py", "sbml/test_sbml_events.py",
     "cli/test_kills.py", "differential/test_batches.py", "solvers/test_lsoda_quantities.py",
-    "batch/test_dosing.py", "papers/test_figures7to10.py", "trial/test_controlled.py",
+    "batch/test_dosing.py", "trial/test_controlled.py",
 )  # fmt: skip
 
 
@@ -66,6 +66,19 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     items.sort(key=place)
     gc.collect()
     gc.freeze()  # what is imported until now stays anyway
+
+
+def slow_but(kept: Iterable[Any], values: Iterable[Any], *, several: bool = False) -> list[Any]:
+    """Return values of a parametrization, of which all but those that are kept make a slow test.
+
+    For methods and engines whose kernels take seconds to compile, where others show the same by default.
+    With ``several`` each value is a tuple of several arguments.
+    """
+    kept, slow = list(kept), pytest.mark.slow
+    return [
+        value if value in kept else pytest.param(*(value if several else (value,)), marks=slow)
+        for value in values
+    ]
 
 
 @contextmanager

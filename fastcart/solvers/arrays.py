@@ -3,20 +3,34 @@
 from __future__ import annotations
 
 import math
+import types
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from numba import carray, njit
+from numba import types as numba_types
 
 from fastcart.solvers.codegen import derivative_lines, labels, places, written
-from fastcart.solvers.compile import EXACT, FAST, cached, made_once, rebuild
+from fastcart.solvers.compile import (
+    EXACT,
+    EXACT_INNER,
+    INNER,
+    cached,
+    made_once,
+    may_raise,
+    prepared_function,
+    rebuild,
+)
 from fastcart.solvers.fingerprint import fingerprint
-from fastcart.solvers.named import named_call, naming
+from fastcart.solvers.lanes.intrinsics import evaluate
+from fastcart.solvers.named import named_call, naming, read_parameters
 from fastcart.solvers.problem import Saves
 from fastcart.solvers.problem import places as time_places
 from fastcart.solvers.system import System
 from fastcart.solvers.threads import in_parts
 
+_BUFFER = numba_types.void(numba_types.CPointer(numba_types.float64))
 _BLOCK = 32  # rows
 _FEW_ROWS = 10_000  # that take less time than to start a thread
 
@@ -25,17 +39,17 @@ Parameters = np.ndarray | Callable[[float], np.ndarray]  # of patients, or where
 
 def _into(model: System, function: Any, outputs: int, options: dict[str, Any]) -> Any:
     """Make ``into(t, y, p, out)`` from a function that returns a tuple."""
-    of_states, of_parameters = places("Y", model.state_names), places("P", model.parameter_names)
-    values = [f"y[{name}]" for name in of_states], [f"p[{name}]" for name in of_parameters]
-    lines = ["def into(t, y, p, out):", f"    f = {named_call('rhs', 't', *values)}"]
+    of_states = places("Y", model.state_names)
+    given = [f"y[{name}]" for name in of_states], read_parameters(model, "p")
+    lines = ["def into(t, y, p, out):", f"    f = {named_call('rhs', 't', *given)}"]
     lines += [f"    out[{i}] = f[{i}]" for i in range(outputs)]
     namespace = {"rhs": rebuild(function, options), **naming(model)}
-    return rebuild(written(lines, {**of_states, **of_parameters}, namespace), options)
+    return rebuild(written(lines, of_states, namespace), options)
 
 
 def natural_rhs(model: System, function: Any, *, exact: bool = True) -> Any:
     """Return ``into(t, y, p, out)``: derivatives in natural units, to be inlined into a kernel."""
-    return _into(model, function, len(model.states), EXACT if exact else FAST)
+    return _into(model, function, len(model.states), EXACT_INNER if exact else INNER)
 
 
 def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:
@@ -51,51 +65,83 @@ def internal_rhs(model: System, log: tuple[bool, ...], infused: bool) -> Any:
         *[f"    out[U_{x}] = du_{x}" for x in labels(model.state_names)],
         "    return out",
     ]
-    namespace = {"rhs": rebuild(model.rhs, EXACT), "exp": math.exp, "nan": math.nan, "empty": np.empty}
+    namespace = {"rhs": rebuild(model.rhs, EXACT_INNER), "exp": math.exp, "nan": math.nan, "empty": np.empty}
     function = written(lines, {"STATES": len(model.states), **constants}, {**namespace, **naming(model)})
     return cached(function, f"{model.name} for scipy", **EXACT)
 
 
-def _observe_kernel(model: System, which: Sequence[int]) -> Any:
-    """Compile what computes observables of saved states, `_BLOCK` rows of one patient at a time.
+def _observe_block(model: System, which: Sequence[int]) -> types.FunctionType:
+    """Write what computes observables of saved states, `_BLOCK` rows of one patient at a time.
 
     All lies in one buffer at constant offsets, so that LLVM sees that nothing overlaps, and a block that is
     not full is filled up, so that each number comes from the same instructions wherever its row is.
     """
-    n = len(model.states)
-    of_states, of_parameters = places("Y", model.state_names, 0, _BLOCK), places("P", model.parameter_names)
-    observed = places("O", [model.observable_names[k] for k in which], (n + 1) * _BLOCK, _BLOCK)
+    n, m = len(model.states), len(model.parameters)
+    of_states = places("Y", model.state_names, m, _BLOCK)
+    first = m + (n + 1) * _BLOCK
+    observed = places("O", [model.observable_names[k] for k in which], first, _BLOCK)
     constants = {
-        "BLOCK": _BLOCK, "STATES": n, "TIME": n * _BLOCK, "FIRST": (n + 1) * _BLOCK, "COLUMNS": len(which),
-        "ROOM": (n + 1 + len(which)) * _BLOCK, **of_states, **of_parameters, **observed,
+        "BLOCK": _BLOCK, "TIME": m + n * _BLOCK, "ROOM": first + len(which) * _BLOCK, **of_states, **observed,
     }  # fmt: skip
-    parameters = labels(model.parameter_names)
-    call = named_call(
-        "function", "w[TIME + l]", [f"w[{name} + l]" for name in of_states], [f"p_{x}" for x in parameters]
-    )
+    call = named_call("function", "w[TIME + l]", [f"w[{name} + l]" for name in of_states], "p")
     lines = [
-        "def observe_rows(times, begin, offsets, saved, given, low, high, out):",
-        "    w = empty(ROOM)",
-        "    for i in range(low, high):",
-        *(f"        p_{x} = given[i, P_{x}]" for x in parameters),
-        "        shift = begin[i] - offsets[i]",
-        "        for first in range(offsets[i], offsets[i + 1], BLOCK):",
-        "            last = min(BLOCK, offsets[i + 1] - first) - 1",
-        "            for j in range(STATES):",
-        "                for l in range(BLOCK):",
-        "                    w[j * BLOCK + l] = saved[j, first + min(l, last)]",
-        "            for l in range(BLOCK):",
-        "                w[TIME + l] = times[shift + first + min(l, last)]",
-        "            for l in range(BLOCK):",
-        f"                f = {call}",
-        *(f"                w[{name} + l] = f[{of}]" for name, of in zip(observed, which, strict=True)),
-        "            for k in range(COLUMNS):",
-        "                for l in range(last + 1):",
-        "                    out[k, first + l] = w[FIRST + k * BLOCK + l]",
+        "def observe_block(w_):",
+        "    w = carray(w_, (ROOM,))",
+        f"    p = {read_parameters(model, 'w')}",
+        "    for l in range(BLOCK):",
+        f"        f = {call}",
+        *(f"        w[{name} + l] = f[{of}]" for name, of in zip(observed, which, strict=True)),
     ]
-    names = {"function": rebuild(model.observe, EXACT), "empty": np.empty, **naming(model)}
-    function = written(lines, constants, names)
-    return cached(function, f"observables of {model.name}", nogil=True, **EXACT)
+    names = {"function": rebuild(model.observe, EXACT_INNER), "carray": carray, **naming(model)}
+    return written(lines, constants, names)
+
+
+def _observe_rows(block, times, begin, offsets, saved, given, part, out):
+    """Compute observables of the saved states of the patients from one to another, block by block."""
+    states, parameters, columns = saved.shape[0], given.shape[1], out.shape[0]
+    time = parameters + states * _BLOCK
+    found = time + _BLOCK
+    w = np.empty(found + columns * _BLOCK)
+    for i in range(part[0], part[1]):
+        for k in range(parameters):
+            w[k] = given[i, k]
+        shift = begin[i] - offsets[i]
+        for first in range(offsets[i], offsets[i + 1], _BLOCK):
+            last = min(_BLOCK, offsets[i + 1] - first) - 1
+            for j in range(states):
+                for r in range(_BLOCK):
+                    w[parameters + j * _BLOCK + r] = saved[j, first + min(r, last)]
+            for r in range(_BLOCK):
+                w[time + r] = times[shift + first + min(r, last)]
+            evaluate(block, w)
+            for k in range(columns):
+                for r in range(last + 1):
+                    out[k, first + r] = w[found + k * _BLOCK + r]
+
+
+def _observe_kernel(model: System, which: Sequence[int]) -> Any:
+    """Compile the block of a model as a C function; the loop over blocks is the same for all models."""
+    label, block = f"observables of {model.name}", _observe_block(model, which)
+    made = cached(block, label, signature=_BUFFER, **EXACT)
+    address, loop, told = made.address, _observe_rows, "the loop over observables"
+    if may_raise(made):  # an error of a C function is lost: as part of the loop, Python gets it
+        loop, told = prepared_function(loop, evaluate=_evaluated(rebuild(block, EXACT_INNER))), label
+    rows = cached(loop, told, nogil=True, **EXACT)
+
+    def kernel(times, begin, offsets, saved, given, low, high, out):
+        rows(address, times, begin, offsets, saved, given, (low, high), out)
+
+    return kernel
+
+
+def _evaluated(block: Any) -> Any:
+    """Return what stands for `evaluate` where a block is part of the kernel."""
+
+    @njit(**EXACT_INNER)
+    def evaluate(_, w):
+        block(w)
+
+    return evaluate
 
 
 def observe_kernel(model: System, names: Sequence[str]) -> Any:

@@ -15,7 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from fastcart.solvers.compile import from_source
-from fastcart.solvers.named import named_call
+from fastcart.solvers.named import named_call, read_parameters
 from fastcart.solvers.system import System
 from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
@@ -69,14 +69,13 @@ def derivative_lines(model: System, log: Sequence[bool], infused: bool) -> tuple
     states in logarithm have none. The derivative of each state is ``u[U_<state>]`` by its place.
     """
     states = labels(model.state_names)
-    of_states, of_parameters = places("U", model.state_names), places("P", model.parameter_names)
     lines = []
     for x, logarithm in zip(states, log, strict=True):
         lines.append(
             f"    y_{x} = {natural(f'u[U_{x}]', logarithm)}" + ("" if logarithm else f" * scale[U_{x}]")
         )
-    values = [f"y_{x}" for x in states], [f"p[{name}]" for name in of_parameters]
-    lines.append(f"    f = {named_call('rhs', 't', *values)}")
+    given = [f"y_{x}" for x in states], read_parameters(model, "p")
+    lines.append(f"    f = {named_call('rhs', 't', *given)}")
     for x, logarithm in zip(states, log, strict=True):
         f = f"f[U_{x}]"
         if logarithm:
@@ -85,4 +84,4 @@ def derivative_lines(model: System, log: Sequence[bool], infused: bool) -> tuple
         else:
             inflow = f"({f} + r[U_{x}])" if infused else f
             lines.append(f"    du_{x} = {inflow} / scale[U_{x}]")
-    return lines, {**of_states, **of_parameters}
+    return lines, places("U", model.state_names)

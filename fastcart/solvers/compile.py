@@ -62,13 +62,14 @@ UNROLLED = 31  # turns up to which a loop in a callback disappears, if its body 
 _ANY = 2**32 - 1
 _RECURSION = 20_000
 EXACT: dict[str, Any] = {"fastmath": False, "error_model": "numpy", "boundscheck": False}
+EXACT_INNER: dict[str, Any] = {**EXACT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 
 _SETTINGS = ("OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_JIT", "DEBUGINFO_DEFAULT")
 
 __all__ = [
-    "EXACT", "FAST", "INLINED", "INNER", "UNROLLED", "announce", "announce_by", "announcements", "assembly",
-    "cache_directory", "cached", "collector_paused", "from_source", "made_once", "numba_settings",
-    "plain", "prepared_function", "rebuild",
+    "EXACT", "EXACT_INNER", "FAST", "INLINED", "INNER", "UNROLLED", "announce", "announce_by",
+    "announcements", "assembly", "cache_directory", "cached", "collector_paused", "from_source", "made_once",
+    "numba_settings", "plain", "prepared_function", "rebuild",
 ]  # fmt: skip
 
 _announce: Callable[[str], None] | None = None

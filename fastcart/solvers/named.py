@@ -13,6 +13,7 @@ from functools import cache
 from operator import itemgetter
 from typing import TYPE_CHECKING, Any
 
+from llvmlite import ir
 from numba import types
 from numba.core.typing.templates import AttributeTemplate
 from numba.extending import (
@@ -123,7 +124,29 @@ def naming(model: Model | System) -> dict[str, Any]:
     return {
         "states": _naming(STATES, tuple(model.state_names)),
         "parameters": _naming(PARAMETERS, tuple(model.parameter_names)),
+        "read": _reading(len(model.parameter_names)),
     }
+
+
+@cache
+def _reading(count: int) -> Any:
+    """Make what reads the first numbers of a contiguous row as a tuple, within a kernel.
+
+    numba takes milliseconds to compile each ``row[k]`` of a text, a second for a large model.
+    """
+
+    @intrinsic
+    def read(typingctx, row):
+        def loads(context, builder, signature, values):
+            data = context.make_array(row)(context, builder, values[0]).data
+            place = ir.IntType(64)
+            numbers = [builder.load(builder.gep(data, [ir.Constant(place, k)])) for k in range(count)]
+            return context.make_tuple(builder, signature.return_type, numbers)
+
+        return types.UniTuple(types.float64, count)(row), loads
+
+    read.in_python = lambda row: tuple(row[:count])  # type: ignore[attr-defined]
+    return read
 
 
 def named(kind: str, values: Sequence[str]) -> str:
@@ -131,13 +154,21 @@ def named(kind: str, values: Sequence[str]) -> str:
     return f"{kind}(({', '.join(values)},))" if values else "()"
 
 
-def named_call(function: str, t: str, states: Sequence[str], parameters: Sequence[str]) -> str:
+def named_call(function: str, t: str, states: Sequence[str], parameters: Sequence[str] | str) -> str:
     """Return the text of a call of a right-hand side, or of observables, with names; see `naming`.
 
     Parameters
     ----------
     function, t : str
-    states, parameters : sequence of str
+    states : sequence of str
         Texts of the values.
+    parameters : sequence of str, or str
+        Likewise, or the text of a tuple of all.
     """
-    return f"{function}({t}, {named('states', states)}, {named('parameters', parameters)})"
+    given = parameters if isinstance(parameters, str) else named("parameters", parameters)
+    return f"{function}({t}, {named('states', states)}, {given})"
+
+
+def read_parameters(model: Model | System, row: str) -> str:
+    """Return the text of the parameters, which are the first numbers of a contiguous row of an array."""
+    return f"parameters(read({row}))" if model.parameter_names else "()"

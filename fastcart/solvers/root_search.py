@@ -12,9 +12,8 @@ from typing import NamedTuple
 import numpy as np
 from numba import njit
 
-from fastcart.solvers.compile import EXACT
+from fastcart.solvers.compile import EXACT_INNER as INSIDE
 
-INSIDE = {**EXACT, "no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 SOLVED, NOT_SOLVED = 0.0, 1.0
 
 _TURNS = 200

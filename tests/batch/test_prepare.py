@@ -8,6 +8,7 @@ from unittest import mock
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import slow_but
 from numba import njit
 
 import fastcart
@@ -65,7 +66,7 @@ def assert_same(solution, result) -> None:
             np.testing.assert_array_equal(values, result.trajectories[name].to_numpy(), err_msg=name)
 
 
-@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("engine", slow_but(ENGINES[:-1], ENGINES))
 def test_the_numbers_of_solve(engine):
     values = some_patients(3)
     options = dict(engine=engine, t_end=60.0, save_at=[0.0, 20.0, 60.0])

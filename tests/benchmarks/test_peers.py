@@ -64,7 +64,14 @@ def test_cvode_agrees_with_lanes(scripts, population, lanes, method):
     agrees(contender, population, lanes, 2e-4)
 
 
-@pytest.mark.parametrize(("method", "tolerance"), [("dop853", 1e-4), ("lsoda", 1e-3), ("lsoda, plain", 1e-1)])
+@pytest.mark.parametrize(
+    ("method", "tolerance"),
+    [
+        pytest.param("dop853", 1e-4, marks=pytest.mark.slow),  # compiled for itself
+        ("lsoda", 1e-3),
+        ("lsoda, plain", 1e-1),
+    ],
+)
 def test_numbalsoda_agrees_with_lanes(scripts, population, lanes, method, tolerance):
     contender = next(
         c for c in scripts["peers"].numbalsoda_contenders(MODEL, 6) if c.method == method and c.rtol == 1e-8

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import slow_but
 
 import fastcart
 from fastcart.cli import command_line as cli
@@ -388,7 +389,7 @@ def test_half_a_kernel_after_a_signal_is_no_full_disk(tmp_path, caplog):
 
 
 @pytest.mark.skipif(os.name != "posix", reason="streams are closed by a shell")
-@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-"])
+@pytest.mark.parametrize("closed", slow_but([">&- 2>&-"], [">&-", "2>&-", ">&- 2>&-"]))
 def test_closed_streams(folder, closed):
     for arguments in ("models", "run li_lei_coarse --patients p.csv --out o.csv --force " + " ".join(FAST)):
         command = f'"{sys.executable}" -m fastcart {arguments} {closed}'

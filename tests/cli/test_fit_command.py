@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import drawn_as_pixels
 from fit_models import line_table
 
 from fastcart.cli import main
@@ -57,6 +58,7 @@ def folder(tmp_path):
     return tmp_path
 
 
+@drawn_as_pixels()
 def test_a_fit_goes_on_after_a_kill_to_the_same_files(folder, capsys, monkeypatch):
     spec, whole, other = str(folder / "fit.toml"), folder / "whole", folder / "killed"
     assert main(["fit", spec, "--out", str(whole)]) == 0

@@ -9,7 +9,7 @@ import pytest
 from families import CLEARANCE, Clearance, Dose, free, numbers, powers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import LANES, RUNS, law, solve
+from law import LANES, RUNS, each_of, law, solve
 from numba import njit
 
 import fastcart
@@ -313,7 +313,7 @@ def test_times_to_save_may_be_rounded():
     np.testing.assert_allclose(result.trajectories["y"], exact, rtol=1e-6)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=str)
+@each_of(RUNS, __name__)
 @pytest.mark.parametrize("kind", sorted(MORTAL))
 def test_an_event_that_ends_all_at_a_dose_comes_before_a_death_there(run, kind):
     plan = DosingSchedule().bolus(3.0, "a", 0.3)

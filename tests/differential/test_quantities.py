@@ -7,7 +7,7 @@ import pytest
 from families import CLEARANCE, FORCED, Clearance, Forced, clearances, forced, numbers, powers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import RUNS, law, solve
+from law import RUNS, each_of, law, solve
 
 from fastcart import Event
 
@@ -118,7 +118,7 @@ def test_a_hundredth_of_the_tolerance_brings_the_answer_nearer(run, patient, t_e
 # --- what was found first, as it was found ---------------------------------------------------------------
 
 
-@pytest.mark.parametrize("run", RUNS, ids=str)
+@each_of(RUNS, __name__)
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6])
 def test_the_area_under_a_decay_in_logarithm(run, rtol):
     patient = Clearance(y=1e6, k=0.5)
@@ -126,7 +126,7 @@ def test_the_area_under_a_decay_in_logarithm(run, rtol):
     assert ends["auc_y"] == pytest.approx(2e6, rel=30 * rtol)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=str)
+@each_of(RUNS, __name__)
 def test_the_area_under_a_quotient(run):
     patient = Clearance(w=3.0, l=0.2, h=0.5)
     ends = solve(CLEARANCE, patient.row(), run, t_end=20.0, auc=["share"]).endpoints.iloc[0]
@@ -134,7 +134,7 @@ def test_the_area_under_a_quotient(run):
 
 
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6])
-@pytest.mark.parametrize("run", RUNS, ids=str)
+@each_of(RUNS, __name__)
 def test_a_fast_wave_on_a_slow_decay(run, rtol):
     patient = Clearance(k=0.01, f=2.0)
     events = [Event("half", "fast", 0.5)]

@@ -10,7 +10,7 @@ import pytest
 from families import CLEARANCE, clearances, free, numbers, powers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import RUNS, law, solve
+from law import RUNS, each_of, law, solve
 from numba import njit
 
 from fastcart import Event, Model, State
@@ -114,7 +114,7 @@ def test_breaks_make_switches_exact(run, patient, t_end, rtol):
     check(patient, result, times, 30 * rtol)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@each_of(RUNS, __name__)
 def test_a_decay_behind_a_pulse_is_followed(run):
     """Found by `make fuzz`: LSODA's first step ended at a look, whose slope was taken over two steps."""
     patient = Switched(height=1e6, on=0.0, off=0.01, k=0.1, up=0.0, down=0.0, period=1.0, duty=0.25)
@@ -131,7 +131,7 @@ def _pulse(t, y, p):
 PULSE = Model("pulse", [State("x")], free(on=1.0, off=2.0), _pulse, t_end=10.0)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@each_of(RUNS, __name__)
 @pytest.mark.parametrize(
     ("on", "width", "rtol"),
     [(365.0, 1e-2, 1e-10), (365.0, 1e-5, 1e-6), (1e5, 1e-5, 1e-6), (10.0, 1e-9, 1e-6), (0.3, 1e-6, 1e-8)],
@@ -143,7 +143,7 @@ def test_the_shortest_pulse_between_breaks_is_whole(run, on, width, rtol):
     assert result.endpoints["final_x"].iloc[0] == pytest.approx(1.0, rel=30 * rtol)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@each_of(RUNS, __name__)
 @pytest.mark.parametrize("rtol", [1e-3, 1e-4])
 def test_stretches_without_any_error_are_followed(run, rtol):
     """Found by `make fuzz`: where the solution is a straight line LSODA came to steps of no length."""
@@ -153,7 +153,7 @@ def test_stretches_without_any_error_are_followed(run, rtol):
     check(patient, solve(SWITCHED, patient.row(), run, **options), times, 30 * rtol)
 
 
-@pytest.mark.parametrize("run", RUNS)
+@each_of(RUNS, __name__)
 def test_a_switch_at_the_horizon_itself(run):
     """Found by `make fuzz`: an input of a million from the horizon on ended as ``step_too_small``."""
     patient, t_end = saw(35.7, 1.0, 1e6, 0.0, 1.0, 0.5, 1e6, 0.5), 35.7
@@ -212,7 +212,7 @@ def test_breaks_and_short_steps_of_a_smooth_model_change_nothing(run, patient, t
     assert late.equals(plain)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=str)
+@each_of(RUNS, __name__)
 def test_ten_days_of_input_in_a_hundred(run):
     """Each patient has the times of its own input, by the names of parameters."""
     patients = [Switched(k=0.2, on=on, off=on + 10) for on in (3.0, 40.0, 85.5)]
@@ -221,7 +221,7 @@ def test_ten_days_of_input_in_a_hundred(run):
     np.testing.assert_allclose(ends["final_q"], [p.q(100.0) for p in patients], rtol=1e-4, atol=1e-6)
 
 
-@pytest.mark.parametrize("run", RUNS, ids=str)
+@each_of(RUNS, __name__)
 def test_a_saw(run):
     for down, exact in ((0.5, 13.5), (1.5, -11.5)):
         patient = Switched(height=0.0, up=1.0, down=down, period=1.0, duty=0.5)

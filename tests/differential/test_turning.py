@@ -9,7 +9,7 @@ import pytest
 from families import TURNING, Course, courses, numbers
 from hypothesis import assume
 from hypothesis import strategies as st
-from law import RUNS, law, solve
+from law import RUNS, each_of, law, solve
 from scipy.integrate import IntegrationWarning, quad
 
 from fastcart import Event
@@ -195,7 +195,7 @@ def known_cubic(t: float) -> float:
     return s**3 + 6 * s**2 - 4 * s - 24.0
 
 
-@pytest.mark.parametrize("run", RUNS, ids=str)
+@each_of(RUNS, __name__)
 def test_the_known_cubic(run):
     """x' = 3 s² + 12 s - 4 with s = t - 8, from -120: three crossings of 0, a peak and a nadir inside."""
     high, low = (8 - 2 + sign * np.sqrt(16 / 3) for sign in (-1, 1))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
-from conftest import in_python
+from conftest import in_python, slow_but
 from scipy.linalg import expm
 from t_cell_sets import random_sets
 
@@ -337,7 +337,12 @@ def test_treatment_stops_growth():
 
 
 @pytest.mark.parametrize(
-    ("engine", "count"), [("auto", 10_000), ("lanes", 10_000), ("lsoda", 2000), ("scipy", 30)]
+    ("engine", "count"),
+    slow_but(
+        [("auto", 10_000), ("lsoda", 2000)],
+        [("auto", 10_000), ("lanes", 10_000), ("lsoda", 2000), ("scipy", 30)],
+        several=True,
+    ),
 )
 def test_positive_and_ordered_for_random_sets(engine, count):
     rtol = 1e-8

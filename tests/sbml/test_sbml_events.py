@@ -6,6 +6,7 @@ from math import log
 
 import numpy as np
 import pytest
+from conftest import slow_but
 
 pytest.importorskip("libsbml")
 
@@ -54,7 +55,7 @@ def expected(times: np.ndarray, wait: float = 0.25) -> dict[str, np.ndarray]:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize("engine", ["lanes", "lsoda", "scipy"])
+@pytest.mark.parametrize("engine", slow_but(("lanes", "lsoda"), ["lanes", "lsoda", "scipy"]))
 def test_all_engines_follow_events(model: fastcart.Model, engine: str):
     result = fastcart.solve(model, save_at=TIMES, engine=engine, rtol=1e-9, threads=1)
     assert result.summary() == {"ok": 1}

@@ -12,6 +12,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import drawn_as_pixels
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numba import njit
@@ -566,6 +567,7 @@ def test_a_killed_run_goes_on(tmp_path, monkeypatch, capsys):
         assert (killed / name).read_bytes() == (whole / name).read_bytes()
 
 
+@drawn_as_pixels()
 def test_the_command_writes_tables_and_pictures(tmp_path, capsys):
     pytest.importorskip("matplotlib")
     out = tmp_path / "study"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import slow_but
 from interval_coverage import FUNCTIONS, covered, exact, ranges
 from numba import njit
 from scipy import stats
@@ -75,7 +76,7 @@ def test_the_exact_indices_are_those_of_the_books():
     np.testing.assert_allclose(pearson, expected, atol=4e-3)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", slow_but(["g"], FUNCTIONS))
 def test_the_exact_effects_of_morris_are_those_of_many_trajectories(function):
     right, n = exact(function, "morris"), 20_000
     design = make_design("morris", ranges(function), n, seed=5)

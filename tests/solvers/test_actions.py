@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import slow_but
 from numba import njit
 
 import fastcart
@@ -14,7 +15,10 @@ SOLVERS = [
     ("lanes", "vern7"), ("lanes", "tsit5"), ("lanes", "rodas5p"), ("auto", None), ("lsoda", None),
     ("scipy", None),
 ]  # fmt: skip
-EVERY = pytest.mark.parametrize("run", SOLVERS, ids=[method or engine for engine, method in SOLVERS])
+# vern7 finds, stops and goes on by the code of tsit5, in twice the time to compile
+EVERY = pytest.mark.parametrize(
+    "run", slow_but(SOLVERS[1:], SOLVERS), ids=[method or engine for engine, method in SOLVERS]
+)
 
 
 @njit
@@ -196,7 +200,7 @@ def test_an_action_has_the_value_that_its_parameter_has_then(run):
     assert solve(run, CLOCK, [give], doses=doses).endpoints["final_y"].item() == 7.0
 
 
-@pytest.mark.parametrize("run", SOLVERS[:5], ids=[m or e for e, m in SOLVERS[:5]])
+@pytest.mark.parametrize("run", SOLVERS[1:5], ids=[m or e for e, m in SOLVERS[1:5]])
 def test_actions_in_a_batch_equal_each_alone_bit_for_bit(run, monkeypatch):
     rng = np.random.default_rng(8)
     n = 70

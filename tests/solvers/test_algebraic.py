@@ -9,6 +9,7 @@ from functools import cache
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import slow_but
 from numba import njit
 from problems import square_root as root
 
@@ -21,6 +22,7 @@ ENGINES = [
     ("auto", None), ("lanes", "tsit5"), ("lanes", "vern7"), ("lanes", "dop853"), ("lanes", "stab5"),
     ("lanes", "rodas5p"), ("lsoda", None), ("scipy", "DOP853"), ("scipy", "Radau"),
 ]  # fmt: skip
+ENOUGH = [("auto", None), ("lanes", "tsit5"), ("lanes", "rodas5p"), ("lsoda", None), ("scipy", "DOP853")]
 
 
 SCHEDULE = (
@@ -67,7 +69,7 @@ def free(C, T, K: float = 2.0):
     return C - bound, T - bound
 
 
-@pytest.mark.parametrize(("engine", "method"), ENGINES)
+@pytest.mark.parametrize(("engine", "method"), slow_but(ENOUGH, ENGINES, several=True))
 def test_doses_infusions_and_switches_move_the_solution(engine, method):
     asked = {
         "engine": engine, "method": method, "doses": SCHEDULE, "save_at": TIMES, "peaks": ["x"],

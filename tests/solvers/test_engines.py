@@ -67,7 +67,11 @@ def test_first_and_last_crossing_differ_where_the_burden_oscillates():
 
 @pytest.mark.parametrize(
     ("engine", "method", "rtol"),
-    [("lsoda", None, 1e-9), ("scipy", "DOP853", 1e-10), ("scipy", "Radau", 1e-8)],
+    [
+        ("lsoda", None, 1e-9),
+        ("scipy", "DOP853", 1e-10),
+        pytest.param("scipy", "Radau", 1e-8, marks=pytest.mark.slow),  # other steps of the same engine
+    ],
 )
 def test_plan_a_accurate_pfs(engine, method, rtol):
     pfs = fastcart.solve("li_lei", PLAN_A, engine=engine, method=method, rtol=rtol).endpoints["pfs"]

@@ -5,6 +5,7 @@ import math
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import slow_but
 from numba import njit
 
 import fastcart
@@ -308,8 +309,15 @@ WATCHED = {
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("model", list(WATCHED))
-@pytest.mark.parametrize("engine", ["lsoda", "scipy"])
+# each model with one engine by default, each engine with one model
+@pytest.mark.parametrize(
+    ("model", "engine"),
+    slow_but(
+        [("li_lei", "scipy"), ("b_all", "lsoda")],
+        [(model, engine) for model in WATCHED for engine in ("lsoda", "scipy")],
+        several=True,
+    ),
+)
 def test_engines_agree_on_the_shipped_models(model, engine):
     patients = {"TE": [1e7, 2e7]} if model == "li_lei" else {"L": [1e10, 1e11]}
     expected = fastcart.solve(model, patients, engine="lanes", rtol=1e-9, **WATCHED[model]).endpoints

@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
+from conftest import slow_but
 from numba import njit
 from scipy.integrate import quad
 
@@ -14,6 +15,7 @@ import fastcart
 from fastcart import Event, Model, Observable, State
 
 METHODS = ("tsit5", "vern7", "dop853", "stab5", "rodas5p")
+EVERY_METHOD = pytest.mark.parametrize("method", slow_but(("tsit5", "rodas5p"), METHODS))
 
 
 @njit
@@ -55,7 +57,7 @@ def exact(name: str, k: float, y0: float, t_end: float) -> tuple[float, float]:
     return math.fsum(parts[0]), math.fsum(parts[1])
 
 
-@pytest.mark.parametrize("method", METHODS)
+@EVERY_METHOD
 def test_areas_keep_the_tolerance(method):
     cases = [(0.01, 1.0), (0.5, 1e6), (0.05, 1e-3)]
     names = ["y", "fast", "quotient", "wave"]
@@ -108,7 +110,7 @@ def test_an_area_that_begins_as_a_high_power_of_time_needs_no_steps_for_each_dec
         assert ends["steps"][0] <= plain["steps"][0] + steps
 
 
-@pytest.mark.parametrize("method", METHODS)
+@EVERY_METHOD
 def test_peaks_and_crossings_of_what_is_faster_than_the_states(method):
     events = [Event("up", "fast", 0.5, "up"), Event("down", "fast", 0.5, "down"), Event("any", "fast", 0.5)]
     peak = np.max(np.exp(-0.01 * (x := np.linspace(0.24, 0.26, 200_001))) * np.sin(2 * np.pi * x) ** 2)
@@ -201,7 +203,7 @@ def _cut_areas(k: float, w: float, c: float, t_end: float) -> list[float]:
     ]
 
 
-@pytest.mark.parametrize("method", ["tsit5", "vern7", "dop853", "stab5", "scipy", "auto"])
+@pytest.mark.parametrize("method", slow_but(("tsit5", "auto"), [*METHODS[:4], "scipy", "auto"]))
 def test_areas_of_what_has_corners_and_jumps(method):
     """No step runs over a corner because its estimate of the error happens to vanish there."""
     engine = {"scipy": dict(engine="scipy"), "auto": {}}.get(method, dict(engine="lanes", method=method))
@@ -239,7 +241,7 @@ SINGULAR = Model(
 )
 
 
-@pytest.mark.parametrize("method", METHODS)
+@EVERY_METHOD
 @pytest.mark.parametrize("rtol", [1e-3, 1e-6])
 def test_a_pole_has_no_area_and_a_jump_has_one(method, rtol):
     """As short a step as there is was taken for one across a corner, also where it led over a pole."""

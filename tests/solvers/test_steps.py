@@ -7,6 +7,7 @@ import warnings
 
 import numpy as np
 import pytest
+from conftest import slow_but
 from numba import njit
 
 import fastcart
@@ -288,7 +289,7 @@ KINKED = Model(
 
 
 @pytest.mark.parametrize(
-    "method", METHODS[:-1]
+    "method", slow_but(["tsit5"], METHODS[:-1])
 )  # the Jacobian of rodas5p is of differences: it has no corners
 def test_observables_that_set_in_with_a_corner_are_solved(method):
     """They begin at zero, where an integral has no size of its own to be measured by."""

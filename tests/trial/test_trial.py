@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import slow_but
 
 from fastcart.cli import main
 from fastcart.errors import InputError
@@ -529,7 +530,7 @@ def words_of(report: Path) -> str:
     return html.unescape(re.sub(r"<[^>]+>", " ", text))
 
 
-@pytest.mark.parametrize(("size", "seed"), [(1, 2024), (4, 2)])
+@pytest.mark.parametrize(("size", "seed"), slow_but([(1, 2024)], [(1, 2024), (4, 2)], several=True))
 def test_trials_of_few_patients_get_a_report(tmp_path, monkeypatch, capsys, size, seed):
     """An arm may be empty, without events, or not followed to the horizon: figures, no warning."""
     monkeypatch.setattr("fastcart.trial.figures.DPI", 40)
