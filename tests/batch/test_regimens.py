@@ -358,7 +358,7 @@ def test_computed_defaults_follow_what_they_are_computed_from(run):
     close(given, 0.5 * np.exp(-0.1 * TIMES))
 
 
-@pytest.mark.parametrize("run", SOLVERS[1:5], ids=[m or e for e, m in SOLVERS[1:5]])
+@pytest.mark.parametrize("run", slow_but(SOLVERS[1:5], SOLVERS[:5]), ids=[m or e for e, m in SOLVERS[:5]])
 def test_regimens_in_a_batch_equal_each_alone_bit_for_bit(run, monkeypatch):
     rng = np.random.default_rng(5)
     n = 70
