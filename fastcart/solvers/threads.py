@@ -132,8 +132,11 @@ def _beside(jobs: Sequence[Callable[[], None]], control: np.ndarray) -> None:
     """Run the first job in this thread, each other one in a thread of its own."""
     failed: list[BaseException] = []
 
+    floating = np.geterr()
+
     def run(job: Callable[[], None]) -> None:
         _here.controls = _Controls([control])
+        np.seterr(**floating)
         try:
             job()
         except BaseException as error:  # raised in the thread of the caller
@@ -162,9 +165,11 @@ def _in_pool(
     prepare: Callable[[], object] | None,
 ) -> None:  # fmt: skip
     every: list[_Controls] = []
+    floating = np.geterr()  # a job may call functions of the user's, who asked for this
 
     def begin() -> None:
         _here.controls = _Controls([control])
+        np.seterr(**floating)
         every.append(_here.controls)
         if prepare is not None:
             prepare()

@@ -63,6 +63,28 @@ def test_a_pulse_that_is_hardly_longer_than_the_breaks_themselves(method):
     assert (abs(ends["final_y"] - 1.0) < 1e-8 + 4.0 * least / width).all()
 
 
+@njit
+def _decaying(t, y, p):
+    return (-p[0] * y[0],)
+
+
+@pytest.mark.parametrize("engine", ["lanes", "lsoda", "scipy"])
+@pytest.mark.parametrize("log", [False, True])
+def test_an_inflow_that_begins_at_a_break_passes_a_level_there(engine, log):
+    """What stood on its start exactly was above it behind the break, with nobody seeing it pass."""
+    model = Model(
+        "decaying", [State("y", default=1.0, log=log)], {"rate": 0.0}, _decaying, t_end=10.0, burden="y"
+    )
+    up = fastcart.Event("up", "y", 1.0, direction="up")
+    doses = DosingSchedule().infusion(5.0, "y", 3.0, 0.5)
+    ends = fastcart.solve(
+        model, {"rate": [0.0, 0.1]}, doses=doses, breaks=[5.0], engine=engine, events=[up], rtol=1e-8
+    ).endpoints
+    later = 5.0 + 10.0 * np.log((60.0 - np.exp(-0.5)) / 59.0)  # y' = 6 - y / 10 from exp(-1/2) on
+    for name in ("pfs", "progression", "event_up"):
+        assert ends[name].tolist() == pytest.approx([5.0, later], abs=1e-7), name
+
+
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_longest_step_sees_a_pulse(engine):
     found = fastcart.solve(PULSE, 1, max_step=2.0, engine=engine, rtol=1e-6).endpoints

@@ -136,3 +136,14 @@ def test_a_stop_reaches_the_caller_and_the_job_beside_it():
     with pytest.raises(StoppedError), stop.here():
         in_threads([lambda x=x: until_stopped(control, x) for x in begun], 2, control, joined=True)
     thread.join()
+
+
+@pytest.mark.parametrize("joined", [False, True])
+def test_jobs_treat_what_is_no_number_as_their_caller_does(joined):
+    """A job may call a function of the user's, who asked for an error, or for silence."""
+    seen = []
+    jobs = [lambda: seen.append(np.geterr()["invalid"])] * 3
+    for mode in ("raise", "ignore"):
+        with np.errstate(invalid=mode):
+            in_threads(jobs, 2, np.zeros(1, dtype=np.int64), joined=joined)
+    assert seen == ["raise"] * 3 + ["ignore"] * 3

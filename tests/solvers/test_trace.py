@@ -18,7 +18,7 @@ from fastcart.patients import check_patients
 from fastcart.solvers.trace import evaluate, graph, machine, vectors
 from fastcart.solvers.trace.following import follow
 from fastcart.solvers.trace.forward import derivatives
-from fastcart.solvers.trace.graph import Graph, TraceError, larger
+from fastcart.solvers.trace.graph import Graph, TraceError, larger, unary
 from fastcart.solvers.trace.program import TIME, Program
 from fastcart.solvers.trace.sparse import factors, solve
 
@@ -152,6 +152,34 @@ def test_an_exponential_function_ends_where_numbers_do():
     np.testing.assert_array_equal(found[:3], 0.0)
     np.testing.assert_allclose(found[3:7], np.exp(x[3:7]), rtol=1e-12)
     np.testing.assert_array_equal(found[7:], math.inf)
+
+
+@pytest.mark.parametrize("factor", [1e-300, 1e-200, 0.25, 0.0, 3.0])
+@pytest.mark.parametrize("function", [lambda x: unary("exp", x), lambda x: abs(x) ** 300.5])
+def test_what_overflows_is_infinite_whatever_it_is_multiplied_by(factor, function):
+    made = Graph()
+    x, c = made.input("x", 0), made.input("c", 0)
+    value = function(x)
+    outputs = [c * value, value * c * 0.5, factor * value, value * value, c * (1.0 - value)]
+    call = compiled(made, outputs, {("x", 0): 0, ("c", 0): 1})
+    found = call(np.array([np.full(LANES, 1000.0), np.full(LANES, factor)]))[:, 0]
+    with np.errstate(invalid="ignore"):
+        expected = np.array([factor, factor * 0.5, factor, 1.0, -factor]) * math.inf
+    expected[2] = 0.0 if factor == 0.0 else math.inf  # a constant 0 times anything is not computed
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_the_larger_of_no_number_and_a_negative_one_keeps_its_sign():
+    made = Graph()
+    x, y = made.input("x", 0), made.input("y", 0)
+    of_first = larger(x, unary("sqrt", y)) ** 3.5
+    call = compiled(made, [larger(x, unary("sqrt", y)) ** made.input("n", 0), of_first], {
+        ("x", 0): 0, ("y", 0): 1, ("n", 0): 2,
+    })  # fmt: skip
+    rows = [np.full(LANES, value) for value in (-3.0, -1.0, 3.0)]
+    found = call(np.array(rows))[:, 0]
+    assert found[0] == pytest.approx(-27.0, rel=1e-13)
+    assert math.isnan(found[1])
 
 
 # --- following functions ----------------------------------------------------------------------------------

@@ -465,16 +465,20 @@ def park(l, work):
 
 
 @njit(**INLINED)
-def restart(l, task, work):
+def restart(l, task, watch, work):
     """Begin anew behind a dose or a cut, from the derivatives just evaluated."""
-    steps, numbers = work.steps, work.steps.numbers
+    steps, numbers, burden = work.steps, work.steps.numbers, task.burden
     slopes, u = work.states[0], work.states[1]
+    was_above = burden >= 0 and steps.u[burden, l] > numbers[q.LEVEL, l]
     for i in range(steps.u.shape[0]):
         slopes[i] = work.evaluation.derivatives[i, l]
         steps.stages[0, i, l] = slopes[i]
         if numbers[q.BEHIND, l] > 0.0 and np.isfinite(slopes[i]):
             steps.u[i, l] += slopes[i] * numbers[q.BEHIND, l]
         u[i] = steps.u[i, l]
+    if burden >= 0 and numbers[q.BEHIND, l] > 0.0:  # an inflow that begins at a break may lift it at once
+        crosses = not was_above and u[burden] > numbers[q.LEVEL, l]
+        record_burden(watch, work.lanes[l].patient, numbers[q.T, l], u[burden], crosses)
     numbers[q.BEHIND, l] = 0.0
     numbers[q.ACCEPTED, l] = q.FRESH
     numbers[q.H, l] = first_step(slopes, u, task)

@@ -78,7 +78,7 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
         if ended > 0 or jumped > 0:
             chained = 0
             while begin_courses(chained, task, patients, watch, detection, work, out) > 0:
-                restart_jumped(task, scheme.rhs, work)
+                restart_jumped(task, scheme.rhs, watch, work)
                 chained += 1
         take_step(scheme.step, scheme.called, work.evaluation.buffer, task.burden)
         turns += 1
@@ -98,7 +98,7 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
         ended, jumped = look_after_flagged(task, patients, scheme, watch, detection, work, out)
         active -= ended
         if jumped > 0:
-            restart_jumped(task, scheme.rhs, work)
+            restart_jumped(task, scheme.rhs, watch, work)
     look_at_waiting(task, patients, scheme, watch, detection, work, out)
 
 
@@ -255,7 +255,7 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
 
 
 @njit(**INLINED)
-def restart_jumped(task, rhs, work):
+def restart_jumped(task, rhs, watch, work):
     """Give all lanes that jumped their first stage, by one evaluation."""
     steps, evaluation = work.steps, work.evaluation
     for l in range(LANES):
@@ -265,7 +265,7 @@ def restart_jumped(task, rhs, work):
     evaluate(rhs, evaluation.buffer)
     for x in range(work.flagged[COUNT]):
         if work.lanes[work.flagged[x]].fresh == JUMPED:
-            restart(work.flagged[x], task, work)
+            restart(work.flagged[x], task, watch, work)
 
 
 @njit(**INNER)

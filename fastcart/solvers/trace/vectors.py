@@ -18,6 +18,7 @@ from fastcart.solvers.trace.graph import LIBRARY, Graph, Traced, TraceError
 
 WIDTH = 8  # numbers in a vector
 _GONE = -708.4  # the exponential function of this is below the smallest number that is not subnormal
+_LARGEST = 709.782712893384  # the exponential function of more is infinite
 _NEVER_NEGATIVE = ("exp", "exp_bounded", "abs", "sqrt")
 _FLUSHES = platform.machine() in ("x86_64", "AMD64")
 _TO_ZERO = 0x8040  # results and operands that are subnormal are zero, in the register that says so
@@ -69,8 +70,8 @@ class Code:
     def exp(self, x: Any, *, bounded: bool) -> Any:
         """Exponential function; see `fastcart.math.exp`, and `exp_bounded` there.
 
-        What is too small or too large is held where the powers of two give 0 and infinity by themselves.
-        Where subnormal numbers are flushed, 0 begins at -707.7.
+        What is too small is held where the power of two is 0 by itself; where subnormal numbers are flushed, 0
+        begins at -707.7.
         """
         builder, c = self.builder, self.constant
         held = x if bounded else builder.select(self._less(x, c(_GONE)), c(_GONE), x)
@@ -85,7 +86,9 @@ class Code:
             return builder.fmul(q, self._power_of_two(shifted, 1023), flags=_STRICT)
         # 2**k could overflow, half of it does not
         half = builder.fmul(q, self._power_of_two(shifted, 1022), flags=_STRICT)
-        return builder.fmul(half, c(2.0), flags=_STRICT)
+        # infinity is said for itself: a factor around this function might be multiplied with the half first
+        twice = builder.fmul(half, c(2.0), flags=_STRICT)
+        return builder.select(self._less(c(_LARGEST), x), c(math.inf), twice)
 
     def log(self, x: Any) -> Any:
         """Natural logarithm; see `fastcart.math.log`. Subnormal numbers are zero where they are flushed."""
@@ -316,8 +319,10 @@ def _never_negative(graph: Graph, argument: Any) -> bool:
     if type(argument) is float:
         return argument >= 0.0
     operation, arguments = graph.operations[argument], graph.arguments[argument]
-    if operation == "max":
-        return any(_never_negative(graph, x) for x in arguments)
+    if operation == "max":  # the first, where the other is no number
+        return _never_negative(graph, arguments[0]) or (
+            type(arguments[1]) is float and _never_negative(graph, arguments[1])
+        )
     if operation in ("min", "*", "+"):
         return all(_never_negative(graph, x) for x in arguments)
     return operation in _NEVER_NEGATIVE
