@@ -9,6 +9,7 @@ from numba import njit
 
 import fastcart
 from fastcart import DosingSchedule, Event, Model, Observable, State, models
+from fastcart.solvers import tableaus
 from fastcart.solvers.lanes import engine, step_traced
 from fastcart.solvers.trace.graph import TraceError
 
@@ -192,7 +193,7 @@ def test_a_step_is_known_from_the_disk_until_the_model_or_the_tracer_is_edited(t
     traced = []
     core = step_traced._core
     monkeypatch.setattr(step_traced, "_core", lambda *what: traced.append(1) or core(*what))
-    tableau = engine.tableaus.get("rodas5p")
+    tableau = tableaus.get("rodas5p")
 
     def made(rate: float, process: int) -> step_traced.Core:
         """Make the step as a new process would, which knows of nothing in memory."""
