@@ -143,6 +143,7 @@ def test_a_row_of_another_length_is_an_error():
         bench_report.markdown_table(["a", "b"], [["1"]])
 
 
+@pytest.mark.slow
 def test_a_small_report_has_every_method(monkeypatch):
     monkeypatch.setattr(bench, "ROUNDS", 1)
     monkeypatch.setattr(bench, "PEER_RTOL", (1e-6,))

@@ -68,7 +68,7 @@ def test_cvode_agrees_with_lanes(scripts, population, lanes, method):
     ("method", "tolerance"),
     [
         pytest.param("dop853", 1e-4, marks=pytest.mark.slow),  # compiled for itself
-        ("lsoda", 1e-3),
+        pytest.param("lsoda", 1e-3, marks=pytest.mark.slow),
         ("lsoda, plain", 1e-1),
     ],
 )

@@ -9,6 +9,7 @@ import sys
 
 import numpy as np
 import pytest
+from conftest import slow_but
 from numba import njit
 
 import fastcart
@@ -87,7 +88,9 @@ def assert_same(rhs, **options) -> None:
 
 
 @pytest.mark.parametrize("rhs", [by_name, derivatives_by_name])
-@pytest.mark.parametrize("engine", ["lanes", "lsoda", "scipy", "published"])
+@pytest.mark.parametrize(
+    "engine", slow_but(["lanes", "lsoda", "scipy"], ["lanes", "lsoda", "scipy", "published"])
+)
 def test_a_model_by_name_is_its_twin_by_position_to_the_bit(engine, rhs):
     assert_same(rhs, engine=engine)
 

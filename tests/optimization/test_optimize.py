@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import slow_but
 from numba import njit
 from problems import TURNOVER as MODEL
 
@@ -298,7 +299,7 @@ _PARETO = (
 
 
 @pytest.mark.filterwarnings("ignore:.*plateau")  # in so few iterations
-@pytest.mark.parametrize("what", ["pso", "cmaes", "de", "nsga2"])
+@pytest.mark.parametrize("what", slow_but(["pso", "nsga2"], ["pso", "cmaes", "de", "nsga2"]))
 def test_resume_after_kill(tmp_path, what):
     pytest.importorskip("cmaes" if what == "cmaes" else "pymoo")
     template = _PARETO if what == "nsga2" else _OPTIMIZE

@@ -229,6 +229,7 @@ def test_virtual_patients_and_variance():
     pd.testing.assert_frame_equal(*again, check_exact=True)
 
 
+@pytest.mark.slow
 def test_variants():
     found = compare_variants(patients=100).set_index(["variant", "quantity"])
     assert found.loc[("blasts", "facts of 14"), "with_variant"] == 13

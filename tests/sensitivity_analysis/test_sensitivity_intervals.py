@@ -32,7 +32,9 @@ _FULL = [
 ]
 
 
-@pytest.mark.parametrize(("function", "method", "n"), _QUICK)
+@pytest.mark.parametrize(
+    ("function", "method", "n"), slow_but([*_QUICK[1:2], *_QUICK[4:]], _QUICK, several=True)
+)
 def test_intervals_cover(function, method, n):
     repeats = 150
     for name, shares in covered(function, method, n, repeats).items():

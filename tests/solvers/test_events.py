@@ -309,11 +309,11 @@ WATCHED = {
 }  # fmt: skip
 
 
-# each model with one engine by default, each engine with one model
+# one by default: each compiles a large model anew
 @pytest.mark.parametrize(
     ("model", "engine"),
     slow_but(
-        [("li_lei", "scipy"), ("b_all", "lsoda")],
+        [("b_all", "lsoda")],
         [(model, engine) for model in WATCHED for engine in ("lsoda", "scipy")],
         several=True,
     ),

@@ -255,7 +255,8 @@ def _without_derivatives_from_2_on(t, y, p):
 
 @pytest.mark.parametrize(
     ("engine", "method"),
-    [("auto", None), ("lanes", "tsit5"), ("lanes", "rodas5p"), ("lsoda", None)]
+    [pytest.param("auto", None, marks=pytest.mark.slow), ("lanes", "tsit5"), ("lanes", "rodas5p")]
+    + [("lsoda", None)]
     + [("scipy", method) for method in ("DOP853", "Radau", "RK45", "BDF", "LSODA")],
 )
 def test_a_state_that_rises_to_where_there_are_no_derivatives_says_why_it_failed(engine, method):

@@ -224,7 +224,13 @@ def difference(four, size):
     return (8.0 * (four[2] - four[1]) - (four[3] - four[0])) / (12.0 * APART * size)
 
 
-LARGE = ("li_lei", "li_lei_cytokines", "b_all", "t_cell")  # ten to thirty seconds of compiling each
+LARGE = (
+    "li_lei",
+    "li_lei_coarse",
+    "li_lei_cytokines",
+    "b_all",
+    "t_cell",
+)  # ten to thirty seconds of compiling each
 
 
 @pytest.mark.parametrize(
