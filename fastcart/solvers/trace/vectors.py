@@ -70,8 +70,8 @@ class Code:
     def exp(self, x: Any, *, bounded: bool) -> Any:
         """Exponential function; see `fastcart.math.exp`, and `exp_bounded` there.
 
-        What is too small is held where the power of two is 0 by itself; where subnormal numbers are flushed, 0
-        begins at -707.7.
+        What is too small is held where the power of two is 0 by itself. Where subnormal numbers are flushed,
+        0 begins at -707.7.
         """
         builder, c = self.builder, self.constant
         held = x if bounded else builder.select(self._less(x, c(_GONE)), c(_GONE), x)
