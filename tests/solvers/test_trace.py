@@ -169,6 +169,26 @@ def test_what_overflows_is_infinite_whatever_it_is_multiplied_by(factor, functio
     np.testing.assert_array_equal(found, expected)
 
 
+def test_a_constant_base_is_no_number_of_a_node():
+    """Node 2, which is never negative, says nothing of a base -2.0, nor 2.0 of one that is."""
+    made = Graph()
+    size, n = abs(made.input("x", 0)), made.input("n", 0)
+    outputs = [(-2.0) ** n + 0.0 * size, 2.0**n, (-1.0) ** n]
+    found = compiled(made, outputs, {("x", 0): 0, ("n", 0): 1})(np.array([[1.0] * LANES, [3.0] * LANES]))
+    np.testing.assert_allclose(found[:, 0], [-8.0, 8.0, -1.0], rtol=1e-14)
+
+
+def test_a_long_way_to_the_base_of_a_power_is_gone_once():
+    """Each of these nodes has the one before twice: to ask both again would take for ever."""
+    made = Graph()
+    base = abs(made.input("x", 0))
+    for _ in range(2000):
+        base = 0.25 * (base + base)
+    call = compiled(made, [(1.0 + base) ** made.input("n", 0)], {("x", 0): 0, ("n", 0): 1})
+    found = call(np.array([np.full(LANES, -3.0), np.full(LANES, 2.5)]))[0]
+    np.testing.assert_array_equal(found, 1.0)
+
+
 def test_the_larger_of_no_number_and_a_negative_one_keeps_its_sign():
     made = Graph()
     x, y = made.input("x", 0), made.input("y", 0)

@@ -261,11 +261,16 @@ def module_text(
     code = Code(builder)
     firsts = [builder.add(lane, ir.Constant(_integer, WIDTH * k)) for k in range(side_by_side)]
     values: list[dict[int, Any]] = [{} for _ in firsts]
+    nonnegative: set[int] = set()  # nodes that are plainly not below zero
     for number in graph.used(output for output, _ in outputs):
         operation, arguments = graph.operations[number], graph.arguments[number]
+        if _never_negative(operation, arguments, nonnegative):
+            nonnegative.add(number)
+        if operation == "power" and _in_or_constant(arguments[0], nonnegative):
+            operation = "power of nonnegative"
         for first, known in zip(firsts, values, strict=True):
             if operation != "input":
-                known[number] = _result(code, _special(graph, operation, arguments), arguments, known)
+                known[number] = _result(code, operation, arguments, known)
             elif arguments in shared:
                 known[number] = shared[arguments]
             else:
@@ -307,24 +312,20 @@ def _without_subnormals(builder: ir.IRBuilder) -> Callable[[], None]:
     return restore
 
 
-def _special(graph: Graph, operation: str, arguments: Sequence[Any]) -> str:
-    """Return the shorter form of an operation, where its arguments allow one."""
-    if operation == "power" and _never_negative(graph, arguments[0]):
-        return "power of nonnegative"
-    return operation
+def _in_or_constant(argument: Any, nonnegative: set[int]) -> bool:
+    """Whether an argument is one of these nodes, or a constant that is not below zero."""
+    return argument >= 0.0 if type(argument) is float else argument in nonnegative
 
 
-def _never_negative(graph: Graph, argument: Any) -> bool:
-    """Whether it is plain to see that an argument is not below zero; it may be no number."""
-    if type(argument) is float:
-        return argument >= 0.0
-    operation, arguments = graph.operations[argument], graph.arguments[argument]
+def _never_negative(operation: str, arguments: Sequence[Any], known: set[int]) -> bool:
+    """Whether it is plain to see that a result is not below zero; it may be no number.
+
+    ``known`` are the nodes before of which this is known.
+    """
     if operation == "max":  # the first, where the other is no number
-        return _never_negative(graph, arguments[0]) or (
-            type(arguments[1]) is float and _never_negative(graph, arguments[1])
-        )
+        return _in_or_constant(arguments[0], known) or (type(arguments[1]) is float and arguments[1] >= 0.0)
     if operation in ("min", "*", "+"):
-        return all(_never_negative(graph, x) for x in arguments)
+        return all(_in_or_constant(argument, known) for argument in arguments)
     return operation in _NEVER_NEGATIVE
 
 
