@@ -128,15 +128,25 @@ class Stop:
             _here.controls = before
 
 
+def _beginning(control: np.ndarray) -> Callable[[], _Controls]:
+    """Return what each thread does first; it returns what asks the kernels of its jobs to stop."""
+    floating = np.geterr()  # a job may call functions of the user's, who asked for this
+
+    def begin() -> _Controls:
+        _here.controls = _Controls([control])
+        np.seterr(**floating)
+        return _here.controls
+
+    return begin
+
+
 def _beside(jobs: Sequence[Callable[[], None]], control: np.ndarray) -> None:
     """Run the first job in this thread, each other one in a thread of its own."""
     failed: list[BaseException] = []
-
-    floating = np.geterr()
+    begin = _beginning(control)
 
     def run(job: Callable[[], None]) -> None:
-        _here.controls = _Controls([control])
-        np.seterr(**floating)
+        begin()
         try:
             job()
         except BaseException as error:  # raised in the thread of the caller
@@ -165,12 +175,10 @@ def _in_pool(
     prepare: Callable[[], object] | None,
 ) -> None:  # fmt: skip
     every: list[_Controls] = []
-    floating = np.geterr()  # a job may call functions of the user's, who asked for this
+    start = _beginning(control)
 
     def begin() -> None:
-        _here.controls = _Controls([control])
-        np.seterr(**floating)
-        every.append(_here.controls)
+        every.append(start())
         if prepare is not None:
             prepare()
 
