@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import numpy as np
+import pandas as pd
 import pytest
 from families import CLEARANCE, FORCED, Clearance, Forced, clearances, forced, numbers, powers
 from hypothesis import assume
 from hypothesis import strategies as st
 from law import RUNS, each_of, law, solve
 
+import fastcart
 from fastcart import Event
 
 EXPLICIT = ("tsit5", "vern7", "dop853", "stab5")
@@ -36,6 +38,20 @@ def test_areas_are_as_near_as_the_tolerance(run, patient, t_end, rtol):
     assert result["final_w"] == pytest.approx(
         patient.state("w", t_end), rel=30 * rtol * (1 + patient.l * t_end), abs=10 * rtol
     )
+
+
+@pytest.mark.parametrize("method", ["rodas5p", "tsit5", "vern7"])
+def test_no_wave_looks_like_none_to_a_first_step(method):
+    """The states hardly change over the horizon: some waves have the same value at all stages of one step."""
+    waves = [Clearance(k=0.005, l=0.005, f=f) for f in np.linspace(2.0, 20.0, 2000)]
+    table = pd.DataFrame([wave.row() for wave in waves])
+    ends = fastcart.solve(
+        CLEARANCE, table, engine="lanes", method=method, t_end=10.0, rtol=1e-3, auc=["fast"],
+        events=[Event("up", "fast", 0.5, "up")], progress=False,
+    ).endpoints  # fmt: skip
+    np.testing.assert_allclose(ends["auc_fast"], [wave.area_fast(10.0) for wave in waves], rtol=0.01)
+    # the crests are at odd numbers of half periods
+    np.testing.assert_allclose(ends["count_up"], np.floor(10.0 * table["f"] + 0.5), atol=1)
 
 
 @law(20, scipy=10, run=RUNS, patient=clearances(), t_end=powers(0.5, 100.0),
