@@ -391,8 +391,8 @@ def _unsure(l, task, work):
 
 
 @njit(**INLINED)
-def diagnose(l, end, task, work):
-    """Tell why a lane is in trouble; the slopes at the end of a step are stage ``end``.
+def diagnose(l, task, work):
+    """Tell why a lane is in trouble.
 
     A lane whose steps promise too many more may be on the way to infinity. That takes only some dozens of
     steps more, for each shortens what is left by a good part, so it goes on until the time is known.
@@ -401,10 +401,9 @@ def diagnose(l, end, task, work):
     for i in range(steps.u.shape[0]):
         if task.log[i] and steps.u[i, l] == LOG_ZERO and steps.stages[0, i, l] != 0.0:
             return LOG_INFLOW
-    find_slopes_at_end(l, numbers[q.T_OLD, l] + numbers[q.H_USED, l], task, work)
     short = numbers[q.H_USED, l] < RESOLVED * abs(numbers[q.T, l]) + task.shortest
     budget = numbers[q.STEPS, l] + numbers[q.REJECTED, l] >= task.max_steps
-    if (short or not budget) and _blows_up(l, end, task, work):
+    if (short or not budget) and _blows_up(l, task, work):
         return BLOW_UP if short else ON_ITS_WAY
     if not np.isfinite(numbers[q.ERROR, l]) and (short or not _finite_slopes(l, steps)):
         return RHS_ERROR if work.evaluation.raised[l] != 0.0 else NON_FINITE
@@ -417,7 +416,7 @@ def diagnose(l, end, task, work):
 
 
 @njit(**INLINED)
-def _blows_up(l, end, task, work):
+def _blows_up(l, task, work):
     """Whether a state grows faster than any exponential, and much of itself within the step.
 
     Near a pole, ``y = C / (T - t)**a``, the rate of growth ``y' / y = a / (T - t)`` grows itself, and every
@@ -427,8 +426,9 @@ def _blows_up(l, end, task, work):
     steps, h = work.steps, work.steps.numbers[q.H_USED, l]
     if work.steps.numbers[q.ERROR_OLD, l] == 0.0:  # no step yet: it is a start that is too steep
         return False
+    find_slopes_at_end(l, work.steps.numbers[q.T_OLD, l] + h, task, work)
     for i in range(task.differentiated if task.directions > 0 else task.absolute.size):
-        before, after = steps.stages[0, i, l], steps.stages[end, i, l]
+        before, after = steps.stages[0, i, l], steps.stages[task.last, i, l]
         if not task.log[i]:
             before /= steps.u_old[i, l]
             after /= work.evaluation.states[i, l]

@@ -95,7 +95,7 @@ def run_lanes(task, patients, scheme, watch, detection, work, out):
             urgent = examine(l, task, patients, scheme, watch, detection, work) or urgent
         if urgent:
             look_at_waiting(task, patients, scheme, watch, detection, work, out)
-        ended, jumped = look_after_flagged(task, patients, scheme, watch, detection, work, out)
+        ended, jumped = look_after_flagged(task, patients, watch, detection, work, out)
         active -= ended
         if jumped > 0:
             restart_jumped(task, scheme.rhs, watch, work)
@@ -184,12 +184,12 @@ def examine(l, task, patients, scheme, watch, detection, work):
 
 
 @njit(**INLINED)
-def look_after_flagged(task, patients, scheme, watch, detection, work, out):
+def look_after_flagged(task, patients, watch, detection, work, out):
     """Look after all lanes that ask for it; return how many ended, and how many jumped."""
     ended, jumped = 0, 0
     for x in range(work.flagged[COUNT]):
         l = work.flagged[x]
-        if look_after(l, scheme.stages - 1, task, patients, watch, detection, work, out):
+        if look_after(l, task, patients, watch, detection, work, out):
             ended += 1
         elif work.lanes[l].fresh == JUMPED:
             jumped += 1
@@ -217,7 +217,7 @@ def stand_at_stop(l, j, task, patients, watch, detection, work, out):
 
 
 @njit(**INLINED)
-def look_after(l, last_stage, task, patients, watch, detection, work, out):
+def look_after(l, task, patients, watch, detection, work, out):
     """Give doses that are due to a lane, or take its patient's results; return whether it was done."""
     lanes, numbers = work.lanes, work.steps.numbers
     j, flag, fate, done = lanes[l].patient, int(numbers[q.FLAG, l]), lanes[l].fate, -1
@@ -241,7 +241,7 @@ def look_after(l, last_stage, task, patients, watch, detection, work, out):
         if flag & q.AT_STOP:
             done = stand_at_stop(l, j, task, patients, watch, detection, work, out)
         elif flag & q.TROUBLE:
-            done = diagnose(l, last_stage, task, work)
+            done = diagnose(l, task, work)
     if done < 0:
         return False
     finish(l, j, done, task, work, out)
