@@ -74,12 +74,21 @@ def require_matplotlib() -> Any:
 
 @contextmanager
 def style() -> Iterator[None]:
-    """Within the context, matplotlib draws in the style of fastcart; afterwards as before."""
+    """Within the context, matplotlib draws in the style of fastcart; afterwards as before.
+
+    Only the settings of the style are put back: the first figure of a notebook lets it choose its backend and
+    turn on interactive drawing, and whoever puts that back, as `matplotlib.rc_context` does, hides all
+    figures that follow.
+    """
     matplotlib = require_matplotlib()
     settings = dict(_STYLE)
     settings["axes.prop_cycle"] = matplotlib.cycler(color=list(PALETTE))
-    with matplotlib.rc_context(settings):
+    before = {name: matplotlib.rcParams[name] for name in settings}
+    try:
+        matplotlib.rcParams.update(settings)
         yield
+    finally:
+        matplotlib.rcParams.update(before)
 
 
 def new_figure(width: float, height: float) -> Any:

@@ -11,7 +11,7 @@ from fastcart import plotting
 from fastcart.scanning.plot import _without_cliffs
 from fastcart.sensitivity_analysis.plots import parameter_symbol
 
-pytest.importorskip("matplotlib")
+matplotlib = pytest.importorskip("matplotlib")
 
 
 def test_vector_forms_beside_the_picture(tmp_path):
@@ -32,6 +32,17 @@ def test_vector_forms_beside_the_picture(tmp_path):
 
 def test_a_notebook_shows_a_figure():
     assert plotting.new_figure(1, 1)._repr_png_().startswith(b"\x89PNG")
+
+
+def test_the_first_figure_leaves_what_a_notebook_turned_on(monkeypatch):
+    """A notebook chooses its backend at the first figure; put back, no later figure would be shown."""
+    monkeypatch.setitem(matplotlib.rcParams, "interactive", False)
+    size = matplotlib.rcParams["font.size"]
+    with plotting.style():
+        matplotlib.rcParams["interactive"] = True
+        assert matplotlib.rcParams["font.size"] != size
+    assert matplotlib.rcParams["interactive"]
+    assert matplotlib.rcParams["font.size"] == size
 
 
 def test_contours_stop_at_a_cliff():
