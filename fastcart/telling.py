@@ -27,6 +27,7 @@ _BAR_AFTER = 1.0  # in a notebook, where what was shown leaves a gap
 LINES = "fastcart lines"  # name of the thread that writes them
 
 _last = -math.inf
+_said_above = 0  # notices above a bar so far
 
 
 def in_notebook() -> bool:
@@ -102,6 +103,7 @@ class Bar:
         self.total = total
         self.initial = 0
         self._compiled = compile_clock.seconds()
+        self._said_above = _said_above
 
     def __enter__(self) -> Bar:
         self._stack.enter_context(self._announced)
@@ -111,6 +113,8 @@ class Bar:
 
     def __exit__(self, *error: Any) -> None:
         if self._bar is not None:
+            if _said_above > self._said_above:
+                self._bar.delay = 0.0  # a notice draws it at once, and tqdm would think that it never was
             self._bar.close()
         if self._lines is not None:
             self._lines.stop()
@@ -211,8 +215,10 @@ def _tqdm(total: int, unit: str) -> Any:
 
 
 def _above_the_bar(text: str) -> None:
+    global _said_above
     from tqdm import tqdm
 
+    _said_above += 1
     tqdm.write(text, file=sys.stderr)
 
 

@@ -102,6 +102,15 @@ def test_a_bar_stands_still_while_something_is_compiled(monkeypatch):
         assert bar._bar.start_t == begun + 30
 
 
+def test_a_bar_that_a_notice_drew_is_taken_away(capsys, monkeypatch):
+    """In a notebook a bar waits a second; a notice draws it before, and tqdm would not know that it did."""
+    monkeypatch.setattr(telling, "in_notebook", lambda: True)
+    with progress_bar(10, True):
+        compiling.announce("x")
+    *_, last = capsys.readouterr().err.rstrip("\r").split("\r")
+    assert not last.strip()
+
+
 def test_the_clock_runs_while_numba_compiles_and_not_else():
     from numba import njit
 
