@@ -18,7 +18,8 @@ NOTEBOOKS = sorted(path.name for path in FOLDER.glob("*.ipynb"))
 TIMEOUT_S = 300  # for each cell
 PATIENTS = 1200  # instead of a million
 FEWER = {  # where these take long
-    "02_performance.ipynb": 200, "09_simulated_trial.ipynb": 300, "11_fit_to_trial.ipynb": 600,
+    "02_performance.ipynb": 50, "07_t_cell_theories.ipynb": 150, "09_simulated_trial.ipynb": 300,
+    "11_fit_to_trial.ipynb": 600,
 }  # fmt: skip
 MEASURING = ("02_performance.ipynb",)  # stored without: its numbers are those of the reader's machine
 SIZE_LIMIT = 1_500_000  # bytes

@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from conftest import drawn_as_pixels
 
 import fastcart
 from fastcart import batch, cli, fit
@@ -71,6 +72,7 @@ def test_what_a_page_shows_is_compared():
             assert_same_but_for_rounding(other, "median 122.6 of 10,000", "x")
 
 
+@drawn_as_pixels()
 @pytest.mark.parametrize("page", RUN, ids=named)
 def test_examples_run(page, tmp_path, monkeypatch):
     import matplotlib.pyplot as plt
