@@ -32,7 +32,6 @@ from fastcart.solvers.compile import FAST, cached
 from fastcart.solvers.doses import DosePlan, canonical, entries_of
 from fastcart.solvers.items import Watched, records_of, report, watched_of
 from fastcart.solvers.lsoda_callback import (
-    CONTROL,
     FLAG_BLOW_UP,
     FLAG_BUDGET,
     FLAG_GAVE_UP,
@@ -49,14 +48,14 @@ from fastcart.solvers.lsoda_callback import (
     NODES,
     SUM,
     SUMS,
-    Kind,
     data_size,
-    rhs_callback,
+    places,
+    watching_rhs,
 )
-from fastcart.solvers.lsoda_library import call_rhs
+from fastcart.solvers.lsoda_derivatives import derivatives_callback
 from fastcart.solvers.lsoda_looks import looks
 from fastcart.solvers.lsoda_patient import Answer, Outputs, Patient, Room, attempt, blows_up, prepare
-from fastcart.solvers.lsoda_system import BARE, System
+from fastcart.solvers.lsoda_system import BARE, System, ask
 from fastcart.solvers.problem import ChunkResult, Problem, Saves
 from fastcart.solvers.quiet import run_quietly
 from fastcart.solvers.reading import uses_time
@@ -82,7 +81,8 @@ _ATTEMPTS = 6
 class Task(NamedTuple):
     """What is the same for all patients."""
 
-    address: int
+    address: int  # of what LSODA calls,
+    derivatives: int  # and of the model's own derivatives
     log: np.ndarray
     counted: np.ndarray
     watched: Watched
@@ -142,7 +142,7 @@ def first_units(system, u, du, integrals, t_end):
     """Guess the units of the integrals by what is integrated at the start."""
     system.data[system.control + NODES] = -1.0
     system.data[system.control + HIGH] = t_end
-    call_rhs(system.address, 0.0, u.ctypes.data, du.ctypes.data, system.data.ctypes.data)
+    ask(system, 0.0, u, du)
     for j in range(u.size - integrals, u.size):
         unit = _TENTH * abs(du[j]) * t_end
         if 0.0 < unit < 1e100:
@@ -158,7 +158,7 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
         np.empty(most), np.empty(most, np.bool_), np.empty((most, n)), np.empty((most, total)),
         np.empty((most, total)), np.empty((2, total)), np.empty((2, PENDING)), np.zeros(1, np.int64),
     )  # fmt: skip
-    sums = m + n + CONTROL + 2 * n
+    at = places(n, task.noted, task.integrals)
     # LSODA's own limit is per output time, and only for what goes on behind the end of the budget: behind a
     # blow-up it may take steps of no length, derivatives of zero or not
     limit = min(8 * task.max_steps, 2**31 - 1)
@@ -166,8 +166,8 @@ def _solve_part(task, low, high, tables, outputs, entries, control):
         if control[0] != 0:
             return
         system = System(
-            task.address, data, m + n, sums, sums + SUMS * task.integrals, task.width, task.log,
-            task.counted, tables.scale[i], task.watched, task.noted, task.ends,
+            task.address, task.derivatives, data, m + n, m + n + at.sums, m + n + at.notes, task.width,
+            task.log, task.counted, tables.scale[i], task.watched, task.noted, task.ends,
             task.timed, task.rtol, limit, task.differentiated, task.directions, task.settler, task.solved,
             task.status, row,
         )  # fmt: skip
@@ -237,24 +237,23 @@ def solve_chunk(
     patients, n = y0.shape
     timed = uses_time(model.rhs)
     watched = watched_of(problem)
-    noted = _noted(watched)
-    kind = Kind(
-        tuple(bool(x) for x in log), any(problem.infused), tuple(bool(x) for x in problem.nonnegative),
-        problem.integrals, noted if timed or len(watched.items) else None,
-    )  # fmt: skip
-    callback = rhs_callback(model, kind)
+    noted = int((watched.quantities.integral < 0).sum())
+    width = 1 + 2 * noted if timed or len(watched.items) else 0
+    derivatives = derivatives_callback(
+        model, tuple(bool(x) for x in log), any(problem.infused), problem.integrals
+    )
     kernel = _loop()
     saves = saves or Saves.all_of(problem.save_at, patients)
     result = ChunkResult.empty(patients, problem, saves)
     path = np.full((int(saves.offsets[-1]), n), np.nan)
     scale = np.repeat(problem.scale[np.newaxis], patients, axis=0)
-    scale[:, n - kind.integrals :] = 1.0  # until something is known
+    scale[:, n - problem.integrals :] = 1.0  # until something is known
     found = settling(model)
     task = Task(
-        callback.address, log, problem.nonnegative, watched, len(noted), bool(watched.items.ends.any()),
-        kind.width, model.burden_index, problem.integrals, timed, _rtol(problem), problem.max_step,
-        problem.max_steps, data_size(n, p.shape[1], kind), *problem.differentiated, found.address,
-        found.solved, found.row.status, found.row.room,
+        watching_rhs().address, derivatives.address, log, problem.nonnegative, watched, noted,
+        bool(watched.items.ends.any()), width, model.burden_index, problem.integrals, timed, _rtol(problem),
+        problem.max_step, problem.max_steps, data_size(n, p.shape[1], noted, problem.integrals, width),
+        *problem.differentiated, found.address, found.solved, found.row.status, found.row.room,
     )  # fmt: skip
     tables = Tables(
         to_internal(y0, log, problem.scale), p, scale, np.full_like(result.final, np.nan), path,
@@ -263,7 +262,7 @@ def solve_chunk(
     )  # fmt: skip
     entries = entries_of(doses, patients)
     control = np.zeros(1, dtype=np.int64)
-    outputs = partial(_outputs, problem, timed, kind.width > 0, doses is not None)
+    outputs = partial(_outputs, problem, timed, width > 0, doses is not None)
     jobs = [
         partial(kernel, task, low, high, tables, outputs(times), entries, control)
         for low, high, times in _parts(problem.save_at, saves)
@@ -283,15 +282,6 @@ def solve_chunk(
 def _rtol(problem: Problem) -> float:
     """Return the tolerance of a step: the errors of an integral add up over all steps."""
     return min(problem.rtol, max(_CLOSER * problem.rtol, _LEAST_RTOL)) if problem.integrals else problem.rtol
-
-
-def _noted(watched: Watched) -> tuple[tuple[int, ...], ...]:
-    """Return the states, or the states of each sum, that are noted with each step."""
-    return tuple(
-        (int(x.state),) if x.state >= 0 else tuple(np.flatnonzero(watched.groups == x.group).tolist())
-        for x in watched.quantities
-        if x.integral < 0
-    )
 
 
 def _parts(times: np.ndarray, saves: Saves) -> Iterator[tuple[int, int, np.ndarray]]:

@@ -11,30 +11,34 @@ that must not be passed. What it lacks is done here, from inside the right-hand 
 - The steps are noted, with what is looked for and its slope: between them nothing hides from who looks for
   turning points.
 - Calls are counted, and once a patient has failed derivatives are zero, so that LSODA ends quickly.
+
+All this is the same for every model and compiled once. A model's own derivatives are a C function of their
+own, whose address is one of the control words; see `fastcart.solvers.lsoda_derivatives`.
 """
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import Any
+from functools import cache
+from typing import Any, NamedTuple
 
-from numba import carray
+import numpy as np
+from numba import njit
+from numba.extending import register_jitable
 
-from fastcart.solvers.codegen import derivative_lines, labels, natural, places, written
-from fastcart.solvers.compile import FAST, INNER, cached, made_once, rebuild
-from fastcart.solvers.fingerprint import fingerprint
-from fastcart.solvers.lsoda_library import rhs_signature
-from fastcart.solvers.named import naming
-from fastcart.solvers.reading import may_raise
-from fastcart.solvers.system import System
+from fastcart.solvers.compile import FAST, INLINED, INNER, cached
+from fastcart.solvers.lsoda_derivatives import FAILED, INFLOW, LEFT, TOLD, UNDEFINED
+from fastcart.solvers.lsoda_library import behind, call_derivatives, rhs_signature
+from fastcart.solvers.transform import LOG_FLOOR, LOG_ZERO
 
-# Control words behind the parameters and scales in the data of the right-hand side. Then follow: rates of
-# infusion, the largest value of each state, the sums of integrals (four for each), the notes of steps.
+# LSODA passes the address of the control words. Before them lie the parameters and the scale of each state.
+# Behind them lies what the derivatives tell. Then, for each state: the rate of infusion, the largest value,
+# whether it is in logarithm, whether it may not be negative, the group with which it dies out. Then: what is
+# noted with each step, see `noted_as`; the sums of integrals, four for each; the notes.
 (
     CALLS, STEPS, LAST_T, BASE_T, FLAG, BUDGET, BAD, LOW, HIGH, MAX_STEP, REFUSED, REFUSED_T,
-    RAISED, RTOL, NODES, STUCK, TROUBLE, GROWTH, GROWTH_BEFORE, RISE, AROUND, CONTROL,
-) = range(22)  # fmt: skip
+    RAISED, RTOL, NODES, STUCK, TROUBLE, GROWTH, GROWTH_BEFORE, RISE, AROUND,
+    DERIVATIVES, STATES, PARAMETERS, INTEGRALS, COUNTS, NOTED, WIDTH, CONTROL,
+) = range(29)  # fmt: skip
 FLAG_BUDGET, FLAG_NON_FINITE, FLAG_LOG_INFLOW, FLAG_RAISED, FLAG_NEGATIVE = 1.0, 2.0, 4.0, 5.0, 6.0
 FLAG_GAVE_UP, FLAG_UNRESOLVED, FLAG_STUCK, FLAG_BLOW_UP, FLAG_NO_ROOT = -1.0, 7.0, 8.0, 9.0, 11.0
 # stuck at a state behind which there are no derivatives
@@ -55,228 +59,253 @@ _REFUSED_IN_A_ROW = 150.0
 _BELOW = 4.0  # tolerances that a count may lie below zero: the errors of some steps add up
 
 
-@dataclass(frozen=True)
-class Kind:
-    """What a callback is made for, beside the model."""
+class Places(NamedTuple):
+    """Where from the control words on what lies behind them begins; see above."""
 
-    log: tuple[bool, ...]
-    infused: bool
-    nonnegative: tuple[bool, ...]
-    integrals: int  # the last states
-    noted: (
-        tuple[tuple[int, ...], ...] | None
-    )  # states, or states whose sum is noted; None for no notes at all
-
-    @property
-    def width(self) -> int:
-        """Numbers in a note: time, and each value with its slope."""
-        return 0 if self.noted is None else 1 + 2 * len(self.noted)
+    rates: int
+    most: int
+    log: int
+    counted: int
+    groups: int
+    noting: int
+    sums: int
+    notes: int
 
 
-def data_size(states: int, parameters: int, kind: Kind) -> int:
+@register_jitable(**INLINED)
+def places(n, noted, integrals):
+    """Return the places for so many states, quantities that are noted, and integrals."""
+    rates = CONTROL + TOLD + integrals
+    noting = rates + 5 * n
+    sums = noting + noted
+    return Places(
+        rates, rates + n, rates + 2 * n, rates + 3 * n, rates + 4 * n, noting, sums, sums + SUMS * integrals
+    )
+
+
+@register_jitable(**INLINED)
+def noted_as(state, group):
+    """Return the number that says what is noted: a state, or where that is -1 a group of states."""
+    return float(state) if state >= 0 else -1.0 - group
+
+
+def data_size(states: int, parameters: int, noted: int, integrals: int, width: int) -> int:
     """Return how many numbers the data of the right-hand side hold."""
-    return parameters + 3 * states + CONTROL + SUMS * kind.integrals + NOTES * kind.width
+    return parameters + states + places(states, noted, integrals).notes + NOTES * width
 
 
-def rhs_callback(model: System, kind: Kind) -> Any:
-    """Compile the right-hand side in integrated variables as a C function."""
-    # by the content of the right-hand side, so that an edit of what it names is seen
-    names = (tuple(model.state_names), tuple(model.parameter_names))
-    key = ("lsoda callback", fingerprint(model.rhs), names, kind)
-    return made_once(key, lambda: _rhs_callback(model, kind))
+@njit(**INNER)
+def keep_sums(c, at):
+    """Take what integrals came to for that of the last step that was accepted."""
+    for s in range(at.sums, at.notes, SUMS):
+        c[s + SUM_BASE] = c[s + SUM]
+        c[s + VALUE_BASE] = c[s + VALUE]
 
 
-def _rhs_callback(model: System, kind: Kind) -> Any:
-    n, m = len(model.states), len(model.parameters)
-    states = labels(model.state_names)
-    words = m + n
-    sums = words + CONTROL + 2 * n
-    constants = {
-        **{name: x for name, x in globals().items() if name.isupper() and isinstance(x, int | float)},
-        "STATES": n, "ROOM": data_size(n, m, kind), "SCALES": m, "WORDS": words, "RATES": words + CONTROL,
-        "ABOVE": words + CONTROL + n, "NOTES_AT": sums + SUMS * kind.integrals, "WIDTH": kind.width,
-        **places("U", model.state_names), **places("MOST", model.state_names, words + CONTROL + n),
-        "INFLOW": n + kind.integrals,
-    }  # fmt: skip
-    for k, (value, slope) in enumerate(_note_names(kind, states)):
-        constants[value], constants[slope] = 1 + 2 * k, 2 + 2 * k
-    integrals = states[n - kind.integrals :]
-    for k, x in enumerate(integrals):
-        constants[f"INTEGRAND_{x}"] = n + k
-        for name in ("SUM", "SUM_BASE", "VALUE", "VALUE_BASE"):
-            constants[f"{name}_{x}"] = sums + SUMS * k + constants[name]
-    counted = [x for x, wanted in zip(states, kind.nonnegative, strict=True) if wanted]
-    evaluation, more, names = _derive(model, kind)
-    lines = [
-        "def lsoda_rhs(time, u_, du_, data_):",
-        "    u = carray(u_, (STATES,)); du = carray(du_, (STATES,)); p = carray(data_, (ROOM,))",
-        "    scale = p[SCALES:WORDS]; c = p[WORDS:RATES]; r = p[RATES:ABOVE]",
-        "    c[CALLS] += 1.0",
-        "    if c[CALLS] > c[BUDGET] and c[FLAG] == 0.0: c[FLAG] = FLAG_BUDGET",
-        "    if c[RAISED] != 0.0 and c[FLAG] == 0.0: c[FLAG] = FLAG_RAISED",
-        "    if c[FLAG] != 0.0:",
-        *[f"        du[U_{x}] = 0.0" for x in states],
-        "        return",
-        "    fresh = time != c[LAST_T]",
-        "    if fresh:",
-        "        if time > c[LAST_T]:",
-        "            if c[LAST_T] - c[BASE_T] > _NO_LENGTH * time: c[TROUBLE] = 0.0",
-        "            c[BASE_T] = c[LAST_T]",
-        *[f"            p[SUM_BASE_{x}] = p[SUM_{x}]; p[VALUE_BASE_{x}] = p[VALUE_{x}]" for x in integrals],
-        "        c[STEPS] += 1.0; c[LAST_T] = time",
-        "    c[STUCK] = c[STUCK] + 1.0 if time - c[BASE_T] <= _NO_LENGTH * time else 0.0",
-        "    if c[STUCK] > _STUCK_IN_A_ROW:",
-        "        c[FLAG] = FLAG_STUCK if c[TROUBLE] == 0.0 else c[TROUBLE]",
-        "        if c[REFUSED] > 0.0: c[FLAG] = FLAG_NEGATIVE",
-        "    refused = time - c[BASE_T] > c[MAX_STEP] or time == c[REFUSED_T]",
-        *[line for x in counted for line in _count_lines(x)],
-        "    if refused:",
-        "        c[REFUSED_T] = time",
-        "        wrong = _HUGE if c[CALLS] % 2.0 == 0.0 else -_HUGE",
-        *[f"        du[U_{x}] = wrong" for x in states],
-        "        return",
-        "    c[REFUSED] = 0.0",
-        "    t = min(max(time, c[LOW]), c[HIGH])",
-        *evaluation,
-        *[f"    du[U_{x}] = v[U_{x}]" for x in states],
-        f"    bad = raised or not ({' + '.join(f'0.0 * v[U_{x}]' for x in states)} == 0.0)",
-        "    if v[INFLOW] > 0.0: c[FLAG] = FLAG_LOG_INFLOW",
-        *[line for x in integrals for line in _sum_lines(x)],
-        "    c[BAD] = c[BAD] + 1.0 if bad else 0.0",
-        "    if bad: c[TROUBLE] = FLAG_STUCK_RAISED if raised else FLAG_STUCK_NON_FINITE",
-        "    nowhere = 0.0 < time - c[BASE_T] < _NO_STEP * time",
-        "    if (c[BAD] > _BAD_IN_A_ROW or (bad and nowhere)) and c[FLAG] == 0.0:",
-        "        c[FLAG] = FLAG_RAISED if raised else FLAG_NON_FINITE",
-        *_growth_lines(kind, states),
-        *_note_lines(kind, states),
-        "    stop = c[FLAG] != 0.0",
-        "    if stop or bad:",
-        "        for i in range(STATES):",
-        "            if stop: du[i] = 0.0",
-        "            elif not 0.0 * du[i] == 0.0: du[i] = _HUGE",
-    ]  # fmt: skip
-    function = written(lines, {**constants, **more}, {**names, "exp": math.exp, "carray": carray})
-    return cached(function, f"{model.name} for lsoda", signature=rhs_signature, **FAST)
+@njit(**INLINED)
+def move_on(c, at, time):
+    """Take a new time for that of a step: a later one says that the step before was accepted."""
+    if time > c[LAST_T]:
+        if c[LAST_T] - c[BASE_T] > _NO_LENGTH * time:
+            c[TROUBLE] = 0.0
+        c[BASE_T] = c[LAST_T]
+        if c[INTEGRALS] != 0.0:
+            keep_sums(c, at)
+    c[STEPS] += 1.0
+    c[LAST_T] = time
 
 
-def _parts(model: System, kind: Kind) -> tuple[list[str], str, dict[str, int], dict[str, Any]]:
-    """Return lines that evaluate the right-hand side, the text of a tuple, their constants and names.
+@njit(**INLINED)
+def refuses(c, at, n, time, u):
+    """Whether a step is too long or takes a count below zero.
 
-    The tuple has the derivatives as integrated, what is summed up, and a flag: 1 where a state in logarithm
-    is zero but has an inflow.
+    Where none can be found that is not below zero, the solution itself goes there.
     """
-    states = labels(model.state_names)
-    inflow = [f"(y_{x} == 0.0 and f[U_{x}] != 0.0)" for x, log in zip(states, kind.log, strict=True) if log]
-    results = [f"du_{x}" for x in states]
-    results += [f"f[U_{x}] * 1.0" for x in states[len(states) - kind.integrals :]]
-    derivatives, constants = derivative_lines(model, kind.log, kind.infused)
-    # not within the tuple: numba knows no long tuple with a branch inside
-    lines = [*derivatives, f"    inflow = 1.0 if {' or '.join(inflow) or 'False'} else 0.0"]
-    names = {"rhs": rebuild(model.rhs, INNER), "exp": math.exp, "nan": math.nan, **naming(model)}
-    return lines, f"({', '.join(results)}, inflow)", constants, names
+    refused = time - c[BASE_T] > c[MAX_STEP] or time == c[REFUSED_T]
+    return counts_refuse(c, at, n, u, refused) if c[COUNTS] != 0.0 else refused
 
 
-def _derive(model: System, kind: Kind) -> tuple[list[str], dict[str, int], dict[str, Any]]:
-    """Return lines for ``v``, see `_parts`, and ``raised``; with their constants and names.
-
-    Handling the error takes time, so it is done where the code says that there may be one. Any other error
-    leaves the callback at once, with its mark. Then the right-hand side is called in a function of its own,
-    because numba compiles the handling of an error around one call only in reasonable time; else it stands in
-    the callback, where LLVM reads each parameter where it is needed.
-    """
-    lines, results, constants, names = _parts(model, kind)
-    if not may_raise(model.rhs):
-        before, after = ["    c[RAISED] = 1.0"], ["    c[RAISED] = 0.0", "    raised = False"]
-        return [*before, *lines, f"    v = {results}", *after], constants, names
-    text = ["def derive(t, u, p, scale, r):", *lines, f"    return {results}"]
-    length = len(kind.log) + kind.integrals + 1
-    around = [
-        f"    v = ({'nan, ' * length})",
-        "    raised = True",
-        "    try:",
-        "        v = derive(t, u, p, scale, r)",
-        "        raised = False",
-        "    except Exception:",
-        "        pass",
-    ]
-    return around, {}, {"derive": rebuild(written(text, constants, names), INNER), "nan": math.nan}
+@njit(**INNER)
+def counts_refuse(c, at, n, u, refused):
+    """Whether a step is refused, because a count lies below zero if it is not for something else."""
+    for i in range(n):
+        if c[at.counted + i] != 0.0:
+            below = u[i] < -_BELOW * c[RTOL] * (1.0 + c[at.most + i])
+            refused = refused or below
+            if not refused:
+                c[at.most + i] = max(c[at.most + i], u[i])
+            c[REFUSED] += 1.0 if below else 0.0
+            if c[REFUSED] > _REFUSED_IN_A_ROW:
+                c[FLAG] = FLAG_NEGATIVE
+    return refused
 
 
-def _count_lines(x: str) -> list[str]:
-    """Refuse a step below zero; where none can be found that is not, the solution itself goes there."""
-    return [
-        f"    below = u[U_{x}] < -_BELOW * c[RTOL] * (1.0 + p[MOST_{x}])",
-        "    refused = refused or below",
-        f"    if not refused: p[MOST_{x}] = max(p[MOST_{x}], u[U_{x}])",
-        "    c[REFUSED] += 1.0 if below else 0.0",
-        "    if c[REFUSED] > _REFUSED_IN_A_ROW: c[FLAG] = FLAG_NEGATIVE",
-    ]
-
-
-def _sum_lines(x: str) -> list[str]:
+@njit(**INNER)
+def add_up(c, at, t):
     """Add up |z| by trapezoids over the steps; a step that was not accepted is forgotten."""
-    return [
-        f"    size = abs(v[INTEGRAND_{x}])",
-        "    base = min(max(c[BASE_T], c[LOW]), c[HIGH])",
-        f"    p[SUM_{x}] = p[SUM_BASE_{x}] + 0.5 * (t - base) * (size + p[VALUE_BASE_{x}])",
-        f"    p[VALUE_{x}] = size",
-    ]
+    base = min(max(c[BASE_T], c[LOW]), c[HIGH])
+    for k in range((at.notes - at.sums) // SUMS):
+        s = at.sums + SUMS * k
+        size = abs(c[CONTROL + TOLD + k])
+        c[s + SUM] = c[s + SUM_BASE] + 0.5 * (t - base) * (size + c[s + VALUE_BASE])
+        c[s + VALUE] = size
 
 
-def _growth_lines(kind: Kind, states: list[str]) -> list[str]:
+@njit(**INNER)
+def fastest(c, at, n, u, du):
+    """Return the fastest growth of a state, relative to itself."""
+    most = 0.0
+    for i in range(n):
+        if u[i] != 0.0:
+            most = max(most, du[i] if c[at.log + i] != 0.0 else du[i] / u[i])
+    return most
+
+
+@njit(**INLINED)
+def note_growth(c, at, n, time, u, du, bad):
     """Note the fastest growth of a state, relative to itself, where steps are short.
 
     Towards infinity its rate grows from step to step, and each step matters; see `blows_up`.
     """
-    lines = [
-        "    length = time - c[BASE_T]",
-        "    if length > _BRIEF * time:",
-        "        c[GROWTH] = c[GROWTH_BEFORE] = c[RISE] = 0.0",
-        "    elif not bad and length > _NO_LENGTH * time:",
-        "        most = 0.0",
-    ]
-    for x, log in list(zip(states, kind.log, strict=True))[: len(states) - kind.integrals]:
-        rate = f"v[U_{x}]" if log else f"v[U_{x}] / u[U_{x}]"
-        lines.append(f"        if u[U_{x}] != 0.0: most = max(most, {rate})")
-    return [
-        *lines,
-        "        c[GROWTH] = most; c[RISE] = most * length",
-        "        if c[GROWTH_BEFORE] == 0.0: c[GROWTH_BEFORE] = most",
-    ]
+    length = time - c[BASE_T]
+    if length > _BRIEF * time:
+        c[GROWTH] = c[GROWTH_BEFORE] = c[RISE] = 0.0
+    elif not bad and length > _NO_LENGTH * time:
+        c[GROWTH] = most = fastest(c, at, n - int(c[INTEGRALS]), u, du)
+        c[RISE] = most * length
+        if c[GROWTH_BEFORE] == 0.0:
+            c[GROWTH_BEFORE] = most
 
 
-def _note_names(kind: Kind, states: list[str]) -> list[tuple[str, str]]:
-    """Return the names of the places in a note for each value and its slope."""
-    return [
-        (f"NOTED_{states[of[0]]}", f"SLOPE_{states[of[0]]}") if len(of) == 1 else (f"TOTAL_{k}", f"RISE_{k}")
-        for k, of in enumerate(kind.noted or ())
-    ]
+@njit(**INNER)
+def total(c, at, n, group, u, du):
+    """Return the sum of a group of states, in natural units, and its slope."""
+    value = slope = 0.0
+    for i in range(n):
+        if c[at.groups + i] == group and c[at.log + i] != 0.0:
+            y = np.exp(max(u[i], LOG_FLOOR)) if u[i] != LOG_ZERO else 0.0
+            value += y
+            slope += y * du[i]
+        elif c[at.groups + i] == group:
+            value += c[i - n] * u[i]
+            slope += c[i - n] * du[i]
+    return value, slope
 
 
-def _note_lines(kind: Kind, states: list[str]) -> list[str]:
+@njit(**INLINED)
+def note_step(c, at, n, time, u, du):
     """Note a step that is tried, in the place of those that were not accepted."""
-    if kind.noted is None:
-        return []
-    lines = [
-        "    if fresh and c[NODES] >= 0.0:",
-        "        k = int(c[NODES])",
-        "        while k > 0 and p[NOTES_AT + WIDTH * k - WIDTH] >= time: k -= 1",
-        "        if k < NOTES:",
-        "            at = NOTES_AT + WIDTH * k",
-        "            p[at] = time",
-    ]
-    for summed, (value, slope) in zip(kind.noted, _note_names(kind, states), strict=True):
-        values, slopes = [], []
-        for i in summed if len(summed) > 1 else ():
-            x = states[i]
-            if kind.log[i]:
-                lines.append(f"            y_{x} = {natural(f'u[U_{x}]', True)}")
-                values.append(f"y_{x}")
-                slopes.append(f"y_{x} * du[U_{x}]")
-            else:
-                values.append(f"scale[U_{x}] * u[U_{x}]")
-                slopes.append(f"scale[U_{x}] * du[U_{x}]")
-        x = states[summed[0]]
-        lines.append(f"            p[at + {value}] = {' + '.join(values) or f'u[U_{x}]'}")
-        lines.append(f"            p[at + {slope}] = {' + '.join(slopes) or f'du[U_{x}]'}")
-    return [*lines, "            k += 1", "        c[NODES] = k"]
+    width, k = int(c[WIDTH]), int(c[NODES])
+    while k > 0 and c[at.notes + width * (k - 1)] >= time:
+        k -= 1
+    if k < NOTES:
+        note = at.notes + width * k
+        c[note] = time
+        for j in range(at.sums - at.noting):
+            what = c[at.noting + j]
+            value, slope = (
+                (u[int(what)], du[int(what)]) if what >= 0.0 else total(c, at, n, noted_as(-1, what), u, du)
+            )
+            c[note + 1 + 2 * j] = value
+            c[note + 2 + 2 * j] = slope
+        k += 1
+    c[NODES] = k
+
+
+@njit(**INNER)
+def fill(n, du, value):
+    """Give all derivatives the same value."""
+    for i in range(n):
+        du[i] = value
+
+
+@njit(**INLINED)
+def has_failed(c):
+    """Count a call; return whether the patient has failed before it."""
+    c[CALLS] += 1.0
+    if c[FLAG] == 0.0 and c[CALLS] > c[BUDGET]:
+        c[FLAG] = FLAG_BUDGET
+    if c[FLAG] == 0.0 and c[RAISED] != 0.0:
+        c[FLAG] = FLAG_RAISED
+    return c[FLAG] != 0.0
+
+
+@njit(**INLINED)
+def note_trouble(c, time, bad, raised):
+    """Note that there are no derivatives: too often in a row, and the patient has failed."""
+    c[BAD] = c[BAD] + 1.0 if bad else 0.0
+    if bad:
+        c[TROUBLE] = FLAG_STUCK_RAISED if raised else FLAG_STUCK_NON_FINITE
+        nowhere = 0.0 < time - c[BASE_T] < _NO_STEP * time
+        if (c[BAD] > _BAD_IN_A_ROW or nowhere) and c[FLAG] == 0.0:
+            c[FLAG] = FLAG_RAISED if raised else FLAG_NON_FINITE
+
+
+@njit(**INLINED)
+def take_steps(c, at, n, time, u):
+    """Note the step that is tried; return whether it is refused."""
+    if time != c[LAST_T]:
+        move_on(c, at, time)
+    c[STUCK] = c[STUCK] + 1.0 if time - c[BASE_T] <= _NO_LENGTH * time else 0.0
+    if c[STUCK] > _STUCK_IN_A_ROW:
+        c[FLAG] = FLAG_STUCK if c[TROUBLE] == 0.0 else c[TROUBLE]
+        if c[REFUSED] > 0.0:
+            c[FLAG] = FLAG_NEGATIVE
+    return refuses(c, at, n, time, u)
+
+
+@njit(**INLINED)
+def derive(c, at, n, t, u, du):
+    """Evaluate the model's derivatives; return whether that came to its end."""
+    c[CONTROL + LEFT] = 1.0
+    parameters = behind(c, -n - int(c[PARAMETERS]))
+    address, rates, told = int(c[DERIVATIVES]), behind(c, at.rates), behind(c, CONTROL)
+    call_derivatives(address, t, u, du, parameters, rates, told)
+    return c[CONTROL + LEFT] == 0.0
+
+
+@njit(**INNER)
+def give_numbers(c, n, du):
+    """Give derivatives of zero to who has failed, else of a number that stands in for infinity."""
+    for i in range(n):
+        if c[FLAG] != 0.0:
+            du[i] = 0.0
+        elif 0.0 * du[i] != 0.0:
+            du[i] = _HUGE
+
+
+def lsoda_rhs(time, u, du, c):
+    """Evaluate the derivatives as LSODA asks for them, and keep watch over its steps."""
+    n = int(c[STATES])
+    at = places(n, int(c[NOTED]), int(c[INTEGRALS]))
+    if has_failed(c):
+        fill(n, du, 0.0)
+        return
+    fresh = time != c[LAST_T]
+    if take_steps(c, at, n, time, u):
+        c[REFUSED_T] = time
+        fill(n, du, _HUGE if c[CALLS] % 2.0 == 0.0 else -_HUGE)
+        return
+    c[REFUSED] = 0.0
+    t = min(max(time, c[LOW]), c[HIGH])
+    if not derive(c, at, n, t, u, du):
+        c[RAISED] = 1.0
+        return
+    raised = c[CONTROL + FAILED] != 0.0
+    bad = raised or c[CONTROL + UNDEFINED] != 0.0
+    if c[CONTROL + INFLOW] > 0.0:
+        c[FLAG] = FLAG_LOG_INFLOW
+    if c[INTEGRALS] != 0.0:
+        add_up(c, at, t)
+    note_trouble(c, time, bad, raised)
+    note_growth(c, at, n, time, u, du, bad)
+    if c[WIDTH] > 0.0 and fresh and c[NODES] >= 0.0:
+        note_step(c, at, n, time, u, du)
+    if c[FLAG] != 0.0 or bad:
+        give_numbers(c, n, du)
+
+
+@cache
+def watching_rhs() -> Any:
+    """Compile what LSODA calls, for all models."""
+    return cached(lsoda_rhs, "what LSODA calls", signature=rhs_signature, **FAST)

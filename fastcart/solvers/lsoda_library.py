@@ -58,6 +58,8 @@ lsoda_wrapper = types.ExternalFunction(
 )
 
 rhs_signature = types.void(types.float64, _pointer, _pointer, _pointer)
+# of time, states, derivatives; parameters with scales behind them, rates of infusion; what else is told
+derivatives_signature = types.void(types.float64, *(_pointer,) * 5)
 
 
 @intrinsic
@@ -75,3 +77,26 @@ def call_rhs(typingctx, address, t, u, du, data):
         return context.get_dummy_value()
 
     return signature, codegen
+
+
+@intrinsic
+def call_derivatives(typingctx, address, t, u, du, p, rates, told):
+    """Call the C function at ``address``, see `derivatives_signature`."""
+    signature = types.void(types.intp, *derivatives_signature.args)
+
+    def codegen(context, builder, signature, args):
+        kind = ir.FunctionType(ir.VoidType(), [a.type for a in args[1:]])
+        builder.call(builder.inttoptr(args[0], kind.as_pointer()), args[1:])
+        return context.get_dummy_value()
+
+    return signature, codegen
+
+
+@intrinsic
+def behind(typingctx, pointer, count):
+    """Return the pointer to what lies ``count`` numbers behind, or before."""
+
+    def codegen(context, builder, signature, args):
+        return builder.gep(args[0], [args[1]])
+
+    return _pointer(_pointer, types.intp), codegen

@@ -31,7 +31,8 @@ from fastcart.solvers.lsoda_callback import (
     BASE_T,
     BUDGET,
     CALLS,
-    CONTROL,
+    COUNTS,
+    DERIVATIVES,
     FLAG,
     FLAG_BUDGET,
     FLAG_GAVE_UP,
@@ -43,24 +44,39 @@ from fastcart.solvers.lsoda_callback import (
     GROWTH,
     GROWTH_BEFORE,
     HIGH,
+    INTEGRALS,
     LAST_T,
     LOW,
     MAX_STEP,
     NODES,
+    NOTED,
+    PARAMETERS,
     RAISED,
     REFUSED,
     REFUSED_T,
     RISE,
     RTOL,
+    STATES,
     STEPS,
     STUCK,
     SUM,
     SUM_BASE,
     SUMS,
+    WIDTH,
+    noted_as,
+    places,
 )
-from fastcart.solvers.lsoda_library import call_rhs
 from fastcart.solvers.lsoda_looks import resolved
-from fastcart.solvers.lsoda_system import BARE, INSIDE, Nodes, derivatives, integrate, measure_all, set_clock
+from fastcart.solvers.lsoda_system import (
+    BARE,
+    INSIDE,
+    Nodes,
+    ask,
+    derivatives,
+    integrate,
+    measure_all,
+    set_clock,
+)
 from fastcart.solvers.lsoda_watch import watch
 from fastcart.solvers.status import FASTER, RISES
 from fastcart.solvers.transform import LOG_ZERO, kept_share
@@ -134,7 +150,7 @@ def add_amount(i, amount, u, system):
 def give_doses(entries, k, stop, now, u, system):
     """Apply the entries from ``k`` that are due now; return the next one."""
     _, _, time, state, kind, value = entries
-    rates = system.control + CONTROL
+    rates = system.control + places(u.size, system.noted, (system.notes - system.sums) // SUMS).rates
     while k < stop and time[k] <= now:
         i = state[k]
         if kind[k] == RATE:
@@ -270,6 +286,26 @@ def save_again(saved, s, save_at, since, u):
         saved[s] = u
 
 
+@njit(**BARE)
+def describe(system, n, m):
+    """Tell the right-hand side what it is given; see `fastcart.solvers.lsoda_callback`."""
+    data, control = system.data, system.control
+    integrals = (system.notes - system.sums) // SUMS
+    data[control + DERIVATIVES] = system.derivatives
+    data[control + STATES], data[control + PARAMETERS] = n, m
+    data[control + INTEGRALS], data[control + NOTED] = integrals, system.noted
+    data[control + WIDTH] = system.width
+    at = places(n, system.noted, integrals)
+    for i in range(n):
+        data[control + at.log + i] = system.log[i]
+        data[control + at.counted + i] = system.counted[i]
+        data[control + COUNTS] += system.counted[i]
+        data[control + at.groups + i] = system.watched.groups[i]
+    for k in range(system.noted):
+        quantity = system.watched.quantities[k]
+        data[control + at.noting + k] = noted_as(quantity.state, quantity.group)
+
+
 @njit(**INSIDE)
 def prepare(system, p, max_step, max_steps):
     """Fill in the data of the right-hand side for one patient, at the start."""
@@ -281,6 +317,7 @@ def prepare(system, p, max_step, max_steps):
     data[control + BUDGET] = 4.0 * max_steps  # LSODA makes about two calls a step, more if stiff
     data[control + RTOL] = system.rtol
     data[control + MAX_STEP] = max_step * (1.0 + 1e-9)
+    describe(system, control - m, m)
 
 
 @njit(**BARE)
@@ -303,12 +340,12 @@ def start_segment(system, now, end, inner, u, du):
     data[control + NODES] = data[control + REFUSED_T] = -1.0
     for s in range(system.sums, system.notes, SUMS):
         data[s + SUM_BASE] = data[s + SUM]
-    call_rhs(system.address, now, u.ctypes.data, du.ctypes.data, data.ctypes.data)
+    ask(system, now, u, du)
     if data[control + REFUSED] != 0.0:
         return FLAG_NEGATIVE
     while data[control + FLAG] == 0.0 and (data[control + BAD] != 0.0 or data[control + RAISED] != 0.0):
         data[control + STUCK] = 0.0
-        call_rhs(system.address, now, u.ctypes.data, du.ctypes.data, data.ctypes.data)  # until it says why
+        ask(system, now, u, du)  # until it says why
     if system.width > 0:
         note = data[system.notes : system.notes + system.width]
         note[0] = now

@@ -17,14 +17,16 @@ INSIDE: dict[str, bool] = {"no_cpython_wrapper": True, "no_cfunc_wrapper": True}
 # holds one
 BARE: dict[str, bool] = {**INSIDE, "_nrt": False}
 
+_BYTES = 8  # of a number
 _SHIFT = 1e-4  # of a piece: how far the slope of an observable looks to the sides
 
 
 class System(NamedTuple):
     """What is integrated, and what is looked for."""
 
-    address: int  # of the right-hand side
-    data: np.ndarray  # its data: parameters, scales, control words and so on
+    address: int  # of what LSODA calls
+    derivatives: int  # of the model's own derivatives
+    data: np.ndarray  # parameters, scales, control words and so on
     control: int  # where the control words begin,
     sums: int  # the sums of integrals,
     notes: int  # and the notes of steps
@@ -55,14 +57,26 @@ class Nodes(NamedTuple):
     slopes: np.ndarray
 
 
+@njit(**BARE)
+def words(system):
+    """Return the address of the control words."""
+    return system.data.ctypes.data + _BYTES * system.control
+
+
+@njit(**BARE)
+def ask(system, t, u, du):
+    """Call the right-hand side as LSODA does."""
+    call_rhs(system.address, t, u.ctypes.data, du.ctypes.data, words(system))
+
+
 @njit(**INSIDE)
 def integrate(system, start, times, out):
     """Integrate from ``times[0]``; return whether LSODA reached the last time."""
     success = np.zeros(1, np.int32)
     lsoda_wrapper(
-        system.address, np.int32(start.size), start.ctypes.data, system.data.ctypes.data,
-        np.int32(times.size), times.ctypes.data, out.ctypes.data, system.rtol, system.rtol,
-        np.int32(system.max_steps), success.ctypes.data,
+        system.address, np.int32(start.size), start.ctypes.data, words(system), np.int32(times.size),
+        times.ctypes.data, out.ctypes.data, system.rtol, system.rtol, np.int32(system.max_steps),
+        success.ctypes.data,
     )  # fmt: skip
     return success[0] == 1
 
@@ -78,7 +92,7 @@ def set_clock(system, t):
 def derivatives(system, t, u, du):
     """Evaluate the derivatives, as the step at ``t`` itself."""
     set_clock(system, t)
-    call_rhs(system.address, t, u.ctypes.data, du.ctypes.data, system.data.ctypes.data)
+    ask(system, t, u, du)
 
 
 @njit(**BARE)

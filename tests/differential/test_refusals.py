@@ -165,7 +165,7 @@ def test_the_kernels_of_an_ordinary_model_are_kept_on_disk(tmp_path, monkeypatch
     kept = {file.name.split("-")[0] for file in (tmp_path / "__pycache__").glob("*.nbc")}
     kept |= {file.name.split("-")[0] for file in tmp_path.glob("*.py")}
     kept |= {file.name.split("-")[0] for file in (tmp_path / "__pycache__").glob("*.o")}
-    assert {"traced", "lsoda_rhs", "explicit_step"} <= kept
+    assert {"traced", "lsoda_derivatives", "explicit_step"} <= kept
 
 
 # --- LSODA beside others ----------------------------------------------------------------------------------
