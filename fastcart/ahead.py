@@ -38,12 +38,16 @@ def compile_ahead(states: int = STATES, progress: Callable[[str], None] | None =
 
     states = count(states, "The number of states")
     small = _small_model()
-    jobs = [
-        partial(_solve_in_all_ways, small), partial(_solve_by_lsoda, small),
-        *(partial(_compile_steps, n) for n in range(1, states + 1)),
-    ]  # fmt: skip
+    jobs = [partial(_solve_in_all_ways, small), partial(_compile_the_rest, small, states)]
     with announcements(progress), collector_paused():
         in_two(jobs, threads=check_threads(None))
+
+
+def _compile_the_rest(small: Any, states: int) -> None:
+    """Compile what takes together about as long as all ways to solve by lanes."""
+    _solve_by_lsoda(small)
+    for n in range(1, states + 1):
+        _compile_steps(n)
 
 
 def _compile_steps(states: int) -> None:
