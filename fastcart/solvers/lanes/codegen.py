@@ -15,7 +15,6 @@ import numpy as np
 from fastcart.solvers.codegen import labels, natural, places
 from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.layout import LANES, Offsets, evaluation_rows
-from fastcart.solvers.lanes.stage_sums import SO_FAR
 from fastcart.solvers.named import named, named_call
 from fastcart.solvers.system import System
 from fastcart.solvers.tableaus.base import ExplicitTableau, RosenbrockTableau
@@ -65,7 +64,7 @@ class StepText:
             "BOUNDS": at.bounds, "ABSOLUTE": at.tolerance, "RELATIVE": at.tolerance + n,
             "LIMITS": at.limits, "CONTROL": at.control,
             "STATES": at.limits + q.STATES, "MAX_STEP": at.limits + q.MAX_STEP, "BOUNDED": at.bounded,
-            "ACCEPTED_STEP": q.ACCEPTED_STEP, "SO_FAR": SO_FAR, "HELD_WEIGHT": HELD_WEIGHT,
+            "ACCEPTED_STEP": q.ACCEPTED_STEP, "SO_FAR": at.tolerance + 2 * n, "HELD_WEIGHT": HELD_WEIGHT,
             "FAR_BELOW": BELOW_ZERO * n,
         }  # fmt: skip
         self.lines = [
@@ -259,7 +258,7 @@ def rosenbrock_step(text: StepText, tableau: RosenbrockTableau) -> None:
             _TOLERANCES,
             "        for l in range(LANES):",
             "            before, after = B[START + b + l], B[NEW + b + l]",
-            "            size = abs(after - before) + SO_FAR * max(abs(before), abs(after))",
+            "            size = abs(after - before) + B[SO_FAR + i] * max(abs(before), abs(after))",
             f"            e = ({error}) / (absolute + relative * size)",
             "            alone = OWN * e * e",
             "            total = B[ERROR + l]",

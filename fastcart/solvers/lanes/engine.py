@@ -40,10 +40,13 @@ _UNSURE = 1e-3  # part of an integral: no more of it may come from where its int
 # scale: without them each decade above zero would take steps of its own.
 _FLOOR = 1e-30  # in any unit
 _FAINT = 1e-9  # of an integrand that is a state, in its scale
-# Relative tolerance of integrals that are there only so that the steps follow what is watched: how large it
-# is comes from the states, so that it is enough to see all its turns. Of 2400 waves, most of them much faster
-# than the states, no crest was missed with 1e-4 by any method; with 1e-2 in two of them, with 0.1 in 180.
-_SEEN, _SEEN_WELL = 10.0, 1e-4  # times rtol, but never more
+# The error of an integral is relative to its rise in the step, and to this part of what it is so far.
+_SO_FAR = 0.01
+# Integrals that are there only so that the steps follow what is watched: how large that is comes from the
+# states, so that it is enough to see all its turns. Of 2400 waves, most of them much faster than the states,
+# no crest was missed with 1e-4 by any method; with 1e-2 in two of them, with 0.1 in 180. But what happened so
+# far says nothing of a small wave on a high level, which comes late.
+_SEEN, _SEEN_WELL, _SO_FAR_SEEN = 10.0, 1e-4, 1e-4  # times rtol, but never more; part of what it is so far
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
 _ROUNDING = 1.5e-14  # relative errors below are rounding
 _NO_BLOCK = (0, 0, -1)  # no patients are claimed
@@ -239,11 +242,13 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     n, items, quantities = len(problem.log), len(table.items), len(table.quantities)
     at = offsets(n, parameters, method.blocks + len(method.extra[0]))
     buffers = aligned_rows(2, at.total + method.work(n))
-    relative = np.full(n, problem.rtol)
-    relative[n - len(problem.integrands) :] = max(problem.rtol, min(_SEEN * problem.rtol, _SEEN_WELL))
+    relative, so_far = np.full((2, n), [[problem.rtol], [_SO_FAR]])
+    watched = n - len(problem.integrands)
+    relative[watched:] = max(problem.rtol, min(_SEEN * problem.rtol, _SEEN_WELL))
+    so_far[watched:] = _SO_FAR_SEEN
     units = np.where(problem.log, 1.0, problem.scale)
     units[n - problem.integrals :] = _floors(problem)
-    buffers[:, at.tolerance : at.limits] = [*(relative * units), *relative]
+    buffers[:, at.tolerance : at.limits] = [*(relative * units), *relative, *so_far]
     buffers[:, at.limits : at.control] = [
         problem.max_steps, _SMALLEST * problem.t_end, problem.t_end, problem.max_steps_ahead, n,
         problem.max_step, (_ROUNDING / problem.rtol) ** 2,

@@ -18,7 +18,6 @@ from numba.extending import intrinsic
 from fastcart.solvers.lanes.layout import LANES
 
 WIDTH = 8  # numbers in a vector
-SO_FAR = 0.01  # of an integral so far, beside its rise in the step: what its error is measured by
 _FLAGS = ("contract", "nsz")
 
 
@@ -179,7 +178,8 @@ def error_sums(
     old, new : int
         Where the states before and after the step begin.
     tolerance : int
-        Where the absolute, and behind them the relative tolerances of the states begin.
+        Where the absolute, behind them the relative tolerances of the states begin, and behind these the part
+        of an integral so far that its tolerance is relative to, beside its rise in the step.
     step : int
         Where the steps of the lanes begin.
     out : sequence of int
@@ -217,7 +217,8 @@ def error_sums(
                     larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)  # NaN of the new stays
                     if of_integral:
                         rise = builder.call(magnitude, [builder.fsub(after, before)])
-                        larger = _add(builder, rise, _multiply(builder, _constant(SO_FAR), larger))
+                        part = _spread(builder, buffer, tolerance + 2 * states, i)
+                        larger = _add(builder, rise, _multiply(builder, part, larger))
                     relative = _multiply(builder, _spread(builder, buffer, tolerance + states, i), larger)
                     scale = _add(builder, _spread(builder, buffer, tolerance, i), relative)
                     factor = builder.fdiv(_load(builder, buffer, step, lane), scale)

@@ -26,7 +26,6 @@ from fastcart.solvers.lanes import layout as q
 from fastcart.solvers.lanes.codegen import TOO_FAR, StepText
 from fastcart.solvers.lanes.intrinsics import STEP_SIGNATURE, evaluate
 from fastcart.solvers.lanes.layout import LANES, Offsets, evaluation_rows, offsets
-from fastcart.solvers.lanes.stage_sums import SO_FAR
 from fastcart.solvers.lanes.step_explicit import accept, begin, bounds_functions
 from fastcart.solvers.lanes.step_rosenbrock import stage_rows
 from fastcart.solvers.system import System
@@ -167,6 +166,7 @@ def _places(program: Program, at: Offsets) -> tuple[dict, dict]:
         inputs["p", k] = at.W + (rows.parameters + k) * L
     single = {("absolute", i): at.tolerance + i for i in range(n)}
     single |= {("relative", i): at.tolerance + n + i for i in range(n)}
+    single |= {("so_far", i): at.tolerance + 2 * n + i for i in range(n)}
     return inputs, single
 
 
@@ -256,7 +256,7 @@ class _Step:
         whole = total
         for i in range(self.own, self.program.states):
             rise = unary("abs", add(new[i], negative(self.start.u[i])))
-            size = add(rise, multiply(SO_FAR, self._largest(i, new[i])))
+            size = add(rise, multiply(self.graph.input("so_far", i), self._largest(i, new[i])))
             error = divide(self._sum(self.tableau.error, i), self._tolerance(i, size))
             alone = multiply(float(self.own), _square(error))
             worse = where(compare("<", whole, alone), alone, whole)
