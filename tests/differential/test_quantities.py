@@ -9,9 +9,10 @@ from families import CLEARANCE, FORCED, Clearance, Forced, clearances, forced, n
 from hypothesis import assume
 from hypothesis import strategies as st
 from law import RUNS, each_of, law, solve
+from numba import njit
 
 import fastcart
-from fastcart import Event
+from fastcart import Event, Model, Observable, State
 
 EXPLICIT = ("tsit5", "vern7", "dop853", "stab5")
 
@@ -52,6 +53,50 @@ def test_no_wave_looks_like_none_to_a_first_step(method):
     np.testing.assert_allclose(ends["auc_fast"], [wave.area_fast(10.0) for wave in waves], rtol=0.01)
     # the crests are at odd numbers of half periods
     np.testing.assert_allclose(ends["count_up"], np.floor(10.0 * table["f"] + 0.5), atol=1)
+
+
+@njit
+def _fading(t, y, p):
+    return (-0.01 * y[0],)
+
+
+@njit
+def _warm(t, y, p):
+    return (p[0] + 0.5 * np.sin(2.0 * np.pi * t / 24.0), np.sin(np.pi * p[1] * t + p[2]) ** 2)
+
+
+WARM = Model(
+    "warm", [State("y", default=1.0, log=True)], {"level": 310.15, "waves": 1.0, "phase": 0.0}, _fading,
+    t_end=24.0 * 365, observables=[Observable("temperature"), Observable("wave")], observe=_warm,
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("method", [*EXPLICIT, "rodas5p"])
+def test_small_waves_on_a_high_level_are_seen_all_the_year(method):
+    levels = np.array([100.0, 310.15, 1000.0, 5000.0])
+    rising = [Event("rises", "temperature", "beyond", "up")]
+    ends = fastcart.solve(
+        WARM, pd.DataFrame({"level": levels, "beyond": levels + 0.3}), engine="lanes", method=method,
+        events=rising, peaks=["temperature"], progress=False,
+    ).endpoints  # fmt: skip
+    assert (ends["count_rises"] == 365).all()
+    np.testing.assert_allclose(ends["peak_temperature"], levels + 0.5, rtol=1e-9)
+
+
+@pytest.mark.parametrize(
+    ("waves", "phase", "method", "rtol"),
+    [(24.0, 1.9765, "tsit5", 1e-2), (4.0, 0.7651, "tsit5", 1e-2), (2.0, 0.2408, "vern7", 1e-2),
+     (18.0, 1.6381, "stab5", 1e-2), (20.0, 2.2405, "dop853", 1e-3)],
+)  # fmt: skip
+def test_doses_in_step_with_waves_do_not_hide_them(waves, phase, method, rtol):
+    """A step from each dose to the next, over as many waves each time, would see all of them alike."""
+    daily = fastcart.DosingSchedule().bolus(1.0, "y", 1e-6, every=1.0, repeats=198)
+    ends = fastcart.solve(
+        WARM, {"waves": [waves], "phase": [phase]}, doses=daily, t_end=200.0, rtol=rtol, engine="lanes",
+        method=method, auc=["wave"], events=[Event("up", "wave", 0.6, "up")], progress=False,
+    ).endpoints.iloc[0]  # fmt: skip
+    assert ends["count_up"] == pytest.approx(200 * waves, abs=4)
+    assert ends["auc_wave"] == pytest.approx(100.0, rel=20 * rtol)
 
 
 @law(20, scipy=10, run=RUNS, patient=clearances(), t_end=powers(0.5, 100.0),

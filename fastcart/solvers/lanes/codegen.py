@@ -64,7 +64,8 @@ class StepText:
             "BOUNDS": at.bounds, "ABSOLUTE": at.tolerance, "RELATIVE": at.tolerance + n,
             "LIMITS": at.limits, "CONTROL": at.control,
             "STATES": at.limits + q.STATES, "MAX_STEP": at.limits + q.MAX_STEP, "BOUNDED": at.bounded,
-            "ACCEPTED_STEP": q.ACCEPTED_STEP, "SO_FAR": at.tolerance + 2 * n, "HELD_WEIGHT": HELD_WEIGHT,
+            "ACCEPTED_STEP": q.ACCEPTED_STEP, "SO_FAR": at.tolerance + 2 * n,
+            "CHANGE": at.tolerance + 3 * n, "HELD_WEIGHT": HELD_WEIGHT,
             "FAR_BELOW": BELOW_ZERO * n,
         }  # fmt: skip
         self.lines = [
@@ -259,7 +260,8 @@ def rosenbrock_step(text: StepText, tableau: RosenbrockTableau) -> None:
             "        for l in range(LANES):",
             "            before, after = B[START + b + l], B[NEW + b + l]",
             "            size = abs(after - before) + B[SO_FAR + i] * max(abs(before), abs(after))",
-            f"            e = ({error}) / (absolute + relative * size)",
+            f"            change = B[H_USED + l] * abs(B[{last} + b + l] - B[STAGE_0 + b + l])",
+            f"            e = ({error}) / (absolute + relative * size + B[CHANGE + i] * change)",
             "            alone = OWN * e * e",
             "            total = B[ERROR + l]",
             "            B[ERROR + l] = (alone if alone > total else total) + 0.0 * alone",

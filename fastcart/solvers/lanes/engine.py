@@ -43,10 +43,10 @@ _FAINT = 1e-9  # of an integrand that is a state, in its scale
 # The error of an integral is relative to its rise in the step, and to this part of what it is so far.
 _SO_FAR = 0.01
 # Integrals that are there only so that the steps follow what is watched: how large that is comes from the
-# states, so that it is enough to see all its turns. Of 2400 waves, most of them much faster than the states,
-# no crest was missed with 1e-4 by any method; with 1e-2 in two of them, with 0.1 in 180. But what happened so
-# far says nothing of a small wave on a high level, which comes late.
-_SEEN, _SEEN_WELL, _SO_FAR_SEEN = 10.0, 1e-4, 1e-4  # times rtol, but never more; part of what it is so far
+# states, so that it is enough to see all its turns. The error may be larger by a part of the change of the
+# integrand in the step, rtol times the first number, but at most the second: what stands out is seen with it.
+# And what happened so far says little of a small wave on a high level, which comes late.
+_SEEN, _SEEN_WELL, _SO_FAR_SEEN = 100.0, 1e-3, 1e-3
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
 _ROUNDING = 1.5e-14  # relative errors below are rounding
 _NO_BLOCK = (0, 0, -1)  # no patients are claimed
@@ -242,13 +242,13 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     n, items, quantities = len(problem.log), len(table.items), len(table.quantities)
     at = offsets(n, parameters, method.blocks + len(method.extra[0]))
     buffers = aligned_rows(2, at.total + method.work(n))
-    relative, so_far = np.full((2, n), [[problem.rtol], [_SO_FAR]])
+    relative, so_far, change = np.full((3, n), [[problem.rtol], [_SO_FAR], [0.0]])
     watched = n - len(problem.integrands)
-    relative[watched:] = max(problem.rtol, min(_SEEN * problem.rtol, _SEEN_WELL))
     so_far[watched:] = _SO_FAR_SEEN
+    change[watched:] = min(_SEEN * problem.rtol, _SEEN_WELL)
     units = np.where(problem.log, 1.0, problem.scale)
     units[n - problem.integrals :] = _floors(problem)
-    buffers[:, at.tolerance : at.limits] = [*(relative * units), *relative, *so_far]
+    buffers[:, at.tolerance : at.limits] = [*(relative * units), *relative, *so_far, *change]
     buffers[:, at.limits : at.control] = [
         problem.max_steps, _SMALLEST * problem.t_end, problem.t_end, problem.max_steps_ahead, n,
         problem.max_step, (_ROUNDING / problem.rtol) ** 2,

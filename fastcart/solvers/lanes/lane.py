@@ -32,19 +32,21 @@ from fastcart.solvers.transform import LOG_ZERO, kept_share
 ) = range(12)  # fmt: skip
 ON_ITS_WAY = -1  # no trouble yet
 _HAIR = 1e-12  # of the horizon
-_GLANCE = 0.01  # of the horizon, the first step where something is integrated
+# The first step where something is integrated: of the horizon, and of the time to the next stop
+_GLANCE, _NOT_ALL = 0.01, 0.15
 
 _ACCELERATES = 1 + 1e-6
 
 
 @njit(**INLINED)
-def first_step(slopes, u, task):
+def first_step(slopes, u, left, task):
     """A cautious first step: a twentieth of the time in which a state changes by itself.
 
     Hairer, Norsett & Wanner II.4, steps a and b of the automatic choice, with a larger factor: smaller first
     steps only take one step more to grow. The controller does the rest. Integrals do not count: they begin at
     zero and have no time of their own. But what is integrated may be faster than the states: a first step
-    over all of its waves could by chance meet it where they look like none, and would be the only one.
+    over all of its waves could by chance meet it where they look like none, and would be the only one. So
+    could steps from dose to dose, each over the same number of waves; ``left`` is the time to the next.
     """
     d0 = 0.0
     d1 = 0.0
@@ -56,7 +58,10 @@ def first_step(slopes, u, task):
         h = 1e-6
     else:
         h = 0.05 * np.sqrt(d0 / d1)
-    return min(h, task.t_end if u.size == task.absolute.size else _GLANCE * task.t_end)
+    if u.size > task.absolute.size:
+        h = min(h, _GLANCE * task.t_end)
+        h = min(h, _NOT_ALL * left) if left > 0.0 else h
+    return min(h, task.t_end)
 
 
 @njit(**INLINED)
@@ -99,7 +104,7 @@ def load(l, j, task, patients, watch, work, out):
     _stop_at_next_dose(l, patients.doses.begin[j], j, task, patients.doses, watch, work)
     _load_saves(l, j, patients, work, out.saved)
     numbers[q.ACCEPTED, l] = q.FRESH
-    numbers[q.H, l] = first_step(slopes[j], u0[j], task)
+    numbers[q.H, l] = first_step(slopes[j], u0[j], numbers[q.STOP, l], task)
     if task.burden >= 0:
         numbers[q.LEVEL, l] = u0[j, task.burden]
         record_burden(watch, j, 0.0, u0[j, task.burden], slopes[j, task.burden] > 0.0)
@@ -483,7 +488,7 @@ def restart(l, task, watch, work):
         record_burden(watch, work.lanes[l].patient, numbers[q.T, l], u[burden], crosses)
     numbers[q.BEHIND, l] = 0.0
     numbers[q.ACCEPTED, l] = q.FRESH
-    numbers[q.H, l] = first_step(slopes, u, task)
+    numbers[q.H, l] = first_step(slopes, u, numbers[q.STOP, l] - numbers[q.T, l], task)
     numbers[q.ERROR_OLD, l] = 0.0
     numbers[q.SINCE, l] = 0.0
     numbers[q.MARK, l] = numbers[q.T, l]

@@ -61,7 +61,7 @@ class Offsets(NamedTuple):
     U_old: int
     K: int
     bounds: int  # of states within the step, see `fastcart.solvers.lanes.step_bounds`
-    tolerance: int  # absolute, relative, and how much of an integral so far it is relative to
+    tolerance: int  # four for each state, see `fastcart.solvers.lanes.stage_sums.error_sums`
     limits: int
     control: int
     bounded: int  # how many states have bounds, then which
@@ -110,7 +110,7 @@ def offsets(states: int, parameters: int, stages: int) -> Offsets:
         states * LANES,
         stages * states * LANES,
         3 * states * LANES,
-        3 * states,
+        4 * states,
         LIMITS,
         3,
         1 + states,

@@ -100,6 +100,26 @@ def _values(
     return values
 
 
+def _at(builder: Any, buffer: Any, stage: int, k: Any, known: dict[int, Any]) -> Any:
+    """Return a stage, from what is known already where it is there."""
+    return known[stage] if stage in known else _load(builder, buffer, stage, k)
+
+
+def _allowed_of_integral(
+    builder: Any, magnitude: Any, numbers: Sequence[Any], values: tuple[Any, Any], larger: Any, h: Any,
+    slopes: Sequence[Any],
+) -> Any:  # fmt: skip
+    """Return how wrong an integral may be, by its values and slopes at both ends of a step of length ``h``.
+
+    ``numbers`` are its tolerances, see `error_sums`; ``larger`` is the larger of its values.
+    """
+    absolute, relative, so_far, part = numbers
+    rise, change = (builder.call(magnitude, [builder.fsub(y, x)]) for x, y in (values, slopes))
+    size = _add(builder, rise, _multiply(builder, so_far, larger))
+    allowed = _add(builder, absolute, _multiply(builder, relative, size))
+    return _add(builder, allowed, _multiply(builder, _multiply(builder, part, h), change))
+
+
 def stage_input(
     weights: Sequence[float], stages: Sequence[int], *, size: int, start: int, time: int, step: int, out: int,
     node: float, fresh: tuple[int, int] | None = None, same: tuple[int, int, int] | None = None,
@@ -173,13 +193,13 @@ def error_sums(
         Where each stage begins in the buffer.
     states : int
     integrals : int
-        How many of the states, the last ones, are integrals; their tolerance is relative to their rise in the
-        step, and a little to what they have become.
+        How many of the states, the last ones, are integrals; their tolerance is said differently.
     old, new : int
         Where the states before and after the step begin.
     tolerance : int
-        Where the absolute, behind them the relative tolerances of the states begin, and behind these the part
-        of an integral so far that its tolerance is relative to, beside its rise in the step.
+        Where the absolute and, behind them, the relative tolerances of the states begin. Those of integrals
+        are relative to their rise in the step, and to a part of what they are so far; that part comes next.
+        The last are added, as parts of the step times the change of the integrand within it.
     step : int
         Where the steps of the lanes begin.
     out : sequence of int
@@ -215,13 +235,16 @@ def error_sums(
                     before, after = (_load(builder, buffer, x, k) for x in (old, new))
                     a, b = (builder.call(magnitude, [x]) for x in (before, after))
                     larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)  # NaN of the new stays
+                    h = _load(builder, buffer, step, lane)
+                    numbers = [_spread(builder, buffer, tolerance + x * states, i) for x in range(4)]
                     if of_integral:
-                        rise = builder.call(magnitude, [builder.fsub(after, before)])
-                        part = _spread(builder, buffer, tolerance + 2 * states, i)
-                        larger = _add(builder, rise, _multiply(builder, part, larger))
-                    relative = _multiply(builder, _spread(builder, buffer, tolerance + states, i), larger)
-                    scale = _add(builder, _spread(builder, buffer, tolerance, i), relative)
-                    factor = builder.fdiv(_load(builder, buffer, step, lane), scale)
+                        ends = [_at(builder, buffer, x, k, known) for x in (stages[0], stages[-1])]
+                        allowed = _allowed_of_integral(
+                            builder, magnitude, numbers, (before, after), larger, h, ends
+                        )
+                    else:
+                        allowed = _add(builder, numbers[0], _multiply(builder, numbers[1], larger))
+                    factor = builder.fdiv(h, allowed)
                     values = _values(builder, buffer, k, stages, used, known)
 
                     def square(weights):

@@ -167,6 +167,7 @@ def _places(program: Program, at: Offsets) -> tuple[dict, dict]:
     single = {("absolute", i): at.tolerance + i for i in range(n)}
     single |= {("relative", i): at.tolerance + n + i for i in range(n)}
     single |= {("so_far", i): at.tolerance + 2 * n + i for i in range(n)}
+    single |= {("change", i): at.tolerance + 3 * n + i for i in range(n)}
     return inputs, single
 
 
@@ -238,13 +239,13 @@ class _Step:
         ]
         outputs += [(end[i], at.K + (len(blocks) * n + i) * L) for i in range(self.own, n)]
         outputs += [(value, at.W + i * L) for i, value in enumerate(new)]
-        own, whole = self._errors(new)
+        own, whole = self._errors(new, end)
         outputs.append((whole, at.Q + q.ERROR * L))
         if self.own < n:
             outputs.append((own, at.Q + q.OWN_ERROR * L))
         return outputs
 
-    def _errors(self, new: Sequence[Any]) -> tuple[Any, Any]:
+    def _errors(self, new: Sequence[Any], end: Sequence[Any]) -> tuple[Any, Any]:
         """Return sums of squares of scaled errors: of the states alone, and with what integrals add."""
         total: Any = 0.0
         middle = self._off_in_the_middle()
@@ -257,7 +258,9 @@ class _Step:
         for i in range(self.own, self.program.states):
             rise = unary("abs", add(new[i], negative(self.start.u[i])))
             size = add(rise, multiply(self.graph.input("so_far", i), self._largest(i, new[i])))
-            error = divide(self._sum(self.tableau.error, i), self._tolerance(i, size))
+            change = unary("abs", add(end[i], negative(self.first.du[i])))
+            change = multiply(multiply(self.graph.input("change", i), self.h), change)
+            error = divide(self._sum(self.tableau.error, i), add(self._tolerance(i, size), change))
             alone = multiply(float(self.own), _square(error))
             worse = where(compare("<", whole, alone), alone, whole)
             whole = where(compare("==", alone, alone), worse, alone)  # what is no number stays none
