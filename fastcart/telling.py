@@ -136,6 +136,10 @@ class Bar:
         bar.start_t += passed
         bar.last_print_t += passed
 
+    def _is_due(self) -> bool:
+        """Whether the bar may be drawn: what is drawn before its time is not taken away at the end."""
+        return bool(time.time() >= self._bar.start_t + self._bar.delay)
+
     def resume(self, done: int) -> None:
         """Say how many were done before, which took no time now."""
         self.n = self.initial = done
@@ -143,7 +147,8 @@ class Bar:
             self._lines.done = self._lines.before = done
         if self._bar is not None:
             self._bar.initial = self._bar.n = done
-            self._bar.refresh()
+            if self._is_due():
+                self._bar.refresh()
 
     def expect(self, total: int) -> None:
         """Say how many there will be, where that is known better now."""
@@ -156,7 +161,7 @@ class Bar:
     def set_description(self, text: str) -> None:
         """Say what is done now."""
         if self._bar is not None:
-            self._bar.set_description(text)
+            self._bar.set_description(text, refresh=self._is_due())
         if self._lines is not None:
             self._lines.doing = text
 

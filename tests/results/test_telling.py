@@ -111,6 +111,16 @@ def test_a_bar_that_a_notice_drew_is_taken_away(capsys, monkeypatch):
     assert not last.strip()
 
 
+def test_a_short_study_with_parts_leaves_no_bar_in_a_notebook(capsys, monkeypatch):
+    monkeypatch.setattr(telling, "in_notebook", lambda: True)
+    with progress_bar(10, True) as bar:
+        bar.resume(3)
+        for part in ("drawing", "solving"):
+            bar.set_description(part)
+            bar.update()
+    assert capsys.readouterr().err == ""
+
+
 def test_the_clock_runs_while_numba_compiles_and_not_else():
     from numba import njit
 
