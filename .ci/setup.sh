@@ -49,3 +49,4 @@ $venv/bin/python -m pip install --quiet --disable-pip-version-check --editable '
 printf '%s' "$key" >$stamp
 echo "Compiling what all models share (a minute or two) ..."
 $venv/bin/fastcart compile 2>/dev/null || true # each model would else do so for itself
+echo "Done. For a shell: source $venv/bin/activate"

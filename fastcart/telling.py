@@ -138,7 +138,7 @@ class Bar:
 
     def _is_due(self) -> bool:
         """Whether the bar may be drawn: what is drawn before its time is not taken away at the end."""
-        return bool(time.time() >= self._bar.start_t + self._bar.delay)
+        return self._bar is not None and time.time() >= self._bar.start_t + self._bar.delay
 
     def resume(self, done: int) -> None:
         """Say how many were done before, which took no time now."""
