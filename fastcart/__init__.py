@@ -107,7 +107,8 @@ _PUBLIC = {
     "trial": "fastcart.trial",
 }
 
-__all__ = [*_PUBLIC, "__version__"]
+_HIDING = "math"  # who takes all names at once does not mean this one instead of Python's
+__all__ = [*(name for name in _PUBLIC if name != _HIDING), "__version__"]
 
 
 def __getattr__(name: str) -> Any:
@@ -123,4 +124,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return sorted([*_PUBLIC, "__version__"])
