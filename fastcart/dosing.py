@@ -16,7 +16,7 @@ from fastcart.checks import count, is_whole, number, shown
 from fastcart.dose_tables import NUMBERS as NUMBERS
 from fastcart.dose_tables import DoseRecords, as_frame, read_doses
 from fastcart.errors import InputError, counted
-from fastcart.nonmem import is_nonmem, nonmem_doses
+from fastcart.nonmem import is_nonmem, nonmem_doses, note_on_compartments
 from fastcart.representation import section, table
 
 if TYPE_CHECKING:
@@ -276,7 +276,7 @@ def check_doses(
     breaks : (ndarray, ndarray), optional
         From `fastcart.breaks.break_times`: times at which the engines are to stop too.
     warn : callable
-        What is told about doses left out, one sentence.
+        What is told about doses left out, and of those that name no compartment, one sentence each.
 
     Returns
     -------
@@ -293,9 +293,13 @@ def check_doses(
     if doses is None and breaks is None:
         return None
     frame = _NONE if doses is None else as_frame(doses)
+    note = None
     if is_nonmem(frame):
-        frame = nonmem_doses(frame, model)
+        frame, given = nonmem_doses(frame, model), frame
+        note = note_on_compartments(given, model)
     records = read_doses(model, frame, ids, empty=doses is None)
+    if note is not None:
+        warn(note)
     late = _canonical(records.time, t_end) > t_end
     late &= (records.state >= 0) | records.reset
     if late.any():

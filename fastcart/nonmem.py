@@ -12,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.checks import shown
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, counted, nearest
 from fastcart.patients import finite_numbers
 
 if TYPE_CHECKING:
@@ -38,7 +38,8 @@ def nonmem_doses(
     as NONMEM reads them: ``ID``, ``TIME``, ``AMT``, ``RATE`` (-1 and -2: the parameters ``R1``, ``D1`` and so
     on, by compartment, are the rate or the duration), ``DUR`` (instead of ``RATE``), ``EVID`` (0
     observation, 1 dose, 2 other, 3 reset, 4 reset and dose; without it, rows with an amount are doses),
-    ``CMT`` (the number or the name of a state; default 1), ``ADDL`` and ``II``, ``SS`` (1, or 2 to add),
+    ``CMT`` (the number or the name of a state; default 1, of which `fastcart.solve` warns where there are
+    several), ``ADDL`` and ``II``, ``SS`` (1, or 2 to add),
     ``MDV``; ``DV`` is not looked at. Parameters of the model named ``ALAG1``, ``F1`` and so on are lag times
     and bioavailabilities. All other columns are parameters of the model that change in time. ``.`` and empty
     cells are nothing.
@@ -107,6 +108,27 @@ def nonmem_doses(
     return result[holds].reset_index(drop=True)
 
 
+def note_on_compartments(table: pd.DataFrame, model: Model | System) -> str | None:
+    """Return a sentence on doses that name no compartment, where the model has several states; else None.
+
+    Such doses go into the first state, as in NONMEM, whatever that is in this model.
+    """
+    states = [state.name for state in model.states if not state.computed]
+    frame = pd.DataFrame(table).reset_index(drop=True)
+    amount, rate = _cells(frame, "AMT"), _cells(frame, "RATE")
+    dosed = np.isin(event_kinds(frame, amount, rate), (DOSE, RESET_AND_DOSE))
+    nameless = dosed & _nothing(frame["CMT"]) if "CMT" in frame else dosed
+    if len(states) < 2 or not nameless.any():
+        return None
+    where = "the cell CMT is empty" if "CMT" in frame else "the table has no column CMT"
+    one = nameless.sum() == 1
+    return (
+        f"{counted(int(nameless.sum()), 'dose')} {'names' if one else 'name'} no compartment ({where}) and "
+        f"{'goes' if one else 'go'} into the first state of model {model.name!r}, {states[0]!r}; give the "
+        "name or the number of a state as CMT."
+    )
+
+
 def _check_columns(frame: pd.DataFrame, model: Model | System) -> list[str]:
     parameters = list(model.parameter_names)
     known = [*_ITEMS, *parameters]
@@ -128,11 +150,15 @@ def _cells(frame: pd.DataFrame, name: str, default: float = 0.0) -> np.ndarray:
     """Return a column of numbers, the default for a dot, an empty cell and a column that is not there."""
     if name not in frame:
         return np.full(len(frame), default)
-    column = frame[name]
-    nothing = column.isna().to_numpy() | [isinstance(x, str) and x.strip() in ("", ".") for x in column]
-    filled = column.astype(object).where(~nothing, 0.0)
+    nothing = _nothing(frame[name])
+    filled = frame[name].astype(object).where(~nothing, 0.0)
     values = finite_numbers(filled, f"The column {name!r} of the doses holds", 0)
     return np.where(nothing, default, values)
+
+
+def _nothing(column: pd.Series) -> np.ndarray:
+    """Return which cells are empty or a dot."""
+    return column.isna().to_numpy() | [isinstance(x, str) and x.strip() in ("", ".") for x in column]
 
 
 def _check_times(frame: pd.DataFrame, time: np.ndarray, in_order: bool) -> None:

@@ -20,7 +20,7 @@ from fastcart.fit.cells import DEVIATION, DOSE_COLUMNS, KNOWN, Cells, named_colu
 from fastcart.fit.data import ABOVE, BELOW, NOT_CENSORED, FitData, Measurements
 from fastcart.fit.reading_notes import notes_on_cells, notes_on_measurements
 from fastcart.model import Model
-from fastcart.nonmem import OBSERVATION, RESET, event_kinds, nonmem_doses
+from fastcart.nonmem import OBSERVATION, RESET, event_kinds, nonmem_doses, note_on_compartments
 from fastcart.tables.ids import id_shown, id_text
 from fastcart.typing_names import ModelName
 
@@ -76,7 +76,8 @@ def read(
     Warns
     -----
     UserWarning
-        For measurements before the first dose, for two of one kind at one time, for doses with a ``DV`` that
+        For doses that name no compartment where the model has several states (they go into the first), for
+        measurements before the first dose, for two of one kind at one time, for doses with a ``DV`` that
         is not 0, and for rows with a ``C`` in a column ``C`` (comments of NONMEM), which are read like all
         others.
 
@@ -125,9 +126,10 @@ def read(
         patient[rows], time[rows], kind, value[rows], censored, limit, cells.numbers(DEVIATION, np.nan)[rows],
         before[rows], rows + 1,
     )  # fmt: skip
-    doses, changing = _doses(frame, model, event, lag or {}, bioavailability or {})
+    doses, changing, nameless = _doses(frame, model, event, lag or {}, bioavailability or {})
     covariates = _covariates(frame.iloc[order], model, patient[order], ids, changing)
     notes = (
+        *nameless,
         *notes_on_measurements(of, ids, time, event, patient),
         *notes_on_cells(frame, dosed & (cells.numbers("DV") != 0)),
     )
@@ -248,8 +250,8 @@ def _censoring(cells: Cells, rows: np.ndarray, value: np.ndarray) -> tuple[np.nd
 def _doses(
     frame: pd.DataFrame, model: Model, event: np.ndarray, lag: Mapping[str, str],
     bioavailability: Mapping[str, str],
-) -> tuple[pd.DataFrame | None, tuple[str, ...]]:  # fmt: skip
-    """Return doses as `fastcart.solve` takes them, and the parameters that the table changes in time."""
+) -> tuple[pd.DataFrame | None, tuple[str, ...], tuple[str, ...]]:  # fmt: skip
+    """Return doses as `fastcart.solve` takes them, parameters that change in time, and warnings."""
     changing = tuple(
         name
         for name in frame
@@ -257,12 +259,13 @@ def _doses(
     )
     wanted = [x for x in frame if x in ("ID", "TIME", *DOSE_COLUMNS) or x in changing]
     if not (event > OBSERVATION).any() and not changing:
-        return None, ()
+        return None, (), ()
     columns = frame[wanted].assign(AMT=frame.get("AMT", 0.0))
     doses = nonmem_doses(columns, model, in_order=False)
     for given, column in ((lag, "lag"), (bioavailability, "bioavailability")):
         _name_parameters(doses, given, column, model)
-    return (doses if len(doses) else None), changing
+    note = note_on_compartments(columns, model)
+    return (doses if len(doses) else None), changing, () if note is None else (note,)
 
 
 def _name_parameters(doses: pd.DataFrame, given: Mapping[str, str], column: str, model: Model) -> None:

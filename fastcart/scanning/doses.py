@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -15,7 +16,7 @@ from fastcart.dose_tables import COLUMNS
 from fastcart.dosing import NUMBERS, DosingSchedule
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
-from fastcart.nonmem import is_nonmem, nonmem_doses
+from fastcart.nonmem import is_nonmem, nonmem_doses, note_on_compartments
 from fastcart.patients import allowed_range
 from fastcart.tables.storage import is_path, read_table
 
@@ -110,7 +111,9 @@ def dose_template(model: Model, doses: Any) -> DoseTemplate | None:
         doses = read_table(doses, "The table of doses", NUMBERS)
     if isinstance(doses, pd.DataFrame):
         if is_nonmem(doses):
-            doses = nonmem_doses(doses, model)
+            doses, given = nonmem_doses(doses, model), doses
+            if (note := note_on_compartments(given, model)) is not None:
+                warnings.warn(note, UserWarning, stacklevel=3)  # for who called fastcart.scan
         if "patient" in doses.columns:
             raise InputError(
                 "The doses of a scan have no column 'patient', since all patients get them; name columns of "

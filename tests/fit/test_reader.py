@@ -13,13 +13,14 @@ from fastcart.errors import InputError
 GOOD = {
     "ID": [1, 1, 1, 2, 2], "TIME": [0, 2, 5, 0, 3], "DV": [".", 4.0, 3.0, ".", 2.5],
     "AMT": [300, 0, 0, 200, 0], "WT": [70, 70, 70, 55, 55], "SEX": ["f", "f", "f", "m", "m"],
+    "CMT": [1, 1, 1, 1, 1],
 }  # fmt: skip
 
 
 def test_what_a_table_says():
     rows = {name: [*values, values[-1]] for name, values in GOOD.items()}
     rows["ID"][-1], rows["AMT"][-1], rows["TIME"][-1] = 3, 0, 1
-    more = {"ID": 3, "TIME": 2, "DV": ".", "AMT": 100, "WT": 55, "SEX": "m"}
+    more = {"ID": 3, "TIME": 2, "DV": ".", "AMT": 100, "WT": 55, "SEX": "m", "CMT": 1}
     table = pd.concat([pd.DataFrame(rows), pd.DataFrame([more])])
     with pytest.warns(UserWarning, match=r"1 measurements lie before the first dose: row 6"):
         data = fit.read(table, ORAL, observables={1: "conc"})
@@ -265,3 +266,18 @@ def test_text_and_files(tmp_path):
     data, same = fit.read(path, ORAL), fit.read(GOOD, ORAL)
     np.testing.assert_array_equal(data.measurements.value, same.measurements.value)
     assert data.ids.tolist() == [1, 2]
+
+
+@pytest.mark.parametrize(("cells", "says"), [
+    (None, r"2 doses name no compartment \(the table has no column CMT\) and go into .*'depot'"),
+    ([1, 1, 1, ".", 1], r"1 dose names no compartment \(the cell CMT is empty\) and goes into .*'depot'"),
+])  # fmt: skip
+def test_doses_into_no_named_state_are_said_to_go_into_the_first(cells, says):
+    rows = {**GOOD, "CMT": cells, "DVID": 1}
+    if cells is None:
+        del rows["CMT"]
+    with pytest.warns(UserWarning, match=says) as caught:
+        data = fit.read(rows, ORAL)
+    assert data.notes == tuple(str(warning.message) for warning in caught)
+    assert len(caught) == 1
+    assert set(data.doses["state"]) == {"depot"}
