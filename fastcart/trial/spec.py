@@ -19,7 +19,7 @@ from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import HORIZON, OPTIONS, trial_options
 from fastcart.trial.frontier import DOSES, check_doses
 from fastcart.trial.own_arms import own_arms
-from fastcart.trial.primary import PRIMARY, check_primary
+from fastcart.trial.primary import PRIMARY, check_primary, check_seen
 from fastcart.trial.randomize import Design
 
 _MOST_REPLICATES = 1_000_000
@@ -210,6 +210,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
                 f"The treatment {name!r} is not among the arms besides the control." + nearest(name, listed)
             )
     solving = root.table("solve").rest()
+    endpoint_given = trial.peek("primary") is not None
     spec = TrialSpec(
         title=root.text("title", "Simulated randomized trial"),
         dose=number(root.take("dose", 1e8), "The dose of the trial", positive=True),
@@ -227,6 +228,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
         options=_options(solving, root.number("horizon", HORIZON)),
         primary=check_primary(trial.take("primary", PRIMARY)),
     )
+    check_seen(spec.primary, spec.horizon, given=endpoint_given)
     made_for = spec.population.prior.inputs.model
     if spec.population.folder is None and spec.adapter.model.name != made_for:
         raise InputError(

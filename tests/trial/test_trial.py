@@ -12,6 +12,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -223,9 +224,9 @@ def test_manifests_know_the_options_of_rules():
 
 
 def test_a_trial_is_solved_as_all_else_is(population):
-    spec = make_spec({"arms": ["A0", "A5"], "horizon": 400, "solve": {"rtol": 1e-8, "max_steps": 5000}})
+    spec = make_spec({"arms": ["A0", "A5"], "horizon": 730.5, "solve": {"rtol": 1e-8, "max_steps": 5000}})
     assert (spec.options.rtol, spec.options.max_steps, spec.options.extinction) == (1e-8, 5000, 1.0)
-    assert spec.horizon == spec.options.t_end == 400.0
+    assert spec.horizon == spec.options.t_end == 730.5
     patients, one = population.head(40), get("A6")  # which asks a rule
     usual = arm_course(one, patients, t_end=60.0)
     same = arm_course(one, patients, options=replace(OPTIONS, t_end=60.0))
@@ -370,6 +371,40 @@ def test_the_primary_endpoint_is_named_in_the_specification():
         make_spec({"arms": ["A0", "A5"], "trial": {"primary": "EFS12"}})
 
 
+def test_a_primary_endpoint_that_nobody_reaches_is_told():
+    short = {"arms": ["A0", "A5"], "horizon": 500}
+    told = (
+        "EFS24 is that of day 730, but patients are followed for 500 days; set horizon = 730, or in .* CR90"
+    )
+    with pytest.raises(InputError, match=told):
+        make_spec({**short, "trial": {"primary": "EFS24"}})
+    with pytest.warns(UserWarning, match=told):  # the usual one: the trial may be run for the others
+        assert make_spec(short).primary == "EFS24"
+    assert make_spec({**short, "trial": {"primary": "crs3"}}).primary == "crs3"
+    assert make_spec({**short, "horizon": 730, "trial": {"primary": "OS24"}}).primary == "OS24"
+
+
+def test_the_frontier_shows_survival_that_is_followed():
+    from fastcart.trial.figures import frontier_figure
+
+    shares = {"crs3": [0.1, 0.3, 0.5], "CR90": [0.4, 0.6, 0.8], "EFS365": [0.3, 0.5, 0.6], "EFS730": np.nan}
+    scan = pd.DataFrame({"dose": [1e6, 1e7, 1e8], **shares})
+    arms = pd.DataFrame(shares, index=pd.Index(["A0", "A1", "A5"], name="arm"))
+    gains = pd.DataFrame(
+        dict.fromkeys(("crs3", "dose", "frontier_CR90", "gain_CR90", "frontier_EFS730", "gain_EFS730"), 0.1),
+        index=arms.index,
+    )
+    for horizon, label in ((500.0, "Event-free at 12 months (%)"), (730.0, "Event-free at 24 months (%)")):
+        result = SimpleNamespace(
+            spec=SimpleNamespace(horizon=horizon), arms=arms, frontier=scan, isotoxic=gains
+        )
+        figure, table = frontier_figure(result)
+        assert figure.axes[1].get_ylabel() == label
+        drawn = np.concatenate([line.get_ydata() for line in figure.axes[1].lines])
+        assert np.isfinite(drawn).all() == (horizon < 730)
+        assert ("gain_EFS730" in table) == (horizon >= 730)
+
+
 def test_the_tables(finished):
     arms = pd.read_csv(finished / "tables" / "arms.csv", index_col="arm")
     assert list(arms.index) == ["A0", "A5", "B1"]
@@ -511,6 +546,7 @@ n_per_arm = SIZE
 randomization = "simple"
 accrual = 100
 cutoff = 300
+primary = "CR90"
 seed = SEED
 [power]
 sizes = [1, 4]
