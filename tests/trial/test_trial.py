@@ -384,6 +384,23 @@ def test_a_primary_endpoint_that_nobody_reaches_is_told():
     assert make_spec({**short, "horizon": 730, "trial": {"primary": "OS24"}}).primary == "OS24"
 
 
+def test_shares_and_their_difference_add_up_for_a_reader():
+    """As a reader subtracts what is shown, so many of 100 patients fare otherwise."""
+    from fastcart.trial.report_words import _of_hundred, instead_of
+
+    assert instead_of(0.36, 0.46) == "36 % instead of 46 %"
+    assert instead_of(0.3551, 0.4641) == "35.5 % instead of 46.4 %"  # 11 fewer, where 36 and 46 say 10
+    assert instead_of(0.454, 0.456) == "45.4 % instead of 45.6 %"  # nobody of 100
+    assert instead_of(0.046, 0.124) == "4.6 % instead of 12.4 %"
+    rng, other = np.random.default_rng(3), dict.fromkeys(("EFS730", "OS730", "toxic_death"), np.nan)
+    for one, two in rng.uniform(0, 1, (500, 2)):
+        shown = [float(number) for number in re.findall(r"([\d.]+) %", instead_of(one, two))]
+        told = re.search(r"(\d+) (?:more|fewer) reach", _of_hundred(
+            {"CR90": one, "crs3": np.nan, **other}, {"CR90": two, "crs3": np.nan, **other}
+        ))  # fmt: skip
+        assert abs(abs(shown[0] - shown[1]) - (int(told[1]) if told else 0)) < 0.5, (one, two, shown)
+
+
 def test_the_frontier_shows_survival_that_is_followed():
     from fastcart.trial.figures import frontier_figure
 
