@@ -181,6 +181,10 @@ def test_a_rule_of_the_users_own(tmp_path):
         ({"population": {"targets": {"CR91": 0.5}}}, "no target 'CR91'"),
         ({"population": {"people": 5}}, "no entry 'people'"),
         ({"arm": [{"name": "B", "infusions": [{"day": 0, "effectors": 0.5, "memory": 1}]}]}, "sum to 0.5"),
+        (
+            {"arm": [{"name": "B", "infusions": [{"day": 0, "effectors": 0.5, "memory": 1}]}]},
+            "or set equal_budget = false for",
+        ),
         ({"arm": [{"name": "B", "infusions": [{"effectors": 1, "memory": 1}]}]}, "needs an entry 'day'"),
         ({"arm": [{"name": "B", "infusions": [{"day": 0, "effectors": "half"}]}]}, "as '1/3', not 'half'"),
         ({"arm": [{"name": "B", "infusions": [{"day": 0, "cells": 1}]}]}, "no entry 'cells'"),
@@ -190,7 +194,7 @@ def test_a_rule_of_the_users_own(tmp_path):
             "do not fit 'lhm'",
         ),
         ({"arm": [{"name": "B", "rule": "lhm"}]}, "visits of the arm 'B'"),
-        ({"arm": [{"name": "B", "rule": "no.py:f", "visits": [3]}]}, "no file of Python"),
+        ({"arm": [{"name": "B", "rule": "no.py:f", "visits": [3]}]}, "no.py' does not exist; check"),
         (
             {"arm": [{"name": "a/b", "infusions": [{"day": 0, "effectors": 1, "memory": 1}]}]},
             "letters, digits",
