@@ -11,7 +11,7 @@ import pandas as pd
 from pandas.api.types import is_list_like, is_numeric_dtype
 
 from fastcart.checks import number_in, reason, shown
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, meant, nearest
 from fastcart.patients import finite_numbers
 from fastcart.tables.ids import id_places
 from fastcart.tables.storage import is_path, read_table
@@ -26,6 +26,11 @@ COLUMNS = (*REQUIRED, "duration", "patient", *REPEATED)
 NUMBERS = ("time", "amount", "duration", *REPEATED)
 _MAX_SUGGESTED = 1000  # among more ids than this the nearest is not looked for
 _MAX_REPEATS = 1_000_000
+_TYPO = (
+    0.7  # likeness from which a column is taken for a misspelt one; 'day' is not 'death', 'cmt' not 'cost'
+)
+_DOSES, _OR_SCHEDULE = "The doses", ", a path or a fastcart.DosingSchedule"
+_NEEDED = "it needs 'time', 'state' and 'amount', and may have 'duration' and 'patient'"
 
 
 @dataclass(frozen=True)
@@ -113,8 +118,8 @@ class DoseRecords:
                     or (self.bioavailability.value != 1.0).any())  # fmt: skip
 
 
-def as_frame(doses: Any) -> pd.DataFrame:
-    """Return doses as a table, whatever they were given as.
+def as_frame(doses: Any, what: str = _DOSES) -> pd.DataFrame:
+    """Return doses, or what else a table is of, as a table, whatever they were given as.
 
     Raises
     ------
@@ -130,12 +135,10 @@ def as_frame(doses: Any) -> pd.DataFrame:
         try:
             doses = pd.DataFrame(columns if any(map(is_list_like, columns.values())) else [columns])
         except (ValueError, TypeError) as error:
-            raise InputError(f"The doses are not a table: {reason(error)}.") from None
+            raise InputError(f"{what} cannot be made of these columns: {reason(error)}.") from None
     if not isinstance(doses, pd.DataFrame):
-        raise InputError(
-            "The doses must be a DataFrame, a mapping of columns, a path or a fastcart.DosingSchedule, not "
-            f"{type(doses).__name__}."
-        )
+        kinds = "a DataFrame, a mapping of columns" + (_OR_SCHEDULE if what == _DOSES else " or a path")
+        raise InputError(f"{what} must be {kinds}, not {type(doses).__name__}.")
     return doses
 
 
@@ -206,17 +209,16 @@ def _check_columns(frame: pd.DataFrame, known: Sequence[str]) -> None:
     given = list(frame.columns)
     for name in given:
         if name not in known:
+            typo = meant(name, known, cutoff=_TYPO)
             raise InputError(
-                f"The column {shown(name)} is not one of a table of doses." + nearest(name, known)
+                f"The column {shown(name)} is not one of a table of doses"
+                + (f". Did you mean {typo!r}?" if typo else f"; {_NEEDED}, or NONMEM's TIME, AMT, CMT.")
             )
         if given.count(name) > 1:
             raise InputError(f"The column {name!r} is given twice in the table of doses.")
     for name in REQUIRED:
         if name not in given:
-            raise InputError(
-                f"The table of doses has no column {name!r}; it needs 'time', 'state' and 'amount', and may "
-                "have 'duration' and 'patient'."
-            )
+            raise InputError(f"The table of doses has no column {name!r}; {_NEEDED}.")
 
 
 def _empty(column: pd.Series) -> np.ndarray:

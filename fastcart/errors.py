@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import difflib
+import re
 import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+
+_QUESTION = re.compile(r"\. Did you mean ('[^']*')\?$")
 
 
 class InputError(ValueError):
@@ -66,15 +69,21 @@ def counted(number: int, word: str) -> str:
     return f"{number} {word}{'' if number == 1 else 's'}"
 
 
+def meant(name: object, known: Iterable[str], *, cutoff: float = 0.5) -> str | None:
+    """Return the known name nearest to a typo; None where none is near."""
+    lowered = {n.lower(): n for n in reversed([str(k) for k in known])}
+    matches = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=cutoff)
+    return lowered[matches[0]] if matches else None
+
+
 def nearest(name: object, known: Iterable[str]) -> str:
     """Return `` Did you mean 'x'?`` for the known name nearest to a typo, else the known names, if any."""
     names = [str(k) for k in known]
     if not names:
         return ""
-    lowered = {n.lower(): n for n in reversed(names)}
-    matches = difflib.get_close_matches(str(name).lower(), lowered, n=1, cutoff=0.5)
-    if matches:
-        return f" Did you mean {lowered[matches[0]]!r}?"
+    match = meant(name, names)
+    if match is not None:
+        return f" Did you mean {match!r}?"
     shown = ", ".join(names[:60]) + (", ..." if len(names) > 60 else "")
     return f" Known: {shown}."
 
@@ -82,7 +91,8 @@ def nearest(name: object, known: Iterable[str]) -> str:
 def reason(error: BaseException) -> str:
     """Return what an exception says as part of a sentence: one line, no full stop."""
     text = (isinstance(error, OSError) and error.strerror) or str(error)
-    return first_line(text) or type(error).__name__
+    # a question at the end would stand before the full stop of the sentence around it
+    return _QUESTION.sub(r" (did you mean \1?)", first_line(text)) or type(error).__name__
 
 
 def located(file: str, line: int) -> str:

@@ -36,6 +36,7 @@ _DASHES: tuple[Any, ...] = (
 )
 _ALERT = "#b00020"
 _MOST_TICKS = 200
+_OF_PFS = ("pfs", "progression", "censored")
 _NEAR = 1e-6  # of the times shown: nobody sees less
 
 
@@ -67,6 +68,7 @@ def draw_courses(
     ax: Any = None,
 ) -> Any:  # fmt: skip
     """Draw courses, see `fastcart.BatchResult.plot`."""
+    _refuse_endpoints(result, quantities)
     saved = result.trajectories
     if saved is None:
         raise InputError("There are no courses to draw; solve with save_at, e.g. save_at=range(201).")
@@ -269,6 +271,15 @@ def _numbers(frame: pd.DataFrame, name: str, named: float = 0.0) -> np.ndarray:
         else frame[name].where(frame[name].notna(), 0.0)
     )
     return pd.to_numeric(column, errors="coerce").fillna(named).to_numpy(dtype=float)
+
+
+def _refuse_endpoints(result: BatchResult, asked: Any) -> None:
+    """Say of an endpoint, which has no course, where it is drawn."""
+    quantities = {*result.model.state_names, *(item.name for item in result.model.observables)}
+    for name in [asked] if isinstance(asked, str) else list(asked or ()):
+        if isinstance(name, str) and name in result.endpoints and name not in {*quantities, "patient"}:
+            where = "result.plot_pfs() draws it" if name in _OF_PFS else "it stands in result.endpoints"
+            raise InputError(f"There is no course of {name!r}, which is one value for each patient; {where}.")
 
 
 def _quantities(model: Model, asked: Any, saved: Sequence[str]) -> list[str]:

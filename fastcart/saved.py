@@ -26,6 +26,8 @@ from fastcart.runs.identity import describe_model, plain
 
 DESCRIPTION = "result.json"
 FORMAT = 1
+_TABLES = (".csv", ".csv.gz", ".parquet")
+_MOST_NAMED = 8  # tables in a sentence
 _PACKAGES = ("numpy", "numba", "scipy", "pandas")
 
 
@@ -148,7 +150,9 @@ def read_saved(folder: str | os.PathLike[str]) -> Saved:
     if not path.is_dir():
         raise InputError(f"{str(path)!r} is a file; give the folder that 'save' wrote.")
     if not file.is_file():
-        raise InputError(f"The folder {str(path)!r} holds no saved result: there is no {DESCRIPTION}.")
+        raise InputError(
+            f"The folder {str(path)!r} holds no saved result: there is no {DESCRIPTION}{_tables_of(path)}."
+        )
     try:
         content = json.loads(file.read_bytes())
         kind = content["kind"].removeprefix("fastcart ")
@@ -158,6 +162,16 @@ def read_saved(folder: str | os.PathLike[str]) -> Saved:
     if form != FORMAT:
         raise InputError(f"The result in {str(path)!r} was saved by another version of fastcart; update it.")
     return Saved(path, kind, content)
+
+
+def _tables_of(folder: Path) -> str:
+    """Return how the tables are read that a folder holds, such as that of a command's run."""
+    found = [file for where in (folder, folder / "tables") for file in sorted(where.glob("*.*"))]
+    names = [str(file.relative_to(folder)) for file in found if file.name.endswith(_TABLES)]
+    if not names:
+        return ""
+    more = ", ..." if len(names) > _MOST_NAMED else ""
+    return f", which 'save' writes; read its tables with pandas: {', '.join(names[:_MOST_NAMED])}{more}"
 
 
 def model_of(saved: Saved, model: Model | None) -> Model:

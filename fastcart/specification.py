@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any
 
 from fastcart.checks import count, number, reason, shown
@@ -144,6 +145,8 @@ def _loading(path: Path, what: str) -> Iterator[Any]:
     from importlib.util import module_from_spec, spec_from_file_location
 
     found = spec_from_file_location(f"fastcart_rule_{path.stem}", path)
+    if not path.exists():
+        raise InputError(f"{what} is not there: {str(path)!r} does not exist; check the path.")
     if found is None or found.loader is None or not path.is_file():
         raise InputError(f"{what} is not there: {str(path)!r} is no file of Python.")
     module = module_from_spec(found)
@@ -153,4 +156,9 @@ def _loading(path: Path, what: str) -> Iterator[Any]:
     except KeyboardInterrupt:
         raise
     except BaseException as error:  # also where it asks to end the program
-        raise InputError(f"{what} cannot be loaded from {str(path)!r}: {reason(error)}.") from None
+        kind = "" if isinstance(error, InputError | SyntaxError) else f"{type(error).__name__}: "
+        lines = [frame.lineno for frame in extract_tb(error.__traceback__) if frame.filename == found.origin]
+        line = f", line {lines[-1]}" if lines else ""
+        raise InputError(
+            f"{what} cannot be loaded from {str(path)!r}{line}: {kind}{reason(error)}."
+        ) from None

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import number, read_toml, shown
+from fastcart.checks import number, shown
 from fastcart.errors import InputError, require
 from fastcart.exploring.arm_fields import as_json, as_toml, changed, entries_of, fields_of
 from fastcart.exploring.summaries import finite, packed, thinned
@@ -26,7 +26,7 @@ from fastcart.trial.curves import kaplan_meier
 from fastcart.trial.frontier import isotoxic
 from fastcart.trial.outcomes import expected, outcomes
 from fastcart.trial.recruit import calibrated, recruited
-from fastcart.trial.spec import TrialSpec, make_spec
+from fastcart.trial.spec import TrialSpec, make_spec, read_table
 
 MOST_PATIENTS, USUAL_PATIENTS = 5000, 1000
 SHOWN = 6  # arms that are solved at first
@@ -65,7 +65,7 @@ class TrialExplorer:
     page = "trial"
 
     def __init__(self, path: Path):
-        self.path, self.raw = path, read_toml(path, "The trial")
+        self.path, self.raw = path, read_table(path)
         self.spec = self._made(self.raw)
         entries = entries_of(self.raw)
         self.fields = {

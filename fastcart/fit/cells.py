@@ -45,7 +45,7 @@ class Cells:
 
 def named_columns(table: Any, given: dict[str, str | None], ignore: list[str]) -> pd.DataFrame:
     """Return the table with the names of columns that are known, and None for all that is missing."""
-    frame = read_table(table, "The table") if is_path(table) else as_frame(table)
+    frame = read_table(table, "The table") if is_path(table) else as_frame(table, "The table")
     if frame.empty:
         raise InputError("The table is empty; give at least one row.")
     for name in ignore:

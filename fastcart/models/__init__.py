@@ -77,6 +77,9 @@ def get(name: ModelName | str, **options) -> Model:
     if isinstance(name, str) and is_file(name):
         return _of_file(name, options)
     if not isinstance(name, str) or name not in _REGISTRY:
+        for file in (f"{name}{ending}" for ending in (".py", *_SBML)):
+            if isinstance(name, str) and Path(file).is_file():
+                raise InputError(f"There is no model {shown(name)}, but a file; give {file!r}.")
         raise InputError(f"There is no model {shown(name)}." + nearest(name, names()))
     known = option_names(name)
     for option in options:

@@ -139,13 +139,17 @@ def make_figures(
 
 
 def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
-    """Draw remission and event-free survival against severe CRS: single infusion by dose, and every arm."""
+    """Draw remission and event-free survival against severe CRS: single infusion by dose, and every arm.
+
+    Event-free survival is that at 24 months, or at 12 where patients are not followed so long.
+    """
     figure = plotting.new_figure(7.2, 3.6)
     panels = figure.subplots(1, 2)
     scan = result.frontier.sort_values("dose")
+    survival, months = ("EFS365", 12) if result.spec.horizon < 730 else ("EFS730", 24)
     for axes, letter, endpoint, title, ylabel in (
         (panels[0], "a", "CR90", "Remission", "CR within 90 days (%)"),
-        (panels[1], "b", "EFS730", "Event-free survival", "Event-free at 24 months (%)"),
+        (panels[1], "b", survival, "Event-free survival", f"Event-free at {months} months (%)"),
     ):
         x, y = 100 * scan["crs3"].to_numpy(), 100 * scan[endpoint].to_numpy()
         axes.plot(x, y, ".-", color=plotting.GREY, zorder=1, label="single infusion")
@@ -161,7 +165,8 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         label_arms(axes, list(result.arms.index), places, along=np.column_stack([x, y]))
     panels[0].legend(loc="lower right")
     table = result.isotoxic.reset_index().rename(columns={"dose": "isotoxic_dose"})
-    shown = ["arm", "crs3", "isotoxic_dose", "frontier_CR90", "gain_CR90", "frontier_EFS730", "gain_EFS730"]
+    shown = ["arm", "crs3", "isotoxic_dose", "frontier_CR90", "gain_CR90"]
+    shown += ["frontier_EFS730", "gain_EFS730"] if months == 24 else []  # no single dose is judged at 12
     return figure, table[shown]
 
 

@@ -79,9 +79,12 @@ def own_arm(table: Table, folder: Path, controlled: Mapping[str, Controlled] | N
             Lymphodepletion(**_entries(entry, {"day": None, "phi": 1.0}, f"A lymphodepletion of {what}"))
             for entry in _listed(table, "lymphodepletions", what)
         )
-        arm = Calendar(
-            name=name, title=title, equal_budget=equal, infusions=infusions, lymphodepletions=events
-        )
+        try:
+            arm = Calendar(
+                name=name, title=title, equal_budget=equal, infusions=infusions, lymphodepletions=events
+            )
+        except InputError as error:  # which speaks Python
+            raise InputError(str(error).replace("equal_budget=False", "equal_budget = false")) from None
     else:
         start = _entries(table.take("start", {}), {"effectors": 0.0, "memory": 0.0}, f"The start of {what}")
         visits = table.take("visits", [])

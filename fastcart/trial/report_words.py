@@ -35,13 +35,25 @@ def percent(value: Any) -> str:
     return f"{number:.1f} %" if number < 5 else f"{number:.0f} %"
 
 
+def instead_of(value: Any, other: Any) -> str:
+    """Return two shares in percent, with as many digits as let their difference be seen in whole points."""
+    numbers = [100 * float(value), 100 * float(other)]
+    told = round(abs(numbers[0] - numbers[1]))
+    for digits in (0, 1, 2):
+        # small shares have a digit, as in `percent`
+        shown = [f"{number:.{max(digits, int(number < 5))}f}" for number in numbers]
+        if abs(abs(float(shown[0]) - float(shown[1])) - told) < 0.5 - 1e-9:
+            break
+    return f"{shown[0]} % instead of {shown[1]} %"
+
+
 def event_free(arm: Mapping[Any, Any], control: Mapping[Any, Any] | None = None) -> str:
     """Say how many are event-free at 24 months, or at 12 where patients are not followed so long."""
     for name, months in (("EFS730", 24), ("EFS365", 12)):
         if not math.isnan(float(arm[name])):
             if control is None:
                 return f"{percent(arm[name])} are event-free at {months} months"
-            return f"event-free at {months} months {percent(arm[name])} instead of {percent(control[name])}"
+            return f"event-free at {months} months {instead_of(arm[name], control[name])}"
     return "how many are event-free is not known"
 
 
@@ -87,9 +99,9 @@ def in_short(result: TrialResult, name: str) -> str:
     arm, control = (result.arms.loc[one].to_dict() for one in (name, result.spec.control.name))
     row = result.isotoxic.loc[name].to_dict()
     text = (
-        f"<b>{escape(name)}</b> ({escape(str(arm['title']))}): severe CRS {percent(arm['crs3'])} instead of "
-        f"{percent(control['crs3'])}, remission {percent(arm['CR90'])} instead of "
-        f"{percent(control['CR90'])}, {event_free(arm, control)}. {_of_hundred(arm, control)}"
+        f"<b>{escape(name)}</b> ({escape(str(arm['title']))}): severe CRS "
+        f"{instead_of(arm['crs3'], control['crs3'])}, remission {instead_of(arm['CR90'], control['CR90'])}, "
+        f"{event_free(arm, control)}. {_of_hundred(arm, control)}"
     )
     if math.isnan(float(row["dose"])):
         return text + "No single dose that was scanned has the same rate of severe CRS."

@@ -12,14 +12,14 @@ from fastcart.errors import InputError, nearest
 from fastcart.models import for_trial
 from fastcart.options import OF_A_COURSE, SolveOptions, options_of_table
 from fastcart.population import PRIOR, TARGETS, Prior, read_specification
-from fastcart.protocols import STANDARD, Arm, get
+from fastcart.protocols import STANDARD, Arm, OpenLoop, get
 from fastcart.protocols.arms import arm_names
 from fastcart.specification import Table, from_file, only_one
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import HORIZON, OPTIONS, trial_options
 from fastcart.trial.frontier import DOSES, check_doses
 from fastcart.trial.own_arms import own_arms
-from fastcart.trial.primary import PRIMARY, check_primary
+from fastcart.trial.primary import PRIMARY, check_primary, check_seen
 from fastcart.trial.randomize import Design
 
 _MOST_REPLICATES = 1_000_000
@@ -154,7 +154,26 @@ def read_spec(path: str | Path) -> TrialSpec:
         For a file that cannot be read, and for anything unknown or impossible in it.
     """
     source = Path(path)
-    return make_spec(read_toml(source, "The trial"), folder=source.parent)
+    return make_spec(read_table(source), folder=source.parent)
+
+
+def read_table(path: Path) -> dict[str, Any]:
+    """Return what the TOML file of a trial holds, unchecked.
+
+    Raises
+    ------
+    InputError
+        For a file that cannot be read.
+    """
+    try:
+        return read_toml(path, "The trial")
+    except InputError as error:
+        if "('arms',)" not in str(error):  # TOML takes one name for a list of names or for tables
+            raise
+        raise InputError(
+            f"The trial {str(path)!r} mixes two ways to give arms: write arms = [...] with a table [[arm]] "
+            "for each own arm, or every arm as a table [[arms]]."
+        ) from None
 
 
 def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
@@ -176,6 +195,8 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
     named, tables = _arm_entries(root)
     own = own_arms([*root.tables("arm"), *tables], folder)
     control = root.text("control", "A0")
+    if named:
+        _all_listed(own, [control, *named])
     listed = named or [*(() if tables else (arm.name for arm in STANDARD)), *own]
     arms = [own[name] if name in own else _known(name, own) for name in dict.fromkeys([control, *listed])]
     arm_names([*arms])
@@ -189,6 +210,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
                 f"The treatment {name!r} is not among the arms besides the control." + nearest(name, listed)
             )
     solving = root.table("solve").rest()
+    endpoint_given = trial.peek("primary") is not None
     spec = TrialSpec(
         title=root.text("title", "Simulated randomized trial"),
         dose=number(root.take("dose", 1e8), "The dose of the trial", positive=True),
@@ -206,6 +228,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> TrialSpec:
         options=_options(solving, root.number("horizon", HORIZON)),
         primary=check_primary(trial.take("primary", PRIMARY)),
     )
+    check_seen(spec.primary, spec.horizon, given=endpoint_given)
     made_for = spec.population.prior.inputs.model
     if spec.population.folder is None and spec.adapter.model.name != made_for:
         raise InputError(
@@ -233,6 +256,17 @@ def _arm_entries(root: Table) -> tuple[list[str], list[Table]]:
             names.append(entry["name"] if isinstance(entry, Mapping) else entry)
     texts = [name if isinstance(name, str) else "" for name in names]
     return (Table({"arms": texts}, "the trial").names("arms", []) if all(texts) else []), tables
+
+
+def _all_listed(own: Mapping[str, Arm], listed: list[str]) -> None:
+    """Refuse own arms that the list of arms leaves out, unless an open loop that is in it repeats them."""
+    repeated = [arm.of for name, arm in own.items() if name in listed and isinstance(arm, OpenLoop)]
+    for name, arm in own.items():
+        if name not in listed and arm not in repeated:
+            raise InputError(
+                f"The arm {name!r} has a table of its own but is not listed in 'arms', so that nobody would "
+                "be treated so; list it there, or leave 'arms' out (the standard arms and all own ones)."
+            )
 
 
 def _options(table: Mapping[str, Any], horizon: float) -> SolveOptions:

@@ -197,7 +197,7 @@ def changed(**columns) -> dict:
         ({k: x for k, x in GOOD.items() if k != "TIME"}, "no column 'TIME'"),
         ({**GOOD, "time": [1] * 5}, "'TIME' is given twice"),
         ({"ID": [], "TIME": [], "DV": []}, "The table is empty"),
-        (3, "must be a DataFrame"),
+        (3, "The table must be a DataFrame, a mapping of columns or a path, not int."),
     ],
 )  # fmt: skip
 def test_bad_tables_get_one_sentence_with_the_row(rows, says):

@@ -129,8 +129,59 @@ def test_a_column_to_carry_along_says_how():
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match="is no file of Python"):
+    with pytest.raises(InputError, match=r"none\.py' does not exist; check the path\.$"):
         fastcart.models.get(str(tmp_path / "none.py"))
+    (tmp_path / "some.py").mkdir()
+    with pytest.raises(InputError, match=r"some\.py' is no file of Python\.$"):
+        fastcart.models.get(str(tmp_path / "some.py"))
+
+
+def test_a_name_without_its_ending_is_answered_with_the_file(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodel.py").write_text(MODEL)
+    with pytest.raises(InputError, match=r"no model 'mymodel', but a file; give 'mymodel\.py'\.$"):
+        fastcart.models.get("mymodel")
+    with pytest.raises(InputError, match=r"no model 'kimmell'\. Did you mean 'kimmel'"):
+        fastcart.models.get("kimmell")
+
+
+@pytest.mark.parametrize(
+    ("text", "sentence"),
+    [
+        ("a = 1\n\nb = a / 0\n", r"mymodel\.py', line 3: ZeroDivisionError: division by zero\.$"),
+        ("def f():\n    return q\nf()\n", r"mymodel\.py', line 2: NameError: name 'q' is not defined\.$"),
+        ("a = (1,\n", r"mymodel\.py': '\(' was never closed \(mymodel\.py, line 1\)\.$"),
+        (
+            MODEL + "mine.replace(burden='tumour')\n",
+            r"mymodel\.py', line \d+: .* not a state.*\.$",
+        ),
+        ("import fastcart\nfastcart.models.get('kimmell')\n", r"line 2: .* \(did you mean 'kimmel'\?\)\.$"),
+    ],
+)
+def test_a_file_that_fails_names_its_line(tmp_path, monkeypatch, text, sentence):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "mymodel.py").write_text(text)
+    with pytest.raises(InputError, match=sentence):
+        fastcart.models.get("mymodel.py")
+
+
+def test_a_folder_of_a_run_says_which_tables_it_holds(tmp_path):
+    with pytest.raises(InputError, match=r"there is no result\.json\.$"):
+        fastcart.load(tmp_path)
+    (tmp_path / "tables").mkdir()
+    for file in ("endpoints.parquet", "tables/best.csv", "tables/notes.txt"):
+        (tmp_path / file).write_text("")
+    told = r"no result\.json, .* read its tables with pandas: endpoints\.parquet, tables.best\.csv\.$"
+    with pytest.raises(InputError, match=told):
+        fastcart.load(tmp_path)
+
+
+def test_an_endpoint_has_no_course():
+    result = fastcart.solve("li_lei", save_at=[0, 1], progress=False)
+    with pytest.raises(InputError, match=r"no course of 'pfs', .*; result\.plot_pfs\(\) draws it\.$"):
+        result.plot("pfs")
+    with pytest.raises(InputError, match=r"no course of 'nadir', .* stands in result\.endpoints\.$"):
+        result.plot(["nadir"])
 
 
 def test_an_infection_has_no_endpoints_of_a_tumor(capsys):

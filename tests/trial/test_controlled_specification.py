@@ -108,6 +108,34 @@ def test_arms_are_named_or_tables(tmp_path):
     assert [a.name for a in both] == ["A0", "R"]
 
 
+def test_an_own_arm_is_listed_or_repeated():
+    calendar = {"name": "B", "infusions": [{"day": 0, "effectors": 1, "memory": 1}]}
+    for table in (RISE, calendar):
+        with pytest.raises(
+            InputError, match=f"arm '{table['name']}' .* not listed in 'arms'.*; list it there"
+        ):
+            make_spec({"arms": ["A0", "A5"], "arm": [table]})
+    assert [a.name for a in make_spec({"arms": ["A5"], "control": "B", "arm": [calendar]}).arms] == [
+        "B",
+        "A5",
+    ]
+    loop = {"name": "O", "kind": "open-loop", "of": "R"}
+    assert [a.name for a in make_spec({"arms": ["A0", "O"], "arm": [RISE, loop]}).arms] == ["A0", "O"]
+
+
+@pytest.mark.parametrize("first", ['arms = ["A0", "A5"]\n', ""])
+def test_two_ways_to_give_arms_do_not_mix(tmp_path, first):
+    tables = '[[arms]]\nname = "A0"\n[[arms]]\nname = "R"\nkind = "controlled"\n'
+    (tmp_path / "trial.toml").write_text(first + tables)
+    if first:
+        with pytest.raises(
+            InputError, match=r"mixes two ways to give arms: .* or every arm as a table \[\[arms"
+        ):
+            read_spec(tmp_path / "trial.toml")
+    else:
+        assert [a.name for a in read_spec(tmp_path / "trial.toml").arms] == ["A0", "R"]
+
+
 @pytest.mark.parametrize(
     ("entries", "sentence"),
     [

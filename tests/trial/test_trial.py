@@ -12,6 +12,7 @@ import shutil
 import sys
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -180,6 +181,10 @@ def test_a_rule_of_the_users_own(tmp_path):
         ({"population": {"targets": {"CR91": 0.5}}}, "no target 'CR91'"),
         ({"population": {"people": 5}}, "no entry 'people'"),
         ({"arm": [{"name": "B", "infusions": [{"day": 0, "effectors": 0.5, "memory": 1}]}]}, "sum to 0.5"),
+        (
+            {"arm": [{"name": "B", "infusions": [{"day": 0, "effectors": 0.5, "memory": 1}]}]},
+            "or set equal_budget = false for",
+        ),
         ({"arm": [{"name": "B", "infusions": [{"effectors": 1, "memory": 1}]}]}, "needs an entry 'day'"),
         ({"arm": [{"name": "B", "infusions": [{"day": 0, "effectors": "half"}]}]}, "as '1/3', not 'half'"),
         ({"arm": [{"name": "B", "infusions": [{"day": 0, "cells": 1}]}]}, "no entry 'cells'"),
@@ -189,7 +194,7 @@ def test_a_rule_of_the_users_own(tmp_path):
             "do not fit 'lhm'",
         ),
         ({"arm": [{"name": "B", "rule": "lhm"}]}, "visits of the arm 'B'"),
-        ({"arm": [{"name": "B", "rule": "no.py:f", "visits": [3]}]}, "no file of Python"),
+        ({"arm": [{"name": "B", "rule": "no.py:f", "visits": [3]}]}, "no.py' does not exist; check"),
         (
             {"arm": [{"name": "a/b", "infusions": [{"day": 0, "effectors": 1, "memory": 1}]}]},
             "letters, digits",
@@ -223,9 +228,9 @@ def test_manifests_know_the_options_of_rules():
 
 
 def test_a_trial_is_solved_as_all_else_is(population):
-    spec = make_spec({"arms": ["A0", "A5"], "horizon": 400, "solve": {"rtol": 1e-8, "max_steps": 5000}})
+    spec = make_spec({"arms": ["A0", "A5"], "horizon": 730.5, "solve": {"rtol": 1e-8, "max_steps": 5000}})
     assert (spec.options.rtol, spec.options.max_steps, spec.options.extinction) == (1e-8, 5000, 1.0)
-    assert spec.horizon == spec.options.t_end == 400.0
+    assert spec.horizon == spec.options.t_end == 730.5
     patients, one = population.head(40), get("A6")  # which asks a rule
     usual = arm_course(one, patients, t_end=60.0)
     same = arm_course(one, patients, options=replace(OPTIONS, t_end=60.0))
@@ -370,6 +375,57 @@ def test_the_primary_endpoint_is_named_in_the_specification():
         make_spec({"arms": ["A0", "A5"], "trial": {"primary": "EFS12"}})
 
 
+def test_a_primary_endpoint_that_nobody_reaches_is_told():
+    short = {"arms": ["A0", "A5"], "horizon": 500}
+    told = (
+        "EFS24 is that of day 730, but patients are followed for 500 days; set horizon = 730, or in .* CR90"
+    )
+    with pytest.raises(InputError, match=told):
+        make_spec({**short, "trial": {"primary": "EFS24"}})
+    with pytest.warns(UserWarning, match=told):  # the usual one: the trial may be run for the others
+        assert make_spec(short).primary == "EFS24"
+    assert make_spec({**short, "trial": {"primary": "crs3"}}).primary == "crs3"
+    assert make_spec({**short, "horizon": 730, "trial": {"primary": "OS24"}}).primary == "OS24"
+
+
+def test_shares_and_their_difference_add_up_for_a_reader():
+    """As a reader subtracts what is shown, so many of 100 patients fare otherwise."""
+    from fastcart.trial.report_words import _of_hundred, instead_of
+
+    assert instead_of(0.36, 0.46) == "36 % instead of 46 %"
+    assert instead_of(0.3551, 0.4641) == "35.5 % instead of 46.4 %"  # 11 fewer, where 36 and 46 say 10
+    assert instead_of(0.454, 0.456) == "45.4 % instead of 45.6 %"  # nobody of 100
+    assert instead_of(0.046, 0.124) == "4.6 % instead of 12.4 %"
+    rng, other = np.random.default_rng(3), dict.fromkeys(("EFS730", "OS730", "toxic_death"), np.nan)
+    for one, two in rng.uniform(0, 1, (500, 2)):
+        shown = [float(number) for number in re.findall(r"([\d.]+) %", instead_of(one, two))]
+        told = re.search(r"(\d+) (?:more|fewer) reach", _of_hundred(
+            {"CR90": one, "crs3": np.nan, **other}, {"CR90": two, "crs3": np.nan, **other}
+        ))  # fmt: skip
+        assert abs(abs(shown[0] - shown[1]) - (int(told[1]) if told else 0)) < 0.5, (one, two, shown)
+
+
+def test_the_frontier_shows_survival_that_is_followed():
+    from fastcart.trial.figures import frontier_figure
+
+    shares = {"crs3": [0.1, 0.3, 0.5], "CR90": [0.4, 0.6, 0.8], "EFS365": [0.3, 0.5, 0.6], "EFS730": np.nan}
+    scan = pd.DataFrame({"dose": [1e6, 1e7, 1e8], **shares})
+    arms = pd.DataFrame(shares, index=pd.Index(["A0", "A1", "A5"], name="arm"))
+    gains = pd.DataFrame(
+        dict.fromkeys(("crs3", "dose", "frontier_CR90", "gain_CR90", "frontier_EFS730", "gain_EFS730"), 0.1),
+        index=arms.index,
+    )
+    for horizon, label in ((500.0, "Event-free at 12 months (%)"), (730.0, "Event-free at 24 months (%)")):
+        result = SimpleNamespace(
+            spec=SimpleNamespace(horizon=horizon), arms=arms, frontier=scan, isotoxic=gains
+        )
+        figure, table = frontier_figure(result)
+        assert figure.axes[1].get_ylabel() == label
+        drawn = np.concatenate([line.get_ydata() for line in figure.axes[1].lines])
+        assert np.isfinite(drawn).all() == (horizon < 730)
+        assert ("gain_EFS730" in table) == (horizon >= 730)
+
+
 def test_the_tables(finished):
     arms = pd.read_csv(finished / "tables" / "arms.csv", index_col="arm")
     assert list(arms.index) == ["A0", "A5", "B1"]
@@ -511,6 +567,7 @@ n_per_arm = SIZE
 randomization = "simple"
 accrual = 100
 cutoff = 300
+primary = "CR90"
 seed = SEED
 [power]
 sizes = [1, 4]
