@@ -10,6 +10,7 @@ import math
 import re
 import shutil
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -386,6 +387,17 @@ def test_a_primary_endpoint_that_nobody_reaches_is_told():
         assert make_spec(short).primary == "EFS24"
     assert make_spec({**short, "trial": {"primary": "crs3"}}).primary == "crs3"
     assert make_spec({**short, "horizon": 730, "trial": {"primary": "OS24"}}).primary == "OS24"
+
+
+def test_a_warning_of_fastcarts_is_a_sentence_on_the_command_line(tmp_path, capsys):
+    (tmp_path / "trial.toml").write_text('arms = ["A0", "A5"]\nhorizon = 500\n')
+    (tmp_path / "taken").write_text("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["trial", str(tmp_path / "trial.toml"), "--out", str(tmp_path / "taken")]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("fastcart: The primary endpoint EFS24 is that of day 730")
+    assert "taken" in second
 
 
 def test_shares_and_their_difference_add_up_for_a_reader():
