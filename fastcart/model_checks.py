@@ -126,8 +126,8 @@ def _check_names(model: Model) -> None:
             seen[name] = kind
     if model.burden is not None and model.burden not in model.state_names:
         raise InputError(
-            f"Model {model.name!r}: the burden {model.burden!r} is not a state."
-            + nearest(model.burden, model.state_names)
+            f"Model {model.name!r}: the burden {model.burden!r} is not a state; for a sum of states add "
+            "one whose derivative is the sum of theirs." + nearest(model.burden, model.state_names)
         )
 
 

@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
+from pathlib import Path
 from typing import Any, NoReturn
 
 from fastcart import __version__
@@ -37,6 +38,7 @@ COMMANDS = (
     "compile",
 )
 
+_PACKAGE = Path(__file__).parent.parent
 _LONGEST = 300  # characters of what is wrong with the arguments
 # names of files that cannot be, rather than disks that fail
 _BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
@@ -202,6 +204,8 @@ def _messages() -> Iterator[list[PatientsFailed]]:
             if isinstance(message, PatientsFailed):
                 failures.append(message)
                 _say(f"fastcart: {message}")
+            elif category is UserWarning and rest and Path(str(rest[0])).is_relative_to(_PACKAGE):
+                _say(f"fastcart: {message}")  # without the line of fastcart that warns
             else:
                 shown(message, category, *rest, **named)
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from contextlib import nullcontext
 from typing import get_args
 
 import pytest
+from numba import njit
 
 import fastcart
 from fastcart import typing_names
@@ -23,6 +25,11 @@ def rhs(t, y, p):
 
 mine = Model("mine", {"x": 1.0}, {"k": 1.0}, rhs, t_end=1.0)
 """
+
+
+@njit
+def decay(t, y, p):
+    return (-p.r * y.E,)
 
 
 def test_types_are_what_is_checked():
@@ -174,6 +181,26 @@ def test_a_folder_of_a_run_says_which_tables_it_holds(tmp_path):
     told = r"no result\.json, .* read its tables with pandas: endpoints\.parquet, tables.best\.csv\.$"
     with pytest.raises(InputError, match=told):
         fastcart.load(tmp_path)
+
+
+def test_a_burden_that_is_a_sum_is_told_its_recipe():
+    told = (
+        r"burden 'tumor' is not a state; for a sum of states add one whose derivative is the sum of theirs\."
+    )
+    with pytest.raises(InputError, match=told):
+        fastcart.models.get("li_lei").replace(burden="tumor")
+
+
+@pytest.mark.parametrize(("marked", "status"), [(True, "negative"), (False, "ok")])
+def test_cells_that_are_not_there_are_missed_in_marked_states(marked, status):
+    """As the guide to doses says."""
+    states = [fastcart.State("E", "cells", 0.0, nonnegative=marked)]
+    model = fastcart.Model(f"removal_{marked}", states, {"r": 0.1}, decay, t_end=10)
+    doses = fastcart.DosingSchedule().bolus(7, "E", -1e7)
+    with nullcontext() if status == "ok" else pytest.warns(fastcart.PatientsFailed):
+        found = fastcart.solve(model, doses=doses, progress=False).endpoints
+    assert found["status"].tolist() == [status]
+    assert marked or found["final_E"].iloc[0] < 0
 
 
 def test_an_endpoint_has_no_course():

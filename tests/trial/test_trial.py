@@ -10,6 +10,7 @@ import math
 import re
 import shutil
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -375,7 +376,8 @@ def test_the_primary_endpoint_is_named_in_the_specification():
         make_spec({"arms": ["A0", "A5"], "trial": {"primary": "EFS12"}})
 
 
-def test_a_primary_endpoint_that_nobody_reaches_is_told():
+def test_a_primary_endpoint_that_nobody_reaches_is_told(tmp_path):
+    (tmp_path / "taken").write_text("")
     short = {"arms": ["A0", "A5"], "horizon": 500}
     told = (
         "EFS24 is that of day 730, but patients are followed for 500 days; set horizon = 730, or in .* CR90"
@@ -384,8 +386,23 @@ def test_a_primary_endpoint_that_nobody_reaches_is_told():
         make_spec({**short, "trial": {"primary": "EFS24"}})
     with pytest.warns(UserWarning, match=told):  # the usual one: the trial may be run for the others
         assert make_spec(short).primary == "EFS24"
+    from fastcart.trial.run import run_spec
+
+    with pytest.warns(UserWarning, match=told), pytest.raises(InputError, match="taken"):
+        run_spec(make_spec({**short, "horizon": 730}), tmp_path / "taken", t_end=500.0)
     assert make_spec({**short, "trial": {"primary": "crs3"}}).primary == "crs3"
     assert make_spec({**short, "horizon": 730, "trial": {"primary": "OS24"}}).primary == "OS24"
+
+
+def test_a_warning_of_fastcarts_is_a_sentence_on_the_command_line(tmp_path, capsys):
+    (tmp_path / "trial.toml").write_text('arms = ["A0", "A5"]\nhorizon = 500\n')
+    (tmp_path / "taken").write_text("")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert main(["trial", str(tmp_path / "trial.toml"), "--out", str(tmp_path / "taken")]) == 2
+    first, second = capsys.readouterr().err.splitlines()
+    assert first.startswith("fastcart: The primary endpoint EFS24 is that of day 730")
+    assert "taken" in second
 
 
 def test_shares_and_their_difference_add_up_for_a_reader():
