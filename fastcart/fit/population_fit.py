@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,9 @@ from fastcart.fit.effects import Values
 from fastcart.fit.maximum import ENOUGH, Known
 from fastcart.fit.modes import Modes, modes, quadrature
 from fastcart.representation import section
+
+if TYPE_CHECKING:
+    from fastcart.fit.simulated import PredictiveCheck
 
 AGREE = 0.5  # of -2 ln L, by which two starts may differ
 _GAIN = 0.05  # of -2 ln L, that a further step may promise
@@ -364,17 +367,61 @@ class PopulationFit:
 
         return diagnostics(self)
 
-    def vpc(self, **options: Any) -> Any:
-        """Return a visual predictive check; see `fastcart.fit.simulated.vpc`."""
+    def vpc(
+        self, *, bins: int = 12, corrected: bool = False, replicates: int = 1000, seed: int = 1
+    ) -> PredictiveCheck:
+        """Return a visual predictive check: percentiles of measurements beside those of simulations.
+
+        Simulated values below a patient's limit of quantification (the largest ``DV`` of ``CENS`` 1 of that
+        kind) count as below it, as measurements do; percentiles that lie there are not known, and NaN.
+
+        Parameters
+        ----------
+        bins : int
+            Of time, for each kind by itself: each time at which it was measured, where there are no more than
+            so many, else so many bins at most with about equally many measurements.
+        corrected : bool
+            Correct for predictions (Bergstrand et al., AAPS Journal 13, 143-151, 2011), for patients whose
+            doses or covariates differ.
+        replicates : int
+            How often all patients are simulated.
+        seed : int
+            Of the simulations.
+
+        Returns
+        -------
+        PredictiveCheck
+            Tables: ``bins`` (a row for each kind, bin and percentile: ``observed`` and ``low``, ``median``,
+            ``high`` of 90 % of the simulations), ``censored`` (the share below the limit), ``points`` (the
+            measurements).
+
+        Raises
+        ------
+        InputError
+            For bins or replicates that are no whole number from 1 on, and a seed that is none from 0 on.
+        """
         from fastcart.fit.simulated import vpc
 
-        return vpc(self, **options)
+        return vpc(self, bins=bins, corrected=corrected, replicates=replicates, seed=seed)
 
-    def npde(self, **options: Any) -> pd.DataFrame:
-        """Return normalised prediction distribution errors; see `fastcart.fit.simulated.npde`."""
+    def npde(self, *, replicates: int = 1000, seed: int = 1) -> pd.DataFrame:
+        """Return normalised prediction distribution errors: standard normal if the model is right.
+
+        Parameters
+        ----------
+        replicates : int
+            How often all patients are simulated.
+        seed : int
+            Of the simulations.
+
+        Returns
+        -------
+        DataFrame
+            ``patient``, ``time``, ``kind``, ``NPDE``.
+        """
         from fastcart.fit.simulated import npde
 
-        return npde(self, **options)
+        return npde(self, replicates=replicates, seed=seed)
 
     def to_population(self, n: int, *, uncertainty: bool = False, seed: int = 1) -> pd.DataFrame:
         """Draw virtual patients; see `fastcart.fit.population_tables.virtual_patients`."""

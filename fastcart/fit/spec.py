@@ -10,6 +10,7 @@ from typing import Any
 from fastcart.checks import count, read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.fit.observations import ERROR_MODELS, Observation
+from fastcart.fit.simulated import BINS
 from fastcart.fit.spec_designs import DesignsSpec, designs_of
 from fastcart.model import Model
 from fastcart.models import get, is_file
@@ -46,7 +47,7 @@ class FitSpec:
     replicates : int
         Of the checks by simulation.
     bins : int
-        Of time, in the predictive check.
+        Of time, of each kind, in the predictive check.
     patients : int
         Virtual patients that are drawn from the fit; 0 for none.
     designs : DesignsSpec or None
@@ -104,7 +105,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> FitSpec:
     spec = FitSpec(
         root.text("title", "Fit of a population"), model, data, reading, observations,
         _population(root), _options(root.table("solve").rest()), checks.count("replicates", 1000),
-        checks.count("bins", 10), _whole(root.take("virtual_patients", 1000)),
+        checks.count("bins", BINS), _whole(root.take("virtual_patients", 1000)),
         designs_of(root.table("designs"), model) if visits else None,
     )  # fmt: skip
     checks.done()
