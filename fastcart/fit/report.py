@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from fastcart._version import __version__
-from fastcart.fit.population_fit import AGREE, PopulationFit
+from fastcart.fit.population_fit import PopulationFit
+from fastcart.fit.population_tables import AGREE
 from fastcart.fit.spec import FitSpec
 from fastcart.fit.spec_designs import DesignsSpec
 
