@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from traceback import extract_tb
@@ -21,6 +21,13 @@ class Table:
         self._left = dict(table)
         self._known: list[str] = []
         self._what = what
+
+    def expect(self, names: Iterable[str]) -> None:
+        """Raise an error if there is an entry of another name, before one is missed that is misspelt."""
+        self._known.extend(names)
+        for name in self._left:
+            if name not in self._known:
+                raise self._unknown(name)
 
     def take(self, name: str, default: Any) -> Any:
         """Return an entry, whatever it is."""
@@ -69,7 +76,8 @@ class Table:
         return value
 
     def text(self, name: str, default: str) -> str:
-        """Return a text that is not empty."""
+        """Return a text that is not empty; it must be given where the default is empty."""
+        self._need(name, default, "a text")
         value = self.take(name, default)
         if not isinstance(value, str) or not value.strip():
             raise InputError(f"The entry {name!r} of {self._what} must be a text, not {shown(value)}.")
@@ -83,7 +91,8 @@ class Table:
         return value
 
     def names(self, name: str, default: Any) -> list[str]:
-        """Return different names."""
+        """Return different names; they must be given where the default is empty."""
+        self._need(name, default, "a list of names")
         value = self.take(name, list(default))
         if not isinstance(value, list) or not value or not all(isinstance(item, str) for item in value):
             raise InputError(
@@ -97,7 +106,17 @@ class Table:
     def done(self) -> None:
         """Raise an error if an entry was not asked for."""
         for name in self._left:
-            raise InputError(f"There is no entry {name!r} in {self._what}." + nearest(name, self._known))
+            raise self._unknown(name)
+
+    def _unknown(self, name: str) -> InputError:
+        known = dict.fromkeys(self._known)
+        return InputError(f"There is no entry {name!r} in {self._what}." + nearest(name, known))
+
+    def _need(self, name: str, default: Any, what: str) -> None:
+        """Raise an error if an entry without a default is not there."""
+        if name not in self._left and not default:
+            who = self._what[:1].upper() + self._what[1:]
+            raise InputError(f"{who} has no entry {name!r}, which it needs; give {what}.")
 
 
 def from_file(path: Path, name: str, what: str) -> Any:

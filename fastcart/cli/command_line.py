@@ -59,10 +59,13 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any):
         super().__init__(**options, allow_abbrev=False)
+        self._given: list[str] = []
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; a command says itself what it does not know, since it knows what comes nearest."""
+        self._given = [] if args is None else list(args)
         found, rest = super().parse_known_args(args, namespace)
+        self._given = []
         if rest and self._is_command:
             self._unknown(rest)
         return found, rest
@@ -85,7 +88,18 @@ class _Parser(argparse.ArgumentParser):
             hint = _aside(nearest(value, action.choices))
             raise argparse.ArgumentError(None, f"there is no {what} {value!r}{hint}")
 
+    def _unknown_flags(self) -> list[str]:
+        """Return the flags of a command that it does not have, once."""
+        given, self._given = self._given, []
+        if not self._is_command:
+            return []
+        flags = given[: given.index("--")] if "--" in given else given
+        names = [text.partition("=")[0] for text in flags if text[:2] == "--" and " " not in text]
+        return [name for name in names if name not in self._option_string_actions]
+
     def error(self, message: str) -> NoReturn:
+        if unknown := self._unknown_flags():  # rather than that what it was meant for is missing
+            self._unknown(unknown)
         text = " ".join(message.split())
         short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
         self.exit(BAD_INPUT, f"{self.prog}: {short}; see '{self.prog} --help'.\n")

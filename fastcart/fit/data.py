@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from html import escape
 from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart.checks import shown
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, counted, nearest
+from fastcart.representation import section
 
 NOT_CENSORED, BELOW, ABOVE = 0, 1, -1
 
@@ -124,6 +126,18 @@ class FitData:
                 + nearest(name, [str(x) for x in known.values()])
             )
         return self.covariates[column].to_numpy()
+
+    def __repr__(self) -> str:
+        counts = np.bincount(self.measurements.kind, minlength=len(self.kinds))
+        kinds = [
+            f"{name} {counted(int(n), 'measurement')}" for name, n in zip(self.kinds, counts, strict=True)
+        ]
+        parts = [counted(self.patients, "patient"), *kinds, self._of_doses()]
+        return f"<FitData: {'; '.join(parts)}>"
+
+    def _repr_html_(self) -> str:
+        """Show the summary in a notebook."""
+        return section("FitData", [f"<pre>{escape(self.summary())}</pre>"])
 
     def summary(self) -> str:
         """Return in a few lines: patients, measurements of each kind, censored share, doses, covariates."""

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,12 +14,13 @@ import pandas as pd
 from fastcart.checks import count
 from fastcart.fit.complete import Complete
 from fastcart.fit.effects import Values
-from fastcart.fit.maximum import ENOUGH, Known
+from fastcart.fit.maximum import Known
 from fastcart.fit.modes import Modes, modes, quadrature
 from fastcart.representation import section
 
-AGREE = 0.5  # of -2 ln L, by which two starts may differ
-_GAIN = 0.05  # of -2 ln L, that a further step may promise
+if TYPE_CHECKING:
+    from fastcart.fit.simulated import PredictiveCheck
+
 _QUANTILE = 1.959963984540054
 _GONE = 5.0  # Fisher's z: a correlation of one
 _FLAT = 0.05  # information of a logarithm: it is known to a factor of 90
@@ -181,30 +182,9 @@ class PopulationFit:
     @cached_property
     def problems(self) -> list[str]:
         """What speaks against the fit having converged, a sentence each."""
-        best, found = self.best.known, []
-        if len(self.ended) > 1:
-            every = [one.known.minus2LL for one in self.ended]
-            if max(every) - min(every) > AGREE:
-                found.append(
-                    f"The starts ended at different -2 ln L: {', '.join(f'{x:.2f}' for x in every)}."
-                )
-        if best.gain > _GAIN:
-            found.append(f"A further step promises to lower -2 ln L by {best.gain:.2g}.")
-        size = np.sqrt(np.diag(best.curvature))
-        if np.linalg.eigvalsh(best.information / np.outer(size, size))[0] <= 0:
-            found.append("The information is not positive: standard errors are not to be trusted.")
-        few = best.rounds.effective < ENOUGH
-        if few.any():
-            found.append(
-                f"{few.sum()} patients have fewer than {ENOUGH:g} effective draws, the least "
-                f"{best.rounds.effective.min():.0f}: -2 ln L is not final."
-            )
-        if best.rounds.error > self.accuracy:
-            found.append(
-                f"The Monte Carlo error of -2 ln L is {best.rounds.error:.2g}, more than the wanted "
-                f"{self.accuracy:g}; give more draws."
-            )
-        return found
+        from fastcart.fit.population_tables import problems
+
+        return problems(self)
 
     @property
     def converged(self) -> bool:
@@ -288,18 +268,9 @@ class PopulationFit:
         (most probable, natural), and ``NAME_scaled_mode``, ``NAME_scaled_mean``, ``NAME_scaled_sd`` given
         the data, in the scale of the parameter.
         """
-        known, effects = self.best.known, self.complete.effects
-        natural = effects.natural(self.modes.phi)
-        columns: dict[str, Any] = {
-            "patient": self.complete.prepared.data.ids,
-            "minus2LL": -2.0 * known.rounds.log_likelihood,
-        }
-        for k, name in enumerate(effects.random):
-            columns[f"{name}_mode"] = natural[:, k]
-            columns[f"{name}_scaled_mode"] = self.modes.phi[:, k]
-            columns[f"{name}_scaled_mean"] = known.summary.mean[:, k]
-            columns[f"{name}_scaled_sd"] = self.deviations[:, k]
-        return pd.DataFrame(columns)
+        from fastcart.fit.population_tables import individuals
+
+        return individuals(self)
 
     def shrinkage(self) -> pd.DataFrame:
         """Return the shrinkage of random effects and residuals; see `fastcart.fit.population_tables`."""
@@ -364,17 +335,49 @@ class PopulationFit:
 
         return diagnostics(self)
 
-    def vpc(self, **options: Any) -> Any:
-        """Return a visual predictive check; see `fastcart.fit.simulated.vpc`."""
+    def vpc(
+        self, *, bins: int = 12, corrected: bool = False, replicates: int = 1000, seed: int = 1
+    ) -> PredictiveCheck:
+        """Return a visual predictive check: percentiles of measurements beside those of simulations.
+
+        Parameters
+        ----------
+        bins : int
+            Of time, for each kind by itself: each time at which it was measured, where there are no more than
+            so many, else so many bins at most with about equally many measurements.
+        corrected : bool
+            Correct for predictions (Bergstrand et al., AAPS Journal 13, 143-151, 2011), for patients whose
+            doses or covariates differ.
+        replicates, seed : int
+            How often all patients are simulated, and the seed of that.
+
+        Returns
+        -------
+        PredictiveCheck
+            Tables: ``bins`` (a row for each kind, bin and percentile: ``observed`` and ``low``, ``median``,
+            ``high`` of 90 % of the simulations; NaN below the limit), ``censored`` (the share below the
+            limit), ``points`` (the measurements).
+        """
         from fastcart.fit.simulated import vpc
 
-        return vpc(self, **options)
+        return vpc(self, bins=bins, corrected=corrected, replicates=replicates, seed=seed)
 
-    def npde(self, **options: Any) -> pd.DataFrame:
-        """Return normalised prediction distribution errors; see `fastcart.fit.simulated.npde`."""
+    def npde(self, *, replicates: int = 1000, seed: int = 1) -> pd.DataFrame:
+        """Return normalised prediction distribution errors: standard normal if the model is right.
+
+        Parameters
+        ----------
+        replicates, seed : int
+            How often all patients are simulated, and the seed of that.
+
+        Returns
+        -------
+        DataFrame
+            ``patient``, ``time``, ``kind``, ``NPDE``.
+        """
         from fastcart.fit.simulated import npde
 
-        return npde(self, **options)
+        return npde(self, replicates=replicates, seed=seed)
 
     def to_population(self, n: int, *, uncertainty: bool = False, seed: int = 1) -> pd.DataFrame:
         """Draw virtual patients; see `fastcart.fit.population_tables.virtual_patients`."""

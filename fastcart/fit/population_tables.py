@@ -3,15 +3,61 @@
 from __future__ import annotations
 
 import warnings
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from fastcart.checks import count, seed_of
+from fastcart.fit.maximum import ENOUGH
 
 if TYPE_CHECKING:
     from fastcart.fit.population_fit import PopulationFit
+
+AGREE = 0.5  # of -2 ln L, by which two starts may differ
+_GAIN = 0.05  # of -2 ln L, that a further step may promise
+
+
+def problems(fit: PopulationFit) -> list[str]:
+    """Return what speaks against the fit having converged, a sentence each."""
+    best, found = fit.best.known, []
+    if len(fit.ended) > 1:
+        every = [one.known.minus2LL for one in fit.ended]
+        if max(every) - min(every) > AGREE:
+            found.append(f"The starts ended at different -2 ln L: {', '.join(f'{x:.2f}' for x in every)}.")
+    if best.gain > _GAIN:
+        found.append(f"A further step promises to lower -2 ln L by {best.gain:.2g}.")
+    size = np.sqrt(np.diag(best.curvature))
+    if np.linalg.eigvalsh(best.information / np.outer(size, size))[0] <= 0:
+        found.append("The information is not positive: standard errors are not to be trusted.")
+    few = best.rounds.effective < ENOUGH
+    if few.any():
+        found.append(
+            f"{few.sum()} patients have fewer than {ENOUGH:g} effective draws, the least "
+            f"{best.rounds.effective.min():.0f}: -2 ln L is not final."
+        )
+    if best.rounds.error > fit.accuracy:
+        found.append(
+            f"The Monte Carlo error of -2 ln L is {best.rounds.error:.2g}, more than the wanted "
+            f"{fit.accuracy:g}; give more draws."
+        )
+    return found
+
+
+def individuals(fit: PopulationFit) -> pd.DataFrame:
+    """Return a row for each patient; `PopulationFit.individuals` names the columns."""
+    known, effects = fit.best.known, fit.complete.effects
+    natural = effects.natural(fit.modes.phi)
+    columns: dict[str, Any] = {
+        "patient": fit.complete.prepared.data.ids,
+        "minus2LL": -2.0 * known.rounds.log_likelihood,
+    }
+    for k, name in enumerate(effects.random):
+        columns[f"{name}_mode"] = natural[:, k]
+        columns[f"{name}_scaled_mode"] = fit.modes.phi[:, k]
+        columns[f"{name}_scaled_mean"] = known.summary.mean[:, k]
+        columns[f"{name}_scaled_sd"] = fit.deviations[:, k]
+    return pd.DataFrame(columns)
 
 
 def shrinkage(fit: PopulationFit) -> pd.DataFrame:

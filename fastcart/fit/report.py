@@ -9,7 +9,8 @@ import numpy as np
 import pandas as pd
 
 from fastcart._version import __version__
-from fastcart.fit.population_fit import AGREE, PopulationFit
+from fastcart.fit.population_fit import PopulationFit
+from fastcart.fit.population_tables import AGREE
 from fastcart.fit.spec import FitSpec
 from fastcart.fit.spec_designs import DesignsSpec
 
@@ -19,9 +20,9 @@ _CAPTIONS = {
     "observed_and_predicted": "Measured against predicted, with typical parameters (a) and with the most "
     "probable ones of each patient (b); residuals over their standard deviations (c, d; dashed: 95 % if the "
     "model is right). Censored measurements are left out.",
-    "predictive_check": "Percentiles of the measurements (black) on 90 % of the simulations (bands). Where a "
-    "percentile is below the limit of quantification it is not known; the lower panel has the share "
-    "below it.",
+    "predictive_check": "Percentiles of the measurements (black) on 90 % of the simulations (bands), at each "
+    "visit, or in bins of time where visits are at many times. Where a percentile is below the limit of "
+    "quantification it is not known; the lower panel has the share below it.",
     "predictive_check_corrected": "The same, corrected for predictions.",
     "distribution_errors": "Normalised prediction distribution errors: standard normal if the model is "
     "right. A censored measurement is drawn beyond its limit, given what else was measured of its patient.",

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 _LEVELS = (0.1, 0.5, 0.9)
 _INTERVAL = (0.05, 0.95)
+BINS = 12  # of time, of one kind: as many as the visits of most protocols
 _POSTERIOR = 1024  # draws of which one is taken
 
 
@@ -216,7 +217,7 @@ def _decorrelated(y: np.ndarray, drawn: np.ndarray) -> np.ndarray:
 
 
 def vpc(
-    fit: PopulationFit, *, bins: int = 10, corrected: bool = False, replicates: int = 1000, seed: int = 1
+    fit: PopulationFit, *, bins: int = BINS, corrected: bool = False, replicates: int = 1000, seed: int = 1
 ) -> PredictiveCheck:  # fmt: skip
     """Return percentiles of measurements beside those of simulations, with the share below the limit.
 
@@ -227,7 +228,8 @@ def vpc(
     ----------
     fit : PopulationFit
     bins : int
-        Of time, with about equally many measurements.
+        Of time, for each kind by itself: each time at which it was measured, where there are no more than so
+        many, else so many bins at most with about equally many measurements.
     corrected : bool
         Correct for predictions (Bergstrand et al., AAPS Journal 13, 143-151, 2011). Values below a limit stay
         so.
@@ -252,6 +254,18 @@ def vpc(
     return PredictiveCheck(whole, below, seen, corrected, several)
 
 
+def bins_of(time: np.ndarray, bins: int) -> np.ndarray:
+    """Return the bin of each time: its own where there are few different ones, else by its rank.
+
+    Equal times are never parted, so that there may be fewer bins than ``bins`` where many are equal.
+    """
+    times, place, counts = np.unique(time, return_inverse=True, return_counts=True)
+    if len(times) <= bins:
+        return place
+    middle = np.cumsum(counts) - counts / 2  # the mean rank of each time
+    return np.floor(bins * middle / len(time)).astype(np.int64)[place]
+
+
 class _Binned:
     """Measurements of one kind and their simulations, in bins of time."""
 
@@ -260,8 +274,7 @@ class _Binned:
         self.cut = table["censored"].to_numpy() > 0
         self.y, self.drawn, self.typical = table["DV"].to_numpy(), drawn, typical
         self.limit = self.y[self.cut].max() if self.cut.any() else -np.inf
-        edges = np.unique(np.quantile(self.time, np.linspace(0, 1, bins + 1)))
-        self.bin = np.clip(np.searchsorted(edges, self.time, side="right") - 1, 0, max(len(edges) - 2, 0))
+        self.bin = bins_of(self.time, bins)
         with np.errstate(invalid="ignore"):
             self.below = np.where(np.isfinite(drawn), drawn < self.limit, np.nan)
         self.drawn = np.where(self.below == 1.0, -np.inf, drawn)
@@ -278,7 +291,8 @@ class _Binned:
     def _each(self) -> Any:
         for k in np.unique(self.bin):
             rows = np.flatnonzero(self.bin == k)
-            yield float(np.median(self.time[rows])), rows
+            # a time of measurements, also where as many are before as after
+            yield float(np.quantile(self.time[rows], 0.5, method="inverted_cdf")), rows
 
     def percentiles(self) -> pd.DataFrame:
         """Return percentiles, of measurements and of simulations."""

@@ -10,12 +10,22 @@ from typing import Any
 from fastcart.checks import count, read_toml, shown
 from fastcart.errors import InputError, nearest
 from fastcart.fit.observations import ERROR_MODELS, Observation
+from fastcart.fit.simulated import BINS
 from fastcart.fit.spec_designs import DesignsSpec, designs_of
 from fastcart.model import Model
 from fastcart.models import get, is_file
 from fastcart.options import SolveOptions, options_of_table
 from fastcart.specification import Table
 
+_ENTRIES = (
+    "title", "model", "data", "columns", "observables", "lag", "bioavailability", "ignore", "observation",
+    "population", "start", "solve", "checks", "virtual_patients", "designs",
+)  # fmt: skip
+# entries of the table [population] and their defaults
+_POPULATION = {
+    "fixed": (), "omega": "diagonal", "covariates": None, "scales": None, "method": "saem", "chains": "auto",
+    "iterations": None, "accuracy": 0.03, "draws": 65_536, "seed": 1,
+}  # fmt: skip
 _SOLVING = ("t_end", "rtol", "atol", "method", "max_steps", "breaks")
 
 
@@ -37,7 +47,7 @@ class FitSpec:
     replicates : int
         Of the checks by simulation.
     bins : int
-        Of time, in the predictive check.
+        Of time, of each kind, in the predictive check.
     patients : int
         Virtual patients that are drawn from the fit; 0 for none.
     designs : DesignsSpec or None
@@ -77,6 +87,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> FitSpec:
     InputError
     """
     root = Table(table, "the fit")
+    root.expect(_ENTRIES)
     model = _model(root.text("model", ""), folder)
     data = folder / root.text("data", "")
     if not data.is_file():
@@ -94,7 +105,7 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> FitSpec:
     spec = FitSpec(
         root.text("title", "Fit of a population"), model, data, reading, observations,
         _population(root), _options(root.table("solve").rest()), checks.count("replicates", 1000),
-        checks.count("bins", 10), _whole(root.take("virtual_patients", 1000)),
+        checks.count("bins", BINS), _whole(root.take("virtual_patients", 1000)),
         designs_of(root.table("designs"), model) if visits else None,
     )  # fmt: skip
     checks.done()
@@ -120,6 +131,8 @@ def _texts(root: Table, name: str) -> dict[Any, Any]:
 
 
 def _observation(table: Table) -> Observation:
+    values = [name for make in ERROR_MODELS.values() for name in make().names]
+    table.expect(["dvid", "prediction", "error", *values])
     dvid = table.take("dvid", None)
     if dvid is None:
         raise InputError("An [[observation]] lacks 'dvid': what is measured, as in the column DVID.")
@@ -139,11 +152,9 @@ def _observation(table: Table) -> Observation:
 def _population(root: Table) -> dict[str, Any]:
     """Return the keywords of the fit."""
     table = root.table("population")
+    table.expect(["random", *_POPULATION])
     found: dict[str, Any] = {"random": table.names("random", [])}
-    for name, default in (
-        ("fixed", []), ("omega", "diagonal"), ("covariates", None), ("scales", None), ("method", "saem"),
-        ("chains", "auto"), ("iterations", None), ("accuracy", 0.03), ("draws", 65_536), ("seed", 1),
-    ):  # fmt: skip
+    for name, default in _POPULATION.items():
         found[name] = table.take(name, default)
     if found["iterations"] is not None:
         found["iterations"] = tuple(found["iterations"]) if isinstance(found["iterations"], list) else 0

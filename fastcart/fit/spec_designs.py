@@ -17,6 +17,9 @@ from fastcart.model import Model
 from fastcart.specification import Table
 
 _MOST = 20_000  # schedules
+_ENTRIES = (
+    "schedules", "always", "candidates", "further", "quantity", "at", "limit", "patients", "seed", "dose",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -54,6 +57,7 @@ def designs_of(table: Table, model: Model) -> DesignsSpec:
     ------
     InputError
     """
+    table.expect(_ENTRIES)
     schedules = _schedules(table)
     quantity = table.text("quantity", "")
     observing(model, [Observation("the quantity of [designs]", quantity, lognormal(1.0))])
@@ -106,6 +110,7 @@ def _dose(entry: Any, model: Model) -> dict[str, Any]:
     """Return a row of a table of doses."""
     what = "a [[designs.dose]]"
     one = Table(entry, what)
+    one.expect(("time", "amount", "duration", "state"))
     time, amount, duration = (one.number(name, 0.0) for name in ("time", "amount", "duration"))
     state = one.text("state", "")
     one.done()

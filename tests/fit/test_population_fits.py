@@ -23,6 +23,7 @@ from fastcart.fit.maximum import Accuracy, adapt, know, proposal_of
 from fastcart.fit.modes import modes, quadrature
 from fastcart.fit.proposals import FREEDOM, _stretch, first_proposal, log_prior, tempered
 from fastcart.fit.saem import positive
+from fastcart.fit.simulated import bins_of
 from fastcart.fit.stationarity import is_stationary
 
 STRAIGHT = fit.Observation("y", "a + b * t", fit.additive())
@@ -262,6 +263,37 @@ def test_a_predictive_check_covers_a_right_model(fitted):
     assert inside.mean() > 0.6
     assert (check.censored["observed"] == 0).all()
     assert len(fitted.vpc(bins=5, corrected=True).bins) == len(check.bins)
+
+
+def test_each_visit_is_a_bin_of_the_predictive_check():
+    """Nine nominal visits, the last two of which were one bin between them; another kind has four."""
+    visits = np.array([0.0, 7, 14, 28, 42, 56, 60, 90, 120])
+    table = pd.DataFrame({
+        "ID": np.repeat(np.arange(1, 9), 13), "TIME": np.tile([*visits, 3.0, 14, 60, 90], 8),
+        "DVID": np.tile([*["y"] * 9, *["late"] * 4], 8),
+    })  # fmt: skip
+    table["DV"] = table["ID"] + table["TIME"] + np.random.default_rng(1).standard_normal(len(table))
+    both = [fit.Observation(kind, "a + b * t", fit.additive(1.0)) for kind in ("y", "late")]
+    data = fit.read(table, LINE)
+    found = fit.population(
+        LINE,
+        data,
+        **(SHORT | {"random": ["a"], "scales": {"a": "normal"}, "observations": both}),
+    )
+    check = found.vpc(replicates=20)
+    for one in (check.bins[check.bins["percentile"] == 0.5], check.censored):
+        times = {kind: part["time"].tolist() for kind, part in one.groupby("kind")}
+        assert times == {"y": visits.tolist(), "late": [3, 14, 60, 90]}
+        assert (one["measurements"] == 8).all()
+    few = found.vpc(bins=3, replicates=20).censored
+    assert few["time"].isin(table["TIME"]).all()  # nobody was measured between two visits
+    assert few.groupby("kind")["measurements"].sum().to_dict() == {"y": 72, "late": 32}
+
+
+def test_bins_hold_equally_many_of_times_that_all_differ():
+    time = np.random.default_rng(2).permutation(120).astype(float)
+    assert np.bincount(bins_of(time, 12)).tolist() == [10] * 12
+    assert len(np.unique(bins_of(np.repeat(np.arange(40.0), 3), 12))) == 12
 
 
 def test_virtual_patients_have_the_population(fitted):

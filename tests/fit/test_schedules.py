@@ -173,7 +173,7 @@ def test_doses_of_a_specification_are_a_bolus_and_an_infusion():
             {"amount": 1.0, "state": "depo"},
             "must be a state of model 'oral', not 'depo'. Did you mean 'depot'?",
         ),
-        ({"amount": 1.0}, "The entry 'state' of a ..designs.dose.. must be a text"),
+        ({"amount": 1.0}, "A ..designs.dose.. has no entry 'state', which it needs; give a text"),
         ({"state": "depot"}, "'amount' of a ..designs.dose.. must be above 0"),
         ({"amount": 1.0, "state": "depot", "time": -1.0}, "'time' and 'duration' not below 0"),
         ({"amount": "much", "state": "depot"}, "'amount' of a ..designs.dose.. must be a "),

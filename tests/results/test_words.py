@@ -87,6 +87,13 @@ def test_the_nearest_name_is_said():
         ("optimise", "there is no command 'optimise' (did you mean 'optimize'?); see 'fastcart --help'."),
         ("run li_lei --tend 5 --patients a.csv --out b.csv", "--tend 5 (did you mean '--t-end'?)"),
         ("run li_lei b --patients a.csv --out b.csv", "unknown argument: b;"),
+        (
+            "run li_lei --patient a.csv --out b.csv",
+            "unknown argument: --patient (did you mean '--patients'?)",
+        ),
+        ("fit --ot=a", "unknown argument: --ot (did you mean '--out'?)"),
+        ("scan --outt a --fore", "unknown arguments: --outt --fore (did you mean '--out'?)"),
+        ("scan -- --outt", "the following arguments are required: --out;"),
         ("models li_lei --equations latx", "'latx' (did you mean 'latex'?)"),
     ],
 )
