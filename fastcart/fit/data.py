@@ -130,7 +130,7 @@ class FitData:
     def __repr__(self) -> str:
         counts = np.bincount(self.measurements.kind, minlength=len(self.kinds))
         kinds = [
-            f"{name} {counted(int(n), 'measurement')}" for name, n in zip(self.kinds, counts, strict=True)
+            f"{counted(int(n), 'measurement')} of {name}" for name, n in zip(self.kinds, counts, strict=True)
         ]
         parts = [counted(self.patients, "patient"), *kinds, self._of_doses()]
         return f"<FitData: {'; '.join(parts)}>"

@@ -40,10 +40,10 @@ def test_what_a_table_says():
 
 def test_data_show_themselves_in_a_line():
     data = fit.read(GOOD, ORAL, observables={1: "conc"})
-    assert repr(data) == "<FitData: 2 patients; conc 3 measurements; doses: 2 into depot (0 infusions)>"
+    assert repr(data) == "<FitData: 2 patients; 3 measurements of conc; doses: 2 into depot (0 infusions)>"
     assert "conc: 3 measurements" in data._repr_html_()
     alone = fit.read({"ID": [1, 1], "TIME": [0, 1], "DV": [1.0, 2.0], "DVID": ["a", "b"]}, LINE)
-    assert repr(alone) == "<FitData: 1 patient; a 1 measurement; b 1 measurement; no doses>"
+    assert repr(alone) == "<FitData: 1 patient; 1 measurement of a; 1 measurement of b; no doses>"
 
 
 def test_columns_by_other_names_and_rows_in_any_order():
