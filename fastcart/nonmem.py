@@ -38,8 +38,8 @@ def nonmem_doses(
     as NONMEM reads them: ``ID``, ``TIME``, ``AMT``, ``RATE`` (-1 and -2: the parameters ``R1``, ``D1`` and so
     on, by compartment, are the rate or the duration), ``DUR`` (instead of ``RATE``), ``EVID`` (0
     observation, 1 dose, 2 other, 3 reset, 4 reset and dose; without it, rows with an amount are doses),
-    ``CMT`` (the number or the name of a state; default 1, of which `fastcart.solve` warns where there are
-    several), ``ADDL`` and ``II``, ``SS`` (1, or 2 to add),
+    ``CMT`` (the number or the name of a state; default 1, of which `fastcart.solve` warns where that is the
+    burden), ``ADDL`` and ``II``, ``SS`` (1, or 2 to add),
     ``MDV``; ``DV`` is not looked at. Parameters of the model named ``ALAG1``, ``F1`` and so on are lag times
     and bioavailabilities. All other columns are parameters of the model that change in time. ``.`` and empty
     cells are nothing.
@@ -109,23 +109,23 @@ def nonmem_doses(
 
 
 def note_on_compartments(table: pd.DataFrame, model: Model | System) -> str | None:
-    """Return a sentence on doses that name no compartment, where the model has several states; else None.
+    """Return a sentence on doses that name no compartment, where they go into the tumor; else None.
 
-    Such doses go into the first state, as in NONMEM, whatever that is in this model.
+    Such doses go into the first state, as in NONMEM. Where that is a depot they are meant to.
     """
     states = [state.name for state in model.states if not state.computed]
     frame = pd.DataFrame(table).reset_index(drop=True)
     amount, rate = _cells(frame, "AMT"), _cells(frame, "RATE")
     dosed = np.isin(event_kinds(frame, amount, rate), (DOSE, RESET_AND_DOSE))
     nameless = dosed & _nothing(frame["CMT"]) if "CMT" in frame else dosed
-    if len(states) < 2 or not nameless.any():
+    if len(states) < 2 or states[0] != model.burden or not nameless.any():
         return None
     where = "the cell CMT is empty" if "CMT" in frame else "the table has no column CMT"
     one = nameless.sum() == 1
     return (
         f"{counted(int(nameless.sum()), 'dose')} {'names' if one else 'name'} no compartment ({where}) and "
-        f"{'goes' if one else 'go'} into the first state of model {model.name!r}, {states[0]!r}; give the "
-        "name or the number of a state as CMT."
+        f"{'goes' if one else 'go'} into the first state of model {model.name!r}, its burden {states[0]!r}; "
+        "give the name or the number of a state as CMT."
     )
 
 

@@ -466,16 +466,15 @@ def test_covariates_are_carried_forward_or_backward(run):
     close(shifted, np.where(TIMES >= 3, area, 0.0))
 
 
-def test_doses_of_nonmem_without_a_compartment_are_said_to_go_into_the_first_state(tmp_path):
-    doses, says = {"TIME": [1.0], "AMT": [2.0]}, r"1 dose names no compartment .* model 'kinetics', '{}'"
-    first = MODEL.state_names[0]
-    with pytest.warns(UserWarning, match=says.format(first)) as caught:
-        solve(("auto", None), pd.DataFrame(doses))
+def test_doses_of_nonmem_without_a_compartment_are_said_to_go_into_the_tumor(tmp_path):
+    doses, says = pd.DataFrame({"TIME": [1.0], "AMT": [2.0]}), r"1 dose names no compartment .* burden 'gut'"
+    solve(("auto", None), doses)  # without a tumor, into the first state as in NONMEM
+    model = MODEL.replace(burden="gut")
+    with pytest.warns(UserWarning, match=says) as caught:
+        fastcart.solve(model, 1, doses=doses, t_end=5.0)
     assert [warning.filename for warning in caught] == [__file__]
-    with pytest.warns(UserWarning, match=says.format(first)):
-        fastcart.scan(MODEL, 2, doses=pd.DataFrame(doses), out=tmp_path / "scan", progress=False)
-    one = fastcart.Model("one", {"A": 0.0}, {"k": 1.0}, lambda t, y, p: (-p.k * y.A,))
-    fastcart.solve(one, 1, doses=doses, t_end=5.0)  # there is no other state
+    with pytest.warns(UserWarning, match=says):
+        fastcart.scan(model, 2, doses=doses, out=tmp_path / "scan", progress=False)
 
 
 @pytest.mark.parametrize(

@@ -159,8 +159,8 @@ def oral_data(noise: float, seed: int = 0) -> fit.FitData:
     for i, theta in enumerate(TRUTH):
         time = np.linspace(0.5, 24, 12)
         value = oral_curve(time, 300.0, *theta) * np.exp(noise * random.standard_normal(12))
-        dose = pd.DataFrame({"ID": [i], "TIME": [0.0], "DV": ["."], "AMT": [300.0], "CMT": 1})
-        parts += [dose, pd.DataFrame({"ID": i, "TIME": time, "DV": value, "AMT": 0.0, "CMT": 1})]
+        dose = pd.DataFrame({"ID": [i], "TIME": [0.0], "DV": ["."], "AMT": [300.0]})
+        parts += [dose, pd.DataFrame({"ID": i, "TIME": time, "DV": value, "AMT": 0.0})]
     return fit.read(pd.concat(parts), ORAL, observables={1: "conc"})
 
 

@@ -43,7 +43,7 @@ def oral_table() -> pd.DataFrame:
         rows.loc[5, "LIMIT"] = 3.0 * rows.loc[5, "DV"]
         dose = {"ID": i + 1, "TIME": 0.0, "DV": ".", "AMT": 300.0, "CENS": 0, "LIMIT": "."}
         parts += [pd.DataFrame([dose]), rows]
-    return pd.concat(parts, ignore_index=True).assign(CMT=1).astype(object)
+    return pd.concat(parts, ignore_index=True).astype(object)
 
 
 def expected(of: Any, f: np.ndarray, kind: str) -> np.ndarray:
@@ -219,10 +219,8 @@ def test_cart_kinetics(references):
 def prepared() -> fit.PreparedLikelihood:
     """Four patients: as above, one with a single measurement, one without, one with all below the limit."""
     table = oral_table()
-    more = pd.DataFrame({
-        "ID": [4, 5, 6, 6], "TIME": [2.0, 0.0, 1.0, 5.0], "DV": [5.0, ".", 9.0, 8.0],
-        "AMT": [0.0, 300.0, 0.0, 0.0], "CMT": 1, "CENS": [0, 0, 1, 1], "LIMIT": ".",
-    })  # fmt: skip
+    more = pd.DataFrame({"ID": [4, 5, 6, 6], "TIME": [2.0, 0.0, 1.0, 5.0], "DV": [5.0, ".", 9.0, 8.0],
+                         "AMT": [0.0, 300.0, 0.0, 0.0], "CENS": [0, 0, 1, 1], "LIMIT": "."})  # fmt: skip
     data = fit.read(pd.concat([table, more.astype(object)], ignore_index=True), ORAL, observables={1: "conc"})
     return fit.prepare(
         ORAL, data, NAMES, observations=fit.Observation("conc", "center/V", fit.combined1(0.3, 0.1))

@@ -280,12 +280,13 @@ def test_text_and_files(tmp_path):
     (None, r"2 doses name no compartment \(the table has no column CMT\) and go into .*'depot'"),
     ([1, 1, 1, ".", 1], r"1 dose names no compartment \(the cell CMT is empty\) and goes into .*'depot'"),
 ])  # fmt: skip
-def test_doses_into_no_named_state_are_said_to_go_into_the_first(cells, says):
+def test_doses_into_no_named_state_are_said_to_go_into_the_tumor(cells, says):
     rows = {**GOOD, "CMT": cells, "DVID": 1}
     if cells is None:
         del rows["CMT"]
+    assert fit.read(rows, ORAL).notes == ()  # into the depot they are meant to go
     with pytest.warns(UserWarning, match=says) as caught:
-        data = fit.read(rows, ORAL)
+        data = fit.read(rows, ORAL.replace(burden="depot"))
     assert data.notes == tuple(str(warning.message) for warning in caught)
     assert len(caught) == 1
     assert set(data.doses["state"]) == {"depot"}
