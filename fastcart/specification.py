@@ -165,7 +165,9 @@ def _loading(path: Path, what: str) -> Iterator[Any]:
 
     found = spec_from_file_location(f"fastcart_rule_{path.stem}", path)
     if not path.exists():
-        raise InputError(f"{what} is not there: {str(path)!r} does not exist; check the path.")
+        raise InputError(
+            f"{what} is not there: {str(path)!r} is no file of Python, for it does not exist; check the path."
+        )
     if found is None or found.loader is None or not path.is_file():
         raise InputError(f"{what} is not there: {str(path)!r} is no file of Python.")
     module = module_from_spec(found)

@@ -43,6 +43,7 @@ def run(options: argparse.Namespace) -> int:
         return 0
     if options.spec is None or options.out is None:
         raise InputError("A trial needs its specification and --out FOLDER; --init FILE writes one.")
+    from fastcart.trial.primary import unseen
     from fastcart.trial.proportions import few_patients
     from fastcart.trial.run import run_spec
     from fastcart.trial.spec import read_spec
@@ -55,4 +56,7 @@ def run(options: argparse.Namespace) -> int:
     print(f"Report: {report}")
     if spec.population.folder is None and (few := few_patients(spec.population.patients)):
         print(few)
+    followed = solver_options(options).get("t_end")
+    if (sentence := unseen(spec.primary, spec.horizon if followed is None else followed)) is not None:
+        print(sentence)
     return 0

@@ -6,7 +6,6 @@ the whole level; p of the others is adjusted by Holm's procedure.
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Mapping
 
 import numpy as np
@@ -45,29 +44,15 @@ def check_primary(name: object) -> str:
     return name
 
 
-def check_seen(primary: str, horizon: float, *, given: bool) -> None:
-    """Say so where patients are not followed to the primary endpoint.
-
-    Raises
-    ------
-    InputError
-        Where the endpoint was ``given``, and not merely the usual one.
-
-    Warns
-    -----
-    UserWarning
-        Where it is the usual one: a short trial may be run for its other endpoints.
-    """
-    if primary not in _DAYS or horizon >= _DAYS[primary]:
-        return
+def unseen(primary: str, horizon: float) -> str | None:
+    """Return a sentence where patients are not followed to the primary endpoint, else None."""
+    if horizon >= _DAYS.get(primary, 0.0):
+        return None
     others = ", ".join(name for name in ENDPOINTS if _DAYS.get(name, 0.0) <= horizon)
-    sentence = (
+    return (
         f"The primary endpoint {primary} is that of day {_DAYS[primary]:g}, but patients are followed for "
         f"{horizon:g} days; set horizon = {_DAYS[primary]:g}, or in [trial] the primary one of {others}."
     )
-    if given:
-        raise InputError(sentence)
-    warnings.warn(sentence, stacklevel=3)
 
 
 def endpoint_tests(

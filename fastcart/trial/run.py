@@ -28,7 +28,7 @@ from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
 from fastcart.trial.power import power_table, required_size
-from fastcart.trial.primary import check_seen, endpoint_tests
+from fastcart.trial.primary import endpoint_tests
 from fastcart.trial.recruit import recruited
 from fastcart.trial.result import TrialResult
 from fastcart.trial.spec import TrialSpec, read_spec
@@ -86,9 +86,7 @@ def run_spec(
     """
     chosen = spec if isinstance(spec, TrialSpec) else read_spec(spec)
     solving = trial_options(chosen.options if options is None else options, keywords, run_spec)
-    read, chosen = chosen, replace(chosen, options=solving)
-    if chosen.horizon != read.horizon:  # else it was checked with the specification
-        check_seen(chosen.primary, chosen.horizon, given=False)
+    chosen = replace(chosen, options=solving)
     require("A simulated trial with its figures", NEEDS)
     threads = check_threads(threads)
     with open_run(out, manifest(chosen), resume=resume, force=force, owns=OWNS) as run:

@@ -6,6 +6,7 @@ import argparse
 import json
 import subprocess
 import sys
+import warnings
 from dataclasses import fields
 from functools import partial
 from pathlib import Path
@@ -603,3 +604,14 @@ def test_a_part_of_a_flag_is_no_flag(tmp_path, capsys):
     with pytest.raises(SystemExit, match="2"):
         main(["run", "li_lei", "--patients", "none.csv", "--out", out, "--engin", "lsoda"])
     assert "did you mean '--engine'?" in capsys.readouterr().err
+
+
+def test_a_warning_of_fastcarts_is_a_sentence(capsys):
+    """Without the line that warns, which says nothing to a user."""
+    from fastcart.cli import command_line
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        with command_line._messages():
+            warnings.warn_explicit("Doses are late.", UserWarning, fastcart.__file__, 1)
+    assert capsys.readouterr().err == "fastcart: Doses are late.\n"

@@ -143,7 +143,9 @@ def test_a_column_to_carry_along_says_how():
 
 
 def test_a_file_that_is_not_there(tmp_path):
-    with pytest.raises(InputError, match=r"none\.py' does not exist; check the path\.$"):
+    with pytest.raises(
+        InputError, match=r"none\.py' is no file of Python, for it does not exist; check the path\.$"
+    ):
         fastcart.models.get(str(tmp_path / "none.py"))
     (tmp_path / "some.py").mkdir()
     with pytest.raises(InputError, match=r"some\.py' is no file of Python\.$"):
