@@ -343,7 +343,7 @@ def _unkept(setting: Setting, found: Progress) -> list[str]:
     broken = np.flatnonzero(~undefined & (found.violation > 0))
     for k in broken[:1]:
         nearest = least_broken(setting.evaluator, int(k), found.point[k])
-        one = f"row {k + 1} comes nearest" if len(undefined) > 1 else "the nearest one"
+        one = f"the nearest, of row {k + 1}," if len(undefined) > 1 else "the nearest one"
         problems = counted(len(broken), "problem")
         notes.append(f"{problems} found no point that keeps all constraints; {one} {nearest}.")
     return notes
@@ -357,7 +357,12 @@ def _at_bounds(space: Space, points: np.ndarray, rows: np.ndarray) -> list[str]:
     for j, name in enumerate(space.names):
         for side, held in (("lower", places[:, j] < _NEAR), ("upper", places[:, j] > 1 - _NEAR)):
             if held.any():
-                where = f" in {int(held.sum())} of {space.problems} problems" if space.problems > 1 else ""
+                count, where = int(held.sum()), ""
+                if space.problems > 1:
+                    where = f" in {count} of {space.problems} problems"
+                if count < space.problems:
+                    first = np.flatnonzero(held)[0]
+                    where += f" ({'row' if count == 1 else 'first in row'} {rows[first] + 1})"
                 notes.append(f"At a bound: {name!r} is at its {side} bound{where}.")
     return notes
 

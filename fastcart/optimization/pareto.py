@@ -294,7 +294,7 @@ def _result(
         )
     broken = lost[~undefined]
     for k in broken[:1]:
-        one = f"row {k + 1} comes nearest" if len(found.fronts) > 1 else "the nearest one"
+        one = f"the nearest, of row {k + 1}," if len(found.fronts) > 1 else "the nearest one"
         notes.append(
             f"{counted(len(broken), 'problem')} found no point that keeps all constraints; {one} "
             f"{least_broken(setting.evaluator, int(k), found.nearest[k])}."

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -19,6 +20,7 @@ import fastcart
 from fastcart import Limit, Model, optimize, pareto
 from fastcart.cli import main
 from fastcart.errors import InputError
+from fastcart.optimization.optimize import _at_bounds
 
 QUICK = dict(seed=1, particles=15, iterations=30)
 
@@ -50,6 +52,9 @@ def test_an_optimum_at_a_bound_is_told():
         for_each={"growth": [0.1, 0.2]}, **QUICK,
     )  # fmt: skip
     assert result.notes == ("At a bound: 'A' is at its upper bound in 2 of 2 problems.",)
+    space = SimpleNamespace(names=("A",), problems=3, to_unit=lambda points, rows: points)
+    found = _at_bounds(space, np.array([[0.5], [1.0]]), np.array([0, 2]))
+    assert found == ["At a bound: 'A' is at its upper bound in 1 of 3 problems (row 3)."]
     assert result.notes[0] in result.summary()
 
 
