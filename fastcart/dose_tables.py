@@ -26,9 +26,8 @@ COLUMNS = (*REQUIRED, "duration", "patient", *REPEATED)
 NUMBERS = ("time", "amount", "duration", *REPEATED)
 _MAX_SUGGESTED = 1000  # among more ids than this the nearest is not looked for
 _MAX_REPEATS = 1_000_000
-_TYPO = (
-    0.7  # likeness from which a column is taken for a misspelt one; 'day' is not 'death', 'cmt' not 'cost'
-)
+# likeness from which a column is taken for a misspelt one; 'day' is not 'death', 'cmt' not 'cost'
+_TYPO = 0.7
 _DOSES, _OR_SCHEDULE = "The doses", ", a path or a fastcart.DosingSchedule"
 _NEEDED = "it needs 'time', 'state' and 'amount', and may have 'duration' and 'patient'"
 

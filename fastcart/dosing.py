@@ -276,7 +276,7 @@ def check_doses(
     breaks : (ndarray, ndarray), optional
         From `fastcart.breaks.break_times`: times at which the engines are to stop too.
     warn : callable
-        What is told about doses left out, and of those that name no compartment, one sentence each.
+        What is told about doses left out, and of those that name no compartment and go into the burden.
 
     Returns
     -------
@@ -293,12 +293,11 @@ def check_doses(
     if doses is None and breaks is None:
         return None
     frame = _NONE if doses is None else as_frame(doses)
-    note = None
-    if is_nonmem(frame):
-        frame, given = nonmem_doses(frame, model), frame
-        note = note_on_compartments(given, model)
+    given = frame if is_nonmem(frame) else None
+    if given is not None:
+        frame = nonmem_doses(given, model)
     records = read_doses(model, frame, ids, empty=doses is None)
-    if note is not None:
+    if given is not None and (note := note_on_compartments(given, model)) is not None:
         warn(note)
     late = _canonical(records.time, t_end) > t_end
     late &= (records.state >= 0) | records.reset

@@ -114,11 +114,13 @@ def note_on_compartments(table: pd.DataFrame, model: Model | System) -> str | No
     Such doses go into the first state, as in NONMEM. Where that is a depot they are meant to.
     """
     states = [state.name for state in model.states if not state.computed]
+    if len(states) < 2 or states[0] != model.burden:
+        return None
     frame = pd.DataFrame(table).reset_index(drop=True)
     amount, rate = _cells(frame, "AMT"), _cells(frame, "RATE")
     dosed = np.isin(event_kinds(frame, amount, rate), (DOSE, RESET_AND_DOSE))
     nameless = dosed & _nothing(frame["CMT"]) if "CMT" in frame else dosed
-    if len(states) < 2 or states[0] != model.burden or not nameless.any():
+    if not nameless.any():
         return None
     where = "the cell CMT is empty" if "CMT" in frame else "the table has no column CMT"
     one = nameless.sum() == 1

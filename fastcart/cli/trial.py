@@ -48,15 +48,14 @@ def run(options: argparse.Namespace) -> int:
     from fastcart.trial.run import run_spec
     from fastcart.trial.spec import read_spec
 
-    spec = read_spec(options.spec)
+    spec, solving = read_spec(options.spec), solver_options(options)
     report = run_spec(
         spec, options.out, resume=options.resume, force=options.force, threads=options.threads,
-        **solver_options(options),
+        **solving,
     )  # fmt: skip
     print(f"Report: {report}")
     if spec.population.folder is None and (few := few_patients(spec.population.patients)):
         print(few)
-    followed = solver_options(options).get("t_end")
-    if (sentence := unseen(spec.primary, spec.horizon if followed is None else followed)) is not None:
+    if (sentence := unseen(spec.primary, solving.get("t_end", spec.horizon))) is not None:
         print(sentence)
     return 0

@@ -76,8 +76,8 @@ def read(
     Warns
     -----
     UserWarning
-        For doses that name no compartment where the model has several states (they go into the first), for
-        measurements before the first dose, for two of one kind at one time, for doses with a ``DV`` that
+        For doses that name no compartment where they so go into the burden, for measurements before the first
+        dose, for two of one kind at one time, for doses with a ``DV`` that
         is not 0, and for rows with a ``C`` in a column ``C`` (comments of NONMEM), which are read like all
         others.
 

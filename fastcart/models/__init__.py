@@ -7,6 +7,7 @@ know of it (`fastcart.trial.adapter`); what else a model brings, such as doses o
 from __future__ import annotations
 
 import inspect
+import os
 from collections.abc import Callable
 from functools import lru_cache
 from importlib import import_module
@@ -77,8 +78,8 @@ def get(name: ModelName | str, **options) -> Model:
     if isinstance(name, str) and is_file(name):
         return _of_file(name, options)
     if not isinstance(name, str) or name not in _REGISTRY:
-        for file in (f"{name}{ending}" for ending in (".py", *_SBML)):
-            if isinstance(name, str) and Path(file).is_file():
+        for file in (f"{name}{ending}" for ending in (".py", *_SBML) if isinstance(name, str)):
+            if os.path.isfile(file):  # noqa: PTH113 - of a name that no file can have Path raises an error
                 raise InputError(f"There is no model {shown(name)}, but a file; give {file!r}.")
         raise InputError(f"There is no model {shown(name)}." + nearest(name, names()))
     known = option_names(name)

@@ -159,6 +159,9 @@ def test_a_name_without_its_ending_is_answered_with_the_file(tmp_path, monkeypat
         fastcart.models.get("mymodel")
     with pytest.raises(InputError, match=r"no model 'kimmell'\. Did you mean 'kimmel'"):
         fastcart.models.get("kimmell")
+    for name in ("x" * 300, "a\0b"):  # no file can have such a name
+        with pytest.raises(InputError, match="There is no model"):
+            fastcart.models.get(name)
 
 
 @pytest.mark.parametrize(

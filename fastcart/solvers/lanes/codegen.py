@@ -260,7 +260,7 @@ def rosenbrock_step(text: StepText, tableau: RosenbrockTableau) -> None:
             "        for l in range(LANES):",
             "            before, after = B[START + b + l], B[NEW + b + l]",
             "            size = abs(after - before) + B[SO_FAR + i] * max(abs(before), abs(after))",
-            f"            change = B[H_USED + l] * abs(B[{last} + b + l] - B[STAGE_0 + b + l])",
+            f"            change = B[H_USED + l] * abs(B[{last} + b + l] - B[{first} + b + l])",
             f"            e = ({error}) / (absolute + relative * size + B[CHANGE + i] * change)",
             "            alone = OWN * e * e",
             "            total = B[ERROR + l]",
