@@ -18,7 +18,7 @@ import sys
 import types
 import uuid
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,14 +118,30 @@ def referenced_names(code: types.CodeType) -> frozenset[str]:
 @functools.lru_cache(maxsize=10_000)
 def global_names(code: types.CodeType) -> frozenset[str]:
     """Return the global names alone: a state ``y.m`` has nothing to do with a variable ``m`` around it."""
-    names = {step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL}
+    names = set(_loaded_globals(code))
     for constant in code.co_consts:
         if isinstance(constant, types.CodeType):
             names |= global_names(constant)
     return frozenset(names)
 
 
+def _loaded_globals(code: types.CodeType) -> Iterator[str]:
+    """Yield the names that one code object loads from its globals; `dis` takes 20 times as long to say."""
+    if sys.version_info >= (3, 15):  # where nobody has looked yet how the numbers of names are written
+        yield from (step.argval for step in dis.get_instructions(code) if step.opname in _GLOBAL)
+        return
+    high = 0
+    for operation, number in zip(code.co_code[::2], code.co_code[1::2], strict=True):
+        if operation == dis.EXTENDED_ARG:
+            high = (high | number) << 8
+            continue
+        if operation in _GLOBAL_OPERATIONS:  # the lowest bit of one says whether a call follows
+            yield code.co_names[(high | number) >> _GLOBAL_OPERATIONS[operation]]
+        high = 0
+
+
 _GLOBAL = ("LOAD_GLOBAL", "LOAD_NAME")
+_GLOBAL_OPERATIONS = {dis.opmap["LOAD_GLOBAL"]: 1, dis.opmap["LOAD_NAME"]: 0}
 
 
 def python_function(item: Any) -> types.FunctionType | None:

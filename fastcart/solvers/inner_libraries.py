@@ -47,14 +47,20 @@ def optimise_once(
     numba dispatcher
     """
     inner: dict[int, Any] = {}
-    kernel = njit(no_cfunc_wrapper=True, **options)(_with_copies(function, inner))  # Python calls it
-    copies = {id(copy) for copy in inner.values()}
+    copies: set[int] = set()
+    kernel = njit(no_cfunc_wrapper=True, **options)(function)  # Python calls it
     compile_all = kernel.compile
 
     def compile_once(signature: Any) -> Any:
         with alone(), _only_inlined(copies):
             return compile_all(signature)
 
+    def with_copies(*_: Any) -> types.FunctionType:  # asked for where there is no machine code on disk
+        copied = _with_copies(function, inner)
+        copies.update(id(copy) for copy in inner.values())
+        return copied
+
+    kernel._compiler._get_implementation = with_copies
     kernel.compile = compile_once
     return kernel
 

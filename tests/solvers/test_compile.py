@@ -23,6 +23,7 @@ import fastcart
 import fastcart.math as vector_math
 from fastcart import Model
 from fastcart.solvers import compile as compiling
+from fastcart.solvers import inner_libraries
 from fastcart.solvers.compile import EXACT, FAST, announcements, cached, from_source, plain, rebuild
 from fastcart.solvers.fingerprint import fingerprint
 from fastcart.solvers.inner_libraries import optimise_once
@@ -569,6 +570,20 @@ def outer(x):
     assert library._optimize_final_module is counted
     assert not scope["middle"].signatures
     assert not scope["inner"].signatures
+
+
+def test_inner_functions_are_copied_where_a_kernel_is_compiled_alone(monkeypatch):
+    """A hundred of them, which a kernel from disk has no use for."""
+    copied = []
+    make = inner_libraries._with_copies
+    monkeypatch.setattr(inner_libraries, "_with_copies", lambda *given: copied.append(1) or make(*given))
+    scope = {"__name__": "fastcart.solvers.for_a_test"}
+    exec("def inner(x):\n    return x * 2.0 + 1.0\ndef outer(x):\n    return inner(x) - x\n", scope)
+    scope["inner"] = njit(**compiling.INNER)(scope["inner"])
+    kernel = optimise_once(scope["outer"], FAST)
+    assert not copied
+    assert kernel(3.0) == 4.0
+    assert copied
 
 
 def test_a_kernel_calls_its_own_copies_of_inner_functions():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import dis
 import enum
 import functools
 import importlib
@@ -24,7 +25,7 @@ from numba.extending import overload
 import fastcart
 from fastcart import Model
 from fastcart.solvers import compile as compiling
-from fastcart.solvers.fingerprint import examine, fingerprint
+from fastcart.solvers.fingerprint import _loaded_globals, examine, fingerprint
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -375,3 +376,18 @@ def test_the_key_of_a_kernel_tells_modules_apart_that_hold_the_same_function(tmp
     assert first.digest == second.digest  # a model is the same wherever its functions live
     assert first.modules != second.modules
     assert compiling.cached(kernels[0], "one") is not compiling.cached(kernels[1], "other")
+
+
+def test_names_of_globals_are_read_as_the_disassembler_reads_them():
+    many = "\n".join(f"    a{i} = b{i}() + c{i}" for i in range(400))  # more names than a byte numbers
+    namespace = {}
+    exec(f"def calls():\n{many}\n    class Inner:\n{many.replace('    ', '        ')}\n", namespace)
+    calls = namespace["calls"].__code__
+    inner = next(item for item in calls.co_consts if isinstance(item, type(calls)))
+    ours = [item.__code__ for item in vars(compiling).values() if isinstance(item, FunctionType)]
+    for code in [calls, inner, *ours]:
+        named = {
+            step.argval for step in dis.get_instructions(code) if step.opname in ("LOAD_GLOBAL", "LOAD_NAME")
+        }
+        assert set(_loaded_globals(code)) == named
+    assert {"b399", "c399"} <= set(_loaded_globals(calls))
