@@ -127,6 +127,39 @@ def test_no_method_steps_over_a_pole(name, rtol):
 
 
 @njit
+def prey(t, y, p):
+    T, E, M = y
+    growth = (p[0] * T - 1.0) * (1.0 - 0.1 * E)
+    return (0.01 * T - 1e-3 * T * E, growth * E + 0.5 * M, 0.1 * E - 0.2 * M)
+
+
+CELLS = [State("T", default=100.0, log=True), State("E", default=0.0), State("M", default=0.0)]
+HUNTED = Model("hunted", CELLS, {"a": 0.1}, prey, t_end=100.0)
+
+
+def test_cells_that_are_not_there_do_not_shorten_steps():
+    """They would grow ninefold a day; none are there to."""
+    none, few = fastcart.solve(HUNTED, {"E": [0.0, 1e-3]}, engine="lanes", method="rodas5p").endpoints.iloc
+    assert none["final_T"] == pytest.approx(100.0 * math.e, rel=1e-6)
+    assert none["steps"] < 20
+    assert few["final_E"] > 1.0
+    assert few["steps"] > 20
+
+
+@pytest.mark.parametrize("seed", [1e-25, 1e-12, 1e-3])
+def test_few_cells_that_grow_are_followed(seed):
+    """Far below any tolerance they decide the course; a step over them would let them die out."""
+    doses = fastcart.DosingSchedule([(30.0, "E", seed)])
+    ends = {
+        method: fastcart.solve(
+            HUNTED, 1, doses=doses, engine="lanes", method=method, rtol=1e-9, atol=1e-30
+        ).endpoints.loc[0, ["final_T", "final_E"]].to_numpy(float)
+        for method in ("rodas5p", "vern7")
+    }  # fmt: skip
+    np.testing.assert_allclose(ends["rodas5p"], ends["vern7"], rtol=1e-3)
+
+
+@njit
 def fast_growth(t, y, p):
     return (1000.0 * p[0] * y[0],)
 

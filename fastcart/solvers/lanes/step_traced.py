@@ -273,16 +273,28 @@ class _Step:
         The determinant of ``I/(h gamma) - J``, or of one of its parts, is below 0: J has an eigenvalue beyond
         ``1/(h gamma)``, and the method takes what grows for something that decays. It would step over a pole,
         with an error that looks small.
+
+        States that stand exactly still, such as cells that were never infused, count for nothing: nothing of
+        theirs can grow, and what moves does not ask for them, so the other pivots are those without them.
+        Where time itself may wake them up, they count.
         """
         leaps: Any = False
         for part in self.matrix.parts:
             sign: Any = 1.0
             for pivot in part:
                 inverse = self.matrix.inverse[pivot]
-                sign = where(compare("<", inverse, 0.0), negative(sign), sign)
+                turns = both(compare("<", inverse, 0.0), self._moves(pivot))
+                sign = where(turns, negative(sign), sign)
                 leaps = either(leaps, compare("==", inverse, 0.0))  # of an infinite J
             leaps = either(leaps, compare("<", sign, 0.0))
         return leaps
+
+    def _moves(self, i: int) -> Any:
+        """Return whether a state changes, at the start of the step or over it, or may by time itself."""
+        if any(isinstance(value, Traced) or value != 0.0 for value in self.by_time):
+            return True
+        change = larger(unary("abs", self.first.du[i]), unary("abs", self._sum(self.tableau.b, i)))
+        return compare("!=", change, 0.0)
 
     def _off_in_the_middle(self) -> list[tuple[Any, Any]]:
         """Return how far the interpolant is from what the right-hand side wants there, and the states."""
