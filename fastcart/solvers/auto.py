@@ -103,7 +103,7 @@ def _stages(problem: Problem) -> tuple[Problem, list[_Stage]]:
         first, others = stiff, [_Stage(_GIVEN_UP, _LANES, explicit, True)]
     stages = []
     if problem.rtol > _CLOSER:
-        stages.append(_Stage((Status.blow_up,), _LANES, replace(explicit, rtol=_CLOSER), True))
+        stages.append(_Stage((Status.blow_up,), _LANES, replace(first, rtol=_CLOSER), True))
     if problem.max_steps > EXPLICIT_STEPS:
         last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * _least(problem)))))
         stages += [

@@ -65,6 +65,7 @@ class StepText:
             "LIMITS": at.limits, "CONTROL": at.control,
             "STATES": at.limits + q.STATES, "MAX_STEP": at.limits + q.MAX_STEP, "BOUNDED": at.bounded,
             "ACCEPTED_STEP": q.ACCEPTED_STEP, "SO_FAR": at.tolerance + 2 * n,
+            "FAINT": at.tolerance + 2 * n, "DOUBLING": q.DOUBLING,
             "CHANGE": at.tolerance + 3 * n, "HELD_WEIGHT": HELD_WEIGHT,
             "FAR_BELOW": BELOW_ZERO * n,
         }  # fmt: skip
@@ -246,7 +247,12 @@ def rosenbrock_step(text: StepText, tableau: RosenbrockTableau) -> None:
         *_EACH_OWN[:2],
         _TOLERANCES,
         *_EACH_OWN[2:],
-        "            scale = absolute + relative * max(abs(B[START + b + l]), abs(B[NEW + b + l]))",
+        "            before, after = abs(B[START + b + l]), abs(B[NEW + b + l])",
+        "            change = abs(B[NEW + b + l] - B[START + b + l])",
+        "            scale = absolute + relative * max(before, after)",
+        "            less = B[FAINT + i] + DOUBLING * relative * after",
+        "            grows = before > 0.0 and after > before and change > before",
+        "            scale = less if grows and less < scale else scale",
         f"            e = ({error}) / scale",
         "            B[ERROR + l] += e * e",
     )

@@ -47,6 +47,8 @@ _SO_FAR = 0.01
 # integrand in the step, rtol times the first number, but at most the second: what stands out is seen with it.
 # And what happened so far says little of a small wave on a high level, which comes late.
 _SEEN, _SEEN_WELL, _SO_FAR_SEEN = 100.0, 1e-3, 1e-3
+# Absolute tolerances of states that double in a step, as parts of the usual ones: below is rounding.
+_FAINT_STATE = 1e-6
 _SMALLEST = 1e-25  # of the horizon: steps at its very start may be so short
 _ROUNDING = 1.5e-14  # relative errors below are rounding
 _NO_BLOCK = (0, 0, -1)  # no patients are claimed
@@ -247,7 +249,11 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     so_far[watched:] = _SO_FAR_SEEN
     change[watched:] = min(_SEEN * problem.rtol, _SEEN_WELL)
     units = np.where(problem.log, 1.0, problem.scale)
-    units[n - problem.integrals :] = _floors(problem)
+    own = n - problem.integrals
+    units[own:] = _floors(problem)
+    faint = np.where(problem.log, 1.0, _FAINT_STATE) * units
+    faint[problem.differentiated[0] or own :] = 1.0  # what sensitivities begin with says nothing of the rest
+    so_far[:own] = problem.rtol * faint[:own]
     buffers[:, at.tolerance : at.limits] = [*(relative * units), *relative, *so_far, *change]
     buffers[:, at.limits : at.control] = [
         problem.max_steps, _SMALLEST * problem.t_end, problem.t_end, problem.max_steps_ahead, n,

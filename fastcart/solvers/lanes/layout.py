@@ -44,6 +44,11 @@ REJECTED_STEP = 0.0
 ACCEPTED_STEP = 1.0
 FRESH = 2.0  # no step yet since the start or a dose: the first stage is in place
 
+# What doubles in a step, or grows beyond zero, is not below notice, however small it is: soon it may be all
+# there is. Its error may be this many times the relative tolerance of itself; other states have the absolute
+# tolerance, too.
+DOUBLING = 100.0
+
 # bits of FLAG
 AT_STOP = 1
 TURN = 2  # the burden crosses its start or turns where that matters

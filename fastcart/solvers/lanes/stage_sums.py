@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastcart.solvers.lanes.layout import LANES
+from fastcart.solvers.lanes.layout import DOUBLING, LANES
 
 WIDTH = 8  # numbers in a vector
 _FLAGS = ("contract", "nsz")
@@ -103,6 +103,28 @@ def _values(
 def _at(builder: Any, buffer: Any, stage: int, k: Any, known: dict[int, Any]) -> Any:
     """Return a stage, from what is known already where it is there."""
     return known[stage] if stage in known else _load(builder, buffer, stage, k)
+
+
+def _allowed(
+    builder: Any, magnitude: Any, numbers: Sequence[Any], values: tuple[Any, Any], larger: Any
+) -> Any:
+    """Return how wrong a state may be, by its values at both ends of a step.
+
+    ``numbers`` are its tolerances, see `error_sums`; ``larger`` is the larger of its values.
+    """
+    absolute, relative, faint, _ = numbers
+    usual = _add(builder, absolute, _multiply(builder, relative, larger))
+    of_itself = _multiply(builder, _multiply(builder, _constant(DOUBLING), relative), larger)
+    less = _add(builder, faint, of_itself)
+    change = builder.call(magnitude, [builder.fsub(values[1], values[0])])
+    before = builder.call(magnitude, [values[0]])
+    grows = builder.fcmp_ordered("<", before, larger)
+    for condition in (
+        builder.fcmp_ordered("<", before, change), builder.fcmp_ordered(">", before, _constant(0.0)),
+        builder.fcmp_ordered("<", less, usual),
+    ):  # fmt: skip
+        grows = builder.and_(grows, condition)
+    return builder.select(grows, less, usual)
 
 
 def _allowed_of_integral(
@@ -197,9 +219,10 @@ def error_sums(
     old, new : int
         Where the states before and after the step begin.
     tolerance : int
-        Where the absolute and, behind them, the relative tolerances of the states begin. Those of integrals
-        are relative to their rise in the step, and to a part of what they are so far; that part comes next.
-        The last are added, as parts of the step times the change of the integrand within it.
+        Where the absolute and, behind them, the relative tolerances of the states begin. Then come the
+        absolute tolerances of states that double in a step. Those of integrals are relative to their rise in
+        the step, and to a part of what they are so far, which has the same place; the last are added, as
+        parts of the step times the change of the integrand within it.
     step : int
         Where the steps of the lanes begin.
     out : sequence of int
@@ -243,7 +266,7 @@ def error_sums(
                             builder, magnitude, numbers, (before, after), larger, h, ends
                         )
                     else:
-                        allowed = _add(builder, numbers[0], _multiply(builder, numbers[1], larger))
+                        allowed = _allowed(builder, magnitude, numbers, (before, after), larger)
                     factor = builder.fdiv(h, allowed)
                     values = _values(builder, buffer, k, stages, used, known)
 

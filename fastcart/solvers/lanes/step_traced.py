@@ -253,7 +253,7 @@ class _Step:
             total = add(total, _square(divide(value, self._tolerance(i, self._largest(i, reached)))))
         for i in range(self.own):
             error = self._sum(self.tableau.error, i)
-            total = add(total, _square(divide(error, self._tolerance(i, self._largest(i, new[i])))))
+            total = add(total, _square(divide(error, self._allowed(i, new[i]))))
         whole = total
         for i in range(self.own, self.program.states):
             rise = unary("abs", add(new[i], negative(self.start.u[i])))
@@ -310,6 +310,20 @@ class _Step:
 
     def _largest(self, i: int, value: Any) -> Any:
         return larger(unary("abs", value), unary("abs", self.start.u[i]))
+
+    def _allowed(self, i: int, new: Any) -> Any:
+        """Return how wrong a state may be; what doubles in a step is measured by itself."""
+        usual = self._tolerance(i, self._largest(i, new))
+        if self.program.log[i]:
+            return usual
+        before, after = unary("abs", self.start.u[i]), unary("abs", new)
+        change = unary("abs", self._sum(self.tableau.b, i))
+        relative = multiply(q.DOUBLING, self.graph.input("relative", i))
+        less = add(self.graph.input("so_far", i), multiply(relative, after))
+        grows = both(
+            compare("<", 0.0, before), both(compare("<", before, after), compare("<", before, change))
+        )
+        return where(both(grows, compare("<", less, usual)), less, usual)
 
     def _tolerance(self, i: int, size: Any) -> Traced:
         absolute, relative = self.graph.input("absolute", i), self.graph.input("relative", i)
