@@ -88,6 +88,29 @@ def nearest(name: object, known: Iterable[str]) -> str:
     return f" Known: {shown}."
 
 
+# before the name of a state, observable or event: what is computed of it
+_COMPUTED = ("final_", "peak_", "t_peak_", "auc_", "event_", "count_")
+
+
+def quantities_of(name: object, known: Iterable[str]) -> list[str]:
+    """Return those of the known names that are computed of a state, observable or event: ``peak_IL6``."""
+    names = set(map(str, known))
+    return [text for text in (f"{kind}{name}" for kind in _COMPUTED) if text in names]
+
+
+def nearest_quantity(name: object, known: Iterable[str]) -> str:
+    """Return what `nearest` does, or all quantities of a state where its name stands for one of them."""
+    names = [str(k) for k in known]
+    stems = [text.removeprefix(kind) for text in names for kind in _COMPUTED if text.startswith(kind)]
+    match = meant(name, [*names, *stems])
+    several = [] if match is None or match in names else quantities_of(match, names)
+    if not several:
+        return nearest(name, names)
+    if len(several) == 1:
+        return f" Did you mean {several[0]!r}?"
+    return f" Of {match!r} there are {', '.join(several)}; name the one that is meant."
+
+
 def reason(error: BaseException) -> str:
     """Return what an exception says as part of a sentence: one line, no full stop."""
     text = (isinstance(error, OSError) and error.strerror) or str(error)

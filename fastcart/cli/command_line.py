@@ -13,6 +13,7 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -39,6 +40,7 @@ COMMANDS = (
 )
 
 _PACKAGE = Path(__file__).parent.parent
+_DASHES = ("-", "\u2013", "\u2014")  # also those that word processors make of two
 _LONGEST = 300  # characters of what is wrong with the arguments
 # names of files that cannot be, rather than disks that fail
 _BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
@@ -75,9 +77,9 @@ class _Parser(argparse.ArgumentParser):
         return " " in self.prog
 
     def _unknown(self, rest: Sequence[str]) -> NoReturn:
-        flag = next((text.partition("=")[0] for text in rest if text.startswith("-")), None)
+        flag = next((text.partition("=")[0] for text in rest if text.startswith(_DASHES)), None)
         flags = [name for action in self._actions for name in action.option_strings if name[:2] == "--"]
-        hint = "" if flag is None else nearest(flag, flags)
+        hint = "" if flag is None else nearest(f"--{flag.lstrip(''.join(_DASHES))}", flags)
         several = "argument" if len(rest) == 1 else "arguments"
         self.error(f"unknown {several}: {' '.join(rest)}{_aside(hint) if 'Did you' in hint else ''}")
 
@@ -89,12 +91,12 @@ class _Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"there is no {what} {value!r}{hint}")
 
     def _unknown_flags(self) -> list[str]:
-        """Return the flags of a command that it does not have, once."""
+        """Return the flags of a command that it does not have, once; without a command those before it."""
         given, self._given = self._given, []
-        if not self._is_command:
-            return []
         flags = given[: given.index("--")] if "--" in given else given
-        names = [text.partition("=")[0] for text in flags if text[:2] == "--" and " " not in text]
+        if not self._is_command:
+            flags = list(takewhile(_is_flag, flags))
+        names = [text.partition("=")[0] for text in flags if _is_flag(text)]
         return [name for name in names if name not in self._option_string_actions]
 
     def error(self, message: str) -> NoReturn:
@@ -103,6 +105,11 @@ class _Parser(argparse.ArgumentParser):
         text = " ".join(message.split())
         short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
         self.exit(BAD_INPUT, f"{self.prog}: {short}; see '{self.prog} --help'.\n")
+
+
+def _is_flag(text: str) -> bool:
+    """Whether a text of the command line is meant as a flag, with whatever dashes, and is no number."""
+    return text.startswith(_DASHES) and text.lstrip("".join(_DASHES))[:1].isalpha() and " " not in text
 
 
 def _aside(hint: str) -> str:

@@ -615,3 +615,26 @@ def test_a_warning_of_fastcarts_is_a_sentence(capsys):
         with command_line._messages():
             warnings.warn_explicit("Doses are late.", UserWarning, fastcart.__file__, 1)
     assert capsys.readouterr().err == "fastcart: Doses are late.\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        ("run li_lei -patients 5", "--patients"), ("run li_lei --patients x.csv -out=y.csv", "--out"),
+        ("optimize li_lei -seed 1", "--seed"), ("trial -init x.toml", "--init"), ("run -help", "--help"),
+        ("run li_lei --patients x.csv --out y.csv -rtol 1e-3", "--rtol"), ("-version", "--version"),
+        ("run li_lei \u2014patients 5", "--patients"), ("run li_lei \u2013\u2013patients=5", "--patients"),
+        ("sensitivity li_lei -n 64", "--n"),
+    ],
+)  # fmt: skip
+def test_a_flag_with_other_dashes_is_a_misspelt_one(given, flag, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(given.split())
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"did you mean '{flag}'?" in said
+
+
+def test_a_negative_number_is_no_flag(capsys):
+    assert main("sensitivity li_lei --fixed -5 --out y".split()) == 2
+    assert "must read NAME=VALUE, not '-5'" in capsys.readouterr().err

@@ -247,3 +247,32 @@ def test_commands_say_who_leaves_what_is_plausible(tmp_path, monkeypatch, capsys
     (tmp_path / "p.csv").write_text("patient,x\na,1\n")
     assert main(["run", "mymodel.py", "--patients", "p.csv", "--out", "e.csv", "--force"]) == 0
     assert "plausible" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: fastcart.optimize("li_lei", {"T4": (1e3, 1e7)}, constraints="I6 <= 1", seed=1),
+        lambda: fastcart.optimize("li_lei", {"T4": (1e3, 1e7)}, objective="I6", seed=1),
+        lambda: fastcart.optimize("li_lei", {"T4": (1e3, 1e7)}, objective="IL6", seed=1),
+        lambda: fastcart.sensitivity("li_lei", outputs="I6", n=64),
+        lambda: fastcart.sensitivity("li_lei", outputs="pfs", where="I6 < 1", n=64),
+    ],
+)
+def test_a_state_where_a_quantity_is_wanted(asked):
+    """All that is computed of it is named, for which one is meant only the user knows."""
+    with pytest.raises(InputError, match="peak_I6, t_peak_I6, auc_I6") as said:
+        asked()
+    assert "Did you mean" not in str(said.value)
+
+
+def test_quantities_of_a_state_are_those_that_there_are():
+    from fastcart.errors import nearest_quantity, quantities_of
+
+    known = ["pfs", "final_C", "peak_C", "event_late", "count_late", "final_E"]
+    assert quantities_of("C", known) == ["final_C", "peak_C"]
+    assert nearest_quantity("C", known) == " Of 'C' there are final_C, peak_C; name the one that is meant."
+    assert "event_late, count_late" in nearest_quantity("latte", known)
+    assert nearest_quantity("E", known) == " Did you mean 'final_E'?"
+    assert nearest_quantity("pf", known) == " Did you mean 'pfs'?"
+    assert nearest_quantity("peak_c", known) == " Did you mean 'peak_C'?"
