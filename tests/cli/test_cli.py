@@ -636,5 +636,5 @@ def test_a_flag_with_other_dashes_is_a_misspelt_one(given, flag, capsys):
 
 
 def test_a_negative_number_is_no_flag(capsys):
-    assert main("sensitivity li_lei --fixed -5 --out y".split()) == 2
+    assert main(["sensitivity", "li_lei", "--fixed", "-5", "--out", "y"]) == 2
     assert "must read NAME=VALUE, not '-5'" in capsys.readouterr().err

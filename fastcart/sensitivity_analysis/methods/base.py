@@ -122,7 +122,7 @@ class Method(ABC):
         """Say why some values of an index, shape (k,), have no interval, of ``used`` patients."""
 
     def doubts(self, design: Design, found: Found) -> list[str]:
-        """Say what the indices of one output, each of shape (k,), show of their own error; nothing by default."""
+        """Say what the indices of one output, each of shape (k,), show of their own error."""
         return []
 
     def scattered(self, design: Design, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
