@@ -56,6 +56,6 @@ def run(options: argparse.Namespace) -> int:
     print(f"Report: {report}")
     if spec.population.folder is None and (few := few_patients(spec.population.patients)):
         print(few)
-    if (sentence := unseen(spec.primary, solving.get("t_end", spec.horizon))) is not None:
+    if (sentence := unseen(spec.primary, solving.get("t_end", spec.horizon), spec.design)) is not None:
         print(sentence)
     return 0
