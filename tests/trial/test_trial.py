@@ -414,7 +414,7 @@ def test_in_short_tells_what_is_followed():
 
     shares = {"CR90": 0.7, "crs3": 0.3, "toxic_death": 0.02, "EFS365": 0.5, "OS365": 0.8,
               "EFS730": np.nan, "OS730": np.nan}  # fmt: skip
-    control = {**shares, "crs3": 0.4, "EFS365": 0.6, "OS365": 0.805}
+    control = {**shares, "crs3": 0.4, "EFS365": 0.6, "OS365": 0.803}
     arms = pd.DataFrame([{"title": "single", **control}, {"title": "mine", **shares}], index=["A0", "B"])
     ends = {"": 0.01, "_low": -0.02, "_high": 0.03}
     gains = {f"gain_{name}{end}": value for end, value in ends.items() for name in ("CR90", "crs4")}
