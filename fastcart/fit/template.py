@@ -4,7 +4,7 @@ from fastcart.fit.simulated import BINS
 
 TEMPLATE = f"""\
 # A population fitted to a table of measurements: fastcart fit FILE --out FOLDER
-# Entries behind '# ' are further ones; what is left out has the value that is shown. Needed are the model, its
+# Entries behind '# ' are further ones; what is left out has the value that is shown. Needed are a model, its
 # data, a table [[observation]] and 'random'.
 
 title = "Fit of a population"
