@@ -155,7 +155,7 @@ def scan(
     Parameters
     ----------
     model : str or Model
-    patients : Design, path, DataFrame, mapping or int
+    patients : Design, path, DataFrame, mapping, list of mappings or int
         A `fastcart.sample.Design` and a Parquet file need memory for one chunk only. All columns are kept
         with the endpoints.
     out : path
