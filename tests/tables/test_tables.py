@@ -764,7 +764,7 @@ def test_rows_are_a_table():
 def test_rows_wherever_tables_of_searches_and_scans_go(tmp_path):
     found = fastcart.optimize(
         "li_lei_coarse", {"TM": (0.0, 1e7)}, for_each=[{"C": 1e6}, {"C": 2e6}], patients=[{"TE": 1e7}],
-        start=[{"TM": 1e3}], seed=1, iterations=1, **FAST,
+        start=[{"TM": 1e3}], seed=1, iterations=1, objective="TM", **FAST,
     )  # fmt: skip
     assert found.best["C"].tolist() == [1e6, 2e6]
     rows = [{"TE": 1e7, "C": 1e6}, {"TE": 2e7, "C": 1e6}]
