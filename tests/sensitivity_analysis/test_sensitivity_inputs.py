@@ -117,6 +117,21 @@ def test_one_parameter_alone_has_indices_of_one():
             np.testing.assert_allclose(found.value[name][0], [1.0, 1.0], atol=0.02)
 
 
+def test_partial_rank_correlations_of_few_patients_are_too_near_zero():
+    """The guide to sensitivity says by how much in this example."""
+    ranges = dict.fromkeys("abc", (0.0, 1.0))
+
+    def weakest(n, seed):
+        design = make_design("prcc", ranges, n, seed=seed)
+        y = np.exp(3 * design.x @ np.array([1.0, 0.7, 0.49]))
+        return estimate(design, y[:, None]).value["prcc"][2, 0]
+
+    assert weakest(20_000, 0) == pytest.approx(0.92, abs=0.006)
+    assert np.mean([weakest(60, seed) for seed in range(30)]) == pytest.approx(0.86, abs=0.006)
+    bend = make_design("prcc", ranges, 2000, seed=1)
+    assert abs(estimate(bend, (bend.x[:, [0]] - 0.5) ** 2).value["prcc"][0, 0]) < 0.1
+
+
 def test_first_indices_above_total_ones_are_told():
     from fastcart.sensitivity_analysis.notes import sentences
 
