@@ -126,8 +126,8 @@ def test_partial_rank_correlations_of_few_patients_are_too_near_zero():
         y = np.exp(3 * design.x @ np.array([1.0, 0.7, 0.49]))
         return estimate(design, y[:, None]).value["prcc"][2, 0]
 
-    assert weakest(20_000, 0) == pytest.approx(0.92, abs=0.006)
-    assert np.mean([weakest(60, seed) for seed in range(30)]) == pytest.approx(0.86, abs=0.006)
+    assert weakest(20_000, 0) == pytest.approx(0.92, abs=0.009)
+    assert np.mean([weakest(60, seed) for seed in range(200)]) == pytest.approx(0.86, abs=0.012)
     bend = make_design("prcc", ranges, 2000, seed=1)
     assert abs(estimate(bend, (bend.x[:, [0]] - 0.5) ** 2).value["prcc"][0, 0]) < 0.1
 

@@ -64,7 +64,7 @@ def test_an_unequal_budget_is_told_as_its_author_writes_it():
     from fastcart.trial.own_arms import own_arm
 
     half = {"effectors": 0.5, "memory": 1.0}
-    with pytest.raises(InputError, match=r"sum to 0\.5, not to 1; mend them, or set equal_budget=False for"):
+    with pytest.raises(InputError, match=r"0\.5, not to 1; mend them, or set equal_budget=False for"):
         Calendar(name="B", infusions=(Infusion(0, **half),))
     with pytest.raises(
         InputError, match=r"sum to 0\.5, not to 1; mend them, or set equal_budget = false for"
