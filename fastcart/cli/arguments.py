@@ -76,11 +76,15 @@ def strict_float(text: str) -> float:
 
 
 def add_specification(parser: argparse.ArgumentParser, what: str) -> None:
-    """Add the file of a specification, ``--out`` and ``--init``; ``what`` is in the file."""
+    """Add the file of a specification and ``--out``, which both are needed unless ``--init`` is given.
+
+    ``what`` is in the file. The command itself may ask for them by other words, see `is_begun`.
+    """
+    parser.set_defaults(needed_without_init={"SPEC.toml": "spec", "--out": "out"})
     parser.add_argument(
         "spec", nargs="?", type=Path, metavar="SPEC.toml", help=f"{what}; --init writes one with comments"
     )
-    parser.add_argument("--out", type=Path, metavar="FOLDER")
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for all that is written")
     parser.add_argument(
         "--init", type=Path, metavar="FILE", help="write a specification with comments, and do nothing else"
     )

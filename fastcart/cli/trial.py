@@ -21,6 +21,7 @@ def register(commands: Any) -> None:
         "trial", help="compare dosing protocols in simulated randomized trials, with a report"
     )
     add_specification(parser, "arms ('fastcart arms' lists them), population, trial")
+    parser.set_defaults(needed_without_init={})  # `is_begun` says so
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--force", action="store_true", help="replace the run in the folder")
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")

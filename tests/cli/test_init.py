@@ -35,9 +35,19 @@ def test_a_command_writes_a_file_once(command, tmp_path, monkeypatch, capsys):
     assert Path("new.toml").read_bytes() == before
     assert main([command, "--init", "nowhere/new.toml"]) == 2
     assert "cannot be written: No such file or directory." in capsys.readouterr().err
-    assert main([command, "new.toml"]) == 2
-    assert "needs its specification and --out FOLDER; --init FILE writes one." in capsys.readouterr().err
-    assert main([command, "--out", "run"]) == 2
+    for given, missing in (
+        (["new.toml"], "--out"),
+        (["--out", "run"], "SPEC.toml"),
+        ([], "SPEC.toml, --out"),
+    ):
+        if command == "trial":
+            assert main([command, *given]) == 2
+            told = "A trial needs its specification and --out FOLDER; --init FILE writes one."
+        else:
+            with pytest.raises(SystemExit, match="2"):
+                main([command, *given])
+            told = f"arguments are required: {missing}; --init FILE writes a specification; see"
+        assert told in capsys.readouterr().err
     assert not Path("run").exists()
 
 
