@@ -80,12 +80,13 @@ def solve(
     ----------
     model : str or Model
         A name from `fastcart.models.names`, or a model of your own.
-    patients : DataFrame, mapping, path or int
+    patients : DataFrame, mapping, list of mappings, path or int
         Columns are names of parameters and of states (initial values) in the units of the model; what
         is missing takes its default; an optional ``patient`` column is the id, any number or text, which
-        comes back as it is. A path names a table (``.csv``, ``.tsv``, ``.csv.gz``, ``.parquet``, ``.xlsx``);
-        a number stands for so many default patients.
-    doses : DosingSchedule, DataFrame, mapping or path, optional
+        comes back as it is. A list has a mapping for each row, ``[{"TE": 1e7}, {"TE": 2e7}]``. A path names
+        a table (``.csv``, ``.tsv``, ``.csv.gz``, ``.parquet``, ``.xlsx``); a number stands for so many
+        default patients.
+    doses : DosingSchedule, DataFrame, mapping, list of mappings or path, optional
         Columns ``time``, ``state``, ``amount`` (negative removes), optionally ``duration`` (an infusion at a
         constant rate; 0 for a bolus) or ``rate``, and ``patient`` (without it every patient gets every dose),
         in the units of the model; ``every`` and ``repeats``; ``lag`` and ``bioavailability``; ``steady`` (1:
@@ -141,8 +142,8 @@ def solve(
     --------
     >>> import fastcart
     >>> result = fastcart.solve("li_lei", {"TE": [1e7, 5e7]}, rtol=1e-9)
-    >>> result.endpoints["pfs"].round(3).tolist()
-    [75.596, 71.855]
+    >>> result.endpoints["pfs"].round(1).tolist()
+    [75.6, 71.9]
     """
     model = as_model(model)
     chosen = chosen_options(options, keywords, solve, "A batch")

@@ -181,6 +181,19 @@ def names(values: Any, what: str) -> list[str]:
     return listed
 
 
+def check_file(path: Path, what: str) -> None:
+    """Check that a file is there and no folder; ``what`` it is begins the sentence.
+
+    Raises
+    ------
+    InputError
+    """
+    if path.is_dir():
+        raise InputError(f"{what} {str(path)!r} is a folder; give the name of a file.")
+    if not path.exists():
+        raise InputError(f"{what} {str(path)!r} does not exist; check the path.")
+
+
 def read_toml(path: Path, what: str) -> dict[str, Any]:
     """Return what a TOML file holds.
 
@@ -189,12 +202,13 @@ def read_toml(path: Path, what: str) -> dict[str, Any]:
     InputError
         For a file that is not there or cannot be read; ``what`` it is begins the sentence.
     """
-    if not path.exists():
-        raise InputError(f"{what} {str(path)!r} does not exist; check the path.")
+    check_file(path, what)
     try:
         return tomllib.loads(path.read_text(encoding="utf-8-sig"))
     except tomllib.TOMLDecodeError as error:
         problem = f"it is no TOML, {first_line(str(error))}"
+        if "Illegal character '\\n'" in problem:
+            problem += "; a quotation mark may be missing there"
     except (OSError, ValueError) as error:
         problem = reason(error)
     raise InputError(f"{what} {str(path)!r} cannot be read: {problem}.")

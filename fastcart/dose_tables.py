@@ -14,6 +14,7 @@ from fastcart.checks import number_in, reason, shown
 from fastcart.errors import InputError, meant, nearest
 from fastcart.patients import finite_numbers
 from fastcart.tables.ids import id_places
+from fastcart.tables.listed import rows_listed
 from fastcart.tables.storage import is_path, read_table
 
 if TYPE_CHECKING:
@@ -129,6 +130,7 @@ def as_frame(doses: Any, what: str = _DOSES) -> pd.DataFrame:
         doses = doses.table()
     if is_path(doses):
         doses = read_table(doses, "The table of doses", NUMBERS)
+    doses = rows_listed(doses, what[:1].lower() + what[1:], complete=False)
     if isinstance(doses, Mapping):
         columns = dict(doses)
         try:

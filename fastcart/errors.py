@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import re
 import warnings
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 _QUESTION = re.compile(r"\. Did you mean ('[^']*')\?$")
@@ -86,6 +86,47 @@ def nearest(name: object, known: Iterable[str]) -> str:
         return f" Did you mean {match!r}?"
     shown = ", ".join(names[:60]) + (", ..." if len(names) > 60 else "")
     return f" Known: {shown}."
+
+
+# before the name of a state, observable or event: what is computed of it
+_COMPUTED = ("final_", "peak_", "t_peak_", "auc_", "event_", "count_")
+
+
+def quantities_of(name: object, known: Iterable[str]) -> list[str]:
+    """Return those of the known names that are computed of a state, observable or event: ``peak_IL6``."""
+    names = set(map(str, known))
+    return [text for text in (f"{kind}{name}" for kind in _COMPUTED) if text in names]
+
+
+def nearest_quantity(name: object, known: Iterable[str]) -> str:
+    """Return what `nearest` does, or all quantities of a state where its name stands for one of them."""
+    names = [str(k) for k in known]
+    stems = [text.removeprefix(kind) for text in names for kind in _COMPUTED if text.startswith(kind)]
+    match = meant(name, [*names, *stems])
+    if match is None and stems:
+        return _known_quantities(names)
+    several = [] if match is None or match in names else quantities_of(match, names)
+    if not several:
+        return nearest(name, names)
+    if len(several) == 1:
+        return f" Did you mean {several[0]!r}?"
+    return f" Of {match!r} there are {', '.join(several)}; name the one that is meant."
+
+
+def _known_quantities(names: Sequence[str]) -> str:
+    """Return `` Known: ...`` with states in one list, for each of which the same is computed."""
+    kinds: dict[str, list[str]] = {}
+    for kind in _COMPUTED:
+        for name in names:
+            if name.startswith(kind):
+                kinds.setdefault(name.removeprefix(kind), []).append(kind)
+    alike: dict[tuple[str, ...], list[str]] = {}
+    for stem, found in kinds.items():
+        alike.setdefault(tuple(found), []).append(stem)
+    plain = [name for name in names if not name.startswith(_COMPUTED)]
+    told = [", ".join(plain)] if plain else []
+    told += [f"{', '.join(found)} before {', '.join(stems)}" for found, stems in alike.items()]
+    return f" Known: {'; '.join(told)}."
 
 
 def reason(error: BaseException) -> str:

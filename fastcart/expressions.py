@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastcart.checks import real, reason, shown
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, nearest, nearest_quantity
 
 _BINARY: dict[type, Callable[[Any, Any], Any]] = {
     ast.Add: operator.add, ast.Sub: operator.sub, ast.Mult: operator.mul, ast.Div: operator.truediv,
@@ -82,7 +82,8 @@ class Expression:
         """
         for name in self.names:
             if name not in known:
-                raise InputError(f"{what} uses {name!r}, which is no {kinds}." + nearest(name, known))
+                hint = nearest_quantity(name, known)
+                raise InputError(f"{what} uses {name!r}, which is no {kinds}." + hint)
 
     def __call__(self, columns: Mapping[str, Any]) -> Any:
         """Return the value of the formula; columns are numbers or arrays."""

@@ -42,19 +42,29 @@ class Model:
     ----------
     name : str
     states : sequence of State, or mapping of name to default
+        What has a derivative, and its initial value where patients give none. Units are those that you write
+        equations in, e.g. cells; ``State(..., unit="cells")`` says them in tables and figures, and nothing is
+        converted.
     parameters : sequence of Parameter, or mapping of name to default
+        Numbers that may differ between patients, with units such as ``"1/day"``. Without a `Parameter` that
+        says another ``range`` they are not negative.
     rhs : jitted function
-        ``rhs(t, y, p)`` returns the derivatives as a tuple in the order of ``states``, or by name with
-        `fastcart.derivatives`, in natural units. States and parameters are read by name, ``y.C`` and
-        ``p.growth``; ``y`` and ``p`` can also be indexed and unpacked, in the order in which they are listed.
+        ``rhs(t, y, p)`` is called for one patient at one time: ``t`` a number in ``time_unit``, ``y`` the
+        states and ``p`` the parameters of this patient, all of them numbers. It returns the derivatives, in
+        units of the states per ``time_unit``, as a tuple in the order of ``states``, or by name with
+        `fastcart.derivatives`; of a single state ``(value,)``. States and parameters are read by name,
+        ``y.C`` and ``p.growth``; ``y`` and ``p`` can also be indexed and unpacked, in the order in which they
+        are listed.
     t_end : float
         Default horizon, in ``time_unit``.
     observables : sequence of Observable, optional
+        What is computed from the states beside them, e.g. a cytokine.
     observe : jitted function, optional
-        ``observe(t, y, p)`` returns the observables as a tuple.
+        ``observe(t, y, p)`` returns the observables as a tuple, in their order; called as ``rhs``.
     burden : str, optional
         The state whose growth above its initial value is progression (the tumor).
     time_unit : str
+        Of times and rates, in the singular: ``"day"``, ``"hour"``. A name, by which nothing is converted.
     doc : str
         What the model is, with equations.
     references : sequence of str
@@ -93,12 +103,23 @@ class Model:
 
     Examples
     --------
+    Tumor cells C that CAR-T cells E kill, rates per day; two patients differ in ``kill``. Results have a row
+    for each patient (``endpoints``), or for each patient and time (``trajectories``), times in days:
+
+    >>> import fastcart
     >>> from numba import njit
-    >>> from fastcart import Model
     >>> @njit
     ... def rhs(t, y, p):
-    ...     return (p.growth * y.C * (1 - y.C / p.capacity),)
-    >>> model = Model("logistic", {"C": 1e6}, {"growth": 0.3, "capacity": 1e9}, rhs, t_end=60)
+    ...     C = p.growth * y.C * (1 - y.C / p.capacity) - p.kill * y.E * y.C
+    ...     return C, -p.death * y.E
+    >>> states = [fastcart.State("C", "cells", 1e6), fastcart.State("E", "cells", 1e7)]
+    >>> numbers = {"growth": 0.3, "capacity": 1e9, "kill": 1e-7, "death": 0.1}
+    >>> model = fastcart.Model("killing", states, numbers, rhs, t_end=60, burden="C")
+    >>> result = fastcart.solve(model, {"kill": [1e-7, 4e-8]}, save_at=[0, 30, 60])
+    >>> result.endpoints["pfs"].round(1).tolist()
+    [32.0, 6.1]
+    >>> result.trajectories.shape, list(result.trajectories.columns)
+    ((6, 4), ['patient', 't', 'C', 'E'])
     """
 
     name: str

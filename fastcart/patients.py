@@ -27,9 +27,10 @@ from fastcart.patient_rows import allowed_range as allowed_range
 from fastcart.patient_rows import is_computed as is_computed
 from fastcart.solvers.threads import in_threads
 from fastcart.tables.ids import check_ids
+from fastcart.tables.listed import as_rows_or_columns, rows_listed
 from fastcart.tables.storage import is_path, read_table
 
-Patients = pd.DataFrame | Mapping[str, Any] | int | str | os.PathLike[str]
+Patients = pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]] | int | str | os.PathLike[str]
 
 _MAX_PATIENTS = 10**9
 _TYPICAL, _VARIED, _CHOICES = 32, 0.1, 100.0
@@ -66,10 +67,11 @@ def check_patients(
     Parameters
     ----------
     model : Model
-    patients : DataFrame, mapping, path, or int
+    patients : DataFrame, mapping, list of mappings, path, or int
         Columns are names of parameters and of states (initial values), and ``patient``, the ids; a mapping
-        may mix numbers and sequences; a path names a table for `fastcart.tables.storage.TableReader`; a
-        number stands for so many default patients. Ids are compared as text, see `fastcart.tables.ids`.
+        may mix numbers and sequences; a list has a mapping for each row; a path names a table for
+        `fastcart.tables.storage.TableReader`; a number stands for so many default patients. Ids are compared
+        as text, see `fastcart.tables.ids`.
     keep : sequence of str
         Columns that are copied to the endpoints; they may have any type.
     first_id : int
@@ -89,6 +91,7 @@ def check_patients(
     keep = check_keep(model, keep, taken)
     if is_path(patients):
         patients = read_table(patients, "The table of patients", number_columns(model))
+    patients = rows_listed(patients, "the patients")
     if isinstance(patients, pd.Series):  # one patient
         patients = patients.to_frame().T
     if isinstance(patients, pd.DataFrame | Mapping):
@@ -96,7 +99,7 @@ def check_patients(
     if not keep and (plain := plain_table(model, patients, first_id)) is not None:
         check_followers(plain, first_id)
         return plain
-    frame = _as_frame(patients)
+    frame = _as_frame(patients, model)
     if len(frame) == 0:
         raise InputError("The table of patients is empty; give at least one row.")
     given = set(frame.columns)
@@ -167,7 +170,7 @@ def check_keep(model: Model, keep: Sequence[str], taken: Sequence[str] = ()) -> 
     return listed
 
 
-def _as_frame(patients: Any) -> pd.DataFrame:
+def _as_frame(patients: Any, model: Model) -> pd.DataFrame:
     if isinstance(patients, pd.DataFrame):
         return patients
     if isinstance(patients, bool | np.bool_):
@@ -193,7 +196,7 @@ def _as_frame(patients: Any) -> pd.DataFrame:
         return pd.DataFrame(columns, index=range(size))
     raise InputError(
         "The patients must be a DataFrame, a mapping of columns, a path or a number of patients, not "
-        f"{type(patients).__name__}."
+        f"{type(patients).__name__}." + as_rows_or_columns(patients, model.state_names[0])
     )
 
 

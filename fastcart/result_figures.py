@@ -11,7 +11,7 @@ import pandas as pd
 from fastcart import plotting
 from fastcart.checks import shown
 from fastcart.dose_tables import as_frame
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, nearest, nearest_quantity
 from fastcart.nonmem import is_nonmem, nonmem_doses
 from fastcart.tables.ids import id_text
 
@@ -161,7 +161,7 @@ def groups_of(result: BatchResult, by: Any) -> list[Group]:
         if by not in result.endpoints:
             raise InputError(
                 f"There is no column {by!r} among the endpoints; keep it from the patients by keep=[{by!r}]."
-                + nearest(by, result.endpoints.columns)
+                + nearest_quantity(by, result.endpoints.columns)
             )
         values = result.endpoints[by]
     else:

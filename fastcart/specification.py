@@ -119,6 +119,25 @@ class Table:
             raise InputError(f"{who} has no entry {name!r}, which it needs; give {what}.")
 
 
+def write_new(path: str | Path, text: str) -> Path:
+    """Write a specification to begin with, as a new file.
+
+    Raises
+    ------
+    InputError
+        For a file that is there already, or cannot be written.
+    """
+    target = Path(path)
+    try:
+        with target.open("x", encoding="utf-8") as file:
+            file.write(text)
+    except FileExistsError:
+        raise InputError(f"The file {str(target)!r} is there already; give another name.") from None
+    except OSError as error:
+        raise InputError(f"The file {str(target)!r} cannot be written: {error.strerror}.") from None
+    return target
+
+
 def from_file(path: Path, name: str, what: str) -> Any:
     """Load something of a user's from a file of Python; ``what`` says what, for errors.
 

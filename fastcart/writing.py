@@ -157,7 +157,7 @@ def written_equations(model: ModelName | str | Model, *, style: EquationStyle = 
     --------
     >>> import fastcart
     >>> print(fastcart.written_equations("leon_triana").splitlines()[1])
-    dL/dt = (rho_L - alpha*C)*L
+    dL/dt = L*(rho_L - alpha*C)
     """
     chosen = get(model) if isinstance(model, str) else model
     if not isinstance(chosen, Model):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import doctest
 import importlib
 import inspect
 import re
@@ -111,3 +112,18 @@ def test_what_is_listed_is_documented(path):
     names = {name for name in arguments if not name.startswith("_")} - {"self"}
     missing = names - set().union(*(documented(text) for text in texts if text))
     assert not missing or ELSEWHERE.search(texts[0]), f"says nothing of {', '.join(sorted(missing))}"
+
+
+def with_examples() -> list[str]:
+    """Return the modules whose docstrings have examples."""
+    package = Path(fastcart.__file__).parent
+    files = [path for path in package.rglob("*.py") if "    >>> " in path.read_text("utf-8")]
+    return sorted(".".join(("fastcart", *path.relative_to(package).with_suffix("").parts)) for path in files)
+
+
+@pytest.mark.parametrize("module", with_examples())
+def test_examples_of_docstrings_print_what_they_show(module, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    found = doctest.testmod(importlib.import_module(module), optionflags=doctest.NORMALIZE_WHITESPACE)
+    assert found.attempted
+    assert not found.failed

@@ -75,6 +75,50 @@ def strict_float(text: str) -> float:
     return found
 
 
+def add_specification(parser: argparse.ArgumentParser, what: str) -> None:
+    """Add the file of a specification and ``--out``, which both are needed unless ``--init`` is given.
+
+    ``what`` is in the file. The command itself may ask for them by other words, see `is_begun`.
+    """
+    parser.set_defaults(needed_without_init={"SPEC.toml": "spec", "--out": "out"})
+    parser.add_argument(
+        "spec", nargs="?", type=Path, metavar="SPEC.toml", help=f"{what}; --init writes one with comments"
+    )
+    parser.add_argument("--out", type=Path, metavar="FOLDER", help="for all that is written")
+    parser.add_argument(
+        "--init", type=Path, metavar="FILE", help="write a specification with comments, and do nothing else"
+    )
+
+
+def is_begun(options: argparse.Namespace, what: str, template: str) -> bool:
+    """Write a specification where ``--init`` asks for one, and return whether that was all.
+
+    Parameters
+    ----------
+    options : Namespace
+        With what `add_specification` adds.
+    what : str
+        For the error, e.g. ``"A scan"``.
+    template : str
+        The module whose ``TEMPLATE`` it is.
+
+    Raises
+    ------
+    InputError
+        Where neither that nor a specification and a folder were given.
+    """
+    if options.init is not None:
+        from importlib import import_module
+
+        from fastcart.specification import write_new
+
+        print(f"Specification: {write_new(options.init, import_module(template).TEMPLATE)}")
+        return True
+    if options.spec is None or options.out is None:
+        raise InputError(f"{what} needs its specification and --out FOLDER; --init FILE writes one.")
+    return False
+
+
 def real_number(text: str) -> float:
     """Parse one number, as argparse's ``type``: as in tables, ``1_0`` is none."""
     try:

@@ -7,6 +7,7 @@ import errno
 import gc
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -14,11 +15,12 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from importlib import import_module
+from itertools import takewhile
 from pathlib import Path
 from typing import Any, NoReturn
 
 from fastcart import __version__
-from fastcart.errors import InputError, MissingDependencyError, PatientsFailed, nearest
+from fastcart.errors import InputError, MissingDependencyError, PatientsFailed, meant, nearest
 from fastcart.solvers import interrupts
 
 # modules of fastcart.cli, in the order of the help; they import little until they run
@@ -40,6 +42,8 @@ COMMANDS = (
 )
 
 _PACKAGE = Path(__file__).parent.parent
+_NEGATIVE = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
+_DASHES = ("-", "\u2013", "\u2014")  # also those that word processors make of two
 _LONGEST = 300  # characters of what is wrong with the arguments
 # names of files that cannot be, rather than disks that fail
 _BAD_NAMES = (errno.ENAMETOOLONG, errno.ENOTDIR, errno.EISDIR, errno.ELOOP)
@@ -61,14 +65,23 @@ class _Parser(argparse.ArgumentParser):
     def __init__(self, **options: Any):
         super().__init__(**options, allow_abbrev=False)
         self._given: list[str] = []
+        self._negative_number_matcher = _NEGATIVE  # argparse takes -1e3 for a flag
 
     def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
         """Parse; a command says itself what it does not know, since it knows what comes nearest."""
-        self._given = [] if args is None else list(args)
+        self._given = list(sys.argv[1:] if args is None else args)
         found, rest = super().parse_known_args(args, namespace)
         self._given = []
         if rest and self._is_command:
             self._unknown(rest)
+        needed = getattr(found, "needed_without_init", {})
+        if needed and found.init is None:
+            missing = [name for name, key in needed.items() if getattr(found, key) is None]
+            if missing:
+                named = ", ".join(missing)
+                self.error(
+                    f"the following arguments are required: {named}; --init FILE writes a specification"
+                )
         return found, rest
 
     @property
@@ -76,11 +89,32 @@ class _Parser(argparse.ArgumentParser):
         return " " in self.prog
 
     def _unknown(self, rest: Sequence[str]) -> NoReturn:
-        flag = next((text.partition("=")[0] for text in rest if text.startswith("-")), None)
-        flags = [name for action in self._actions for name in action.option_strings if name[:2] == "--"]
-        hint = "" if flag is None else nearest(flag, flags)
+        flag = next((text.partition("=")[0] for text in rest if text.startswith(_DASHES)), None)
+        hint = None if flag is None else self._flag_meant(flag)
         several = "argument" if len(rest) == 1 else "arguments"
-        self.error(f"unknown {several}: {' '.join(rest)}{_aside(hint) if 'Did you' in hint else ''}")
+        told = " ".join(text.partition("=")[0] if _is_flag(text) else text for text in rest)
+        self.error(f"unknown {several}: {told}{f' (did you mean {hint!r}?)' if hint else ''}")
+
+    def _flag_meant(self, flag: str) -> str | None:
+        """Return the flag nearest to a misspelt one, of those in the help; of one letter, the only one."""
+        listed = [action for action in self._actions if action.help != argparse.SUPPRESS]
+        names = [name[2:] for action in listed for name in action.option_strings if name[:2] == "--"]
+        word = flag.lstrip("".join(_DASHES))
+        begun = [name for name in names if name.startswith(word)] if len(word) == 1 else []
+        found = begun[0] if len(begun) == 1 else meant(word, names, cutoff=0.6)
+        return None if found is None else f"--{found}"
+
+    @staticmethod
+    def _without_value(message: str, given: Sequence[str]) -> str:
+        """Say of a flag that lacks its value what to write, where what follows it looks like a flag."""
+        found = re.fullmatch(r"argument (\S+): expected (?:one|at least one) argument", message)
+        if found is None:
+            return message
+        flag = found[1].split("/")[-1]
+        after = given[given.index(flag) + 1] if flag in given[:-1] else ""
+        dashed = after[:1] == "-" and not _is_flag(after)
+        more = f"; {after!r} looks like a flag, write {flag}={after}" if dashed else ""
+        return f"argument {flag} needs a value{more}"
 
     def _check_value(self, action: argparse.Action, value: Any) -> None:
         if action.choices is not None and value not in action.choices:
@@ -90,20 +124,26 @@ class _Parser(argparse.ArgumentParser):
             raise argparse.ArgumentError(None, f"there is no {what} {value!r}{hint}")
 
     def _unknown_flags(self) -> list[str]:
-        """Return the flags of a command that it does not have, once."""
+        """Return the flags of a command that it does not have, once; without a command those before it."""
         given, self._given = self._given, []
-        if not self._is_command:
-            return []
         flags = given[: given.index("--")] if "--" in given else given
-        names = [text.partition("=")[0] for text in flags if text[:2] == "--" and " " not in text]
+        if not self._is_command:
+            flags = list(takewhile(_is_flag, flags))
+        names = [text.partition("=")[0] for text in flags if _is_flag(text)]
         return [name for name in names if name not in self._option_string_actions]
 
     def error(self, message: str) -> NoReturn:
+        given = list(self._given)
         if unknown := self._unknown_flags():  # rather than that what it was meant for is missing
             self._unknown(unknown)
-        text = " ".join(message.split())
+        text = " ".join(self._without_value(message, given).split())
         short = text if len(text) <= _LONGEST else f"{text[:_LONGEST]}..."
         self.exit(BAD_INPUT, f"{self.prog}: {short}; see '{self.prog} --help'.\n")
+
+
+def _is_flag(text: str) -> bool:
+    """Whether a text of the command line is meant as a flag, with whatever dashes, and is no number."""
+    return text.startswith(_DASHES) and text.lstrip("".join(_DASHES))[:1].isalpha() and " " not in text
 
 
 def _aside(hint: str) -> str:

@@ -21,7 +21,7 @@ def register(commands: Any) -> None:
     parser.add_argument(
         "--subject", default="patient", metavar="patient|mouse", help="of the models (default: patient)"
     )
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="for all that is written")
     parser.add_argument("--force", action="store_true", help="replace a comparison in the folder")
     parser.add_argument("--no-plots", action="store_true", help="tables only")
     parser.add_argument("--quiet", action="store_true", help="no summary")

@@ -3,22 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from fastcart.cli.arguments import whole_number
+from fastcart.cli.arguments import add_specification, is_begun, whole_number
 
 
 def register(commands: Any) -> None:
     """Add the command ``fit``."""
     parser = commands.add_parser("fit", help="fit a population to patients' data, with a report")
-    parser.add_argument(
-        "spec",
-        type=Path,
-        metavar="SPEC.toml",
-        help="model, table, observations, what is estimated; see the guide to fits in the docs",
-    )
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    add_specification(parser, "model, table, observations, what is estimated (the guide to fits explains it)")
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--force", action="store_true", help="replace the run in the folder")
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
@@ -27,6 +20,8 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Fit, say how it went and where the report is."""
+    if is_begun(options, "A fit", "fastcart.fit.template"):
+        return 0
     from fastcart.fit.run import run_spec
     from fastcart.fit.spec import read_spec
 

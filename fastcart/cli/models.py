@@ -13,7 +13,7 @@ def register(commands: Any) -> None:
     models = commands.add_parser(
         "models", help="list the models, or show states, parameters and sources of one"
     )
-    models.add_argument("name", nargs="?", metavar="NAME", help="or a file")
+    models.add_argument("name", nargs="?", metavar="NAME", help="of the list, or a file; default: the list")
     models.add_argument("--json", action="store_true", help="machine-readable output")
     models.add_argument(
         "--engine", action="store_true", help="how fast engine lanes runs the model here, and why not faster"

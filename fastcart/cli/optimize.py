@@ -42,8 +42,8 @@ def register(commands: Any) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("model", metavar="MODEL", help=MODEL)
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
-    parser.add_argument("--seed", required=True, type=whole_number, metavar="N")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="for all that is written")
+    parser.add_argument("--seed", required=True, type=whole_number, metavar="N", help="of the search")
     parser.add_argument(
         "--vary", action="append", required=True, metavar="NAME=LOW:HIGH[:log]",
         help="a state, parameter or dose (repeat); bounds may be formulas over columns of --for-each",
@@ -171,7 +171,8 @@ def _variable(text: str) -> tuple[str, tuple]:
     """Parse ``NAME=LOW:HIGH[:log]``; bounds are numbers or formulas."""
     name, equals, rest = text.partition("=")
     parts = [part.strip() for part in rest.split(":")]
-    if not equals or not name or len(parts) not in (2, 3) or not all(parts):
+    scaled = len(parts) == 2 or parts[2:] in (["log"], ["linear"])
+    if not (equals and name and all(parts) and scaled):
         raise InputError(f"--vary must be NAME=LOW:HIGH or NAME=LOW:HIGH:log, not {text!r}.")
     return name.strip(), (*(_bound(part) for part in parts[:2]), *parts[2:])
 

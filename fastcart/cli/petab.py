@@ -13,7 +13,7 @@ def register(commands: Any) -> None:
     """Add the command ``petab``."""
     parser = commands.add_parser("petab", help="evaluate and fit a PEtab problem, with tables and figures")
     parser.add_argument("problem", type=Path, metavar="PROBLEM.yaml", help="PEtab version 1, model in SBML")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="for all that is written")
     parser.add_argument(
         "--starts", type=whole_number, default=100, metavar="N", help="default: 100; 0: no fit"
     )

@@ -22,7 +22,7 @@ def register(commands: Any) -> None:
         epilog="\n".join(["works:", *(f"  {work.name:<17}{work.title}" for work in WORKS.values())]),
     )
     reproduce.add_argument("work", metavar="WORK", help="one of the works below")
-    reproduce.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    reproduce.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="for all of it")
     reproduce.add_argument("--figures", metavar="N,N,...", help="where a work has a choice; default: all")
     reproduce.add_argument(
         "--sample",

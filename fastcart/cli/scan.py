@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import argparse
 from functools import partial
-from pathlib import Path
 from typing import Any
 
-from fastcart.cli.arguments import add_solver_options, solver_options, whole_number
+from fastcart.cli.arguments import (
+    add_solver_options,
+    add_specification,
+    is_begun,
+    solver_options,
+    whole_number,
+)
 
 
 def register(commands: Any) -> None:
@@ -15,13 +20,7 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "scan", help="solve any number of sampled patients, to a folder of Parquet files that can be resumed"
     )
-    parser.add_argument(
-        "spec",
-        type=Path,
-        metavar="SPEC.toml",
-        help="model, patients and options; see the guide to scans in the docs",
-    )
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    add_specification(parser, "model, patients and options (the guide to scans explains it)")
     parser.add_argument("--resume", action="store_true", help="go on with an interrupted scan in FOLDER")
     parser.add_argument("--force", action="store_true", help="replace a scan in FOLDER")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="solve on the workers of a Dask scheduler")
@@ -35,6 +34,8 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the scan, or the rest of it."""
+    if is_begun(options, "A scan", "fastcart.scanning.template"):
+        return 0
     from fastcart.engines import as_model
     from fastcart.errors import InputError, require, warn_failed
     from fastcart.plausible import sentences

@@ -75,7 +75,7 @@ def register(commands: Any) -> None:
     )
     parser.add_argument("--confidence", type=real_number, default=0.95, metavar="P", help="default 0.95")
     parser.add_argument("--seed", type=whole_number, default=0, metavar="N", help="default 0")
-    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER")
+    parser.add_argument("--out", required=True, type=Path, metavar="FOLDER", help="for all that is written")
     parser.add_argument("--format", default="csv", metavar="csv|parquet", help="of the tables")
     parser.add_argument("--samples", action="store_true", help="also write the points with their outputs")
     parser.add_argument("--no-plots", action="store_true", help="tables only")

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import argparse
-from pathlib import Path
 from typing import Any
 
-from fastcart.cli.arguments import add_solver_options, solver_options, whole_number
-from fastcart.errors import InputError
+from fastcart.cli.arguments import (
+    add_solver_options,
+    add_specification,
+    is_begun,
+    solver_options,
+    whole_number,
+)
 from fastcart.options import OF_A_COURSE
 
 
@@ -16,17 +20,8 @@ def register(commands: Any) -> None:
     parser = commands.add_parser(
         "trial", help="compare dosing protocols in simulated randomized trials, with a report"
     )
-    parser.add_argument(
-        "spec",
-        nargs="?",
-        type=Path,
-        metavar="SPEC.toml",
-        help="arms, population, trial; --init writes one with comments, 'fastcart arms' lists arms",
-    )
-    parser.add_argument("--out", type=Path, metavar="FOLDER")
-    parser.add_argument(
-        "--init", type=Path, metavar="FILE", help="write a specification with comments, and do nothing else"
-    )
+    add_specification(parser, "arms ('fastcart arms' lists them), population, trial")
+    parser.set_defaults(needed_without_init={})  # `is_begun` says so
     parser.add_argument("--resume", action="store_true", help="go on with the run in the folder")
     parser.add_argument("--force", action="store_true", help="replace the run in the folder")
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
@@ -36,13 +31,8 @@ def register(commands: Any) -> None:
 
 def run(options: argparse.Namespace) -> int:
     """Run the trial, say where the report is."""
-    if options.init is not None:
-        from fastcart.trial.template import write_template
-
-        print(f"Specification: {write_template(options.init)}")
+    if is_begun(options, "A trial", "fastcart.trial.template"):
         return 0
-    if options.spec is None or options.out is None:
-        raise InputError("A trial needs its specification and --out FOLDER; --init FILE writes one.")
     from fastcart.trial.primary import unseen
     from fastcart.trial.proportions import few_patients
     from fastcart.trial.run import run_spec
@@ -56,6 +46,6 @@ def run(options: argparse.Namespace) -> int:
     print(f"Report: {report}")
     if spec.population.folder is None and (few := few_patients(spec.population.patients)):
         print(few)
-    if (sentence := unseen(spec.primary, solving.get("t_end", spec.horizon))) is not None:
+    if (sentence := unseen(spec.primary, solving.get("t_end", spec.horizon), spec.design)) is not None:
         print(sentence)
     return 0

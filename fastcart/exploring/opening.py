@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastcart import models
-from fastcart.checks import reason, shown
+from fastcart.checks import check_file, reason, shown
 from fastcart.errors import InputError, nearest
 from fastcart.exploring.measured import read_measured
 from fastcart.exploring.models import ModelExplorer
@@ -155,6 +155,7 @@ def _served(explored: Any, more: Mapping[str, Any], port: int) -> ExplorerServer
 
 
 def _text(path: Path, what: str) -> str:
+    check_file(path, what)
     try:
         return path.read_text(encoding="utf-8-sig")
     except (OSError, ValueError) as error:

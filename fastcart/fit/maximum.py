@@ -100,6 +100,33 @@ class Known:
         return float(self.score @ self.step)
 
 
+@dataclass(frozen=True, eq=False)
+class Ended:
+    """One start's way.
+
+    Parameters
+    ----------
+    start : ndarray
+        The row of estimates there,
+    averaged : ndarray
+        where the stochastic approximation ended,
+    known : Known
+        and the maximum of the likelihood near that.
+    switched : int
+        The iteration from which on it averaged.
+    stationary : bool
+        Whether nothing drifted then.
+    trace : ndarray, shape (iterations, names)
+    """
+
+    start: np.ndarray
+    averaged: np.ndarray
+    known: Known
+    switched: int
+    stationary: bool
+    trace: np.ndarray
+
+
 def adapt(
     complete: Complete, row: np.ndarray, proposal: Proposal, random: np.random.Generator
 ) -> Proposal:  # fmt: skip

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from html import escape
 from typing import TYPE_CHECKING, Any
@@ -14,45 +13,18 @@ import pandas as pd
 from fastcart.checks import count
 from fastcart.fit.complete import Complete
 from fastcart.fit.effects import Values
-from fastcart.fit.maximum import Known
+from fastcart.fit.maximum import Ended
 from fastcart.fit.modes import Modes, modes, quadrature
+from fastcart.fit.simulated import BINS
 from fastcart.representation import section
 
 if TYPE_CHECKING:
     from fastcart.fit.simulated import PredictiveCheck
 
-_QUANTILE = 1.959963984540054
 _GONE = 5.0  # Fisher's z: a correlation of one
 _FLAT = 0.05  # information of a logarithm: it is known to a factor of 90
 _INVERSES: dict[str, Any] = {"log": np.exp, "z": np.tanh, "normal": float}
 _FOLD = np.log(10.0)  # a standard error of a logarithm that large says nothing
-
-
-@dataclass(frozen=True, eq=False)
-class Ended:
-    """One start's way.
-
-    Parameters
-    ----------
-    start : ndarray
-        The row of estimates there,
-    averaged : ndarray
-        where the stochastic approximation ended,
-    known : Known
-        and the maximum of the likelihood near that.
-    switched : int
-        The iteration from which on it averaged.
-    stationary : bool
-        Whether nothing drifted then.
-    trace : ndarray, shape (iterations, names)
-    """
-
-    start: np.ndarray
-    averaged: np.ndarray
-    known: Known
-    switched: int
-    stationary: bool
-    trace: np.ndarray
 
 
 class PopulationFit:
@@ -156,8 +128,8 @@ class PopulationFit:
     @cached_property
     def known(self) -> np.ndarray:
         """Of which estimates the data say more than nothing: logarithms to less than a factor of ten."""
-        relative = np.array([scale in ("log", "z") for scale in self._row_scales()])
-        gone = relative & (np.abs(self.row) > _GONE) & (np.array(self._row_scales()) == "z")
+        relative = np.array([scale in ("log", "z") for scale in self.row_scales()])
+        gone = relative & (np.abs(self.row) > _GONE) & (np.array(self.row_scales()) == "z")
         return ~(relative & (np.sqrt(np.diag(self.cov)) > _FOLD)) & ~gone & ~self.lost
 
     @property
@@ -168,7 +140,7 @@ class PopulationFit:
         return flat & (np.arange(len(self.row)) >= begin)
 
     @property
-    def _of_lost(self) -> np.ndarray:
+    def of_lost(self) -> np.ndarray:
         """Which coefficients are of random effects whose spread went to nothing.
 
         Draws of such an effect do not move, and say nothing of how well its mean is known.
@@ -201,24 +173,12 @@ class PopulationFit:
         or ``spread at zero`` (of a random effect that went to nothing: estimate it as ``fixed``), where no
         error is given; ``method`` of the standard errors.
         """
-        error = np.where(self.known & ~self._of_lost, np.sqrt(np.diag(self.cov)), np.nan)
-        scale = np.array(self._row_scales(), dtype=object)
-        natural, slope = self.natural(self.row), self._slopes()
-        ends = [self.natural(self.row + side * _QUANTILE * error) for side in (-1.0, 1.0)]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            relative = slope * error / np.abs(natural)
-        return pd.DataFrame(
-            {
-                "parameter": self.names, "estimate": natural, "se": slope * error, "rse": relative,
-                "low": ends[0], "high": ends[1], "scaled": self.row, "scaled_se": error, "scale": scale,
-                "says": np.where(
-                    ~self.known, "not identifiable", np.where(self._of_lost, "spread at zero", "ok")
-                ),
-                "method": "observed information (Louis)",
-            }
-        )  # fmt: skip
+        from fastcart.fit.population_tables import estimates
 
-    def _row_scales(self) -> list[str]:
+        return estimates(self)
+
+    def row_scales(self) -> list[str]:
+        """Return the scale of each estimate: ``log``, ``logit``, ``normal``, or ``z`` of correlations."""
         effects, at = self.complete.effects, self.complete.effects.slices
         scales = []
         for k, name in enumerate(self.names):
@@ -233,7 +193,7 @@ class PopulationFit:
     def natural(self, row: np.ndarray) -> np.ndarray:
         """Return a row of estimates in natural units."""
         effects, out = self.complete.effects, np.empty_like(row)
-        for k, scale in enumerate(self._row_scales()):
+        for k, scale in enumerate(self.row_scales()):
             if scale == "logit":
                 place = effects.columns.index(self.names[k])
                 out[k] = effects.natural(row[k : k + 1], place)[0]
@@ -241,7 +201,8 @@ class PopulationFit:
                 out[k] = _INVERSES[scale](row[k])
         return out
 
-    def _slopes(self) -> np.ndarray:
+    def slopes(self) -> np.ndarray:
+        """Return how fast each estimate changes in natural units with its scaled value."""
         step = 1e-6
         return (self.natural(self.row + step) - self.natural(self.row - step)) / (2 * step)
 
@@ -273,7 +234,16 @@ class PopulationFit:
         return individuals(self)
 
     def shrinkage(self) -> pd.DataFrame:
-        """Return the shrinkage of random effects and residuals; see `fastcart.fit.population_tables`."""
+        """Return the shrinkage of random effects and of residuals: 0 where data tell all, 1 where nothing.
+
+        Returns
+        -------
+        DataFrame
+            A row for each parameter with a random effect, then ``residuals of NAME`` for each measurement.
+            Columns, without unit: ``parameter``; ``variance`` (1 - variance / omega^2) and ``deviation``
+            (1 - SD / omega) of patients' conditional means, ``mode_variance`` and ``mode_deviation`` of their
+            most probable values, omega as estimated. Of residuals the same of ``IWRES``, in the last two.
+        """
         from fastcart.fit.population_tables import shrinkage
 
         return shrinkage(self)
@@ -326,7 +296,17 @@ class PopulationFit:
         return fine.table(**{name: effects.theta(x[fine.patients], values.fixed) for name, x in phi.items()})
 
     def diagnostics(self) -> pd.DataFrame:
-        """Return a row for each measurement; see `fastcart.fit.simulated.diagnostics`."""
+        """Return predictions and residuals of all measurements.
+
+        Returns
+        -------
+        DataFrame
+            A row for each measurement: ``patient``; ``time`` (unit of the model); ``kind``, what is measured;
+            ``DV``, in the unit of the data, the limit where ``censored`` is not 0; ``PRED`` and ``IPRED``, in
+            the same unit, predicted with typical parameters of the patient's covariates, and with the most
+            probable ones; without unit ``IWRES`` ((DV - IPRED) / SD, of logarithms where errors are
+            log-normal) and ``NPDE``, standard normal if the model is right.
+        """
         return self._diagnostics.copy()
 
     @cached_property
@@ -336,7 +316,7 @@ class PopulationFit:
         return diagnostics(self)
 
     def vpc(
-        self, *, bins: int = 12, corrected: bool = False, replicates: int = 1000, seed: int = 1
+        self, *, bins: int = BINS, corrected: bool = False, replicates: int = 1000, seed: int = 1
     ) -> PredictiveCheck:
         """Return a visual predictive check: percentiles of measurements beside those of simulations.
 
@@ -344,7 +324,7 @@ class PopulationFit:
         ----------
         bins : int
             Of time, for each kind by itself: each time at which it was measured, where there are no more than
-            so many, else so many bins at most with about equally many measurements.
+            so many (default 12), else so many bins at most with about equally many measurements.
         corrected : bool
             Correct for predictions (Bergstrand et al., AAPS Journal 13, 143-151, 2011), for patients whose
             doses or covariates differ.
@@ -380,7 +360,28 @@ class PopulationFit:
         return npde(self, replicates=replicates, seed=seed)
 
     def to_population(self, n: int, *, uncertainty: bool = False, seed: int = 1) -> pd.DataFrame:
-        """Draw virtual patients; see `fastcart.fit.population_tables.virtual_patients`."""
+        """Draw virtual patients, as `fastcart.solve` takes them.
+
+        Parameters
+        ----------
+        n : int
+            How many.
+        uncertainty : bool
+            Whether each comes from a population that is itself drawn, from the estimates and their
+            covariance; else from the estimates. What the data do not say keeps its estimate.
+        seed : int
+
+        Returns
+        -------
+        DataFrame
+            ``n`` rows: parameters that were estimated, in natural units, and what the data have of patients
+            (covariates, other parameters), together as they are in one patient drawn by chance.
+
+        Warns
+        -----
+        UserWarning
+            Naming estimates that the data do not say, where ``uncertainty`` is asked for.
+        """
         from fastcart.fit.population_tables import virtual_patients
 
         return virtual_patients(self, n, uncertainty=uncertainty, seed=seed)

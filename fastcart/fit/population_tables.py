@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from fastcart.fit.population_fit import PopulationFit
 
 AGREE = 0.5  # of -2 ln L, by which two starts may differ
+_QUANTILE = 1.959963984540054  # of the normal distribution, at 97.5 %
 _GAIN = 0.05  # of -2 ln L, that a further step may promise
 
 
@@ -42,6 +43,26 @@ def problems(fit: PopulationFit) -> list[str]:
             f"{fit.accuracy:g}; give more draws."
         )
     return found
+
+
+def estimates(fit: PopulationFit) -> pd.DataFrame:
+    """Return a row for each estimate; `PopulationFit.table` names the columns."""
+    error = np.where(fit.known & ~fit.of_lost, np.sqrt(np.diag(fit.cov)), np.nan)
+    natural, slope = fit.natural(fit.row), fit.slopes()
+    low, high = (fit.natural(fit.row + side * _QUANTILE * error) for side in (-1.0, 1.0))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        relative = slope * error / np.abs(natural)
+    return pd.DataFrame(
+        {
+            "parameter": fit.names, "estimate": natural, "se": slope * error, "rse": relative, "low": low,
+            "high": high, "scaled": fit.row, "scaled_se": error,
+            "scale": np.array(fit.row_scales(), dtype=object),
+            "says": np.where(
+                ~fit.known, "not identifiable", np.where(fit.of_lost, "spread at zero", "ok")
+            ),
+            "method": "observed information (Louis)",
+        }
+    )  # fmt: skip
 
 
 def individuals(fit: PopulationFit) -> pd.DataFrame:

@@ -19,9 +19,9 @@ from fastcart.fit.estimates import typical_errors
 from fastcart.fit.expected import Expected, OneStart
 from fastcart.fit.keeping import Keeper, content_of, keeping
 from fastcart.fit.likelihood import PreparedLikelihood, prepare
-from fastcart.fit.maximum import DRAWS, Accuracy, adapt, climb, know, proposal_of, rounds_to_come
+from fastcart.fit.maximum import DRAWS, Accuracy, Ended, adapt, climb, know, proposal_of, rounds_to_come
 from fastcart.fit.observations import check_distinct
-from fastcart.fit.population_fit import Ended, PopulationFit
+from fastcart.fit.population_fit import PopulationFit
 from fastcart.fit.saem import Saem, Schedule, State, decode, encode
 from fastcart.model import Model
 from fastcart.options import SolveOptions

@@ -48,7 +48,7 @@ def read(
 
     Parameters
     ----------
-    table : DataFrame, mapping of columns, or path
+    table : DataFrame, mapping of columns, list of mappings (rows), or path
     model : str or Model
         Whose states are dosed.
     observables : mapping, optional

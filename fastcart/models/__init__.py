@@ -165,7 +165,7 @@ def for_trial(model: str | Model | TrialAdapter) -> TrialAdapter:
         what = f"the model {name!r}" if isinstance(chosen, Model) else shown(model)
         raise InputError(
             f"A trial cannot use {what}: it has no adapter. Shipped with one: {', '.join(_TRIALS)}; for "
-            "another model give a fastcart.trial.adapter.TrialAdapter."
+            "another model give a fastcart.TrialAdapter (docs/guides/own_trial.md has one)."
         )
     module, function = _TRIALS[name]
     return getattr(import_module(module), function)(chosen)

@@ -165,10 +165,10 @@ def optimize(
         <= 2e-3"``. Those that are linear in the variables hold for every point that is solved; for all
         others Deb's rules decide, and every patient of the population must keep them (a `Limit` has another
         aggregate). ``TE/TP <= 2`` is not linear as written, ``TE <= 2*TP`` is.
-    for_each : DataFrame, mapping or path, optional
+    for_each : DataFrame, mapping, list of mappings or path, optional
         One problem for each row, e.g. a tumor burden or a patient: columns of the model, and others for
         bounds and constraints.
-    patients : DataFrame, mapping, path or int, optional
+    patients : DataFrame, mapping, list of mappings, path or int, optional
         A virtual population: every point is solved for all of them. Default: one default patient.
     aggregate : str or float, optional
         How the objective of a point follows from those of its patients: ``"mean"`` (default), ``"median"``,
@@ -184,7 +184,7 @@ def optimize(
     iterations : int
     swarm : SwarmSettings or mapping, optional
         How particles move.
-    start : DataFrame, mapping or path, optional
+    start : DataFrame, mapping, list of mappings or path, optional
         A first guess of all variables, and of nothing else: one row, or one for each problem; between the
         bounds, and keeping the linear constraints.
     target, patience, tolerance

@@ -16,6 +16,7 @@ from fastcart.expressions import Expression, Relation, relations
 from fastcart.model import Model
 from fastcart.optimization.space import Space
 from fastcart.patients import allowed_range, finite_numbers
+from fastcart.tables.listed import rows_listed
 from fastcart.tables.storage import is_path, read_table
 from fastcart.typing_names import AggregateName
 
@@ -93,6 +94,7 @@ def check_rows(for_each: Any, numbers: Sequence[str] = ()) -> pd.DataFrame:
         return pd.DataFrame(index=range(1))
     if is_path(for_each):
         for_each = read_table(for_each, "The table", numbers)
+    for_each = rows_listed(for_each, "the table")
     if isinstance(for_each, Mapping):
         scalars = not any(np.ndim(value) for value in for_each.values())
         for_each = pd.DataFrame(dict(for_each), index=[0] if scalars else None)

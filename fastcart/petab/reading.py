@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import first_line
+from fastcart.checks import check_file, first_line
 from fastcart.errors import InputError, require
 
 _FILES = ("sbml_files", "measurement_files", "condition_files", "observable_files")
@@ -89,13 +89,17 @@ def _config(path: Path) -> dict[str, Any]:
     """Return what the YAML file says, checked."""
     import yaml
 
+    check_file(path, "The PEtab file")
     try:
         config = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "no UTF-8"
         raise InputError(f"The PEtab file {str(path)!r} cannot be read: {why}.") from None
     except yaml.YAMLError as error:
-        raise InputError(f"PEtab: {path.name} is no YAML: {first_line(str(error))}.") from None
+        mark = getattr(error, "problem_mark", None)
+        line = "" if mark is None else f"line {mark.line + 1}, "
+        why = getattr(error, "problem", None) or first_line(str(error))
+        raise InputError(f"PEtab: {path.name} is no YAML: {line}{first_line(why)}.") from None
     if not isinstance(config, dict) or "format_version" not in config:
         raise InputError(f"PEtab: {path.name} has no 'format_version'; give the YAML file of a problem.")
     version = str(config["format_version"]).split(".")[0]

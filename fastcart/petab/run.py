@@ -72,7 +72,7 @@ def run_problem(
         For a problem that fastcart does not take, and a folder that cannot be used.
     """
     if starts:
-        count(starts, "The number of starts")
+        count(starts, "The number of starts (0 for no fit)")
         require("The figures of a problem", ("matplotlib",))
     seed_of(seed)
     problem = load(path, threads=threads)

@@ -137,13 +137,7 @@ class Calendar(Arm):
         if not self.infusions:
             raise InputError(f"The arm {self.name!r} infuses nothing; give at least one infusion.")
         if self.equal_budget:
-            for what in ("effectors", "memory"):
-                total = math.fsum(getattr(infusion, what) for infusion in self.infusions)
-                if abs(total - 1) > _ROUNDING:
-                    raise InputError(
-                        f"The fractions of {what} of the arm {self.name!r} sum to {total:.6g}, not to 1; "
-                        "mend them, or set equal_budget=False for an exploratory arm."
-                    )
+            check_fractions(self.infusions, self.name)
 
     @property
     def days(self) -> tuple[float, ...]:
@@ -182,6 +176,34 @@ class Adaptive(Arm):
         if self.start.day != 0:
             raise InputError(
                 f"The first infusion of the arm {self.name!r} must be on day 0, not {self.start.day:g}."
+            )
+
+
+def check_fractions(
+    infusions: Iterable[Infusion], name: str, *, unequal: str = "equal_budget=False"
+) -> None:  # fmt: skip
+    """Check that the infusions of an arm use each patient's own cells exactly.
+
+    Parameters
+    ----------
+    infusions : iterable of Infusion
+    name : str
+        Of the arm.
+    unequal : str
+        How its author writes that it need not, for the error.
+
+    Raises
+    ------
+    InputError
+        Where the fractions of a kind of cells do not sum to 1.
+    """
+    given = list(infusions)
+    for what in ("effectors", "memory"):
+        total = math.fsum(getattr(infusion, what) for infusion in given)
+        if abs(total - 1) > _ROUNDING:
+            raise InputError(
+                f"The fractions of {what} of the arm {name!r} sum to {total:.6g}, not to 1; mend them, or "
+                f"set {unequal} for an exploratory arm."
             )
 
 

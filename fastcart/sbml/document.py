@@ -156,15 +156,22 @@ def text_of(source: str | Path) -> str:
             raise InputError(f"The SBML text is larger than {MOST_BYTES // 2**20} MiB.")
         return source.lstrip("\ufeff \t\r\n")
     path = Path(source)
+    file = f"The SBML file {str(path)[:200]!r}"
     try:
-        if path.stat().st_size > MOST_BYTES:
-            raise InputError(f"The SBML file {str(path)!r} is larger than {MOST_BYTES // 2**20} MiB.")
-        return path.read_text(encoding="utf-8-sig").lstrip()
+        large = path.stat().st_size > MOST_BYTES
+        text = "" if large else path.read_text(encoding="utf-8-sig").lstrip()
+    except FileNotFoundError:
+        raise InputError(f"{file} does not exist; check the path.") from None
     except (OSError, ValueError) as error:
         why = (
             "no UTF-8" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or error
         )
-        raise InputError(f"The SBML file {str(path)[:200]!r} cannot be read: {why}.") from None
+        raise InputError(f"{file} cannot be read: {why}.") from None
+    if large:
+        raise InputError(f"{file} is larger than {MOST_BYTES // 2**20} MiB.")
+    if not text:
+        raise InputError(f"{file} is empty; give one that holds a model.")
+    return text
 
 
 def check_text(text: str) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import pandas as pd
 
 from fastcart.batch import solve
-from fastcart.errors import InputError, nearest, optional_import
+from fastcart.errors import InputError, nearest_quantity, optional_import
 from fastcart.model import Model
 from fastcart.runs.forms import encode_table
 from fastcart.runs.identity import environment
@@ -96,7 +96,7 @@ def require_columns(names: Iterable[str], known: Iterable[str], where: str = "Th
     """Refuse columns that a scan does not have; ``where`` begins the sentence."""
     for name in names:
         if name not in known:
-            raise InputError(f"{where} has no column {name!r}." + nearest(name, known))
+            raise InputError(f"{where} has no column {name!r}." + nearest_quantity(name, known))
 
 
 def read_columns(path: Path, wanted: Sequence[str]) -> pd.DataFrame:

@@ -16,6 +16,7 @@ from fastcart.model import Model
 from fastcart.patients import PatientTable, check_patients, number_columns
 from fastcart.sampling.design import Design
 from fastcart.tables.ids import check_ids
+from fastcart.tables.listed import rows_listed
 from fastcart.tables.storage import TableReader, arrow_frame, is_path, read_table
 
 _HASHED_BYTES = 1 << 22
@@ -52,7 +53,7 @@ def patient_source(
     Parameters
     ----------
     model : Model
-    patients : Design, path, DataFrame, mapping or int
+    patients : Design, path, DataFrame, mapping, list of mappings or int
         A path names a table, see `fastcart.tables.storage.TableReader`; Parquet is never held in memory as a
         whole.
     dose_columns : mapping of str to (float, float), optional
@@ -103,6 +104,7 @@ class _Table:
     """A table in memory."""
 
     def __init__(self, model: Model, patients: Any, dose_columns: Ranges, keep: Sequence[str]):
+        patients = rows_listed(patients, "the patients")
         columns = list(patients) if isinstance(patients, pd.DataFrame | dict) else []
         extra = [*(name for name in dose_columns if name in columns), *keep]
         self._frame = _plain_frame(check_patients(model, patients, extra), dose_columns)

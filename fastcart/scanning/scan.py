@@ -16,7 +16,7 @@ import pandas as pd
 
 from fastcart.batch import as_model, check_threads, first_method, progress_bar
 from fastcart.checks import count, held_to, names
-from fastcart.errors import InputError, counted, nearest, optional_import
+from fastcart.errors import InputError, counted, nearest_quantity, optional_import
 from fastcart.model import Model
 from fastcart.options import SolveKeywords, SolveOptions, chosen_options
 from fastcart.plausible import outside, ranges_of, together
@@ -155,7 +155,7 @@ def scan(
     Parameters
     ----------
     model : str or Model
-    patients : Design, path, DataFrame, mapping or int
+    patients : Design, path, DataFrame, mapping, list of mappings or int
         A `fastcart.sample.Design` and a Parquet file need memory for one chunk only. All columns are kept
         with the endpoints.
     out : path
@@ -257,7 +257,7 @@ def _probe(
     known = [name for name in columns if name not in job.columns]
     for name in wanted:
         if name not in known:
-            raise InputError(f"There is no output {name!r}." + nearest(name, known))
+            raise InputError(f"There is no output {name!r}." + nearest_quantity(name, known))
     outputs = [name for name in wanted if name not in ("patient", "status")]
     return ScanJob(job.model, job.options, job.doses, job.columns, outputs)
 

@@ -46,6 +46,13 @@ def find_notes(
             if not missing and (np.isfinite(value) & ~np.isfinite(low)).any():
                 text = method.no_interval(design, index, int(found.used[j]), value, low)
                 notes.append({"output": column.name, "index": index, "note": text, "serious": False})
+        if not missing:
+            of_output = {
+                index: (found.value[index][:, j], found.low[index][:, j], found.high[index][:, j])
+                for index in method.indices
+            }
+            for text in method.doubts(design, of_output):
+                notes.append({"output": column.name, "index": "", "note": text, "serious": False})
     return pd.DataFrame(notes, columns=COLUMNS)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.checks import held_to, names, shown
-from fastcart.errors import InputError, nearest
+from fastcart.errors import InputError, nearest, nearest_quantity, quantities_of
 from fastcart.events import Event
 from fastcart.model import Model
 from fastcart.solvers.endpoints import endpoint_names, endpoint_units, survival_endpoints
@@ -254,15 +254,16 @@ def _parse(model: Model, text: str, t_end: float, endpoints: Sequence[str]) -> l
         )
     if column not in known:
         if not at and column in paths:
+            scaled = [quantity.removesuffix(column) + name for name in quantities_of(column, endpoints)]
             raise InputError(
                 f"The output {text!r} needs a time, e.g. {quantity}@{t_end / 2:g} or "
-                f"{quantity}@0:{t_end:g}:1."
+                f"{quantity}@0:{t_end:g}:1, or is meant as one of {', '.join(scaled)}."
             )
         if at and column in endpoints:
             raise InputError(f"The output {text!r} is an endpoint, which has no time; leave @{times} off.")
         kind = "a state or observable" if at else "an endpoint"
         raise InputError(
-            f"The output {text!r} is not {kind} of model {model.name!r}." + nearest(column, known)
+            f"The output {text!r} is not {kind} of model {model.name!r}." + nearest_quantity(column, known)
         )
     unit = _unit(model, column)
     if scale and unit:
@@ -314,5 +315,5 @@ def _condition(text: str, known: Sequence[str]) -> tuple[str, str, float]:
     if not found or math.isnan(limit):
         raise InputError(f"A condition must read like 'pfs > 2', with >, <, >=, <= or ==, not {text!r}.")
     if found[1] not in known:
-        raise InputError(f"The condition {text!r} names no endpoint." + nearest(found[1], known))
+        raise InputError(f"The condition {text!r} names no endpoint." + nearest_quantity(found[1], known))
     return found[1], found[2], limit

@@ -21,6 +21,7 @@ from fastcart.protocols import (
     hold_if_crs,
     lhm_rule,
 )
+from fastcart.protocols.arms import check_fractions
 from fastcart.specification import Table, from_file
 from fastcart.trial.own_controlled import controlled_arm
 
@@ -79,12 +80,11 @@ def own_arm(table: Table, folder: Path, controlled: Mapping[str, Controlled] | N
             Lymphodepletion(**_entries(entry, {"day": None, "phi": 1.0}, f"A lymphodepletion of {what}"))
             for entry in _listed(table, "lymphodepletions", what)
         )
-        try:
-            arm = Calendar(
-                name=name, title=title, equal_budget=equal, infusions=infusions, lymphodepletions=events
-            )
-        except InputError as error:  # which speaks Python
-            raise InputError(str(error).replace("equal_budget=False", "equal_budget = false")) from None
+        if equal and infusions:
+            check_fractions(infusions, name, unequal="equal_budget = false")
+        arm = Calendar(
+            name=name, title=title, equal_budget=equal, infusions=infusions, lymphodepletions=events
+        )
     else:
         start = _entries(table.take("start", {}), {"effectors": 0.0, "memory": 0.0}, f"The start of {what}")
         visits = table.take("visits", [])

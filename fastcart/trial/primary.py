@@ -6,6 +6,7 @@ the whole level; p of the others is adjusted by Holm's procedure.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 
 import numpy as np
@@ -13,6 +14,7 @@ import pandas as pd
 
 from fastcart.errors import InputError, nearest
 from fastcart.trial.holm import holm
+from fastcart.trial.randomize import Design
 
 PRIMARY = "EFS24"
 # endpoint: in which column of a contrast it is looked for, which measure, and its expected value
@@ -25,7 +27,8 @@ _FOUND = {
     "toxic_death": ("toxic_death", "risk difference", "toxic_death"),
 }
 ENDPOINTS = tuple(_FOUND)
-_DAYS = {"EFS24": 730.0, "OS24": 730.0}  # of follow-up that an endpoint needs
+# of follow-up that an endpoint needs; grades of CRS are known by day 30, see `fastcart.trial.observe`
+_DAYS = {"EFS24": 730.0, "OS24": 730.0, "CR90": 90.0, "crs3": 30.0, "crs4": 30.0, "toxic_death": 30.0}
 
 
 def check_primary(name: object) -> str:
@@ -44,15 +47,34 @@ def check_primary(name: object) -> str:
     return name
 
 
-def unseen(primary: str, horizon: float) -> str | None:
-    """Return a sentence where patients are not followed to the primary endpoint, else None."""
-    if horizon >= _DAYS.get(primary, 0.0):
-        return None
-    others = ", ".join(name for name in ENDPOINTS if _DAYS.get(name, 0.0) <= horizon)
-    return (
-        f"The primary endpoint {primary} is that of day {_DAYS[primary]:g}, but patients are followed for "
-        f"{horizon:g} days; set horizon = {_DAYS[primary]:g}, or in [trial] the primary one of {others}."
-    )
+def unseen(primary: str, horizon: float, design: Design | None = None) -> str | None:
+    """Return a sentence where nobody is followed to the primary endpoint, else None.
+
+    Parameters
+    ----------
+    primary : str
+    horizon : float
+        Days for which patients are followed.
+    design : Design, optional
+        Of the trials, whose data may be cut off before.
+    """
+    day = _DAYS[primary]
+    cutoff = math.inf if design is None or design.cutoff is None else design.cutoff
+    seen = [name for name in ENDPOINTS if _DAYS[name] <= min(horizon, cutoff)]
+    others = f", or in [trial] the primary one of {', '.join(seen)}" if seen else ""
+    if horizon < day:
+        return (
+            f"The primary endpoint {primary} is that of day {day:g}, but patients are followed for "
+            f"{horizon:g} days; set horizon = {day:g}{others}."
+        )
+    if design is not None and cutoff < day:
+        everybody = f" ({day + design.accrual:g} to see it in all who enter)" if design.accrual else ""
+        return (
+            f"The primary endpoint {primary} is that of day {day:g}, but the data are cut off on day "
+            f"{cutoff:g} after the first entry, when no trial has seen it; set cutoff = {day:g} or "
+            f"later{everybody}{others}."
+        )
+    return None
 
 
 def endpoint_tests(

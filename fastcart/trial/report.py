@@ -17,9 +17,11 @@ from fastcart.runs.store import Run
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 from fastcart.trial.frontier import RESAMPLES
 from fastcart.trial.html import cells_in_words, figure_html, page, points, titled_table
+from fastcart.trial.primary import unseen
 from fastcart.trial.proportions import few_patients, nobody
 from fastcart.trial.report_words import definitions, event_free, in_short, percent
 from fastcart.trial.result import TrialResult
+from fastcart.trial.spec import TrialSpec
 from fastcart.trial.stratified import STRATIFIED
 
 FEW = 0.2  # a share of effective patients below which the report warns
@@ -138,7 +140,7 @@ def _trial_words(result: TrialResult) -> str:
         "others are secondary, and their P values are adjusted for each other by Holm's procedure. "
         "Treatments are compared with the same control in patients of one population, so that their "
         "trials are not independent.</p>"
-        f"{titled_table('One trial, and the truth in this model', _tests(result))}"
+        f"{_unseen(spec)}{titled_table('One trial, and the truth in this model', _tests(result))}"
         f"<p>{within}Who is lost before day 90 counts as one without remission, who is lost before day 30 "
         "has no grade of CRS; deaths from CRS after the end of follow-up are not seen. Restricted means come "
         "first where the check of proportional hazards fails. NNT: how many must be treated for one more to "
@@ -146,6 +148,12 @@ def _trial_words(result: TrialResult) -> str:
         "theirs runs through infinity from one to the other.</p>"
         f"{titled_table('All contrasts of these trials', _contrasts(result))}{_empty_arms(result)}"
     )
+
+
+def _unseen(spec: TrialSpec) -> str:
+    """Say that no trial sees the primary endpoint, where that is so."""
+    sentence = unseen(spec.primary, spec.horizon, spec.design)
+    return "" if sentence is None else f"<p class='warn'>{escape(sentence)}</p>"
 
 
 def _tests(result: TrialResult) -> pd.DataFrame:

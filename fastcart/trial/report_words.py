@@ -22,8 +22,8 @@ _JUDGED_WORDS = {
 }
 _BY = {
     "CR90": ("more reach", "fewer reach", "remission"),
-    "EFS730": ("more are", "fewer are", "alive without relapse at 24 months"),
-    "OS730": ("more are", "fewer are", "alive at 24 months"),
+    "EFS": ("more are", "fewer are", "alive without relapse at {months} months"),
+    "OS": ("more are", "fewer are", "alive at {months} months"),
     "crs3": ("more have", "fewer have", "severe CRS"),
     "toxic_death": ("more die", "fewer die", "of CRS"),
 }
@@ -49,12 +49,20 @@ def instead_of(value: Any, other: Any) -> str:
 
 def event_free(arm: Mapping[Any, Any], control: Mapping[Any, Any] | None = None) -> str:
     """Say how many are event-free at 24 months, or at 12 where patients are not followed so long."""
-    for name, months in (("EFS730", 24), ("EFS365", 12)):
-        if not math.isnan(float(arm[name])):
-            if control is None:
-                return f"{percent(arm[name])} are event-free at {months} months"
-            return f"event-free at {months} months {instead_of(arm[name], control[name])}"
-    return "how many are event-free is not known"
+    name, months = _latest("EFS", arm)
+    if math.isnan(float(arm[name])):
+        return "how many are event-free is not known"
+    if control is None:
+        return f"{percent(arm[name])} are event-free at {months} months"
+    return f"event-free at {months} months {instead_of(arm[name], control[name])}"
+
+
+def _latest(name: str, arm: Mapping[Any, Any]) -> tuple[str, int]:
+    """Return the column of an endpoint and its months, of survival the last that is followed."""
+    if name not in ("EFS", "OS"):
+        return name, 0
+    short = math.isnan(float(arm[f"{name}730"])) and f"{name}365" in arm
+    return (f"{name}365", 12) if short else (f"{name}730", 24)
 
 
 def judged(row: Mapping[Any, Any]) -> tuple[str, list[str], list[str]]:
@@ -105,25 +113,34 @@ def in_short(result: TrialResult, name: str) -> str:
     )
     if math.isnan(float(row["dose"])):
         return text + "No single dose that was scanned has the same rate of severe CRS."
-    gains = {end: [float(row[f"gain_{one}{end}"]) for one in JUDGED] for end in ("", "_low", "_high")}
-    if any(map(math.isnan, gains[""])):
-        return text + "Patients are not followed to 24 months, so that it is not compared with a single dose."
-    if any(map(math.isnan, [*gains["_low"], *gains["_high"]])):
+    known = _known(row)
+    first = "EFS730" if "EFS730" in known else known[0]
+    if any(math.isnan(float(row[f"gain_{one}{end}"])) for one in known for end in ("_low", "_high")):
         return text + (
             f"A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS, but in "
             f"{percent(row['unjudged'])} of the resamples of patients none that was scanned has: patients "
             "are few, or it lies near an end of the scan. So the gain of "
-            f"{points(float(row['gain_EFS730']))} points of event-free survival has no interval."
+            f"{points(float(row[f'gain_{first}']))} points of {_JUDGED_WORDS[first]} has no interval."
+        )
+    if len(known) < len(JUDGED):
+        return f"{text}{over_the_single_dose(row)} " + (
+            "Patients are not followed to 24 months, so that survival then is not compared, and no verdict "
+            "is given."
         )
     return f"{text}{over_the_single_dose(row)} <b>{conclusion(row)}</b>"
 
 
+def _known(row: Mapping[Any, Any]) -> list[str]:
+    """Return the endpoints that are judged and to which patients are followed."""
+    return [name for name in JUDGED if not math.isnan(float(row[f"gain_{name}"]))]
+
+
 def over_the_single_dose(row: Mapping[Any, Any]) -> str:
-    """Say what an arm gains over the single dose of equal toxicity, all endpoints that are judged."""
+    """Say what an arm gains over the single dose of equal toxicity, in all that is judged and seen."""
     told = "; ".join(
         f"{_JUDGED_WORDS[one]} {points(gain)} ({points(low)} to {points(high)})"
         for one, (gain, low, high) in (
-            (one, [float(row[f"gain_{one}{end}"]) for end in ("", "_low", "_high")]) for one in JUDGED
+            (one, [float(row[f"gain_{one}{end}"]) for end in ("", "_low", "_high")]) for one in _known(row)
         )
     )
     return (
@@ -150,9 +167,10 @@ def _of_hundred(arm: Mapping[Any, Any], control: Mapping[Any, Any]) -> str:
     """Say what changes among a hundred patients, in whole patients, benefit and harm alike."""
     told = []
     for name, (more, fewer, what) in _BY.items():
-        change = 100 * (float(arm[name]) - float(control[name]))
-        if math.isfinite(change) and abs(change) >= 0.5:
-            told.append(f"{abs(change):.0f} {more if change > 0 else fewer} {what}")
+        column, months = _latest(name, arm)
+        change = 100 * (float(arm[column]) - float(control[column]))
+        if math.isfinite(change) and abs(change) > 0.5:  # half a patient rounds to none
+            told.append(f"{abs(change):.0f} {more if change > 0 else fewer} {what.format(months=months)}")
     if not told:
         return "Of 100 patients fewer than one fares otherwise in any of these. "
     return f"Of 100 patients treated so, {', '.join(told)}. "

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from fastcart.errors import InputError
 from fastcart.protocols import EXPLORATORY, STANDARD, Adaptive, Arm
 from fastcart.protocols.controlled_arms import ACTUATORS, MEMORY
 from fastcart.protocols.controllers import TARGET_WORDS, TARGETS
+from fastcart.specification import write_new
 from fastcart.trial.own_arms import KINDS
 
 TEMPLATE = """\
@@ -91,15 +91,7 @@ def write_template(path: str | Path) -> Path:
     InputError
         For a file that is there already, or cannot be written.
     """
-    target = Path(path)
-    try:
-        with target.open("x", encoding="utf-8") as file:
-            file.write(TEMPLATE)
-    except FileExistsError:
-        raise InputError(f"The file {str(target)!r} is there already; give another name.") from None
-    except OSError as error:
-        raise InputError(f"The file {str(target)!r} cannot be written: {error.strerror}.") from None
-    return target
+    return write_new(path, TEMPLATE)
 
 
 def listed_arms() -> str:

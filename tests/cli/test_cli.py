@@ -615,3 +615,69 @@ def test_a_warning_of_fastcarts_is_a_sentence(capsys):
         with command_line._messages():
             warnings.warn_explicit("Doses are late.", UserWarning, fastcart.__file__, 1)
     assert capsys.readouterr().err == "fastcart: Doses are late.\n"
+
+
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        ("run li_lei -patients 5", "--patients"), ("run li_lei --patients x.csv -out=y.csv", "--out"),
+        ("optimize li_lei -seed 1", "--seed"), ("trial -init x.toml", "--init"), ("run -help", "--help"),
+        ("run li_lei --patients x.csv --out y.csv -rtol 1e-3", "--rtol"), ("-version", "--version"),
+        ("run li_lei \u2014patients 5", "--patients"), ("run li_lei \u2013\u2013patients=5", "--patients"),
+        ("sensitivity li_lei -n 64", "--n"),
+    ],
+)  # fmt: skip
+def test_a_flag_with_other_dashes_is_a_misspelt_one(given, flag, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(given.split())
+    said = capsys.readouterr().err
+    assert said.count("\n") == 1
+    assert f"did you mean '{flag}'?" in said
+
+
+def test_a_negative_number_is_no_flag(capsys):
+    assert main(["sensitivity", "li_lei", "--fixed", "-5", "--out", "y"]) == 2
+    assert "must read NAME=VALUE, not '-5'" in capsys.readouterr().err
+
+
+def test_every_flag_says_what_it_is():
+    from fastcart.cli.command_line import _parser
+
+    (commands,) = (a.choices for a in _parser()._actions if isinstance(a, argparse._SubParsersAction))
+    for name, parser in commands.items():
+        for action in parser._actions:
+            assert action.help, (name, action.option_strings or action.dest)
+
+
+@pytest.mark.parametrize(
+    ("given", "told"),
+    [
+        (["--bogus"], "fastcart: unknown argument: --bogus; see"),  # not what it would do with a command
+        (["models", "li_lei", "--bogus"], "unknown argument: --bogus; see"),  # rather than a far one
+        (["sensitivity", "li_lei", "-o"], "unknown argument: -o; see"),  # --outputs or --out
+        (["run", "li_lei", "-q"], "unknown argument: -q (did you mean '--quiet'?); see"),
+        (["sensitivity", "li_lei", "--ranges", "-10%", "--out", "x"],
+         "argument --ranges needs a value; '-10%' looks like a flag, write --ranges=-10%; see"),
+        (["run", "li_lei", "--out"], "argument --out needs a value; see"),
+        (["run", "li_lei", "--out", "--force"], "argument --out needs a value; see"),
+    ],
+)  # fmt: skip
+def test_arguments_that_argparse_does_not_explain(given, told, capsys):
+    with pytest.raises(SystemExit, match="2"):
+        main(given)
+    said = capsys.readouterr().err
+    assert told in said
+    assert said.count("\n") == 1
+
+
+def test_flags_of_the_program_itself_are_looked_at(tmp_path):
+    done = subprocess.run([sys.executable, "-m", "fastcart", "-verson"], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert "unknown argument: -verson (did you mean '--version'?)" in done.stderr
+
+
+@pytest.mark.parametrize("value", ["-1e3", "-5", "-.5", "-2.5e-3"])
+def test_negative_numbers_are_values(value, capsys):
+    arguments = ["optimize", "li_ley", "--vary", "T4=1:2", "--seed", "1", "--out", "x", "--target", value]
+    assert main(arguments) == 2
+    assert "There is no model 'li_ley'" in capsys.readouterr().err

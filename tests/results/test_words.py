@@ -247,3 +247,88 @@ def test_commands_say_who_leaves_what_is_plausible(tmp_path, monkeypatch, capsys
     (tmp_path / "p.csv").write_text("patient,x\na,1\n")
     assert main(["run", "mymodel.py", "--patients", "p.csv", "--out", "e.csv", "--force"]) == 0
     assert "plausible" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        lambda: fastcart.optimize("li_lei", {"T4": (1e3, 1e7)}, constraints="I6 <= 1", seed=1),
+        lambda: fastcart.optimize("li_lei", {"T4": (1e3, 1e7)}, objective="I6", seed=1),
+        lambda: fastcart.optimize("li_lei", {"T4": (1e3, 1e7)}, objective="IL6", seed=1),
+        lambda: fastcart.sensitivity("li_lei", outputs="I6", n=64),
+        lambda: fastcart.sensitivity("li_lei", outputs="pfs", where="I6 < 1", n=64),
+    ],
+)
+def test_a_state_where_a_quantity_is_wanted(asked):
+    """All that is computed of it is named, for which one is meant only the user knows."""
+    with pytest.raises(InputError, match="peak_I6, t_peak_I6, auc_I6") as said:
+        asked()
+    assert "Did you mean" not in str(said.value)
+
+
+def test_quantities_of_a_state_are_those_that_there_are():
+    from fastcart.errors import nearest_quantity, quantities_of
+
+    known = ["pfs", "final_C", "peak_C", "event_late", "count_late", "final_E"]
+    assert quantities_of("C", known) == ["final_C", "peak_C"]
+    assert nearest_quantity("C", known) == " Of 'C' there are final_C, peak_C; name the one that is meant."
+    assert "event_late, count_late" in nearest_quantity("latte", known)
+    assert nearest_quantity("E", known) == " Did you mean 'final_E'?"
+    assert nearest_quantity("pf", known) == " Did you mean 'pfs'?"
+    assert nearest_quantity("peak_c", known) == " Did you mean 'peak_C'?"
+
+
+def test_known_quantities_are_told_by_state():
+    with pytest.raises(InputError, match=r"Known: pfs, .*; final_, peak_, t_peak_, auc_ before T4, ") as said:
+        fastcart.sensitivity("li_lei", outputs="ZZ", n=64)
+    assert "; peak_, t_peak_, auc_ before I2, " in str(said.value)
+    assert len(str(said.value)) < 300
+
+
+@pytest.mark.parametrize(
+    ("command", "what"),
+    [("scan", "The scan"), ("fit", "The fit"), ("trial", "The trial"), ("petab", "The PEtab file")],
+)
+def test_files_that_hold_no_specification(command, what, tmp_path, monkeypatch, capsys):
+    """Each is answered in one sentence, and nothing is written."""
+    monkeypatch.chdir(tmp_path)
+    kind = "yaml" if command == "petab" else "toml"
+    (tmp_path / "folder").mkdir()
+    (tmp_path / f"broken.{kind}").write_text('model = "li_lei\n' if kind == "toml" else "a: 1\nb: [\n")
+    (tmp_path / "binary").write_bytes(bytes(range(256)))
+    told = {
+        "none": f"{what} 'none' does not exist; check the path.",
+        "folder": f"{what} 'folder' is a folder; give the name of a file.",
+        "binary": "cannot be read: ",
+        "broken.toml": "(at line 1, column 16); a quotation mark may be missing there.",
+        "broken.yaml": "broken.yaml is no YAML: line 3, ",
+    }
+    for file in ("none", "folder", "binary", f"broken.{kind}"):
+        assert main([command, file, "--out", "out"]) == 2
+        said = capsys.readouterr().err
+        assert told[file] in said
+        assert said.count("\n") == 1
+        assert not (tmp_path / "out").exists()
+
+
+def test_a_file_of_sbml_that_is_none(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "empty.xml").write_text("\n")
+    with pytest.raises(InputError, match=r"'none\.xml' does not exist; check the path\.$"):
+        fastcart.models.get("none.xml")
+    with pytest.raises(InputError, match=r"'empty\.xml' is empty; give one that holds a model\.$"):
+        fastcart.models.get("empty.xml")
+
+
+def test_bounds_of_the_command_line_are_told_in_its_spelling(capsys):
+    for given in ("T4=1:2:lg", "T4", "T4=1", "T4=1:2:log:3"):
+        arguments = ["optimize", "li_lei", "--vary", given, "--seed", "1", "--out", "x"]
+        assert main(arguments) == 2
+        assert f"must be NAME=LOW:HIGH or NAME=LOW:HIGH:log, not {given!r}." in capsys.readouterr().err
+
+
+def test_no_starts_are_a_number_of_starts(tmp_path):
+    from fastcart.petab.run import run_problem
+
+    with pytest.raises(InputError, match=r"The number of starts \(0 for no fit\) must be a whole number"):
+        run_problem(tmp_path / "none.yaml", tmp_path / "out", starts=-1)

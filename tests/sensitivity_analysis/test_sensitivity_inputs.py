@@ -117,6 +117,57 @@ def test_one_parameter_alone_has_indices_of_one():
             np.testing.assert_allclose(found.value[name][0], [1.0, 1.0], atol=0.02)
 
 
+def test_partial_rank_correlations_of_few_patients_are_too_near_zero():
+    """The guide to sensitivity says by how much in this example."""
+    ranges = dict.fromkeys("abc", (0.0, 1.0))
+
+    def weakest(n, seed):
+        design = make_design("prcc", ranges, n, seed=seed)
+        y = np.exp(3 * design.x @ np.array([1.0, 0.7, 0.49]))
+        return estimate(design, y[:, None]).value["prcc"][2, 0]
+
+    assert weakest(20_000, 0) == pytest.approx(0.92, abs=0.009)
+    assert np.mean([weakest(60, seed) for seed in range(200)]) == pytest.approx(0.86, abs=0.012)
+    bend = make_design("prcc", ranges, 2000, seed=1)
+    assert abs(estimate(bend, (bend.x[:, [0]] - 0.5) ** 2).value["prcc"][0, 0]) < 0.1
+
+
+def test_first_indices_above_total_ones_are_told():
+    from fastcart.sensitivity_analysis.notes import sentences
+
+    def notes(n):
+        ranges = {"a": (0.0, 1.0), "b": (0.0, 2.0)}
+        outputs = ["final_y", "y@0.5:1:0.25"]
+        study = fastcart.sensitivity(_ab(), method="sobol", outputs=outputs, ranges=ranges, n=n, seed=1)
+        wide = study.indices.pivot(index=["output", "parameter"], columns="index", values="value")
+        return (wide["S1"] - wide["ST"]).max(), sentences(study.notes), study.notes
+
+    excess, (told,), table = notes(64)  # y = a + b: the two are equal, and this sample says otherwise
+    assert excess > 0.01
+    assert told.startswith("final_y, y@0.5, y@0.75, y@1: of some parameters S1 is above ST, within their err")
+    assert "e.g. n = 256, before" in told
+    assert not table["serious"].any()  # no warning: intervals say as much
+    excess, none, _ = notes(4096)
+    assert excess < 0.01
+    assert none == []
+
+
+def test_first_indices_beyond_the_intervals_of_total_ones():
+    from fastcart.sensitivity_analysis.methods.sobol import METHOD
+
+    design = make_design("sobol", {"a": (0.0, 1.0), "b": (0.0, 1.0)}, 64, seed=1)
+
+    def doubts(first, low, total, high):
+        zero = np.zeros(2)
+        found = {"S1": (np.array(first), np.array(low), zero), "ST": (np.array(total), zero, np.array(high))}
+        return METHOD.doubts(design, found)
+
+    assert "by more than their intervals" in doubts([0.5, 0.2], [0.4, 0.1], [0.3, 0.3], [0.35, 0.4])[0]
+    assert "within their error" in doubts([0.5, 0.2], [0.4, 0.1], [0.3, 0.3], [0.45, 0.4])[0]
+    assert doubts([0.305, 0.2], [0.304, 0.1], [0.3, 0.3], [0.301, 0.4]) == []  # nobody would act upon this
+    assert doubts([0.5, np.nan], [np.nan, np.nan], [0.6, np.nan], [np.nan, np.nan]) == []
+
+
 def test_groups_of_morris_are_those_of_salib():
     from SALib.analyze import morris
 

@@ -747,6 +747,42 @@ def test_paths_to_nothing(path):
     assert "The table of patients" in message
 
 
+def test_rows_are_a_table():
+    """A list of mappings, wherever a table goes: as the DataFrame of it."""
+    rows = [{"patient": "a", "TE": 1e7}, {"patient": "b", "TE": 2e7}]
+    doses = [{"time": 1.0, "state": "TE", "amount": 1e6}, {"time": 2.0, "state": "TE", "amount": 1e6}]
+    listed = fastcart.solve("li_lei_coarse", rows, doses=doses, **FAST)
+    framed = fastcart.solve("li_lei_coarse", pd.DataFrame(rows), doses=pd.DataFrame(doses), **FAST)
+    pd.testing.assert_frame_equal(listed.endpoints, framed.endpoints)
+    series = [row for _, row in pd.DataFrame(rows)[["TE"]].iterrows()]
+    assert fastcart.solve("li_lei_coarse", series, **FAST).endpoints["final_TE"].nunique() == 2
+    assert len(fastcart.solve("li_lei_coarse", [{}, {}, {}], **FAST).endpoints) == 3
+    data = fastcart.fit.read([{"ID": 1, "TIME": 0.0, "DV": 1e6, "DVID": "TE"}], "li_lei_coarse")
+    assert data.measurements.value.tolist() == [1e6]
+
+
+def test_rows_wherever_tables_of_searches_and_scans_go(tmp_path):
+    found = fastcart.optimize(
+        "li_lei_coarse", {"TM": (0.0, 1e7)}, for_each=[{"C": 1e6}, {"C": 2e6}], patients=[{"TE": 1e7}],
+        start=[{"TM": 1e3}], seed=1, iterations=1, objective="TM", **FAST,
+    )  # fmt: skip
+    assert found.best["C"].tolist() == [1e6, 2e6]
+    rows = [{"TE": 1e7, "C": 1e6}, {"TE": 2e7, "C": 1e6}]
+    scanned = fastcart.scan("li_lei_coarse", rows, tmp_path / "scan", **FAST)
+    assert scanned.load()["TE"].tolist() == [1e7, 2e7]
+
+
+def test_rows_must_have_the_same_names_and_nothing_else_is_a_row():
+    assert refusal([{"TE": 1e7}, {"C": 1e6}]) == (
+        "Row 1 of the patients has no 'C', which others have; give it in every row."
+    )
+    for no_table in ([1e7, 2e7], [], [{"TE": 1e7}, 3], np.ones((2, 2))):
+        said = refusal(no_table)
+        assert "not list. Write columns" in said or "not ndarray. Write columns" in said
+        assert "[1e6, 2e6]}, or rows, [{" in said
+    assert "'TEE'" in refusal([{"TEE": 1e7}])
+
+
 @pytest.mark.parametrize("text", ["patients", "li_lei", ""])
 def test_texts_that_are_no_paths(text):
     assert "must be a DataFrame, a mapping of columns, a path" in refusal(text)

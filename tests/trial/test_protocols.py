@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -56,6 +57,22 @@ def reference() -> pd.DataFrame:
 
 
 # ---- calendars and budgets
+
+
+def test_an_unequal_budget_is_told_as_its_author_writes_it():
+    from fastcart.specification import Table
+    from fastcart.trial.own_arms import own_arm
+
+    half = {"effectors": 0.5, "memory": 1.0}
+    with pytest.raises(InputError, match=r"0\.5, not to 1; mend them, or set equal_budget=False for"):
+        Calendar(name="B", infusions=(Infusion(0, **half),))
+    with pytest.raises(
+        InputError, match=r"sum to 0\.5, not to 1; mend them, or set equal_budget = false for"
+    ):
+        own_arm(Table({"name": "B", "infusions": [{"day": 0, **half}]}, "an own [[arm]]"), Path())
+    named = {"name": "equal_budget=False", "infusions": []}  # no text of the user's is rewritten
+    with pytest.raises(InputError, match="'equal_budget=False' does not fit"):
+        own_arm(Table(named, "an own [[arm]]"), Path())
 
 
 @pytest.mark.parametrize(

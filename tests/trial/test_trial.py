@@ -390,6 +390,50 @@ def test_a_primary_endpoint_that_nobody_reaches_is_refused():
     assert make_spec({**short, "horizon": 730, "trial": {"primary": "OS24"}}).primary == "OS24"
 
 
+def test_a_cut_off_before_the_primary_endpoint_is_told():
+    from fastcart.trial.primary import unseen
+    from fastcart.trial.randomize import Design
+
+    assert unseen("EFS24", 730.0, Design()) is None
+    assert unseen("EFS24", 730.0, Design(accrual=365, cutoff=1000)) is None  # who enters first is seen
+    told = unseen("EFS24", 730.0, Design(accrual=100, cutoff=600))
+    assert told is not None
+    assert told.startswith(
+        "The primary endpoint EFS24 is that of day 730, but the data are cut off on day 600"
+    )
+    assert "set cutoff = 730 or later (830 to see it in all who enter), or in [trial] the primary one" in told
+    assert told.endswith("one of CR90, crs3, crs4, toxic_death.")
+    assert str(unseen("OS24", 730.0, Design(cutoff=60))).endswith("one of crs3, crs4, toxic_death.")
+    assert str(unseen("CR90", 730.0, Design(cutoff=20))).endswith("set cutoff = 90 or later.")
+    assert "followed for 500 days" in str(unseen("EFS24", 500.0, Design(cutoff=400)))  # the horizon first
+
+
+def test_in_short_tells_what_is_followed():
+    """Where follow-up is short, survival at 12 months, and gains in what is seen; without a verdict."""
+    from fastcart.trial.report_words import in_short
+
+    shares = {"CR90": 0.7, "crs3": 0.3, "toxic_death": 0.02, "EFS365": 0.5, "OS365": 0.8,
+              "EFS730": np.nan, "OS730": np.nan}  # fmt: skip
+    control = {**shares, "crs3": 0.4, "EFS365": 0.6, "OS365": 0.803}
+    arms = pd.DataFrame([{"title": "single", **control}, {"title": "mine", **shares}], index=["A0", "B"])
+    ends = {"": 0.01, "_low": -0.02, "_high": 0.03}
+    gains = {f"gain_{name}{end}": value for end, value in ends.items() for name in ("CR90", "crs4")}
+    gains |= {f"gain_{name}{end}": np.nan for end in ends for name in ("EFS730", "OS730")}
+    gains |= {f"gain_toxic_death{end}": 0.0 for end in ends}
+    row = pd.DataFrame([{"dose": 1e7, "unjudged": 0.0, **gains}], index=["B"])
+    spec = SimpleNamespace(control=SimpleNamespace(name="A0"))
+    words = in_short(SimpleNamespace(arms=arms, isotoxic=row, spec=spec), "B")
+    assert (
+        "Of 100 patients treated so, 10 fewer are alive without relapse at 12 months, 10 fewer have" in words
+    )
+    assert "remission +1.0 (-2.0 to +3.0); CRS of grade 4 or more +1.0" in words
+    assert "not followed to 24 months, so that survival then is not compared, and no verdict" in words
+    assert "nan" not in words
+    row["gain_CR90_low"] = np.nan
+    words = in_short(SimpleNamespace(arms=arms, isotoxic=row, spec=spec), "B")
+    assert "So the gain of +1.0 points of remission has no interval." in words
+
+
 def test_shares_and_their_difference_add_up_for_a_reader():
     """As a reader subtracts what is shown, so many of 100 patients fare otherwise."""
     from fastcart.trial.report_words import _of_hundred, instead_of
@@ -599,9 +643,13 @@ def test_trials_of_few_patients_get_a_report(tmp_path, monkeypatch, capsys, size
     assert " nan" not in words.lower()
     told = "40 virtual patients are few: with 40 others of the same kind, a share of an arm may come out"
     assert told in " ".join(words.split())
-    assert told in capsys.readouterr().out
+    said = capsys.readouterr().out
+    assert told in said
     assert "event-free at 12 months" in words
     assert "Patients are not followed to 24 months" in words
+    unseen = "The primary endpoint EFS24 is that of day 730, but patients are followed for 400 days"
+    assert unseen in said
+    assert unseen in words
     assert re.search(
         r"\d+ of 20 replicates with 1 patients per arm \(A5\) have an arm without patients", words
     )

@@ -121,6 +121,10 @@ class Method(ABC):
     def no_interval(self, design: Design, index: str, used: int, value: np.ndarray, low: np.ndarray) -> str:
         """Say why some values of an index, shape (k,), have no interval, of ``used`` patients."""
 
+    def doubts(self, design: Design, found: Found) -> list[str]:
+        """Say what the indices of one output, each of shape (k,), show of their own error."""
+        return []
+
     def scattered(self, design: Design, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Return the points and their outputs that show how an output depends on parameters."""
         return design.x, y

@@ -27,6 +27,7 @@ LEAST = 64  # base points; with fewer the indices are noise, and no interval say
 # independent ones, among which the base points are shared; their spread gives intervals. More of them cost
 # accuracy, and fewer leave too few degrees of freedom
 SCRAMBLES = 16
+_SEEN = 0.01  # of the variance, by which S1 may be above ST without a word
 _EQUAL = 1e-9  # what differs by less than this share is the same but for rounding
 
 
@@ -121,6 +122,19 @@ class Sobol(Designed):
             names = without_interval(design, value, low)
             return f"no interval for {names}, because all {self.unit} give the same."
         return "no interval where all base points of one of the scrambles are missing."
+
+    def doubts(self, design: Design, found: Found) -> list[str]:
+        # where nothing interacts they are equal, and either may be estimated larger
+        (first, low, _), (total, _, high) = found["S1"], found["ST"]
+        above = first - total > _SEEN
+        if not above.any():
+            return []
+        apart = (above & (low > high)).any()
+        how = "by more than their intervals, which are too narrow here" if apart else "within their error"
+        return [  # the same for all outputs of a course, so that it is said once
+            f"of some parameters S1 is above ST, {how}, which cannot be so in truth; take more base points, "
+            f"e.g. n = {4 * design.n}, before S1 and ST are compared."
+        ]
 
     def scattered(self, design: Design, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         # the blocks between A and B repeat their coordinates
