@@ -190,8 +190,11 @@ def legend_below(figure: Any, panels: Iterable[Any], *, columns: int = 4) -> Non
 
 
 def shortened(name: str, letters: int) -> str:
-    """Return a name as far as there is room for it."""
-    return name if len(name) <= letters else f"{name[: letters - 1]}…"
+    """Return a name as far as there is room for it: its beginning and its end, by which names differ."""
+    if len(name) <= letters:
+        return name
+    end = (letters - 1) // 3
+    return f"{name[: letters - 1 - end]}…{name[len(name) - end :]}"
 
 
 def log_axis(axes: Any, low: float, high: float, *, step: int = 2) -> None:
