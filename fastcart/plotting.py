@@ -184,9 +184,12 @@ def legend_below(figure: Any, panels: Iterable[Any], *, columns: int = 4) -> Non
     # a letter is about 0.6 of its height wide; a mark and the gap between columns about four heights
     width = size * (0.6 * max(map(len, found)) + 4.0)
     room = max(1, int(72 * figure.get_figwidth() / width))
-    figure.legend(
+    legend = figure.legend(
         list(found.values()), list(found), loc="outside lower center", ncols=min(columns, room, len(found))
     )
+    for line in legend.get_lines():  # so short a piece of a thin or pale line would not be seen
+        line.set_linewidth(max(line.get_linewidth(), 0.8))
+        line.set_alpha(None)
 
 
 def shortened(name: str, letters: int) -> str:
