@@ -118,7 +118,7 @@ def phase(found: dict[str, pd.DataFrame]) -> Any:
     left, right = figure.subplots(1, 2)
     for k, (name, path) in enumerate(found.items()):
         style = {
-            "color": (*plotting.PALETTE, plotting.RED, plotting.GREY)[k % 8],
+            "color": (*plotting.PALETTE, plotting.RED, plotting.GREY)[(k + k // 8) % 8],
             "ls": plotting.DASHES[k % len(plotting.DASHES)],
             "lw": 2.2 if name == "unified" else 1.0, "label": name,
         }  # fmt: skip
@@ -195,7 +195,7 @@ def products(table: pd.DataFrame) -> Any:
     left.plot(share, cut["T180"], "s", markersize=2, color=plotting.BLUE, label="cells on day 180")
     left.plot(share, cut["peak"], "o", markersize=2, color=plotting.ORANGE, label="peak")
     left.set_yscale("log")
-    plotting.panel(left, "a", f"antigen at the start: {load:.1e} cells", "Share of Tscm and Tcm", "Cells")
+    plotting.panel(left, "a", f"antigen {load:.1e}", "Share of Tscm and Tcm", "Cells")
     left.set_ylim(cut["T180"].min() / 100, None)  # room for the legend
     left.legend(loc="lower right")
     for kappa, color in zip(kappas, plotting.ordered_colors(len(kappas)), strict=True):
