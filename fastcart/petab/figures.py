@@ -41,7 +41,8 @@ def simulated_and_measured(problem: PetabProblem, table: pd.DataFrame) -> Any:
     both = np.concatenate([measured[finite], simulated[finite]])
     wide = len(both) > 0 and both.min() > 0 and both.max() > _WIDE * both.min()
     with style():
-        figure = new_figure(4.4, 4.6)
+        named = table["observableId"].nunique()
+        figure = new_figure(4.4, 4.2 + 0.13 * min(named, _MOST_NAMED))
         axes = figure.add_subplot()
         for place, name in enumerate(table["observableId"].unique()):
             mine = (table["observableId"] == name).to_numpy()
@@ -57,6 +58,6 @@ def simulated_and_measured(problem: PetabProblem, table: pd.DataFrame) -> Any:
             axes.set_yscale("log")
         axes.set_xlabel("Measured")
         axes.set_ylabel("Simulated")
-        if table["observableId"].nunique() <= _MOST_NAMED:
+        if named <= _MOST_NAMED:
             legend_below(figure, (axes,), columns=3)
         return figure
