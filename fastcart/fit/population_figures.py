@@ -115,6 +115,7 @@ def predictive_check(check: PredictiveCheck) -> Any:
             if censored:
                 below = grid[2 * row + 1, column]
                 below.sharex(top)
+                top.tick_params(labelbottom=False)
                 _shares(below, check.censored[check.censored["kind"] == kind])
                 plotting.panel(below, "", "", time, "Share below\nthe limit")
         for spare in range(len(kinds), rows * columns):
