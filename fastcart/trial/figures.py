@@ -174,8 +174,9 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
 
 
 def label_arms(
-    axes: Any, names: list[str], places: np.ndarray, *, along: np.ndarray, fontsize: float = 6.5
-) -> None:
+    axes: Any, names: list[str], places: np.ndarray, *, along: np.ndarray, fontsize: float = 6.5,
+    coincide: float = _COINCIDE,
+) -> None:  # fmt: skip
     """Write the name of each arm beside its point, where it covers least; arms that coincide share a label.
 
     Parameters
@@ -185,12 +186,15 @@ def label_arms(
     names : list of str
     places, along : ndarray, shape (k, 2)
         The points of the arms, and of other lines that labels should not cover.
+    fontsize : float
+    coincide : float
+        Arms that differ by less, in units of the axes, share a label.
     """
     axes.figure.draw_without_rendering()  # the layout, which places in points depend on
     labels: list[tuple[str, np.ndarray]] = []
     for name, place in zip(names, places, strict=True):
         for k, (other, there) in enumerate(labels):
-            if np.abs(place - there).max() < _COINCIDE:
+            if np.abs(place - there).max() < coincide:
                 labels[k] = (f"{other}, {plotting.shortened(name, _BESIDE)}", there)
                 break
         else:

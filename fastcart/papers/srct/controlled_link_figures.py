@@ -41,7 +41,7 @@ def likeness(protocols: pd.DataFrame, correlations: pd.DataFrame) -> Drawn:
         places = named[["likeness", name]].to_numpy(dtype=np.float64) * (1.0, 100.0)
         others = protocols.loc[random, ["likeness", name]].to_numpy(dtype=np.float64) * (1.0, 100.0)
         label_arms(axes, list(named["protocol"]), places, along=others[np.isfinite(others).all(axis=1)],
-                   fontsize=5)  # fmt: skip
+                   fontsize=5, coincide=1e-3)  # fmt: skip
     shown = ["protocol", "likeness", "CR90", "crs3", "EFS730", "gain_EFS730"]
     told_table = protocols[shown].copy()
     return figure, told_table
