@@ -360,7 +360,8 @@ def _draw_group(
             axis.plot(t, edge, **{**look, "linewidth": 0.6}, label=thin)
     median = "median" if len(values) > 1 else None
     label = f"{plotting.shortened(group.label, _LONGEST)} (n = {len(values)})" if groups > 1 else median
-    axis.plot(t, quantiles[-1], **look, linewidth=1.6, label=label)
+    marker = {"marker": "o"} if len(t) == 1 else {}  # a line of one point is not seen
+    axis.plot(t, quantiles[-1], **look, linewidth=1.6, label=label, **marker)
 
 
 def _draw_patients(
@@ -369,7 +370,7 @@ def _draw_patients(
     for number, row in enumerate(rows):
         t = courses.t if courses.shared else courses.t[row]
         times, values = with_gaps(t, courses.y[row], doses)
-        marker = {} if courses.shared else {"marker": "."}
+        marker = {} if courses.shared and len(t) > 1 else {"marker": "."}
         line = {"color": color, "linewidth": 0.5, "alpha": 0.6, **marker}
         axis.plot(times, values, **line, label=label if number == 0 else None)
 

@@ -163,6 +163,11 @@ def test_a_legend_says_what_thin_lines_and_ticks_are(result):
     assert "dose" not in told(result.plot("E", doses=False))
 
 
+def test_one_time_is_seen_as_a_point():
+    axis = fastcart.solve(model(), 3, save_at=[5.0], progress=False).plot("E", patients=1)
+    assert [line.get_marker() for line in axis.lines] == ["o", "."]
+
+
 def test_what_only_a_later_panel_has_is_in_the_legend(result):
     axes = result.plot(["E", "D"], observed={"t": [2.0, 3.0], "D": [80.0, 90.0]})
     assert "observed" in told(axes[0])
