@@ -228,7 +228,7 @@ def label_arms(
         leader = {"arrowstyle": "-", "color": plotting.GREY, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
         axes.annotate(
             label, place, xytext=best[1:], textcoords="offset points", fontsize=fontsize, ha="center",
-            va="center", color=plotting.RED, arrowprops=leader if np.hypot(*best[1:]) > 14 else None,
+            va="center", color=plotting.BLACK, arrowprops=leader if np.hypot(*best[1:]) > 14 else None,
         )  # fmt: skip
 
 
@@ -264,7 +264,7 @@ def kaplan_meier_figure(
                 upper.plot([], [], color=color, label=f"{name}: no patient")
             for row in told:
                 day, count = row["day"], row["at_risk"]
-                lower.text(day, -y, str(count), ha="center", va="center", fontsize=6.5, color=color)
+                lower.text(day, -y, str(count), ha="center", va="center", fontsize=6.5)
                 rows.append(
                     {
                         "endpoint": label,
@@ -276,7 +276,7 @@ def kaplan_meier_figure(
                 )
             lower.text(
                 -0.03, -y, plotting.shortened(name, _BESIDE), ha="right", va="center", fontsize=6.5,
-                color=color, transform=lower.get_yaxis_transform(),
+                transform=lower.get_yaxis_transform(),
             )  # fmt: skip
         upper.set_ylim(0, 102)
         upper.set_xlim(-20, horizon + 20)

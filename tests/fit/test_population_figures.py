@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 import pytest
+from figure_contrast import faint_texts
 from figure_layout import cut_off, drawn_panels, legends, missing_labels
 from fit_models import LINE, line_table
 from numba import njit
@@ -74,6 +75,7 @@ def test_every_axis_has_a_label_and_every_mark_a_legend(which, request):
         ways = figure.axes[0].get_title("left") == "a"  # those of estimates have their names as titles
         assert set(missing_labels(figure)) <= (titled if ways else set())
         assert cut_off(figure) == []
+        assert faint_texts(figure) == []
 
 
 def test_times_have_the_unit_of_the_model(one):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 import pytest
+from figure_contrast import faint_texts
 from figure_layout import alike_but_for_colour, cut_off, legends, missing_labels
 
 from fastcart import plotting
@@ -61,6 +62,11 @@ def test_arms_and_endpoints_differ_in_more_than_colour(drawn):
     for name in ("kaplan_meier_A5", "power"):
         for axes in drawn[name].axes:
             assert alike_but_for_colour(axes) == []
+
+
+def test_texts_can_be_read(drawn):
+    for name, figure in drawn.items():
+        assert faint_texts(figure) == [], name
 
 
 def test_grades_of_toxicity_have_their_names(drawn):
