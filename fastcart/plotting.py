@@ -31,6 +31,18 @@ RED = "#D55E00"
 PURPLE = "#CC79A7"
 GREY = "#6B6B6B"
 PALETTE = (BLUE, ORANGE, GREEN, PURPLE, SKY, BLACK)
+# beside colours, so that neither is needed alone
+DASHES: tuple[Any, ...] = (
+    "-",
+    "--",
+    ":",
+    "-.",
+    (0, (5, 1, 1, 1, 1, 1)),
+    (0, (1, 1)),
+    (0, (8, 2)),
+    (0, (3, 3)),
+)
+MARKERS = ("o", "s", "^", "D", "P", "v", "X", "*")
 
 _STYLE: dict[str, Any] = {
     "font.family": "sans-serif",
@@ -128,6 +140,64 @@ def panel(axes: Any, letter: str, title: str, xlabel: str, ylabel: str) -> None:
     axes.set_title(f"$\\bf{{({letter})}}$ {title}" if letter else title)
     axes.set_xlabel(xlabel)
     axes.set_ylabel(ylabel)
+
+
+def with_unit(name: str, unit: str) -> str:
+    """Return the label of an axis."""
+    return f"{name} ({unit})" if unit else name
+
+
+def time_label(unit: str) -> str:
+    """Return the label of an axis of time, whose unit is that of a model, such as "day"."""
+    return with_unit("Time", f"{unit}s" if unit else "")
+
+
+def from_zero(axes: Any) -> None:
+    """Let a linear vertical axis of amounts begin at 0 where it would show negative ones that there are not.
+
+    One on which all is 0 goes up to 1.
+    """
+    low, high = axes.dataLim.intervaly
+    if axes.get_yscale() != "linear" or not 0 <= low <= high < math.inf:
+        return
+    if high == 0:
+        axes.set_ylim(0, 1)
+    elif axes.get_ylim()[0] < 0:
+        axes.set_ylim(bottom=0)
+
+
+def entries(panels: Iterable[Any]) -> dict[str, Any]:
+    """Return what a legend of several panels says: each label once, with an artist that has it."""
+    found: dict[str, Any] = {}
+    for axes in panels:
+        for artist, label in zip(*axes.get_legend_handles_labels(), strict=True):
+            found.setdefault(label, artist)
+    return found
+
+
+def legend_below(figure: Any, panels: Iterable[Any], *, columns: int = 4) -> None:
+    """Write one legend of all panels below them, where it covers nothing, as wide as there is room."""
+    found = entries(panels)
+    if not found:
+        return
+    size = _STYLE["legend.fontsize"]
+    # a letter is about 0.6 of its height wide; a mark and the gap between columns about four heights
+    width = size * (0.6 * max(map(len, found)) + 4.0)
+    room = max(1, int(72 * figure.get_figwidth() / width))
+    legend = figure.legend(
+        list(found.values()), list(found), loc="outside lower center", ncols=min(columns, room, len(found))
+    )
+    for line in legend.get_lines():  # so short a piece of a thin or pale line would not be seen
+        line.set_linewidth(max(line.get_linewidth(), 0.8))
+        line.set_alpha(None)
+
+
+def shortened(name: str, letters: int) -> str:
+    """Return a name as far as there is room for it: its beginning and its end, by which names differ."""
+    if len(name) <= letters:
+        return name
+    end = (letters - 1) // 3
+    return f"{name[: letters - 1 - end]}…{name[len(name) - end :]}"
 
 
 def log_axis(axes: Any, low: float, high: float, *, step: int = 2) -> None:

@@ -24,17 +24,13 @@ _MOST_GROUPS = 8
 _WITH_BANDS = 3  # groups; the edges of more would be a thicket
 _DECADES, _FOLD = 1e3, 1e2  # a linear axis shows less
 _ONE_CELL, _BELOW = 1.0, 1e-4  # of a cell there is nothing to see
-_DASHES: tuple[Any, ...] = (
-    "-",
-    "--",
-    ":",
-    "-.",
-    (0, (5, 1, 1, 1, 1, 1)),
-    (0, (1, 1)),
-    (0, (8, 2)),
-    (0, (3, 3)),
-)
 _ALERT = "#b00020"
+_COLORS = (*plotting.PALETTE, plotting.RED, plotting.GREY)  # as many as there may be groups
+_ABREAST = 3  # panels in a row
+_LONGEST = 32  # letters of the name of a group
+_MOST_INSIDE, _LONGEST_INSIDE = 5, 44  # lines of a legend, and letters of them, for which a panel has room
+_SINGLE = "single patients"
+_PER_LETTER = 0.058  # inches
 _MOST_TICKS = 200
 _OF_PFS = ("pfs", "progression", "censored")
 _NEAR = 1e-6  # of the times shown: nobody sees less
@@ -90,11 +86,13 @@ def draw_courses(
                 _draw_observed(axis, seen, name, by, group, len(groups), _look(place))
             rows = _chosen(result, patients, np.concatenate([group.rows for group in groups]))
             for place, group in enumerate(groups):
-                _draw_patients(axis, courses, np.intersect1d(group.rows, rows), _look(place)["color"], jumps)
+                mine = np.intersect1d(group.rows, rows)
+                _draw_patients(axis, courses, mine, _look(place)["color"], jumps, label=_SINGLE)
             _finish(axis, result.model, name, courses, groups, edges)
+            _draw_zeros(axis, seen, name)
             for t in schedule.times[:_MOST_TICKS]:
                 axis.axvline(t, ymax=0.035, color=plotting.BLACK, linewidth=1.4, clip_on=False)
-        _say(axes[0], result, by, groups)
+        _say(axes, result, by, doses=len(schedule.times) > 0, own=ax is None)
     alone = quantities is None or isinstance(quantities, str)
     return axes[0] if alone else np.array(axes, dtype=object)
 
@@ -116,14 +114,14 @@ def draw_pfs(result: BatchResult, *, by: Any = None, ax: Any = None) -> Any:
             below = np.flatnonzero(share <= 0.5)
             unit = result.model.time_unit
             median = f"median {t[below[0]]:.3g} {unit}s" if len(below) else "median not reached"
-            label = f"{group.label} (n = {len(time)}, {median})"
+            label = f"{plotting.shortened(group.label, _LONGEST)} (n = {len(time)}, {median})"
             axis.step(t, share, where="post", label=label, **_look(place))
         horizon = float(result.options.get("t_end", table["t_reached"].max()))
         axis.set(
-            xlim=(0, horizon), ylim=(0, 1.02), xlabel=f"Time ({result.model.time_unit}s)",
+            xlim=(0, horizon), ylim=(0, 1.02), xlabel=plotting.time_label(result.model.time_unit),
             ylabel="Share without progression",
         )  # fmt: skip
-        _say(axis, result, by, groups, always=True)
+        _say([axis], result, by, own=ax is None)
     return axis
 
 
@@ -312,8 +310,8 @@ def _axes(ax: Any, number: int) -> list[Any]:
         plotting.require_matplotlib()
         from matplotlib import pyplot
 
-        size = (4.4 * number, 3.2) if number <= 3 else (13.2, 3.2 * -(-number // 3))
-        grid = (1, number) if number <= 3 else (-(-number // 3), 3)
+        columns, rows = min(number, _ABREAST), -(-number // _ABREAST)
+        size, grid = (4.4 * columns, 3.2 * rows), (rows, columns)
         _, axes = pyplot.subplots(*grid, figsize=size, squeeze=False, layout="constrained")
         flat = list(axes.flat)
         for spare in flat[number:]:
@@ -328,8 +326,8 @@ def _axes(ax: Any, number: int) -> list[Any]:
 def _look(place: int) -> dict[str, Any]:
     """Return how a group is drawn: by colour and dashes, so that neither is needed alone."""
     return {
-        "color": plotting.PALETTE[place % len(plotting.PALETTE)],
-        "linestyle": _DASHES[place % len(_DASHES)],
+        "color": _COLORS[place % len(_COLORS)],
+        "linestyle": plotting.DASHES[place % len(plotting.DASHES)],
     }
 
 
@@ -339,7 +337,7 @@ def _draw_group(
 ) -> None:  # fmt: skip
     """Draw the median, with bands where it is alone and their outer edges where there are few."""
     if not courses.shared:
-        name = group.label if groups > 1 else None
+        name = plotting.shortened(group.label, _LONGEST) if groups > 1 else None
         _draw_patients(axis, courses, group.rows, look["color"], doses, label=name)
         return
     if not len(group.rows):
@@ -358,10 +356,12 @@ def _draw_group(
             )
     elif groups <= _WITH_BANDS and half:
         for edge in (quantiles[0], quantiles[len(edges) - 1]):
-            axis.plot(t, edge, **{**look, "linewidth": 0.6})
+            thin = f"thin: {edges[0]:.0%} and {edges[-1]:.0%}"
+            axis.plot(t, edge, **{**look, "linewidth": 0.6}, label=thin)
     median = "median" if len(values) > 1 else None
-    label = f"{group.label} (n = {len(values)})" if groups > 1 else median
-    axis.plot(t, quantiles[-1], **look, linewidth=1.6, label=label)
+    label = f"{plotting.shortened(group.label, _LONGEST)} (n = {len(values)})" if groups > 1 else median
+    marker = {"marker": "o"} if len(t) == 1 else {}  # a line of one point is not seen
+    axis.plot(t, quantiles[-1], **look, linewidth=1.6, label=label, **marker)
 
 
 def _draw_patients(
@@ -370,7 +370,7 @@ def _draw_patients(
     for number, row in enumerate(rows):
         t = courses.t if courses.shared else courses.t[row]
         times, values = with_gaps(t, courses.y[row], doses)
-        marker = {} if courses.shared else {"marker": "."}
+        marker = {} if courses.shared and len(t) > 1 else {"marker": "."}
         line = {"color": color, "linewidth": 0.5, "alpha": 0.6, **marker}
         axis.plot(times, values, **line, label=label if number == 0 else None)
 
@@ -425,6 +425,18 @@ def _draw_observed(
     )  # fmt: skip
 
 
+def _draw_zeros(axis: Any, observed: pd.DataFrame | None, name: str) -> None:
+    """Mark where nothing was found at the bottom of a logarithmic axis, which has no place for it."""
+    if observed is None or name not in observed or axis.get_yscale() != "log":
+        return
+    none = observed.loc[observed[name] <= 0, "t"]
+    if len(none):
+        axis.plot(
+            none, np.zeros(len(none)), "v", transform=axis.get_xaxis_transform(), color=plotting.BLACK,
+            markerfacecolor="none", markersize=5, clip_on=False, label="observed: none",
+        )  # fmt: skip
+
+
 def _finish(
     axis: Any, model: Model, name: str, courses: Courses, groups: Sequence[Group], edges: Sequence[float]
 ) -> None:
@@ -453,18 +465,53 @@ def _finish(
                 fontsize=6.5, color=plotting.GREY,
             )  # fmt: skip
             axis.set_ylim(bottom=max(low, _ONE_CELL * _BELOW))
+    plotting.from_zero(axis)
     unit = units.get(name) or (f"of {name.removeprefix('auc_')}" if name.startswith("auc_") else "")
-    axis.set_xlabel(f"Time ({model.time_unit}s)")
+    axis.set_xlabel(plotting.time_label(model.time_unit))
     axis.set_ylabel(f"{name} ({unit})" if unit else name)
     if len(times) and times.min() < times.max():
         axis.set_xlim(float(times.min()), float(times.max()))
 
 
-def _say(axis: Any, result: BatchResult, by: Any, groups: Sequence[Group], *, always: bool = False) -> None:
-    """Write what lines are, and how many patients are not among them."""
-    if always or axis.get_legend_handles_labels()[1]:
-        axis.legend(title=by if isinstance(by, str) else None)
+def _say(
+    axes: Sequence[Any], result: BatchResult, by: Any, *, doses: bool = False, own: bool = False
+) -> None:
+    """Write what lines are, and how many patients are not among them.
+
+    Beside the panels of a figure of our own where the legend is large, else where it covers least.
+    """
+    found = plotting.entries(axes)
+    # what holds for all groups comes behind them
+    common = [label for label in found if label.startswith(("thin: ", _SINGLE, "observed"))]
+    found |= {label: found.pop(label) for label in common}
+    if doses:
+        found["dose"] = _tick()
+    axis = axes[0]
+    if found:
+        title = by if isinstance(by, str) else None
+        # on white, for it may have to stand on lines
+        where: dict[str, Any] = {
+            "frameon": True,
+            "framealpha": 0.8,
+            "facecolor": "white",
+            "edgecolor": "none",
+        }
+        if own and (len(found) > _MOST_INSIDE or max(map(len, found)) > _LONGEST_INSIDE):
+            where |= {"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)}
+            axis = axes[min(len(axes), _ABREAST) - 1]
+            figure = axis.figure
+            figure.set_figwidth(figure.get_figwidth() + _PER_LETTER * max(map(len, found)) + 0.4)
+        axis.legend(list(found.values()), list(found), title=title, **where)
     failed = len(result.failed)
     if failed:
         text = f"{failed} of {len(result.endpoints)} patients not solved, left out"
-        axis.set_title(text, color=_ALERT, fontsize=8)
+        axes[0].set_title(text, color=_ALERT, fontsize=8)
+
+
+def _tick() -> Any:
+    """Return what stands for the tick of a dose in a legend."""
+    from matplotlib.lines import Line2D
+
+    return Line2D(
+        [], [], color=plotting.BLACK, marker="|", markersize=5, markeredgewidth=1.4, linestyle="none"
+    )

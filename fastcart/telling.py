@@ -30,11 +30,16 @@ _last = -math.inf
 _said_above = 0  # notices above a bar so far
 
 
-def in_notebook() -> bool:
-    """Return whether this runs in a notebook, where a bar can be drawn though there is no terminal."""
+def _shell() -> Any:
+    """Return what runs the cells of a notebook, None where there is none."""
     module = sys.modules.get("IPython")
     shell = module.get_ipython() if module is not None and hasattr(module, "get_ipython") else None
-    return type(shell).__name__ == "ZMQInteractiveShell"
+    return shell if type(shell).__name__ == "ZMQInteractiveShell" else None
+
+
+def in_notebook() -> bool:
+    """Return whether this runs in a notebook, where a bar can be drawn though there is no terminal."""
+    return _shell() is not None
 
 
 def wants_progress(progress: bool | None) -> bool:
@@ -116,6 +121,7 @@ class Bar:
             if _said_above > self._said_above:
                 self._bar.delay = 0.0  # a notice draws it at once, and tqdm would think that it never was
             self._bar.close()
+            _notice.take_away()
         if self._lines is not None:
             self._lines.stop()
         self._stack.close()
@@ -219,8 +225,44 @@ def _tqdm(total: int, unit: str) -> Any:
     return tqdm(file=sys.stderr, **how)
 
 
+class _Notice:
+    """What is compiled now, as one line of a notebook that is gone once the study or the cell is done.
+
+    What is written to stderr would stand in the notebook for ever, and be saved with it.
+    """
+
+    def __init__(self) -> None:
+        self._line: Any = None
+        self._watched: Any = None  # the shell that says when a cell is done
+
+    def show(self, text: str, shell: Any) -> None:
+        """Show it in place of what was shown before."""
+        from IPython.display import display
+
+        if self._watched is not shell:
+            shell.events.register("post_run_cell", lambda *_: self.take_away())
+            self._watched = shell
+        if self._line is None:
+            self._line = display({"text/plain": text}, raw=True, display_id=True)
+        else:
+            self._line.update({"text/plain": text}, raw=True)
+
+    def take_away(self) -> None:
+        """Leave an empty line of no height."""
+        line, self._line = self._line, None
+        if line is not None:
+            line.update({"text/plain": ""}, raw=True)
+
+
+_notice = _Notice()
+
+
 def _above_the_bar(text: str) -> None:
     global _said_above
+    shell = _shell()
+    if shell is not None:
+        _notice.show(text, shell)
+        return
     from tqdm import tqdm
 
     _said_above += 1

@@ -11,7 +11,7 @@ from fastcart import plotting
 if TYPE_CHECKING:
     from fastcart.comparing.compare import Comparison
 
-_DASHES = ("-", "--", ":", "-.")
+_ROWS = 5  # for which there is room at least
 _FEWEST = 1.0  # cells that are drawn
 
 
@@ -35,18 +35,19 @@ def comparison_figure(comparison: Comparison) -> Any:
         colors = plotting.ordered_colors(len(table))
         for k, name in enumerate(table["model"]):
             course = comparison.courses[comparison.courses["model"] == name]
-            line = {"color": colors[k], "linestyle": _DASHES[k % len(_DASHES)]}
+            line = {"color": colors[k], "linestyle": plotting.DASHES[k % len(plotting.DASHES)]}
             for axes, column in ((cart, "cart"), (tumor, "tumor")):
                 shown = np.where(course[column] >= _FEWEST, course[column], np.nan)
                 axes.plot(course["t"], shown, label=name if axes is cart else None, **line)
         for axes, letter, title, unit in (
-            (cart, "a", f"CAR-T cells after {comparison.dose:.3g}", "CAR-T (cells)"),
+            (cart, "a", f"CAR-T after a dose of {comparison.dose:.3g} cells", "CAR-T (cells)"),
             (tumor, "b", "Tumor", "Tumor (cells)"),
         ):
             axes.set_yscale("log")
+            axes.set_xlim(0, comparison.horizon)  # also where all are gone before
             plotting.panel(axes, letter, title, "Time (days)", unit)
         if len(table):
-            top.legend(loc="outside right upper")
+            top.legend(loc="outside right upper", handlelength=2.6)
         _bars(below, table, colors, comparison.horizon)
     return figure
 
@@ -74,4 +75,4 @@ def _bars(part: Any, table: Any, colors: list[Any], horizon: float) -> None:
                 axes.text(0.02 * horizon, place, "none", va="center", fontsize=6.5)
         plotting.panel(axes, letter, title, unit, "")
     panels[0].set_yticks(places, table["model"].tolist())
-    panels[0].invert_yaxis()
+    panels[0].set_ylim(max(len(table), _ROWS) - 0.5, -0.5)  # bars of one model are no walls

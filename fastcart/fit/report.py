@@ -27,8 +27,8 @@ _CAPTIONS = {
     "distribution_errors": "Normalised prediction distribution errors: standard normal if the model is "
     "right. A censored measurement is drawn beyond its limit, given what else was measured of its patient.",
     "courses": "The first patients: most probable course (line), that of typical parameters (dotted), "
-    "measurements (dots), limits of censored ones (red).",
-    "traces": "The way of each start; from the dotted lines on it is averaged. Black: the maximum.",
+    "measurements (dots), limits of censored ones (hollow triangles).",
+    "traces": "The way of each start; from the dotted line on it is averaged. Black: the maximum.",
     "starts": "Where each start ended, with 95 % of the Monte Carlo error.",
 }
 

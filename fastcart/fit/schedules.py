@@ -40,6 +40,7 @@ from fastcart.representation import table as table_html
 _ASKED = "quantity asked for"
 _DPI = 160
 _SHOWN = 30  # schedules in a figure
+_LONGEST = 32  # letters of a name in a figure
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -60,6 +61,8 @@ class Designs:
         Expected share of the measurements above the limit of quantification.
     without : ndarray, shape (patients,)
         Standard deviation of the quantity without any measurement; infinite without a prior.
+    time_unit : str
+        Of the model, such as "day".
     """
 
     quantity: str
@@ -69,6 +72,7 @@ class Designs:
     log_det: np.ndarray
     above: np.ndarray
     without: np.ndarray
+    time_unit: str = ""
 
     def table(self) -> pd.DataFrame:
         """Return a row for each schedule, the best first.
@@ -103,9 +107,10 @@ class Designs:
         """Return a figure of the visits of the best schedules, and how well each tells the quantity."""
         table = self.table().head(_SHOWN)
         with plotting.style():
-            figure = plotting.new_figure(7.2, 1.0 + 0.22 * len(table))
+            figure = plotting.new_figure(7.2, 1.2 + 0.22 * len(table))
             visits, width = figure.subplots(1, 2, sharey=True, gridspec_kw={"width_ratios": [1.4, 1.0]})
             draw(self, table, visits, width, unit)
+            plotting.legend_below(figure, (width,))
         return figure
 
     def figure(self, path: str | os.PathLike[str], *, unit: str = "") -> Path:
@@ -120,15 +125,23 @@ def draw(found: Designs, table: pd.DataFrame, visits: Any, width: Any, unit: str
     for k, name in enumerate(table["schedule"]):
         days = found.schedules[name]
         visits.plot(days, np.full(len(days), k), "o", color=plotting.BLUE, markersize=3.5)
-    visits.set_yticks(place, table["schedule"])
+    visits.set_yticks(place, [plotting.shortened(name, _LONGEST) for name in table["schedule"]])
     visits.set_ylim(len(table) - 0.5, -0.5)
-    plotting.panel(visits, "a", "Visits", f"Time{f' ({unit})' if unit else ''}", "")
+    time = plotting.with_unit("Time", unit) if unit else plotting.time_label(found.time_unit)
+    plotting.panel(visits, "a", "Visits", time, "Schedule")
     ends = [table["sd_median"] - table["sd_low"], table["sd_high"] - table["sd_median"]]
-    width.errorbar(table["sd_median"], place, xerr=ends, fmt="none", ecolor=plotting.GREY, elinewidth=0.8)
-    width.plot(table["sd"], place, "o", color=plotting.RED, markersize=4)
+    width.errorbar(
+        table["sd_median"], place, xerr=ends, fmt="none", ecolor=plotting.GREY, elinewidth=0.8,
+        label="10 to 90 % of the patients",
+    )  # fmt: skip
+    width.plot(table["sd"], place, "o", color=plotting.RED, markersize=4, label="mean")
     if np.isfinite(found.without).all():
-        width.axvline(float(found.without.mean()), color=plotting.GREY, linewidth=0.8, linestyle="--")
-    plotting.panel(width, "b", "What is left to know", f"Posterior sd of {found.quantity}", "")
+        width.axvline(
+            float(found.without.mean()), color=plotting.GREY, linewidth=0.8, linestyle="--",
+            label="mean without any visit",
+        )  # fmt: skip
+    quantity = plotting.shortened(found.quantity, _LONGEST)
+    plotting.panel(width, "b", "What is left to know", f"Posterior SD of {quantity}", "")
 
 
 def designs(
@@ -373,4 +386,4 @@ def _compared(
         sd[:, k], log_det[:, k] = spread(whole, gradient)
         seen[:, k] = (above * often).sum(axis=1) / often.sum()
     without, _ = spread(np.tile(known.precision, (patients, 1, 1)), gradient)
-    return Designs(*asked, schedules, sd, log_det, seen, without)
+    return Designs(*asked, schedules, sd, log_det, seen, without, known.model.time_unit)

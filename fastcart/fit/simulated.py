@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -40,6 +40,10 @@ class PredictiveCheck:
     corrected : bool
         Whether values are multiplied by (typical prediction of the bin) / (that of the measurement).
     replicates : int
+    time_unit : str
+        Of the model, such as "day".
+    units : dict of str to str
+        Of each kind, where its prediction is a quantity of the model.
     """
 
     bins: pd.DataFrame
@@ -47,6 +51,8 @@ class PredictiveCheck:
     points: pd.DataFrame
     corrected: bool
     replicates: int
+    time_unit: str = ""
+    units: dict[str, str] = field(default_factory=dict)
 
 
 def deviations(fit: PopulationFit, predicted: np.ndarray, rows: np.ndarray) -> np.ndarray:
@@ -251,7 +257,16 @@ def vpc(
         shares.append(part.shares().assign(kind=kind))
         points.append(part.points().assign(kind=kind))
     whole, below, seen = (pd.concat(some, ignore_index=True) for some in (parts, shares, points))
-    return PredictiveCheck(whole, below, seen, corrected, several)
+    model = fit.complete.prepared.model
+    return PredictiveCheck(whole, below, seen, corrected, several, model.time_unit, units_of(fit))
+
+
+def units_of(fit: PopulationFit) -> dict[str, str]:
+    """Return the unit of each kind of measurement whose prediction is a quantity of the model."""
+    prepared = fit.complete.prepared
+    known = {item.name: item.unit for item in prepared.model.quantities}
+    named = {one.dvid: one.prediction for one in prepared.observations if isinstance(one.prediction, str)}
+    return {kind: known[name] for kind, name in named.items() if known.get(name)}
 
 
 def bins_of(time: np.ndarray, bins: int) -> np.ndarray:

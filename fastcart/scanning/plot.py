@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 _CONTOURS = 6
 _CLIFF = 2.0  # levels between neighbours
 _MAX_CELLS = 4_000_000
+_WIDE, _DEEPEST = 1e3, 1e-12  # from which ratio on colours are logarithmic, and how far down
 _PALE = "#D9D9D9"  # where patients failed
 
 
@@ -81,6 +82,8 @@ def heat_map(
         panel.set_yscale(_scale(y))
         _draw(figure, panel, x, y, values, flags, _label(known, output))
         _contours(panel, x, y, values, contours)
+        for set_limits, values_of in ((panel.set_xlim, x), (panel.set_ylim, y)):
+            set_limits(*_edges(values_of)[[0, -1]])
         panel.set_xlabel(_label(known, axes[0]))
         panel.set_ylabel(_label(known, axes[1]))
         panel.set_title(title or "")
@@ -166,10 +169,13 @@ def _draw(figure, panel, x, y, values, flags, label) -> None:
 
     panel.set_facecolor(_PALE)
     finite = np.isfinite(values)
+    columns, rows = _edges(x), _edges(y)
+    norm = _colours(values[finite])
     mesh = panel.pcolormesh(
-        x, y, np.ma.masked_invalid(values), shading="nearest", cmap="viridis", rasterized=True
+        columns, rows, np.ma.masked_invalid(values), cmap="viridis", norm=norm, rasterized=True
     )
-    figure.colorbar(mesh, ax=panel, label=label)
+    below = norm is not None and values[finite].min() < norm.vmin
+    figure.colorbar(mesh, ax=panel, label=label, extend="min" if below else "neither")
     shown = []
     if flags["failed"].any():
         shown.append(Patch(facecolor=_PALE, edgecolor="black", linewidth=0.5, label="not solved"))
@@ -177,8 +183,9 @@ def _draw(figure, panel, x, y, values, flags, label) -> None:
         shown.append(Patch(facecolor=_PALE, edgecolor="black", linewidth=0.5, label="no value"))
     if "censored" in flags and flags["censored"].any():
         # no fill, only the hatches
+        whole = np.repeat(np.repeat(flags["censored"].astype(float), 2, axis=0), 2, axis=1)
         panel.contourf(
-            x, y, flags["censored"].astype(float), levels=[0.5, 1.5], colors="none", hatches=["////"]
+            _sides(columns), _sides(rows), whole, levels=[0.5, 1.5], colors="none", hatches=["////"]
         )
         shown.append(Patch(facecolor="none", edgecolor="black", hatch="////", label="censored"))
     if shown:
@@ -194,14 +201,28 @@ def _contours(panel: Any, x: np.ndarray, y: np.ndarray, values: np.ndarray, aske
     if not len(finite) or np.ptp(finite) == 0:
         return
     low, high = finite.min(), finite.max()
-    levels = MaxNLocator(asked).tick_values(low, high) if is_whole(asked) else np.unique(asked)
+    norm = _colours(finite)
+    levels: np.ndarray
+    if not is_whole(asked):
+        levels = np.unique(asked)
+    elif norm is None:
+        levels = np.asarray(MaxNLocator(asked).tick_values(low, high))
+    else:
+        # of a logarithmic scale whole decades, to which jumps are compared in logarithms, too
+        first, last = np.ceil(np.log10([norm.vmin, norm.vmax]))
+        levels = 10.0 ** np.arange(first, last, max(1, int((last - first) // asked)))
     levels = levels[(levels > low) & (levels < high)]  # at the ends there is an area, not a line
     if not len(levels):
         return
-    drawn = _without_cliffs(values, levels)
+    if norm is None:
+        drawn = _without_cliffs(values, levels)
+    else:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            logs = _without_cliffs(np.log10(values), np.log10(levels))
+        drawn = np.ma.array(values, mask=np.ma.getmaskarray(logs))
     lines = panel.contour(x, y, drawn, levels=levels, colors="white", linewidths=0.8)
     lines.set_path_effects([withStroke(linewidth=1.6, foreground="black")])
-    for text in panel.clabel(lines, fontsize=6.5, colors="black"):
+    for text in panel.clabel(lines, fontsize=6.5, colors="black", fmt=lambda level: f"{level:.4g}"):
         text.set_bbox({"facecolor": "white", "alpha": 0.85, "edgecolor": "none", "pad": 0.8})
 
 
@@ -219,6 +240,34 @@ def _without_cliffs(values: np.ndarray, levels: np.ndarray) -> np.ndarray:
             widths[axis] = ends
             steep |= np.pad(jump, widths)
     return np.ma.masked_where(steep | ~np.isfinite(values), values)
+
+
+def _colours(values: np.ndarray) -> Any:
+    """Return a logarithmic scale of colours for what ranges over decades, None for a linear one.
+
+    It does not reach farther down than can be told apart; what is less has the lowest colour.
+    """
+    from matplotlib.colors import LogNorm
+
+    if not len(values) or values.min() <= 0 or values.max() < _WIDE * values.min():
+        return None
+    return LogNorm(max(values.min(), _DEEPEST * values.max()), values.max())
+
+
+def _edges(values: np.ndarray) -> np.ndarray:
+    """Return where cells around values meet: halfway, on a logarithmic axis as one sees it there."""
+    log = _scale(values) == "log"
+    places = np.log(values) if log else values
+    between = (places[1:] + places[:-1]) / 2
+    ends = 2 * places[[0, -1]] - between[[0, -1]]
+    edges = np.concatenate([ends[:1], between, ends[1:]])
+    return np.exp(edges) if log else edges
+
+
+def _sides(edges: np.ndarray) -> np.ndarray:
+    """Return both sides of each cell, just within it."""
+    inside = 1e-6 * np.diff(edges)
+    return np.column_stack([edges[:-1] + inside, edges[1:] - inside]).ravel()
 
 
 def _scale(values: np.ndarray) -> str:

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from fastcart.model import Model
     from fastcart.sensitivity_analysis.result import SensitivityResult
 
+_PALE = "#BBBBBB"  # where an index is not defined
 _POINTS = 3000  # points of a scatter panel; larger samples show density
 
 
@@ -65,6 +66,8 @@ def draw_tornado(
 
 def heatmap(result: SensitivityResult, quantity: str, *, top: int = 20) -> Any:
     """Draw the index of the most influential parameters at every time as colours; return the figure."""
+    from matplotlib.patches import Patch
+
     method = find(result.design.method)
     matrix = result.matrix(quantity)
     order = matrix.abs().max(axis=1).fillna(0).sort_values(ascending=False, kind="stable").index[:top]
@@ -76,7 +79,9 @@ def heatmap(result: SensitivityResult, quantity: str, *, top: int = 20) -> Any:
         mesh = draw_heatmap(axes, shown, signed=method.signed)
         unit = _effect_unit(result, result.outputs.names[0]) if method.in_units else ""
         figure.colorbar(mesh, ax=axes, label=method.indices[method.main] + unit, aspect=30, pad=0.01)
-        plotting.panel(axes, "", quantity, f"Time ({result.model.time_unit}s)", "")
+        plotting.panel(axes, "", quantity, plotting.time_label(result.model.time_unit), "")
+        if matrix.isna().to_numpy().any():
+            figure.legend(handles=[Patch(color=_PALE, label="not defined")], loc="outside lower center")
     return figure
 
 
@@ -91,7 +96,7 @@ def draw_heatmap(axes: Any, matrix: pd.DataFrame, *, signed: bool) -> Any:
     )
     size = float(np.nanmax(np.abs(matrix.to_numpy()))) if matrix.notna().to_numpy().any() else 1.0
     # blue to orange-red by way of white: told apart by all; viridis for what has no sign
-    axes.set_facecolor("#BBBBBB")
+    axes.set_facecolor(_PALE)
     mesh = axes.pcolormesh(
         edges, np.arange(len(matrix) + 1) - 0.5, np.ma.masked_invalid(matrix.to_numpy()),
         cmap="RdBu_r" if signed else "viridis", vmin=-size if signed else 0.0, vmax=size, rasterized=True,

@@ -40,6 +40,9 @@ ENDPOINT_NAMES = {
     "OS24": "Alive at 24 months",
 }
 _COLORS = {"control": plotting.BLUE, "treatment": plotting.RED}
+_STROKES: dict[str, Any] = {"control": "-", "treatment": (0, (5, 1.5))}
+_LOST = "censored"
+_LONGEST, _BESIDE = 28, 16  # letters of the name of an arm, and of one beside a panel
 
 
 @dataclass(frozen=True)
@@ -152,7 +155,7 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         (panels[1], "b", survival, "Event-free survival", f"Event-free at {months} months (%)"),
     ):
         x, y = 100 * scan["crs3"].to_numpy(), 100 * scan[endpoint].to_numpy()
-        axes.plot(x, y, ".-", color=plotting.GREY, zorder=1, label="single infusion")
+        axes.plot(x, y, ".-", color=plotting.GREY, zorder=1, label="single infusion (cells)")
         for k, dose in enumerate(scan["dose"]):
             if k % 3 == 0:
                 axes.annotate(
@@ -171,8 +174,9 @@ def frontier_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
 
 
 def label_arms(
-    axes: Any, names: list[str], places: np.ndarray, *, along: np.ndarray, fontsize: float = 6.5
-) -> None:
+    axes: Any, names: list[str], places: np.ndarray, *, along: np.ndarray, fontsize: float = 6.5,
+    coincide: float = _COINCIDE,
+) -> None:  # fmt: skip
     """Write the name of each arm beside its point, where it covers least; arms that coincide share a label.
 
     Parameters
@@ -182,16 +186,19 @@ def label_arms(
     names : list of str
     places, along : ndarray, shape (k, 2)
         The points of the arms, and of other lines that labels should not cover.
+    fontsize : float
+    coincide : float
+        Arms that differ by less, in units of the axes, share a label.
     """
     axes.figure.draw_without_rendering()  # the layout, which places in points depend on
     labels: list[tuple[str, np.ndarray]] = []
     for name, place in zip(names, places, strict=True):
         for k, (other, there) in enumerate(labels):
-            if np.abs(place - there).max() < _COINCIDE:
-                labels[k] = (f"{other}, {name}", there)
+            if np.abs(place - there).max() < coincide:
+                labels[k] = (f"{other}, {plotting.shortened(name, _BESIDE)}", there)
                 break
         else:
-            labels.append((name, place))
+            labels.append((plotting.shortened(name, _BESIDE), place))
 
     def points(values: np.ndarray) -> np.ndarray:
         return axes.transData.transform(values) * 72 / axes.figure.dpi
@@ -221,7 +228,7 @@ def label_arms(
         leader = {"arrowstyle": "-", "color": plotting.GREY, "linewidth": 0.4, "shrinkA": 0, "shrinkB": 2}
         axes.annotate(
             label, place, xytext=best[1:], textcoords="offset points", fontsize=fontsize, ha="center",
-            va="center", color=plotting.RED, arrowprops=leader if np.hypot(*best[1:]) > 14 else None,
+            va="center", color=plotting.BLACK, arrowprops=leader if np.hypot(*best[1:]) > 14 else None,
         )  # fmt: skip
 
 
@@ -243,18 +250,21 @@ def kaplan_meier_figure(
             told = landmark_survival(time, event, days, alpha=alpha)
             if len(time):
                 curve = kaplan_meier(time, event, alpha=alpha)
-                upper.step(curve.day, 100 * curve.survival, where="post", color=color, label=name)
+                upper.step(
+                    curve.day, 100 * curve.survival, where="post", color=color, linestyle=_STROKES[kind],
+                    label=plotting.shortened(name, _LONGEST),
+                )  # fmt: skip
                 upper.fill_between(
                     curve.day, 100 * curve.low, 100 * curve.high, step="post", color=color, alpha=0.15,
                     linewidth=0,
                 )  # fmt: skip
                 lost = np.sort(time[~event & (time < horizon)])
-                upper.plot(lost, 100 * curve.at(lost), "|", color=color, markersize=4)
+                upper.plot(lost, 100 * curve.at(lost), "|", color=color, markersize=4, label=_LOST)
             else:
                 upper.plot([], [], color=color, label=f"{name}: no patient")
             for row in told:
                 day, count = row["day"], row["at_risk"]
-                lower.text(day, -y, str(count), ha="center", va="center", fontsize=6.5, color=color)
+                lower.text(day, -y, str(count), ha="center", va="center", fontsize=6.5)
                 rows.append(
                     {
                         "endpoint": label,
@@ -264,13 +274,18 @@ def kaplan_meier_figure(
                         "at_risk": count,
                     }
                 )
-            lower.text(-0.03, -y, name, ha="right", va="center", fontsize=6.5, color=color,
-                       transform=lower.get_yaxis_transform())  # fmt: skip
+            lower.text(
+                -0.03, -y, plotting.shortened(name, _BESIDE), ha="right", va="center", fontsize=6.5,
+                transform=lower.get_yaxis_transform(),
+            )  # fmt: skip
         upper.set_ylim(0, 102)
         upper.set_xlim(-20, horizon + 20)
         upper.set_xticks(days)
         plotting.panel(upper, "ab"[column], label, "Days after the first infusion", "Patients (%)")
-        upper.legend(loc="lower left")
+        known = plotting.entries((upper,))
+        if _LOST in known:
+            known[_LOST] = known.pop(_LOST)  # behind the arms
+        upper.legend(list(known.values()), list(known), loc="lower left", handlelength=2.6)
         lower.set_xlim(upper.get_xlim())
         lower.set_ylim(-1.6, 0.6)
         lower.set_axis_off()
@@ -293,7 +308,7 @@ def forest_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
     ]
     groups = (("CR90", "Remission (CR90)"), ("crs3", "CRS of grade ≥ 3"), ("efs", "EFS"), ("os", "OS"))
     names = list(result.analyses)
-    figure = plotting.new_figure(7.2, 1.2 + 0.24 * len(names))
+    figure = plotting.new_figure(7.2, 1.4 + 0.24 * len(names))
     for k, (axes, (endpoint, title)) in enumerate(
         zip(figure.subplots(1, 4, sharey=True), groups, strict=True)
     ):
@@ -316,18 +331,24 @@ def forest_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
             inside = np.where((places[:, 1] > 0) & np.isfinite(places[:, 1]), places[:, 1], np.nan)
             places = np.clip(places, low / 1.2, high * 1.2)
             places[:, 1] = inside
-        axes.hlines(y, scale * places[:, 0], scale * places[:, 2], color=plotting.BLUE, linewidth=1.2)
-        axes.plot(scale * places[:, 1], y, "s", color=plotting.BLUE, markersize=4)
-        axes.axvline(1.0 if ratio else 0.0, color=plotting.GREY, linewidth=0.7, linestyle=":")
+        axes.hlines(
+            y, scale * places[:, 0], scale * places[:, 2], color=plotting.BLUE, linewidth=1.2,
+            label=f"{100 * (1 - result.spec.alpha):g} % interval",
+        )  # fmt: skip
+        axes.plot(scale * places[:, 1], y, "s", color=plotting.BLUE, markersize=4, label="estimate")
+        axes.axvline(
+            1.0 if ratio else 0.0, color=plotting.GREY, linewidth=0.7, linestyle=":", label="no difference"
+        )
         if ratio:
             near = (0.25, 0.5, 0.7, 1.0, 1.4, 2.0, 4.0)
             steps = near if high < 10 * low else tuple(10.0 ** np.arange(-9, 10))
             ticks = [t for t in steps if low / 1.05 <= t <= high * 1.05]
             axes.set_xticks(ticks, [f"{t:g}" for t in ticks])
             axes.minorticks_off()
-        axes.set_yticks(y, names)
+        axes.set_yticks(y, [plotting.shortened(name, _BESIDE) for name in names])
         axes.set_ylim(-len(names) + 0.4, 0.6)
         plotting.panel(axes, "abcd"[k], title, "Hazard ratio" if ratio else "Difference (points)", "")
+    plotting.legend_below(figure, figure.axes)
     return figure, rows
 
 
@@ -343,24 +364,29 @@ def power_figure(result: TrialResult) -> tuple[Any, pd.DataFrame]:
         axes.set_axis_off()
     for axes, name in zip(panels.ravel(), names, strict=False):
         part = result.power[result.power["treatment"] == name]
-        for color, endpoint in zip(plotting.PALETTE, endpoints, strict=False):
+        for place, endpoint in enumerate(endpoints):
             line = part[part["endpoint"] == endpoint]
             errors = np.stack([line["power"] - line["low"], line["high"] - line["power"]])
             axes.errorbar(
-                line["n_per_arm"], line["power"], np.maximum(errors, 0), color=color, marker="o",
-                elinewidth=0.7, label=ENDPOINT_NAMES[endpoint], linewidth=1.0,
+                line["n_per_arm"], line["power"], np.maximum(errors, 0),
+                color=plotting.PALETTE[place % len(plotting.PALETTE)],
+                marker=plotting.MARKERS[place % len(plotting.MARKERS)],
+                linestyle=plotting.DASHES[place % len(plotting.DASHES)], elinewidth=0.7,
+                label=ENDPOINT_NAMES[endpoint], linewidth=1.0,
             )  # fmt: skip
-        axes.axhline(0.8, color=plotting.GREY, linewidth=0.6, linestyle=":")
-        axes.axhline(result.spec.alpha, color=plotting.GREY, linewidth=0.6, linestyle=":")
+        for level in (0.8, result.spec.alpha):
+            axes.axhline(
+                level, color=plotting.GREY, linewidth=0.6, linestyle=":", label="80 %, and level of the tests"
+            )
         same = name == result.spec.control.name
-        plotting.panel(axes, "", f"{name} (type I error)" if same else f"{name} against control", "", "")
+        short = plotting.shortened(name, _BESIDE)
+        plotting.panel(axes, "", f"{short} (type I error)" if same else f"{short} against control", "", "")
         axes.set_ylim(-0.03, 1.03)
     for axes in panels.ravel()[max(0, len(names) - columns) : len(names)]:
         axes.set_xlabel("Patients per arm")  # the lowest panel of each column
         axes.tick_params(labelbottom=True)
     figure.supylabel("Share of trials with significance", fontsize=8)
-    handles, labels = panels[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc="outside lower center", ncols=len(labels))
+    plotting.legend_below(figure, (panels[0, 0],), columns=6)
     told = result.power[["treatment", "endpoint", "n_per_arm", "power", "low", "high"]].copy()
     told[["low", "high"]] *= 100
     return figure, told.rename(columns={"low": "Low (%)", "high": "High (%)"})

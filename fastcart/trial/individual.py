@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,7 +19,9 @@ if TYPE_CHECKING:
 SWIMMERS = 20
 COURSES = 30
 _COURSE_DAYS = 120.0
-_ACTIVE, _REMISSION, _RELAPSED = "#BDBDBD", plotting.SKY, plotting.ORANGE
+# told apart by lightness and hatches, too
+_ACTIVE, _REMISSION, _RELAPSED = "#DADADA", plotting.SKY, plotting.ORANGE
+_HATCHED: dict[str, Any] = {"hatch": "/////", "edgecolor": "white", "linewidth": 0.0}
 
 
 def swimmer(
@@ -71,13 +74,14 @@ def swimmer(
         table = table.sort_values("followed", ascending=False, kind="stable").reset_index(drop=True)
         _bars(axes, table)
         axes.set_xlim(0, horizon * 1.04)
+        axes.set_ylim(-max(len(members), 1) + 0.4, 0.6)
         axes.set_yticks([])
         plotting.panel(axes, "ab"[k], name, "Days after the first infusion", "Patients")
         tables.append(table)
     handles: list[Any] = [
         Patch(color=_ACTIVE, label="not in remission"),
         Patch(color=_REMISSION, label="in remission"),
-        Patch(color=_RELAPSED, label="after relapse"),
+        Patch(facecolor=_RELAPSED, label="after relapse", **_HATCHED),
     ]
     marks = (("D", "CD19+ relapse"), ("s", "CD19- relapse"), ("X", "death"), (">", "alive at the end"),
              ("|", "dropped out alive"))  # fmt: skip
@@ -99,7 +103,7 @@ def _bars(axes: Any, table: pd.DataFrame) -> None:
     stops = np.minimum(np.stack([remission, relapse, np.full(len(table), np.inf)]), end)
     axes.barh(y, stops[0], color=_ACTIVE, height=0.7)
     axes.barh(y, stops[1] - stops[0], left=stops[0], color=_REMISSION, height=0.7)
-    axes.barh(y, end - stops[1], left=stops[1], color=_RELAPSED, height=0.7)
+    axes.barh(y, end - stops[1], left=stops[1], color=_RELAPSED, height=0.7, **_HATCHED)
     for kind, marker in (("CD19+", "D"), ("CD19-", "s")):
         chosen = (table["relapse_type"] == kind).to_numpy() & (relapse < end)
         axes.plot(relapse[chosen], y[chosen], marker, color=plotting.BLACK, markersize=3, linestyle="none")
@@ -121,7 +125,7 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
     patients = result.patients.head(COURSES)
     days = np.linspace(0, _COURSE_DAYS, 241)
     arms = [spec.control, next(arm for arm in spec.arms if arm.name == treatment)]
-    figure = plotting.new_figure(7.2, 4.4)
+    figure = plotting.new_figure(7.2, 4.7)
     panels = figure.subplots(2, 3, sharex=True, sharey="col")
     adapter = spec.adapter
     measures = (adapter.burden, adapter.cells, adapter.marker)
@@ -140,16 +144,16 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
             axes = panels[row, column]
             values = np.maximum(path[name].to_numpy().reshape(len(patients), len(days)), 1e-3)
             color = plotting.BLUE if row == 0 else plotting.RED
-            axes.plot(days, values.T, color=color, linewidth=0.4, alpha=0.45, rasterized=True)
+            lines = axes.plot(days, values.T, color=color, linewidth=0.4, alpha=0.45, rasterized=True)
+            lines[0].set_label(f"patient, {plotting.shortened(arm.name, 24)}")
             median = np.median(values, axis=0)
-            axes.plot(days, median, color=plotting.BLACK, linewidth=1.6)
+            axes.plot(days, median, color=plotting.BLACK, linewidth=1.6, label="median")
             label = measure.label or name
             plotting.log_axis(axes, *measure.limits)
             title = f"{arm.name}: {label}"
-            plotting.panel(axes, "abcdef"[3 * row + column], title, "Days" if row else "", label)
+            plotting.panel(axes, "abcdef"[3 * row + column], title, "Time (days)" if row else "", label)
             if measure is adapter.marker:
-                for level in adapter.grades:
-                    axes.axhline(level, color=plotting.GREY, linewidth=0.5, linestyle=":")
+                _grades(axes, adapter.grades, measure.limits)
             at = np.searchsorted(days, [0, 7, 14, 28, 60, 120])
             low, high = np.quantile(values, [0.1, 0.9], axis=0)
             tables.append(
@@ -164,4 +168,18 @@ def spaghetti(result: TrialResult, treatment: str, *, threads: int | None = None
                     }
                 )
             )
+    plotting.legend_below(figure, (*panels[:, 0], panels[0, -1]))
     return figure, pd.concat(tables, ignore_index=True)
+
+
+def _grades(axes: Any, levels: Sequence[float], limits: tuple[float, float]) -> None:
+    """Draw the levels above which cytokine release syndrome has grade 1, 2, 3 and 4, and name them."""
+    for grade, level in enumerate(levels, start=1):
+        axes.axhline(
+            level, color=plotting.GREY, linewidth=0.6, linestyle=":", label="threshold of a grade of CRS"
+        )
+        if limits[0] < level < limits[1]:
+            axes.text(
+                1.0, level, f"grade {grade}", transform=axes.get_yaxis_transform(), fontsize=5.5,
+                color=plotting.GREY, ha="right", va="bottom",
+            )  # fmt: skip

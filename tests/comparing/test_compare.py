@@ -180,3 +180,12 @@ def test_command_writes_tables_and_a_figure(tmp_path, capsys):
     assert "--force" in capsys.readouterr().err
     assert cli.main([*line, "--force", "--quiet", "--no-plots"]) == 0
     assert capsys.readouterr().out == ""
+
+
+def test_a_figure_of_one_model_has_bars_and_no_walls():
+    pytest.importorskip("matplotlib")
+    figure = compare("kimmel", dose=1e8, horizon=100, **FAST).plot()
+    cart, tumor, *bars = figure.axes if figure.axes else [x for part in figure.subfigs for x in part.axes]
+    assert cart.get_xlim() == tumor.get_xlim() == (0, 100)
+    low, high = sorted(bars[0].get_ylim())
+    assert high - low >= 5

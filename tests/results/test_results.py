@@ -8,6 +8,7 @@ from html import escape
 import numpy as np
 import pandas as pd
 import pytest
+from figure_layout import alike_but_for_colour, cut_off
 from numba import njit
 
 import fastcart
@@ -148,6 +149,68 @@ def test_groups_are_told_apart_without_colour(result):
     assert len({line.get_linestyle() for line in lines}) == 2
     assert not axis.collections or all(len(c.get_paths()) < 11 for c in axis.collections)  # no bands
     assert axis.get_legend().get_title().get_text() == "arm"
+
+
+def told(axis):
+    return [text.get_text() for text in axis.get_legend().get_texts()]
+
+
+def test_a_legend_says_what_thin_lines_and_ticks_are(result):
+    axis = result.plot("E", by="arm", patients=["a"])
+    assert told(axis) == ["x (n = 2)", "y (n = 2)", "thin: 5% and 95%", "single patients", "dose"]
+    axis = result["a"].plot("E", doses=DOSES)
+    assert told(axis) == ["dose"]
+    assert "dose" not in told(result.plot("E", doses=False))
+
+
+def test_one_time_is_seen_as_a_point():
+    axis = fastcart.solve(model(), 3, save_at=[5.0], progress=False).plot("E", patients=1)
+    assert [line.get_marker() for line in axis.lines] == ["o", "."]
+
+
+def test_what_only_a_later_panel_has_is_in_the_legend(result):
+    axes = result.plot(["E", "D"], observed={"t": [2.0, 3.0], "D": [80.0, 90.0]})
+    assert "observed" in told(axes[0])
+
+
+def test_a_state_that_stays_at_zero_has_an_axis_from_zero():
+    solved = fastcart.solve(model(), {"E": [0.0, 0.0], "C": [0.0, 0.0]}, save_at=range(11), progress=False)
+    for axis in solved.plot(["E", "C", "D"]):
+        assert axis.get_ylim() == (0.0, 1.0)
+    assert solved["0"].plot("E").get_ylim() == (0.0, 1.0)
+
+
+def test_amounts_that_are_not_negative_have_no_negative_axis():
+    solved = fastcart.solve(model(), 1, save_at=range(11), progress=False)
+    axis = solved.plot("D")
+    assert axis.get_yscale() == "linear"
+    assert axis.get_ylim()[0] == 0.0
+    below = solved.plot("D", observed={"t": [8.0], "D": [5.0], "D_sd": [20.0]})
+    assert below.get_ylim()[0] < -15.0  # a bar is not cut off
+
+
+def test_a_measured_zero_is_seen_on_a_logarithmic_axis(result):
+    axis = result["a"].plot("C", observed={"t": [2.0, 9.0], "C": [8.0, 0.0]})
+    assert axis.get_yscale() == "log"
+    (none,) = (line for line in axis.lines if line.get_label() == "observed: none")
+    assert none.get_xdata().tolist() == [9.0]
+    assert "observed: none" in told(axis)
+
+
+def test_eight_groups_with_long_names_are_told_apart_and_not_cut_off():
+    names = [f"patients of the hospital of the university, arm {k}" for k in range(8)]
+    solved = fastcart.solve(
+        model(),
+        {"g": np.linspace(-1.0, 0.2, 8), "arm": names},
+        save_at=range(11),
+        keep=["arm"],
+        progress=False,
+    )
+    for axis in (solved.plot("E", by="arm"), solved.plot(["E", "D"], by="arm")[1], solved.plot_pfs(by="arm")):
+        assert len(set(told(axis))) == 8
+        assert alike_but_for_colour(axis) == []
+        assert len({line.get_color() for line in axis.lines if line.get_label() in told(axis)}) == 8
+        assert cut_off(axis.figure) == []
 
 
 def test_one_cell_is_marked_where_the_tumor_falls_below(result):

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 import time
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,6 +120,62 @@ def test_a_short_study_with_parts_leaves_no_bar_in_a_notebook(capsys, monkeypatc
         for part in ("drawing", "solving"):
             bar.set_description(part)
             bar.update()
+    assert capsys.readouterr().err == ""
+
+
+class Line:
+    """A display of a notebook, which can be changed."""
+
+    def __init__(self, shown):
+        self.shown = [shown]
+
+    def update(self, data, raw):
+        self.shown.append(data["text/plain"])
+
+
+class ZMQInteractiveShell:
+    """What the shell of a notebook has of what is asked of it."""
+
+    def __init__(self):
+        self.events = SimpleNamespace(register=lambda name, call: self.calls.append((name, call)))
+        self.calls = []
+
+
+@pytest.fixture
+def notebook(monkeypatch):
+    """A notebook's shell, and the lines that it shows."""
+    shell, lines = ZMQInteractiveShell(), []
+
+    def display(data, raw, display_id):
+        lines.append(Line(data["text/plain"]))
+        return lines[-1]
+
+    package = SimpleNamespace(get_ipython=lambda: shell)
+    monkeypatch.setitem(sys.modules, "IPython", package)
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(display=display))
+    monkeypatch.setattr(telling, "_notice", telling._Notice())
+    return shell, lines
+
+
+def test_notices_of_a_study_do_not_stay_in_a_notebook(notebook, capsys):
+    _, lines = notebook
+    with progress_bar(10, None):
+        compiled()
+    (line,) = lines
+    assert line.shown == ["compiling m for lanes, once ...", "compiling m for vern7, once ...", ""]
+    assert "compiling" not in capsys.readouterr().err
+
+
+def test_notices_outside_of_all_studies_go_with_their_cell(notebook, capsys):
+    """A fit of individuals draws no bar, whose end would be the end of them."""
+    shell, lines = notebook
+    for _ in range(2):
+        compiled()
+        assert lines[-1].shown[-1].startswith("compiling")
+        ((name, call),) = shell.calls
+        assert name == "post_run_cell"
+        call("result of the cell")
+    assert [line.shown[-1] for line in lines] == ["", ""]
     assert capsys.readouterr().err == ""
 
 

@@ -631,6 +631,37 @@ def test_axes_of_doses_have_their_units(tmp_path):
     assert plot_scan(result, model, "pfs").is_file()
 
 
+def _grid(x, y, values, **columns):
+    a, b = (grid.ravel() for grid in np.meshgrid(x, y))
+    return pd.DataFrame({"x": a, "y": b, "nadir": values(a, b), "status": "ok", **columns})
+
+
+def test_what_ranges_over_decades_has_logarithmic_colours_and_short_contours():
+    table = _grid(np.geomspace(1, 1e3, 9), np.geomspace(1, 1e4, 9), lambda x, y: x * y)
+    panel, bar = heat_map(table, "nadir", axes=("x", "y")).axes
+    assert bar.get_yscale() == "log"
+    labels = {text.get_text() for text in panel.texts}
+    assert labels
+    assert all(len(label) <= 5 for label in labels)
+    table["nadir"] -= 1.0  # with a zero there is no logarithm
+    assert heat_map(table, "nadir", axes=("x", "y")).axes[1].get_yscale() == "linear"
+
+
+def test_cells_of_a_coarse_grid_are_seen_around_their_values():
+    """Halfway between numbers that grow tenfold and more, the first cell would begin below zero."""
+    figure = heat_map(_grid([1.0, 1e2, 1e4], [1.0, 2.0, 3.0], lambda x, y: x + y), "nadir", axes=("x", "y"))
+    figure.draw_without_rendering()
+    assert figure.axes[0].get_xlim() == pytest.approx((0.1, 1e5))
+    assert figure.axes[0].get_ylim() == pytest.approx((0.5, 3.5))
+
+
+def test_all_of_a_censored_cell_is_hatched():
+    table = _grid([1.0, 2.0, 3.0], [1.0, 2.0, 3.0], lambda x, y: x + y, censored=True)
+    figure = heat_map(table.assign(pfs=9.0), "pfs", axes=("x", "y"))
+    hatched = figure.axes[0].collections[1].get_paths()[0].get_extents()
+    assert hatched.extents == pytest.approx((0.5, 0.5, 3.5, 3.5), rel=1e-4)
+
+
 def test_failed_and_censored_cells_are_in_the_legend():
     x, y = (grid.ravel() for grid in np.meshgrid([1.0, 2, 3], [1.0, 2, 3, 4]))
     table = pd.DataFrame({"x": x, "y": y, "pfs": x * y, "status": "ok", "censored": x * y == 12})

@@ -117,6 +117,17 @@ def test_plots_of_a_new_method(slopes):
         figure.canvas.draw()
 
 
+def test_times_without_an_index_are_named():
+    """At the start no parameter has changed anything."""
+    pytest.importorskip("matplotlib")
+    from fastcart.sensitivity_analysis import plots
+
+    study = fastcart.sensitivity(MODEL, outputs=["C@0:2:0.5"], n=50, engine="scipy")
+    assert study.matrix("C")[0.0].isna().all()
+    figure = plots.heatmap(study, "C")
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == ["not defined"]
+
+
 def test_every_method_says_what_it_is():
     for name in METHODS:
         method = find(name)

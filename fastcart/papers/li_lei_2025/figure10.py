@@ -27,6 +27,7 @@ FILES = ("figure10.png", "figure10_pfs.csv", "figure10_bins.csv")
 BIN = 0.5e6  # cells
 DRAWS = 5  # random proportions for each burden
 AVERAGED, RANDOM = "averaged doses", "random proportions"
+_MARKERS = {optima.PROTOCOL: "o", optima.BOX: "s", optima.LIMITED: "x"}
 _COLORS = {
     optima.PROTOCOL: plotting.BLACK, optima.BOX: plotting.ORANGE, optima.LIMITED: plotting.BLUE,
 }  # fmt: skip
@@ -209,18 +210,28 @@ def _draw_doses(axes: Any, bins: pd.DataFrame) -> None:
         for column, line in styles.items():
             edges = np.append(mine["low"], mine["high"].iloc[-1]) / 1e6
             axes.stairs(mine[column], edges, color=color, linestyle=line, baseline=None, linewidth=1.2)
+            axes.plot((edges[1:] + edges[:-1]) / 2, mine[column], **_look(protocol))
     axes.set_yscale("log")
     axes.set_xlim(0.8, 6.2)
+
+
+def _look(protocol: str) -> dict[str, Any]:
+    """Return how points of a protocol are drawn: in its colour and with its marker."""
+    return {
+        "color": _COLORS[protocol], "linestyle": "none", "marker": _MARKERS[protocol], "markersize": 2.8,
+        "markerfacecolor": "none" if protocol == optima.BOX else _COLORS[protocol], "markeredgewidth": 0.8,
+    }  # fmt: skip
 
 
 def _draw_pfs(axes: Any, runs: Runs, strategy: str, letter: str, title: str) -> None:
     plotting.panel(axes, letter, title, _BURDEN, drawing.PFS)
     ends = runs.ends(ACCURATE)
     ends = ends[ends["strategy"] == strategy]
-    for protocol, color in _COLORS.items():
+    for protocol in _COLORS:
         chosen = ends[ends["protocol"] == protocol]
         if len(chosen):
-            axes.plot(chosen["C_0"] / 1e6, chosen["pfs"], ".", color=color, markersize=2.0, rasterized=True)
+            look = _look(protocol) | {"markersize": 1.8, "markeredgewidth": 0.4}
+            axes.plot(chosen["C_0"] / 1e6, chosen["pfs"], rasterized=True, **look)
     axes.set_xlim(0.8, 6.2)
     axes.set_ylim(0, 130)
 
@@ -228,9 +239,9 @@ def _draw_pfs(axes: Any, runs: Runs, strategy: str, letter: str, title: str) -> 
 def _draw_share(axes: Any, bins: pd.DataFrame, name: str, letter: str) -> None:
     plotting.panel(axes, letter, _NAMES[name], "$C(0)$ ($10^6$ cells)", "Proportion" if letter else "")
     axes.axhspan(*paper.PROPORTION_RANGES[name], color="#D0D0D0", linewidth=0)
-    for protocol, color in _COLORS.items():
+    for protocol in _COLORS:
         mine = bins[bins["protocol"] == protocol]
-        axes.plot((mine["low"] + BIN / 2) / 1e6, mine[f"share_{name}"], "o", color=color, markersize=2.2)
+        axes.plot((mine["low"] + BIN / 2) / 1e6, mine[f"share_{name}"], **_look(protocol))
     if name not in ("TP", "TE"):
         axes.set_yscale("log")
     axes.set_xlim(0.8, 6.2)
@@ -240,10 +251,7 @@ def _handles() -> list[Any]:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    handles = [
-        Line2D([], [], color=color, linestyle="none", marker="o", markersize=3, label=protocol)
-        for protocol, color in _COLORS.items()
-    ]
+    handles = [Line2D([], [], label=protocol, **_look(protocol) | {"markersize": 4}) for protocol in _COLORS]
     return [
         *handles,
         Line2D([], [], color=plotting.GREY, linestyle="-", label="(a) total dose"),

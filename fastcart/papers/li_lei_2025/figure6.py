@@ -170,7 +170,7 @@ def _draw_tumor(
         zorder = 3.0 if color == plotting.RED else 2.0
         look: dict[str, Any] = {"label": plan, "zorder": zorder, "linestyle": dashes}
         drawing.both(axes, runs, "C", color, until=_SHOWN_DAYS, **look, plan=plan)
-    plotting.log_axis(axes, 1e-4, 1e11)
+    plotting.log_axis(axes, 1e-7, 1e11)  # with room for the legend below the curves
     drawing.one_cell(axes, x=0.99, side="right")
     axes.set_xlim(0, _SHOWN_DAYS)
     axes.set_xticks(range(0, _SHOWN_DAYS + 1, 40))

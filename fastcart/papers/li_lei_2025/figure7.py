@@ -269,7 +269,7 @@ def _handles() -> list[Any]:
         for protocol, color in PROTOCOLS.items()
     ]
     for burden, marker in zip(optima.FRONT_BURDENS, "osD", strict=True):
-        label = f"(h) C = {format_number(burden)}"
+        label = f"(h) $C(0)$ = {burden / 1e6:.3g} $\\times 10^6$ cells"
         handles.append(
             Line2D([], [], color=plotting.GREY, linestyle="none", marker=marker, markersize=3.5, label=label)
         )

@@ -191,7 +191,7 @@ def _draw(runs: Runs) -> Any:
             where.set_xlim(0, _UNTIL)
         drawing.one_cell(axes[0, 0], x=0.05)
         axes[1, 3].axis("off")
-        axes[1, 3].legend(handles=regimen_handles(), loc="center", handlelength=1.4)
+        axes[1, 3].legend(handles=regimen_handles(), loc="center", handlelength=2.6)
         figure.legend(handles=drawing.solution_handles("RK4, 1 d"), loc="outside lower center", ncols=2)
     return figure
 

@@ -40,6 +40,8 @@ _SHORT = {
     "crs4": "CRS of grade ≥ 4",
     "crs3": "CRS of grade ≥ 3",
 }
+_RANGE = "10 to 90 % of patients"
+_ACUTE = "acute response (t_cell), scaled"
 _SCALES = {"crs3": "CRS of grade ≥ 3 (%)", "crs4": "CRS of grade ≥ 4 (%)"}
 
 
@@ -123,17 +125,19 @@ def serum(courses: pd.DataFrame) -> Drawn:
             floor = lows[quantity]
             low, middle, high = (part[c].clip(lower=floor / 10) for c in ("low", "median", "high"))
             color = _COLORS[SHOWN.index(name)]
-            axes.fill_between(part["day"], low, high, color=color, alpha=0.2, linewidth=0)
-            axes.plot(part["day"], middle, color=color)
+            axes.fill_between(part["day"], low, high, color=color, alpha=0.2, linewidth=0, label=_RANGE)
+            axes.plot(part["day"], middle, color=color, label="median")
             _behind(axes, courses, quantity, float(middle.max()))
             title = NAMES[name] if row == 0 else ""
             plotting.panel(
                 axes, "abcdefghijkl"[row * len(shown) + column], title,
-                "Day" if row == len(QUANTITIES) - 1 else "", QUANTITIES[quantity] if column == 0 else "",
+                "Time (days)" if row == len(QUANTITIES) - 1 else "",
+                QUANTITIES[quantity] if column == 0 else "",
             )  # fmt: skip
         axes.set_yscale("log")
         top = float(courses.loc[courses["quantity"] == quantity, "high"].max())
         axes.set_ylim(lows[quantity], 2 * top if top > lows[quantity] else 10 * lows[quantity])
+    plotting.legend_below(figure, panels[:, 0])
     told = courses[courses["day"].isin([0.0, 7.0, 14.0, 28.0, 60.0, 100.0])]
     return figure, told.drop(columns="intensity")
 
@@ -143,7 +147,9 @@ def _behind(axes: Any, courses: pd.DataFrame, quantity: str, most: float) -> Non
     part = courses[(courses["family"] == ACUTE) & (courses["quantity"] == quantity)]
     if len(part) and most > 0:
         scaled = part["median"] * (most / part["median"].max())
-        axes.plot(part["day"], scaled, color=plotting.GREY, linestyle="--", linewidth=0.9, zorder=0)
+        axes.plot(
+            part["day"], scaled, color=plotting.GREY, linestyle="--", linewidth=0.9, zorder=0, label=_ACUTE
+        )
 
 
 def gainers(table: pd.DataFrame) -> Drawn:

@@ -11,6 +11,7 @@ from fastcart import plotting
 from fastcart.papers.srct.controlled_findings import LEVEL
 from fastcart.papers.srct.controlled_zoo import CONTRASTS, OURS
 from fastcart.papers.srct.figures import Drawn
+from fastcart.trial.figures import label_arms
 
 _PANELS = (
     ("CR90", "Remission", "Patients (%)", plotting.BLUE, "o"),
@@ -32,12 +33,15 @@ def likeness(protocols: pd.DataFrame, correlations: pd.DataFrame) -> Drawn:
                   markersize=3, alpha=0.6, linestyle="none")  # fmt: skip
         for row in protocols[~random].to_dict("records"):
             if np.isfinite(row[name]):
-                axes.plot(row["likeness"], 100 * row[name], "D", markersize=4, color=plotting.BLACK)
-                axes.annotate(row["protocol"], (row["likeness"], 100 * row[name]), fontsize=5,
-                              xytext=(3, 3), textcoords="offset points")  # fmt: skip
+                axes.plot(row["likeness"], 100 * row[name], "D", markersize=4, color=plotting.RED)
         rank = known.get(name, np.nan)
         told = f"{title} (rank {rank:+.2f})" if np.isfinite(rank) else title
         plotting.panel(axes, letter, told, "Likeness of exposure", label)
+        named = protocols[~random & np.isfinite(protocols[name])]
+        places = named[["likeness", name]].to_numpy(dtype=np.float64) * (1.0, 100.0)
+        others = protocols.loc[random, ["likeness", name]].to_numpy(dtype=np.float64) * (1.0, 100.0)
+        label_arms(axes, list(named["protocol"]), places, along=others[np.isfinite(others).all(axis=1)],
+                   fontsize=5, coincide=1e-3)  # fmt: skip
     shown = ["protocol", "likeness", "CR90", "crs3", "EFS730", "gain_EFS730"]
     told_table = protocols[shown].copy()
     return figure, told_table
@@ -63,7 +67,7 @@ def zoo(table: pd.DataFrame) -> Drawn:
                 axes.text(0, place, "–", ha="center", va="center", fontsize=7)
         axes.set_yticks(y, models, fontsize=6.5)
         words = contrast.replace(" made at", "\nmade at").replace(" instead", "\ninstead")
-        plotting.panel(axes, letter, words, "Points", "")
+        plotting.panel(axes, letter, words, "Gain (points)", "")
     wide = table[table["contrast"].notna()].copy()
     wide["gain"] = 100 * wide["gain"]
     shown = ["model", "contrast", "endpoint", "gain", "toxicity", "agrees"]

@@ -76,7 +76,7 @@ def regimes(table: pd.DataFrame) -> Drawn:
         axes.set_xticks(range(len(parts)), parts, rotation=60, ha="right", fontsize=6)
         axes.set_yticks(range(len(names)), names, fontsize=6)
         plotting.panel(axes, letter, _TITLES[endpoint], "", "")
-    figure.colorbar(colored, ax=panels, label=_AT, shrink=0.6)
+    figure.colorbar(colored, ax=panels, label=_AT.replace(" (", "\n("), shrink=0.6)
     told = rows[["regime", "part", "endpoint", "gain", "dose", "amplification"]].copy()
     told["gain"] *= 100
     told = told.rename(columns={"gain": "Gain (points)", "dose": "Usual dose (cells)"})
@@ -125,7 +125,7 @@ def clinics(table: pd.DataFrame) -> Drawn:
         axes.set_yticks(range(len(wide.index)), [f"{x:g}" for x in wide.index])
         plotting.panel(axes, letter, _TITLES[endpoint], "Noise of readings (sd of the logarithm)",
                        "Days between visits" if letter == "a" else "")  # fmt: skip
-    figure.colorbar(colored, ax=panels, label=_AT)
+    figure.colorbar(colored, ax=panels, label=_AT.replace(" (", "\n("))
     shown = ["family", "noise", "interval", "delay", "lag", "leak", "endpoint", "gain"]
     told = rows[rows["endpoint"].isin(["CR90", "EFS730"])][shown].copy()
     told["gain"] *= 100
@@ -159,7 +159,7 @@ def mechanism(tables: Mapping[str, pd.DataFrame]) -> Drawn:
     """Draw why patients differ: what each mechanism explains, and what gains are where it is alike in all."""
     variances, frozen = tables["variance"], _at_level(tables["frozen"])
     groups = [group for group in GROUPS if group in set(variances["group"])]
-    figure = plotting.new_figure(7.2, 3.4)
+    figure = plotting.new_figure(7.2, 3.6)
     left, right = figure.subplots(1, 2, width_ratios=(1.25, 1.0), sharey=True)
     arms = list(dict.fromkeys(variances["arm"]))
     columns = [(arm, outcome) for outcome in OUTCOMES for arm in arms]
@@ -181,10 +181,13 @@ def mechanism(tables: Mapping[str, pd.DataFrame]) -> Drawn:
         right.plot(100 * mine["gain"], [y[name] for name in mine["group"]], marker, color=color, markersize=4,
                    linestyle="none", label=_TITLES[endpoint])  # fmt: skip
         for gain in rows.loc[rows["group"] == NONE, "gain"]:
-            right.axvline(100 * gain, color=color, linewidth=0.9, linestyle="--")
+            right.axvline(
+                100 * gain, color=color, linewidth=0.9, linestyle="--" if endpoint == "CR90" else ":",
+                label=f"{_TITLES[endpoint]}: nothing alike",
+            )  # fmt: skip
     right.axvline(0, color=plotting.GREY, linewidth=0.7, linestyle=":")
     plotting.panel(right, "b", "Rising − single, this alike in all", _AT, "")
-    right.legend(loc="best", fontsize=6)
+    plotting.legend_below(figure, (right,))
     alike = frozen[frozen["endpoint"].isin(["CR90", "EFS730"])]
     wide = alike.pivot(index="group", columns="endpoint", values="gain").reindex([NONE, *groups])
     told = pd.DataFrame({"Mechanism": [NONE, *groups]})

@@ -37,12 +37,14 @@ def amplification(table: pd.DataFrame) -> Drawn:
     """Draw the gain of splitting over the iso-toxic single dose against amplification."""
     figure = plotting.new_figure(7.2, 3.3)
     panels = figure.subplots(1, 2)
-    for color, arm in zip(plotting.PALETTE, _SPLIT, strict=False):
+    for color, marker, dash, arm in zip(
+        plotting.PALETTE, plotting.MARKERS, plotting.DASHES, _SPLIT, strict=False
+    ):
         part = table[table["arm"] == arm]
         for axes, gain in zip(panels, ("gain_EFS730", "gain_CR90"), strict=True):
             axes.semilogx(
-                part["amplification"], 100 * part[gain], "o-", color=color, markersize=4, linewidth=1.2,
-                label=f"{arm}: {get(arm).title}",
+                part["amplification"], 100 * part[gain], marker=marker, linestyle=dash, color=color,
+                markersize=4, linewidth=1.2, label=f"{arm}: {get(arm).title}",
             )  # fmt: skip
     what = "Amplification: most CAR-T cells / engrafted cells"
     for letter, axes, title in zip(
@@ -74,7 +76,7 @@ def regime_map(table: pd.DataFrame) -> Drawn:
         )  # fmt: skip
         axes.set_facecolor("#D9D9D9")
         for (row, column), value in np.ndenumerate(grid.to_numpy()):
-            times = _short(cells["amplification"][hets[row], rates[column]])
+            times = short(cells["amplification"][hets[row], rates[column]])
             text = "–" if np.isnan(value) else f"{value:+.0f}" if round(value) else "0"
             text = "no dose" if missed[row, column] else text
             strong = not np.isnan(value) and abs(value) > 0.6 * reach
@@ -90,7 +92,7 @@ def regime_map(table: pd.DataFrame) -> Drawn:
     return figure, table[shown].rename(columns=_PLAIN)
 
 
-def _short(value: float) -> str:
+def short(value: float) -> str:
     """Return two digits without an exponent."""
     rounded = float(f"{value:.2g}")
     return f"{rounded / 1000:g}k" if rounded >= 1000 else f"{rounded:g}"
@@ -102,11 +104,11 @@ def heterogeneity(table: pd.DataFrame) -> Drawn:
     titles = {"CR90": "Remission", "crs3": "CRS of grade ≥ 3", "EFS730": "Event-free at 24 months"}
     panels = figure.subplots(1, 3, sharey=True)
     for k, (axes, (name, title)) in enumerate(zip(panels, titles.items(), strict=True)):
-        for arm, color in (("A0", plotting.BLUE), ("A5", plotting.RED)):
+        for arm, color, look in (("A0", plotting.BLUE, "o-"), ("A5", plotting.RED, "s--")):
             part = table[table["arm"] == arm]
-            axes.plot(part["het"], 100 * part[name], "o-", color=color, label=arm)
+            axes.plot(part["het"], 100 * part[name], look, color=color, label=arm)
         plotting.panel(axes, "abc"[k], title, "Heterogeneity (1: calibrated)", "" if k else "Patients (%)")
-    panels[0].legend()
+    panels[0].legend(handlelength=2.6)
     return figure, table[["het", "arm", "CR90", "crs3", "EFS730", "OS730"]].rename(columns=_PLAIN)
 
 

@@ -14,6 +14,7 @@ from fastcart import plotting
 from fastcart.model import Model
 from fastcart.models import get as get_model
 from fastcart.papers.srct.experiments import DEFAULT_RHO_E, VARIANTS, changed
+from fastcart.papers.srct.figures import short
 from fastcart.papers.srct.protocol_families import FAMILIES, Family
 from fastcart.papers.srct.protocol_search import (
     ITERATIONS,
@@ -308,12 +309,12 @@ def figure(table: pd.DataFrame) -> tuple[Any, pd.DataFrame]:
     regimes = table[table["structure"] == _DEFAULT]
     spreads = sorted(regimes["het"].unique())
     arms = [name for name in ("A3", "A5", *(family.name for family in FAMILIES)) if name in set(table["arm"])]
-    colors = dict(zip(arms, plotting.PALETTE, strict=False))
+    looks = dict(zip(arms, zip(plotting.PALETTE, plotting.MARKERS, strict=False), strict=False))
     several = table["structure"].nunique() > 1
     panels = np.atleast_1d(canvas.subplots(1, len(spreads) + several, sharey=True))
     for k, spread in enumerate(spreads):
-        _draw_regimes(panels[k], regimes[regimes["het"] == spread], colors)
-        what = "rhoE (1/d), median amplification"
+        _draw_regimes(panels[k], regimes[regimes["het"] == spread], looks)
+        what = "Growth of effectors rhoE (1/day);\n×: median amplification"
         plotting.panel(panels[k], "abcdef"[k], f"Heterogeneity {spread:g}", what, "" if k else _GAIN)
     if several:
         _draw_structures(panels[-1], table, arms)
@@ -331,16 +332,16 @@ _SHOWN = [
 ]  # fmt: skip
 
 
-def _draw_regimes(axes: Any, part: pd.DataFrame, colors: dict[str, str]) -> None:
+def _draw_regimes(axes: Any, part: pd.DataFrame, looks: dict[str, tuple[str, str]]) -> None:
     values = sorted(part["rhoE"].unique())
-    for j, (arm, color) in enumerate(colors.items()):
+    for j, (arm, (color, marker)) in enumerate(looks.items()):
         mine = part[part["arm"] == arm].set_index("rhoE").reindex(values)
-        places = np.arange(len(values)) + 0.11 * (j - (len(colors) - 1) / 2)
+        places = np.arange(len(values)) + 0.11 * (j - (len(looks) - 1) / 2)
         gain, low, high = (100 * mine[name].to_numpy() for name in ("gain_EFS730", "low", "high"))
         reach = np.vstack([np.maximum(gain - low, 0.0), np.maximum(high - gain, 0.0)])
-        axes.errorbar(places, gain, yerr=reach, fmt="o", color=color, markersize=3, linewidth=1, label=arm)
+        axes.errorbar(places, gain, yerr=reach, fmt=marker, color=color, markersize=3, linewidth=1, label=arm)
     amplification = part.groupby("rhoE")["amplification"].first()
-    axes.set_xticks(range(len(values)), [f"{v:g}\n×{amplification[v]:.2g}" for v in values], fontsize=6)
+    axes.set_xticks(range(len(values)), [f"{v:g}\n×{short(amplification[v])}" for v in values], fontsize=6)
     axes.axhline(0, color=plotting.GREY, linewidth=0.6, linestyle=":")
 
 

@@ -22,7 +22,17 @@ _COLORS = dict(
         strict=True)
 )  # fmt: skip
 _NAMES = {"S": "S stem-like", "C": "C central memory", "M": "M effector memory", "E": "E effector"}
-_PRODUCT_COLORS = dict(zip(PRODUCTS, plotting.PALETTE, strict=False))
+_STROKES = dict(zip(_CELLS, ("-.", "-", "--", (0, (5, 1, 1, 1, 1, 1))), strict=True))
+_PRODUCT_LINES = {
+    name: {"color": color, "linestyle": dash}
+    for name, color, dash in zip(PRODUCTS, plotting.PALETTE, plotting.DASHES, strict=False)
+}
+_PRODUCT_POINTS = {
+    name: {"color": color, "marker": marker, "linestyle": "none"}
+    for name, color, marker in zip(PRODUCTS, plotting.PALETTE, plotting.MARKERS, strict=False)
+}
+_BACK = "antigen is back after a year (white in the map)"
+_ANTIGEN = "Antigen (cells)"
 
 
 def pictures(tables: Tables, threads: int) -> Iterator[tuple[str, Any]]:
@@ -87,16 +97,18 @@ def courses(found: dict[str, pd.DataFrame]) -> Any:
     for k, (name, path) in enumerate(found.items()):
         axes = grid.flat[k]
         for a in _CELLS:
-            axes.plot(path["t"], path[a].clip(lower=1e-3), color=_COLORS[a], label=_NAMES[a])
+            axes.plot(path["t"], path[a].clip(lower=1e-3), color=_COLORS[a], ls=_STROKES[a], label=_NAMES[a])
         axes.plot(path["t"], path["A"].clip(lower=1e-3), color=_COLORS["A"], ls=":", label="antigen")
         axes.set_xscale("symlog", linthresh=10)
         axes.set_xlim(0, 300)
         axes.set_xticks([0, 5, 10, 30, 100, 300], ["0", "5", "10", "30", "100", "300"])
         plotting.log_axis(axes, 1.0, 1e9)
         plotting.panel(
-            axes, "abcdefghi"[k], name, "time (days)" if k > 5 else "", "cells, antigen" if k % 3 == 0 else ""
+            axes, "abcdefghi"[k], name, "Time (days)" if k > 5 else "", "Cells, antigen" if k % 3 == 0 else ""
         )
-    figure.legend(*grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    figure.legend(
+        *grid.flat[0].get_legend_handles_labels(), loc="outside lower center", ncols=5, handlelength=2.6
+    )
     return figure
 
 
@@ -106,20 +118,21 @@ def phase(found: dict[str, pd.DataFrame]) -> Any:
     left, right = figure.subplots(1, 2)
     for k, (name, path) in enumerate(found.items()):
         style = {
-            "color": plotting.PALETTE[k % len(plotting.PALETTE)], "ls": "-" if k < 6 else "--",
+            "color": (*plotting.PALETTE, plotting.RED, plotting.GREY)[(k + k // 8) % 8],
+            "ls": plotting.DASHES[k % len(plotting.DASHES)],
             "lw": 2.2 if name == "unified" else 1.0, "label": name,
         }  # fmt: skip
         seen = path["A"] > 1e-3
         left.plot(path["A"][seen], path["T"][seen].clip(lower=1e-1), **style)
         right.plot(path["E"].clip(lower=1), (path["S"] + path["C"] + path["M"]).clip(lower=1), **style)
     for axes, xlabel, ylabel, letter, title in (
-        (left, "antigen", "T cells", "a", "response and clearance"),
-        (right, "effectors E (cells)", "memory S + C + M (cells)", "b", "effectors and memory"),
+        (left, _ANTIGEN, "T cells", "a", "response and clearance"),
+        (right, "Effectors E (cells)", "Memory S + C + M (cells)", "b", "effectors and memory"),
     ):
         axes.set_xscale("log")
         axes.set_yscale("log")
         plotting.panel(axes, letter, title, xlabel, ylabel)
-    figure.legend(*left.get_legend_handles_labels(), loc="outside right center")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside right center", handlelength=2.6)
     return figure
 
 
@@ -129,18 +142,18 @@ def firmness(tables: Tables) -> Any:
     mix, reverse, random = figure.subplots(1, 3)
     table = tables["mixtures.csv"]
     mix.plot(table["weight"], table["passes"], "o-", color=plotting.BLUE)
-    plotting.panel(mix, "a", "weighted mean", "weight of progressive over linear", "facts of 16")
+    plotting.panel(mix, "a", "weighted mean", "Weight of progressive over linear", "Facts of 16")
     table, robust = tables["reverse.csv"], tables["reverse_robust.csv"]
     reverse.plot(table["factor"], table["passes"], "o-", color=plotting.BLUE, label="default rates, of 16")
     reverse.errorbar(
         robust["factor"], robust["mean"], robust["sd"], color=plotting.ORANGE, marker="s", capsize=2,
-        label="random rates, of 14 (sd)",
+        label="random rates, of 14 (SD)",
     )  # fmt: skip
-    plotting.panel(reverse, "b", "unified, reverse arrows times", "factor", "facts")
+    plotting.panel(reverse, "b", "unified, reverse arrows times", "Factor", "Facts")
     reverse.legend(loc="lower right")
     table = tables["robustness.csv"].sort_values("mean")
     random.barh(table["preset"], table["mean"], xerr=table["sd"], color=plotting.SKY, capsize=2)
-    plotting.panel(random, "c", "random common rates", "facts of 14, mean and sd", "")
+    plotting.panel(random, "c", "random common rates", "Facts of 14, mean and SD", "")
     random.set_xlim(0, len(POPULATION))
     for axes in (mix, reverse):
         axes.set_ylim(0, 16)
@@ -163,9 +176,9 @@ def union_map(table: pd.DataFrame) -> Any:
     axes.set_yticks(range(len(mean)), list(mean.index))
     axes.set_xticks(range(len(mean.columns)), [f"{factor:g}" for factor in mean.columns])
     axes.tick_params(length=0)
-    figure.colorbar(mesh, label=f"facts of {len(POPULATION)}, mean")
+    figure.colorbar(mesh, label=f"Facts of {len(POPULATION)}, mean")
     plotting.panel(axes, "", "Reverse arrows of unified added, random common rates",
-                   "strength of the added arrows", "")  # fmt: skip
+                   "Strength of the added arrows", "")  # fmt: skip
     return figure
 
 
@@ -179,10 +192,10 @@ def products(table: pd.DataFrame) -> Any:
     load = min(loads, key=lambda A: abs(np.log(A / 1e11)))
     cut = table[(table["kappa"] == standard) & (table["A"] == load)]
     share = cut["share_S"] + cut["share_C"]
-    left.plot(share, cut["T180"], ".", color=plotting.BLUE, label="cells on day 180")
-    left.plot(share, cut["peak"], ".", color=plotting.ORANGE, label="peak")
+    left.plot(share, cut["T180"], "s", markersize=2, color=plotting.BLUE, label="cells on day 180")
+    left.plot(share, cut["peak"], "o", markersize=2, color=plotting.ORANGE, label="peak")
     left.set_yscale("log")
-    plotting.panel(left, "a", f"A(0) = {load:.2g}", "share of Tscm and Tcm", "cells")
+    plotting.panel(left, "a", f"antigen {load:.1e}", "Share of Tscm and Tcm", "Cells")
     left.set_ylim(cut["T180"].min() / 100, None)  # room for the legend
     left.legend(loc="lower right")
     for kappa, color in zip(kappas, plotting.ordered_colors(len(kappas)), strict=True):
@@ -193,8 +206,8 @@ def products(table: pd.DataFrame) -> Any:
     for axes in (middle, right):
         axes.set_xscale("log")
     middle.set_yscale("log")
-    plotting.panel(middle, "b", "median over products", "antigen at the start", "peak (cells)")
-    plotting.panel(right, "c", "cleared by day 180", "antigen at the start", "share of products")
+    plotting.panel(middle, "b", "median over products", "Antigen at the start (cells)", "Peak (cells)")
+    plotting.panel(right, "c", "cleared by day 180", "Antigen at the start (cells)", "Share of products")
     figure.legend(*right.get_legend_handles_labels(), loc="outside right center", title="κ (1/(cell day))")
     return figure
 
@@ -206,11 +219,10 @@ def theories(table: pd.DataFrame) -> Any:
     presets = list(dict.fromkeys(table["preset"]))
     for name in PRODUCTS:
         rows = table[table["product"] == name].set_index("preset").loc[presets]
-        left.plot(
-            rows["T180"].clip(lower=1e-2), presets, "o", color=_PRODUCT_COLORS[str(name)], label=str(name)
-        )
-        right.plot(rows["peak"], presets, "o", color=_PRODUCT_COLORS[str(name)])
-    for axes, letter, label in ((left, "a", "cells on day 180"), (right, "b", "peak (cells)")):
+        look = _PRODUCT_POINTS[str(name)]
+        left.plot(rows["T180"].clip(lower=1e-2), presets, label=str(name), **look)
+        right.plot(rows["peak"], presets, **look)
+    for axes, letter, label in ((left, "a", "Cells on day 180"), (right, "b", "Peak (cells)")):
         axes.set_xscale("log")
         plotting.panel(axes, letter, "", label, "")
     left.invert_yaxis()
@@ -223,27 +235,32 @@ def doses(table: pd.DataFrame, splits: pd.DataFrame) -> Any:
     figure = plotting.new_figure(7.2, 2.8)
     left, middle, right = figure.subplots(1, 3)
     for name, group in table.groupby("product", sort=False):
-        left.plot(group["dose"], group["peak"], color=_PRODUCT_COLORS[str(name)], label=str(name))
-        middle.plot(group["dose"], group["t_peak"], color=_PRODUCT_COLORS[str(name)])
+        look = _PRODUCT_LINES[str(name)]
+        marker = _PRODUCT_POINTS[str(name)]["marker"]
+        left.plot(group["dose"], group["peak"], **look)
+        middle.plot(group["dose"], group["t_peak"], **look)
+        left.plot([], [], marker=marker, label=str(name), **look)  # of all panels
     left.set_xscale("log")
     left.set_yscale("log")
     left.set_ylim(1e9, 1e11)
     middle.set_xscale("log")
     middle.set_ylim(0, None)
-    plotting.panel(left, "a", "", "dose (cells)", "peak (cells)")
-    plotting.panel(middle, "b", "", "dose (cells)", "day of the peak")
+    plotting.panel(left, "a", "", "Dose (cells)", "Peak (cells)")
+    plotting.panel(middle, "b", "", "Dose (cells)", "Day of the peak")
     for name, group in splits.groupby("product", sort=False):
-        right.plot(group["relative"], range(len(group)), "o", color=_PRODUCT_COLORS[str(name)])
+        right.plot(group["relative"], range(len(group)), **_PRODUCT_POINTS[str(name)])
     labels = list(dict.fromkeys(splits["split"]))
     right.set_yticks(range(len(labels)), [label.replace(" on ", "\non ") for label in labels])
     right.set_xlim(0, 1.2)
-    plotting.panel(right, "c", "", "day-180 cells / single infusion", "")
-    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5)
+    plotting.panel(right, "c", "", "Cells on day 180, over single", "")
+    figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=5, handlelength=3.0)
     return figure
 
 
 def boosts(live: pd.DataFrame, vaccine: pd.DataFrame) -> Any:
     """X4: gain in persistence by a boost, by day and amount; crosses where antigen is back after a year."""
+    from matplotlib.lines import Line2D
+
     figure = plotting.new_figure(7.2, 3.0)
     grid = figure.subplots(1, 2, sharey=True)
     top = np.log10(max(live["gain"].max(), vaccine["gain"].max()))
@@ -259,8 +276,12 @@ def boosts(live: pd.DataFrame, vaccine: pd.DataFrame) -> Any:
         back = rows[rows["relapse"]]
         axes.plot(back["day"], back["amount"], "x", color="white", ms=3)
         axes.set_yscale("log")
-        plotting.panel(axes, letter, title, "day of the boost", "antigen given" if letter == "a" else "")
-    figure.colorbar(image, ax=grid, label="log10 of day-180 cells, over no boost")
+        plotting.panel(
+            axes, letter, title, "Day of the boost", "Antigen given (cells)" if letter == "a" else ""
+        )
+    handle = Line2D([], [], color=plotting.BLACK, linestyle="none", marker="x", markersize=4, label=_BACK)
+    figure.legend(handles=[handle], loc="outside lower center")
+    figure.colorbar(image, ax=grid, label="log10 of cells on day 180, over no boost")
     return figure
 
 
@@ -273,22 +294,33 @@ def variance(indices: pd.DataFrame, spreads: pd.DataFrame) -> Any:
     inputs = list(dict.fromkeys(cohort["input"]))
     width = 0.8 / len(inputs)
     colors = [*plotting.PALETTE, plotting.GREY, plotting.RED]
+    hatches = ("", "////", "", "\\\\\\\\", "....", "", "xxxx", "")
     for k, name in enumerate(inputs):
         rows = cohort[cohort["input"] == name].set_index("output").loc[outputs]
         places = np.arange(len(outputs)) + (k - len(inputs) / 2 + 0.5) * width
-        left.bar(places, rows["ST"].clip(lower=0), width, color=colors[k], label=name)
+        left.bar(
+            places,
+            rows["ST"].clip(lower=0),
+            width,
+            color=colors[k],
+            hatch=hatches[k],
+            edgecolor="white",
+            lw=0,
+            label=name,
+        )
     left.set_xticks(range(len(outputs)), outputs)
-    plotting.panel(left, "a", "with contraction that differs", "", "total Sobol index of the logarithm")
+    plotting.panel(left, "a", "with contraction that differs", "", "Total Sobol index of the logarithm")
     figure.legend(*left.get_legend_handles_labels(), loc="outside lower center", ncols=8)
     names = list(spreads["quantity"])
     columns = [column for column in spreads.columns if column != "quantity"]
     for k, column in enumerate(columns):
         right.barh(
             np.arange(len(names)) + (k - 1) * 0.27, spreads[column], 0.25,
-            color=(plotting.SKY, plotting.BLUE, plotting.ORANGE)[k], label=column,
+            color=(plotting.SKY, plotting.BLUE, plotting.ORANGE)[k], hatch=("", "", "////")[k],
+            edgecolor="white", lw=0, label=column,
         )  # fmt: skip
     right.set_yticks(range(len(names)), names)
-    plotting.panel(right, "b", "", "variance of the logarithm", "")
+    plotting.panel(right, "b", "", "Variance of the logarithm", "")
     right.legend(loc="upper right", bbox_to_anchor=(1.0, 1.0))
     right.set_xlim(0, None)
     return figure
