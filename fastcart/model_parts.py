@@ -56,8 +56,8 @@ class State:
         keeps them positive over hundreds of orders of magnitude, and exact zeros stay zero.
     scale : float
         A small amount that still matters; the absolute tolerance of a state that is not in logarithm
-        is ``rtol * scale``. In engine ``lanes`` what grows many times is followed from a millionth of that on;
-        ``lsoda`` and ``scipy`` see nothing below it.
+        is ``rtol * scale``. In engine ``lanes`` what grows is followed from a millionth of that on; ``lsoda``
+        and ``scipy`` see nothing below it.
     description : str
     extinction : bool or str
         Whether the state may die out: where an extinction threshold is asked for, it becomes an exact
