@@ -114,7 +114,9 @@ def make_spec(table: Mapping[str, Any], *, folder: Path = Path()) -> FitSpec:
 
 
 def _whole(given: Any) -> int:
-    return 0 if given == 0 else count(given, "The entry 'virtual_patients' of the fit")
+    if not isinstance(given, bool) and given == 0:
+        return 0
+    return count(given, "The entry 'virtual_patients' of the fit (0 for none)")
 
 
 def _model(text: str, folder: Path) -> Model:
@@ -149,6 +151,17 @@ def _observation(table: Table) -> Observation:
     return Observation(dvid, prediction, error)
 
 
+def _two(given: Any) -> tuple[int, int]:
+    """Return the iterations that explore and average."""
+    if not isinstance(given, list) or len(given) != 2:
+        raise InputError(
+            "The entry 'iterations' of [population] must be two numbers, such as [300, 200], not "
+            f"{shown(given)}."
+        )
+    first, second = (count(one, "An entry of 'iterations' in [population]") for one in given)
+    return first, second
+
+
 def _population(root: Table) -> dict[str, Any]:
     """Return the keywords of the fit."""
     table = root.table("population")
@@ -157,7 +170,7 @@ def _population(root: Table) -> dict[str, Any]:
     for name, default in _POPULATION.items():
         found[name] = table.take(name, default)
     if found["iterations"] is not None:
-        found["iterations"] = tuple(found["iterations"]) if isinstance(found["iterations"], list) else 0
+        found["iterations"] = _two(found["iterations"])
     table.done()
     starts = root.take("start", None)
     found["starts"] = starts

@@ -99,7 +99,10 @@ class Design:
                 raise InputError("A grid draws no random numbers; leave the seed off.")
             return None
         if not is_whole(seed) or seed < 0:
-            raise InputError(f"The seed of a sample must be a whole number from 0 on, not {shown(seed)}.")
+            more = "; give one, e.g. seed = 1: the same seed gives the same patients" if seed is None else ""
+            raise InputError(
+                f"The seed of a sample must be a whole number from 0 on, not {shown(seed)}{more}."
+            )
         return int(seed)
 
     def _size(self, n: Any) -> int:

@@ -332,3 +332,33 @@ def test_no_starts_are_a_number_of_starts(tmp_path):
 
     with pytest.raises(InputError, match=r"The number of starts \(0 for no fit\) must be a whole number"):
         run_problem(tmp_path / "none.yaml", tmp_path / "out", starts=-1)
+
+
+def test_a_sample_without_a_seed_says_what_one_is_for():
+    with pytest.raises(
+        InputError, match=r"from 0 on, not None; give one, e\.g\. seed = 1: the same seed gives"
+    ):
+        fastcart.sample.Design({"C": {"uniform": (1, 2)}}, 5)
+
+
+def test_numbers_of_a_fits_file_are_told_in_its_spelling(tmp_path):
+    from fastcart.fit.spec import read_spec
+    from fastcart.fit.template import TEMPLATE
+
+    (tmp_path / "patients.csv").write_text("ID,TIME,DV,DVID\n1,2,300,1\n")
+    for old, new, told in (
+        ("virtual_patients = 1000", "virtual_patients = -1", r"of the fit \(0 for none\) must be a whole"),
+        ("virtual_patients = 1000", "virtual_patients = false", r"\(0 for none\) must be a whole"),
+        (
+            "# iterations = [300, 150]",
+            "iterations = [300]",
+            r"two numbers, such as \[300, 200\], not \[300\]",
+        ),
+        ("# iterations = [300, 150]", "iterations = 300", r"two numbers, such as \[300, 200\], not 300"),
+        ("# iterations = [300, 150]", "iterations = [0, 1]", "An entry of 'iterations' .* from 1 on, not 0"),
+    ):
+        (tmp_path / "fit.toml").write_text(TEMPLATE.replace(old, new, 1))
+        with pytest.raises(InputError, match=told):
+            read_spec(tmp_path / "fit.toml")
+    (tmp_path / "fit.toml").write_text(TEMPLATE.replace("virtual_patients = 1000", "virtual_patients = 0"))
+    assert read_spec(tmp_path / "fit.toml").patients == 0
