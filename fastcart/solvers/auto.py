@@ -103,7 +103,8 @@ def _stages(problem: Problem) -> tuple[Problem, list[_Stage]]:
         first, others = stiff, [_Stage(_GIVEN_UP, _LANES, explicit, True)]
     stages = []
     if problem.rtol > _CLOSER:
-        stages.append(_Stage((Status.blow_up,), _LANES, replace(first, rtol=_CLOSER), True))
+        closer = [replace(problem, rtol=_CLOSER) for problem in (first, explicit)]
+        stages += [_Stage((Status.blow_up,), _LANES, found, True) for found in closer[: 1 + (first is stiff)]]
     if problem.max_steps > EXPLICIT_STEPS:
         last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * _least(problem)))))
         stages += [

@@ -26,7 +26,7 @@ PATIENTS = 300
         ("li_lei", "dop853", 1e-8, 96, 1530),
         ("li_lei", "rodas5p", 1e-4, 74, 1260),
         ("li_lei_cytokines", "tsit5", 1e-6, 775, 4650),
-        ("li_lei_cytokines", "dop853", 1e-6, 440, 7200),
+        ("li_lei_cytokines", "dop853", 1e-6, 400, 6400),
         ("li_lei_cytokines", "stab5", 1e-6, 340, 3050),
         ("li_lei_cytokines", "rodas5p", 1e-4, 146, 3075),
     ],

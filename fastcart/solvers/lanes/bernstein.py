@@ -28,11 +28,13 @@ for _d in range(MAX_DEGREE + 1):
             _RATIOS[_d, _i, _m] = math.comb(_i, _m) / math.comb(_d, _m)
 
 
-def slope_weights(tableau: ExplicitTableau | RosenbrockTableau) -> np.ndarray:
+def slope_weights(tableau: ExplicitTableau | RosenbrockTableau, *, of_integrand: bool = False) -> np.ndarray:
     """Return weights of the stages that give the Bernstein coefficients of the slope on a step.
 
     For a method whose interpolant needs no stages of its own these are its exact slope. For the others they
-    fit a polynomial of degree 4 to the slopes that the stages are, by least squares.
+    fit a polynomial of degree 4 to the slopes that the stages are, by least squares. Where the slope itself
+    is followed, as the integrand of an integral, the slope of that polynomial tells a turn: then its degree
+    and the trust in the stages are what the method says.
 
     Returns
     -------
@@ -42,14 +44,16 @@ def slope_weights(tableau: ExplicitTableau | RosenbrockTableau) -> np.ndarray:
         power = tableau.dense * np.arange(1, tableau.dense.shape[1] + 1)
         degree = power.shape[1] - 1
         return _RATIOS[degree, : degree + 1, : degree + 1] @ power.T
-    degree = 4
     c = tableau.c
-    basis = np.column_stack(
-        [math.comb(degree, i) * c**i * (1 - c) ** (degree - i) for i in range(degree + 1)]
-    )
     trust = np.ones(len(c))
     trust[1] = 0.0  # a stage of order 1
     trust[[0, -1]] = 4.0  # the slopes at the ends are exact
+    degree = 4
+    if of_integrand and tableau.watched is not None:
+        degree, trust = tableau.watched[0], np.array(tableau.watched[1])
+    basis = np.column_stack(
+        [math.comb(degree, i) * c**i * (1 - c) ** (degree - i) for i in range(degree + 1)]
+    )
     return np.linalg.pinv(basis * trust[:, None]) * trust
 
 

@@ -44,10 +44,13 @@ REJECTED_STEP = 0.0
 ACCEPTED_STEP = 1.0
 FRESH = 2.0  # no step yet since the start or a dose: the first stage is in place
 
-# What doubles in a step, or grows beyond zero, is not below notice, however small it is: soon it may be all
-# there is. Its error may be this many times the relative tolerance of itself; other states have the absolute
-# tolerance, too.
-DOUBLING = 100.0
+# What grows by itself is not below notice, however small it is: soon it may be all there is. That
+# is what doubles in a step, goes away from zero at its start, and ever faster: its slope in the middle of the
+# step, or at its end, is more than so many times that at the start. Passing zero, or a source, is none.
+STEEPER = 1.2
+GROWTH = 1.3  # a pivot of a stiff step that is so many times smaller than without the Jacobian tells growth
+# Its error may be this many times the relative tolerance of itself; other states have the absolute one, too.
+OF_ITSELF = 100.0
 
 # bits of FLAG
 AT_STOP = 1

@@ -15,7 +15,7 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-from fastcart.solvers.lanes.layout import DOUBLING, LANES
+from fastcart.solvers.lanes.layout import LANES, OF_ITSELF, STEEPER
 
 WIDTH = 8  # numbers in a vector
 _FLAGS = ("contract", "nsz")
@@ -106,24 +106,26 @@ def _at(builder: Any, buffer: Any, stage: int, k: Any, known: dict[int, Any]) ->
 
 
 def _allowed(
-    builder: Any, magnitude: Any, numbers: Sequence[Any], values: tuple[Any, Any], larger: Any
+    builder: Any, numbers: Sequence[Any], start: Any, before: Any, larger: Any, slopes: Sequence[Any]
 ) -> Any:
-    """Return how wrong a state may be, by its values at both ends of a step.
+    """Return how wrong a state may be, by its value ``start`` and its slopes at both ends of a step.
 
-    ``numbers`` are its tolerances, see `error_sums`; ``larger`` is the larger of its values.
+    ``before`` is the magnitude of ``start``, ``larger`` that of the larger of its values, and ``numbers`` are
+    its tolerances, see `error_sums`. What grows by itself is measured by itself.
     """
     absolute, relative, faint, _ = numbers
     usual = _add(builder, absolute, _multiply(builder, relative, larger))
-    of_itself = _multiply(builder, _multiply(builder, _constant(DOUBLING), relative), larger)
+    of_itself = _multiply(builder, _multiply(builder, _constant(OF_ITSELF), relative), larger)
     less = _add(builder, faint, of_itself)
-    change = builder.call(magnitude, [builder.fsub(values[1], values[0])])
-    before = builder.call(magnitude, [values[0]])
-    grows = builder.fcmp_ordered("<", before, larger)
-    for condition in (
-        builder.fcmp_ordered("<", before, change), builder.fcmp_ordered(">", before, _constant(0.0)),
-        builder.fcmp_ordered("<", less, usual),
+    first, last = slopes
+    steep = _multiply(builder, _constant(STEEPER), _multiply(builder, first, first))
+    twice = _multiply(builder, _constant(2.0), before)
+    grows = builder.fcmp_ordered("<", less, usual)
+    for small, large in (
+        (_constant(0.0), _multiply(builder, start, first)), (twice, larger),
+        (steep, _multiply(builder, first, last)),
     ):  # fmt: skip
-        grows = builder.and_(grows, condition)
+        grows = builder.and_(grows, builder.fcmp_ordered("<", small, large))
     return builder.select(grows, less, usual)
 
 
@@ -219,10 +221,10 @@ def error_sums(
     old, new : int
         Where the states before and after the step begin.
     tolerance : int
-        Where the absolute and, behind them, the relative tolerances of the states begin. Then come the
-        absolute tolerances of states that double in a step. Those of integrals are relative to their rise in
-        the step, and to a part of what they are so far, which has the same place; the last are added, as
-        parts of the step times the change of the integrand within it.
+        Where the absolute and, behind them, the relative tolerances of the states begin; then the absolute
+        tolerances of states that grow by themselves. Those of integrals are relative to their rise in the
+        step, and to a part of what they are so far, which has the same place; the last are added, as parts of
+        the step times the change of the integrand within it.
     step : int
         Where the steps of the lanes begin.
     out : sequence of int
@@ -260,13 +262,13 @@ def error_sums(
                     larger = builder.select(builder.fcmp_ordered(">", a, b), a, b)  # NaN of the new stays
                     h = _load(builder, buffer, step, lane)
                     numbers = [_spread(builder, buffer, tolerance + x * states, i) for x in range(4)]
+                    ends = [_at(builder, buffer, x, k, known) for x in (stages[0], stages[-1])]
                     if of_integral:
-                        ends = [_at(builder, buffer, x, k, known) for x in (stages[0], stages[-1])]
                         allowed = _allowed_of_integral(
                             builder, magnitude, numbers, (before, after), larger, h, ends
                         )
                     else:
-                        allowed = _allowed(builder, magnitude, numbers, (before, after), larger)
+                        allowed = _allowed(builder, numbers, before, a, larger, ends)
                     factor = builder.fdiv(h, allowed)
                     values = _values(builder, buffer, k, stages, used, known)
 

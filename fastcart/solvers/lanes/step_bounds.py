@@ -35,6 +35,7 @@ from fastcart.solvers.lanes.stage_sums import (
 LOW, HIGH, TURNS = range(3)
 
 _MARGIN = 0.02  # of the largest slope: below it the sign of a coefficient is not trusted
+_MARGIN_OF_INTEGRAND = 0.1  # whose slopes at the ends are not exact
 _SLACK = 0.1  # of the range, added to both sides where an integrand turns
 _ROUNDING = 1e-12
 
@@ -122,7 +123,8 @@ def _bounded(builder: Any, curve: _Curve, known: _Followed, h: Any) -> tuple[Any
     low, high = _extremes(builder, known.within)
     least, most = _extremes(builder, known.slopes)
     steepest = _largest(builder, least, most)
-    margin = _multiply(builder, _constant(_MARGIN), steepest)
+    trusted = _MARGIN_OF_INTEGRAND if curve.of_integrand else _MARGIN
+    margin = _multiply(builder, _constant(trusted), steepest)
     if curve.of_integrand:
         rounding = _multiply(builder, _constant(_ROUNDING), _largest(builder, low, high))
         margin = _add(builder, margin, rounding)

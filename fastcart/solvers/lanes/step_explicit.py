@@ -89,15 +89,18 @@ def bounds_functions(
     tableau: ExplicitTableau | RosenbrockTableau, at: Offsets, n: int, integrals: int
 ) -> dict[str, Any]:
     """Return the functions that bound states and integrands on a step."""
-    weights = slope_weights(tableau)
     by_time = isinstance(tableau, ExplicitTableau)
-    if not by_time:  # the blocks before and behind the stages are derivatives
-        none = np.zeros((len(weights), 1))
-        weights = np.hstack([none, weights, none])
     common = {"size": n * LANES, "by_time": by_time}
-    functions = {"bound_state": step_bounds(weights, at, of_integrand=False, **common)}
-    if integrals:
-        functions["bound_integrand"] = step_bounds(weights, at, of_integrand=True, **common)
+    functions = {}
+    for name, of_integrand in {
+        "bound_state": False,
+        **({"bound_integrand": True} if integrals else {}),
+    }.items():
+        weights = slope_weights(tableau, of_integrand=of_integrand)
+        if not by_time:  # the blocks before and behind the stages are derivatives
+            none = np.zeros((len(weights), 1))
+            weights = np.hstack([none, weights, none])
+        functions[name] = step_bounds(weights, at, of_integrand=of_integrand, **common)
     return functions
 
 

@@ -248,12 +248,12 @@ class _Step:
     def _errors(self, new: Sequence[Any], end: Sequence[Any]) -> tuple[Any, Any]:
         """Return sums of squares of scaled errors: of the states alone, and with what integrals add."""
         total: Any = 0.0
-        middle = self._off_in_the_middle()
-        for (value, reached), i in zip(middle, range(self.own), strict=False):
-            total = add(total, _square(divide(value, self._tolerance(i, self._largest(i, reached)))))
+        off, reached, slopes = self._off_in_the_middle()
+        for i in range(self.own):
+            total = add(total, _square(divide(off[i], self._tolerance(i, self._largest(i, reached[i])))))
         for i in range(self.own):
             error = self._sum(self.tableau.error, i)
-            total = add(total, _square(divide(error, self._allowed(i, new[i]))))
+            total = add(total, _square(divide(error, self._allowed(i, new[i], slopes[i]))))
         whole = total
         for i in range(self.own, self.program.states):
             rise = unary("abs", add(new[i], negative(self.start.u[i])))
@@ -272,32 +272,21 @@ class _Step:
 
         The determinant of ``I/(h gamma) - J``, or of one of its parts, is below 0: J has an eigenvalue beyond
         ``1/(h gamma)``, and the method takes what grows for something that decays. It would step over a pole,
-        with an error that looks small.
-
-        States that stand exactly still, such as cells that were never infused, count for nothing: nothing of
-        theirs can grow, and what moves does not ask for them, so the other pivots are those without them.
-        Where time itself may wake them up, they count.
+        with an error that looks small. That nothing has grown yet says little: what else happens in the step
+        may be what wakes it up.
         """
         leaps: Any = False
         for part in self.matrix.parts:
             sign: Any = 1.0
             for pivot in part:
                 inverse = self.matrix.inverse[pivot]
-                turns = both(compare("<", inverse, 0.0), self._moves(pivot))
-                sign = where(turns, negative(sign), sign)
+                sign = where(compare("<", inverse, 0.0), negative(sign), sign)
                 leaps = either(leaps, compare("==", inverse, 0.0))  # of an infinite J
             leaps = either(leaps, compare("<", sign, 0.0))
         return leaps
 
-    def _moves(self, i: int) -> Any:
-        """Return whether a state changes, at the start of the step or over it, or may by time itself."""
-        if any(isinstance(value, Traced) or value != 0.0 for value in self.by_time):
-            return True
-        change = larger(unary("abs", self.first.du[i]), unary("abs", self._sum(self.tableau.b, i)))
-        return compare("!=", change, 0.0)
-
-    def _off_in_the_middle(self) -> list[tuple[Any, Any]]:
-        """Return how far the interpolant is from what the right-hand side wants there, and the states."""
+    def _off_in_the_middle(self) -> tuple[list[Any], list[Any], Sequence[Any]]:
+        """Return how far the interpolant is from what the right-hand side wants there, the states, that."""
         dense = self.tableau.dense
         powers = np.arange(1, dense.shape[1] + 1)
         states = self._moved(dense @ 0.5**powers)
@@ -306,24 +295,31 @@ class _Step:
         off = [
             add(value, negative(multiply(self._sum(slope, i), self.per_h))) for i, value in enumerate(rates)
         ]
-        return list(zip(solve(self.matrix, off), states, strict=True))
+        return solve(self.matrix, off), states, rates
 
     def _largest(self, i: int, value: Any) -> Any:
         return larger(unary("abs", value), unary("abs", self.start.u[i]))
 
-    def _allowed(self, i: int, new: Any) -> Any:
-        """Return how wrong a state may be; what doubles in a step is measured by itself."""
+    def _allowed(self, i: int, new: Any, slope: Any) -> Any:
+        """Return how wrong a state may be, by its new value and its slope in the middle of the step.
+
+        What grows by itself is measured by itself, see `fastcart.solvers.lanes.layout.GROWS`.
+        """
         usual = self._tolerance(i, self._largest(i, new))
         if self.program.log[i]:
             return usual
-        before, after = unary("abs", self.start.u[i]), unary("abs", new)
-        change = unary("abs", self._sum(self.tableau.b, i))
-        relative = multiply(q.DOUBLING, self.graph.input("relative", i))
+        start, first = self.start.u[i], self.first.du[i]
+        after = unary("abs", new)
+        relative = multiply(q.OF_ITSELF, self.graph.input("relative", i))
         less = add(self.graph.input("so_far", i), multiply(relative, after))
-        grows = both(
-            compare("<", 0.0, before), both(compare("<", before, after), compare("<", before, change))
-        )
-        return where(both(grows, compare("<", less, usual)), less, usual)
+        doubles = compare("<", multiply(2.0, unary("abs", start)), after)
+        away = compare("<=", 0.0, multiply(start, first))
+        steeper = compare("<", multiply(q.STEEPER, _square(first)), multiply(first, slope))
+        # what grows too fast for the step comes out beyond zero; its pivot tells it from what swings
+        fast = compare("<", q.GROWTH * self.tableau.gamma, multiply(self.matrix.inverse[i], self.per_h))
+        turned = both(compare("<", multiply(first, new), 0.0), fast)
+        grows = both(both(away, either(both(doubles, steeper), turned)), compare("<", less, usual))
+        return where(grows, less, usual)
 
     def _tolerance(self, i: int, size: Any) -> Traced:
         absolute, relative = self.graph.input("absolute", i), self.graph.input("relative", i)

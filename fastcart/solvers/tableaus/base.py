@@ -127,6 +127,10 @@ class ExplicitTableau:
     held
         Whether the interpolant is so much worse than the method that each step is to hold it against the
         right-hand side.
+    watched
+        How what is computed of the states is followed within a step where the interpolant needs further
+        stages: degree of the polynomial, and the trust in each stage, shape (s,); None: see
+        `fastcart.solvers.lanes.bernstein.slope_weights`.
     """
 
     name: str
@@ -143,6 +147,7 @@ class ExplicitTableau:
     extra_A: np.ndarray | None = None
     gains: tuple[float, float] | None = None
     held: bool = False
+    watched: tuple[int, tuple[float, ...]] | None = None
 
     def __post_init__(self) -> None:
         _freeze(self)

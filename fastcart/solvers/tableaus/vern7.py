@@ -302,4 +302,7 @@ VERN7 = ExplicitTableau(
     dense=_dense(),
     extra_c=np.array(_EXTRA_C),
     extra_A=sparse_rows(_EXTRA_A, _ALL_STAGES),
+    # Stages 7 to 10, near the end, are so far from the solution that a polynomial through them has slopes at
+    # the end that are off by a third of the largest; without them, and of degree 3, by 3 % (rtol 1e-6).
+    watched=(3, (30.0, 0.0, 1.0, 1.0, 1.0, 0.3, 0.0, 0.0, 0.0, 0.0, 30.0)),
 )
