@@ -21,6 +21,9 @@ from fastcart.model import Model
 GRADES = (150.0, 400.0, 1000.0, 3000.0)
 """Serum IL-6 (pg/ml) above which cytokine release syndrome has grade 1, 2, 3, 4; calibrated, not measured."""
 
+POSITIVE, NEGATIVE = "CD19+", "CD19-"
+"""Kinds of relapse in tables of outcomes, whatever the target is: of cells with the target, of cells without."""
+
 Table = Mapping[str, Any] | pd.DataFrame  # columns by name, e.g. a DataFrame
 Engraft = Callable[..., tuple[np.ndarray, np.ndarray]]
 
@@ -193,6 +196,11 @@ class TrialAdapter:
     actuators : Actuators, optional
     limits : tuple of str
         What the model cannot tell, sentences for the report.
+    antigen : str
+        What the product recognizes, for reports, e.g. ``"CD19"``.
+    organ : str
+        Where 1e12 cells have room, for reports that tell remission and relapse as parts of it, e.g.
+        ``"marrow"``; default none.
 
     Raises
     ------
@@ -217,6 +225,8 @@ class TrialAdapter:
     switch: CarSwitch | None = None
     actuators: Actuators | None = None
     limits: tuple[str, ...] = ()
+    antigen: str = "target"
+    organ: str = ""
 
     def __post_init__(self) -> None:
         if self.model.burden is None:
@@ -236,6 +246,18 @@ class TrialAdapter:
     def _check(self, name: str, known: list[str], kind: str) -> None:
         if name not in known:
             raise InputError(f"The model {self.model.name!r} has no {kind} {name!r}." + nearest(name, known))
+
+    @property
+    def kinds_of_relapse(self) -> dict[str, str]:
+        """What reports call the kinds of relapse in tables of outcomes; none where no cell loses the target."""
+        if self.escaped is None:
+            return {}
+        return {POSITIVE: f"{self.antigen}+", NEGATIVE: f"{self.antigen}-"}
+
+    @property
+    def causes_of_death(self) -> dict[str, str]:
+        """What reports call the causes of death in tables of outcomes."""
+        return {"toxic": "toxic", "leukemia": "leukemia" if "leukemia" in self.disease else "disease"}
 
     @property
     def target(self) -> tuple[str, ...]:
