@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import number, shown
+from fastcart.checks import number, shown, user_code
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 
@@ -181,8 +181,8 @@ class TrialAdapter:
         States that infused effector and memory cells enter.
     engraft : callable
         ``engraft(patients, effectors, memory, D=cells)`` returns the effector and the memory cells that
-        engraft when these fractions of a product of so many cells are infused; the table of patients has
-        ``fM``, the share of memory cells in the product.
+        engraft when these fractions of a product of so many cells are infused. The table of patients has
+        what it reads; by convention ``fM`` is the share of memory cells in the product.
     escaped : Measure, optional
         The share of the burden that has lost the target; ``states`` are those of the lost cells.
     recovery : Recovery, optional
@@ -280,11 +280,42 @@ class TrialAdapter:
             for name, value in self.model.default_states().items()
         }
 
+    def engrafted(
+        self, patients: pd.DataFrame, effectors: Any, memory: Any, *, D: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cells that engraft, see `engrafted`."""
+        return engrafted(self.engraft, patients, effectors, memory, D=D)
+
     def infusions(
         self, patients: pd.DataFrame, schedule: Iterable[tuple[float, Any, Any]], *, D: Any = None
     ) -> pd.DataFrame:
         """Return the doses of a schedule of fractions, with engraftment; see `infusions`."""
         return infusions(self.engraft, self.entry, patients, schedule, D=D)
+
+
+def engrafted(
+    engraft: Engraft, patients: pd.DataFrame, effectors: Any, memory: Any, *, D: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the effector and memory cells that engraft of these fractions of a product, one per patient.
+
+    Raises
+    ------
+    InputError
+        Where the function fails, or gives anything but two such arrays.
+    """
+    what = f"The function {getattr(engraft, '__name__', 'engraft')!r} of the adapter"
+    with user_code(what, locate=True):
+        answer = engraft(patients, effectors, memory, D=D)
+    try:
+        first, second = (
+            np.broadcast_to(np.asarray(cells, dtype=np.float64), len(patients)) for cells in answer
+        )
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{what} must return the effector and the memory cells that engraft, a number for each patient, "
+            f"not {shown(answer)}."
+        ) from None
+    return first, second
 
 
 def infusions(
@@ -324,7 +355,7 @@ def infusions(
     given_to, times, states, amounts = [], [], [], []
     for day, effectors, memory in schedule:
         time = number(day, "The day of an infusion")
-        for state, cells in zip(into, engraft(patients, effectors, memory, D=D), strict=True):
+        for state, cells in zip(into, engrafted(engraft, patients, effectors, memory, D=D), strict=True):
             if not (cells >= 0).all():
                 raise InputError(f"The infusion of {state} on day {time:g} must be a fraction from 0 on.")
             given = cells > 0

@@ -155,9 +155,7 @@ def titled_table(
     )
 
 
-def table_html(
-    table: pd.DataFrame, *, caption: str = "", heads: Mapping[str, str] | None = None
-) -> str:
+def table_html(table: pd.DataFrame, *, caption: str = "", heads: Mapping[str, str] | None = None) -> str:
     """Return a table as HTML; shares as percentages, without a column of words where there are none."""
     if "note" in table and not table["note"].astype(bool).any():
         table = table.drop(columns="note")
