@@ -22,7 +22,7 @@ GRADES = (150.0, 400.0, 1000.0, 3000.0)
 """Serum IL-6 (pg/ml) above which cytokine release syndrome has grade 1, 2, 3, 4; calibrated, not measured."""
 
 POSITIVE, NEGATIVE = "CD19+", "CD19-"
-"""Kinds of relapse in tables of outcomes, whatever the target is: of cells with the target, of cells without."""
+"""Kinds of relapse in tables of outcomes, of cells with the target and without, whatever the target is."""
 
 Table = Mapping[str, Any] | pd.DataFrame  # columns by name, e.g. a DataFrame
 Engraft = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -249,7 +249,7 @@ class TrialAdapter:
 
     @property
     def kinds_of_relapse(self) -> dict[str, str]:
-        """What reports call the kinds of relapse in tables of outcomes; none where no cell loses the target."""
+        """What reports call kinds of relapse in tables of outcomes; none where no cell loses the target."""
         if self.escaped is None:
             return {}
         return {POSITIVE: f"{self.antigen}+", NEGATIVE: f"{self.antigen}-"}

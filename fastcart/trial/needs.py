@@ -53,7 +53,7 @@ def _lacking(spec: TrialSpec, patients: pd.DataFrame) -> Iterator[str]:
             "extinction=True"
         )
     known = {*model.parameter_names, *model.state_names, "patient"}
-    yield from _refused(lambda: check_patients(model, patients[[n for n in patients if n in known]]))
+    yield from _refused(check_patients, model, patients[[n for n in patients if n in known]])
     few = patients.head(_FEW)
     columns, other = _columns_missing(spec.adapter, few, spec.dose)
     if "fM" in model.parameter_names and "fM" not in patients and "fM" not in columns:
@@ -67,19 +67,20 @@ def _lacking(spec: TrialSpec, patients: pd.DataFrame) -> Iterator[str]:
         yield other
     if columns or other:
         return
+    cells = np.full(len(few), spec.dose)
     for arm in spec.arms:
-        yield from _refused(lambda arm=arm: product_cells(arm, few, spec.dose))
-        yield from _refused(lambda arm=arm: interventions_of(arm, few, spec.adapter, spec.horizon))
+        yield from _refused(product_cells, arm, few, spec.dose)
+        yield from _refused(interventions_of, arm, few, spec.adapter, spec.horizon)
+        yield from _refused(switched_on, arm, few, cells, spec.adapter)
         one = arm.of if isinstance(arm, OpenLoop) else arm
         if isinstance(one, Controlled):
-            yield from _refused(lambda one=one: actuators_of(one, spec.adapter))
-        cells = np.full(len(few), spec.dose)
-        yield from _refused(lambda arm=arm, cells=cells: switched_on(arm, few, cells, spec.adapter))
+            yield from _refused(actuators_of, one, spec.adapter)
 
 
 def _columns_missing(adapter: TrialAdapter, few: pd.DataFrame, dose: float) -> tuple[list[str], str]:
     """Return the columns that engraftment reads and patients lack, and what else is wrong with it."""
-    table, missing = few.copy(), []
+    table = few.copy()
+    missing: list[str] = []
     while len(missing) < _MOST_COLUMNS:
         try:
             adapter.engrafted(table, 1.0, 1.0, D=np.full(len(table), dose))
@@ -103,10 +104,10 @@ def _name_of(error: BaseException | None) -> str | None:
     return None
 
 
-def _refused(ask: Callable[[], Any]) -> list[str]:
+def _refused(ask: Callable[..., Any], *given: Any) -> list[str]:
     """Return the sentence with which something is refused, without its full stop."""
     try:
-        ask()
+        ask(*given)
     except InputError as error:
         return [str(error).rstrip(".")]
     return []

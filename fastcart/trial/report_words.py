@@ -38,7 +38,7 @@ def percent(value: Any) -> str:
 
 
 def instead_of(value: Any, other: Any, *, digits: int | None = None) -> str:
-    """Return two shares in percent, as a rule with as many digits as let their difference be seen in points."""
+    """Return two shares in percent; without ``digits`` as many as show their difference in whole points."""
     numbers = [100 * float(value), 100 * float(other)]
     told = round(abs(numbers[0] - numbers[1]))
     for more in (0, 1, 2) if digits is None else (digits,):
@@ -110,7 +110,7 @@ def named(name: str, title: str) -> str:
 
 
 def in_short(result: TrialResult, name: str) -> str:
-    """Say of one arm what it does, and whether a single dose as toxic would do the same, as a list in HTML."""
+    """Say of one arm what it does, and whether a single dose as toxic would do the same, as HTML."""
     arm, control = (result.arms.loc[one].to_dict() for one in (name, result.spec.control.name))
     told = [
         f"Severe CRS {instead_of(arm['crs3'], control['crs3'], digits=_DIGITS)}, remission "
@@ -118,7 +118,8 @@ def in_short(result: TrialResult, name: str) -> str:
         _of_hundred(arm, control),
         *_against_the_single_dose(result, name),
     ]
-    return f"<b>{named(name, str(arm['title']))}</b><ul>{''.join(f'<li>{sentence}</li>' for sentence in told)}</ul>"
+    listed = "".join(f"<li>{sentence}</li>" for sentence in told)
+    return f"<b>{named(name, str(arm['title']))}</b><ul>{listed}</ul>"
 
 
 def _against_the_single_dose(result: TrialResult, name: str) -> list[str]:
@@ -141,15 +142,15 @@ def _against_the_single_dose(result: TrialResult, name: str) -> list[str]:
     if len(known) < len(JUDGED):
         return [
             *sentences,
-            "Patients are not followed to 24 months, so that survival then is not compared, and no verdict is "
-            "given.",
+            "Patients are not followed to 24 months, so that survival then is not compared, and no verdict "
+            "is given.",
         ]
     return [*sentences, f"<b>{conclusion(row, _judged_against(result, name))}</b>"]
 
 
 def _judged_against(result: TrialResult, name: str) -> str:
     """Return in words what the single dose of equal toxicity is: less, where less is less toxic."""
-    smaller = float(result.isotoxic.loc[name, "dose"]) < result.spec.dose
+    smaller = float(result.isotoxic["dose"].loc[name]) < result.spec.dose
     return _LESS if smaller and not falls(result.frontier) else _OTHER
 
 
@@ -162,6 +163,11 @@ def how_judged(result: TrialResult) -> str:
     if not judged_ones:
         return ""
     margins = ", ".join(f"{100 * margin:g} of {_JUDGED_WORDS[name]}" for name, margin in MARGINS.items())
+    fewer = (
+        " Severe CRS falls with the single dose here: fewer cells at once are more toxic."
+        if falls(result.frontier)
+        else ""
+    )
     less = (
         f" <i>{_LESS.capitalize()}</i> is the smaller single dose with the same rate of severe CRS."
         if any(_judged_against(result, str(name)) == _LESS for name in judged_ones)
@@ -172,7 +178,7 @@ def how_judged(result: TrialResult) -> str:
         "<i>Better</i> or <i>worse</i>: a whole interval lies beyond, and not of grade 4 alone. "
         "<i>The same</i>: all intervals lie within. <i>No better</i>: no interval reaches a benefit that "
         "matters. <i>Not clearly different</i>: none of these, as the intervals are too wide to tell."
-        f"{less}</p>"
+        f"{less}{fewer}</p>"
     )
 
 
