@@ -86,8 +86,8 @@ def _summary(result: TrialResult, more: str) -> str:
         f"<p>{len(result.patients)} virtual patients with {escape(spec.adapter.disease)} were each "
         f"treated in every arm with the same {cells_in_words(spec.dose)} CAR-T cells, for "
         f"{spec.horizon:g} days. Under {named(spec.control.name, spec.control.title)}, "
-        f"{percent(control['CR90'])} reach remission within 90 days, {percent(control['crs3'])} have CRS of grade 3 or more, "
-        f"{percent(control['toxic_death'])} die of it, and {event_free(control)}.</p>",
+        f"{percent(control['CR90'])} reach remission within 90 days, {percent(control['crs3'])} have CRS "
+        f"of grade 3 or more, {percent(control['toxic_death'])} die of it, and {event_free(control)}.</p>",
     ]
     few = few_patients(len(result.patients))
     lines += [f"<p class='warn'>{escape(few)}</p>"] if few else []
@@ -139,8 +139,8 @@ def _trial_words(result: TrialResult) -> str:
         f"<p>Each trial draws 2 × {design.n_per_arm} of the {len(result.patients)} virtual patients, with "
         "replacement, so that one of them may be in it more than once and counts each time; it randomizes "
         f"them by {way}; {follow}. What follows is <b>one trial as it might have come out</b>, one draw of "
-        "the lottery; <b>the truth in this model</b> stands beside it. The power below says how often another "
-        "trial would agree.</p>"
+        "the lottery; <b>the truth in this model</b> stands beside it. The power below says how often "
+        "another trial would agree.</p>"
         "<p>Estimand: the difference between the arms in the share of all patients who were randomized, "
         f"deaths included. Primary endpoint: {escape(primary)}, tested at the level {spec.alpha:g}. The "
         "others are secondary, and their P values are adjusted for each other by Holm's procedure. "
