@@ -151,10 +151,15 @@ def read_spec(path: str | Path) -> TrialSpec:
     Raises
     ------
     InputError
-        For a file that cannot be read, and for anything unknown or impossible in it.
+        For a file that cannot be read, for anything unknown or impossible in it, and with all that the model
+        and its patients lack.
     """
+    from fastcart.trial.needs import check_needs  # which is about specifications
+
     source = Path(path)
-    return make_spec(read_table(source), folder=source.parent)
+    spec = make_spec(read_table(source), folder=source.parent)
+    check_needs(spec)
+    return spec
 
 
 def read_table(path: Path) -> dict[str, Any]:
