@@ -26,14 +26,13 @@ from fastcart.trial.analysis import BINARY, Analysis, analyse, compare_pairs
 from fastcart.trial.counterfactual import DOSE, arm_course, solved_in_all
 from fastcart.trial.course import OPTIONS, begins_with, trial_options
 from fastcart.trial.frontier import JUDGED, draws_of, gain_limits, isotoxic
-from fastcart.trial.needs import check_needs
 from fastcart.trial.observe import run_trial
 from fastcart.trial.outcomes import contributions, expected, outcomes
 from fastcart.trial.power import power_table, required_size
 from fastcart.trial.primary import endpoint_tests
 from fastcart.trial.recruit import recruited
 from fastcart.trial.result import TrialResult
-from fastcart.trial.spec import TrialSpec, read_spec
+from fastcart.trial.spec import TrialSpec, check_lacking, read_spec
 from fastcart.trial.stratified import STRATIFIED
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
@@ -87,7 +86,7 @@ def run_spec(
         For a bad specification, a folder that cannot be used, targets that cannot be met.
     """
     chosen = spec if isinstance(spec, TrialSpec) else read_spec(spec)
-    check_needs(chosen)
+    check_lacking(chosen)
     solving = trial_options(chosen.options if options is None else options, keywords, run_spec)
     chosen = replace(chosen, options=solving)
     require("A simulated trial with its figures", NEEDS)
