@@ -22,7 +22,7 @@ table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-num
 caption{text-align:left;font-weight:600;padding:.2rem .5rem}
 th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th{background:#f3f3f3;position:sticky;top:0}td.text,th.text{text-align:left}
-th{white-space:normal;vertical-align:bottom;min-width:3.2rem}td.long{white-space:normal;min-width:14rem}
+th{white-space:normal;vertical-align:bottom;min-width:3.2rem}td.long{white-space:normal;min-width:9rem;overflow-wrap:anywhere}
 .scroll{overflow:auto;max-height:27rem;border:1px solid #ccc;margin:.4rem 0}
 figure{margin:.4rem 0}.drawing{overflow-x:auto}
 .drawing svg,.drawing img{display:block;width:100%;min-width:44rem;max-width:62rem;height:auto}
@@ -33,7 +33,7 @@ figcaption,.note{font-size:.9rem;color:#444;max-width:50rem}
 @media print{.scroll{max-height:none;overflow:visible}}
 """
 
-_LONG = 40  # letters of a text that breaks into lines
+_LONG = 24  # letters of a text that breaks into lines
 
 _HEADS = {
     "arm": "Arm",

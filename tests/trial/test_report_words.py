@@ -8,12 +8,13 @@ import re
 from pathlib import Path
 from types import SimpleNamespace
 
+import numpy as np
 import pandas as pd
 import pytest
 
 from fastcart.protocols import get
 from fastcart.trial.frontier import JUDGED, isotoxic
-from fastcart.trial.html import table_html
+from fastcart.trial.html import page, table_html, titled_table
 from fastcart.trial.report_words import how_judged, in_short
 
 SHARES = {"CR90": 0.968, "EFS730": 0.244, "OS730": 0.968, "crs4": 0.23, "toxic_death": 0.03}
@@ -107,3 +108,34 @@ def test_examples_of_the_guide_name_what_they_use():
         bound |= {n.id for n in names if isinstance(n.ctx, ast.Store)}
         used = {n.id for n in names if isinstance(n.ctx, ast.Load)}
         assert used <= bound | set(dir(builtins)), block
+
+
+def test_a_report_has_room_on_a_screen_of_1200_pixels(tmp_path):
+    """No column is cut off, with the long words that methods, notes and arms have."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(str(Path(__file__).resolve().parents[2] / "benchmarks"))
+        from browser import missing, open_browser
+    if missing():
+        pytest.skip(missing())
+    note = "NNT 1600 (95 % interval: NNT 15 to infinity to NNH 16)"
+    long = {
+        "treatment": "low-high-memory_with_a_hold_at_1_and_2", "endpoint": "toxic_death",
+        "measure": "number needed to treat", "estimate": 1600.0, "low": 15.3, "high": np.inf, "p": 0.99,
+        "method": f"1 / risk difference, Newcombe interval, Cochran-Mantel-Haenszel test. {note}",
+    }  # fmt: skip
+    names = ["CR28", "CR90", "RFS12", "crs_any", "crs3", "crs4", "toxic_death", "EFS365", "EFS730", "OS365",
+             "OS730", "negative_share"]  # fmt: skip
+    arms = {"arm": long["treatment"], "title": "Low, high, memory last, with a hold of all that follows"}
+    tables = [pd.DataFrame([long]), pd.DataFrame([{**arms, **dict.fromkeys(names, 0.987)}])]
+    (tmp_path / "report.html").write_text(page("A trial", [titled_table("Wide", one) for one in tables]))
+    browser = open_browser()
+    try:
+        browser.set_window_size(1200, 900)
+        browser.get((tmp_path / "report.html").as_uri())
+        widths = browser.execute_script(
+            "return [...document.querySelectorAll('.scroll')].map(e => [e.clientWidth, e.scrollWidth])"
+        )
+    finally:
+        browser.quit()
+    assert len(widths) == 2
+    assert all(room >= needed for room, needed in widths), widths
