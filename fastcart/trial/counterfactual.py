@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import check_threads, progress_bar
+from fastcart.checks import user_code
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
@@ -337,7 +338,9 @@ def _lymphodeplete(
     patients: pd.DataFrame,
 ) -> pd.DataFrame:
     """Lymphodeplete the patients of a chunk, whose lymphocytes go back to their value of day 0."""
-    return deplete(states, start[pd.Index(ids).get_indexer(patients["patient"])], phi=phi)
+    lymphocytes = start[pd.Index(ids).get_indexer(patients["patient"])]
+    with user_code("The lymphodepletion of the adapter", locate=True):
+        return deplete(states, lymphocytes, phi=phi)
 
 
 def counterfactuals(

@@ -81,6 +81,7 @@ _HEADS = {
     "relapse_type": "Kind of relapse",
     "crs_grade": "CRS grade",
     "died": "Died",
+    "dropped out": "Dropped out",
     "cause": "Cause",
     "target": "Target",
     "wanted": "Wanted",

@@ -89,7 +89,8 @@ def _summary(result: TrialResult, more: str) -> str:
         f"{percent(control['CR90'])} reach remission within 90 days, {percent(control['crs3'])} have CRS "
         f"of grade 3 or more, {percent(control['toxic_death'])} die of it, and {event_free(control)}.</p>",
     ]
-    few = few_patients(len(result.patients))
+    saved = {} if spec.population.folder is None else {"where": "in the folder of the population"}
+    few = few_patients(len(result.patients), **saved)
     lines += [f"<p class='warn'>{escape(few)}</p>"] if few else []
     lines.append("<h2>In short</h2><ul>")
     lines += [f"<li>{in_short(result, name)}</li>" for name in spec.treatments]

@@ -16,7 +16,7 @@ from fastcart.models import for_trial, get
 from fastcart.population import Inputs, Marginal, Population, Prior, draws, sample
 from fastcart.protocols import Infusion, Switched, on_off
 from fastcart.protocols import get as get_arm
-from fastcart.trial.adapter import Hazard, Measure, TrialAdapter
+from fastcart.trial.adapter import Hazard, Measure, Recovery, TrialAdapter
 from fastcart.trial.counterfactual import arm_course
 from fastcart.trial.outcomes import outcomes
 from fastcart.trial.run import run_spec
@@ -326,3 +326,15 @@ def test_engraftment_that_fails_is_the_users(people):
     three = replace(ADAPTER, engraft=lambda patients, E, M, *, D: (D, D, D))
     with pytest.raises(InputError, match="must return the effector and the memory cells that engraft"):
         arm_course(get_arm("A0"), people, model=three, t_end=60.0)
+
+
+def test_other_functions_of_an_adapter_that_fail_are_the_users(people):
+    def fails(*given, **named):
+        return given[0]["zeal"]
+
+    for change, arm, what in (
+        ({"recovery": Recovery("memory", fails)}, "A0", "level of recovery"),
+        ({"lymphocytes": "memory", "lymphodeplete": fails}, "X8", "lymphodepletion"),
+    ):
+        with pytest.raises(InputError, match=rf"The {what} of the adapter fails with KeyError: .*line \d+"):
+            arm_course(get_arm(arm), people, model=replace(ADAPTER, **change), t_end=60.0)
