@@ -13,6 +13,7 @@ from difflib import get_close_matches
 from functools import wraps
 from importlib import import_module
 from pathlib import Path
+from traceback import extract_tb
 from typing import Any, ParamSpec, TypeVar
 
 import numpy as np
@@ -47,8 +48,10 @@ def shown(value: Any) -> str:
 
 
 @contextmanager
-def user_code(what: str) -> Iterator[None]:
+def user_code(what: str, *, locate: bool = False) -> Iterator[None]:
     """Within the context runs code of the user: whatever it raises becomes one sentence that begins so.
+
+    With ``locate`` it ends with the line of the user's file.
 
     Raises
     ------
@@ -62,7 +65,18 @@ def user_code(what: str) -> Iterator[None]:
     except SystemExit as error:
         raise InputError(f"{what} asks to end the program (SystemExit: {shown(error.code)}).") from error
     except BaseException as error:
-        raise InputError(f"{what} fails with {type(error).__name__}: {reason(error)}.") from error
+        place = _users_line(error) if locate else ""
+        raise InputError(f"{what} fails with {type(error).__name__}: {reason(error)}{place}.") from error
+
+
+def _users_line(error: BaseException) -> str:
+    """Return where in the user's file an error arose, or was handed on to a library."""
+    own = str(Path(__file__).parent)
+    frames = [frame for frame in extract_tb(error.__traceback__) if not frame.filename.startswith(own)]
+    lines = [frame.lineno for frame in frames if frame.filename == frames[0].filename]
+    if not lines or lines[-1] is None or "site-packages" in frames[0].filename:
+        return ""
+    return located(frames[0].filename, lines[-1])
 
 
 def real(value: Any) -> float | None:

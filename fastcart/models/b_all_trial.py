@@ -72,6 +72,8 @@ def adapter(model: Model) -> TrialAdapter:
             add_activity=_with_activity,
         ),
         limits=LIMITS,
+        antigen="CD19",
+        organ="marrow",
     )
 
 

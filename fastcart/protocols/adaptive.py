@@ -93,7 +93,7 @@ def follow_rule(
         for k, name in enumerate(("effectors", "memory")):
             seen[name][rows, visit] = decided[k]
             given[k, rows] += decided[k]
-        engrafted = adapter.engraft(mine, *decided, D=cells[rows])
+        engrafted = adapter.engrafted(mine, *decided, D=cells[rows])
         for state, entered in zip(adapter.entry, engrafted, strict=True):
             now[state] = now[state] + entered
         rows, mine, now = _only(given[:, rows].min(axis=0) < 1 - _ROUNDING, rows, mine, now)
@@ -116,7 +116,7 @@ def _only(
 
 def _decision(arm: Adaptive, visit: Visit, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Ask the rule, and check what it says."""
-    with user_code(f"The rule of the arm {arm.name!r}"):
+    with user_code(f"The rule of the arm {arm.name!r}", locate=True):
         answer = arm.rule(visit)
     if not isinstance(answer, tuple) or len(answer) != 2:
         raise InputError(

@@ -144,7 +144,7 @@ class Session:
         """Return the patients with the states that follow from what is done on day 0."""
         states = pd.DataFrame(self.adapter.baseline(self.patients), index=self.patients.index)
         infused = [
-            self.adapter.engraft(self.patients, E, M, D=self.cells)
+            self.adapter.engrafted(self.patients, E, M, D=self.cells)
             for day, E, M in schedule_of(self.arm)
             if day == 0.0
         ]
@@ -230,7 +230,7 @@ class Session:
             if (command[kept] < 1).any():
                 new |= {name: states[name].to_numpy() * command[kept] for name in names}
         if (command["effectors"] > 0).any() or (command["memory"] > 0).any():
-            entered = self.adapter.engraft(
+            entered = self.adapter.engrafted(
                 self.patients.iloc[rows], command["effectors"], command["memory"], D=self.cells[rows]
             )
             for name, cells in zip(self.adapter.entry, entered, strict=True):
@@ -263,7 +263,7 @@ def answered(arm: Controlled, history: History) -> dict[str, np.ndarray]:
     InputError
         For anything but a `Command` of numbers within their limits.
     """
-    with user_code(f"The rule of the arm {arm.name!r}"):
+    with user_code(f"The rule of the arm {arm.name!r}", locate=True):
         command = arm.rule(history)
     if not isinstance(command, Command):
         raise InputError(f"The rule of the arm {arm.name!r} must return a Command, not {shown(command)}.")

@@ -14,12 +14,15 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from fastcart.checks import number, shown
+from fastcart.checks import number, shown, user_code
 from fastcart.errors import InputError, nearest
 from fastcart.model import Model
 
 GRADES = (150.0, 400.0, 1000.0, 3000.0)
 """Serum IL-6 (pg/ml) above which cytokine release syndrome has grade 1, 2, 3, 4; calibrated, not measured."""
+
+POSITIVE, NEGATIVE = "CD19+", "CD19-"
+"""Kinds of relapse in tables of outcomes, of cells with the target and without, whatever the target is."""
 
 Table = Mapping[str, Any] | pd.DataFrame  # columns by name, e.g. a DataFrame
 Engraft = Callable[..., tuple[np.ndarray, np.ndarray]]
@@ -178,8 +181,8 @@ class TrialAdapter:
         States that infused effector and memory cells enter.
     engraft : callable
         ``engraft(patients, effectors, memory, D=cells)`` returns the effector and the memory cells that
-        engraft when these fractions of a product of so many cells are infused; the table of patients has
-        ``fM``, the share of memory cells in the product.
+        engraft when these fractions of a product of so many cells are infused. The table of patients has
+        what it reads; by convention ``fM`` is the share of memory cells in the product.
     escaped : Measure, optional
         The share of the burden that has lost the target; ``states`` are those of the lost cells.
     recovery : Recovery, optional
@@ -193,6 +196,11 @@ class TrialAdapter:
     actuators : Actuators, optional
     limits : tuple of str
         What the model cannot tell, sentences for the report.
+    antigen : str
+        What the product recognizes, for reports, e.g. ``"CD19"``.
+    organ : str
+        Where 1e12 cells have room, for reports that tell remission and relapse as parts of it, e.g.
+        ``"marrow"``; default none.
 
     Raises
     ------
@@ -217,6 +225,8 @@ class TrialAdapter:
     switch: CarSwitch | None = None
     actuators: Actuators | None = None
     limits: tuple[str, ...] = ()
+    antigen: str = "target"
+    organ: str = ""
 
     def __post_init__(self) -> None:
         if self.model.burden is None:
@@ -236,6 +246,18 @@ class TrialAdapter:
     def _check(self, name: str, known: list[str], kind: str) -> None:
         if name not in known:
             raise InputError(f"The model {self.model.name!r} has no {kind} {name!r}." + nearest(name, known))
+
+    @property
+    def kinds_of_relapse(self) -> dict[str, str]:
+        """What reports call kinds of relapse in tables of outcomes; none where no cell loses the target."""
+        if self.escaped is None:
+            return {}
+        return {POSITIVE: f"{self.antigen}+", NEGATIVE: f"{self.antigen}-"}
+
+    @property
+    def causes_of_death(self) -> dict[str, str]:
+        """What reports call the causes of death in tables of outcomes."""
+        return {"toxic": "toxic", "leukemia": "leukemia" if "leukemia" in self.disease else "disease"}
 
     @property
     def target(self) -> tuple[str, ...]:
@@ -258,11 +280,42 @@ class TrialAdapter:
             for name, value in self.model.default_states().items()
         }
 
+    def engrafted(
+        self, patients: pd.DataFrame, effectors: Any, memory: Any, *, D: Any
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Return the cells that engraft, see `engrafted`."""
+        return engrafted(self.engraft, patients, effectors, memory, D=D)
+
     def infusions(
         self, patients: pd.DataFrame, schedule: Iterable[tuple[float, Any, Any]], *, D: Any = None
     ) -> pd.DataFrame:
         """Return the doses of a schedule of fractions, with engraftment; see `infusions`."""
         return infusions(self.engraft, self.entry, patients, schedule, D=D)
+
+
+def engrafted(
+    engraft: Engraft, patients: pd.DataFrame, effectors: Any, memory: Any, *, D: Any
+) -> tuple[np.ndarray, np.ndarray]:
+    """Return the effector and memory cells that engraft of these fractions of a product, one per patient.
+
+    Raises
+    ------
+    InputError
+        Where the function fails, or gives anything but two such arrays.
+    """
+    what = f"The function {getattr(engraft, '__name__', 'engraft')!r} of the adapter"
+    with user_code(what, locate=True):
+        answer = engraft(patients, effectors, memory, D=D)
+    try:
+        first, second = (
+            np.broadcast_to(np.asarray(cells, dtype=np.float64), len(patients)) for cells in answer
+        )
+    except (TypeError, ValueError):
+        raise InputError(
+            f"{what} must return the effector and the memory cells that engraft, a number for each patient, "
+            f"not {shown(answer)}."
+        ) from None
+    return first, second
 
 
 def infusions(
@@ -302,7 +355,7 @@ def infusions(
     given_to, times, states, amounts = [], [], [], []
     for day, effectors, memory in schedule:
         time = number(day, "The day of an infusion")
-        for state, cells in zip(into, engraft(patients, effectors, memory, D=D), strict=True):
+        for state, cells in zip(into, engrafted(engraft, patients, effectors, memory, D=D), strict=True):
             if not (cells >= 0).all():
                 raise InputError(f"The infusion of {state} on day {time:g} must be a fraction from 0 on.")
             given = cells > 0

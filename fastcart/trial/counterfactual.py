@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import check_threads, progress_bar
+from fastcart.checks import user_code
 from fastcart.errors import InputError
 from fastcart.model import Model
 from fastcart.models import for_trial
@@ -169,7 +170,8 @@ def arm_course(
     -------
     DataFrame
         What `fastcart.trial.course.course` returns, and ``effectors_infused``, ``memory_infused``: the cells
-        of the schedule up to the horizon, before engraftment.
+        of the schedule up to the horizon, before engraftment; NaN where neither the patients nor the model
+        have ``fM``, the share of memory cells in a product.
     """
     chosen = trial_options(options, keywords, arm_course)
     patients = by_number(patients)
@@ -194,10 +196,17 @@ def arm_course(
         interventions=interventions_of(arm, patients, adapter, horizon), model=adapter, threads=threads,
         options=chosen,
     )  # fmt: skip
+    if not _has_product(patients, adapter):
+        return path.assign(effectors_infused=np.nan, memory_infused=np.nan)
     given = administered(arm, schedule, patients, dose)
     return path.assign(
         effectors_infused=given["effectors"].to_numpy(), memory_infused=given["memory"].to_numpy()
     )
+
+
+def _has_product(patients: pd.DataFrame, adapter: TrialAdapter) -> bool:
+    """Return whether a product has a share of memory cells; a model that knows none need not be given one."""
+    return "fM" in patients or "fM" in adapter.model.parameter_names
 
 
 def fixed(arm: Controlled | OpenLoop, patients: pd.DataFrame, **how: Any) -> Controlled:
@@ -265,6 +274,8 @@ def controlled_course(
         interventions=[*interventions_of(arm, patients, adapter, horizon), *events], model=adapter,
         threads=threads, options=chosen,
     )  # fmt: skip
+    if not _has_product(patients, adapter):
+        return path.assign(effectors_infused=np.nan, memory_infused=np.nan), session
     given = administered(arm, schedule, patients, dose)
     for what, budget in zip(("effectors", "memory"), budgets(arm, patients, dose), strict=True):
         path[f"{what}_infused"] = given[what].to_numpy() + budget * session.infused(what, horizon)
@@ -312,7 +323,7 @@ def switched_on(
     switch = switch_of(arm, adapter)
     if switch.state not in adapter.model.state_names:
         adapter = replace(adapter, model=switch.add(adapter.model))
-    given = [adapter.engraft(patients, E, M, D=cells) for day, E, M in schedule_of(arm) if day == 0.0]
+    given = [adapter.engrafted(patients, E, M, D=cells) for day, E, M in schedule_of(arm) if day == 0.0]
     total = sum((E + M for E, M in given), np.zeros(len(patients)))
     level = first_level(arm, adapter.marker.of(adapter.baseline(patients)), total)
     return patients.assign(**{switch.state: level}), adapter
@@ -327,7 +338,9 @@ def _lymphodeplete(
     patients: pd.DataFrame,
 ) -> pd.DataFrame:
     """Lymphodeplete the patients of a chunk, whose lymphocytes go back to their value of day 0."""
-    return deplete(states, start[pd.Index(ids).get_indexer(patients["patient"])], phi=phi)
+    lymphocytes = start[pd.Index(ids).get_indexer(patients["patient"])]
+    with user_code("The lymphodepletion of the adapter", locate=True):
+        return deplete(states, lymphocytes, phi=phi)
 
 
 def counterfactuals(

@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import first_method
-from fastcart.checks import number
+from fastcart.checks import number, user_code
 from fastcart.errors import InputError
 from fastcart.events import Event
 from fastcart.model import Model
@@ -292,7 +292,8 @@ def _inputs(table: pd.DataFrame, adapter: TrialAdapter) -> pd.DataFrame:
         drawn = table[name].to_numpy(dtype=float) if name in table else np.full(len(table), np.inf)
         now[name] = np.minimum(drawn, _NEVER)
     if adapter.recovery is not None:  # the last, as it is looked for late
-        now[_RECOVERED] = adapter.recovery.level(dict(zip(model.parameter_names, p.T, strict=True)))
+        with user_code("The level of recovery of the adapter", locate=True):
+            now[_RECOVERED] = adapter.recovery.level(dict(zip(model.parameter_names, p.T, strict=True)))
     del now["patient"]
     return pd.DataFrame(now)
 

@@ -88,7 +88,8 @@ _CAPTIONS = {
     ),
     "swimmer": (
         "One bar per patient until death or the end of follow-up: the first patients that the trial enrolled "
-        "into each group, sorted by follow-up. The number in a bar is the grade of CRS."
+        "into each group, sorted by follow-up; one virtual patient may have been drawn more than once. The "
+        "number in a bar is the grade of CRS."
     ),
     "courses": (
         "{measured} of the same virtual patients in both arms; black: median of those "
@@ -134,7 +135,7 @@ def make_figures(
         draw(
             "swimmer",
             f"Patients of the trial of {first} against {control}",
-            swimmer(result.trials[first], result.outcomes, pair, spec.horizon, planned),
+            swimmer(result.trials[first], result.outcomes, pair, spec.horizon, planned, adapter),
         )
         draw("courses", f"Courses under {control} and {first}", spaghetti(result, first, threads=threads))
         in_two(saved, threads=check_threads(threads))

@@ -54,8 +54,9 @@ def isotoxic(arms: pd.DataFrame, frontier: pd.DataFrame) -> pd.DataFrame:
     DataFrame
         Indexed as ``arms``: ``dose`` (cells, whose single infusion has the arm's rate of severe CRS;
         interpolated in its logarithm), and for each judged endpoint the value on the frontier and
-        ``gain_<endpoint>``, the arm minus the frontier. NaN where the arm is outside the scanned range, and
-        where severe CRS does not rise with the dose, so that doses far apart are equally toxic.
+        ``gain_<endpoint>``, the arm minus the frontier. The curve may rise with the dose or fall. NaN where
+        the arm is outside the scanned range, where doses far apart are equally toxic, and all over where
+        the curve turns.
     """
     scan = frontier.sort_values("dose")
     judged = ["crs3", *JUDGED]
@@ -90,17 +91,69 @@ def at_equal_toxicity(wanted: np.ndarray, doses: np.ndarray, scan: np.ndarray) -
     ndarray, shape (arms, 1 + endpoints)
         The logarithm to base 10 of the dose, and the endpoints there; NaN as for `isotoxic`.
     """
-    # more cells, more CRS; small failures of that by a finite population are levelled
-    toxicity = np.maximum.accumulate(scan[:, 0])
-    ordered = float((toxicity - scan[:, 0]).max()) <= _LEVELLED
-    equal = np.abs(toxicity - wanted[:, None]) <= _SAME
-    span = np.where(equal, doses, 0.0).max(axis=1) / np.where(equal, doses, np.inf).min(axis=1)
-    wanted = np.where(ordered & (span <= _SPAN), wanted, np.nan)
+    toxicity, order = _levelled(scan[:, 0])
+    doses, scan = doses[order], scan[order]
+    _, known = _places(wanted, doses, toxicity)
     toxicity, rows = np.unique(toxicity, return_index=True)
     columns = [np.log10(doses), *scan[:, 1:].T]
-    return np.column_stack(
+    found = np.column_stack(
         [np.interp(wanted, toxicity, values[rows], left=np.nan, right=np.nan) for values in columns]
     )
+    return np.where(known[:, None], found, np.nan)
+
+
+def _levelled(rates: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return rates of severe CRS that do not fall, and the order of the doses in which they are so.
+
+    Rates rise with the dose, or fall with it where more cells are done sooner with the burden; small failures
+    of either, by a finite population, are levelled. Of a curve that turns, the rates are NaN.
+    """
+    for order in (np.arange(len(rates)), np.arange(len(rates))[::-1]):
+        levelled = np.maximum.accumulate(rates[order])
+        if float((levelled - rates[order]).max()) <= _LEVELLED:
+            return levelled, order
+    return np.full(len(rates), np.nan), np.arange(len(rates))
+
+
+def _places(wanted: np.ndarray, doses: np.ndarray, toxicity: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return which rates doses far apart have, and of which one dose can be told."""
+    equal = np.abs(toxicity - wanted[:, None]) <= _SAME
+    span = np.where(equal, doses, 0.0).max(axis=1) / np.where(equal, doses, np.inf).min(axis=1)
+    apart = span > _SPAN
+    return apart, ~apart & (wanted >= toxicity[0]) & (wanted <= toxicity[-1])
+
+
+def falls(frontier: pd.DataFrame) -> bool:
+    """Return whether severe CRS falls with the dose of the single infusion.
+
+    Parameters
+    ----------
+    frontier : DataFrame
+        As for `isotoxic`.
+    """
+    rates = frontier.sort_values("dose")["crs3"].to_numpy(dtype=np.float64)
+    toxicity, order = _levelled(rates)
+    return bool(np.isfinite(toxicity).all() and order[0] != 0)
+
+
+def why_incomparable(crs3: float, frontier: pd.DataFrame) -> str:
+    """Say why no single dose is the one of equal toxicity, where `isotoxic` finds none.
+
+    Parameters
+    ----------
+    crs3 : float
+        The rate of severe CRS of an arm.
+    frontier : DataFrame
+        As for `isotoxic`.
+    """
+    scan = frontier.sort_values("dose")
+    toxicity, order = _levelled(scan["crs3"].to_numpy(dtype=np.float64))
+    if np.isnan(toxicity).any():
+        return "severe CRS turns with the single dose, so that several doses may have the same rate of it"
+    apart, _ = _places(np.array([crs3]), scan["dose"].to_numpy(dtype=np.float64)[order], toxicity)
+    if apart[0]:
+        return "single doses far apart have the same rate of severe CRS"
+    return "no single dose that was scanned has the same rate of severe CRS"
 
 
 def resampled_means(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from html import escape
 from typing import Any
 
@@ -22,7 +22,7 @@ table{border-collapse:collapse;font-size:.82rem;font-variant-numeric:tabular-num
 caption{text-align:left;font-weight:600;padding:.2rem .5rem}
 th,td{padding:.2rem .5rem;text-align:right;border-bottom:1px solid #ddd;white-space:nowrap}
 th{background:#f3f3f3;position:sticky;top:0}td.text,th.text{text-align:left}
-td.long{white-space:normal;min-width:14rem}
+th{white-space:normal;vertical-align:bottom;min-width:3.2rem}td.long{white-space:normal;min-width:9rem;overflow-wrap:anywhere}
 .scroll{overflow:auto;max-height:27rem;border:1px solid #ccc;margin:.4rem 0}
 figure{margin:.4rem 0}.drawing{overflow-x:auto}
 .drawing svg,.drawing img{display:block;width:100%;min-width:44rem;max-width:62rem;height:auto}
@@ -33,7 +33,7 @@ figcaption,.note{font-size:.9rem;color:#444;max-width:50rem}
 @media print{.scroll{max-height:none;overflow:visible}}
 """
 
-_LONG = 40  # letters of a text that breaks into lines
+_LONG = 24  # letters of a text that breaks into lines
 
 _HEADS = {
     "arm": "Arm",
@@ -81,6 +81,7 @@ _HEADS = {
     "relapse_type": "Kind of relapse",
     "crs_grade": "CRS grade",
     "died": "Died",
+    "dropped out": "Dropped out",
     "cause": "Cause",
     "target": "Target",
     "wanted": "Wanted",
@@ -141,22 +142,30 @@ def page(title: str, parts: Iterable[str]) -> str:
     )
 
 
-def titled_table(title: str, table: pd.DataFrame, *, css: str = "scroll") -> str:
-    """Return a table with a caption, in a region that scrolls and can be reached by keyboard."""
+def titled_table(
+    title: str, table: pd.DataFrame, *, css: str = "scroll", heads: Mapping[str, str] | None = None
+) -> str:
+    """Return a table with a caption, in a region that scrolls and can be reached by keyboard.
+
+    ``heads`` are other words for columns than the usual ones.
+    """
     label = escape(title, quote=True)
     return (
         f"<div class='{css}' role='region' tabindex='0' aria-label='{label}'>"
-        f"{table_html(table, caption=title)}</div>"
+        f"{table_html(table, caption=title, heads=heads)}</div>"
     )
 
 
-def table_html(table: pd.DataFrame, *, caption: str = "") -> str:
-    """Return a table as HTML; shares as percentages."""
-    heads, rows = [], []
+def table_html(table: pd.DataFrame, *, caption: str = "", heads: Mapping[str, str] | None = None) -> str:
+    """Return a table as HTML; shares as percentages, without a column of words where there are none."""
+    if "note" in table and not table["note"].astype(bool).any():
+        table = table.drop(columns="note")
+    known = _HEADS | dict(heads or {})
+    written, rows = [], []
     kinds = ["text" if table[name].dtype == object else "number" for name in table.columns]
     for name, kind in zip(table.columns, kinds, strict=True):
         css = " class='text'" if kind == "text" else ""
-        heads.append(f"<th scope='col'{css}>{escape(_HEADS.get(str(name), str(name)))}</th>")
+        written.append(f"<th scope='col'{css}>{escape(known.get(str(name), str(name)))}</th>")
     for values in table.itertuples(index=False):
         cells = []
         for name, kind, value in zip(table.columns, kinds, values, strict=True):
@@ -165,7 +174,7 @@ def table_html(table: pd.DataFrame, *, caption: str = "") -> str:
             cells.append(f"<td{css}>{escape(text)}</td>")
         rows.append("<tr>" + "".join(cells) + "</tr>")
     above = f"<caption>{escape(caption)}</caption>" if caption else ""
-    return f"<table>{above}<thead><tr>{''.join(heads)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
+    return f"<table>{above}<thead><tr>{''.join(written)}</tr></thead><tbody>{''.join(rows)}</tbody></table>"
 
 
 def _cell(name: str, value: Any) -> str:

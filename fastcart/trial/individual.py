@@ -10,6 +10,7 @@ import pandas as pd
 
 from fastcart import plotting
 from fastcart.protocols.controlled_arms import OpenLoop
+from fastcart.trial.adapter import NEGATIVE, POSITIVE, TrialAdapter
 from fastcart.trial.counterfactual import fixed
 from fastcart.trial.paths import arm_paths
 
@@ -21,6 +22,7 @@ COURSES = 30
 _COURSE_DAYS = 120.0
 # told apart by lightness and hatches, too
 _ACTIVE, _REMISSION, _RELAPSED = "#DADADA", plotting.SKY, plotting.ORANGE
+_MARKS = {POSITIVE: "D", NEGATIVE: "s"}
 _HATCHED: dict[str, Any] = {"hatch": "/////", "edgecolor": "white", "linewidth": 0.0}
 
 
@@ -30,6 +32,7 @@ def swimmer(
     names: tuple[str, str],
     horizon: float,
     planned: np.ndarray,
+    adapter: TrialAdapter | None = None,
 ) -> tuple[Any, pd.DataFrame]:
     """Draw the first patients of each arm of a trial as bars, until death or the end of follow-up.
 
@@ -45,12 +48,16 @@ def swimmer(
         Days.
     planned : ndarray
         For how long each patient of the trial would be followed if nobody dropped out (days).
+    adapter : TrialAdapter, optional
+        Its words for kinds of relapse and causes of death; default those of outcomes.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
     figure = plotting.new_figure(7.2, 4.2)
     tables = []
+    kinds = {POSITIVE: POSITIVE, NEGATIVE: NEGATIVE} if adapter is None else adapter.kinds_of_relapse
+    causes = {} if adapter is None else adapter.causes_of_death
     for k, (axes, name) in enumerate(zip(figure.subplots(1, 2, sharex=True), names, strict=True)):
         members = trial[trial["treated"] == (k == 1)].head(SWIMMERS)
         told = outcomes[name].iloc[members["row"].to_numpy()].reset_index(drop=True)
@@ -73,6 +80,9 @@ def swimmer(
         )
         table = table.sort_values("followed", ascending=False, kind="stable").reset_index(drop=True)
         _bars(axes, table)
+        table["cause"] = table["cause"].replace(causes)
+        table["relapse_type"] = table["relapse_type"].replace(kinds)
+        table = table if kinds else table.drop(columns="relapse_type")
         axes.set_xlim(0, horizon * 1.04)
         axes.set_ylim(-max(len(members), 1) + 0.4, 0.6)
         axes.set_yticks([])
@@ -83,8 +93,8 @@ def swimmer(
         Patch(color=_REMISSION, label="in remission"),
         Patch(facecolor=_RELAPSED, label="after relapse", **_HATCHED),
     ]
-    marks = (("D", "CD19+ relapse"), ("s", "CD19- relapse"), ("X", "death"), (">", "alive at the end"),
-             ("|", "dropped out alive"))  # fmt: skip
+    relapses = [(_MARKS[kind], f"{words} relapse") for kind, words in kinds.items()] or [("D", "relapse")]
+    marks = (*relapses, ("X", "death"), (">", "alive at the end"), ("|", "dropped out alive"))
     handles += [
         Line2D([], [], color=plotting.BLACK, marker=m, linestyle="none", label=label) for m, label in marks
     ]
@@ -104,7 +114,7 @@ def _bars(axes: Any, table: pd.DataFrame) -> None:
     axes.barh(y, stops[0], color=_ACTIVE, height=0.7)
     axes.barh(y, stops[1] - stops[0], left=stops[0], color=_REMISSION, height=0.7)
     axes.barh(y, end - stops[1], left=stops[1], color=_RELAPSED, height=0.7, **_HATCHED)
-    for kind, marker in (("CD19+", "D"), ("CD19-", "s")):
+    for kind, marker in _MARKS.items():
         chosen = (table["relapse_type"] == kind).to_numpy() & (relapse < end)
         axes.plot(relapse[chosen], y[chosen], marker, color=plotting.BLACK, markersize=3, linestyle="none")
     died, left = (table[name].to_numpy(dtype=bool) for name in ("died", "dropped out"))

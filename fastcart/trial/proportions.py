@@ -47,8 +47,11 @@ def row(
     }
 
 
-def few_patients(patients: int) -> str:
-    """Return a warning, as text, where virtual patients are too few for small differences; else nothing."""
+def few_patients(patients: int, *, where: str = "'patients' in the table [population]") -> str:
+    """Return a warning, as text, where virtual patients are too few for small differences; else nothing.
+
+    ``where`` says how more are had.
+    """
     if patients >= MANY:
         return ""
     reach = 98 / math.sqrt(max(patients, 1))  # half of the widest 95 % interval of a share, in points
@@ -56,7 +59,7 @@ def few_patients(patients: int) -> str:
         f"{patients} virtual patients are few: with {patients} others of the same kind, a share of an arm "
         f"may come out up to {reach:.0f} percentage points higher or lower (95 %), and power, gains and "
         "verdicts with it. That is enough to see how all works; before differences are read, take "
-        f"{MANY} or more ('patients' in the table [population])."
+        f"{MANY} or more ({where})."
     )
 
 

@@ -12,14 +12,15 @@ import numpy as np
 import pandas as pd
 
 from fastcart._version import __version__
-from fastcart.population import SOURCES, TARGETS
+from fastcart.population import PRIOR, SOURCES, TARGETS
 from fastcart.runs.store import Run
+from fastcart.trial.adapter import NEGATIVE
 from fastcart.trial.figures import ENDPOINT_NAMES, Picture
 from fastcart.trial.frontier import RESAMPLES
 from fastcart.trial.html import cells_in_words, figure_html, page, points, titled_table
 from fastcart.trial.primary import unseen
 from fastcart.trial.proportions import few_patients, nobody
-from fastcart.trial.report_words import definitions, event_free, in_short, percent
+from fastcart.trial.report_words import definitions, event_free, how_judged, in_short, named, percent
 from fastcart.trial.result import TrialResult
 from fastcart.trial.spec import TrialSpec
 from fastcart.trial.stratified import STRATIFIED
@@ -47,6 +48,8 @@ def trial_parts(
     """
     link = "<a href='#experiments'>Experiments</a>" if experiments else ""
     apart = ("frontier", "courses", "power")
+    doubts = (*result.spec.adapter.limits, *limits)
+    link += "<a href='#population'>Population</a>" + ("<a href='#limits'>Limits</a>" if doubts else "")
     return [
         _summary(result, link),
         *found,
@@ -63,9 +66,9 @@ def trial_parts(
         *(figure_html(p) for p in pictures if p.name == "courses"),
         *experiments,
         _population(result),
-        "<h2 id='limits'>Limits and doubts</h2><ol>",
-        *(f"<li>{escape(text)}</li>" for text in (*result.spec.adapter.limits, *limits)),
-        "</ol>",
+        *(["<h2 id='limits'>Limits and doubts</h2><ol>"] if doubts else []),
+        *(f"<li>{escape(text)}</li>" for text in doubts),
+        *(["</ol>"] if doubts else []),
         _methods(result, run),
     ]
 
@@ -76,23 +79,22 @@ def _summary(result: TrialResult, more: str) -> str:
     lines = [
         "<nav aria-label='Parts of the report'><a href='#definitions'>Definitions</a>"
         "<a href='#arms'>Arms</a><a href='#trials'>Trials</a><a href='#power'>Power</a>"
-        f"<a href='#pairs'>Pairs</a>{more}<a href='#population'>Population</a>"
-        "<a href='#limits'>Limits</a></nav>",
+        f"<a href='#pairs'>Pairs</a>{more}</nav>",
         "<p class='warn'><b>Virtual patients.</b> Every number below comes from a mathematical model, not "
         "from people. It can support or refute an idea about dosing; it cannot guide the treatment of "
         "anyone.</p>",
         f"<p>{len(result.patients)} virtual patients with {escape(spec.adapter.disease)} were each "
         f"treated in every arm with the same {cells_in_words(spec.dose)} CAR-T cells, for "
-        f"{spec.horizon:g} days. Under "
-        f"{escape(spec.control.name)} ({escape(spec.control.title)}), {percent(control['CR90'])} reach "
-        f"remission within 90 days, {percent(control['crs3'])} have CRS of grade 3 or more, "
-        f"{percent(control['toxic_death'])} die of it, and {event_free(control)}.</p>",
+        f"{spec.horizon:g} days. Under {named(spec.control.name, spec.control.title)}, "
+        f"{percent(control['CR90'])} reach remission within 90 days, {percent(control['crs3'])} have CRS "
+        f"of grade 3 or more, {percent(control['toxic_death'])} die of it, and {event_free(control)}.</p>",
     ]
-    few = few_patients(len(result.patients))
+    saved = {} if spec.population.folder is None else {"where": "in the folder of the population"}
+    few = few_patients(len(result.patients), **saved)
     lines += [f"<p class='warn'>{escape(few)}</p>"] if few else []
     lines.append("<h2>In short</h2><ul>")
     lines += [f"<li>{in_short(result, name)}</li>" for name in spec.treatments]
-    lines.append("</ul>")
+    lines.append(f"</ul>{how_judged(result)}")
     if result.failed:
         lines.append(
             f"<p class='warn'>{result.failed} patients could not be solved in every arm and are left out.</p>"
@@ -106,12 +108,15 @@ def _arms(result: TrialResult) -> str:
         "OS365",
         "OS730", "negative_share",
     ]  # fmt: skip
-    table = result.arms[columns].reset_index()
+    lost = result.spec.adapter.kinds_of_relapse.get(NEGATIVE)
+    table = result.arms[columns if lost else columns[:-1]].reset_index()
+    heads = {"negative_share": f"{lost} of relapses"}
     return (
         "<h2 id='arms'>Arms</h2><p>Expected values over all patients, before any randomization. Relapse-free "
         "survival after remission (RFS12) is not comparable across arms, since each selects its own "
         "responders; event-free survival from day 0 is. Arms that give cells late look worse on day 28 by "
-        f"construction, so both CR28 and CR90 are shown.</p>{titled_table('Arms, expected values', table)}"
+        f"construction, so both CR28 and CR90 are shown.</p>"
+        f"{titled_table('Arms, expected values', table, heads=heads)}"
     )
 
 
@@ -132,9 +137,11 @@ def _trial_words(result: TrialResult) -> str:
     )
     primary = ENDPOINT_NAMES.get(spec.primary, spec.primary)
     return (
-        f"<p>Each trial draws 2 × {design.n_per_arm} patients and randomizes them by {way}; {follow}. What "
-        "follows is <b>one trial as it might have come out</b>, one draw of the lottery; <b>the truth in "
-        "this model</b> stands beside it. The power below says how often another trial would agree.</p>"
+        f"<p>Each trial draws 2 × {design.n_per_arm} of the {len(result.patients)} virtual patients, with "
+        "replacement, so that one of them may be in it more than once and counts each time; it randomizes "
+        f"them by {way}; {follow}. What follows is <b>one trial as it might have come out</b>, one draw of "
+        "the lottery; <b>the truth in this model</b> stands beside it. The power below says how often "
+        "another trial would agree.</p>"
         "<p>Estimand: the difference between the arms in the share of all patients who were randomized, "
         f"deaths included. Primary endpoint: {escape(primary)}, tested at the level {spec.alpha:g}. The "
         "others are secondary, and their P values are adjusted for each other by Holm's procedure. "
@@ -198,7 +205,9 @@ def _contrasts(result: TrialResult) -> pd.DataFrame:
         order = np.lexsort((np.where(late, 2, np.where(first, 0, 1)), pd.factorize(one["endpoint"])[0]))
         parts.append(one.iloc[order])
     table = pd.concat(parts, ignore_index=True)
-    return table[["treatment", "endpoint", "measure", "estimate", "low", "high", "p", "method", "note"]]
+    said = table["note"].astype(str)  # few rows have one: a column of its own would be mostly empty
+    table["method"] = table["method"] + np.where(said != "", ". " + said, "")
+    return table[["treatment", "endpoint", "measure", "estimate", "low", "high", "p", "method"]]
 
 
 def _sizes(result: TrialResult) -> pd.DataFrame:
@@ -223,9 +232,10 @@ def _population(result: TrialResult) -> str:
     made = result.population.made
     lines = ["<h2 id='population'>Population</h2>"]
     if "targets" in made:
+        whose = " of children with leukemia" if result.spec.adapter.model.name == PRIOR.inputs.model else ""
         lines.append(
             "<p>The patients were weighted by maximum entropy so that a single infusion meets published "
-            f"results of children with leukemia, then drawn anew; {made['effective_patients']:.0f} effective "
+            f"results{whose}, then drawn anew; {made['effective_patients']:.0f} effective "
             f"patients of {made['sample']['size']}. The weighted sample meets the targets as if nobody died, "
             "since weights must not follow luck; only toxic death and overall survival count deaths there. "
             f"The last column is what the {len(result.patients)} patients of this trial reach under that "
@@ -240,7 +250,8 @@ def _population(result: TrialResult) -> str:
         if made.get("unmet"):
             lines.append(f"<p class='warn'>Not met: {escape(', '.join(made['unmet']))}.</p>")
     else:
-        lines.append("<p>The patients follow the prior and were not calibrated to published results.</p>")
+        whose = "follow the prior" if result.spec.population.folder is None else "are those that were saved"
+        lines.append(f"<p>The patients {whose} and were not calibrated to published results.</p>")
     return "\n".join(lines)
 
 

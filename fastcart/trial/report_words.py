@@ -7,7 +7,8 @@ from collections.abc import Mapping
 from html import escape
 from typing import Any
 
-from fastcart.trial.frontier import JUDGED
+from fastcart.trial.adapter import NEGATIVE
+from fastcart.trial.frontier import JUDGED, falls, why_incomparable
 from fastcart.trial.html import cells_in_words, points
 from fastcart.trial.result import TrialResult
 from fastcart.trial.spec import TrialSpec
@@ -20,6 +21,8 @@ _JUDGED_WORDS = {
     "crs4": "CRS of grade 4 or more",
     "toxic_death": "death from CRS",
 }
+_DIGITS = 1  # of all shares in percent, and differences in points, that the report tells
+_LESS, _OTHER = "giving less", "that single dose"  # what an arm is judged against
 _BY = {
     "CR90": ("more reach", "fewer reach", "remission"),
     "EFS": ("more are", "fewer are", "alive without relapse at {months} months"),
@@ -31,17 +34,16 @@ _BY = {
 
 def percent(value: Any) -> str:
     """Return a share in percent."""
-    number = 100 * float(value)
-    return f"{number:.1f} %" if number < 5 else f"{number:.0f} %"
+    return f"{100 * float(value):.{_DIGITS}f} %"
 
 
-def instead_of(value: Any, other: Any) -> str:
-    """Return two shares in percent, with as many digits as let their difference be seen in whole points."""
+def instead_of(value: Any, other: Any, *, digits: int | None = None) -> str:
+    """Return two shares in percent; without ``digits`` as many as show their difference in whole points."""
     numbers = [100 * float(value), 100 * float(other)]
     told = round(abs(numbers[0] - numbers[1]))
-    for digits in (0, 1, 2):
-        # small shares have a digit, as in `percent`
-        shown = [f"{number:.{max(digits, int(number < 5))}f}" for number in numbers]
+    for more in (0, 1, 2) if digits is None else (digits,):
+        # small shares have a digit in any case
+        shown = [f"{number:.{max(more, int(number < 5))}f}" for number in numbers]
         if abs(abs(float(shown[0]) - float(shown[1])) - told) < 0.5 - 1e-9:
             break
     return f"{shown[0]} % instead of {shown[1]} %"
@@ -54,7 +56,7 @@ def event_free(arm: Mapping[Any, Any], control: Mapping[Any, Any] | None = None)
         return "how many are event-free is not known"
     if control is None:
         return f"{percent(arm[name])} are event-free at {months} months"
-    return f"event-free at {months} months {instead_of(arm[name], control[name])}"
+    return f"event-free at {months} months {instead_of(arm[name], control[name], digits=_DIGITS)}"
 
 
 def _latest(name: str, arm: Mapping[Any, Any]) -> tuple[str, int]:
@@ -102,32 +104,82 @@ def judged(row: Mapping[Any, Any]) -> tuple[str, list[str], list[str]]:
     return ("no better" if below else "unclear"), better, worse
 
 
+def named(name: str, title: str) -> str:
+    """Return the name of an arm with what it is, once where both are the same, as HTML."""
+    return escape(name if title == name else f"{name} ({title})")
+
+
 def in_short(result: TrialResult, name: str) -> str:
-    """Say of one arm what it does, and whether a smaller single dose would do the same."""
+    """Say of one arm what it does, and whether a single dose as toxic would do the same, as HTML."""
     arm, control = (result.arms.loc[one].to_dict() for one in (name, result.spec.control.name))
+    told = [
+        f"Severe CRS {instead_of(arm['crs3'], control['crs3'], digits=_DIGITS)}, remission "
+        f"{instead_of(arm['CR90'], control['CR90'], digits=_DIGITS)}, {event_free(arm, control)}.",
+        _of_hundred(arm, control),
+        *_against_the_single_dose(result, name),
+    ]
+    listed = "".join(f"<li>{sentence}</li>" for sentence in told)
+    return f"<b>{named(name, str(arm['title']))}</b><ul>{listed}</ul>"
+
+
+def _against_the_single_dose(result: TrialResult, name: str) -> list[str]:
+    """Say of one arm what it does beyond the single dose of equal toxicity, and the verdict."""
     row = result.isotoxic.loc[name].to_dict()
-    text = (
-        f"<b>{escape(name)}</b> ({escape(str(arm['title']))}): severe CRS "
-        f"{instead_of(arm['crs3'], control['crs3'])}, remission {instead_of(arm['CR90'], control['CR90'])}, "
-        f"{event_free(arm, control)}. {_of_hundred(arm, control)}"
-    )
     if math.isnan(float(row["dose"])):
-        return text + "No single dose that was scanned has the same rate of severe CRS."
+        why = why_incomparable(float(row["crs3"]), result.frontier)
+        return [f"Cannot be compared with a single dose of equal toxicity: {why}."]
     known = _known(row)
     first = "EFS730" if "EFS730" in known else known[0]
     if any(math.isnan(float(row[f"gain_{one}{end}"])) for one in known for end in ("_low", "_high")):
-        return text + (
+        return [
             f"A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS, but in "
-            f"{percent(row['unjudged'])} of the resamples of patients none that was scanned has: patients "
-            "are few, or it lies near an end of the scan. So the gain of "
-            f"{points(float(row[f'gain_{first}']))} points of {_JUDGED_WORDS[first]} has no interval."
-        )
+            f"{percent(row['unjudged'])} of the resamples of patients no dose can be told: patients are "
+            "few, or it lies near an end of the scan.",
+            f"So the gain of {points(float(row[f'gain_{first}']))} points of {_JUDGED_WORDS[first]} has no "
+            "interval.",
+        ]
+    sentences = [_as_toxic(row) + ".", f"Compared with it, {_gains(row)}."]
     if len(known) < len(JUDGED):
-        return f"{text}{over_the_single_dose(row)} " + (
+        return [
+            *sentences,
             "Patients are not followed to 24 months, so that survival then is not compared, and no verdict "
-            "is given."
-        )
-    return f"{text}{over_the_single_dose(row)} <b>{conclusion(row)}</b>"
+            "is given.",
+        ]
+    return [*sentences, f"<b>{conclusion(row, _judged_against(result, name))}</b>"]
+
+
+def _judged_against(result: TrialResult, name: str) -> str:
+    """Return in words what the single dose of equal toxicity is: less, where less is less toxic."""
+    smaller = float(result.isotoxic["dose"].loc[name]) < result.spec.dose
+    return _LESS if smaller and not falls(result.frontier) else _OTHER
+
+
+def how_judged(result: TrialResult) -> str:
+    """Say by which rule the verdicts on arms are found, as HTML; nothing where there is none."""
+    limits = ["gain_{}_low", "gain_{}_high"]
+    rows = result.isotoxic.loc[list(result.spec.treatments)]
+    found = rows[[text.format(name) for name in JUDGED for text in limits]].notna().all(axis=1)
+    judged_ones = list(rows.index[found])
+    if not judged_ones:
+        return ""
+    margins = ", ".join(f"{100 * margin:g} of {_JUDGED_WORDS[name]}" for name, margin in MARGINS.items())
+    fewer = (
+        " Severe CRS falls with the single dose here: fewer cells at once are more toxic."
+        if falls(result.frontier)
+        else ""
+    )
+    less = (
+        f" <i>{_LESS.capitalize()}</i> is the smaller single dose with the same rate of severe CRS."
+        if any(_judged_against(result, str(name)) == _LESS for name in judged_ones)
+        else ""
+    )
+    return (
+        f"<p class='note'>How verdicts are found: differences matter from so many points on: {margins}. "
+        "<i>Better</i> or <i>worse</i>: a whole interval lies beyond, and not of grade 4 alone. "
+        "<i>The same</i>: all intervals lie within. <i>No better</i>: no interval reaches a benefit that "
+        "matters. <i>Not clearly different</i>: none of these, as the intervals are too wide to tell."
+        f"{less}{fewer}</p>"
+    )
 
 
 def _known(row: Mapping[Any, Any]) -> list[str]:
@@ -137,29 +189,34 @@ def _known(row: Mapping[Any, Any]) -> list[str]:
 
 def over_the_single_dose(row: Mapping[Any, Any]) -> str:
     """Say what an arm gains over the single dose of equal toxicity, in all that is judged and seen."""
+    return f"{_as_toxic(row)}; compared with it, {_gains(row)}."
+
+
+def _as_toxic(row: Mapping[Any, Any]) -> str:
+    return f"A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS"
+
+
+def _gains(row: Mapping[Any, Any]) -> str:
     told = "; ".join(
         f"{_JUDGED_WORDS[one]} {points(gain)} ({points(low)} to {points(high)})"
         for one, (gain, low, high) in (
             (one, [float(row[f"gain_{one}{end}"]) for end in ("", "_low", "_high")]) for one in _known(row)
         )
     )
-    return (
-        f"A single dose of {cells_in_words(row['dose'])} cells has the same rate of severe CRS; compared "
-        f"with it, in points with 95 % intervals: {told}."
-    )
+    return f"in points with 95 % intervals: {told}"
 
 
-def conclusion(row: Mapping[Any, Any]) -> str:
-    """Say in a sentence whether an arm is better than giving less."""
+def conclusion(row: Mapping[Any, Any], against: str = _LESS) -> str:
+    """Say in a sentence whether an arm is better than giving less, or than what else it is judged against."""
     word, better, worse = judged(row)
     more, less = (", ".join(_JUDGED_WORDS[name] for name in names) for names in (better, worse))
     return {
-        "better": f"Better than giving less, in {more}.",
-        "worse": f"Worse than giving less, in {less}.",
-        "mixed": f"Better than giving less in {more}, worse in {less}.",
-        "same": "The same as giving less: in none of the five a difference that matters.",
-        "no better": "No better than giving less.",
-        "unclear": "Not clearly different from giving less.",
+        "better": f"Better than {against}, in {more}.",
+        "worse": f"Worse than {against}, in {less}.",
+        "mixed": f"Better than {against} in {more}, worse in {less}.",
+        "same": f"The same as {against}: in none of the five a difference that matters.",
+        "no better": f"No better than {against}.",
+        "unclear": f"Not clearly different from {against}.",
     }[word]
 
 
@@ -172,20 +229,22 @@ def _of_hundred(arm: Mapping[Any, Any], control: Mapping[Any, Any]) -> str:
         if math.isfinite(change) and abs(change) > 0.5:  # half a patient rounds to none
             told.append(f"{abs(change):.0f} {more if change > 0 else fewer} {what.format(months=months)}")
     if not told:
-        return "Of 100 patients fewer than one fares otherwise in any of these. "
-    return f"Of 100 patients treated so, {', '.join(told)}. "
+        return "Of 100 patients fewer than one fares otherwise in any of these."
+    return f"Of 100 patients treated so, {', '.join(told)}."
 
 
 def definitions(spec: TrialSpec) -> str:
     """Return what the endpoints mean, as HTML."""
     marker = spec.adapter.marker.label or spec.adapter.marker.name
     levels = ", ".join(f"{level:g}" for level in spec.adapter.grades)
+    organ, lost = spec.adapter.organ, spec.adapter.kinds_of_relapse.get(NEGATIVE)
+    few, many = (f" ({share} of the {organ})" if organ else "" for share in ("one in 10 000", "5 %"))
+    kind = f"; of kind {lost} where most of them have lost the target" if lost else ""
     told = (
-        ("CR28, CR90", "Complete remission: alive with fewer than 100 million tumor cells (one in 10 000 of "
-         "the marrow) on day 28; reached by day 90 and kept for four weeks."),
+        ("CR28, CR90", f"Complete remission: alive with fewer than 100 million tumor cells{few} on day 28; "
+         "reached by day 90 and kept for four weeks."),
         ("RFS12", "Of those in remission: alive without relapse a year after it."),
-        ("Relapse", "More than 50 billion tumor cells (5 % of the marrow) after remission; of kind CD19- "
-         "where most of them have lost the target."),
+        ("Relapse", f"More than 50 billion tumor cells{many} after remission{kind}."),
         ("EFS, EFS24", "Event-free survival from day 0: alive without relapse; who is not in remission by "
          "day 90 has the event on that day. EFS24: at 24 months."),
         ("OS, OS24", "Survival from day 0; at 24 months."),

@@ -12,11 +12,12 @@ import numpy as np
 import pandas as pd
 
 from fastcart.batch import check_threads, progress_bar
-from fastcart.errors import InputError, require, warn_failed
+from fastcart.errors import InputError, OutputError, require, warn_failed
 from fastcart.options import SolveKeywords, SolveOptions
 from fastcart.population import Population, reached_by
 from fastcart.population.population import FILES as POPULATION_FILES
 from fastcart.protocols import get as get_arm
+from fastcart.runs.files import remove_matching
 from fastcart.runs.forms import TABLE
 from fastcart.runs.identity import describe_model, environment, plain
 from fastcart.runs.manifest import Manifest
@@ -31,7 +32,7 @@ from fastcart.trial.power import power_table, required_size
 from fastcart.trial.primary import endpoint_tests
 from fastcart.trial.recruit import recruited
 from fastcart.trial.result import TrialResult
-from fastcart.trial.spec import TrialSpec, read_spec
+from fastcart.trial.spec import TrialSpec, check_lacking, read_spec
 from fastcart.trial.stratified import STRATIFIED
 
 OWNS = ("population/*", "courses/*", "frontier/*", "tables/*", "figures/*", "power/*", "report.html")
@@ -85,18 +86,36 @@ def run_spec(
         For a bad specification, a folder that cannot be used, targets that cannot be met.
     """
     chosen = spec if isinstance(spec, TrialSpec) else read_spec(spec)
+    check_lacking(chosen)
     solving = trial_options(chosen.options if options is None else options, keywords, run_spec)
     chosen = replace(chosen, options=solving)
     require("A simulated trial with its figures", NEEDS)
     threads = check_threads(threads)
     with open_run(out, manifest(chosen), resume=resume, force=force, owns=OWNS) as run:
-        result = compute(chosen, run, threads=threads, progress=progress)
+        try:
+            result = compute(chosen, run, threads=threads, progress=progress)
+        except OutputError:
+            raise  # what was finished is kept
+        except InputError:
+            _withdraw(run)
+            raise
         write_tables(result, run)
         from fastcart.trial.figures import make_figures
         from fastcart.trial.report import write_report
 
         figures = make_figures(result, run, threads=threads)
         return write_report(result, figures, run)
+
+
+def _withdraw(run: Run) -> None:
+    """Leave nothing of a new run whose input was bad: with other input none of it could be gone on with."""
+    if run.resumed:
+        return
+    remove_matching(run.folder, OWNS)
+    for folder in sorted({pattern.partition("/")[0] for pattern in OWNS if "/" in pattern}):
+        if (made := run.path(folder)).is_dir() and not any(made.iterdir()):
+            made.rmdir()
+    run.withdraw()
 
 
 def manifest(spec: TrialSpec) -> Manifest:

@@ -18,6 +18,7 @@ from fastcart.specification import Table, from_file, only_one
 from fastcart.trial.adapter import TrialAdapter
 from fastcart.trial.course import HORIZON, OPTIONS, trial_options
 from fastcart.trial.frontier import DOSES, check_doses
+from fastcart.trial.needs import check_needs
 from fastcart.trial.own_arms import own_arms
 from fastcart.trial.primary import PRIMARY, check_primary, unseen
 from fastcart.trial.randomize import Design
@@ -151,10 +152,18 @@ def read_spec(path: str | Path) -> TrialSpec:
     Raises
     ------
     InputError
-        For a file that cannot be read, and for anything unknown or impossible in it.
+        For a file that cannot be read, for anything unknown or impossible in it, and with all that the model
+        and its patients lack.
     """
     source = Path(path)
-    return make_spec(read_table(source), folder=source.parent)
+    spec = make_spec(read_table(source), folder=source.parent)
+    check_lacking(spec)
+    return spec
+
+
+def check_lacking(spec: TrialSpec) -> None:
+    """Check that the model of a trial and its patients have what it needs, see `fastcart.trial.needs`."""
+    check_needs(spec.adapter, spec.arms, folder=spec.population.folder, dose=spec.dose, options=spec.options)
 
 
 def read_table(path: Path) -> dict[str, Any]:

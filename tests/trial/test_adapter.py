@@ -16,11 +16,11 @@ from fastcart.models import for_trial, get
 from fastcart.population import Inputs, Marginal, Population, Prior, draws, sample
 from fastcart.protocols import Infusion, Switched, on_off
 from fastcart.protocols import get as get_arm
-from fastcart.trial.adapter import Hazard, Measure, TrialAdapter
+from fastcart.trial.adapter import Hazard, Measure, Recovery, TrialAdapter
 from fastcart.trial.counterfactual import arm_course
 from fastcart.trial.outcomes import outcomes
 from fastcart.trial.run import run_spec
-from fastcart.trial.spec import make_spec
+from fastcart.trial.spec import make_spec, read_spec
 
 SPEC = {
     "title": "A small trial of a small model",
@@ -47,6 +47,13 @@ def small_rhs(t, y, p):
         heat * fight - marker,
         deadly * marker / (1000.0 + marker),
     )
+
+
+@njit
+def smaller_rhs(t, y, p):
+    """The same without a parameter for the share of memory cells in a product."""
+    growth, kill, expand, death, rest, heat, deadly = p
+    return small_rhs(t, y, (growth, kill, expand, death, rest, heat, deadly, 0.0))
 
 
 @njit
@@ -122,7 +129,9 @@ def test_a_trial_of_a_second_model_from_specification_to_report(folder, people):
     text = report.read_text(encoding="utf-8")
     assert "small leukemia" in text
     assert "It is a toy." in text
-    assert not re.search("IL-6|niche|B-cell leukemia|dissertation", text)
+    assert not re.search("IL-6|niche|B-cell leukemia|dissertation|CD19|marrow|children", text)
+    assert "relapses" not in text  # no cell of it loses a target
+    assert "with replacement" in text
     arms = pd.read_csv(folder / "run" / "tables" / "arms.csv").set_index("arm")
     assert arms["CR90"].between(0.05, 1.0).all()
     assert arms["effectors_infused"].nunique() == 1  # the same cells, at other times
@@ -228,3 +237,104 @@ def test_variants_of_b_all_have_adapters():
     assert lag.entry == ("E_lag", "M_lag")
     assert lag.cells.states == ("E", "M", "X", "E_lag", "M_lag")
     assert for_trial(plain) is plain
+
+
+def reworded(folder, **changes):
+    """Write an adapter of other words and no limits into the folder; return the specification."""
+    told = ", ".join(f"{name}={value}" for name, value in changes.items())
+    (folder / "small.py").write_text(
+        f"from dataclasses import replace\nfrom {__name__} import ADAPTER as OTHER\n"
+        f"from fastcart.trial.adapter import Measure\n"
+        f"ADAPTER = replace(OTHER, limits=(), {told})\n"
+    )
+    return SPEC
+
+
+def test_reports_take_the_words_of_the_adapter(folder):
+    given = reworded(
+        folder, disease="'a lump'", escaped="Measure('memory')", antigen="'GD2'", organ="'gland'"
+    )
+    text = run_spec(make_spec(given, folder=folder), folder / "run", progress=False).read_text("utf-8")
+    for words in ("GD2- of relapses", "of kind GD2- where", "one in 10 000 of the gland", "GD2- relapse"):
+        assert words in text, words
+    assert not re.search("CD19|marrow|leukemia|Limits", text)  # no empty heading, no link to it
+
+
+def test_what_a_trial_lacks_is_said_at_once(folder, people):
+    Population(people.drop(columns="fM"), {}).save(folder / "people")
+    (folder / "small.py").write_text(
+        "from dataclasses import replace\nimport fastcart\n"
+        f"from {__name__} import ADAPTER as OTHER, SMALL, engraft\n"
+        "def mine(patients, effectors, memory, *, D):\n"
+        "    return engraft(patients, effectors, memory, D=D * patients.vigor * patients['age'])\n"
+        "states = [replace(state, extinction=False) for state in SMALL.states]\n"
+        "ADAPTER = replace(OTHER, model=SMALL.replace(states=states), engraft=mine)\n"
+    )
+    (folder / "trial.toml").write_text(
+        'model = "small.py:ADAPTER"\narms = ["A0", "A3"]\n[population]\nfolder = "people"\n'
+    )
+    for ask in (
+        lambda: read_spec(folder / "trial.toml"),
+        lambda: run_spec(folder / "trial.toml", folder / "x"),
+    ):
+        with pytest.raises(InputError, match="lacks 2 things") as told:
+            ask()
+        assert "extinction=True" in str(told.value)
+        assert "columns 'vigor', 'age', 'fM'" in str(told.value)
+    assert not (folder / "x").exists()
+
+
+def test_arms_that_a_model_cannot_have_are_refused_before_anything_is_computed(folder):
+    spec = make_spec({**SPEC, "arms": ["A0", "X8", "X12"]}, folder=folder)
+    with pytest.raises(InputError, match=r"'X8' lymphodepletes, .*; \(2\) .*column 'L'"):
+        run_spec(spec, folder / "run", progress=False)
+    assert not (folder / "run").exists()
+
+
+def test_patients_need_no_share_of_memory_cells_where_nothing_reads_it(people):
+    names = [name for name in SMALL.parameter_names if name != "fM"]
+    model = Model(
+        "smaller", SMALL.states, {name: SMALL.defaults()[name] for name in names}, smaller_rhs,
+        observables=SMALL.observables, observe=small_observe, burden="blasts", t_end=365.0,
+    )  # fmt: skip
+    half = replace(ADAPTER, model=model, engraft=lambda patients, E, M, *, D: (0.05 * D * E, 0.05 * D * M))
+    course = arm_course(get_arm("A0"), people.drop(columns="fM").head(5), model=half, t_end=60.0)
+    assert (course["status"] == "ok").all()
+    assert course[["effectors_infused", "memory_infused"]].isna().all(axis=None)
+
+
+def test_a_refused_trial_leaves_nothing_and_names_the_line(folder):
+    (folder / "rules.py").write_text("def mine(visit):\n    shift = 1\n    return visit.nothing, shift\n")
+    mine = {"name": "mine", "rule": "rules.py:mine", "visits": [7], "start": {"effectors": 0.2}}
+    spec = make_spec({**SPEC, "arms": ["A0", "mine"], "arm": [mine]}, folder=folder)
+    with pytest.raises(InputError, match=r"fails with AttributeError: .*\(line 3 of rules\.py\)\."):
+        run_spec(spec, folder / "run", progress=False)
+    assert not (folder / "run").exists()
+    (folder / "rules.py").write_text("def mine(visit):\n    return 0.8, 1\n")
+    mended = make_spec({**SPEC, "arms": ["A0", "mine"], "arm": [mine]}, folder=folder)
+    assert run_spec(mended, folder / "run", progress=False).is_file()
+
+
+def test_engraftment_that_fails_is_the_users(people):
+    def fails(patients, effectors, memory, *, D):
+        return patients["zeal"] * D, D
+
+    with pytest.raises(
+        InputError, match=r"'fails' of the adapter fails with KeyError: .*line \d+ of test_ad"
+    ):
+        arm_course(get_arm("A0"), people, model=replace(ADAPTER, engraft=fails), t_end=60.0)
+    three = replace(ADAPTER, engraft=lambda patients, E, M, *, D: (D, D, D))
+    with pytest.raises(InputError, match="must return the effector and the memory cells that engraft"):
+        arm_course(get_arm("A0"), people, model=three, t_end=60.0)
+
+
+def test_other_functions_of_an_adapter_that_fail_are_the_users(people):
+    def fails(*given, **named):
+        return given[0]["zeal"]
+
+    for change, arm, what in (
+        ({"recovery": Recovery("memory", fails)}, "A0", "level of recovery"),
+        ({"lymphocytes": "memory", "lymphodeplete": fails}, "X8", "lymphodepletion"),
+    ):
+        with pytest.raises(InputError, match=rf"The {what} of the adapter fails with KeyError: .*line \d+"):
+            arm_course(get_arm(arm), people, model=replace(ADAPTER, **change), t_end=60.0)

@@ -335,6 +335,7 @@ def test_the_report_is_one_whole_page(finished):
     assert page.tags.count("table") >= len(pictures)
     for phrase in (
         "Not observable in a real trial", "Limits and doubts", "Virtual patients", "giving less",
+        "CD19- of relapses", "CD19+ relapse", "5 % of the marrow", "with replacement",
         "one trial as it might have come out", "Truth in this model", "Primary endpoint", "Holm",
     ):  # fmt: skip
         assert phrase in text

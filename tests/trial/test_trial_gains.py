@@ -10,10 +10,12 @@ from fastcart.trial.frontier import (
     JUDGED,
     RESAMPLES,
     draws_of,
+    falls,
     gain_limits,
     isotoxic,
     percentile_limits,
     resampled_means,
+    why_incomparable,
 )
 
 
@@ -110,3 +112,63 @@ def test_the_draws_of_patients():
     frame = pd.DataFrame({"patient": [0, 1, 2]})
     assert draws_of(frame).tolist() == [0, 1, 2]
     assert draws_of(frame.assign(source=[7, 7, 3])).tolist() == [7, 7, 3]
+
+
+DOSES = np.array([1e6, 1e7, 1e8, 1e9])
+
+
+def frontier(crs3, doses=DOSES) -> pd.DataFrame:
+    """Return a frontier on which each judged endpoint tells the dose: its logarithm."""
+    return pd.DataFrame({"dose": doses, "crs3": crs3, **dict.fromkeys(JUDGED, np.log10(doses))})
+
+
+def arms(*crs3) -> pd.DataFrame:
+    return pd.DataFrame({"crs3": crs3, **dict.fromkeys(JUDGED, 8.0)})
+
+
+def test_the_dose_of_equal_toxicity_is_found_where_more_cells_are_less_toxic():
+    """The example of the guide: the arm that is the dose of 1e8 gains nothing over itself."""
+    scan = frontier([0.533, 0.456, 0.396, 0.336])
+    table = isotoxic(arms(0.396, 0.426, 0.533, 0.336, 0.54, 0.33), scan)
+    assert falls(scan)
+    expected = [1e8, 10**7.5, 1e6, 1e9, np.nan, np.nan]
+    np.testing.assert_allclose(table["dose"], expected, rtol=1e-12)
+    for name in JUDGED:
+        np.testing.assert_allclose(table[f"gain_{name}"], 8.0 - np.log10(expected), atol=1e-12)
+    assert why_incomparable(0.54, scan) == "no single dose that was scanned has the same rate of severe CRS"
+
+
+def test_a_falling_frontier_is_the_mirror_of_a_rising_one():
+    rng = np.random.default_rng(4)
+    for _ in range(50):
+        rates, wanted = np.sort(rng.uniform(0.1, 0.9, 4)), rng.uniform(0.05, 0.95, 6)
+        up = isotoxic(arms(*wanted), frontier(rates))["dose"]
+        down = isotoxic(arms(*wanted), frontier(rates[::-1]))["dose"]  # doses mirrored about 10**7.5
+        both = np.log10(up) + np.log10(down)
+        np.testing.assert_allclose(both, np.where(np.isnan(up), np.nan, 15.0))
+
+
+@pytest.mark.parametrize(
+    ("rates", "wanted", "why"),
+    [
+        ([0.2, 0.5, 0.5, 0.3], 0.4, "severe CRS turns"),
+        ([0.5, 0.3, 0.3, 0.6], 0.4, "severe CRS turns"),
+        ([0.4, 0.2, 0.2, 0.2], 0.2, "doses far apart"),
+        ([0.2, 0.2, 0.2, 0.4], 0.2, "doses far apart"),
+        ([0.0, 0.0, 0.0, 0.0], 0.0, "doses far apart"),
+        ([0.3, 0.3, 0.3, 0.3], 0.5, "no single dose that was scanned"),
+    ],
+)
+def test_where_doses_disagree_nothing_is_compared(rates, wanted, why):
+    table = isotoxic(arms(wanted), frontier(rates))
+    assert table.drop(columns="crs3").isna().all(axis=None)
+    assert why in why_incomparable(wanted, frontier(rates))
+
+
+def test_intervals_of_a_falling_frontier_hold_the_gain():
+    rng = np.random.default_rng(8)
+    base = rng.random((80, 1 + len(JUDGED)))
+    scan = np.stack([0.5 * base + np.r_[0.3 - 0.1 * k, np.full(len(JUDGED), 0.1 * k)] for k in range(4)])
+    low, high, unknown = gain_limits(scan[[2]], scan, DOSES, np.arange(80), seed=1, resamples=50)
+    np.testing.assert_allclose([low, high], 0.0, atol=1e-12)
+    assert unknown[0] == 0.0
