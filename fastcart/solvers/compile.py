@@ -294,6 +294,9 @@ def _compiled(
     code = function.__code__ if cache is None else function.__code__.replace(co_filename=str(cache.source))
     copy = types.FunctionType(code, scope, function.__name__, function.__defaults__)
     copy.__module__ = __name__
+    # numba finds the constants of a function by its name and a number, which code from disk brings along: of
+    # two functions of one name the later would have those of the first
+    copy.__qualname__ = f"{function.__name__}_{key[:24]}"
     known = cache is not None and cache.known
     if not known:
         announce(label)

@@ -25,7 +25,7 @@ from numba.core.serialize import dumps
 from fastcart.errors import reason
 from fastcart.solvers import interrupts
 
-FORMAT = b"fastcart-kernel-3"  # marks a sealed file; part of the key too, so that no older file is met
+FORMAT = b"fastcart-kernel-4"  # marks a sealed file; part of the key too, so that no older file is met
 _SEAL = len(FORMAT) + hashlib.sha256().digest_size
 
 _log = logging.getLogger("fastcart")

@@ -595,3 +595,16 @@ def test_a_kernel_calls_its_own_copies_of_inner_functions():
     assert kernel(3.0) == 4.0
     (compiled,) = kernel.overloads.values()
     assert "linkonce_odr" not in compiled.library.get_llvm_str()
+
+
+def test_kernels_of_one_name_have_constants_of_their_own():
+    """Code from disk brings the number along that told functions of one name apart in another process."""
+    names = set()
+    for text in ("def f(x):\n    return x + 1.0\n", "def f(x):\n    return x + 2.0\n"):
+        scope = {"__name__": "fastcart.solvers.for_a_test"}
+        exec(text, scope)
+        kernel = compiling.cached(scope["f"], "a kernel of a test", **compiling.EXACT)
+        kernel(np.ones(2))
+        (compiled,) = kernel.overloads.values()
+        names.add(compiled.fndesc.qualname)
+    assert len(names) == 2
