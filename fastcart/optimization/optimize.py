@@ -175,8 +175,10 @@ def optimize(
         ``"min"``, ``"max"``, or a quantile from 0 to 1. A point with a failed patient counts as worse than
         all others.
     doses : DosingSchedule, DataFrame, path or list of mappings, optional
-        A schedule whose numbers, as amounts, times, lags or values of a parameter that switches, may be
-        names of variables or columns, see `fastcart.scan`.
+        A schedule whose amounts, durations, lags, bioavailabilities and values of a parameter that switches
+        may be names of variables or columns: ``DosingSchedule().bolus(7, "TE", "later")``. In tables and
+        lists times may be, too: ``[{"time": "when", "state": "TE", "amount": "later"}]``, see
+        `fastcart.scan`.
     method : {'pso', 'cmaes', 'de'}
         Particle swarm, CMA-ES (package cmaes) or differential evolution (SciPy).
     particles : int, optional

@@ -164,7 +164,8 @@ def scan(
         Rows with ``time``, ``state``, ``amount``, and optionally the other columns that `fastcart.solve`
         names, without ``patient``. A text as a number (of ``every`` and ``repeats`` alone not) names a column
         of the patients: ``{"time": 7, "state": "TE", "amount": "dose_TE"}`` gives each patient the amount in
-        their column ``dose_TE``, and ``{"time": 24, "k_TE": "later"}`` switches a parameter to theirs.
+        their column ``dose_TE``, and ``{"time": 24, "k_TE": "later"}`` switches a parameter to theirs; so do
+        ``DosingSchedule().bolus(7, "TE", "dose_TE").switch(24, "k_TE", "later")``.
     outputs : sequence of str, optional
         Endpoints to write, beside ``patient``, ``status`` and the columns of the patients; default all.
     needs : sequence of str
