@@ -187,9 +187,9 @@ class BatchResult:
     ) -> Any:  # fmt: skip
         """Draw courses: median and bands of all patients that were solved, or of groups of them.
 
-        The axis is logarithmic where values range over decades, with a line at one cell where they fall
-        below. A line that would climb before a bolus is interrupted there; give ``save_at`` the times of
-        `fastcart.DosingSchedule.save_times` to have the jump itself.
+        The axis is logarithmic where values range over decades, whatever their unit, with a line at one cell
+        where they fall below. A line that would climb before a bolus is interrupted there; give ``save_at``
+        the times of `fastcart.DosingSchedule.save_times` to have the jump itself.
 
         Parameters
         ----------

@@ -454,3 +454,23 @@ def test_a_model_without_words_leaves_no_gap():
 
     assert describe(model()).startswith("decaying\n\nHorizon: 10 days.")
     assert describe(model(doc="Cells.")).startswith("decaying\n\nCells.\n\nHorizon: 10 days.")
+
+
+def test_the_scale_of_an_axis_does_not_depend_on_the_unit():
+    """A concentration that is a part of what is counted in cells goes over the same decades."""
+
+    def rhs(t, y, p):
+        return p.grow * y.E * (1 - y.E / p.most), -p.fade * y.W
+
+    def observe(t, y, p):
+        return (y.E / 5e6,)
+
+    grown = fastcart.Model(
+        "grown",
+        [fastcart.State("E", "cells", default=2e6), fastcart.State("W", "", default=1.0)],
+        {"grow": 2.0, "most": 6e10, "fade": 0.02}, rhs, observe=observe,
+        observables=[fastcart.Observable("conc", "copies/ug")], t_end=100.0,
+    )  # fmt: skip
+    solved = fastcart.solve(grown, 1, save_at=range(101), progress=False)
+    scales = [axis.get_yscale() for axis in solved.plot(["E", "conc", "W"])]
+    assert scales == ["log", "log", "linear"]
