@@ -258,6 +258,28 @@ class IndividualFit:
         fine, number = fine_courses(self.search.prepared, patients, times), self.search.estimates.parameters
         return fine.table(prediction=self.whole[fine.patients, :number])
 
+    def plot(self, patients: Any = None) -> Any:
+        """Draw fitted courses through the measurements, a panel for each patient.
+
+        Parameters
+        ----------
+        patients : sequence of ids, optional
+            Default: the first twelve.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Limits of censored measurements are hollow triangles.
+
+        Raises
+        ------
+        InputError
+            For patients that are not in the fit.
+        """
+        from fastcart.fit.individual_figures import courses
+
+        return courses(self, patients)
+
     def waterfall(self) -> pd.DataFrame:
         """Return a row for each start, the best of each patient first: where it ended, and how."""
         order = np.lexsort((np.arange(len(self.patient)), self.minima.cost, self.patient))

@@ -321,3 +321,26 @@ def test_bad_profiles_get_one_sentence(line):
         assert says in str(caught.value)
     with pytest.raises(InputError, match="'p7' is not in the fit"):
         fit.profile(line, "a", patients=["p7"])
+
+
+def test_a_fit_draws_itself():
+    table = line_table()
+    table["CENS"] = [int(k == 7) for k in range(len(table))]
+    found = fit.individual(LINE, fit.read(table, LINE), observations=LINE_OF, estimate=WIDE, starts=3, seed=1)
+    figure = found.plot()
+    assert [axes.get_title("left") for axes in figure.axes if axes.axison] == [
+        f"Patient p{i}" for i in range(3)
+    ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "fitted",
+        "measured",
+        "below the limit",
+    ]
+    assert figure.axes[0].get_xlabel() == "Time (days)"
+    (curve, dots, limit) = figure.axes[0].lines
+    own = table[table["ID"] == "p0"]
+    assert dots.get_ydata().tolist() == own["DV"][own["CENS"] == 0].to_list()
+    assert limit.get_xdata().tolist() == own["TIME"][own["CENS"] == 1].to_list()
+    assert len(found.plot("p1").axes) == 1
+    with pytest.raises(InputError, match="not in the fit"):
+        found.plot("p9")
