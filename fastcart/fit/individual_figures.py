@@ -37,7 +37,7 @@ def courses(fit: IndividualFit, patients: Any = None) -> Any:
     unit = common_unit(units_of_kinds(prepared), kinds)
     columns = min(_ABREAST, len(drawn))
     rows = -(-len(drawn) // columns)
-    shown = measured[measured["patient"].isin(drawn)]
+    shown = measured[measured["patient"].isin(drawn) & measured["kind"].isin(names)]
     log = is_wide(shown["DV"])
     time = plotting.time_label(prepared.model.time_unit)
     with plotting.style():
