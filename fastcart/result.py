@@ -156,7 +156,9 @@ class BatchResult:
     def implausible(self) -> pd.DataFrame:
         """Return which quantities leave what their model holds plausible, and in how many patients.
 
-        Looked at are the values at the end, peaks that were asked for, and saved courses.
+        Looked at are the values at the end, peaks that were asked for, and saved courses. A state that counts
+        something (its unit is one of cells, mass or substance) and is below 0 is implausible, too, by more
+        than errors of the solver can be.
 
         Returns
         -------

@@ -474,3 +474,27 @@ def test_the_scale_of_an_axis_does_not_depend_on_the_unit():
     solved = fastcart.solve(grown, 1, save_at=range(101), progress=False)
     scales = [axis.get_yscale() for axis in solved.plot(["E", "conc", "W"])]
     assert scales == ["log", "log", "linear"]
+
+
+def test_an_amount_that_goes_below_zero_is_said(recwarn):
+    def drained(unit: str, **marks) -> fastcart.BatchResult:
+        drain = fastcart.Model(
+            "drain", [fastcart.State("C", unit, default=1000.0, **marks)], {"out": 11.0},
+            lambda t, y, p: (-p.out,), t_end=100.0,
+        )  # fmt: skip
+        return fastcart.solve(drain, {"out": [11.0, 9.0, 10.0001]}, save_at=range(101), progress=False)
+
+    result = drained("cells")
+    assert result.notes == ["In 1 patient C is below what is plausible (0 cells; up to -1e+02)."]
+    assert result.implausible()["low"].tolist() == [0.0]
+    for unit in ("pg/mL", "10^6 cells", "cells/µL"):
+        assert len(drained(unit).notes) == 1
+    for unit in ("", "mV", "log10 cells", "1/cells"):
+        assert drained(unit).notes == []
+    assert drained("cells", plausible=(-1e3, 1e4)).notes == []
+    assert not recwarn.list
+
+
+def test_no_shipped_model_is_negative_where_it_counts():
+    for name in fastcart.models.names():
+        assert "is below what is plausible (0 " not in " ".join(fastcart.solve(name, 1, progress=False).notes)

@@ -596,7 +596,8 @@ def test_all_censored_is_said_once_and_not_drawn(tmp_path, capsys):
     out = tmp_path / "study"
     arguments = [
         "sensitivity", "li_lei", "--method", "prcc", "--outputs", "pfs,peak_I6", "--n", "60", "--seed", "3",
-        "--ranges", "k_TE=3.2:3.9,TE=1e8:2e8", "--t-end", "0.5", "--resamples", "20", "--out", str(out),
+        "--ranges", "k_TE=4.5:4.9,TE=1e8:2e8", "--fixed", "C=1e6", "--t-end", "20",
+        "--resamples", "20", "--out", str(out),
     ]  # fmt: skip
     assert main(arguments) == 0
     lines = capsys.readouterr().out.splitlines()
