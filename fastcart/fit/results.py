@@ -191,11 +191,13 @@ class IndividualFit:
     def _few_values(self) -> np.ndarray:
         """Which estimates are errors of kinds of which a patient has few values, patients x names."""
         prepared, estimates = self.search.prepared, self.search.estimates
+        few = np.zeros((prepared.patients, len(estimates.names)), dtype=bool)
+        owners = [one.dvid for one in prepared.observations for _ in one.error_names]
+        if not owners:
+            return few[:, self.shown]
         of, data = prepared.data.measurements, prepared.data
         seen = np.zeros((data.patients, len(data.kinds)), dtype=int)
         np.add.at(seen, (of.patient, of.kind), of.censored == NOT_CENSORED)
-        few = np.zeros((data.patients, len(estimates.names)), dtype=bool)
-        owners = [one.dvid for one in prepared.observations for _ in one.error_names]
         for place, kind in enumerate(owners, start=estimates.parameters):
             if kind in data.kinds:
                 few[:, place] = seen[:, data.kinds.index(kind)] < _RELIABLE
@@ -333,7 +335,8 @@ class IndividualFit:
             "failed",
         ]
         prepared = self.search.prepared
-        lines += prepared.data.not_used([one.dvid for one in prepared.observations])
+        if used := [one.dvid for one in prepared.observations]:  # what comes from PEtab names none
+            lines += prepared.data.not_used(used)
         for name, few in zip(self.names, self._few_values.sum(axis=0), strict=True):
             if few:
                 lines.append(
