@@ -1,12 +1,15 @@
 """A file of a user's may import the modules that lie beside it, and leaves no trace of that."""
 
+import subprocess
 import sys
 from pathlib import Path
 from textwrap import dedent
 
 import pytest
+from numba import cloudpickle
 
 import fastcart
+from fastcart.cli import main
 from fastcart.errors import InputError
 from fastcart.runs.identity import describe_model
 from fastcart.specification import from_file
@@ -100,3 +103,28 @@ def test_a_neighbour_that_fails_leaves_no_trace_either(tmp_path):
         from_file(tmp_path / "mine.py", "model", "The model")
     assert sys.path == path
     assert "own" not in sys.modules
+
+
+def test_what_comes_from_a_neighbour_goes_to_other_processes(tmp_path):
+    """As a whole: the other process cannot import what lies in the folder."""
+    model = from_file(write(tmp_path / "one", 2.0), "model", "The model")
+    (tmp_path / "model.pkl").write_bytes(cloudpickle.dumps(model))
+    (tmp_path / "other").mkdir()
+    code = (
+        "import fastcart, pathlib, sys; from numba import cloudpickle\n"
+        "model = cloudpickle.loads(pathlib.Path(sys.argv[1]).read_bytes())\n"
+        "print(fastcart.solve(model, 1).endpoints['final_x'][0])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(tmp_path / "model.pkl")],
+        cwd=tmp_path / "other", capture_output=True, text=True, check=True,
+    )  # fmt: skip
+    assert float(done.stdout) == pytest.approx(0.13534, rel=1e-4)
+
+
+def test_the_command_runs_such_a_file(tmp_path, monkeypatch, capsys):
+    write(tmp_path / "one")
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.csv").write_text("k\n1\n2\n")
+    assert main(["run", "one/mine.py", "--patients", "p.csv", "--out", "o.csv", "--quiet"]) == 0
+    assert capsys.readouterr().err == ""
