@@ -232,6 +232,7 @@ def _column(frame: pd.DataFrame, name: str, rows: np.ndarray | None, *, negative
     if name not in frame:
         return np.zeros(len(frame))
     what = f"The column {name!r} of the doses holds"
+    _refuse_names(frame[name], what, rows)
     if rows is None or rows.all():
         values = finite_numbers(frame[name], what, 0)
     else:  # rows are counted in the whole table
@@ -241,6 +242,21 @@ def _column(frame: pd.DataFrame, name: str, rows: np.ndarray | None, *, negative
         row = int(np.argmax(values < 0))
         raise InputError(f"{what} {values[row]:g} in row {row + 1}; it must not be negative.")
     return values
+
+
+def _refuse_names(column: pd.Series, what: str, rows: np.ndarray | None) -> None:
+    """Say of the name of a variable, which has no value here, where it has one."""
+    if is_numeric_dtype(column.dtype):
+        return
+    for row, cell in enumerate(column):
+        if (rows is None or rows[row]) and isinstance(cell, str) and cell.strip().isidentifier():
+            if number_in(cell) is not None:  # inf, which is said to be no finite number
+                continue
+            raise InputError(
+                f"{what} {shown(cell)} in row {row + 1}, where a number belongs; names of variables or "
+                "columns are for fastcart.optimize and fastcart.scan. Else give each patient's number, in "
+                "rows with a column 'patient'."
+            )
 
 
 def _optional(frame: pd.DataFrame, name: str) -> np.ndarray:

@@ -35,7 +35,7 @@ class Dose(NamedTuple):
 
     time: float
     state: str | None
-    amount: float
+    amount: float | str
     duration: float | str = 0.0
     patient: Any = None
     every: float = 0.0
@@ -44,7 +44,7 @@ class Dose(NamedTuple):
     lag: float | str = 0.0
     bioavailability: float | str = 1.0
     parameter: str | None = None  # that gets another value
-    value: float = np.nan
+    value: float | str = np.nan
 
 
 @dataclass(frozen=True)
@@ -73,7 +73,7 @@ class DosingSchedule:
         self,
         time: float,
         state: str,
-        amount: float,
+        amount: float | str,
         *,
         every: float | None = None,
         repeats: int = 0,
@@ -89,9 +89,10 @@ class DosingSchedule:
         time : float
             In the model's unit of time, from 0 on.
         state : str
-        amount : float
+        amount : float or str
             In the state's unit; negative to remove so much. Where a state in logarithm or one that is
-            ``nonnegative`` has less, the patient ends with the status ``negative``.
+            ``nonnegative`` has less, the patient ends with the status ``negative``. The name of a variable or
+            column where `fastcart.optimize` or `fastcart.scan` gets the schedule.
         every : float, optional
             Interval between repeated doses.
         repeats : int
@@ -106,7 +107,7 @@ class DosingSchedule:
             Whether the patient has had such doses in intervals ``every`` for ever: at ``time`` the states are
             those that this leads to, whatever was before (resets come to mind), or ``"add"`` these.
         """
-        size = number(amount, "The amount of a dose")
+        size = _named_or(number, amount, "The amount of a dose")
         return self._with(
             time, state, size, 0.0, every, repeats, patient, lag=lag, bioavailability=bioavailability,
             steady=steady,
@@ -116,7 +117,7 @@ class DosingSchedule:
         self,
         time: float,
         state: str,
-        amount: float,
+        amount: float | str,
         duration: float | str,
         *,
         every: float | None = None,
@@ -132,8 +133,9 @@ class DosingSchedule:
         """
         what = "The duration of an infusion"
         length = duration if isinstance(duration, str) else number(duration, what, positive=True)
+        size = _named_or(_not_negative, amount, "The amount of a dose")
         return self._with(
-            time, state, _not_negative(amount, "The amount of a dose"), length, every, repeats, patient,
+            time, state, size, length, every, repeats, patient,
             lag=lag, bioavailability=bioavailability, steady=steady,
         )  # fmt: skip
 
@@ -145,7 +147,9 @@ class DosingSchedule:
         begin = _not_negative(time, "The time of a reset")
         return self._and(Dose(begin, None, 0.0, patient=patient, reset=1))
 
-    def switch(self, time: float, parameter: str, value: float, *, patient: Any = None) -> DosingSchedule:
+    def switch(
+        self, time: float, parameter: str, value: float | str, *, patient: Any = None
+    ) -> DosingSchedule:
         """Give a parameter another value from a time on; defaults that are computed from it follow.
 
         Every engine stops there and starts anew, so that no switch is stepped over.
@@ -153,13 +157,19 @@ class DosingSchedule:
         begin = _not_negative(time, "The time of a switch")
         if not isinstance(parameter, str):
             raise InputError(f"The parameter to switch must be a name, not {shown(parameter)}.")
-        size = number(value, f"The value of {parameter!r} in a switch")
+        size = _named_or(number, value, f"The value of {parameter!r} in a switch")
         return self._and(Dose(begin, None, 0.0, patient=patient, parameter=parameter, value=size))
 
     def _and(self, *doses: Dose) -> DosingSchedule:
         return replace(self, doses=(*self.doses, *doses))
 
     def _with(self, time, state, amount, duration, every, repeats, patient, **more: Any) -> DosingSchedule:
+        if isinstance(time, str):
+            raise InputError(
+                f"The time of a dose must be a finite number, not {shown(time)}. A time that is searched or "
+                "differs between patients stands by name in a table or list of mappings: "
+                f'[{{"time": {time!r}, "state": {state!r}, "amount": ...}}].'
+            )
         begin = _not_negative(time, "The time of a dose")
         if not isinstance(state, str):
             raise InputError(f"The state of a dose must be a name, not {shown(state)}.")
@@ -354,6 +364,11 @@ def _regimen(
         stops = rows[order], times[order]
     system: Any = getattr(model, "system", model)
     return Regimen(system, records.ordered(t_end), np.arange(patients), t_end, stops)
+
+
+def _named_or(checked: Callable[[Any, str], float], value: Any, what: str) -> float | str:
+    """Return the name of a variable or column as it is, all else as a checked number."""
+    return value if isinstance(value, str) and value.isidentifier() else checked(value, what)
 
 
 def _not_negative(value: Any, what: str) -> float:

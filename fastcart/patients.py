@@ -32,6 +32,7 @@ from fastcart.tables.storage import is_path, read_table
 
 Patients = pd.DataFrame | Mapping[str, Any] | Sequence[Mapping[str, Any]] | int | str | os.PathLike[str]
 
+_IDS = ("id", "subject", "subjid", "subjectid", "usubjid", "patientid", "pid")
 _MAX_PATIENTS = 10**9
 _TYPICAL, _VARIED, _CHOICES = 32, 0.1, 100.0
 
@@ -223,6 +224,14 @@ def _column(values: Any, name: str) -> pd.Series:
         return pd.Series(values, dtype=object)
 
 
+def nearest_column(name: Any, known: Sequence[str]) -> str:
+    """Return what `nearest` does, and ``patient`` where a column has a usual name of ids."""
+    word = str(name).lower()
+    if word.replace("_", "") in _IDS and word not in {other.lower() for other in known}:
+        return " Did you mean 'patient'? The ids of the patients are in a column of this name."
+    return nearest(name, known)
+
+
 def _check_column_names(model: Model, given: list, keep: list[str]) -> None:
     for name in keep:
         if name not in set(given):
@@ -236,7 +245,7 @@ def _check_column_names(model: Model, given: list, keep: list[str]) -> None:
         if name not in allowed:
             raise InputError(
                 f"The column {shown(name)} is not a parameter or state of model {model.name!r}."
-                + nearest(name, known)
+                + nearest_column(name, known)
                 + f" To carry it along to the endpoints, keep it: keep=[{str(name)!r}], or --keep {name}."
             )
         if name in seen:

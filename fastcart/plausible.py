@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
@@ -15,11 +16,32 @@ if TYPE_CHECKING:
 
 COLUMNS = ("quantity", "low", "high", "patients", "most")
 _ROUNDING = 1e-9  # relative: who stands at a limit has not left it
+# what units of amounts begin with, whatever they are per
+_AMOUNT = re.compile(
+    r"(^|\s)(cells?|copies|molecules?|particles|[kmµμunpf]?(g|mol|M|IU|U)|percent|%)(?![A-Za-z])"
+)
+_LOGARITHM = re.compile(r"log|ln")
+_TOLERATED = 1e-3  # part of the largest value, of the usual initial one, or of the scale below 0
 
 
 def ranges_of(model: Model) -> dict[str, tuple[float, float]]:
     """Return the plausible range of each state and observable that has one."""
     return {item.name: item.plausible for item in model.quantities if item.plausible}
+
+
+def amounts_of(model: Model) -> dict[str, float]:
+    """Return the states that count something and are not held to be so, and how far below 0 rounding goes.
+
+    What they count is told by their unit. States that are integrated in logarithm or marked ``nonnegative``
+    cannot be negative, and those with a plausible range have said what they may be.
+    """
+    sizes = model.defaults()
+    found = {}
+    for state in model.states:
+        marked = state.log or state.nonnegative or state.computed or state.plausible is not None
+        if not marked and _AMOUNT.search(state.unit) and not _LOGARITHM.search(state.unit):
+            found[state.name] = _TOLERATED * max(state.scale, abs(sizes.get(state.name, 0.0)))
+    return found
 
 
 def outside(model: Model, endpoints: pd.DataFrame, trajectories: pd.DataFrame | None = None) -> pd.DataFrame:
@@ -53,7 +75,28 @@ def outside(model: Model, endpoints: pd.DataFrame, trajectories: pd.DataFrame | 
             most = _farther(most, values[far], low, high)
         if gone.any():
             rows.append((name, low, high, int(gone.sum()), most))
+    for name, least in amounts_of(model).items():
+        below, lowest = _negative(name, least, endpoints, trajectories)
+        if below:
+            rows.append((name, 0.0, np.inf, below, lowest))
     return pd.DataFrame(rows, columns=list(COLUMNS))
+
+
+def _negative(
+    name: str, least: float, endpoints: pd.DataFrame, trajectories: pd.DataFrame | None
+) -> tuple[int, float]:
+    """Return in how many patients an amount is negative, by more than the solver's error, and how far."""
+    known = list(_values(name, endpoints, trajectories))
+    sizes = [np.nanmax(np.abs(values)) for values, _ in known if np.isfinite(values).any()]
+    slack = max([least, *(_TOLERATED * size for size in sizes if np.isfinite(size))])
+    gone, most = np.zeros(len(endpoints), dtype=bool), 0.0
+    for values, patients in known:
+        far = values < -slack
+        if far.any():
+            most = min(most, float(values[far].min()))
+            whole = far if patients is None else endpoints["patient"].isin(patients[far].unique()).to_numpy()
+            gone |= whole
+    return int(gone.sum()), most
 
 
 def sentences(table: pd.DataFrame, model: Model) -> list[str]:

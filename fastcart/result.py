@@ -156,7 +156,9 @@ class BatchResult:
     def implausible(self) -> pd.DataFrame:
         """Return which quantities leave what their model holds plausible, and in how many patients.
 
-        Looked at are the values at the end, peaks that were asked for, and saved courses.
+        Looked at are the values at the end, peaks that were asked for, and saved courses. A state that counts
+        something (its unit is one of cells, mass or substance) and is below 0 is implausible, too, by more
+        than errors of the solver can be.
 
         Returns
         -------
@@ -187,9 +189,9 @@ class BatchResult:
     ) -> Any:  # fmt: skip
         """Draw courses: median and bands of all patients that were solved, or of groups of them.
 
-        The axis is logarithmic where values range over decades, with a line at one cell where they fall
-        below. A line that would climb before a bolus is interrupted there; give ``save_at`` the times of
-        `fastcart.DosingSchedule.save_times` to have the jump itself.
+        The axis is logarithmic where values range over decades, whatever their unit, with a line at one cell
+        where they fall below. A line that would climb before a bolus is interrupted there; give ``save_at``
+        the times of `fastcart.DosingSchedule.save_times` to have the jump itself.
 
         Parameters
         ----------

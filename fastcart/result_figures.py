@@ -23,6 +23,7 @@ BANDS = (0.05, 0.25, 0.75, 0.95)
 _MOST_GROUPS = 8
 _WITH_BANDS = 3  # groups; the edges of more would be a thicket
 _DECADES, _FOLD = 1e3, 1e2  # a linear axis shows less
+_DEEPEST = 1e-9  # part of the largest value below which what decays for ever is not followed
 _ONE_CELL, _BELOW = 1.0, 1e-4  # of a cell there is nothing to see
 _ALERT = "#b00020"
 _COLORS = (*plotting.PALETTE, plotting.RED, plotting.GREY)  # as many as there may be groups
@@ -451,7 +452,10 @@ def _finish(
         values = outer = np.concatenate([courses.y[row] for row in rows]) if len(rows) else np.empty(0)
         times = np.concatenate([np.asarray(t) for t in courses.t])
     positive = values[np.isfinite(values) & (values > 0)]
-    wide = len(positive) > 0 and positive.max() > _DECADES * max(float(np.median(positive)), positive.min())
+    wide = False
+    if len(positive):  # a zero has no place on a logarithmic axis, so that there most must range over decades
+        least = positive.min() if (values > 0).all() else max(float(np.median(positive)), positive.min())
+        wide = bool(positive.max() > _DECADES * least)
     cells = units.get(name) == "cells" and len(positive) > 0 and positive.max() > _FOLD * positive.min()
     negative = bool((values < 0).any())
     if len(positive) and not negative and (logs.get(name) or name == model.burden or wide or cells):
@@ -465,6 +469,8 @@ def _finish(
                 fontsize=6.5, color=plotting.GREY,
             )  # fmt: skip
             axis.set_ylim(bottom=max(low, _ONE_CELL * _BELOW))
+        elif wide and low < _DEEPEST * positive.max() and not logs.get(name):
+            axis.set_ylim(bottom=_DEEPEST * positive.max())
     plotting.from_zero(axis)
     unit = units.get(name) or (f"of {name.removeprefix('auc_')}" if name.startswith("auc_") else "")
     axis.set_xlabel(plotting.time_label(model.time_unit))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -10,6 +11,8 @@ from typing import Any
 
 from fastcart.checks import count, number, reason, shown
 from fastcart.errors import InputError, nearest
+
+_NEVER_HIDDEN = {"fastcart", "numba", "numpy", "llvmlite", "scipy", "pandas", "pyarrow", "matplotlib"}
 
 
 class Table:
@@ -191,7 +194,8 @@ def _loading(path: Path, what: str) -> Iterator[Any]:
         raise InputError(f"{what} is not there: {str(path)!r} is no file of Python.")
     module = module_from_spec(found)
     try:
-        found.loader.exec_module(module)
+        with _importable(path.resolve().parent), _known_as(module):
+            found.loader.exec_module(module)
         yield module
     except KeyboardInterrupt:
         raise
@@ -202,3 +206,66 @@ def _loading(path: Path, what: str) -> Iterator[Any]:
         raise InputError(
             f"{what} cannot be loaded from {str(path)!r}{line}: {kind}{reason(error)}."
         ) from None
+
+
+@contextmanager
+def _importable(folder: Path) -> Iterator[None]:
+    """Let what is run import modules of a folder, as ``python folder/file.py`` does, and leave no trace.
+
+    A module of the same name from elsewhere is out of sight meanwhile. Those of the folder are forgotten like
+    the file itself, so that an edited one is read anew, and what is sent to other processes goes there as it
+    is, not as a name that they do not find; unless Python finds the folder anyway.
+    """
+    from importlib import invalidate_caches
+
+    own = _names_in(folder)
+    hidden: dict[str, Any] = {
+        name: module for name, module in sys.modules.items()
+        if name.partition(".")[0] in own and not _lies_in(folder, sys.modules.get(name.partition(".")[0]))
+    }  # fmt: skip
+    for name in hidden:
+        del sys.modules[name]
+    before, entry = set(sys.modules), str(folder)
+    invalidate_caches()  # a file may be younger than what Python knows of the folder
+    sys.path.insert(0, entry)
+    try:
+        yield
+    finally:
+        if entry in sys.path:
+            sys.path.remove(entry)
+        stays = folder in {Path(place).resolve() for place in sys.path}
+        shadowed = {name.partition(".")[0] for name in hidden}
+        for name in set(sys.modules) - before:
+            top = name.partition(".")[0]
+            new = top not in before and _lies_in(folder, sys.modules.get(top))
+            if top in shadowed or (new and not stays):
+                hidden.setdefault(name, None)
+        for name in hidden:
+            sys.modules.pop(name, None)
+        sys.modules.update({name: module for name, module in hidden.items() if module is not None})
+
+
+def _names_in(folder: Path) -> set[str]:
+    """Return the modules and packages that a folder has, but for those that everything here rests on."""
+    names = {file.stem for file in folder.glob("*.py")}
+    names |= {file.parent.name for file in folder.glob("*/__init__.py")}
+    return {name for name in names if name[:2] != "__"} - set(sys.stdlib_module_names) - _NEVER_HIDDEN
+
+
+def _lies_in(folder: Path, module: Any) -> bool:
+    """Whether a module is a file of a folder, or a package right in it."""
+    paths = [getattr(module, "__file__", None), *(getattr(module, "__path__", None) or ())]
+    return any(path and folder in Path(path).resolve().parents[:1] for path in paths)
+
+
+@contextmanager
+def _known_as(module: Any) -> Iterator[None]:
+    """Let a module be found by its name while it is run, as Python's dataclasses expect."""
+    before = sys.modules.get(module.__name__)
+    sys.modules[module.__name__] = module
+    try:
+        yield
+    finally:
+        del sys.modules[module.__name__]
+        if before is not None:
+            sys.modules[module.__name__] = before

@@ -41,6 +41,12 @@ COMMANDS = (
     "compile",
 )
 
+# what others call them
+_ELSEWHERE = {
+    "solve": "run", "simulate": "run", "sim": "run", "integrate": "run", "estimate": "fit",
+    "calibrate": "fit", "optimise": "optimize", "pareto": "optimize",
+    "plot": "explore", "sweep": "scan", "list": "models",
+}  # fmt: skip
 _PACKAGE = Path(__file__).parent.parent
 _NEGATIVE = re.compile(r"^-(\d+\.?\d*|\.\d+)([eE][-+]?\d+)?$")
 _DASHES = ("-", "\u2013", "\u2014")  # also those that word processors make of two
@@ -120,7 +126,8 @@ class _Parser(argparse.ArgumentParser):
         if action.choices is not None and value not in action.choices:
             command = isinstance(action, argparse._SubParsersAction)
             what = "command" if command else f"choice of {'/'.join(action.option_strings) or action.dest}:"
-            hint = _aside(nearest(value, action.choices))
+            usual = _ELSEWHERE.get(str(value).lower()) if command else None
+            hint = f" (did you mean {usual!r}?)" if usual else _aside(nearest(value, action.choices))
             raise argparse.ArgumentError(None, f"there is no {what} {value!r}{hint}")
 
     def _unknown_flags(self) -> list[str]:

@@ -78,6 +78,9 @@ def register(commands: Any) -> None:
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
     parser.add_argument("--resume", action="store_true", help="go on with the optimization in FOLDER")
     parser.add_argument("--force", action="store_true", help="replace the optimization in FOLDER")
+    parser.add_argument(
+        "--no-plots", action="store_true", help="tables only, as where matplotlib is not installed"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     add_model_options(parser)
     add_solver_options(parser, method="--solver-method")
@@ -118,8 +121,9 @@ def run(options: argparse.Namespace) -> int:
         warnings.simplefilter("ignore", UserWarning)  # the summary and stderr say the same in full
         search = _front if len(goals) > 1 else _optimum
         found = search(model, variables, goals, options, common)
+    pictured = _draw(found, model, options)
     if not options.quiet:
-        print("\n".join([found.text, *sentences(outside(model, found.endpoints), model)]))
+        print("\n".join([found.text, *pictured, *sentences(outside(model, found.endpoints), model)]))
     else:
         for note in found.notes:
             print(f"fastcart: {note}", file=sys.stderr)
@@ -127,12 +131,31 @@ def run(options: argparse.Namespace) -> int:
 
 
 class _Found(NamedTuple):
-    """What a search found: what to say, its notes, whether all is feasible, endpoints of what it reports."""
+    """What a search found.
+
+    What to say, its notes, whether all is feasible, endpoints of what it reports, and the result itself.
+    """
 
     text: str
     notes: Sequence[str]
     feasible: bool
     endpoints: pd.DataFrame
+    result: Any
+
+
+def _draw(found: _Found, model: Any, options: argparse.Namespace) -> list[str]:
+    """Draw the way of the search or the front into the folder, and say where."""
+    from importlib.util import find_spec
+
+    is_front = hasattr(found.result, "front")
+    if options.no_plots or find_spec("matplotlib") is None or (is_front and found.result.front.empty):
+        return []
+    from fastcart.optimization.problem import PICTURES
+    from fastcart.plotting import VECTORS, save_figure
+
+    path = options.out / PICTURES[is_front]
+    save_figure(found.result.plot(model=model), path, also=VECTORS)
+    return [f"Picture: {path}"]
 
 
 def _optimum(
@@ -147,7 +170,7 @@ def _optimum(
         target=options.target, patience=options.patience, **common,
     )  # fmt: skip
     text = f"{result.summary()}\nBest: {options.out / 'best.csv'}"
-    return _Found(text, result.notes, bool(result.best["feasible"].all()), result.endpoints)
+    return _Found(text, result.notes, bool(result.best["feasible"].all()), result.endpoints, result)
 
 
 def _front(model: Any, variables: dict, goals: list, options: argparse.Namespace, common: dict) -> _Found:
@@ -158,7 +181,7 @@ def _front(model: Any, variables: dict, goals: list, options: argparse.Namespace
             raise InputError(f"--{name} is for one objective; a front of several has none.")
     result = pareto(model, variables, objectives=dict(goals), **common)
     text = f"{result.summary()}\nFront: {options.out / 'front.csv'}"
-    return _Found(text, result.notes, result.nearest.empty, result.endpoints)
+    return _Found(text, result.notes, result.nearest.empty, result.endpoints, result)
 
 
 def _check_given_once(names: Sequence[str], what: str) -> None:

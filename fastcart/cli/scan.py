@@ -25,8 +25,10 @@ def register(commands: Any) -> None:
     parser.add_argument("--force", action="store_true", help="replace a scan in FOLDER")
     parser.add_argument("--scheduler", metavar="ADDRESS", help="solve on the workers of a Dask scheduler")
     parser.add_argument("--threads", type=whole_number, metavar="N", help="default: all processors")
-    parser.add_argument("--plot", metavar="OUTPUT", help="draw a heat map of an endpoint, e.g. pfs")
-    parser.add_argument("--axes", metavar="X,Y", help="columns of the heat map (default: the two that vary)")
+    parser.add_argument("--plot", metavar="OUTPUT", help="draw an endpoint, e.g. pfs: a heat map or a line")
+    parser.add_argument(
+        "--axes", metavar="X[,Y]", help="one column or two to draw over (default: the one or two that vary)"
+    )
     parser.add_argument("--quiet", action="store_true", help="no progress, no summary")
     add_solver_options(parser)
     parser.set_defaults(action=run)
@@ -47,7 +49,7 @@ def run(options: argparse.Namespace) -> int:
     arguments = {**read_spec(options.spec), **solver_options(options)}  # what is given here counts
     axes = None if options.axes is None else options.axes.split(",")
     if options.plot is None and axes is not None:
-        raise InputError("--axes are those of a heat map; give also --plot OUTPUT.")
+        raise InputError("--axes are those of a picture; give also --plot OUTPUT.")
     wanted: dict[str, Any] = {}
     if options.plot is not None:
         from fastcart.scanning.plot import check_grid, plot_scan
@@ -64,5 +66,5 @@ def run(options: argparse.Namespace) -> int:
     if options.plot is not None:
         picture = plot_scan(result, arguments["model"], options.plot, axes)
         if not options.quiet:
-            print(f"Heat map: {picture}")
+            print(f"{'Line' if picture.name.startswith('line_') else 'Heat map'}: {picture}")
     return 3 if result.failed else 0

@@ -213,11 +213,13 @@ def _write_pictures(folder: Path, result: SensitivityResult) -> None:
     single, over_time = outputs_to_draw(result)
     save = partial(plotting.save_figure, also=plotting.VECTORS)
     with plotting.style():
-        for name in single[:_PICTURES]:
+        for name in filter(result.has_indices, single[:_PICTURES]):
             file = re.sub(r"\W+", "_", name)
             save(plots.tornado(result, name), folder / f"tornado_{file}.png")
             save(plots.scatter(result, name), folder / f"scatter_{file}.png")
         for quantity in over_time:
+            if result.matrix(quantity).isna().all(axis=None):
+                continue
             save(plots.heatmap(result, quantity), folder / f"heatmap_{quantity}.png")
 
 
@@ -233,6 +235,7 @@ def outputs_to_draw(result: SensitivityResult) -> tuple[list[str], list[str]]:
 def summary(result: SensitivityResult, folder: Path) -> str:
     """Say who was counted and which parameters matter most, in words for a terminal."""
     from fastcart.sensitivity_analysis.notes import sentences
+    from fastcart.solvers.endpoints import survival_endpoints
 
     counts = result.counts
     total = int(counts["patients"].iloc[0])
@@ -240,7 +243,9 @@ def summary(result: SensitivityResult, folder: Path) -> str:
     lines = [f"{total} patients, {len(result.design.names)} varied, method {result.design.method}."]
     single, over_time = outputs_to_draw(result)
     for name in single:
-        row = counts[counts["output"] == name].iloc[0]
+        row = counts[counts["output"] == name].iloc[0].copy()
+        if result.output(name).column not in survival_endpoints():
+            row["censored"] = 0  # of the progression, which is not asked for here
         notes = [
             f"{int(row[column])} {text}"
             for column, text in (
@@ -251,6 +256,9 @@ def summary(result: SensitivityResult, folder: Path) -> str:
             if row[column]
         ]  # fmt: skip
         lines.append(f"{name}: {int(row['used'])} used" + "".join(f", {note}" for note in notes))
+        if not result.has_indices(name):
+            lines.append("  no index, see below; nothing is drawn")
+            continue
         for parameter, (value, low, high) in result.table(name).head(_SHOWN).iterrows():
             ends = f"  [{low:.3g}, {high:.3g}]" if low == low else ""
             lines.append(f"  {parameter:<14} {index} {value:8.3g}{ends}")

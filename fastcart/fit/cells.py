@@ -17,6 +17,7 @@ DOSE_COLUMNS = ("AMT", "RATE", "DUR", "EVID", "CMT", "ADDL", "II", "SS", "MDV")
 _COLUMNS = ("ID", "TIME", "DV", "DVID", *DOSE_COLUMNS, "CENS", "LIMIT")
 DEVIATION = "DVSD"  # no table has it by chance
 KNOWN = (*_COLUMNS, DEVIATION)
+_BELOW_A_LIMIT = ("BLQ", "BQL", "BLOQ", "LLOQ", "<LLOQ", "ND")
 _MISSING = ("", ".", "NA", "NaN", "nan")
 
 
@@ -37,10 +38,22 @@ class Cells:
             value = number_in(cell) if isinstance(cell, str) else real(cell)
             if value is None or not np.isfinite(value):
                 raise InputError(
-                    f"The column {name!r} holds {shown(cell)} in row {row + 1}, where a number belongs."
+                    f"The column {name!r} holds {shown(cell)} in row {row + 1}, where a number belongs"
+                    + (_of_limits(cell) if name == "DV" else "")
+                    + "."
                 )
             values[row] = value
         return values
+
+
+def _of_limits(cell: Any) -> str:
+    """Say how a measurement beyond a limit is given, where a cell looks like one."""
+    text = str(cell).strip().upper()
+    if text[:1] in ("<", "≤") or text in _BELOW_A_LIMIT:
+        return "; of what is below the limit of quantification, DV is the limit, and the column CENS is 1"
+    if text[:1] in (">", "≥"):
+        return "; of what is above a limit, DV is the limit, and the column CENS is -1"
+    return ""
 
 
 def named_columns(table: Any, given: dict[str, str | None], ignore: list[str]) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from html import escape
@@ -15,6 +16,7 @@ from fastcart.errors import InputError, counted, nearest
 from fastcart.representation import section
 
 NOT_CENSORED, BELOW, ABOVE = 0, 1, -1
+NOT_USED = "; not used, for no observation names this kind"
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,8 +141,14 @@ class FitData:
         """Show the summary in a notebook."""
         return section("FitData", [f"<pre>{escape(self.summary())}</pre>"])
 
-    def summary(self) -> str:
-        """Return in a few lines: patients, measurements of each kind, censored share, doses, covariates."""
+    def summary(self, *, used: Sequence[str] | None = None) -> str:
+        """Return in a few lines: patients, measurements of each kind, censored share, doses, covariates.
+
+        Parameters
+        ----------
+        used : sequence of str, optional
+            Kinds that a fit has observations of; of all others it is said that they are not used.
+        """
         of, without = self.measurements, self.patients - len(np.unique(self.measurements.patient))
         lines = [f"{self.patients} patients, {len(of.time)} measurements up to time {self.last_time:g}"]
         if without:
@@ -151,6 +159,7 @@ class FitData:
             lines.append(
                 f"{name}: {mine.sum()} measurements, {(cut == BELOW).mean():.1%} below and "
                 f"{(cut == ABOVE).mean():.1%} above their limits"
+                + ("" if used is None or name in used else NOT_USED)
             )
         if self.not_measured:
             lines.append(f"{self.not_measured} rows without a value, left out")
@@ -162,6 +171,12 @@ class FitData:
         if self.changing:
             lines.append("parameters that change in time, carried forward: " + ", ".join(self.changing))
         return "\n".join([*lines, *self.notes])
+
+    def not_used(self, used: Sequence[str]) -> list[str]:
+        """Say of each kind that is not among those used how many measurements there are."""
+        counts = np.bincount(self.measurements.kind, minlength=len(self.kinds))
+        kinds = zip(self.kinds, counts, strict=True)
+        return [f"{kind}: {number} measurements{NOT_USED}" for kind, number in kinds if kind not in used]
 
     def _of_doses(self) -> str:
         if self.doses is None:

@@ -102,6 +102,12 @@ def _values(taken: Measurements, kind: np.ndarray, models: np.ndarray) -> tuple[
     wrong = logs & (taken.value <= 0)
     if wrong.any():
         row = int(np.argmax(wrong))
+        if taken.censored[row] == BELOW:
+            raise InputError(
+                f"The measurement in row {taken.row[row]} is censored (CENS 1) and has the DV "
+                f"{taken.value[row]:g}, below which a log-normal error has nothing: DV must hold the limit "
+                "of quantification there."
+            )
         raise InputError(
             f"The measurement in row {taken.row[row]} is {taken.value[row]:g}, which a log-normal error "
             "cannot take; leave it off, or give the limit of quantification with CENS 1."

@@ -8,17 +8,16 @@ import numpy as np
 import pandas as pd
 
 from fastcart import plotting
+from fastcart.fit.panels import LONGEST, common_unit, draw_limits, is_wide, look_of, patient_title
 from fastcart.fit.simulated import PredictiveCheck, units_of
 
 if TYPE_CHECKING:
     from fastcart.fit.population_fit import PopulationFit
 
 _COLORS = {0.1: plotting.SKY, 0.5: plotting.BLUE, 0.9: plotting.SKY}
-_SPREAD = 30.0  # of values, from which on axes are logarithmic
 DPI = 160
 _COURSES = 12  # patients whose courses are drawn
 _ABREAST = 3  # kinds in a row
-_LONGEST = 22  # letters of a name
 _PREDICTED = {"PRED": "Population prediction", "IPRED": "Individual prediction"}
 
 
@@ -33,8 +32,8 @@ def observed_and_predicted(fit: PopulationFit) -> Any:
         figure = plotting.new_figure(7.2, 5.7)
         panels = figure.subplots(2, 2)
         seen = table[table["censored"] == 0]
-        log = _is_wide(seen["DV"]) and bool((seen[["PRED", "IPRED"]] > 0).any().all())
-        unit = _common_unit(units_of(fit), list(dict.fromkeys(table["kind"])))
+        log = is_wide(seen["DV"]) and bool((seen[["PRED", "IPRED"]] > 0).any().all())
+        unit = common_unit(units_of(fit), list(dict.fromkeys(table["kind"])))
         for axes, column, letter, title in (
             (panels[0, 0], "PRED", "a", "Typical parameters"),
             (panels[0, 1], "IPRED", "b", "Most probable parameters of each patient"),
@@ -71,7 +70,7 @@ def _points(axes: Any, fit: PopulationFit, table: pd.DataFrame, x: str, y: str) 
     words = {"PRED": ", population prediction", "IPRED": ", individual prediction"}.get(x, "")
     for number, one in enumerate(fit.complete.prepared.observations):
         mine = table[table["kind"] == one.dvid]
-        color, marker = _look(number)
+        color, marker = look_of(number)
         face = "none" if x == "PRED" else color
         # residuals against time are those of individual predictions, too
         label = _name(fit, one.dvid) + (words or ", individual prediction")
@@ -110,7 +109,7 @@ def predictive_check(check: PredictiveCheck) -> Any:
             word = "corrected for predictions" if check.corrected else "as measured"
             label = plotting.with_unit("Measured", check.units.get(kind, ""))
             plotting.panel(
-                top, "", f"{plotting.shortened(kind, _LONGEST)}, {word}", "" if censored else time, label
+                top, "", f"{plotting.shortened(kind, LONGEST)}, {word}", "" if censored else time, label
             )
             if censored:
                 below = grid[2 * row + 1, column]
@@ -157,7 +156,7 @@ def _percentiles(axes: Any, check: PredictiveCheck, kind: str) -> None:
         points["time"], points["DV"], "o", color=plotting.BLACK, markerfacecolor="none", markersize=2.5,
         markeredgewidth=0.5, alpha=0.6, label="measurement",
     )  # fmt: skip
-    if _is_wide(points["DV"]):
+    if is_wide(points["DV"]):
         axes.set_yscale("log")
         axes.set_ylim(points["DV"][points["DV"] > 0].min() / 1.6, points["DV"].max() * 1.6)
     plotting.from_zero(axes)
@@ -220,7 +219,7 @@ def traces(fit: PopulationFit) -> Any:
                 label="maximum of the likelihood",
             )
             last = k + columns >= len(names)  # of its column
-            label = plotting.with_unit(plotting.shortened(name, _LONGEST), units.get(name, ""))
+            label = plotting.with_unit(plotting.shortened(name, LONGEST), units.get(name, ""))
             plotting.panel(axes, "", label, "Iteration" if last else "", "")
             axes.tick_params(labelbottom=last)
         for k in range(len(names), rows * columns):
@@ -257,11 +256,11 @@ def courses(fit: PopulationFit) -> Any:
     fine = fit.courses(patients)
     columns = min(4, len(patients))
     rows = -(-len(patients) // columns)
-    log = _is_wide(table["DV"])
+    log = is_wide(table["DV"])
     time = plotting.time_label(fit.complete.prepared.model.time_unit)
     places = {one.dvid: k for k, one in enumerate(fit.complete.prepared.observations)}
     kinds = list(dict.fromkeys(table["kind"]))
-    unit = _common_unit(units_of(fit), kinds)
+    unit = common_unit(units_of(fit), kinds)
     alone = _name(fit, kinds[0]) if len(kinds) == 1 else "Measured"
     with plotting.style():
         figure = plotting.new_figure(max(7.2 * columns / 4, 4.4), 0.9 + 1.4 * max(rows, 1.5))
@@ -276,7 +275,7 @@ def courses(fit: PopulationFit) -> Any:
                 axes.set_yscale("log")
             last = k + columns >= len(patients)
             plotting.panel(
-                axes, "", _patient(f"{patient}"), time if last else "",
+                axes, "", patient_title(f"{patient}"), time if last else "",
                 plotting.with_unit(alone, unit) if k % columns == 0 else "",
             )  # fmt: skip
             axes.tick_params(labelbottom=last)
@@ -291,7 +290,7 @@ def courses(fit: PopulationFit) -> Any:
 
 
 def _course(axes: Any, mine: pd.DataFrame, curve: pd.DataFrame, place: int, prefix: str) -> None:
-    color, marker = _look(place)
+    color, marker = look_of(place)
     cut, seen = mine[mine["censored"] != 0], mine[mine["censored"] == 0]
     axes.plot(
         curve["time"], curve["IPRED"], color=color, linewidth=1.0, label=f"{prefix}individual prediction"
@@ -304,45 +303,11 @@ def _course(axes: Any, mine: pd.DataFrame, curve: pd.DataFrame, place: int, pref
     )  # fmt: skip
     if len(seen):
         axes.plot(seen["time"], seen["DV"], marker, color=color, markersize=2.8, label=f"{prefix}measured")
-    for sign, arrow, word in ((1, "v", "below"), (-1, "^", "above")):
-        part = cut[np.sign(cut["censored"]) == sign]
-        if len(part):
-            axes.plot(
-                part["time"], part["DV"], arrow, color=plotting.RED, markersize=3.5, markerfacecolor="none",
-                markeredgewidth=0.8, label=f"{word} the limit",
-            )  # fmt: skip
-
-
-def _look(place: int) -> tuple[str, str]:
-    """Return the colour and the marker of a kind of measurement."""
-    return (
-        plotting.PALETTE[place % len(plotting.PALETTE)],
-        plotting.MARKERS[place % len(plotting.MARKERS)],
-    )
+    draw_limits(axes, cut)
 
 
 def _name(fit: PopulationFit, kind: str) -> str:
     """Return how a kind is called: by what is measured, where the table has only a number for it."""
     prediction = next(one.prediction for one in fit.complete.prepared.observations if one.dvid == kind)
     name = prediction if kind.isdigit() and isinstance(prediction, str) else kind
-    return plotting.shortened(name, _LONGEST)
-
-
-def _patient(name: str) -> str:
-    return f"Patient {name}" if len(name) < _LONGEST / 2 else plotting.shortened(name, _LONGEST)
-
-
-def _common_unit(units: dict[str, str], kinds: list[str]) -> str:
-    """Return the unit of all kinds, "" where there are several or it is not known."""
-    several = {units.get(kind, "") for kind in kinds}
-    return several.pop() if len(several) == 1 else ""
-
-
-def _is_wide(values: pd.Series) -> bool:
-    """Whether positive values are spread so far that only a logarithmic axis shows them."""
-    known = values[values > 0]
-    return (
-        len(known) > 0
-        and bool(known.max() > _SPREAD * known.quantile(0.02))
-        and len(known) > 0.9 * len(values)
-    )
+    return plotting.shortened(name, LONGEST)

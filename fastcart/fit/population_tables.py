@@ -188,6 +188,7 @@ def summary(fit: PopulationFit) -> str:
         f"{len(fit.ended)} starts: " + ", ".join(f"{x.known.minus2LL:.3f}" for x in fit.ended),
         f"condition number of the estimates {fit.condition:.3g}",
         "converged" if fit.converged else "NOT converged",
+        *prepared.data.not_used([one.dvid for one in prepared.observations]),
         *(
             f"the data do not say what {name} is"
             for name, known in zip(fit.names, fit.known, strict=True)

@@ -40,9 +40,10 @@ def read(
     Columns are those of NONMEM, in capitals or not: ``ID``, ``TIME``, ``DV`` (the measurement), ``DVID``
     (what is measured: a number or a name; without it ``CMT`` of the rows of measurements), ``AMT``, ``RATE``,
     ``DUR``, ``EVID``, ``CMT``, ``ADDL``, ``II``, ``SS``, ``MDV`` (see `fastcart.nonmem.nonmem_doses`),
-    ``CENS`` (1: the true value is below ``DV``, -1: above) and ``LIMIT`` (the other end of the interval,
-    ``.`` for none). All other columns are covariates. One that is a parameter of the model is each patient's
-    value of it, and may change in time; all others must be constant. ``.``, empty cells and NA are missing.
+    ``CENS`` (1: the true value is below ``DV``, which is the limit of quantification then, -1: above) and
+    ``LIMIT`` (the other end of the interval, ``.`` for none). All other columns are covariates. One that is
+    a parameter of the model is each patient's value of it, and may change in time; all others must be
+    constant. ``.``, empty cells and NA are missing.
     Rows of a patient may come in any order; of those at one time, a measurement that stands above a dose was
     taken before it.
 

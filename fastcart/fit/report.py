@@ -36,6 +36,7 @@ _CAPTIONS = {
 def report_text(spec: FitSpec, fit: PopulationFit, tables: Mapping[str, pd.DataFrame]) -> str:
     """Return the report."""
     data, best = fit.complete.prepared.data, fit.best.known
+    used = [one.dvid for one in fit.complete.prepared.observations]
     lines = [
         f"# {spec.title}",
         "",
@@ -45,7 +46,7 @@ def report_text(spec: FitSpec, fit: PopulationFit, tables: Mapping[str, pd.DataF
         *([""] if fit.problems else []),
         "## Data",
         "",
-        *(f"- {line}" for line in data.summary().splitlines()),
+        *(f"- {line}" for line in data.summary(used=used).splitlines()),
         "",
         "## Estimates",
         "",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from fastcart.fit.data import NOT_CENSORED
 from fastcart.fit.levenberg import FAILED, JOINED, Minima
 from fastcart.representation import in_brief, section, table
 from fastcart.tables.ids import id_shown
@@ -23,6 +24,8 @@ _QUANTILE = 1.959964  # of 95 %
 _NEAR = 1e-3  # relative: so near to the best minimum another start has found it, too
 _AT_BOUND = 1e-6  # of the range
 _GONE, _FEW = "error at its bound", "too few measurements"
+_FEW_VALUES = "few measured values"
+_RELIABLE = 5  # measured values from which on a residual error of one patient is believed
 _FAINT = 0.01 * math.sqrt(12.0)  # a hundredth of what bounds say: keeps apart what only nearly depends
 
 
@@ -184,6 +187,23 @@ class IndividualFit:
         error = np.where(self._said, self.errors, np.nan)
         return np.where(self.search.estimates.log[self.shown], error * self.values, error)
 
+    @cached_property
+    def _few_values(self) -> np.ndarray:
+        """Which estimates are errors of kinds of which a patient has few values, patients x names."""
+        prepared, estimates = self.search.prepared, self.search.estimates
+        few = np.zeros((prepared.patients, len(estimates.names)), dtype=bool)
+        owners = [one.dvid for one in prepared.observations for _ in one.error_names]
+        if not owners:
+            return few[:, self.shown]
+        of, data = prepared.data.measurements, prepared.data
+        seen = np.zeros((data.patients, len(data.kinds)), dtype=int)
+        np.add.at(seen, (of.patient, of.kind), of.censored == NOT_CENSORED)
+        for place, kind in enumerate(owners, start=estimates.parameters):
+            if kind in data.kinds:
+                few[:, place] = seen[:, data.kinds.index(kind)] < _RELIABLE
+        few &= np.isnan(self.search.fixed)
+        return few[:, self.shown]
+
     def table(self) -> pd.DataFrame:
         """Return a row for each patient and estimate.
 
@@ -191,7 +211,9 @@ class IndividualFit:
         (95 %, by the standard error in the scale of the estimate), ``says``: ``ok``, ``not identifiable``,
         ``at lower bound``, ``at upper bound``, ``fixed``; ``error at its bound`` where a patient's error
         parameter went to nothing (the curve runs through the measurements), and ``too few measurements``
-        where there are no more than free parameters, the error's included: no error is given then.
+        where there are no more than free parameters, the error's included: no error is given then; ``few
+        measured values`` for the error parameter of a patient of whom fewer than five values of its kind are
+        not censored: it may be far off.
         """
         estimates, x, shown = self.search.estimates, self.minima.x[self.best], self.shown
         error = np.full(x.shape, np.nan)
@@ -202,6 +224,7 @@ class IndividualFit:
         says[self._at_high] = "at upper bound"
         says = says[:, shown]
         says[~self.known] = "not identifiable"
+        says[(says == "ok") & self._few_values] = _FEW_VALUES
         for place, why in self.without_errors.items():
             says[place] = why
         says[~np.isnan(self.search.fixed)[:, shown]] = "fixed"
@@ -258,6 +281,28 @@ class IndividualFit:
         fine, number = fine_courses(self.search.prepared, patients, times), self.search.estimates.parameters
         return fine.table(prediction=self.whole[fine.patients, :number])
 
+    def plot(self, patients: Any = None) -> Any:
+        """Draw fitted courses through the measurements, a panel for each patient.
+
+        Parameters
+        ----------
+        patients : sequence of ids, optional
+            Default: the first twelve.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+            Limits of censored measurements are hollow triangles.
+
+        Raises
+        ------
+        InputError
+            For patients that are not in the fit.
+        """
+        from fastcart.fit.individual_figures import courses
+
+        return courses(self, patients)
+
     def waterfall(self) -> pd.DataFrame:
         """Return a row for each start, the best of each patient first: where it ended, and how."""
         order = np.lexsort((np.arange(len(self.patient)), self.minima.cost, self.patient))
@@ -283,13 +328,22 @@ class IndividualFit:
         """Return in a few lines how the fit went, and what it does not know."""
         table = self.patients()
         lines = [
-            f"{len(table)} patients, {len(self.names)} parameters, {table['starts'].iloc[0]} starts each; "
-            f"-2 ln L {self.minus2LL.sum():.4f}",
+            f"{len(table)} patients, {len(self.names)} parameters, {table['starts'].iloc[0]} starts each "
+            f"(with those anew around the best); -2 ln L {self.minus2LL.sum():.4f}",
             f"more than one start found the best minimum of {(table['found_by'] > 1).sum()} patients; "
             f"{np.count_nonzero(self.minima.how == JOINED)} starts joined others, {table['failed'].sum()} "
             "failed",
         ]
-        ids = self.search.prepared.data.ids
+        prepared = self.search.prepared
+        if used := [one.dvid for one in prepared.observations]:  # what comes from PEtab names none
+            lines += prepared.data.not_used(used)
+        for name, few in zip(self.names, self._few_values.sum(axis=0), strict=True):
+            if few:
+                lines.append(
+                    f"{name} is not reliable in {few} of {len(table)} patients, of whom fewer than "
+                    f"{_RELIABLE} values are measured and not censored"
+                )
+        ids = prepared.data.ids
         lines += [
             f"patient {id_shown(ids[i])}: {why}: no errors given" for i, why in self.without_errors.items()
         ]

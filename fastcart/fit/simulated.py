@@ -14,6 +14,7 @@ from fastcart.errors import InputError
 from fastcart.fit.densities import deviations_of
 from fastcart.fit.marginal import draws_of, log_weights
 from fastcart.fit.observations import LOGNORMAL, MEASURED
+from fastcart.fit.panels import units_of_kinds
 
 if TYPE_CHECKING:
     from fastcart.fit.population_fit import PopulationFit
@@ -263,10 +264,7 @@ def vpc(
 
 def units_of(fit: PopulationFit) -> dict[str, str]:
     """Return the unit of each kind of measurement whose prediction is a quantity of the model."""
-    prepared = fit.complete.prepared
-    known = {item.name: item.unit for item in prepared.model.quantities}
-    named = {one.dvid: one.prediction for one in prepared.observations if isinstance(one.prediction, str)}
-    return {kind: known[name] for kind, name in named.items() if known.get(name)}
+    return units_of_kinds(fit.complete.prepared)
 
 
 def bins_of(time: np.ndarray, bins: int) -> np.ndarray:

@@ -86,6 +86,24 @@ class OptimizationResult:
         """Show how it went, what to know of it, and the best points."""
         return section(repr(self), [*(alert(note) for note in self.notes), table(self.best)])
 
+    def plot(self, *, model: Model | None = None) -> Any:
+        """Draw the best value so far against the points that were evaluated, a line for each problem.
+
+        Only points that keep all constraints count. Of one problem the mean of each iteration is dotted.
+
+        Parameters
+        ----------
+        model : Model, optional
+            Gives the unit.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+        """
+        from fastcart.optimization.figures import draw_history
+
+        return draw_history(self, model)
+
     def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write all into a folder, for `fastcart.load`; see `fastcart.BatchResult.save`."""
         tables = {"best": self.best, "endpoints": self.endpoints, "history": self.history}
@@ -175,8 +193,10 @@ def optimize(
         ``"min"``, ``"max"``, or a quantile from 0 to 1. A point with a failed patient counts as worse than
         all others.
     doses : DosingSchedule, DataFrame, path or list of mappings, optional
-        A schedule whose numbers, as amounts, times, lags or values of a parameter that switches, may be
-        names of variables or columns, see `fastcart.scan`.
+        A schedule whose amounts, durations, lags, bioavailabilities and values of a parameter that switches
+        may be names of variables or columns: ``DosingSchedule().bolus(7, "TE", "later")``. In tables and
+        lists times may be, too: ``[{"time": "when", "state": "TE", "amount": "later"}]``, see
+        `fastcart.scan`.
     method : {'pso', 'cmaes', 'de'}
         Particle swarm, CMA-ES (package cmaes) or differential evolution (SciPy).
     particles : int, optional
@@ -264,7 +284,7 @@ def optimize(
         found = optimizer.run(search, worth)
         result, warned = _result(setting, found, sign, failed, undefined, {
             **content, "objective": objective if isinstance(objective, str) else "function",
-            "patients": setting.evaluator.patients,
+            "goal": goal, "patients": setting.evaluator.patients,
         })  # fmt: skip
         write_tables(run, {"best": result.best, "endpoints": result.endpoints, "history": result.history})
     for note in warned:

@@ -79,6 +79,27 @@ class ParetoResult:
         """Show what to know of the front, and its first points."""
         return section(repr(self), [*(alert(note) for note in self.notes), table(self.front)])
 
+    def plot(self, *, model: Model | None = None) -> Any:
+        """Draw the front: each further objective against the first one, in a colour for each problem.
+
+        Parameters
+        ----------
+        model : Model, optional
+            Gives the units.
+
+        Returns
+        -------
+        matplotlib.figure.Figure
+
+        Raises
+        ------
+        InputError
+            Where the front has no point.
+        """
+        from fastcart.optimization.figures import draw_front
+
+        return draw_front(self, model)
+
     def save(self, folder: str | os.PathLike[str], *, force: bool = False) -> Path:
         """Write all into a folder, for `fastcart.load`; see `fastcart.BatchResult.save`."""
         tables = {"front": self.front, "endpoints": self.endpoints, "nearest": self.nearest}

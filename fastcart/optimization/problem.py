@@ -24,6 +24,7 @@ from fastcart.optimization.space import Space
 from fastcart.optimization.variables import Aggregate, Constraint
 from fastcart.options import SolveOptions
 from fastcart.patients import check_patients, number_columns
+from fastcart.plotting import beside
 from fastcart.runs.identity import describe_model, environment, plain
 from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import Run, open_run
@@ -32,7 +33,9 @@ from fastcart.solvers.endpoints import endpoint_names
 from fastcart.tables.storage import csv_text
 
 GOALS = {"maximize": -1.0, "minimize": 1.0}
+PICTURES = ("history.png", "front.png")  # of one objective, of several
 _TABLES = ("best.csv", "endpoints.csv", "history.csv", "front.csv")
+_OWNS = (PATTERN, *_TABLES, *beside(PICTURES))
 
 
 @dataclass(frozen=True)
@@ -143,7 +146,7 @@ def recorded(
     run: Run | None = None
     if out is not None:
         manifest = Manifest(kind, {**setting.content, **plain(content), "environment": environment()})
-        run = open_run(out, manifest, resume=resume, force=force, owns=(PATTERN, *_TABLES))
+        run = open_run(out, manifest, resume=resume, force=force, owns=_OWNS)
     elif resume or force:
         raise InputError("To resume or replace an optimization, name its folder with out.")
     journal = Journal(run)

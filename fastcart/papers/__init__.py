@@ -31,6 +31,8 @@ class Work:
         The models that it uses.
     source : str
         What is reproduced, and what its numbers are compared with.
+    options : tuple of str
+        The flags of the command, beside those of all works, that its function takes.
     """
 
     name: str
@@ -38,6 +40,7 @@ class Work:
     title: str
     models: tuple[str, ...]
     source: str
+    options: tuple[str, ...] = ()
 
 
 WORKS: dict[str, Work] = {
@@ -49,6 +52,7 @@ WORKS: dict[str, Work] = {
             "optimal dosing schedules of CAR-T cells: figures 2 and 4 to 10",
             ("li_lei", "li_lei_coarse"),
             "R. Li, J. Lei, Math Biosci Eng 22:1653 (2025); numbers of the text and of its result files",
+            ("figures", "sample"),
         ),
         Work(
             "t-cell-theories",
@@ -63,6 +67,7 @@ WORKS: dict[str, Work] = {
             "a simulated randomized trial of low-high-memory dosing, with its experiments",
             ("b_all",),
             "the hypothesis of a dissertation; numbers of the prototype of its specification",
+            ("sample", "quick"),
         ),
     )
 }

@@ -1,4 +1,4 @@
-"""Heat maps of scans over two columns, with contours."""
+"""Pictures of scans: heat maps over two columns, with contours, and lines over one."""
 
 from __future__ import annotations
 
@@ -12,12 +12,16 @@ import pandas as pd
 
 from fastcart.checks import is_whole
 from fastcart.errors import InputError
-from fastcart.model import Model, Observable, State
+from fastcart.model import Model
 from fastcart.plotting import VECTORS, new_figure, save_figure, style
 from fastcart.runs.manifest import read_manifest
+from fastcart.scanning.line import line_plot, line_values
 from fastcart.scanning.parts import require_columns
 from fastcart.scanning.patients import Source
-from fastcart.solvers.endpoints import endpoint_titles, endpoint_units, survival_endpoints
+from fastcart.scanning.words import axis_label as _label
+from fastcart.scanning.words import axis_scale as _scale
+from fastcart.scanning.words import units_of as _units
+from fastcart.solvers.endpoints import survival_endpoints
 
 if TYPE_CHECKING:
     from fastcart.scanning.scan import ScanResult
@@ -104,9 +108,31 @@ def grid_axes(table: pd.DataFrame, inputs: Sequence[str]) -> tuple[str, str]:
     if len(varied) != 2:
         raise InputError(
             f"A heat map needs a scan in which two columns vary, not {len(varied)} "
-            f"({', '.join(varied) or 'none'}); name two with --axes X,Y where the others are constant."
+            f"({', '.join(varied) or 'none'}); name two with --axes X,Y where the others are constant, or "
+            "one with --axes X for a line with the median and band of all others."
         )
     return varied[0], varied[1]
+
+
+def drawn_axes(table: pd.DataFrame, inputs: Sequence[str], axes: Sequence[str] | None) -> tuple[str, ...]:
+    """Return the columns that are drawn over: those asked for, else the one or two that vary.
+
+    Raises
+    ------
+    InputError
+        When none or more than two vary.
+    """
+    if axes is not None:
+        return tuple(axes)
+    varied = [name for name in inputs if table[name].nunique() > 1]
+    return (varied[0],) if len(varied) == 1 else grid_axes(table, inputs)
+
+
+def draw(table: pd.DataFrame, output: str, axes: Sequence[str], **more: Any) -> Any:
+    """Draw an endpoint over one column as a line, over two as a heat map; the rest as for `heat_map`."""
+    if len(axes) == 1:
+        return line_plot(table, output, axis=axes[0], **more)
+    return heat_map(table, output, axes=axes, **more)
 
 
 def _pivot(
@@ -130,7 +156,7 @@ def _pivot(
 
 
 def check_grid(source: Source, axes: Sequence[str] | None) -> None:
-    """Check that patients are a grid in two columns, by default the two that vary.
+    """Check that patients are a grid in two columns, by default those that vary, or that one column varies.
 
     Raises
     ------
@@ -138,10 +164,12 @@ def check_grid(source: Source, axes: Sequence[str] | None) -> None:
         Otherwise.
     """
     if source.size > _MAX_CELLS:
-        raise InputError(f"A heat map has at most {_MAX_CELLS} cells, and these are {source.size} patients.")
+        raise InputError(f"A picture has at most {_MAX_CELLS} patients, and these are {source.size}.")
     table = source.rows(0, source.size)
-    pair = grid_axes(table, source.names) if axes is None else axes
-    if set(pair) <= set(table.columns):  # of others, which are not there, the scan tells
+    pair = drawn_axes(table, source.names, axes)
+    if len(pair) == 1 and pair[0] in table.columns:
+        line_values(table, pair[0])
+    elif set(pair) <= set(table.columns):  # of others, which are not there, the scan tells
         _grid(table, pair)
 
 
@@ -270,37 +298,6 @@ def _sides(edges: np.ndarray) -> np.ndarray:
     return np.column_stack([edges[:-1] + inside, edges[1:] - inside]).ravel()
 
 
-def _scale(values: np.ndarray) -> str:
-    """Return the scale of an axis: logarithmic where its values grow by a factor."""
-    if values[0] > 0 and len(values) > 2:
-        ratios = values[1:] / values[:-1]
-        if np.ptp(ratios) < 1e-6 * ratios.mean():
-            return "log"
-    return "linear"
-
-
-def _label(units: Mapping[str, str], name: str) -> str:
-    """Return the name of a column with its unit."""
-    text = endpoint_titles().get(name, name)
-    return f"{text} ({units[name]})" if units.get(name) else text
-
-
-def _units(model: Model | None) -> dict[str, str]:
-    """Return the units of the columns that a model knows."""
-    if model is None:
-        return {}
-    units = {item.name: item.unit for item in model.items}
-    time = f"{model.time_unit}s"
-    units |= {"t_reached": time} | endpoint_units(time, units.get(str(model.burden)))
-    units |= {f"final_{state.name}": state.unit for state in model.states}
-    watched: list[State | Observable] = [*model.states, *model.observables]
-    for item in watched:
-        units[f"peak_{item.name}"] = item.unit
-        units[f"t_peak_{item.name}"] = f"{model.time_unit}s"
-        units[f"auc_{item.name}"] = f"{item.unit} {model.time_unit}"
-    return units
-
-
 def _dose_units(model: Model, doses: Sequence[Mapping[str, Any]] | None) -> dict[str, str]:
     """Return the units of the columns that the doses of a manifest use."""
     units = {}
@@ -318,7 +315,7 @@ def _dose_units(model: Model, doses: Sequence[Mapping[str, Any]] | None) -> dict
 
 
 def plot_scan(result: ScanResult, model: Model, output: str, axes: Sequence[str] | None = None) -> Path:
-    """Draw the heat map of a finished scan into its folder, as ``heatmap_<output>.png``.
+    """Draw a finished scan into its folder, as ``heatmap_<output>.png`` or ``line_<output>.png``.
 
     Parameters
     ----------
@@ -326,11 +323,11 @@ def plot_scan(result: ScanResult, model: Model, output: str, axes: Sequence[str]
     model : Model
     output : str
     axes : sequence of str, optional
-        Default: the two inputs that vary.
+        One for a line, two for a heat map. Default: the one or two inputs that vary.
     """
     table = result.load()
-    pair = grid_axes(table, result.inputs) if axes is None else tuple(axes)
-    path = result.folder / f"heatmap_{output}.png"
+    pair = drawn_axes(table, result.inputs, axes)
+    path = result.folder / f"{'line' if len(pair) == 1 else 'heatmap'}_{output}.png"
     units = _dose_units(model, read_manifest(result.folder, "scan")["doses"])
-    save_figure(heat_map(table, output, axes=pair, model=model, units=units), path, also=VECTORS)
+    save_figure(draw(table, output, pair, model=model, units=units), path, also=VECTORS)
     return path

@@ -35,7 +35,8 @@ from fastcart.typing_names import ModelName
 ENDPOINTS = "endpoints"  # the folder of the parts: a data set that other programs read as a whole
 _PART = f"{ENDPOINTS}/part-{{:05d}}.parquet"
 _SUMMARY = "summary.json"
-_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, "heatmap_*.png", "heatmap_*.svg", "heatmap_*.pdf")
+_PICTURES = tuple(f"{kind}_*.{form}" for kind in ("heatmap", "line") for form in ("png", "svg", "pdf"))
+_OWNS = (f"{ENDPOINTS}/part-*.parquet", _SUMMARY, *_PICTURES)
 _CHUNK = {"auto": 32768, "lanes": 32768, "lsoda": 8192, "published": 2048, "scipy": 256}
 
 
@@ -76,13 +77,15 @@ class ScanResult:
         return section(repr(self), [alert(line) for line in (bad[:-1] if self.failed else [])])
 
     def plot(self, output: str, *, axes: Sequence[str] | None = None, model: Model | None = None) -> Any:
-        """Draw an endpoint of a scan over a grid, see `fastcart.scanning.plot.heat_map`.
+        """Draw an endpoint of a scan: over a grid as a heat map, over one column as a line.
+
+        Of patients that share a value of that column the median is drawn, with a band from 5 to 95%.
 
         Parameters
         ----------
         output : str
         axes : sequence of str, optional
-            Two columns; default the two inputs that vary.
+            One column or two; default the one or two inputs that vary.
         model : Model, optional
             Gives the units.
 
@@ -90,11 +93,10 @@ class ScanResult:
         -------
         matplotlib.figure.Figure
         """
-        from fastcart.scanning.plot import grid_axes, heat_map
+        from fastcart.scanning.plot import draw, drawn_axes
 
         found = self.load()
-        pair = grid_axes(found, self.inputs) if axes is None else tuple(axes)
-        return heat_map(found, output, axes=pair, model=model)
+        return draw(found, output, drawn_axes(found, self.inputs, axes), model=model)
 
     def load(self, columns: Sequence[str] | None = None) -> pd.DataFrame:
         """Return the endpoints; see `load`."""
@@ -164,7 +166,8 @@ def scan(
         Rows with ``time``, ``state``, ``amount``, and optionally the other columns that `fastcart.solve`
         names, without ``patient``. A text as a number (of ``every`` and ``repeats`` alone not) names a column
         of the patients: ``{"time": 7, "state": "TE", "amount": "dose_TE"}`` gives each patient the amount in
-        their column ``dose_TE``, and ``{"time": 24, "k_TE": "later"}`` switches a parameter to theirs.
+        their column ``dose_TE``, and ``{"time": 24, "k_TE": "later"}`` switches a parameter to theirs; so do
+        ``DosingSchedule().bolus(7, "TE", "dose_TE").switch(24, "k_TE", "later")``.
     outputs : sequence of str, optional
         Endpoints to write, beside ``patient``, ``status`` and the columns of the patients; default all.
     needs : sequence of str

@@ -18,6 +18,8 @@ from fastcart.sensitivity_analysis.design import Design
 from fastcart.sensitivity_analysis.methods import find
 from fastcart.sensitivity_analysis.outputs import Output, Outputs
 
+_SAME = 1e-13  # part of the largest value by which all may differ and yet be the same
+
 PlotKind = Literal["tornado", "scatter", "heatmap"]
 PLOTS = get_args(PlotKind)
 
@@ -138,6 +140,14 @@ class SensitivityResult:
         raise InputError(
             f"There is no output {shown(name)} in this study." + nearest(name, self.outputs.names)
         )
+
+    def has_indices(self, output: str) -> bool:
+        """Whether an output differs between patients and has an index; where not, `notes` say why."""
+        place = self.outputs.names.index(self.output(output).name)
+        values = self.outputs.apply(self.values)[:, place]
+        kept = values[np.isfinite(values)]
+        varies = len(kept) > 0 and bool(np.ptp(kept) > _SAME * np.abs(kept).max())
+        return varies and bool(np.isfinite(self.table(output)["value"]).any())
 
     def table(self, output: str, index: str | None = None) -> pd.DataFrame:
         """Return ``value``, ``low``, ``high`` by parameter for one output, the largest in size first."""

@@ -31,7 +31,8 @@ _SENTENCES = {
     Status.ok: "solved to the horizon",
     Status.max_steps: (
         "the budget of steps ran out before the horizon; the patient may be stiff: raise max_steps, "
-        "loosen rtol, or use engine='lsoda'"
+        "loosen rtol, or use engine='lsoda'; or the right-hand side jumps to and fro where a state crosses a "
+        "level ('if y.C < 1e9'): make that an Event, or a smooth function"
     ),
     Status.non_finite: (
         "the right-hand side became NaN or infinite; check this patient's parameters and initial values"

@@ -518,6 +518,27 @@ def test_bad_schedules_get_one_clear_sentence(build, words):
     assert words in str(caught.value)
 
 
+def test_amounts_by_name_are_for_searches_and_scans():
+    schedule = (
+        DosingSchedule().bolus(0, "gut", "first").infusion(3, "blood", "second", 2).switch(5, "ke", "slower")
+    )
+    assert schedule.table()["amount"].tolist()[:2] == ["first", "second"]
+    values = {"first": 3.0, "second": 2.0, "slower": 0.1}
+    numbers = DosingSchedule().bolus(0, "gut", 3).infusion(3, "blood", 2, 2).switch(5, "ke", 0.1)
+    expected = fastcart.solve(KINETICS, 1, doses=numbers).endpoints["final_blood"][0]
+    variables = {name: (value, value * (1 + 1e-9)) for name, value in values.items()}
+    found = fastcart.optimize(
+        KINETICS, variables, doses=schedule, objective="final_blood", particles=4, iterations=1, seed=1
+    )
+    assert found.best["objective"][0] == pytest.approx(expected, rel=1e-6)
+    with pytest.raises(InputError, match=r"holds 'slower' in row 3.*fastcart\.optimize.*column 'patient'"):
+        solve(KINETICS, schedule)
+    with pytest.raises(InputError, match="must be a finite number, not '1e6'"):
+        DosingSchedule().bolus(0, "gut", "1e6")
+    with pytest.raises(InputError, match=r"list of mappings: \[\{\"time\": 'when', \"state\": 'gut'"):
+        DosingSchedule().bolus("when", "gut", 1)
+
+
 # --- command line ---------------------------------------------------------------------------------
 
 

@@ -681,3 +681,12 @@ def test_negative_numbers_are_values(value, capsys):
     arguments = ["optimize", "li_ley", "--vary", "T4=1:2", "--seed", "1", "--out", "x", "--target", value]
     assert main(arguments) == 2
     assert "There is no model 'li_ley'" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("command", "meant"), [("solve", "run"), ("simulate", "run"), ("pareto", "optimize")]
+)
+def test_usual_names_of_commands_are_pointed_to_ours(capsys, command, meant):
+    with pytest.raises(SystemExit, match="2"):
+        main([command, "li_lei"])
+    assert f"there is no command {command!r} (did you mean {meant!r}?)" in capsys.readouterr().err

@@ -578,3 +578,8 @@ def test_random_columns_to_keep_are_accepted_or_refused(keep):
 @given(CELLS | st.lists(CELLS, max_size=2))
 def test_random_models_are_refused(model):
     refusal(model=model)
+
+
+@pytest.mark.parametrize("column", ["ID", "id", "subject", "SUBJID", "Subject_ID"])
+def test_usual_names_of_ids_are_the_column_patient(column):
+    assert_says(refusal({column: [1], "k": [0.1]}), repr(column), "Did you mean 'patient'?")

@@ -281,3 +281,13 @@ def test_compiling_is_told_with_its_seconds_and_else_solving(open_page, monkeypa
     page.wait("/compiling the model, once .*: [1-9] s so far/.test($('status').textContent)")
     let_go.set()
     page.wait("!asking.flight && $('status').textContent.startsWith('1000 patients')")
+
+
+def test_what_has_no_description_is_named_once(open_page, tmp_path):
+    (tmp_path / "plain.py").write_text(
+        "import fastcart\n\ndef rhs(t, y, p):\n    return (-p.k_T * y.T + 0 * p.lambda_C,)\n\n"
+        "model = fastcart.Model('plain', {'T': 1.0}, {'k_T': 0.1, 'lambda_C': 1.0}, rhs, t_end=10.0)\n"
+    )
+    page = open_page(Chosen(model=f"{tmp_path / 'plain.py'}:model"))
+    names = "[...document.querySelectorAll('.input .name label')].map(x => x.textContent.trim())"
+    assert page.run(f"return {names}") == ["T", "kT", "λC lambda_C"]

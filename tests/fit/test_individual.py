@@ -321,3 +321,83 @@ def test_bad_profiles_get_one_sentence(line):
         assert says in str(caught.value)
     with pytest.raises(InputError, match="'p7' is not in the fit"):
         fit.profile(line, "a", patients=["p7"])
+
+
+def test_a_fit_draws_itself():
+    table = line_table()
+    table["CENS"] = [int(k == 7) for k in range(len(table))]
+    found = fit.individual(LINE, fit.read(table, LINE), observations=LINE_OF, estimate=WIDE, starts=3, seed=1)
+    figure = found.plot()
+    assert [axes.get_title("left") for axes in figure.axes if axes.axison] == [
+        f"Patient p{i}" for i in range(3)
+    ]
+    assert [text.get_text() for text in figure.legends[0].get_texts()] == [
+        "fitted",
+        "measured",
+        "below the limit",
+    ]
+    assert figure.axes[0].get_xlabel() == "Time (days)"
+    (curve, dots, limit) = figure.axes[0].lines
+    own = table[table["ID"] == "p0"]
+    assert dots.get_ydata().tolist() == own["DV"][own["CENS"] == 0].to_list()
+    assert limit.get_xdata().tolist() == own["TIME"][own["CENS"] == 1].to_list()
+    assert len(found.plot("p1").axes) == 1
+    with pytest.raises(InputError, match="not in the fit"):
+        found.plot("p9")
+
+
+def two_kinds(values: int = 8) -> fit.FitData:
+    table = line_table(2).assign(DVID="tumor")
+    other = line_table(2, seed=5).assign(DVID="IL6")
+    other["DV"] += 30.0
+    other["CENS"] = (other.groupby("ID").cumcount() >= values).astype(int)
+    return fit.read(pd.concat([table, other]).fillna({"CENS": 0}), LINE)
+
+
+def test_what_is_not_fitted_is_said():
+    one = fit.Observation("tumor", "a + b * t", fit.additive(0.3))
+    found = fit.individual(LINE, two_kinds(), observations=one, estimate=WIDE, starts=3)
+    assert "IL6: 16 measurements; not used, for no observation names this kind" in found.summary()
+    assert "tumor: 16 measurements;" not in found.summary()
+    said = found.search.prepared.data.summary(used=["tumor"]).splitlines()
+    assert [line.split(":")[0] for line in said if "not used" in line] == ["IL6"]
+    assert "not used" not in found.search.prepared.data.summary()
+
+
+def test_starts_are_counted_with_those_around_the_best():
+    found = fit.individual(LINE, two_kinds(), observations=LINE_TUMOR, estimate=WIDE, starts=8)
+    assert "11 starts each (with those anew around the best)" in found.summary()
+
+
+def test_an_error_of_few_values_is_not_reliable():
+    il6 = fit.Observation("IL6", "a + b * t + 30", fit.additive())
+    found = fit.individual(LINE, two_kinds(4), observations=[LINE_TUMOR, il6], estimate=WIDE, starts=3)
+    table = found.table()
+    assert set(table.loc[table["parameter"] == "a_IL6", "says"]) == {"few measured values"}
+    assert set(table.loc[table["parameter"] != "a_IL6", "says"]) == {"ok"}
+    assert "a_IL6 is not reliable in 2 of 2 patients" in found.summary()
+    enough = fit.individual(LINE, two_kinds(5), observations=[LINE_TUMOR, il6], estimate=WIDE, starts=3)
+    assert set(enough.table()["says"]) == {"ok"}
+    assert "not reliable" not in enough.summary()
+
+
+LINE_TUMOR = fit.Observation("tumor", "a + b * t", fit.additive(0.3))
+
+
+@pytest.mark.parametrize("cell", ["<2", "BLQ"])
+def test_a_limit_in_the_cell_of_a_measurement_is_pointed_to_its_column(cell):
+    table = line_table(1).astype({"DV": object})
+    table.loc[3, "DV"] = cell
+    with pytest.raises(
+        InputError, match=f"holds '{cell}' in row 4, where a number belongs; .*DV is the limit.*CENS is 1"
+    ):
+        fit.read(table, LINE)
+
+
+def test_a_limit_of_zero_is_no_limit_of_logarithms():
+    table = line_table(1).assign(CENS=0)
+    table["DV"] = table["DV"].abs() + 1.0
+    table.loc[2, ["DV", "CENS"]] = 0.0, 1
+    one = fit.Observation("1", "a", fit.lognormal(0.2))
+    with pytest.raises(InputError, match=r"row 3 is censored .CENS 1. and has the DV 0.*must hold the limit"):
+        fit.individual(LINE, fit.read(table, LINE), observations=one, estimate={"a": (0.1, 10)}, starts=2)

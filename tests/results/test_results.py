@@ -454,3 +454,47 @@ def test_a_model_without_words_leaves_no_gap():
 
     assert describe(model()).startswith("decaying\n\nHorizon: 10 days.")
     assert describe(model(doc="Cells.")).startswith("decaying\n\nCells.\n\nHorizon: 10 days.")
+
+
+def test_the_scale_of_an_axis_does_not_depend_on_the_unit():
+    """A concentration that is a part of what is counted in cells goes over the same decades."""
+
+    def rhs(t, y, p):
+        return p.grow * y.E * (1 - y.E / p.most), -p.fade * y.W
+
+    def observe(t, y, p):
+        return (y.E / 5e6,)
+
+    grown = fastcart.Model(
+        "grown",
+        [fastcart.State("E", "cells", default=2e6), fastcart.State("W", "", default=1.0)],
+        {"grow": 2.0, "most": 6e10, "fade": 0.02}, rhs, observe=observe,
+        observables=[fastcart.Observable("conc", "copies/ug")], t_end=100.0,
+    )  # fmt: skip
+    solved = fastcart.solve(grown, 1, save_at=range(101), progress=False)
+    scales = [axis.get_yscale() for axis in solved.plot(["E", "conc", "W"])]
+    assert scales == ["log", "log", "linear"]
+
+
+def test_an_amount_that_goes_below_zero_is_said(recwarn):
+    def drained(unit: str, **marks) -> fastcart.BatchResult:
+        drain = fastcart.Model(
+            "drain", [fastcart.State("C", unit, default=1000.0, **marks)], {"out": 11.0},
+            lambda t, y, p: (-p.out,), t_end=100.0,
+        )  # fmt: skip
+        return fastcart.solve(drain, {"out": [11.0, 9.0, 10.0001]}, save_at=range(101), progress=False)
+
+    result = drained("cells")
+    assert result.notes == ["In 1 patient C is below what is plausible (0 cells; up to -1e+02)."]
+    assert result.implausible()["low"].tolist() == [0.0]
+    for unit in ("pg/mL", "10^6 cells", "cells/µL"):
+        assert len(drained(unit).notes) == 1
+    for unit in ("", "mV", "log10 cells", "1/cells"):
+        assert drained(unit).notes == []
+    assert drained("cells", plausible=(-1e3, 1e4)).notes == []
+    assert not recwarn.list
+
+
+def test_no_shipped_model_is_negative_where_it_counts():
+    for name in fastcart.models.names():
+        assert "is below what is plausible (0 " not in " ".join(fastcart.solve(name, 1, progress=False).notes)

@@ -14,6 +14,7 @@ import fastcart
 from fastcart import typing_names
 from fastcart.cli import main
 from fastcart.errors import InputError
+from fastcart.solvers.status import Status
 
 MODEL = """
 from numba import njit
@@ -362,3 +363,8 @@ def test_numbers_of_a_fits_file_are_told_in_its_spelling(tmp_path):
             read_spec(tmp_path / "fit.toml")
     (tmp_path / "fit.toml").write_text(TEMPLATE.replace("virtual_patients = 1000", "virtual_patients = 0"))
     assert read_spec(tmp_path / "fit.toml").patients == 0
+
+
+def test_a_budget_of_steps_speaks_of_jumps_too():
+    assert "stiff" in Status.max_steps.sentence
+    assert "make that an Event, or a smooth function" in Status.max_steps.sentence

@@ -24,7 +24,8 @@ from fastcart.runs.manifest import Manifest
 from fastcart.runs.store import open_run
 from fastcart.sample import Design
 from fastcart.scanning.doses import dose_template
-from fastcart.scanning.plot import _dose_units, grid_axes, heat_map, plot_scan
+from fastcart.scanning.line import line_plot
+from fastcart.scanning.plot import _dose_units, drawn_axes, grid_axes, heat_map, plot_scan
 from fastcart.scanning.scan import load, scan
 
 COLUMNS = {"k_TE": {"uniform": (3.2, 3.9)}, "TE": {"log_uniform": (1e6, 1e8)}}
@@ -552,7 +553,8 @@ def test_a_plot_that_will_not_be_possible_is_refused_before_the_scan(tmp_path, c
 @pytest.mark.parametrize(
     ("columns", "axes", "said"),
     [
-        ("C = [1e6, 2e6]\nTE = 1e6", [], "two columns vary, not 1 (C)"),
+        ("C = 1e6\nTE = 1e6", [], "two columns vary, not 0 (none)"),
+        ("C = [1e6, 2e6]\nTE = 1e6", ["--axes", "TE"], "The column 'TE' has one value only"),
         ("C = [1e6, 2e6]\nTE = [1e6, 1e7]\nTM = [1, 2]", ["--axes", "C,TE"], "is no grid in 'C' and 'TE'"),
     ],
 )
@@ -689,3 +691,41 @@ def test_what_cannot_be_drawn(axes, output, expected):
     assert expected in refusal(heat_map, table, output, axes=axes)
     assert "not 3 (x, y, u)" in refusal(grid_axes, table, ["x", "y", "u"])
     assert grid_axes(table, ["x", "y"]) == ("x", "y")
+
+
+# lines
+
+
+def test_a_scan_over_one_column_is_a_line(tmp_path, capsys):
+    (tmp_path / "one.toml").write_text(
+        "model = 'li_lei'\n[sample]\nmethod = 'grid'\n[sample.columns]\n"
+        "C = {geomspace = [1e5, 1e8, 6]}\nTE = 2e7\n"
+    )
+    out = tmp_path / "out"
+    assert main(["scan", str(tmp_path / "one.toml"), "--out", str(out), "--plot", "nadir"]) == 0
+    assert (out / "line_nadir.png").read_bytes().startswith(b"\x89PNG")
+    assert (out / "line_nadir.svg").is_file()
+    assert f"Line: {out / 'line_nadir.png'}" in capsys.readouterr().out
+    table = load(out).sort_values("C")
+    (panel,) = fastcart.scanning.scan.ScanResult(out, {"ok": 6}, ["C", "TE"]).plot("nadir").axes
+    assert (panel.get_xlabel(), panel.get_xscale()) == ("C", "log")
+    assert panel.lines[0].get_xydata().tolist() == table[["C", "nadir"]].to_numpy().tolist()
+    panel = line_plot(table, "pfs", axis="C", model=fastcart.models.get("li_lei")).axes[0]
+    assert (panel.get_xlabel(), panel.get_ylabel()) == ("C (cells)", "Progression-free survival (days)")
+
+
+def test_patients_who_share_a_value_are_a_median_and_a_band():
+    table = pd.DataFrame(
+        {"x": np.repeat([1.0, 2.0, 3.0], 11), "u": np.tile(np.arange(11.0), 3), "status": "ok"}
+    )
+    table["pfs"], table["censored"] = table["x"] * 10 + table["u"], table["x"] == 3.0
+    table.loc[table["x"] == 2.0, ["pfs", "status"]] = [np.nan, "max_steps"]
+    figure = line_plot(table, "pfs", axis="x")
+    (panel,) = figure.axes
+    assert panel.lines[0].get_ydata()[[0, 2]].tolist() == [15.0, 35.0]
+    told = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert told == ["median", "5% to 95%", "censored", "not solved"]
+    assert "has one value only" in refusal(line_plot, table.assign(x=1.0), "pfs", axis="x")
+    assert "holds no numbers" in refusal(line_plot, table, "status", axis="x")
+    assert "--axes X for a line" in refusal(drawn_axes, table.assign(v=table["u"]), ["x", "u", "v"], None)
+    assert drawn_axes(table, ["x", "u", "v"], ["x"]) == ("x",)

@@ -590,6 +590,26 @@ def test_the_command_writes_tables_and_pictures(tmp_path, capsys):
     assert main([*arguments, "--force"]) == 0
 
 
+def test_all_censored_is_said_once_and_not_drawn(tmp_path, capsys):
+    """The tumor is gone long before the horizon; a peak of a cytokine has nothing to do with that."""
+    pytest.importorskip("matplotlib")
+    out = tmp_path / "study"
+    arguments = [
+        "sensitivity", "li_lei", "--method", "prcc", "--outputs", "pfs,peak_I6", "--n", "60", "--seed", "3",
+        "--ranges", "k_TE=4.5:4.9,TE=1e8:2e8", "--fixed", "C=1e6", "--t-end", "20",
+        "--resamples", "20", "--out", str(out),
+    ]  # fmt: skip
+    assert main(arguments) == 0
+    lines = capsys.readouterr().out.splitlines()
+    place = next(k for k, line in enumerate(lines) if line.startswith("pfs: "))
+    assert lines[place] == "pfs: 60 used, 60 censored (kept)"
+    assert lines[place + 1] == "  no index, see below; nothing is drawn"
+    assert lines[place + 2] == "peak_I6: 60 used"
+    assert not any("nan" in line for line in lines)
+    assert any("all patients are censored at the horizon" in line for line in lines)
+    assert {path.name for path in out.glob("*.png")} == {"tornado_peak_I6.png", "scatter_peak_I6.png"}
+
+
 @pytest.mark.parametrize("text", ["x%", "k_TE", "k_TE=1", "1:2", "=10%", "10%,20%", "k_TE=1:b"])
 def test_bad_ranges_on_the_command_line(tmp_path, capsys, text):
     assert main(["sensitivity", "li_lei", "--ranges", text, "--out", str(tmp_path / "x")]) == 2

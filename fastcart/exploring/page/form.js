@@ -22,8 +22,10 @@ function inputRow(q) {
   const spread = element("input", {type: "range", min: 0, max: 1, step: 0.01, value: 0, id: "c_" + q.name, ariaLabel: `${q.name}, spread`});
   const told = element("output", {htmlFor: spread.id}), reset = element("button", {type: "button", ariaLabel: `reset ${q.name}`, title: "back to the default"}, "reset");
   const text = q.name + (q.computed ? ", follows from others until it is set" : "") + (q.source ? ` (${q.source})` : "");
+  const sign = symbol(q.symbol);
+  const words = q.text || (sign.textContent === q.name.replace(/[_{}]/g, "") ? "" : q.name); // the name once
   const box = element("div", {className: "input"},
-    element("div", {className: "name"}, element("label", {htmlFor: id, title: text}, symbol(q.symbol), " ", element("span", {className: "text"}, q.text || q.name)), reset),
+    element("div", {className: "name"}, element("label", {htmlFor: id, title: text}, sign, " ", element("span", {className: "text"}, words)), reset),
     element("div", {className: "value"}, slider, value, element("span", {className: "unit"}, q.unit)),
     element("div", {className: "spread"}, element("label", {htmlFor: spread.id}, "spread"), spread, told));
   box.dataset.find = `${q.name} ${q.symbol} ${q.text}`.toLowerCase();
