@@ -38,7 +38,8 @@ _SENTENCES = {
         "the right-hand side became NaN or infinite; check this patient's parameters and initial values"
     ),
     Status.step_too_small: (
-        "the step shrank below the resolution of time; the right-hand side may be discontinuous or singular"
+        "the step shrank below the resolution of time; the right-hand side may be discontinuous or singular, "
+        "or drive a state in logarithm to zero, as a constant loss does: define that state with log=False"
     ),
     Status.log_inflow: (
         "a state that is integrated in logarithm is zero but has an inflow; define that state with "

@@ -328,3 +328,16 @@ def test_what_happens_to_a_blow_up_depends_on_nobody_else():
     ).endpoints
     for column in ("status", "final_P", "final_M", "t_reached", "steps", "rejected"):
         np.testing.assert_array_equal(mixed[column].to_numpy(), whole[column].to_numpy()[order])
+
+
+def test_a_state_in_logarithm_that_is_driven_to_zero_is_told_of():
+    """A constant loss has no place in a logarithm: the patient fails, and is told what to do."""
+
+    @njit
+    def loses(t, y, p):
+        return (p[0] * y[0] - 1e9,)
+
+    lost = Model("lost", [State("C", default=1e9, log=True)], {"g": 0.1}, loses, t_end=10.0)
+    result = fastcart.solve(lost, 1, warn=False)
+    assert result.endpoints["status"].tolist() == ["step_too_small"]
+    assert "log=False" in result.explain(0)
