@@ -12,9 +12,9 @@ from fastcart.fit.panels import (
     LONGEST,
     common_unit,
     draw_limits,
+    finish_panels,
     is_wide,
     look_of,
-    patient_title,
     units_of_kinds,
 )
 from fastcart.tables.ids import id_text
@@ -51,22 +51,11 @@ def courses(fit: IndividualFit, patients: Any = None) -> Any:
                 prefix = f"{names[kind]}, " if len(kinds) > 1 else ""
                 if len(mine):
                     _draw(axes, mine, curve, look_of(place), prefix)
-            if log:
-                axes.set_yscale("log")
-            last = k + columns >= len(drawn)
-            alone = names[kinds[0]] if len(kinds) == 1 else "Measured"
-            plotting.panel(
-                axes, "", patient_title(id_text(patient)), time if last else "",
-                plotting.with_unit(alone, unit) if k % columns == 0 else "",
-            )  # fmt: skip
-            axes.tick_params(labelbottom=last)
-        for k in range(len(drawn), rows * columns):
-            grid[k // columns, k % columns].set_axis_off()
-        if log:
-            known = shown["DV"][shown["DV"] > 0]
-            grid[0, 0].set_ylim(known.min() / 3, known.max() * 2)
-        plotting.from_zero(grid[0, 0])
-        plotting.legend_below(figure, grid.flat, columns=4 if columns > 2 else 2)
+        alone = names[kinds[0]] if len(kinds) == 1 else "Measured"
+        finish_panels(
+            figure, grid, [id_text(patient) for patient in drawn], time=time,
+            label=plotting.with_unit(alone, unit), log_of=shown["DV"] if log else None,
+        )  # fmt: skip
     return figure
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,32 @@ def look_of(place: int) -> tuple[str, str]:
 def patient_title(name: str) -> str:
     """Return the title of the panel of a patient."""
     return f"Patient {name}" if len(name) < LONGEST / 2 else plotting.shortened(name, LONGEST)
+
+
+def finish_panels(
+    figure: Any, grid: np.ndarray, names: Sequence[str], *, time: str, label: str, log_of: pd.Series | None
+) -> None:
+    """Name the panels of patients and their axes, leave those out that nobody has, and add the legend.
+
+    Axes are logarithmic, around measured values, where these are given as ``log_of``.
+    """
+    columns = grid.shape[1]
+    for k, axes in enumerate(grid.flat):
+        if k >= len(names):
+            axes.set_axis_off()
+            continue
+        if log_of is not None:
+            axes.set_yscale("log")
+        last = k + columns >= len(names)
+        plotting.panel(
+            axes, "", patient_title(names[k]), time if last else "", label if k % columns == 0 else ""
+        )
+        axes.tick_params(labelbottom=last)
+    if log_of is not None:
+        known = log_of[log_of > 0]
+        grid[0, 0].set_ylim(known.min() / 3, known.max() * 2)
+    plotting.from_zero(grid[0, 0])
+    plotting.legend_below(figure, grid.flat, columns=4 if columns > 2 else 2)
 
 
 def units_of_kinds(prepared: PreparedLikelihood) -> dict[str, str]:

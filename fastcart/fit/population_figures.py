@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from fastcart import plotting
-from fastcart.fit.panels import LONGEST, common_unit, draw_limits, is_wide, look_of, patient_title
+from fastcart.fit.panels import LONGEST, common_unit, draw_limits, finish_panels, is_wide, look_of
 from fastcart.fit.simulated import PredictiveCheck, units_of
 
 if TYPE_CHECKING:
@@ -271,21 +271,10 @@ def courses(fit: PopulationFit) -> Any:
                 curve = fine[(fine["patient"] == patient) & (fine["kind"] == kind)]
                 prefix = f"{_name(fit, str(kind))}, " if len(kinds) > 1 else ""
                 _course(axes, mine, curve, places[kind], prefix)
-            if log:
-                axes.set_yscale("log")
-            last = k + columns >= len(patients)
-            plotting.panel(
-                axes, "", patient_title(f"{patient}"), time if last else "",
-                plotting.with_unit(alone, unit) if k % columns == 0 else "",
-            )  # fmt: skip
-            axes.tick_params(labelbottom=last)
-        for k in range(len(patients), rows * columns):
-            grid[k // columns, k % columns].set_axis_off()
-        if log:
-            known = table["DV"][table["DV"] > 0]
-            grid[0, 0].set_ylim(known.min() / 3, known.max() * 2)
-        plotting.from_zero(grid[0, 0])
-        plotting.legend_below(figure, grid.flat, columns=4 if columns > 2 else 2)
+        finish_panels(
+            figure, grid, [f"{patient}" for patient in patients], time=time,
+            label=plotting.with_unit(alone, unit), log_of=table["DV"] if log else None,
+        )  # fmt: skip
         return figure
 
 

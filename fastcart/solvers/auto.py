@@ -103,8 +103,8 @@ def _stages(problem: Problem) -> tuple[Problem, list[_Stage]]:
         first, others = stiff, [_Stage(_GIVEN_UP, _LANES, explicit, True)]
     stages = []
     if problem.rtol > _CLOSER:
-        closer = [replace(problem, rtol=_CLOSER) for problem in (first, explicit)]
-        stages += [_Stage((Status.blow_up,), _LANES, found, True) for found in closer[: 1 + (first is stiff)]]
+        looks = [stiff, explicit] if first is stiff else [explicit]
+        stages += [_Stage((Status.blow_up,), _LANES, replace(x, rtol=_CLOSER), True) for x in looks]
     if problem.max_steps > EXPLICIT_STEPS:
         last = replace(problem, max_steps=int(min(problem.max_steps, max(_LAST_TRY, 4 * _least(problem)))))
         stages += [

@@ -252,7 +252,8 @@ def _work(problem: Problem, method: Method, table: Table, parameters: int, copie
     own = n - problem.integrals
     units[own:] = _floors(problem)
     faint = np.where(problem.log, 1.0, _FAINT_STATE) * units
-    faint[problem.differentiated[0] or own :] = 1.0  # what sensitivities begin with says nothing of the rest
+    grown = problem.differentiated[0] or own
+    faint[grown:] = units[grown:]  # what sensitivities begin with says nothing of the rest
     so_far[:own] = problem.rtol * faint[:own]
     buffers[:, at.tolerance : at.limits] = [*(relative * units), *relative, *so_far, *change]
     buffers[:, at.limits : at.control] = [

@@ -90,17 +90,17 @@ def bounds_functions(
 ) -> dict[str, Any]:
     """Return the functions that bound states and integrands on a step."""
     by_time = isinstance(tableau, ExplicitTableau)
-    common = {"size": n * LANES, "by_time": by_time}
-    functions = {}
-    for name, of_integrand in {
-        "bound_state": False,
-        **({"bound_integrand": True} if integrals else {}),
-    }.items():
+
+    def bounds(of_integrand: bool) -> Any:
         weights = slope_weights(tableau, of_integrand=of_integrand)
         if not by_time:  # the blocks before and behind the stages are derivatives
             none = np.zeros((len(weights), 1))
             weights = np.hstack([none, weights, none])
-        functions[name] = step_bounds(weights, at, of_integrand=of_integrand, **common)
+        return step_bounds(weights, at, size=n * LANES, by_time=by_time, of_integrand=of_integrand)
+
+    functions = {"bound_state": bounds(False)}
+    if integrals:
+        functions["bound_integrand"] = bounds(True)
     return functions
 
 

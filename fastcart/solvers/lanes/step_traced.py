@@ -303,7 +303,7 @@ class _Step:
     def _allowed(self, i: int, new: Any, slope: Any) -> Any:
         """Return how wrong a state may be, by its new value and its slope in the middle of the step.
 
-        What grows by itself is measured by itself, see `fastcart.solvers.lanes.layout.GROWS`.
+        What grows by itself is measured by itself, see `fastcart.solvers.lanes.layout.STEEPER`.
         """
         usual = self._tolerance(i, self._largest(i, new))
         if self.program.log[i]:
